@@ -1,0 +1,200 @@
+"""Everything that can go wrong here, as one tree with one base.
+
+    ConvlastError                    code, message, remedy, details
+    ├─ OptionError                   invalid-option: the caller asked for something that cannot be
+    ├─ CheckpointError               the file is at fault; sending it again will not help
+    │  ├─ NotACheckpointError        not-a-checkpoint: another kind of file
+    │  ├─ MalformedCheckpointError   malformed-checkpoint: truncated or damaged
+    │  ├─ UnsafeCheckpointError      unsafe-checkpoint: asks the unpickler for more than tensors
+    │  ├─ ProgramNotAllowedError     program-not-allowed: holds code, and code was not allowed
+    │  ├─ UnsupportedContainerError  unsupported-container: a checkpoint that cannot be kept exactly
+    │  ├─ LimitExceededError         limit-exceeded: larger than a limit, which it names
+    │  └─ NoConv3dWeightsError       no-conv3d-weights: nothing to convert
+    ├─ ArchitectureError
+    │  ├─ ArchitectureNotAllowedError   architecture-not-allowed: outside the allowed modules
+    │  └─ ArchitectureMismatchError     architecture-mismatch: the state dict does not fit
+    ├─ VerificationError             verification-failed: the proof broke; the report says where
+    ├─ StorageFullError              storage-full: no room for the artifact
+    └─ DeviceError
+       ├─ DeviceUnavailableError     not-ready: the device asked for is absent
+       ├─ DeviceLostError            device-lost: the device failed while it was in use
+       └─ OutOfMemoryError           out-of-memory: host or device memory ran out
+
+What a caller writes:
+
+    try:
+        convlast.convert("model.pt", "model.channels_last_3d.pt")
+    except convlast.ConvlastError as error:
+        print(error.code, error)
+
+A message says what is wrong and with which tensor or member; the remedy says what to do.
+A convolution that fails its smoke run is not an error: it is a result, and stands in the report.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from convlast.report import Report
+
+Detail: TypeAlias = str | int | float | bool | list[str] | None
+
+
+class ConvlastError(Exception):
+    """The base of all errors raised on purpose.
+
+    Attributes:
+        code: What programs test; permanent, and the `code` of an HTTP problem.
+        message: What is wrong, and with which tensor, member or option.
+        remedy: What to do about it; empty where nothing can be done.
+        details: The same facts as data, JSON-serialisable.
+    """
+
+    code: ClassVar[str] = "internal"
+
+    def __init__(self, message: str, *, remedy: str = "", **details: Detail) -> None:
+        self.message = message
+        self.remedy = remedy
+        self.details: dict[str, Detail] = details
+        super().__init__(f"{message} {remedy}".strip())
+
+
+class OptionError(ConvlastError):
+    """An option has an unknown name, a bad value, or does not fit this checkpoint."""
+
+    code = "invalid-option"
+
+    def __init__(self, option: str, message: str, *, remedy: str = "") -> None:
+        self.option = option
+        super().__init__(message, remedy=remedy, option=option)
+
+
+class CheckpointError(ConvlastError):
+    """The file is at fault."""
+
+
+class NotACheckpointError(CheckpointError):
+    """The file is of another kind."""
+
+    code = "not-a-checkpoint"
+
+
+class MalformedCheckpointError(CheckpointError):
+    """The file is a checkpoint, but truncated, damaged, or at odds with itself."""
+
+    code = "malformed-checkpoint"
+
+
+class UnsafeCheckpointError(CheckpointError):
+    """The file asks the unpickler for objects that are not tensors or plain containers.
+
+    Attributes:
+        names: The globals asked for, sorted, as `module.name`.
+    """
+
+    code = "unsafe-checkpoint"
+
+    def __init__(self, message: str, *, names: Sequence[str], remedy: str = "") -> None:
+        self.names = tuple(names)
+        super().__init__(message, remedy=remedy, names=list(names))
+
+
+class ProgramNotAllowedError(CheckpointError):
+    """The file holds a program, and programs were not allowed."""
+
+    code = "program-not-allowed"
+
+
+class UnsupportedContainerError(CheckpointError):
+    """The file is a checkpoint of a kind that cannot be kept exactly."""
+
+    code = "unsupported-container"
+
+
+class LimitExceededError(CheckpointError):
+    """The file is larger than a limit allows.
+
+    Attributes:
+        limit: The name of the limit, a field of `convlast.Limits`.
+        allowed: Its value.
+        found: What the file asks for, in the same unit.
+    """
+
+    code = "limit-exceeded"
+
+    def __init__(self, message: str, *, limit: str, allowed: int, found: int) -> None:
+        self.limit, self.allowed, self.found = limit, allowed, found
+        super().__init__(
+            f"{message}: {found:,}, where {limit} allows {allowed:,}.",
+            remedy=f"Raise {limit} (setting CONVLAST_{limit.upper()}) if the file is trusted.",
+            limit=limit,
+            allowed=allowed,
+            found=found,
+        )
+
+
+class NoConv3dWeightsError(CheckpointError):
+    """The file holds no Conv3d or ConvTranspose3d weight."""
+
+    code = "no-conv3d-weights"
+
+
+class ArchitectureError(ConvlastError):
+    """The architecture that was named cannot be used."""
+
+
+class ArchitectureNotAllowedError(ArchitectureError):
+    """The name lies outside the allowed modules."""
+
+    code = "architecture-not-allowed"
+
+
+class ArchitectureMismatchError(ArchitectureError):
+    """The state dict does not fit the architecture."""
+
+    code = "architecture-mismatch"
+
+
+class VerificationError(ConvlastError):
+    """The converted file did not pass its proof, and was not kept.
+
+    Attributes:
+        report: The whole report; its findings of severity `error` say what broke.
+    """
+
+    code = "verification-failed"
+
+    def __init__(self, message: str, *, report: Report, remedy: str = "") -> None:
+        self.report = report
+        super().__init__(message, remedy=remedy)
+
+
+class StorageFullError(ConvlastError):
+    """There is no room for the artifact."""
+
+    code = "storage-full"
+
+
+class DeviceError(ConvlastError):
+    """The device is at fault, not the file."""
+
+
+class DeviceUnavailableError(DeviceError):
+    """The device that was asked for is absent."""
+
+    code = "not-ready"
+
+
+class DeviceLostError(DeviceError):
+    """The device failed while it was in use."""
+
+    code = "device-lost"
+
+
+class OutOfMemoryError(DeviceError):
+    """Memory of the host or of the device ran out."""
+
+    code = "out-of-memory"

@@ -1,0 +1,151 @@
+"""What a caller can ask for, and what a file may cost: the same names on every face."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from convlast.errors import OptionError
+
+MemoryFormat = Literal["channels_last_3d", "contiguous_format"]
+
+
+def _split(value: object) -> object:
+    """Read `"1,8,16,16,16"` or `"all"` as the list it stands for."""
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+def _parse(value: object) -> object:
+    """Read a JSON text as the value it stands for."""
+    return json.loads(value) if isinstance(value, str) else value
+
+
+class Options(BaseModel):
+    """How a checkpoint is converted; every field is an option of the command line and of HTTP."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True
+    )
+
+    memory_format: Annotated[
+        MemoryFormat,
+        BeforeValidator(lambda value: "channels_last_3d" if value == "channels_last" else value),
+    ] = "channels_last_3d"
+    """The layout of the convolution weights. `channels_last` is an alias of `channels_last_3d`;
+    `contiguous_format` undoes a conversion."""
+
+    select: Annotated[tuple[str, ...], BeforeValidator(_split)] = ("all",)
+    """Which layers are converted: `all`, `fastest` (what a measurement on this device says is
+    faster), or patterns (fnmatch, on the whole key). A pattern that matches nothing is an error."""
+
+    container: Literal["auto", "torch", "safetensors"] = "auto"
+    """The kind of file to write. `auto` keeps the input's own where it can hold strides; torch
+    legacy and safetensors become torch zip."""
+
+    dtype: Literal["keep", "float16"] = "keep"
+    """`float16` also casts the state dict; what overflows or underflows is reported."""
+
+    smoke: Literal["auto", "model", "layers", "none"] = "auto"
+    """The fp16 inference: the whole `model`, each of the `layers`, or `none`. `auto` takes the
+    whole model where it can be built, else each layer."""
+
+    architecture: str | None = None
+    """The model to build for the smoke, e.g. `torchvision.models.video.r3d_18`."""
+
+    architecture_options: Annotated[dict[str, Any], BeforeValidator(_parse)] = Field(
+        default_factory=dict
+    )
+    """Keyword arguments for the architecture, as JSON."""
+
+    input_shape: Annotated[
+        tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt, PositiveInt] | None,
+        BeforeValidator(_split),
+    ] = None
+    """N,C,D,H,W of the smoke input. For a smoke of layers C is each layer's own."""
+
+    on_failure: Literal["reject", "report"] = "reject"
+    """What a failed verdict means: no artifact, or the artifact all the same."""
+
+    min_speedup: Annotated[float, Field(gt=0)] | None = None
+    """A measured speed-up below this is a failure."""
+
+    @field_validator("select")
+    @classmethod
+    def _is_one_kind_of_selection(cls, select: tuple[str, ...]) -> tuple[str, ...]:
+        if not select or not all(select):
+            raise ValueError("name 'all', 'fastest', or at least one pattern")
+        if len(select) > 1 and {"all", "fastest"} & set(select):
+            raise ValueError("'all' and 'fastest' stand alone; patterns go without them")
+        return select
+
+    @field_validator("input_shape")
+    @classmethod
+    def _is_small_enough(cls, shape: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if shape is not None and max(shape) > 1 << 16:
+            raise ValueError("each extent is at most 65536")
+        return shape
+
+    @model_validator(mode="after")
+    def _has_a_model_to_describe(self) -> Self:
+        if self.architecture_options and self.architecture is None:
+            raise ValueError("architecture_options needs an architecture")
+        return self
+
+    @classmethod
+    def parse(cls, **values: object) -> Options:
+        """Build options from text or values, as the command line and HTTP do.
+
+        Raises:
+            OptionError: If a name is unknown or a value is not allowed.
+
+        >>> Options.parse(memory_format="channels_last", input_shape="1,8,16,16,16").input_shape
+        (1, 8, 16, 16, 16)
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+            option = str(first["loc"][0]) if first["loc"] else "architecture_options"
+            if option in cls.model_fields:
+                message = f"Option {option} has a bad value: {first['msg']}."
+            else:
+                message = f"There is no option {option[:64]!r}."
+            raise OptionError(option[:64], message, remedy=cls._remedy(option)) from None
+
+    @classmethod
+    def _remedy(cls, option: str) -> str:
+        if option not in cls.model_fields:
+            return f"The options are {', '.join(cls.model_fields)}."
+        return (cls.model_fields[option].description or "").replace("\n", " ")
+
+
+class Limits(BaseModel):
+    """What a file may cost before it is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    max_tensors: PositiveInt = 200_000
+    """Tensors in one file."""
+
+    max_header_bytes: PositiveInt = 8 << 20
+    """Bytes of a safetensors header."""
+
+    max_pickle_bytes: PositiveInt = 64 << 20
+    """Bytes of the pickled structure of a torch file."""
+
+    max_members: PositiveInt = 250_000
+    """Members of a zip archive."""
+
+    max_expanded_bytes: PositiveInt = 256 << 20
+    """Bytes by which tensors may be larger than what is stored for them (stride 0)."""

@@ -1,0 +1,61 @@
+"""What the machine has, and so which tests can run on it.
+
+A test that needs a GPU, the folder of real checkpoints, a browser or a container engine carries
+that marker. Where the thing is absent the test is skipped by name; `--require NAME` makes its
+absence a failure instead.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+SHARED_CHECKPOINTS = ROOT.parent / "shared" / "checkpoints"
+
+PRESENT: dict[str, Callable[[], bool]] = {
+    "gpu": torch.cuda.is_available,
+    "shared": SHARED_CHECKPOINTS.is_dir,
+    "browser": lambda: shutil.which("chromium") is not None,
+    "container": lambda: shutil.which("dockerd") is not None,
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--require NAME`."""
+    parser.addoption(
+        "--require",
+        action="append",
+        default=[],
+        choices=sorted(PRESENT),
+        help="fail, rather than skip, where this is absent (repeatable)",
+    )
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Say on what the tests run."""
+    has = ", ".join(f"{name}: {'yes' if there() else 'no'}" for name, there in PRESENT.items())
+    return f"torch {torch.__version__}; {has}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip, by name, what cannot run here."""
+    required = config.getoption("--require")
+    for name, there in PRESENT.items():
+        if there():
+            continue
+        if name in required:
+            raise pytest.UsageError(f"--require {name}: there is none on this machine")
+        for item in items:
+            if item.get_closest_marker(name):
+                item.add_marker(pytest.mark.skip(reason=f"no {name} on this machine"))
+
+
+@pytest.fixture(scope="session")
+def shared_checkpoints() -> Path:
+    """The folder of real checkpoints; only for tests marked `shared`."""
+    return SHARED_CHECKPOINTS
