@@ -1,0 +1,164 @@
+"""The directory of a zip checkpoint, read and distrusted before anything is loaded.
+
+torch reads members as raw bytes at an offset. So a member must be stored as it is, alone under
+its name, inside the file, and apart from the others; else torch, Python and `unzip` would each
+read something different.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from convlast.errors import LimitExceededError, MalformedCheckpointError
+from convlast.options import Limits
+
+_LOCAL_HEADER = struct.Struct("<4s5H3I2H")
+_ENCRYPTED = 0x1
+
+
+@dataclass(frozen=True)
+class Member:
+    """One member of an archive.
+
+    Attributes:
+        offset: Where its bytes start in the file.
+        nbytes: How many there are.
+        crc: The CRC-32 that the directory states; None where the writer left it out, as torch
+            does under `set_crc32_options(False)`.
+    """
+
+    offset: int
+    nbytes: int
+    crc: int | None
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A zip file whose members all lie under one root folder.
+
+    Attributes:
+        path: The file.
+        root: The name of that folder.
+        members: Each member by its name below the root, in the order of the directory.
+    """
+
+    path: Path
+    root: str
+    members: dict[str, Member]
+
+    def read(self, name: str) -> bytes:
+        """Return the bytes of a small member.
+
+        Raises:
+            MalformedCheckpointError: If there is no such member, or it is cut short.
+        """
+        member = self.members.get(name)
+        if member is None:
+            raise MalformedCheckpointError(f"The archive has no member {name!r}.")
+        with self.path.open("rb") as file:
+            data = os.pread(file.fileno(), member.nbytes, member.offset)
+        if len(data) != member.nbytes:
+            raise MalformedCheckpointError(f"Member {name!r} is cut short.")
+        return data
+
+
+def member_names(path: Path) -> list[str]:
+    """Return the names in a zip file's directory.
+
+    Raises:
+        MalformedCheckpointError: If there is no directory, or it cannot be read.
+    """
+    with _opened(path) as archive:
+        return archive.namelist()
+
+
+def read_directory(path: Path, limits: Limits) -> Archive:
+    """Read the directory of a zip checkpoint and check each member against the file.
+
+    Raises:
+        MalformedCheckpointError: If a member is compressed, encrypted, named twice, outside the
+            root folder or the file, or shares bytes with another.
+        LimitExceededError: If there are more members than `max_members`.
+    """
+    with _opened(path) as archive, path.open("rb") as file:
+        entries = archive.infolist()
+        if len(entries) > limits.max_members:
+            raise LimitExceededError(
+                "The archive has many members",
+                limit="max_members",
+                allowed=limits.max_members,
+                found=len(entries),
+            )
+        root = _root_of(entries)
+        members: dict[str, Member] = {}
+        for entry in entries:
+            name = entry.filename.removeprefix(f"{root}/")
+            if name in members:
+                raise MalformedCheckpointError(f"Member {entry.filename!r} is there twice.")
+            members[name] = _checked(entry, file)
+        _refuse_overlaps(members, end=archive.start_dir)
+    return Archive(path, root, members)
+
+
+def _opened(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, ValueError, struct.error, NotImplementedError) as error:
+        raise MalformedCheckpointError(
+            f"The zip archive has no readable directory ({error}).",
+            remedy="It is probably truncated: compare its size with the original's.",
+        ) from error
+
+
+def _root_of(entries: list[zipfile.ZipInfo]) -> str:
+    roots = {entry.filename.split("/", 1)[0] for entry in entries if "/" in entry.filename}
+    flat = [entry.filename for entry in entries if "/" not in entry.filename]
+    if len(roots) != 1 or flat:
+        raise MalformedCheckpointError(
+            f"A checkpoint has one root folder; this archive has {sorted(roots)[:4] + flat[:4]}."
+        )
+    return roots.pop()
+
+
+def _checked(entry: zipfile.ZipInfo, file: IO[bytes]) -> Member:
+    """Compare a directory entry with the header in front of the member's bytes."""
+    if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
+        raise MalformedCheckpointError(
+            f"Member {entry.filename!r} is compressed; PyTorch reads its bytes raw.",
+            remedy="Load the checkpoint where it came from and save it anew with torch.save.",
+        )
+    if entry.flag_bits & _ENCRYPTED:
+        raise MalformedCheckpointError(f"Member {entry.filename!r} is encrypted.")
+    header = os.pread(file.fileno(), _LOCAL_HEADER.size, entry.header_offset)
+    if len(header) < _LOCAL_HEADER.size or header[:4] != b"PK\x03\x04":
+        raise MalformedCheckpointError(f"Member {entry.filename!r} has no header in the file.")
+    *_, name_bytes, extra_bytes = _LOCAL_HEADER.unpack(header)
+    name = os.pread(file.fileno(), name_bytes, entry.header_offset + _LOCAL_HEADER.size)
+    if name not in {
+        entry.orig_filename.encode("utf-8"),
+        entry.orig_filename.encode("cp437", "replace"),
+    }:
+        raise MalformedCheckpointError(
+            f"Member {entry.filename!r} has another name in its own header."
+        )
+    offset = entry.header_offset + _LOCAL_HEADER.size + name_bytes + extra_bytes
+    return Member(offset, entry.file_size, entry.CRC or None)
+
+
+def _refuse_overlaps(members: dict[str, Member], end: int) -> None:
+    """Refuse members that share bytes, or reach into the directory.
+
+    A member of no bytes can share nothing.
+    """
+    reached = 0
+    for name, member in sorted(members.items(), key=lambda item: item[1].offset):
+        if member.nbytes and member.offset < reached:
+            raise MalformedCheckpointError(f"Member {name!r} shares bytes with another.")
+        reached = max(reached, member.offset + member.nbytes)
+    if reached > end:
+        raise MalformedCheckpointError("The archive's members reach past its directory.")

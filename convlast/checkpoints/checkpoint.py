@@ -1,0 +1,126 @@
+"""An opened checkpoint: the objects in it, without their data, and where the data lies.
+
+The tensors of `root` have the right dtype, shape, strides, aliases and attributes, but their
+storages were never filled. `storages` says where each storage's bytes lie in the file, so that
+a checkpoint larger than memory can be opened, and read one tensor at a time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+import torch
+
+from convlast.checkpoints.archive import Archive
+from convlast.checkpoints.manifest import Manifest
+from convlast.errors import MalformedCheckpointError
+from convlast.memory_format import span_of
+
+Storage: TypeAlias = torch.UntypedStorage
+
+CHUNK_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class StoredBytes:
+    """Where the bytes of one storage lie in the file.
+
+    Attributes:
+        offset: The first byte.
+        nbytes: How many there are.
+        location: torch's device tag, such as `cpu` or `cuda:0`.
+        crc: CRC-32 of the bytes where the file states it.
+        member: The name of the archive member, for messages.
+    """
+
+    offset: int
+    nbytes: int
+    location: str = "cpu"
+    crc: int | None = None
+    member: str = ""
+
+
+@dataclass
+class Checkpoint:
+    """A file whose structure has been read."""
+
+    path: Path
+    container: str
+    root: object
+    """What `torch.load` would return, with storages that hold no data."""
+    storages: dict[int, tuple[Storage, StoredBytes]] = field(default_factory=dict)
+    """By the id of the storage object, which is kept alive here."""
+    manifest: Manifest | None = None
+    """What an earlier conversion left in it."""
+    archive: Archive | None = None
+    """The directory, for a zip container."""
+    metadata: dict[str, str] = field(default_factory=dict)
+    """What stands beside the tensors, for safetensors."""
+
+    def add(self, storage: Storage, stored: StoredBytes) -> None:
+        """Say where a storage's bytes lie."""
+        self.storages[id(storage)] = (storage, stored)
+
+    def stored(self, storage: Storage) -> StoredBytes:
+        """Return where a storage's bytes lie.
+
+        Raises:
+            MalformedCheckpointError: If the file does not hold them.
+        """
+        if id(storage) not in self.storages:
+            raise MalformedCheckpointError("A tensor's storage is not among those of the file.")
+        return self.storages[id(storage)][1]
+
+    def read(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return a CPU tensor with the values and strides that the file has for this one."""
+        start, end = span_of(tensor)
+        buffer = bytearray(end - start)
+        offset = self.stored(tensor.untyped_storage()).offset + start
+        with self.path.open("rb") as file:
+            read_exactly(file.fileno(), memoryview(buffer), offset)
+        return tensor_over(buffer, tensor.dtype).as_strided(tensor.shape, tensor.stride(), 0)
+
+    def chunks(self, tensor: torch.Tensor) -> Iterator[torch.Tensor]:
+        """Yield a tensor's stored elements as flat pieces of bounded size, in file order.
+
+        Elements between those of a strided view come too.
+        """
+        start, end = span_of(tensor)
+        origin = self.stored(tensor.untyped_storage()).offset
+        step = CHUNK_BYTES // tensor.itemsize * tensor.itemsize
+        with self.path.open("rb") as file:
+            for position in range(start, end, step):
+                buffer = bytearray(min(step, end - position))
+                read_exactly(file.fileno(), memoryview(buffer), origin + position)
+                yield tensor_over(buffer, tensor.dtype)
+
+
+def tensor_over(buffer: bytearray, dtype: torch.dtype) -> torch.Tensor:
+    """Return a flat tensor that shares its memory with the buffer.
+
+    >>> tensor_over(bytearray(8), torch.float32)
+    tensor([0., 0.])
+    """
+    if not buffer:
+        return torch.empty(0, dtype=dtype)
+    return torch.frombuffer(buffer, dtype=torch.uint8).view(dtype)
+
+
+def read_exactly(descriptor: int, buffer: memoryview, offset: int) -> None:
+    """Fill a buffer from a file, however many reads that takes.
+
+    Raises:
+        MalformedCheckpointError: If the file ends before the buffer is full.
+    """
+    filled = 0
+    while filled < len(buffer):
+        count = os.preadv(descriptor, [buffer[filled:]], offset + filled)
+        if count == 0:
+            raise MalformedCheckpointError(
+                f"The file ends at byte {offset + filled:,}, inside the data of a tensor."
+            )
+        filled += count

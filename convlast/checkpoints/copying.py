@@ -1,0 +1,88 @@
+"""Bytes from file to file, without passing through this process where the kernel allows it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import zlib
+
+from convlast.checkpoints.checkpoint import read_exactly
+from convlast.errors import MalformedCheckpointError, StorageFullError
+
+_BUFFER_BYTES = 1 << 20
+_NOT_IN_KERNEL = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
+"""What `copy_file_range` answers across file systems, and on old kernels and odd file systems."""
+
+
+def copy_range(
+    source: int, target: int, source_offset: int, target_offset: int, nbytes: int
+) -> None:
+    """Copy bytes between two open files, by descriptor.
+
+    Raises:
+        MalformedCheckpointError: If the source ends before.
+        StorageFullError: If the target's file system is full.
+    """
+    copied = 0
+    while copied < nbytes:
+        try:
+            count = os.copy_file_range(
+                source, target, nbytes - copied, source_offset + copied, target_offset + copied
+            )
+        except OSError as error:
+            if error.errno not in _NOT_IN_KERNEL:
+                raise _translated(error) from error
+            _copy_through_memory(
+                source, target, source_offset + copied, target_offset + copied, nbytes - copied
+            )
+            return
+        if count == 0:
+            raise MalformedCheckpointError("The file ends inside the data of a tensor.")
+        copied += count
+
+
+def write_exactly(descriptor: int, data: memoryview, offset: int) -> None:
+    """Write all of a buffer to a file, however many writes that takes.
+
+    Raises:
+        StorageFullError: If the file system is full.
+    """
+    written = 0
+    while written < len(data):
+        try:
+            written += os.pwrite(descriptor, data[written:], offset + written)
+        except OSError as error:
+            raise _translated(error) from error
+
+
+def crc_of(descriptor: int, offset: int, nbytes: int) -> int:
+    """Return the CRC-32 of a range of a file.
+
+    Raises:
+        MalformedCheckpointError: If the file ends before.
+    """
+    crc = 0
+    buffer = memoryview(bytearray(min(_BUFFER_BYTES, nbytes)))
+    for position in range(0, nbytes, _BUFFER_BYTES):
+        piece = buffer[: min(_BUFFER_BYTES, nbytes - position)]
+        read_exactly(descriptor, piece, offset + position)
+        crc = zlib.crc32(piece, crc)
+    return crc
+
+
+def _copy_through_memory(
+    source: int, target: int, source_offset: int, target_offset: int, nbytes: int
+) -> None:
+    buffer = memoryview(bytearray(min(_BUFFER_BYTES, nbytes)))
+    for position in range(0, nbytes, _BUFFER_BYTES):
+        piece = buffer[: min(_BUFFER_BYTES, nbytes - position)]
+        read_exactly(source, piece, source_offset + position)
+        write_exactly(target, piece, target_offset + position)
+
+
+def _translated(error: OSError) -> Exception:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return StorageFullError(
+            "The file system is full.", remedy="Free room for an artifact as large as the input."
+        )
+    return error

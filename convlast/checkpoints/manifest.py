@@ -1,0 +1,69 @@
+"""The note that a conversion leaves in its artifact: what was done, and how to undo it.
+
+It is small and deterministic. Zip containers have it as the member `<root>/extra/convlast.json`,
+where `torch.jit` and `torch.export` look for extra files; safetensors has it in `__metadata__`
+under `convlast`.
+"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from convlast.memory_format import is_dense
+from convlast.options import MemoryFormat
+from convlast.version import __version__
+
+MEMBER = "extra/convlast.json"
+METADATA_KEY = "convlast"
+
+
+class LayerLayout(BaseModel):
+    """The strides of one convolution weight, in elements."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    name: str
+    """The layer's name in the report."""
+    key: str
+    """Its key in its own state dict."""
+    shape: tuple[int, ...]
+    stride_before: tuple[int, ...]
+    """What it had before it was first converted."""
+    stride_after: tuple[int, ...]
+    """What it has in this file, or for safetensors gets from `convlast.load`."""
+
+
+class Manifest(BaseModel):
+    """What was done to a checkpoint."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    convlast: str = __version__
+    """The version that wrote it."""
+    memory_format: MemoryFormat
+    """The layout that was asked for."""
+    layers: tuple[LayerLayout, ...]
+    """Every convolution weight, in the file's order."""
+
+    def encode(self) -> bytes:
+        """Return its bytes as they stand in an artifact."""
+        return self.model_dump_json().encode()
+
+    def stride_before(self, name: str, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+        """Return the strides a layer had at first, if they fit this shape."""
+        for layer in self.layers:
+            if layer.name == name and layer.shape == shape and _fits(layer.stride_before, shape):
+                return layer.stride_before
+        return None
+
+
+def decode(data: bytes | str) -> Manifest | None:
+    """Read a manifest; None where the bytes are none, since anyone can put bytes there."""
+    try:
+        return Manifest.model_validate_json(data)
+    except ValidationError:
+        return None
+
+
+def _fits(strides: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    return len(strides) == len(shape) and min(strides) >= 0 and is_dense(shape, strides)

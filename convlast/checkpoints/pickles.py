@@ -1,0 +1,208 @@
+"""What a pickle asks for, found by reading its opcodes and running none of them.
+
+torch's unpickler says which storages a checkpoint has only while it loads them, and which
+globals it wants only by failing. Here both are known before anything is loaded.
+"""
+
+from __future__ import annotations
+
+import io
+import pickletools
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+import torch
+
+from convlast.errors import MalformedCheckpointError
+
+ITEM_BYTES = {
+    "BoolStorage": 1,
+    "ByteStorage": 1,
+    "CharStorage": 1,
+    "ShortStorage": 2,
+    "HalfStorage": 2,
+    "BFloat16Storage": 2,
+    "IntStorage": 4,
+    "FloatStorage": 4,
+    "LongStorage": 8,
+    "DoubleStorage": 8,
+    "ComplexFloatStorage": 8,
+    "ComplexDoubleStorage": 16,
+    "QInt8Storage": 1,
+    "QUInt8Storage": 1,
+    "QInt32Storage": 4,
+    "QUInt4x2Storage": 1,
+    "QUInt2x4Storage": 1,
+    "UntypedStorage": 1,
+}
+"""Bytes of one element in each storage class that torch pickles."""
+
+
+@dataclass(frozen=True)
+class Global:
+    """A name that a pickle asks the unpickler to import."""
+
+    module: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}"
+
+
+@dataclass(frozen=True)
+class StorageReference:
+    """A storage that a pickle refers to."""
+
+    key: str
+    location: str
+    nbytes: int
+    item_bytes: int = 1
+    is_view: bool = False
+
+
+@dataclass
+class Scan:
+    """What one pickle asks for."""
+
+    names: set[Global] = field(default_factory=set)
+    storages: list[StorageReference] = field(default_factory=list)
+    """In the order in which the unpickler meets them, repetitions included."""
+
+
+_MARK = object()
+_OPAQUE = object()
+"""Stands on the simulated stack for whatever is not an atom or a tuple of atoms."""
+
+_PUT = {"PUT", "BINPUT", "LONG_BINPUT"}
+_GET = {"GET", "BINGET", "LONG_BINGET"}
+_TUPLE = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+
+
+class _Machine:
+    """A pickle machine that moves atoms and tuples about, and builds nothing else."""
+
+    def __init__(self) -> None:
+        self.scan = Scan()
+        self._stack: list[Any] = []
+        self._memo: dict[int, Any] = {}
+
+    def step(self, opcode: pickletools.OpcodeInfo, arg: Any) -> None:
+        name, stack = opcode.name, self._stack
+        if name in _PUT:
+            self._memo[int(arg)] = stack[-1]
+        elif name in _GET:
+            stack.append(self._memo[int(arg)])
+        elif name == "MEMOIZE":
+            self._memo[len(self._memo)] = stack[-1]
+        elif name in _TUPLE:
+            self._push_tuple(len(stack) - _TUPLE[name])
+        elif name == "TUPLE":
+            mark = self._last_mark()
+            del stack[mark]
+            self._push_tuple(mark)
+        elif name == "BINPERSID":
+            self.scan.storages.append(_storage_reference(stack.pop()))
+            stack.append(_OPAQUE)
+        else:
+            self._step_other(opcode, arg)
+
+    def _step_other(self, opcode: pickletools.OpcodeInfo, arg: Any) -> None:
+        name, stack = opcode.name, self._stack
+        if name in {"GLOBAL", "INST"}:
+            found = Global(*str(arg).split(" ", 1))
+            self.scan.names.add(found)
+            if name == "GLOBAL":
+                stack.append(found)
+                return
+        elif name == "STACK_GLOBAL":
+            found = Global(str(stack[-2]), str(stack[-1]))
+            self.scan.names.add(found)
+            stack[-2:] = [found]
+            return
+        elif opcode.arg is not None and not opcode.stack_before and opcode.stack_after:
+            stack.append(arg)
+            return
+        self._apply_declared_effect(opcode)
+
+    def _apply_declared_effect(self, opcode: pickletools.OpcodeInfo) -> None:
+        """Move the stack as pickletools says this opcode does."""
+        before, after = opcode.stack_before, opcode.stack_after
+        if pickletools.stackslice in before or opcode.name == "POP_MARK":
+            del self._stack[self._last_mark() :]
+            before = before[: before.index(pickletools.markobject)] if before else []
+        if len(before) > len(self._stack):
+            raise MalformedCheckpointError("Its pickle takes more from the stack than is there.")
+        if before:
+            del self._stack[-len(before) :]
+        for value in after:
+            if value is pickletools.markobject:
+                self._stack.append(_MARK)
+            elif value is pickletools.pynone:
+                self._stack.append(None)
+            else:
+                self._stack.append(_OPAQUE)
+
+    def _push_tuple(self, start: int) -> None:
+        self._stack[start:] = [tuple(self._stack[start:])]
+
+    def _last_mark(self) -> int:
+        for index in range(len(self._stack) - 1, -1, -1):
+            if self._stack[index] is _MARK:
+                return index
+        raise MalformedCheckpointError("Its pickle closes a group that it did not open.")
+
+
+def _storage_reference(identity: Any) -> StorageReference:
+    """Read `("storage", class, key, location, numel[, view])` as torch's unpickler does."""
+    try:
+        kind, storage, key, location, numel = identity[:5]
+        item_bytes = ITEM_BYTES[storage.name]
+        if kind not in {"storage", b"storage"} or not isinstance(numel, int) or numel < 0:
+            raise ValueError
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise MalformedCheckpointError(
+            f"Its pickle refers to a storage in a way that PyTorch does not: {identity!r:.80}."
+        ) from None
+    is_view = len(identity) > 5 and identity[5] is not None
+    return StorageReference(_text(key), _text(location), numel * item_bytes, item_bytes, is_view)
+
+
+def _text(value: Any) -> str:
+    return value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
+
+
+def scan(stream: IO[bytes]) -> Scan:
+    """Read one pickle from a stream, which is left behind its last byte.
+
+    Raises:
+        MalformedCheckpointError: If it is not a pickle, ends early, or contradicts itself.
+    """
+    machine = _Machine()
+    try:
+        for opcode, arg, _position in pickletools.genops(stream):
+            machine.step(opcode, arg)
+    except (ValueError, IndexError, KeyError, OverflowError, EOFError) as error:
+        raise MalformedCheckpointError(f"Its pickle cannot be read: {error}.") from error
+    return machine.scan
+
+
+def unsafe_names(names: Iterable[Global]) -> list[str]:
+    """Return those names that `torch.load(weights_only=True)` would refuse, sorted.
+
+    torch answers that question for a file, so it is asked about a file that holds only these.
+
+    >>> unsafe_names([Global("collections", "OrderedDict"), Global("os", "system")])
+    ['os.system']
+    """
+    pickled = b"\x80\x02" + b"".join(
+        f"c{entry.module}\n{entry.name}\n".encode("utf-8", "surrogateescape")
+        for entry in sorted(names, key=str)
+    )
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("archive/version", "3\n")
+        archive.writestr("archive/data.pkl", pickled + b"N.")
+    buffer.seek(0)
+    return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(buffer))

@@ -1,0 +1,154 @@
+"""The safetensors format: eight bytes of length, a JSON header, and the tensors' bytes.
+
+The safetensors library judges the header; this module bounds it first, since parsing one of
+27 MB takes ten times as much memory, and finds where each tensor lies, which the library does
+not tell.
+
+Source: https://huggingface.co/docs/safetensors/index#format
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from convlast.checkpoints import manifest
+from convlast.checkpoints.checkpoint import Checkpoint, StoredBytes
+from convlast.errors import (
+    LimitExceededError,
+    MalformedCheckpointError,
+    UnsupportedContainerError,
+)
+from convlast.options import Limits
+
+DTYPES = {
+    "BOOL": torch.bool,
+    "U8": torch.uint8,
+    "I8": torch.int8,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+    "I16": torch.int16,
+    "U16": torch.uint16,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I32": torch.int32,
+    "U32": torch.uint32,
+    "F32": torch.float32,
+    "C64": torch.complex64,
+    "F64": torch.float64,
+    "I64": torch.int64,
+    "U64": torch.uint64,
+}
+"""The names of the format, and torch's."""
+
+METADATA = "__metadata__"
+
+
+def open_safetensors(path: Path, limits: Limits) -> Checkpoint:
+    """Open a safetensors file without reading its data.
+
+    Raises:
+        CheckpointError: One of its kinds, if the file cannot be opened or must not be.
+    """
+    header, data_start = read_header(path, limits)
+    _refuse_malformed(path)
+    metadata = header.pop(METADATA, {})
+    if len(header) > limits.max_tensors:
+        raise LimitExceededError(
+            "The checkpoint has many tensors",
+            limit="max_tensors",
+            allowed=limits.max_tensors,
+            found=len(header),
+        )
+    tensors: dict[str, torch.Tensor] = {}
+    checkpoint = Checkpoint(path, "safetensors", tensors)
+    for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
+        start, end = entry["data_offsets"]
+        tensors[name] = _tensor(name, entry)
+        checkpoint.add(
+            tensors[name].untyped_storage(),
+            StoredBytes(data_start + start, end - start, member=f"tensor {name!r}"),
+        )
+    if manifest.METADATA_KEY in metadata:
+        checkpoint.manifest = manifest.decode(metadata[manifest.METADATA_KEY])
+    checkpoint.metadata = metadata
+    return checkpoint
+
+
+def read_header(path: Path, limits: Limits) -> tuple[dict[str, Any], int]:
+    """Return the parsed header, and where the data begins.
+
+    Raises:
+        LimitExceededError: If the header is larger than `max_header_bytes`.
+        MalformedCheckpointError: If it is cut short or is not a JSON object.
+    """
+    with path.open("rb") as file:
+        nbytes = struct.unpack("<Q", _read(file, 8))[0]
+        if nbytes > limits.max_header_bytes:
+            raise LimitExceededError(
+                "The safetensors header is large",
+                limit="max_header_bytes",
+                allowed=limits.max_header_bytes,
+                found=nbytes,
+            )
+        text = _read(file, nbytes)
+    try:
+        header = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise MalformedCheckpointError("The safetensors header is not JSON.") from error
+    if not isinstance(header, dict):
+        raise MalformedCheckpointError("The safetensors header is not a JSON object.")
+    return header, 8 + nbytes
+
+
+def write_header(file: IO[bytes], entries: dict[str, Any], metadata: dict[str, str]) -> int:
+    """Write a header, padded so that the data is aligned; return where the data begins."""
+    text = json.dumps({METADATA: metadata, **entries}, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    file.write(struct.pack("<Q", len(text)) + text)
+    return 8 + len(text)
+
+
+def name_of(dtype: torch.dtype) -> str | None:
+    """Return the format's name for a dtype; None where it has none.
+
+    >>> name_of(torch.bfloat16)
+    'BF16'
+    """
+    return next((name for name, known in DTYPES.items() if known is dtype), None)
+
+
+def _tensor(name: str, entry: dict[str, Any]) -> torch.Tensor:
+    dtype = DTYPES.get(entry["dtype"])
+    if dtype is None:
+        raise UnsupportedContainerError(
+            f"Tensor {name!r} has the dtype {entry['dtype']}, which PyTorch lacks here."
+        )
+    return torch.empty(entry["shape"], dtype=dtype)
+
+
+def _refuse_malformed(path: Path) -> None:
+    """Let the safetensors library check offsets, sizes and holes."""
+    try:
+        import safetensors
+    except ModuleNotFoundError:
+        raise UnsupportedContainerError(
+            "Reading safetensors needs the extra of that name.",
+            remedy="pip install 'convlast[safetensors]'",
+        ) from None
+    try:
+        with safetensors.safe_open(path, framework="pt"):
+            pass
+    except (safetensors.SafetensorError, OSError) as error:
+        raise MalformedCheckpointError(f"safetensors refuses the file: {error}.") from error
+
+
+def _read(file: IO[bytes], nbytes: int) -> bytes:
+    data = file.read(nbytes)
+    if len(data) < nbytes:
+        raise MalformedCheckpointError("The file ends inside its safetensors header.")
+    return data

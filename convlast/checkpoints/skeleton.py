@@ -1,0 +1,107 @@
+"""A torch zip file with everything in it but the data, written by torch itself.
+
+torch writes the pickle, the records and the alignment; under `skip_data` it leaves the space of
+each storage empty. What is left to do is to fill that space, and to state the CRCs.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+import warnings
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from convlast.checkpoints.archive import Archive
+from convlast.checkpoints.checkpoint import Checkpoint, Storage
+
+_DESCRIPTOR = b"PK\x07\x08"
+_ROOT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_. +-]{0,99}")
+
+
+@dataclass
+class _Tags:
+    """The device tags to write, and the order in which torch asks for them."""
+
+    locations: dict[int, str]
+    order: dict[int, Storage] = field(default_factory=dict)
+
+
+_TAGS: ContextVar[_Tags | None] = ContextVar("_TAGS", default=None)
+
+
+def _tag(storage: Storage) -> str | None:
+    """Answer torch's question for a storage's device tag, while a skeleton is written."""
+    tags = _TAGS.get()
+    if tags is None:
+        return None
+    tags.order.setdefault(id(storage), storage)
+    return tags.locations.get(id(storage))
+
+
+# Asked before torch's own taggers, the first of which has priority 10. It answers only for the
+# storages of a checkpoint that is being written, so that other uses of torch.save see no change.
+torch.serialization.register_package(1, _tag, lambda _storage, _location: None)
+
+
+def write_skeleton(checkpoint: Checkpoint, folder: Path) -> tuple[Path, list[Storage]]:
+    """Write a checkpoint's objects as they are now, without data, into a folder.
+
+    Returns:
+        The file, and the storages in the order of the members `data/0`, `data/1` ...
+    """
+    # torch names the archive's root folder after the file.
+    path = folder / f"{root_name(checkpoint)}.pt"
+    with _tags(checkpoint) as tags, warnings.catch_warnings(), torch.serialization.skip_data():
+        warnings.simplefilter("ignore")
+        torch.save(checkpoint.root, path)
+    return path, list(tags.order.values())
+
+
+def root_name(checkpoint: Checkpoint) -> str:
+    """Return the name of the archive's root folder: the input's own, where it is a plain name."""
+    root = checkpoint.archive.root if checkpoint.archive else ""
+    return root if _ROOT.fullmatch(root) and not root.endswith((".", " ")) else "archive"
+
+
+def finish(archive: Archive, crcs: dict[str, int], extras: dict[str, bytes]) -> None:
+    """State the CRCs of members, and add further members, to a skeleton that was filled.
+
+    Args:
+        archive: The skeleton's directory.
+        crcs: The CRC-32 of each filled member, by its name below the root.
+        extras: Members to add, likewise; at least one, since that rewrites the directory.
+    """
+    with archive.path.open("r+b") as file:
+        for name, crc in crcs.items():
+            member = archive.members[name]
+            _state_crc(file.fileno(), member.offset + member.nbytes, crc)
+    with zipfile.ZipFile(archive.path, "a") as zipped:
+        for entry in zipped.infolist():
+            entry.CRC = crcs.get(entry.filename.removeprefix(f"{archive.root}/"), entry.CRC)
+        for name, data in extras.items():
+            # A ZipInfo made from a name alone is dated 1980-01-01, the same on every machine.
+            zipped.writestr(zipfile.ZipInfo(f"{archive.root}/{name}"), data)
+
+
+def _state_crc(descriptor: int, offset: int, crc: int) -> None:
+    """Write a CRC into the data descriptor that torch puts behind a member."""
+    if os.pread(descriptor, len(_DESCRIPTOR), offset) == _DESCRIPTOR:
+        os.pwrite(descriptor, struct.pack("<I", crc), offset + len(_DESCRIPTOR))
+
+
+@contextmanager
+def _tags(checkpoint: Checkpoint) -> Iterator[_Tags]:
+    tags = _Tags({key: stored.location for key, (_, stored) in checkpoint.storages.items()})
+    token = _TAGS.set(tags)
+    try:
+        yield tags
+    finally:
+        _TAGS.reset(token)

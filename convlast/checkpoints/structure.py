@@ -1,0 +1,133 @@
+"""The objects of a torch checkpoint, loaded by torch without their data.
+
+`torch.load(weights_only=True)` is the only unpickler, and it runs after the pickle's opcodes
+were read: names it would refuse are reported all at once, and a storage whose size does not fit
+the file is refused before memory is set aside for it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import torch
+
+from convlast.checkpoints.checkpoint import Storage
+from convlast.checkpoints.pickles import Global, Scan, StorageReference, unsafe_names
+from convlast.errors import (
+    ConvlastError,
+    LimitExceededError,
+    MalformedCheckpointError,
+    OutOfMemoryError,
+    UnsafeCheckpointError,
+    UnsupportedContainerError,
+)
+from convlast.options import Limits
+
+_UNSUPPORTED = {
+    "_rebuild_sparse_tensor": "a sparse tensor",
+    "_rebuild_nested_tensor": "a nested tensor",
+    "_rebuild_njt": "a nested tensor",
+    "_rebuild_wrapper_subclass": "a tensor of a subclass that wraps others",
+    "_rebuild_device_tensor_from_numpy": "a tensor kept as a NumPy array",
+    "_rebuild_device_tensor_from_cpu_tensor": "a tensor of an unusual device",
+}
+
+
+def refuse_names(names: Iterable[Global]) -> None:
+    """Refuse a pickle that asks for anything but tensors and plain containers.
+
+    Raises:
+        UnsafeCheckpointError: With all the names that `weights_only=True` refuses.
+        UnsupportedContainerError: If it holds tensors that cannot be kept exactly.
+    """
+    names = list(names)
+    if refused := unsafe_names(names):
+        raise UnsafeCheckpointError(
+            f"The checkpoint asks for more than tensors: {', '.join(refused)}.",
+            names=refused,
+            remedy="Loading it would import these. Its owner can save the weights alone: "
+            "torch.save(model.state_dict(), path).",
+        )
+    for entry in names:
+        if entry.name in _UNSUPPORTED:
+            raise UnsupportedContainerError(
+                f"The checkpoint holds {_UNSUPPORTED[entry.name]}, which cannot be kept exactly.",
+                remedy="Save it as a dense tensor, or leave it out.",
+            )
+
+
+def refuse_numbers(found: Scan, limits: Limits) -> None:
+    """Refuse a pickle that refers to more storages than there may be tensors.
+
+    Raises:
+        LimitExceededError: If it does.
+    """
+    if len(found.storages) > limits.max_tensors:
+        raise LimitExceededError(
+            "The checkpoint has many tensors",
+            limit="max_tensors",
+            allowed=limits.max_tensors,
+            found=len(found.storages),
+        )
+
+
+def load_structure(
+    path: Path, references: list[StorageReference], *, legacy: bool = False
+) -> tuple[object, list[tuple[Storage, StorageReference]]]:
+    """Load a checkpoint's objects, and pair each storage with the reference that made it.
+
+    Args:
+        path: The file.
+        references: What its pickle refers to, in order; from `scan`.
+        legacy: Whether it is in torch's legacy format.
+
+    Raises:
+        MalformedCheckpointError: If torch cannot load it, or meets other storages than those.
+    """
+    expected = _loads(references, repeats_empty=not legacy)
+    pairs: list[tuple[Storage, StorageReference]] = []
+
+    def record(storage: Storage, location: str) -> Storage:
+        reference = next(expected, None)
+        if reference is None or (storage.nbytes(), location) != (
+            reference.nbytes,
+            reference.location,
+        ):
+            raise MalformedCheckpointError("The pickle means other storages than it names.")
+        pairs.append((storage, reference))
+        return storage
+
+    try:
+        with warnings.catch_warnings(), torch.serialization.skip_data():
+            warnings.simplefilter("ignore")
+            # torch hands over an untyped storage, whatever its annotation says.
+            root = torch.load(path, weights_only=True, map_location=record)  # type: ignore[arg-type]
+    except ConvlastError:
+        raise
+    except MemoryError as error:
+        raise OutOfMemoryError("Memory ran out while the checkpoint was opened.") from error
+    except Exception as error:
+        # A hostile file can make the unpickler raise anything.
+        first_line = str(error).partition("\n")[0][:200]
+        raise MalformedCheckpointError(
+            f"PyTorch cannot load the checkpoint: {type(error).__name__}: {first_line}",
+            remedy="It is probably damaged: load it where it came from, and save it anew.",
+        ) from error
+    return root, pairs
+
+
+def _loads(
+    references: list[StorageReference], *, repeats_empty: bool
+) -> Iterator[StorageReference]:
+    """Yield the references for which torch makes a storage.
+
+    It makes one for the first of each key, and in a zip anew for each reference to an empty one.
+    """
+    seen: set[str] = set()
+    for reference in references:
+        if reference.key not in seen:
+            yield reference
+        if reference.nbytes or not repeats_empty:
+            seen.add(reference.key)

@@ -1,0 +1,102 @@
+"""torch's legacy format, as `torch.save` wrote it until 1.6: five pickles, then raw storages.
+
+magic number · protocol · system · the objects · the storage keys · for each key, in that
+order: its number of elements in eight bytes, and the elements
+"""
+
+from __future__ import annotations
+
+import pickletools
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from convlast.checkpoints.checkpoint import Checkpoint, StoredBytes
+from convlast.checkpoints.pickles import Scan, StorageReference, scan
+from convlast.checkpoints.structure import load_structure, refuse_names, refuse_numbers
+from convlast.errors import (
+    LimitExceededError,
+    MalformedCheckpointError,
+    UnsupportedContainerError,
+)
+from convlast.options import Limits
+
+
+def open_torch_legacy(path: Path, limits: Limits) -> Checkpoint:
+    """Open a legacy torch checkpoint without reading its data.
+
+    Raises:
+        CheckpointError: One of its kinds, if the file cannot be opened or must not be.
+    """
+    with path.open("rb") as file:
+        for _ in range(3):  # magic number, protocol, system
+            refuse_names(_bounded_scan(file, limits).names)
+        objects = _bounded_scan(file, limits)
+        refuse_names(objects.names)
+        refuse_numbers(objects, limits)
+        stored = dict(_read_storages(file, objects, path.stat().st_size))
+    root, pairs = load_structure(path, objects.storages, legacy=True)
+    checkpoint = Checkpoint(path, "torch-legacy", root)
+    for storage, reference in pairs:
+        checkpoint.add(storage, stored[reference.key])
+    return checkpoint
+
+
+def _bounded_scan(file: IO[bytes], limits: Limits) -> Scan:
+    start = file.tell()
+    found = scan(file)
+    if (size := file.tell() - start) > limits.max_pickle_bytes:
+        raise LimitExceededError(
+            "The checkpoint's pickle is large",
+            limit="max_pickle_bytes",
+            allowed=limits.max_pickle_bytes,
+            found=size,
+        )
+    return found
+
+
+def _read_storages(
+    file: IO[bytes], objects: Scan, file_bytes: int
+) -> Iterator[tuple[str, StoredBytes]]:
+    """Walk over the storages behind the pickles, and check that each fits its reference."""
+    references: dict[str, StorageReference] = {}
+    for reference in objects.storages:
+        if references.setdefault(reference.key, reference).nbytes != reference.nbytes:
+            raise MalformedCheckpointError(f"Storage {reference.key} has two sizes.")
+    if any(reference.is_view for reference in objects.storages):
+        raise UnsupportedContainerError(
+            "The checkpoint holds views of storages, as PyTorch wrote them until 0.3.",
+            remedy="Load it with torch.load, and save it anew.",
+        )
+    keys = _read_keys(file)
+    if set(keys) != set(references) or len(keys) != len(references):
+        raise MalformedCheckpointError("The list of storages is not that of the tensors.")
+    for key in keys:
+        reference = references[key]
+        count = file.read(8)
+        offset = file.tell()
+        if len(count) < 8 or offset + reference.nbytes > file_bytes:
+            raise MalformedCheckpointError(
+                f"The file ends at byte {file_bytes:,}, in storage {key}."
+            )
+        numel = struct.unpack("<q", count)[0]
+        if numel * reference.item_bytes != reference.nbytes:
+            raise MalformedCheckpointError(f"Storage {key} has another size than its tensors say.")
+        yield (
+            key,
+            StoredBytes(offset, reference.nbytes, reference.location, member=f"storage {key}"),
+        )
+        file.seek(reference.nbytes, 1)
+
+
+def _read_keys(file: IO[bytes]) -> list[str]:
+    """Read a pickled list of strings, opcode by opcode."""
+    try:
+        return [
+            arg.decode("ascii") if isinstance(arg, bytes) else str(arg)
+            for opcode, arg, _ in pickletools.genops(file)
+            if "UNICODE" in opcode.name or "STRING" in opcode.name
+        ]
+    except (ValueError, IndexError) as error:
+        raise MalformedCheckpointError(f"The list of storages cannot be read: {error}.") from error

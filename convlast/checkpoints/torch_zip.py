@@ -1,0 +1,81 @@
+"""torch's zip format, as `torch.save` has written it since 1.6."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from convlast.checkpoints import manifest
+from convlast.checkpoints.archive import Archive, read_directory
+from convlast.checkpoints.checkpoint import Checkpoint, StoredBytes
+from convlast.checkpoints.pickles import StorageReference, scan
+from convlast.checkpoints.structure import load_structure, refuse_names, refuse_numbers
+from convlast.errors import (
+    LimitExceededError,
+    MalformedCheckpointError,
+    UnsupportedContainerError,
+)
+from convlast.options import Limits
+
+
+def open_torch_zip(path: Path, limits: Limits) -> Checkpoint:
+    """Open a torch zip checkpoint without reading its data.
+
+    Raises:
+        CheckpointError: One of its kinds, if the file cannot be opened or must not be.
+    """
+    archive = read_directory(path, limits)
+    _refuse_foreign_byte_order(archive)
+    found = scan(io.BytesIO(_read_pickle(archive, limits)))
+    refuse_names(found.names)
+    refuse_numbers(found, limits)
+    for reference in found.storages:
+        _refuse_misfit(archive, reference)
+    root, pairs = load_structure(path, found.storages)
+    checkpoint = Checkpoint(path, "torch", root, archive=archive)
+    for storage, reference in pairs:
+        member = archive.members[f"data/{reference.key}"]
+        checkpoint.add(
+            storage,
+            StoredBytes(
+                member.offset,
+                member.nbytes,
+                reference.location,
+                member.crc,
+                f"{archive.root}/data/{reference.key}",
+            ),
+        )
+    if manifest.MEMBER in archive.members:
+        checkpoint.manifest = manifest.decode(archive.read(manifest.MEMBER))
+    return checkpoint
+
+
+def _read_pickle(archive: Archive, limits: Limits) -> bytes:
+    found = archive.members["data.pkl"].nbytes
+    if found > limits.max_pickle_bytes:
+        raise LimitExceededError(
+            "The checkpoint's pickle is large",
+            limit="max_pickle_bytes",
+            allowed=limits.max_pickle_bytes,
+            found=found,
+        )
+    return archive.read("data.pkl")
+
+
+def _refuse_misfit(archive: Archive, reference: StorageReference) -> None:
+    name = f"data/{reference.key}"
+    member = archive.members.get(name)
+    if member is None:
+        raise MalformedCheckpointError(f"The pickle refers to {name!r}, which is not there.")
+    if member.nbytes != reference.nbytes:
+        raise MalformedCheckpointError(
+            f"Member {name!r} has {member.nbytes:,} bytes; the pickle says {reference.nbytes:,}."
+        )
+
+
+def _refuse_foreign_byte_order(archive: Archive) -> None:
+    if "byteorder" in archive.members and archive.read("byteorder") != b"little":
+        raise UnsupportedContainerError(
+            "The checkpoint was saved on a big-endian machine.",
+            remedy="Load it with torch.load on this one, and save it anew.",
+        )

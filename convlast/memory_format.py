@@ -1,0 +1,124 @@
+"""The layout itself: exact strides, and PyTorch's conversion of a module.
+
+A 5-D weight has the shape (O, I, D, H, W) whatever its layout; the layout is its strides, in
+elements. Contiguous means that W is innermost, channels_last_3d that I is:
+
+    contiguous_format   (I·D·H·W, D·H·W, H·W, W, 1)
+    channels_last_3d    (I·D·H·W, 1, I·H·W, I·W, I)
+
+This is the only place that says so. Everything else compares strides and never asks
+`is_contiguous`: with a 1×1×1 kernel, or one input channel, a weight is contiguous in both
+layouts at once, while PyTorch's function still changes its strides, and cuDNN's choice of a
+kernel looks at strides.
+
+Source: https://github.com/pytorch/pytorch/blob/v2.13.0/torch/nn/utils/memory_format.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from convlast.options import MemoryFormat
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+
+Geometry = tuple[torch.dtype, tuple[int, ...], tuple[int, ...], int]
+"""What two tensors on one storage must share to be the same tensor: dtype, shape, stride,
+storage offset in elements."""
+
+
+def convert_conv3d_weight_memory_format(
+    module: ModuleT, memory_format: torch.memory_format
+) -> ModuleT:
+    """Convert the weights of all Conv3d and ConvTranspose3d in a module, itself included.
+
+    The results are PyTorch's own, since its function does the work, also where that un-shares
+    two parameters on one storage. `torch.channels_last`, as PyTorch's documentation long wrote
+    it, is taken as `torch.channels_last_3d`, the only one of the two a 5-D weight can have.
+
+    Args:
+        module: A convolution, or a module that holds some at any depth.
+        memory_format: `torch.channels_last_3d`, `torch.channels_last`, or
+            `torch.contiguous_format`.
+
+    Returns:
+        The same module.
+
+    >>> conv = convert_conv3d_weight_memory_format(nn.Conv3d(8, 4, 3), torch.channels_last)
+    >>> conv.weight.stride()
+    (216, 1, 72, 24, 8)
+    """
+    if memory_format == torch.channels_last:
+        memory_format = torch.channels_last_3d
+    return nn.utils.convert_conv3d_weight_memory_format(module, memory_format)
+
+
+def strides_of(shape: Sequence[int], memory_format: MemoryFormat) -> tuple[int, ...]:
+    """Return the strides, in elements, that PyTorch's function gives a weight of this shape.
+
+    >>> strides_of((4, 8, 3, 3, 3), "channels_last_3d")
+    (216, 1, 72, 24, 8)
+    >>> strides_of((4, 1, 3, 3, 3), "contiguous_format")
+    (27, 27, 9, 3, 1)
+    """
+    _, channels, depth, height, width = shape
+    if memory_format == "channels_last_3d":
+        # As PyTorch does it: a zero extent is multiplied as it is.
+        return (
+            channels * width * height * depth,
+            1,
+            channels * width * height,
+            channels * width,
+            channels,
+        )
+    strides = [1]
+    for extent in reversed(shape[1:]):
+        # And here a zero extent counts as one.
+        strides.append(strides[-1] * max(extent, 1))
+    return tuple(reversed(strides))
+
+
+def is_dense(shape: Sequence[int], strides: Sequence[int]) -> bool:
+    """Say whether these strides give each element its own place and leave no gap.
+
+    Only then can elements change places within the bytes they occupy.
+
+    >>> is_dense((4, 8, 3, 3, 3), (216, 1, 72, 24, 8))
+    True
+    >>> is_dense((4, 8, 3, 3, 3), (0, 27, 9, 3, 1))
+    False
+    """
+    if 0 in shape:
+        return True
+    expected = 1
+    for stride, extent in sorted(zip(strides, shape, strict=True)):
+        if extent == 1:
+            continue
+        if stride != expected:
+            return False
+        expected *= extent
+    return True
+
+
+def geometry_of(tensor: torch.Tensor) -> Geometry:
+    """Return what makes another tensor on the same storage the same tensor."""
+    return tensor.dtype, tuple(tensor.shape), tensor.stride(), tensor.storage_offset()
+
+
+def span_of(tensor: torch.Tensor) -> tuple[int, int]:
+    """Return where a tensor's bytes start and end within its storage.
+
+    >>> span_of(torch.zeros(4, 8)[1:3])
+    (32, 96)
+    """
+    start = tensor.storage_offset() * tensor.itemsize
+    if tensor.numel() == 0:
+        return start, start
+    last = sum(
+        stride * (extent - 1) for stride, extent in zip(tensor.stride(), tensor.shape, strict=True)
+    )
+    return start, start + (last + 1) * tensor.itemsize

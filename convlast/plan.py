@@ -1,0 +1,276 @@
+"""What will be done to each convolution weight, decided before a byte is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import TypeAlias
+
+import torch
+
+from convlast.checkpoints.checkpoint import Checkpoint
+from convlast.checkpoints.manifest import LayerLayout, Manifest
+from convlast.checkpoints.tree import Entry, dotted, walk
+from convlast.errors import NoConv3dWeightsError, OptionError
+from convlast.memory_format import Geometry, geometry_of, is_dense, span_of, strides_of
+from convlast.options import Limits, MemoryFormat
+from convlast.report import Layer, Status
+from convlast.weights import Candidate, find_weights
+
+Place: TypeAlias = tuple[int, Geometry]
+"""A storage, by the id of its object, and the geometry of a tensor on it: the same for aliases."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What will be done to one convolution weight.
+
+    Attributes:
+        candidate: The weight.
+        name: Its name in the report.
+        original: A view of it that keeps the strides it has in the input.
+        stride_after: The strides it will have.
+        status: What happens to it.
+        reason: Why it is skipped.
+        alias_of: The name of the first layer with the same bytes.
+    """
+
+    candidate: Candidate
+    name: str
+    original: torch.Tensor
+    stride_after: tuple[int, ...]
+    status: Status
+    reason: str | None = None
+    alias_of: str | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be done to a checkpoint.
+
+    Attributes:
+        memory_format: The layout asked for.
+        entries: Every tensor in the checkpoint.
+        decisions: One for each convolution weight, in the checkpoint's order.
+        others: The 5-D tensors that are no convolution weights.
+    """
+
+    memory_format: MemoryFormat
+    entries: list[Entry]
+    decisions: list[Decision]
+    others: list[Entry]
+
+    @property
+    def conversions(self) -> list[Decision]:
+        """The decisions to convert, one for each span of bytes."""
+        return [d for d in self.decisions if d.status == "converted" and d.alias_of is None]
+
+    @property
+    def wrapper(self) -> str | None:
+        """The path of the state dict with most convolution weights."""
+        paths = [decision.candidate.path[:-1] for decision in self.decisions]
+        return dotted(max(paths, key=paths.count)) or None if paths else None
+
+    def layers(self) -> list[Layer]:
+        """Return the layers as the report has them."""
+        return [_layer(decision) for decision in self.decisions]
+
+    def manifest(self, earlier: Manifest | None) -> Manifest:
+        """Return the note for the artifact, which keeps what an earlier one says of the input."""
+        return Manifest(
+            memory_format=self.memory_format,
+            layers=tuple(_layout(decision, earlier) for decision in self.decisions),
+        )
+
+
+def make_plan(
+    checkpoint: Checkpoint,
+    memory_format: MemoryFormat,
+    select: Sequence[str] = ("all",),
+    limits: Limits | None = None,
+) -> Plan:
+    """Decide what will be done to each convolution weight.
+
+    Raises:
+        NoConv3dWeightsError: If there is none.
+        OptionError: If a pattern matches none.
+    """
+    entries = walk(checkpoint.root, limits or Limits())
+    candidates, others = find_weights(entries)
+    if not candidates:
+        raise NoConv3dWeightsError(
+            "The checkpoint holds no Conv3d or ConvTranspose3d weight: "
+            f"{len(entries)} tensors, {len(others)} of them 5-D, none a convolution's.",
+            remedy="There is nothing to convert; keep the file.",
+        )
+    names = _names(candidates)
+    chosen = _chosen(names, select)
+    touched = _touched_places(entries)
+    firsts: dict[Place, Decision] = {}
+    selected = {
+        _place(c.tensor) for c, name in zip(candidates, names, strict=True) if name in chosen
+    }
+    decisions: list[Decision] = []
+    for candidate, name in zip(candidates, names, strict=True):
+        place = _place(candidate.tensor)
+        decision = _decide(
+            candidate,
+            name,
+            _target(candidate.tensor, name, memory_format, checkpoint.manifest),
+            is_selected=place in selected,
+            is_touched=place in touched,
+        )
+        if (first := firsts.setdefault(place, decision)) is not decision:
+            decision = replace(decision, stride_after=first.stride_after, alias_of=first.name)
+        decisions.append(decision)
+    return Plan(memory_format, entries, decisions, others)
+
+
+def apply_strides(plan: Plan) -> None:
+    """Give every tensor of a converted weight its new strides; no byte moves.
+
+    The objects stay the same ones, so a `Parameter` that stands in two places still does.
+    """
+    strides = {_place(d.original): d.stride_after for d in plan.conversions}
+    changed: set[int] = set()
+    for entry in plan.entries:
+        tensor = entry.value
+        if not isinstance(tensor, torch.Tensor) or tensor.dim() != 5 or id(tensor) in changed:
+            continue
+        if (stride := strides.get(_place(tensor))) is not None:
+            changed.add(id(tensor))
+            tensor.data = tensor.data.as_strided(tensor.shape, stride)
+
+
+def _decide(
+    candidate: Candidate,
+    name: str,
+    target: tuple[int, ...],
+    *,
+    is_selected: bool,
+    is_touched: bool,
+) -> Decision:
+    tensor = candidate.tensor
+    before = tensor.stride()
+    original = tensor.detach()
+    if obstacle := candidate.unconvertible or _obstacle(tensor):
+        return Decision(candidate, name, original, before, "skipped", obstacle)
+    if not is_selected:
+        return Decision(candidate, name, original, before, "kept")
+    if before == target:
+        return Decision(candidate, name, original, before, "already")
+    if not is_dense(tensor.shape, before):
+        return Decision(candidate, name, original, before, "skipped", "not-dense")
+    if is_touched:
+        return Decision(candidate, name, original, before, "skipped", "shared-storage")
+    return Decision(candidate, name, original, target, "converted")
+
+
+def _obstacle(tensor: torch.Tensor) -> str | None:
+    """Say why a tensor has no strides of its own to change."""
+    if tensor.is_meta:
+        return "no-data"
+    return "quantized" if tensor.is_quantized else None
+
+
+def _target(
+    tensor: torch.Tensor, name: str, memory_format: MemoryFormat, earlier: Manifest | None
+) -> tuple[int, ...]:
+    """Return the strides a weight should have; an undo prefers those it had at first."""
+    if memory_format == "contiguous_format" and earlier is not None:
+        known = earlier.stride_before(name, tuple(tensor.shape))
+        if known is not None:
+            return known
+    return strides_of(tensor.shape, memory_format)
+
+
+def _names(candidates: Sequence[Candidate]) -> list[str]:
+    """Name each layer by its key, or by its whole path where several state dicts have some."""
+    wrappers = {candidate.path[:-1] for candidate in candidates}
+    counts: dict[str, int] = {}
+    names = []
+    for candidate in candidates:
+        name = dotted(candidate.path if len(wrappers) > 1 else candidate.path[-1:])
+        counts[name] = counts.get(name, 0) + 1
+        names.append(name if counts[name] == 1 else f"{name}#{counts[name]}")
+    return names
+
+
+def _chosen(names: Sequence[str], select: Sequence[str]) -> set[str]:
+    if tuple(select) == ("all",):
+        return set(names)
+    chosen: set[str] = set()
+    for pattern in select:
+        matched = {name for name in names if fnmatchcase(name, pattern)}
+        if not matched:
+            raise OptionError(
+                "select",
+                f"The pattern {pattern!r} matches none of the {len(names)} convolution weights.",
+                remedy=f"They are {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}.",
+            )
+        chosen |= matched
+    return chosen
+
+
+def _place(tensor: torch.Tensor) -> Place:
+    return id(tensor.untyped_storage()), geometry_of(tensor)
+
+
+def _touched_places(entries: Iterable[Entry]) -> set[Place]:
+    """Return the places whose bytes another tensor, not an alias, touches as well.
+
+    Sorted by where they start, a span overlaps an earlier one exactly if it starts before the
+    farthest end so far; and of all earlier spans that reach past that start, each two overlap
+    in it, so that marking the farthest and the new one marks them all.
+    """
+    spans: dict[int, set[tuple[int, int, Place]]] = {}
+    for entry in entries:
+        value = entry.value
+        if isinstance(value, torch.UntypedStorage):
+            place: Place = (id(value), (torch.uint8, (), (), -1))
+            spans.setdefault(id(value), set()).add((0, value.nbytes(), place))
+        elif value.layout == torch.strided and value.device.type == "cpu" and value.numel():
+            place = _place(value)
+            spans.setdefault(place[0], set()).add((*span_of(value), place))
+    touched: set[Place] = set()
+    for group in spans.values():
+        reached, farthest = -1, None
+        for start, end, place in sorted(group, key=lambda span: span[:2]):
+            if start < reached and farthest is not None:
+                touched |= {place, farthest}
+            if end > reached:
+                reached, farthest = end, place
+    return touched
+
+
+def _layer(decision: Decision) -> Layer:
+    candidate, tensor = decision.candidate, decision.original
+    return Layer(
+        name=decision.name,
+        wrapper=dotted(candidate.path[:-1]) or None,
+        kind=candidate.kind,
+        evidence=candidate.evidence,
+        shape=list(tensor.shape),
+        dtype=str(tensor.dtype).removeprefix("torch."),
+        groups=candidate.groups,
+        stride_before=list(tensor.stride()),
+        stride_after=list(decision.stride_after),
+        status=decision.status,
+        reason=decision.reason,
+        bytes=tensor.numel() * tensor.itemsize,
+        alias_of=decision.alias_of,
+    )
+
+
+def _layout(decision: Decision, earlier: Manifest | None) -> LayerLayout:
+    tensor = decision.original
+    shape = tuple(tensor.shape)
+    known = earlier.stride_before(decision.name, shape) if earlier else None
+    return LayerLayout(
+        name=decision.name,
+        key=str(decision.candidate.path[-1]),
+        shape=shape,
+        stride_before=known or tensor.stride(),
+        stride_after=decision.stride_after,
+    )

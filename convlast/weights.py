@@ -1,0 +1,130 @@
+"""Which 5-D tensors of a checkpoint are convolution weights, and on what evidence.
+
+A state dict does not name the modules that own its tensors. What it does tell: a convolution's
+weight is 5-D and its key ends in `weight`; its bias, if any, is 1-D and as long as the output
+has channels, which is the first extent of a Conv3d's weight, (O, I / groups, D, H, W), and the
+second extent times groups of a ConvTranspose3d's, (I, O / groups, D, H, W).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+
+from convlast.checkpoints.tree import Entry, Path
+from convlast.report import Kind
+
+_MOMENTS = {
+    "acc_delta",
+    "exp_avg",
+    "exp_avg_diff",
+    "exp_avg_sq",
+    "exp_inf",
+    "grad_avg",
+    "max_exp_avg_sq",
+    "momentum_buffer",
+    "square_avg",
+}
+"""What PyTorch's optimizers call their moments; a `weight` below one of these is one of them."""
+
+_REPARAMETRIZED = {
+    "weight_v": "weight-norm",
+    "weight_orig": "reparametrized",
+    "parametrizations.weight.original": "parametrized",
+    "parametrizations.weight.original1": "weight-norm",
+}
+"""Keys of weights that are recomputed in every forward, whose layout PyTorch so ignores."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A 5-D tensor that is, or stands for, a convolution weight.
+
+    Attributes:
+        path: Where it stands in the checkpoint.
+        tensor: The tensor, without data.
+        kind: The module that owns it, as far as can be told.
+        groups: Its groups, where the bias tells them.
+        evidence: What that is concluded from, in words.
+        unconvertible: Why converting it would be of no use; None where it would.
+    """
+
+    path: Path
+    tensor: torch.Tensor
+    kind: Kind
+    groups: int | None
+    evidence: str
+    unconvertible: str | None = None
+
+
+def find_weights(entries: Iterable[Entry]) -> tuple[list[Candidate], list[Entry]]:
+    """Tell the convolution weights among the 5-D tensors from the others.
+
+    Returns:
+        The weights, and the 5-D tensors that are none, each in the checkpoint's order.
+    """
+    weights: list[Candidate] = []
+    others: list[Entry] = []
+    for entry in entries:
+        if not isinstance(entry.value, torch.Tensor) or entry.value.dim() != 5:
+            continue
+        candidate = _judge(entry, entry.value)
+        if candidate is None:
+            others.append(entry)
+        else:
+            weights.append(candidate)
+    return weights, others
+
+
+def _judge(entry: Entry, tensor: torch.Tensor) -> Candidate | None:
+    state_dict, key = entry.owner, entry.path[-1] if entry.path else None
+    if not isinstance(state_dict, dict) or not isinstance(key, str) or _is_moment(entry.path):
+        return None
+    for ending, reason in _REPARAMETRIZED.items():
+        if _ends(key, ending):
+            evidence = f"a 5-D tensor whose key ends in {ending}: the weight is computed from it"
+            return Candidate(entry.path, tensor, "unknown", None, evidence, reason)
+    if not _ends(key, "weight"):
+        return None
+    bias = state_dict.get(key.removesuffix("weight") + "bias")
+    if isinstance(bias, torch.Tensor):
+        return _judge_by_bias(entry, tensor, bias)
+    return Candidate(
+        entry.path, tensor, "unknown", None, "a 5-D tensor whose key ends in weight, without a bias"
+    )
+
+
+def _judge_by_bias(entry: Entry, tensor: torch.Tensor, bias: torch.Tensor) -> Candidate | None:
+    """Tell Conv3d and ConvTranspose3d apart by the length of the bias, where it tells."""
+    if bias.dim() != 1:
+        return None  # a LayerNorm over five dimensions has both 5-D
+    first, second, channels = tensor.shape[0], tensor.shape[1], bias.shape[0]
+    text = f"a 5-D weight with a bias of {channels}"
+    if channels == first == second:
+        return Candidate(
+            entry.path, tensor, "Conv3d", None, f"{text}, which would fit a ConvTranspose3d too"
+        )
+    if channels == first:
+        return Candidate(entry.path, tensor, "Conv3d", None, f"{text}, its first extent")
+    groups = channels // second if second and channels % second == 0 else 0
+    if groups and first % groups == 0:
+        times = f" times {groups} groups" if groups > 1 else ""
+        return Candidate(
+            entry.path, tensor, "ConvTranspose3d", groups, f"{text}, its second extent{times}"
+        )
+    return None
+
+
+def _is_moment(path: Path) -> bool:
+    """Say whether a path leads into an optimizer's state."""
+    *wrappers, key = [str(part) for part in path]
+    return any("optim" in part.lower() for part in wrappers) or not _MOMENTS.isdisjoint(
+        part for name in (*wrappers, key) for part in name.split(".")
+    )
+
+
+def _ends(key: str, ending: str) -> bool:
+    """Say whether a dotted key ends in these whole parts."""
+    return key == ending or key.endswith(f".{ending}")
