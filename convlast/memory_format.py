@@ -106,7 +106,7 @@ def is_dense(shape: Sequence[int], strides: Sequence[int]) -> bool:
 
 def geometry_of(tensor: torch.Tensor) -> Geometry:
     """Return what makes another tensor on the same storage the same tensor."""
-    return tensor.dtype, tuple(tensor.shape), tensor.stride(), tensor.storage_offset()
+    return tensor.dtype, tuple(tensor.shape), tensor.stride(), int(tensor.storage_offset())
 
 
 def span_of(tensor: torch.Tensor) -> tuple[int, int]:
@@ -115,7 +115,7 @@ def span_of(tensor: torch.Tensor) -> tuple[int, int]:
     >>> span_of(torch.zeros(4, 8)[1:3])
     (32, 96)
     """
-    start = tensor.storage_offset() * tensor.itemsize
+    start = int(tensor.storage_offset()) * tensor.itemsize
     if tensor.numel() == 0:
         return start, start
     last = sum(

@@ -109,11 +109,11 @@ def make_plan(
     touched = _touched_places(entries)
     firsts: dict[Place, Decision] = {}
     selected = {
-        _place(c.tensor) for c, name in zip(candidates, names, strict=True) if name in chosen
+        place_of(c.tensor) for c, name in zip(candidates, names, strict=True) if name in chosen
     }
     decisions: list[Decision] = []
     for candidate, name in zip(candidates, names, strict=True):
-        place = _place(candidate.tensor)
+        place = place_of(candidate.tensor)
         decision = _decide(
             candidate,
             name,
@@ -132,13 +132,13 @@ def apply_strides(plan: Plan) -> None:
 
     The objects stay the same ones, so a `Parameter` that stands in two places still does.
     """
-    strides = {_place(d.original): d.stride_after for d in plan.conversions}
+    strides = {place_of(d.original): d.stride_after for d in plan.conversions}
     changed: set[int] = set()
     for entry in plan.entries:
         tensor = entry.value
         if not isinstance(tensor, torch.Tensor) or tensor.dim() != 5 or id(tensor) in changed:
             continue
-        if (stride := strides.get(_place(tensor))) is not None:
+        if (stride := strides.get(place_of(tensor))) is not None:
             changed.add(id(tensor))
             tensor.data = tensor.data.as_strided(tensor.shape, stride)
 
@@ -213,7 +213,8 @@ def _chosen(names: Sequence[str], select: Sequence[str]) -> set[str]:
     return chosen
 
 
-def _place(tensor: torch.Tensor) -> Place:
+def place_of(tensor: torch.Tensor) -> Place:
+    """Return the place of a tensor, which its aliases share."""
     return id(tensor.untyped_storage()), geometry_of(tensor)
 
 
@@ -231,7 +232,7 @@ def _touched_places(entries: Iterable[Entry]) -> set[Place]:
             place: Place = (id(value), (torch.uint8, (), (), -1))
             spans.setdefault(id(value), set()).add((0, value.nbytes(), place))
         elif value.layout == torch.strided and value.device.type == "cpu" and value.numel():
-            place = _place(value)
+            place = place_of(value)
             spans.setdefault(place[0], set()).add((*span_of(value), place))
     touched: set[Place] = set()
     for group in spans.values():

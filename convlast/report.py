@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from convlast.options import Options
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION: Literal["1.0"] = "1.0"
 """Raised by one in the second place when fields are added, in the first when one changes."""
 
 Verdict = Literal["passed", "passed_with_findings", "failed"]

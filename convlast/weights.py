@@ -104,7 +104,7 @@ def _judge_by_bias(entry: Entry, tensor: torch.Tensor, bias: torch.Tensor) -> Ca
     text = f"a 5-D weight with a bias of {channels}"
     if channels == first == second:
         return Candidate(
-            entry.path, tensor, "Conv3d", None, f"{text}, which would fit a ConvTranspose3d too"
+            entry.path, tensor, "unknown", None, f"{text}, which fits Conv3d and ConvTranspose3d"
         )
     if channels == first:
         return Candidate(entry.path, tensor, "Conv3d", None, f"{text}, its first extent")

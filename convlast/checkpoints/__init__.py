@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from convlast.checkpoints.archive import read_directory
 from convlast.checkpoints.checkpoint import Checkpoint
-from convlast.checkpoints.safetensors import open_safetensors
+from convlast.checkpoints.manifest import MEMBER, METADATA_KEY, Manifest, decode
+from convlast.checkpoints.safetensors import METADATA, open_safetensors, read_header
 from convlast.checkpoints.sniffing import container_of
 from convlast.checkpoints.torch_legacy import open_torch_legacy
 from convlast.checkpoints.torch_zip import open_torch_zip
 from convlast.errors import NotACheckpointError, ProgramNotAllowedError
 from convlast.options import Limits
 
-__all__ = ["Checkpoint", "open_checkpoint"]
+__all__ = ["Checkpoint", "open_checkpoint", "read_manifest"]
 
 _OPENERS = {
     "torch": open_torch_zip,
@@ -39,3 +41,20 @@ def open_checkpoint(
             + (" Programs are not converted yet." if allow_programs else ""),
         )
     return _OPENERS[container](path, limits or Limits())
+
+
+def read_manifest(path: Path) -> Manifest | None:
+    """Return the note that a conversion left in a file; None where there is none.
+
+    Raises:
+        CheckpointError: If the file cannot be opened.
+    """
+    container = container_of(path)
+    if container == "safetensors":
+        header, _ = read_header(path, Limits())
+        metadata = header.get(METADATA, {})
+        return decode(metadata[METADATA_KEY]) if METADATA_KEY in metadata else None
+    if container == "torch-legacy":
+        return None
+    archive = read_directory(path, Limits())
+    return decode(archive.read(MEMBER)) if MEMBER in archive.members else None

@@ -23,6 +23,7 @@ from convlast.memory_format import span_of
 Storage: TypeAlias = torch.UntypedStorage
 
 CHUNK_BYTES = 16 << 20
+"""A multiple of every item size."""
 
 
 @dataclass(frozen=True)
@@ -85,18 +86,17 @@ class Checkpoint:
         return tensor_over(buffer, tensor.dtype).as_strided(tensor.shape, tensor.stride(), 0)
 
     def chunks(self, tensor: torch.Tensor) -> Iterator[torch.Tensor]:
-        """Yield a tensor's stored elements as flat pieces of bounded size, in file order.
+        """Yield the bytes that a tensor spans as flat uint8 pieces of bounded size, in order.
 
         Elements between those of a strided view come too.
         """
         start, end = span_of(tensor)
         origin = self.stored(tensor.untyped_storage()).offset
-        step = CHUNK_BYTES // tensor.itemsize * tensor.itemsize
         with self.path.open("rb") as file:
-            for position in range(start, end, step):
-                buffer = bytearray(min(step, end - position))
+            for position in range(start, end, CHUNK_BYTES):
+                buffer = bytearray(min(CHUNK_BYTES, end - position))
                 read_exactly(file.fileno(), memoryview(buffer), origin + position)
-                yield tensor_over(buffer, tensor.dtype)
+                yield tensor_over(buffer, torch.uint8)
 
 
 def tensor_over(buffer: bytearray, dtype: torch.dtype) -> torch.Tensor:

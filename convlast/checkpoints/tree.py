@@ -25,11 +25,13 @@ class Entry:
         path: The keys and indices that lead to it from the root.
         value: The tensor or storage.
         owner: The dict, list or tuple that holds it; None for the root itself.
+        original: A view of a tensor that keeps its present strides, should they be changed.
     """
 
     path: Path
     value: torch.Tensor | torch.UntypedStorage
     owner: object
+    original: torch.Tensor | None = None
 
 
 def walk(root: object, limits: Limits) -> list[Entry]:
@@ -69,7 +71,8 @@ def _walk(value: object, path: Path, owner: object) -> Iterator[Entry]:
     if isinstance(value, torch.storage.TypedStorage):
         value = value.untyped()  # type: ignore[no-untyped-call]  # torch's own, unannotated
     if isinstance(value, torch.Tensor | torch.UntypedStorage):
-        yield Entry(path, value, owner)
+        original = value.detach() if isinstance(value, torch.Tensor) else None
+        yield Entry(path, value, owner, original)
     for key, child in _children(value):
         yield from _walk(child, (*path, key), value)
 

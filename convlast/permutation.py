@@ -40,3 +40,19 @@ def permuted(weight: torch.Tensor, stride: tuple[int, ...], device: torch.device
         moved.copy_(flat.to(device).as_strided(weight.shape, weight.stride()))
         target.copy_(moved)
     return buffer
+
+
+def bits_of(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a tensor's stored bits as integers, so that NaN equals NaN and -0.0 not 0.0.
+
+    >>> bits_of(torch.tensor([0.0, -0.0]))
+    tensor([          0, -2147483648], dtype=torch.int32)
+    """
+    tensor = tensor.detach()
+    if tensor.is_conj():
+        tensor = tensor.conj()
+    if tensor.is_neg():
+        tensor = tensor.neg()
+    if tensor.is_complex():
+        tensor = torch.view_as_real(tensor)
+    return tensor.view(_CARRIER[tensor.itemsize])

@@ -37,12 +37,13 @@ class _Tags:
 _TAGS: ContextVar[_Tags | None] = ContextVar("_TAGS", default=None)
 
 
-def _tag(storage: Storage) -> str | None:
+def _tag(storage: object) -> str | None:
     """Answer torch's question for a storage's device tag, while a skeleton is written."""
     tags = _TAGS.get()
     if tags is None:
         return None
-    tags.order.setdefault(id(storage), storage)
+    if isinstance(storage, Storage):
+        tags.order.setdefault(id(storage), storage)
     return tags.locations.get(id(storage))
 
 

@@ -1,0 +1,53 @@
+"""What to do with the result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from convlast.report import Advice, Finding, Smoke, verdict_of
+
+_LOAD = {
+    "torch": "state_dict = torch.load({name!r}, weights_only=True){wrapper}\n"
+    "model.load_state_dict(state_dict, assign=True)  # without assign=True the layout is lost",
+    "safetensors": "convlast.load_into(model, {name!r})  # a plain load gives contiguous weights",
+}
+
+
+def advise(
+    findings: Sequence[Finding],
+    smoke: Smoke | None,
+    *,
+    filename: str,
+    container: str,
+    wrapper: str | None,
+) -> Advice:
+    """Say whether to use the artifact, why, and how to load it.
+
+    Args:
+        findings: All that was found.
+        smoke: The fp16 inference, if there was one.
+        filename: The artifact's name.
+        container: Its kind.
+        wrapper: Path of the state dict in it.
+    """
+    load = _LOAD[container].format(name=filename, wrapper=_subscripts(wrapper))
+    if verdict_of(list(findings)) == "failed":
+        broken = [finding.message for finding in findings if finding.severity == "error"]
+        return Advice(decision="keep", reasons=["Keep your file.", *broken[:5]], load=load)
+    reasons = ["Speed was not measured on a GPU: whether it pays there is open."]
+    if smoke is not None and smoke.scope == "layers":
+        reasons.append(
+            "Layers were run one by one, with assumed strides and padding: what stands between "
+            "them, which can undo the layout, was not looked at."
+        )
+    return Advice(decision="undecided", reasons=reasons, load=load)
+
+
+def _subscripts(wrapper: str | None) -> str:
+    """Write the way into a wrapper as Python does.
+
+    >>> _subscripts("models.0.net")
+    "['models'][0]['net']"
+    """
+    parts = wrapper.split(".") if wrapper else []
+    return "".join(f"[{part}]" if part.isdigit() else f"[{part!r}]" for part in parts)

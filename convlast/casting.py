@@ -1,0 +1,82 @@
+"""The cast of a state dict to fp16, as `module.half()` would do it, storage by storage.
+
+A storage is cast as a whole: offsets and strides, which count elements, stay, and so do aliases.
+One that several dtypes share, or that reaches outside the state dict, stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import torch
+
+from convlast.checkpoints.checkpoint import Checkpoint, Storage, StoredBytes
+from convlast.checkpoints.tree import Entry, Path
+from convlast.plan import Plan
+
+WIDER = {torch.float32, torch.float64, torch.bfloat16}
+"""The dtypes that `dtype=float16` casts."""
+
+
+@dataclass(frozen=True)
+class Cast:
+    """One storage that becomes another, of fp16."""
+
+    source: Storage
+    dtype: torch.dtype
+
+
+@dataclass
+class Casts:
+    """All storages that are cast, by the id of the storage that takes their place."""
+
+    by_target: dict[int, Cast] = field(default_factory=dict)
+    paths: set[Path] = field(default_factory=set)
+    """The tensors on them."""
+
+
+def cast_to_float16(checkpoint: Checkpoint, plan: Plan) -> Casts:
+    """Make every floating-point tensor of the state dicts fp16; no byte is read yet.
+
+    The tensor objects stay the same ones. The checkpoint learns where the data comes from.
+    """
+    state_dicts = {decision.candidate.path[:-1] for decision in plan.decisions}
+    groups: dict[int, list[Entry]] = {}
+    for entry in plan.entries:
+        groups.setdefault(id(_storage_of(entry)), []).append(entry)
+    casts = Casts()
+    for entries in groups.values():
+        if (dtype := _common_dtype(entries, state_dicts)) is None:
+            continue
+        source = _storage_of(entries[0])
+        numel = source.nbytes() // dtype.itemsize
+        target = torch.empty(numel, dtype=torch.float16).untyped_storage()
+        stored = checkpoint.stored(source)
+        checkpoint.add(target, StoredBytes(0, 0, stored.location, member=stored.member))
+        casts.by_target[id(target)] = Cast(source, dtype)
+        casts.paths.update(entry.path for entry in entries)
+        for tensor in {id(entry.value): entry.value for entry in entries}.values():
+            assert isinstance(tensor, torch.Tensor)  # noqa: S101  # _common_dtype saw to that; for mypy
+            tensor.data = torch.empty(0, dtype=torch.float16).set_(
+                target, tensor.storage_offset(), tensor.shape, tensor.stride()
+            )
+    return casts
+
+
+def _common_dtype(entries: Iterable[Entry], state_dicts: set[Path]) -> torch.dtype | None:
+    """Return the one wider dtype that all tensors of a storage have, if it may be cast."""
+    dtypes: set[torch.dtype] = set()
+    for entry in entries:
+        tensor = entry.value
+        if not isinstance(tensor, torch.Tensor) or entry.path[:-1] not in state_dicts:
+            return None
+        if tensor.is_meta or tensor.dtype not in WIDER:
+            return None
+        dtypes.add(tensor.dtype)
+    return dtypes.pop() if len(dtypes) == 1 else None
+
+
+def _storage_of(entry: Entry) -> Storage:
+    value = entry.value
+    return value.untyped_storage() if isinstance(value, torch.Tensor) else value

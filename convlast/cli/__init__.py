@@ -1,0 +1,191 @@
+"""The command line: the library's verbs, with their options, for people and for scripts.
+
+Neither `--help` nor `--version` imports torch; a verb does when it runs.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import re
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import BaseModel, ConfigDict, field_validator
+from rich.console import Console
+
+import convlast
+from convlast.cli import outcome, progress
+from convlast.cli.parameters import flattened
+from convlast.options import Limits, Options
+from convlast.rendering import terminal
+from convlast.report import Report
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Trust(BaseModel):
+    """How far the file is trusted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    allow_programs: bool = False
+    """Also open TorchScript and exported programs. Opening one can run its code."""
+
+
+class Execution(Trust):
+    """What the work runs on."""
+
+    device: str = "auto"
+    """auto (a GPU where there is one), cpu, cuda, or one GPU, e.g. cuda:1."""
+
+    @field_validator("device")
+    @classmethod
+    def _is_a_device(cls, device: str) -> str:
+        if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", device):
+            raise ValueError(f"{device!r} is none of auto, cpu, cuda, cuda:0, cuda:1 ...")
+        return device
+
+
+def _input(metavar: str, text: str) -> typer.models.ArgumentInfo:
+    info: typer.models.ArgumentInfo = typer.Argument(
+        metavar=metavar, help=text, exists=True, dir_okay=False, readable=True
+    )
+    return info
+
+
+Source = Annotated[Path, _input("IN", "The checkpoint; it is never changed.")]
+Original = Annotated[Path, _input("ORIGINAL", "The checkpoint as it was.")]
+Converted = Annotated[Path, _input("CONVERTED", "The checkpoint that was made of it.")]
+ArtifactFile = Annotated[Path, _input("ARTIFACT", "A checkpoint that convlast converted.")]
+Target = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="OUT",
+        help="The file to write, or its folder. If not given: beside IN, named for the layout.",
+    ),
+]
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"convlast {convlast.__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
+]
+
+
+@app.callback()
+def prepare(version: Version = False) -> None:
+    """Convert the Conv3d weights of PyTorch checkpoints to channels_last_3d, and prove it."""
+    # Said once, before torch is imported: it works without numpy, and so do we.
+    warnings.filterwarnings("ignore", message="Failed to initialize NumPy")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that has no × or ✓
+
+
+@app.command()
+@outcome.reasoned
+@flattened
+def convert(
+    source: Source,
+    options: Options,
+    output: outcome.Output,
+    execution: Execution,
+    limits: Limits,
+    target: Target = None,
+) -> None:
+    """Convert a checkpoint, prove the result, and report it layer by layer."""
+    _keep_apart(source, target, output.report)
+
+    def work() -> Report:
+        with progress.shown_on(Console(stderr=True)) as advance:
+            if target is not None and not target.is_dir():
+                do = functools.partial(convlast.convert, source, target)
+            else:
+                do = functools.partial(_convert_into, source, target or source.parent)
+            return do(
+                options,
+                device=execution.device,
+                limits=limits,
+                allow_programs=execution.allow_programs,
+                progress=advance,
+            )
+
+    outcome.conclude(work, output)
+
+
+@app.command()
+@outcome.reasoned
+@flattened
+def inspect(source: Source, output: outcome.Output, trust: Trust, limits: Limits) -> None:
+    """Report which layers could be converted; convert nothing, and need no GPU."""
+    _keep_apart(source, None, output.report)
+
+    def work() -> Report:
+        return convlast.inspect(source, limits=limits, allow_programs=trust.allow_programs)
+
+    outcome.conclude(work, output)
+
+
+@app.command()
+@outcome.reasoned
+@flattened
+def verify(original: Original, converted: Converted, output: outcome.Output) -> None:
+    """Prove that one checkpoint is the other converted, and nothing else."""
+    for checked in (original, converted):
+        _keep_apart(checked, None, output.report)
+    outcome.conclude(lambda: convlast.verify(original, converted), output)
+
+
+@app.command()
+@outcome.reasoned
+def report(
+    artifact: ArtifactFile,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+) -> None:
+    """Print the manifest of a converted checkpoint: what was done to it."""
+    from convlast.checkpoints import read_manifest
+
+    found = read_manifest(artifact)
+    if found is None:
+        outcome.end(
+            outcome.FAILED,
+            "no-manifest",
+            f"'{artifact.name}' does not say that convlast converted it.",
+            "Use `convlast inspect` for what it holds, and `convlast verify` to compare it.",
+        )
+    outcome.show(found, terminal.render_manifest(found), as_json=as_json)
+
+
+def _convert_into(source: Path, folder: Path, options: Options, **settings: Any) -> Report:
+    """Convert into a folder, under the name that the library gives."""
+    from convlast.conversion import convert_into
+
+    made, _ = convert_into(source, folder, options, **settings)
+    return made
+
+
+def _keep_apart(source: Path, target: Path | None, report: Path | None) -> None:
+    """Refuse names that would overwrite the input, or one output with the other."""
+    if target is not None and not target.parent.is_dir():
+        raise typer.BadParameter(f"there is no folder '{target.parent}'", param_hint="'--output'")
+    for written, option in ((target, "'--output'"), (report, "'--report'")):
+        if written is not None and written.exists() and written.samefile(source):
+            raise typer.BadParameter("this is the input", param_hint=option)
+    if report is not None and target is not None and report.resolve() == target.resolve():
+        raise typer.BadParameter("this is the file of --output", param_hint="'--report'")

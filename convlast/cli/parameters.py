@@ -1,0 +1,124 @@
+"""Turns the fields of a model into options of a command, so that the two cannot drift.
+
+A command takes the model itself:
+
+    @app.command()
+    @flattened
+    def convert(source: Path, options: Options) -> None: ...
+
+and `convlast convert --help` lists one option for each field, with the model's own words and
+defaults. Values are read as text and checked by the model alone, as they are for HTTP.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import typer
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from convlast.options import Options
+
+METAVARS = {
+    "select": "PATTERN",
+    "architecture": "NAME",
+    "architecture_options": "JSON",
+    "input_shape": "N,C,D,H,W",
+    "min_speedup": "RATIO",
+    "report": "FILE",
+    "device": "DEVICE",
+}
+"""What stands for the value, where its type does not say it."""
+
+REPEATABLE = {"select"}
+"""Options that may be given more than once; as in HTTP, commas separate too."""
+
+
+def flattened(command: Callable[..., None]) -> Callable[..., None]:
+    """Replace each parameter that is a model by one option for each of its fields.
+
+    Raises:
+        OptionError: When the command is called, if `Options` refuses a value.
+        typer.BadParameter: When the command is called, if another model does.
+    """
+    signature = inspect.signature(command, eval_str=True)
+    models = {
+        parameter.name: parameter.annotation
+        for parameter in signature.parameters.values()
+        if inspect.isclass(parameter.annotation) and issubclass(parameter.annotation, BaseModel)
+    }
+
+    def run(**values: Any) -> None:
+        for name, model in models.items():
+            values[name] = _parse(model, {field: values.pop(field) for field in model.model_fields})
+        command(**values)
+
+    parameters = [p for p in signature.parameters.values() if p.name not in models]
+    parameters += [option for model in models.values() for option in _options(model)]
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    run.__dict__["__signature__"] = signature.replace(
+        parameters=[p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
+    )
+    return run
+
+
+def _options(model: type[BaseModel]) -> Iterator[inspect.Parameter]:
+    for name, field in model.model_fields.items():
+        declared = typer.Option(
+            f"--{(field.alias or name).replace('_', '-')}",
+            help=_help(field),
+            metavar=_metavar(name, field),
+            rich_help_panel=model.__name__,
+        )
+        yield inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            annotation=Annotated[_type(name, field), declared],
+            default=_default(name, field),
+        )
+
+
+def _type(name: str, field: FieldInfo) -> Any:
+    if field.annotation is bool:
+        return bool
+    return list[str] if name in REPEATABLE else str | None
+
+
+def _help(field: FieldInfo) -> str:
+    return " ".join((field.description or "").replace("`", "").split())
+
+
+def _default(name: str, field: FieldInfo) -> Any:
+    default: Any = None if field.default_factory else field.default
+    if name in REPEATABLE:
+        return list(default)
+    return default if default is None or isinstance(default, bool) else str(default)
+
+
+def _metavar(name: str, field: FieldInfo) -> str | None:
+    if field.annotation is bool:
+        return None
+    if get_origin(field.annotation) is Literal:
+        return "|".join(get_args(field.annotation))
+    return METAVARS.get(name, "NUMBER")
+
+
+def _parse(model: type[BaseModel], values: dict[str, Any]) -> BaseModel:
+    given = {
+        model.model_fields[name].alias or name: ",".join(value) if name in REPEATABLE else value
+        for name, value in values.items()
+        if value is not None
+    }
+    if model is Options:
+        return Options.parse(**given)
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        option = f"'--{str(first['loc'][0]).replace('_', '-')}'"
+        message = first["msg"].removeprefix("Value error, ")
+        raise typer.BadParameter(message, param_hint=option) from None

@@ -1,0 +1,197 @@
+"""Two checkpoints, compared bit for bit: what the proof and `verify` stand on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+
+from convlast.checkpoints.checkpoint import Checkpoint
+from convlast.checkpoints.tree import Entry, Path, dotted
+from convlast.memory_format import geometry_of
+from convlast.permutation import bits_of
+from convlast.report import Proof
+
+Aspect = Literal["structure", "values", "strides"]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that is not the same in both."""
+
+    aspect: Aspect
+    path: str
+    message: str
+
+
+@dataclass
+class Comparison:
+    """What was found when two checkpoints were compared.
+
+    Attributes:
+        tensors: How many tensors were compared.
+        differences: What differs, strides aside.
+        restrided: Paths of the tensors whose strides differ, in order.
+    """
+
+    tensors: int = 0
+    differences: list[Difference] = field(default_factory=list)
+    restrided: list[Path] = field(default_factory=list)
+
+    def differ(self, aspect: Aspect, path: Path, message: str) -> None:
+        """Note a difference."""
+        self.differences.append(Difference(aspect, dotted(path), message))
+
+    def has(self, aspect: Aspect) -> bool:
+        """Say whether anything of this aspect differs."""
+        return any(difference.aspect == aspect for difference in self.differences)
+
+
+def compare(
+    before: Checkpoint,
+    after: Checkpoint,
+    entries_before: Sequence[Entry],
+    entries_after: Sequence[Entry],
+    *,
+    cast: frozenset[Path] = frozenset(),
+    is_flat: bool = False,
+) -> Comparison:
+    """Compare all tensors of two checkpoints, and all that stands around them.
+
+    Args:
+        before: The original.
+        after: The other.
+        entries_before: The original's tensors, by `walk`.
+        entries_after: The other's.
+        cast: Paths of tensors that were cast to fp16 on purpose.
+        is_flat: Whether the other is of a container that holds nothing but names and values:
+            no classes, device tags or `requires_grad`.
+    """
+    comparison = Comparison()
+    if not is_flat:
+        _compare_objects(before.root, after.root, (), comparison)
+    if [entry.path for entry in entries_before] != [entry.path for entry in entries_after]:
+        comparison.differ("structure", (), "The tensors, or their order, changed.")
+        return comparison
+    pairs = _Pairs(before, after, comparison, is_flat=is_flat)
+    for old, new in zip(entries_before, entries_after, strict=True):
+        comparison.tensors += 1
+        if isinstance(new.value, torch.Tensor) and old.original is not None:
+            pairs.compare(old, old.original, new.value, is_cast=old.path in cast)
+    return comparison
+
+
+def proof_of(comparison: Comparison, *, is_cast: bool = False) -> Proof:
+    """Sum a comparison up for the report."""
+    unchanged: Literal["identical", "cast"] = "cast" if is_cast else "identical"
+    return Proof(
+        tensors=comparison.tensors,
+        values="different" if comparison.has("values") else unchanged,
+        strides="wrong" if comparison.has("strides") else "exact",
+        structure="different" if comparison.has("structure") else "identical",
+    )
+
+
+def _compare_objects(old: object, new: object, path: Path, comparison: Comparison) -> None:
+    """Compare everything that is not a tensor."""
+    if type(old) is not type(new):
+        comparison.differ("structure", path, f"{type(old).__name__} became {type(new).__name__}.")
+        return
+    if isinstance(old, torch.Tensor | torch.UntypedStorage | torch.storage.TypedStorage):
+        return
+    left, right = _parts(old), _parts(new)
+    if left is None or right is None:
+        if not _is_same_leaf(old, new):
+            comparison.differ("structure", path, "The value changed.")
+    elif list(left) != list(right):
+        comparison.differ("structure", path, "The keys, their number, or their order changed.")
+    else:
+        for key in left:
+            _compare_objects(left[key], right[key], (*path, key), comparison)
+        _compare_objects(_attributes(old), _attributes(new), (*path, "__dict__"), comparison)
+
+
+def _parts(value: object) -> dict[object, object] | None:
+    """Return what a container holds, by key or index; None for anything else."""
+    if isinstance(value, dict):
+        return value
+    return dict(enumerate(value)) if isinstance(value, list | tuple) else None
+
+
+def _attributes(value: object) -> object:
+    return getattr(value, "__dict__", None) or None
+
+
+def _is_same_leaf(old: object, new: object) -> bool:
+    if isinstance(old, float) and isinstance(new, float) and math.isnan(old):
+        return math.isnan(new)
+    return bool(old == new)
+
+
+class _Pairs:
+    """The pairs of tensors of two checkpoints, and what is known of their storages."""
+
+    def __init__(
+        self, before: Checkpoint, after: Checkpoint, comparison: Comparison, *, is_flat: bool
+    ) -> None:
+        self._before, self._after, self._comparison = before, after, comparison
+        self._is_flat = is_flat
+        self._partners: dict[int, int] = {}
+        self._compared: set[tuple[object, ...]] = set()
+
+    def compare(
+        self, old: Entry, before: torch.Tensor, after: torch.Tensor, *, is_cast: bool
+    ) -> None:
+        """Compare one pair of tensors in all respects."""
+        is_alike = self._compare_attributes(old, before, after, is_cast=is_cast)
+        if before.stride() != after.stride():
+            self._comparison.restrided.append(old.path)
+        if not is_alike or before.is_meta or before.numel() == 0:
+            return
+        if not self._is_flat:
+            self._compare_storages(old.path, before, after)
+        key = (id(before.untyped_storage()), geometry_of(before), geometry_of(after))
+        if key not in self._compared:
+            self._compared.add(key)
+            if not self._has_same_values(before, after):
+                self._comparison.differ("values", old.path, "Its values changed.")
+
+    def _compare_attributes(
+        self, old: Entry, before: torch.Tensor, after: torch.Tensor, *, is_cast: bool
+    ) -> bool:
+        facts = {
+            "shape": (before.shape, after.shape),
+            "dtype": (torch.float16 if is_cast else before.dtype, after.dtype),
+            "conjugation": (before.is_conj(), after.is_conj()),
+            "negation": (before.is_neg(), after.is_neg()),
+            "device": (before.is_meta, after.is_meta),
+        }
+        if not self._is_flat and isinstance(old.value, torch.Tensor):
+            facts["requires_grad"] = (old.value.requires_grad, after.requires_grad)
+        different = {fact: pair for fact, pair in facts.items() if pair[0] != pair[1]}
+        for fact, (left, right) in different.items():
+            self._comparison.differ(
+                "structure", old.path, f"Its {fact} changed: {left} became {right}."
+            )
+        return not different
+
+    def _compare_storages(self, path: Path, before: torch.Tensor, after: torch.Tensor) -> None:
+        """Check that aliases are still aliases, and that device tags are kept."""
+        left, right = before.untyped_storage(), after.untyped_storage()
+        for one, other in ((id(left), id(right)), (id(right), id(left))):
+            if self._partners.setdefault(one, other) != other:
+                self._comparison.differ("structure", path, "Its aliases changed.")
+                return
+        old, new = self._before.stored(left).location, self._after.stored(right).location
+        if old != new:
+            self._comparison.differ("structure", path, f"Its device tag changed: {old} to {new}.")
+
+    def _has_same_values(self, before: torch.Tensor, after: torch.Tensor) -> bool:
+        if before.stride() == after.stride() and before.dtype == after.dtype:
+            chunks = zip(self._before.chunks(before), self._after.chunks(after), strict=True)
+            return all(torch.equal(left, right) for left, right in chunks)
+        value = self._before.read(before).to(after.dtype)
+        return torch.equal(bits_of(value), bits_of(self._after.read(after)))

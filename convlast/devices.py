@@ -1,0 +1,121 @@
+"""The device that converts and smokes."""
+
+from __future__ import annotations
+
+import platform
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from convlast.errors import (
+    DeviceLostError,
+    DeviceUnavailableError,
+    OptionError,
+    OutOfMemoryError,
+)
+from convlast.report import Environment
+from convlast.version import __version__
+
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
+
+
+def resolve(device: str) -> torch.device:
+    """Return the device that a name means: `auto`, `cpu`, `cuda` or `cuda:1`.
+
+    Raises:
+        OptionError: If it is no such name.
+        DeviceUnavailableError: If the GPU that is asked for is absent.
+
+    >>> resolve("cpu")
+    device(type='cpu')
+    """
+    if not _DEVICE.fullmatch(device):
+        raise OptionError(
+            "device",
+            f"There is no device {device[:40]!r}.",
+            remedy="Use auto, cpu, cuda or cuda:1.",
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of a driver that it cannot use
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device == "cpu" or (device == "auto" and count == 0):
+        return torch.device("cpu")
+    index = int(device.partition(":")[2] or 0)
+    if index >= count:
+        raise DeviceUnavailableError(
+            f"The device {device} was asked for, and this machine has {count} CUDA devices.",
+            remedy="Use --device cpu (setting CONVLAST_DEVICE=cpu), or check the NVIDIA driver.",
+        )
+    return torch.device("cuda", index)
+
+
+@contextmanager
+def device_errors_translated(device: torch.device) -> Iterator[None]:
+    """Turn what torch raises of memory and of a broken device into errors of ours.
+
+    Raises:
+        OutOfMemoryError: If memory of the host or of the device ran out.
+        DeviceLostError: If the device failed.
+    """
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise OutOfMemoryError(
+            f"Memory ran out on {device} or its host.",
+            remedy="Free memory there, or use --device cpu.",
+        ) from error
+    except torch.AcceleratorError as error:
+        raise DeviceLostError(
+            f"{device} failed: {str(error).partition(chr(10))[0]}.", remedy="Start a new process."
+        ) from error
+
+
+def environment_of(device: torch.device) -> Environment:
+    """Describe what this process runs on."""
+    gpu = torch.cuda.get_device_properties(device) if device.type == "cuda" else None
+    # torch does not annotate it; it answers None where there is no cuDNN.
+    cudnn: int | None = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+    return Environment(
+        convlast=__version__,
+        python=platform.python_version(),
+        torch=torch.__version__,
+        cuda=torch.version.cuda,
+        cudnn=_dotted(cudnn) if cudnn else None,
+        device=str(device),
+        gpu=gpu.name if gpu else None,
+        compute_capability=f"{gpu.major}.{gpu.minor}" if gpu else None,
+        driver=_driver(),
+        cpu=_cpu(),
+        platform=platform.platform(),
+    )
+
+
+def _dotted(version: int) -> str:
+    """Write cuDNN's number as people do.
+
+    >>> _dotted(91900), _dotted(8905)
+    ('9.19.0', '8.9.5')
+    """
+    thousand = 10_000 if version >= 90_000 else 1_000
+    return f"{version // thousand}.{version % thousand // 100}.{version % 100}"
+
+
+def _driver() -> str | None:
+    """Return the version of NVIDIA's kernel driver."""
+    return _first(Path("/proc/driver/nvidia/version"), r"Kernel Module.*?(\d+\.\d+(?:\.\d+)?)")
+
+
+def _cpu() -> str | None:
+    return _first(Path("/proc/cpuinfo"), r"model name\s*:\s*(.+)")
+
+
+def _first(path: Path, pattern: str) -> str | None:
+    try:
+        found = re.search(pattern, path.read_text(errors="replace"))
+    except OSError:
+        return None
+    return found.group(1).strip() if found else None

@@ -1,0 +1,43 @@
+"""What an artifact is called, and what kind of file it is."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+
+from convlast.options import Options
+
+_FORMATS = (".channels_last_3d", ".contiguous_format")
+
+
+def target_container(options: Options, container: str) -> str:
+    """Return the kind of file to write for an input of this kind.
+
+    >>> target_container(Options(), "torch-legacy")
+    'torch'
+    """
+    return "torch" if options.container == "auto" else options.container
+
+
+def artifact_filename(filename: str, options: Options, container: str) -> str:
+    """Return `<stem>.<memory_format>.<ext>`.
+
+    Args:
+        filename: What the input is called.
+        options: What was asked for.
+        container: What kind of file the input is.
+
+    >>> artifact_filename("model.pth", Options(), "torch")
+    'model.channels_last_3d.pth'
+    >>> artifact_filename("vae.safetensors", Options(), "safetensors")
+    'vae.channels_last_3d.pt'
+    """
+    path = PurePath(filename)
+    extension = path.suffix or ".pt"
+    if target_container(options, container) == "safetensors":
+        extension = ".safetensors"
+    elif container == "safetensors":
+        extension = ".pt"
+    stem = path.stem
+    for memory_format in _FORMATS:
+        stem = stem.removesuffix(memory_format)
+    return f"{stem}.{options.memory_format}{extension}"

@@ -1,0 +1,1 @@
+"""The report as people read it: in a terminal, and as a page. Nothing here imports torch."""

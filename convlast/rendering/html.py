@@ -1,0 +1,178 @@
+"""The report as one page that needs nothing else: no script, no font, no network.
+
+All text of the file passes `markup.escape`; the page's own policy forbids scripts and resources
+in case that ever failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from importlib.resources import files
+
+from convlast.rendering import notation, summary, tables
+from convlast.rendering.markup import Markup, element
+from convlast.report import (
+    Advice,
+    Artifact,
+    Environment,
+    InputFile,
+    Layer,
+    Report,
+    Severity,
+    Smoke,
+)
+
+_HEAD = (
+    Markup('<meta charset="utf-8">'),
+    Markup(
+        '<meta http-equiv="Content-Security-Policy" '
+        "content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+    ),
+    Markup('<meta name="viewport" content="width=device-width, initial-scale=1">'),
+    Markup('<meta name="referrer" content="no-referrer">'),
+)
+_SEVERITY_STATES: dict[Severity, summary.State] = {
+    "error": "bad",
+    "warning": "caution",
+    "info": "unknown",
+}
+
+
+def render(report: Report) -> str:
+    """Render a report as a page of its own; the same report gives the same page."""
+    style = files("convlast.rendering").joinpath("report.css").read_text(encoding="utf-8")
+    title = f"{report.input.filename}: {summary.VERDICTS[report.verdict]}"
+    head = element("head", *_HEAD, element("title", title), element("style", Markup(style)))
+    body = element("body", element("main", *_sections(report)))
+    return f"<!doctype html>\n{element('html', head, body, lang='en')}\n"
+
+
+def _sections(report: Report) -> Iterator[Markup]:
+    yield _verdict(report)
+    yield element("div", *map(_claim, summary.claims(report)), class_="cards")
+    if report.advice:
+        yield from _section("What to do", _advice(report.advice))
+    if report.findings:
+        groups = summary.group_findings(report.findings)
+        yield from _section("Findings", *map(_finding_group, groups))
+    if report.layers:
+        yield from _section("Layers", *_layers(report.layers))
+    if report.survival:
+        yield from _section("Ways of loading", tables.survival(report.survival))
+    if report.smoke:
+        yield from _smoke(report.smoke)
+    yield from _section("Files and environment", _facts(report))
+    made_by = f"convlast {report.environment.convlast}, report schema {report.schema_version}"
+    yield element("footer", made_by)
+
+
+def _section(title: str, *content: Markup) -> Iterator[Markup]:
+    yield element("section", element("h2", title), *content)
+
+
+def _verdict(report: Report) -> Markup:
+    if report.artifact:
+        target = element("code", report.artifact.filename)
+    else:
+        target = element("span", "nothing written", class_="quiet")
+    arrow = element("span", "→", class_="arrow")
+    return element(
+        "header",
+        element("p", "convlast layer report", class_="eyebrow"),
+        element("h1", summary.VERDICTS[report.verdict]),
+        element("p", element("code", report.input.filename), arrow, target, class_="files"),
+        class_=f"verdict {summary.VERDICT_STATES[report.verdict]}",
+    )
+
+
+def _claim(claim: summary.Claim) -> Markup:
+    content = element("h3", claim.title), element("p", claim.text)
+    return element("section", *content, class_=f"card claim {claim.state}")
+
+
+def _advice(advice: Advice) -> Markup:
+    content = [element("h3", summary.DECISIONS[advice.decision])]
+    if advice.reasons:
+        content.append(element("ul", *(element("li", reason) for reason in advice.reasons)))
+    if advice.load:
+        # Line by line, since a line end inside a text is shown as its escape.
+        lines = "\n".join(element("code", line) for line in advice.load.splitlines())
+        content.append(element("pre", Markup(lines)))
+    return element("div", *content, class_="card advice")
+
+
+def _finding_group(group: summary.FindingGroup) -> Markup:
+    state = _SEVERITY_STATES[group.severity]
+    number = f" ×{len(group.findings):,}" if len(group.findings) > 1 else ""
+    title = tables.tag(group.severity, state), " ", element("code", group.code), number
+    items = []
+    for finding in group.findings:
+        layer = (element("code", finding.layer), ": ") if finding.layer else ()
+        items.append(element("li", *layer, finding.message))
+    listed = element("ul", *items, class_="single" if len(items) == 1 else "several")
+    return element("div", element("h3", *title), listed, class_=f"card finding {state}")
+
+
+def _layers(layers: Sequence[Layer]) -> Iterator[Markup]:
+    bars, tags = [], []
+    for status, number in summary.count_statuses(layers).items():
+        state = tables.STATUS_STATES.get(status, "unknown")
+        bars.append(element("span", class_=state, style=f"flex-grow: {number}"))
+        tags.append(tables.tag(f"{number:,} {summary.STATUSES[status]}", state))
+    yield element("div", *bars, class_="bar", aria_hidden="true")
+    yield element("p", *tags, class_="counts")
+    yield tables.layers(layers)
+    if assumed := summary.count_assumptions(layers):
+        items = (f"{text} ({notation.count(n, 'layer')})" for text, n in assumed.items())
+        listed = f"Assumed, as the file does not tell: {'; '.join(items)}."
+        yield element("p", listed, class_="note")
+
+
+def _smoke(smoke: Smoke) -> Iterator[Markup]:
+    if smoke.range:
+        yield from _section("Values that fp16 cannot hold", tables.ranges(smoke.range))
+    if smoke.flips:
+        yield from _section("Modules that change the layout", tables.flips(smoke.flips))
+
+
+def _facts(report: Report) -> Markup:
+    options = report.options.model_dump(mode="json", exclude_defaults=True)
+    seconds = {stage: notation.duration(spent) for stage, spent in report.seconds.items()}
+    cards = {
+        "Input": _file_facts(report.input),
+        "Artifact": _file_facts(report.artifact) if report.artifact else {},
+        "Environment": _environment_facts(report.environment),
+        "Options other than the defaults": {name: str(value) for name, value in options.items()},
+        "Wall time": seconds,
+    }
+    return element(
+        "div", *(_card(*card) for card in cards.items() if card[1]), class_="cards facts"
+    )
+
+
+def _card(title: str, facts: dict[str, str]) -> Markup:
+    terms = [part for k, v in facts.items() for part in (element("dt", k), element("dd", v))]
+    return element("section", element("h3", title), element("dl", *terms), class_="card")
+
+
+def _file_facts(file: InputFile | Artifact) -> dict[str, str]:
+    facts = {
+        "Name": file.filename,
+        "Size": f"{notation.size(file.bytes)} ({file.bytes:,} bytes)",
+        "Container": file.container,
+    }
+    if isinstance(file, InputFile) and file.wrapper:
+        facts["Wrapper"] = file.wrapper
+    if isinstance(file, Artifact) and file.unchanged:
+        facts["Change"] = "none: the input, byte for byte"
+    return facts | {"SHA-256": file.sha256}
+
+
+def _environment_facts(environment: Environment) -> dict[str, str]:
+    names = {"cuda": "CUDA", "cudnn": "cuDNN", "gpu": "GPU", "cpu": "CPU"}
+    names |= {"convlast": "convlast", "torch": "torch"}
+    return {
+        names.get(field, field.replace("_", " ").capitalize()): value
+        for field, value in environment.model_dump().items()
+        if value is not None
+    }

@@ -1,0 +1,85 @@
+"""How single values are written, in a terminal and on a page alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def printable(text: str) -> str:
+    r"""Show what cannot be printed, or would act on a terminal, as its escape.
+
+    Names of files and of tensors are the sender's: they may hold escape sequences, line ends, or
+    marks that turn the direction of writing.
+
+    >>> printable("weight\x1b[2J")
+    'weight\\x1b[2J'
+    """
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
+def size(count: int) -> str:
+    """Write a number of bytes in the decimal unit that fits it.
+
+    >>> size(999), size(33_166_000)
+    ('999 B', '33.2 MB')
+    """
+    if count < 1000:
+        return f"{count} B"
+    value = float(count)
+    for unit in ("kB", "MB", "GB"):
+        value /= 1000
+        if value < 999.95:
+            return f"{value:.1f} {unit}"
+    return f"{value / 1000:.1f} TB"
+
+
+def shape(extents: Sequence[int]) -> str:
+    """Write a shape.
+
+    >>> shape([32, 1, 3, 3, 3])
+    '32×1×3×3×3'
+    """
+    return "×".join(map(str, extents))
+
+
+def strides(elements: Sequence[int]) -> str:
+    """Write strides, without spaces so that no line breaks inside.
+
+    >>> strides([27, 1, 9, 3, 1])
+    '(27,1,9,3,1)'
+    """
+    return f"({','.join(map(str, elements))})"
+
+
+def magnitude(value: float | None) -> str:
+    """Write an error or an extreme value; null stands for one that is not finite.
+
+    >>> magnitude(0.0), magnitude(0.00031), magnitude(None)
+    ('0', '3.1e-04', 'not finite')
+    """
+    if value is None:
+        return "not finite"
+    return "0" if value == 0 else f"{value:.1e}"
+
+
+def duration(seconds: float) -> str:
+    """Write a time in the unit that fits it.
+
+    >>> duration(0.00042), duration(0.042), duration(4.2)
+    ('420 µs', '42.0 ms', '4.20 s')
+    """
+    if seconds < 1e-3:
+        return f"{seconds * 1e6:.0f} µs"
+    return f"{seconds * 1e3:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"
+
+
+def count(number: int, noun: str) -> str:
+    """Write a number with its noun.
+
+    >>> count(1, "layer"), count(3000, "layer")
+    ('1 layer', '3,000 layers')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,131 @@
+"""The tables of the page: layers, ways of loading, values out of range, modules that permute."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from convlast.rendering import notation, summary
+from convlast.rendering.markup import Markup, element
+from convlast.report import Flip, Layer, Range, Status, Survival
+
+STATUS_STATES: dict[Status, summary.State] = {
+    "converted": "good",
+    "convertible": "good",
+    "skipped": "caution",
+}
+_SMOKE_STATES: dict[str, summary.State] = {
+    "passed": "good",
+    "inaccurate": "caution",
+    "failed": "bad",
+}
+_SURVIVAL: dict[bool | None, tuple[str, summary.State]] = {
+    True: ("kept", "good"),
+    False: ("lost", "caution"),
+    None: ("not tried", "unknown"),
+}
+
+
+def tag(text: str, state: summary.State) -> Markup:
+    """Write a word as a coloured label."""
+    return element("span", text, class_=f"tag {state}")
+
+
+def layers(rows: Iterable[Layer]) -> Markup:
+    """Write the layer report."""
+    headers = ["Layer", "Weight", "Status", "Strides before, after", "fp16 alone", "Relative error"]
+    return _table(headers, map(_layer, rows))
+
+
+def survival(rows: Iterable[Survival]) -> Markup:
+    """Write which ways of loading keep the layout."""
+    return _table(
+        ["Way of loading", "Layout", "Why"],
+        (
+            [_named(row.route), element("td", tag(*_SURVIVAL[row.survives])), _cell(row.message)]
+            for row in rows
+        ),
+    )
+
+
+def ranges(rows: Iterable[Range]) -> Markup:
+    """Write which tensors hold values that fp16 cannot."""
+    headers = ["Tensor", "Values", "Largest", "Overflow", "Vanish", "Not finite before"]
+    return _table(headers, map(_range, rows), numbers_from=1)
+
+
+def flips(rows: Iterable[Flip]) -> Markup:
+    """Write which modules change the memory format on the way through."""
+    return _table(
+        ["Module", "Layout in", "Layout out"],
+        (
+            [_named(row.module), _cell(row.input_memory_format), _cell(row.output_memory_format)]
+            for row in rows
+        ),
+    )
+
+
+def _table(
+    headers: Sequence[str], rows: Iterable[Sequence[Markup]], *, numbers_from: int | None = None
+) -> Markup:
+    """Write a table; the columns from `numbers_from` on are aligned to the right."""
+    first_number = len(headers) if numbers_from is None else numbers_from
+    titles = (
+        element("th", text, scope="col", class_="text" if index < first_number else "number")
+        for index, text in enumerate(headers)
+    )
+    head = element("thead", element("tr", *titles))
+    body = element("tbody", *(element("tr", *row) for row in rows))
+    return element("div", element("table", head, body), class_="table")
+
+
+def _named(name: str) -> Markup:
+    return element("th", element("code", name), scope="row")
+
+
+def _cell(*content: str, class_: str = "text") -> Markup:
+    return element("td", *content, class_=class_)
+
+
+def _notes(*notes: str | None) -> list[Markup]:
+    return [element("small", note) for note in notes if note]
+
+
+def _lines(texts: Iterable[str]) -> list[Markup]:
+    return [element("div", text) for text in texts]
+
+
+def _layer(layer: Layer) -> list[Markup]:
+    strides = [notation.strides(layer.stride_before), notation.strides(layer.stride_after)]
+    weight = f"{notation.shape(layer.shape)} {layer.dtype}"
+    alias = f"same as {layer.alias_of}" if layer.alias_of else None
+    status = tag(layer.status, STATUS_STATES.get(layer.status, "unknown"))
+    return [
+        _named(layer.name),
+        _cell(layer.kind, *_notes(weight, layer.evidence), class_="weight"),
+        _cell(status, *_notes(layer.reason, alias), class_="status"),
+        _cell(*_lines(dict.fromkeys(strides)), class_="mono"),
+        *_layer_smoke(layer),
+    ]
+
+
+def _layer_smoke(layer: Layer) -> list[Markup]:
+    smoke = layer.smoke
+    if smoke is None:
+        return [_cell("–"), _cell("–")]
+    status = tag(smoke.status, _SMOKE_STATES.get(smoke.status, "unknown"))
+    finite = {True: "finite", False: "not finite", None: None}[smoke.finite]
+    errors = [
+        f"{pair} {notation.magnitude(parity.relative)}"
+        for pair in ("dtype", "layout")
+        if (parity := summary.find_parity(smoke, pair))
+    ]
+    return [
+        _cell(status, *_notes(finite, smoke.output_memory_format, smoke.reason)),
+        _cell(*_lines(errors), class_="nowrap"),
+    ]
+
+
+def _range(row: Range) -> list[Markup]:
+    counts = (f"{number:,}" for number in (row.overflow, row.underflow, row.nonfinite))
+    numbers = [f"{row.numel:,}", notation.magnitude(row.absmax), *counts]
+    return [_named(row.name), *(_cell(number, class_="number") for number in numbers)]

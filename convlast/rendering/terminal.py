@@ -1,0 +1,237 @@
+"""The report in a terminal, from 80 columns on.
+
+All text of the file (names of files, of tensors) becomes `Text`, never markup, and passes
+`printable` first: a tensor's key must not move the cursor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from convlast.rendering import notation, summary
+from convlast.rendering.notation import printable
+from convlast.report import (
+    Advice,
+    Artifact,
+    Environment,
+    InputFile,
+    Layer,
+    LayerSmoke,
+    Report,
+    Severity,
+)
+
+if TYPE_CHECKING:
+    from convlast.checkpoints.manifest import Manifest
+
+MAX_LAYERS = 40
+"""Rows of a table; a person reads no more, and `--json` has all."""
+
+MAX_FINDINGS = 5
+"""Findings shown of one code."""
+
+_LEGEND = "dtype: relative error of fp16 against fp32; layout: between the layouts, in fp16."
+_STATE_STYLES: dict[summary.State, str] = {
+    "good": "green",
+    "caution": "yellow",
+    "bad": "bold red",
+    "unknown": "dim",
+}
+_STATE_MARKS: dict[summary.State, str] = {"good": "✓", "caution": "!", "bad": "✗", "unknown": "–"}
+_SEVERITY_STYLES: dict[Severity, str] = {"error": "bold red", "warning": "yellow", "info": "cyan"}
+_STATUS_STYLES = {"converted": "green", "convertible": "green", "skipped": "yellow"}
+_SMOKE_STYLES = {"passed": "green", "inaccurate": "yellow", "failed": "bold red"}
+
+
+def render(report: Report, *, max_layers: int = MAX_LAYERS) -> RenderableType:
+    """Render a report for a terminal.
+
+    Args:
+        report: What to show.
+        max_layers: Rows of the layer table; where there are more layers, those in trouble come
+            first, and a line says how many are left out.
+    """
+    return Group(*_parts(report, max_layers))
+
+
+def render_manifest(manifest: Manifest, *, max_layers: int = MAX_LAYERS) -> RenderableType:
+    """Render the manifest that a converted artifact carries."""
+    table = _table("Layer", "Shape", "Strides before", "Strides after")
+    for layer in manifest.layers[:max_layers]:
+        table.add_row(
+            _text(layer.name),
+            notation.shape(layer.shape),
+            notation.strides(layer.stride_before),
+            notation.strides(layer.stride_after),
+        )
+    title = Text.assemble(
+        (printable(manifest.memory_format), "bold green"),
+        f"  {notation.count(len(manifest.layers), 'layer')}, written by convlast ",
+        printable(manifest.convlast),
+    )
+    return Group(title, table, *_left_out(len(manifest.layers) - max_layers, "layer"))
+
+
+def _parts(report: Report, max_layers: int) -> Iterator[RenderableType]:
+    style = _STATE_STYLES[summary.VERDICT_STATES[report.verdict]]
+    yield Text(summary.VERDICTS[report.verdict], f"bold {style}")
+    yield _header(report)
+    yield _claims(report)
+    if report.layers:
+        yield _title(f"Layers ({_status_counts(report.layers)})")
+        yield _layers(report.layers, max_layers)
+        yield Text(_LEGEND, "dim")
+        yield from _left_out(len(report.layers) - max_layers, "layer")
+        yield from _assumptions(report.layers)
+    if report.findings:
+        yield _title("Findings")
+        yield from _findings(report)
+    if report.advice:
+        yield _title("What to do")
+        yield from _advice(report.advice)
+
+
+def _header(report: Report) -> RenderableType:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row("input", _file(report.input))
+    grid.add_row("artifact", _file(report.artifact) if report.artifact else "none written")
+    grid.add_row("ran on", _environment(report.environment))
+    return Padding(grid, (0, 0, 1, 0))
+
+
+def _file(file: InputFile | Artifact) -> Text:
+    facts = [notation.size(file.bytes), file.container]
+    if isinstance(file, InputFile) and file.wrapper:
+        facts.append(f"in {file.wrapper}")
+    if isinstance(file, Artifact) and file.unchanged:
+        facts.append("the input, byte for byte")
+    facts.append(f"sha256 {file.sha256[:12]}")
+    return Text.assemble((printable(file.filename), "bold"), "  ", printable(" · ".join(facts)))
+
+
+def _environment(environment: Environment) -> Text:
+    facts = {
+        "": environment.device,
+        "GPU ": environment.gpu,
+        "torch ": environment.torch,
+        "CUDA ": environment.cuda,
+        "cuDNN ": environment.cudnn,
+        "Python ": environment.python,
+        "convlast ": environment.convlast,
+    }
+    return _text(" · ".join(f"{name}{value}" for name, value in facts.items() if value))
+
+
+def _claims(report: Report) -> RenderableType:
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(no_wrap=True)
+    grid.add_column(no_wrap=True, style="bold")
+    grid.add_column(overflow="fold")
+    for claim in summary.claims(report):
+        mark = Text(_STATE_MARKS[claim.state], _STATE_STYLES[claim.state])
+        grid.add_row(mark, claim.title, _text(claim.text))
+    return grid
+
+
+def _layers(layers: Sequence[Layer], max_layers: int) -> Table:
+    if len(layers) > max_layers:
+        layers = sorted(layers, key=summary.is_troubled, reverse=True)[:max_layers]
+    table = _table("Status", "Layer: weight, strides, and the convolution run alone in fp16")
+    for layer in layers:
+        status = Text(layer.status, _STATUS_STYLES.get(layer.status, ""))
+        table.add_row(status, Text("\n").join(_lines(layer)))
+    return table
+
+
+def _lines(layer: Layer) -> Iterator[Text]:
+    yield _text(layer.name, "bold")
+    strides = map(notation.strides, (layer.stride_before, layer.stride_after))
+    weight = f"{layer.kind} {notation.shape(layer.shape)} {layer.dtype}"
+    yield _text(f"{weight}, {' → '.join(dict.fromkeys(strides))}", "dim")
+    if layer.reason:
+        yield _text(layer.reason, "yellow")
+    if layer.alias_of:
+        yield _text(f"same storage as {layer.alias_of}", "dim")
+    if layer.smoke:
+        yield _smoke(layer.smoke)
+
+
+def _smoke(smoke: LayerSmoke) -> Text:
+    facts = [] if smoke.finite is None else ["finite" if smoke.finite else "not finite"]
+    facts.extend(
+        f"{pair} {notation.magnitude(parity.relative)}"
+        for pair in ("dtype", "layout")
+        if (parity := summary.find_parity(smoke, pair))
+    )
+    facts.extend(note for note in (smoke.output_memory_format, smoke.reason) if note)
+    text = Text(f"fp16 {smoke.status}", _SMOKE_STYLES.get(smoke.status, "dim"))
+    return Text.assemble(text, (printable("".join(f", {fact}" for fact in facts)), "dim"))
+
+
+def _status_counts(layers: Iterable[Layer]) -> str:
+    counts = summary.count_statuses(layers)
+    return ", ".join(f"{number:,} {summary.STATUSES[status]}" for status, number in counts.items())
+
+
+def _assumptions(layers: Iterable[Layer]) -> Iterator[Text]:
+    assumed = summary.count_assumptions(layers)
+    if not assumed:
+        return
+    shown = list(assumed.items())[:MAX_FINDINGS]
+    listed = ", ".join(f"{text} ({notation.count(number, 'layer')})" for text, number in shown)
+    yield _text(f"Assumed, as the file does not tell: {listed}", "dim")
+    yield from _left_out(len(assumed) - len(shown), "assumption")
+
+
+def _findings(report: Report) -> Iterator[RenderableType]:
+    for group in summary.group_findings(report.findings):
+        title = Text.assemble(
+            (group.severity, _SEVERITY_STYLES[group.severity]), f" {printable(group.code)}"
+        )
+        if len(group.findings) > 1:
+            title.append(f" ×{len(group.findings):,}", "dim")
+        yield title
+        for finding in group.findings[:MAX_FINDINGS]:
+            layer = f"{printable(finding.layer)}: " if finding.layer else ""
+            yield Padding(Text.assemble((layer, "bold"), printable(finding.message)), (0, 0, 0, 2))
+        for line in _left_out(len(group.findings) - MAX_FINDINGS, "finding"):
+            yield Padding(line, (0, 0, 0, 2))
+
+
+def _advice(advice: Advice) -> Iterator[RenderableType]:
+    yield Text(summary.DECISIONS[advice.decision], "bold")
+    for reason in advice.reasons:
+        yield Padding(_text(reason), (0, 0, 0, 2))
+    if advice.load:
+        yield Text("Load it with its layout:", "dim")
+        for line in advice.load.splitlines():
+            yield Padding(_text(line, "cyan"), (0, 0, 0, 2))
+
+
+def _left_out(number: int, noun: str) -> Iterator[Text]:
+    if number > 0:
+        yield Text(f"… and {notation.count(number, f'more {noun}')}; --json has all.", "dim")
+
+
+def _title(title: str) -> Text:
+    return Text(f"\n{title}", "bold")
+
+
+def _text(text: str, style: str = "") -> Text:
+    return Text(printable(text), style)
+
+
+def _table(*headers: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, header_style="dim")
+    for header in headers:
+        table.add_column(header, overflow="fold")
+    return table

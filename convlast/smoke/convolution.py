@@ -1,0 +1,137 @@
+"""One convolution, run alone: what its file tells about it, and what has to be assumed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
+
+from convlast.report import Kind
+from convlast.smoke.precision import is_native
+
+BATCH = 2
+"""Samples in a smoke input: what breaks on layouts breaks from two on."""
+
+SMALLEST, LARGEST = 3, 16
+"""Bounds of the spatial extents that are chosen; 3 has a border and an inside."""
+
+MACS = 1 << 28
+"""Multiply-adds of one run on a CPU: some milliseconds, so that 200 layers take seconds."""
+
+ACCELERATION = 1 << 6
+"""How many times as many an accelerator gets, whose kernels depend on realistic sizes."""
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A convolution weight and what is known of its owner.
+
+    Attributes:
+        name: Its key.
+        kind: What owns it; as `unknown` it is run as a Conv3d.
+        shape: (O, I / groups, D, H, W) of a Conv3d, (I, O / groups, D, H, W) of a ConvTranspose3d.
+        groups: None where the file does not tell; 1 is taken.
+        contiguous: Reads the original weight, on the CPU. Its values count, its strides do not.
+        converted: Reads the weight as it is in the artifact, with its strides, on the CPU.
+    """
+
+    name: str
+    kind: Kind
+    shape: tuple[int, ...]
+    groups: int | None
+    contiguous: Callable[[], Tensor]
+    converted: Callable[[], Tensor]
+
+    @property
+    def is_transposed(self) -> bool:
+        """Whether it is run as a ConvTranspose3d."""
+        return self.kind == "ConvTranspose3d"
+
+    @property
+    def taken_groups(self) -> int:
+        """The groups it is run with."""
+        return 1 if self.groups is None else self.groups
+
+    @property
+    def in_channels(self) -> int:
+        """The channels of its input."""
+        return self.shape[0] if self.is_transposed else self.shape[1] * self.taken_groups
+
+    @property
+    def padding(self) -> tuple[int, int, int]:
+        """Half the kernel: an odd kernel then keeps the spatial size."""
+        depth, height, width = (extent // 2 for extent in self.shape[2:])
+        return depth, height, width
+
+    @property
+    def assumed(self) -> list[str]:
+        """What it is run with that the file does not tell, in words."""
+        words = ["stride 1", f"padding {self.padding}", "dilation 1"]
+        if self.groups is None:
+            words.append(f"groups {self.taken_groups}")
+        if self.kind == "unknown":
+            words.append("Conv3d")
+        return words
+
+
+Convolve: TypeAlias = Callable[[Convolution, Tensor, Tensor], Tensor]
+"""Runs a convolution on an input and a weight."""
+
+
+def convolve(convolution: Convolution, activation: Tensor, weight: Tensor) -> Tensor:
+    """Run a convolution, as `torch.nn` does, with what is assumed about it.
+
+    Args:
+        convolution: The one to run.
+        activation: (N, C, D, H, W)
+        weight: Of `convolution.shape`; the dtype and device are the input's.
+    """
+    operator = F.conv_transpose3d if convolution.is_transposed else F.conv3d
+    return operator(
+        activation, weight, padding=convolution.padding, groups=convolution.taken_groups
+    )
+
+
+def input_shape_of(
+    convolution: Convolution, device: torch.device, given: tuple[int, ...] | None
+) -> tuple[int, ...]:
+    """Return the shape (N, C, D, H, W) of an input for this convolution.
+
+    The channels are always the layer's own. Where no shape is given, each spatial extent is as
+    large as the device's budget of multiply-adds allows, and larger than the padding, so that
+    every weight meets a value that is not padding.
+    """
+    if given is not None:
+        return (given[0], convolution.in_channels, *given[2:])
+    scale = ACCELERATION if is_native(device) else 1
+    positions = MACS * scale / (BATCH * prod(convolution.shape))
+    largest = 2 * LARGEST if is_native(device) else LARGEST
+    extent = min(int(positions ** (1 / 3)), largest)
+    extents = (max(extent, SMALLEST, padding + 1) for padding in convolution.padding)
+    return (BATCH, convolution.in_channels, *extents)
+
+
+def fits(convolution: Convolution, input_shape: tuple[int, ...]) -> bool:
+    """Say whether an input of this shape gives an output that is not empty."""
+    return all(
+        (
+            extent - 2 * padding + kernel - 1
+            if convolution.is_transposed
+            else extent + 2 * padding - kernel + 1
+        )
+        > 0
+        for extent, padding, kernel in zip(
+            input_shape[2:], convolution.padding, convolution.shape[2:], strict=True
+        )
+    )
+
+
+def make_input(shape: tuple[int, ...], device: torch.device) -> Tensor:
+    """Draw a normal input, the same each time; PyTorch's own generators are left alone."""
+    generator = torch.Generator(device).manual_seed(0)
+    return torch.randn(shape, generator=generator, device=device)

@@ -1,0 +1,103 @@
+"""The smoke of a whole file: each layer run alone, and the range of each value looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import torch
+
+from convlast.checkpoints.checkpoint import Checkpoint
+from convlast.checkpoints.tree import Entry, Path
+from convlast.plan import Decision, Plan
+from convlast.progress import Progress
+from convlast.report import LayerSmoke, Range, Smoke
+from convlast.smoke.judgement import summarise
+from convlast.smoke.layers import Convolution, smoke_layer
+from convlast.smoke.precision import name_on
+from convlast.smoke.ranges import audit, is_audited
+
+ReadConverted = Callable[[Decision], torch.Tensor]
+"""Reads a weight from the artifact, with the strides its users will see."""
+
+
+def smoke_layers(
+    checkpoint: Checkpoint,
+    plan: Plan,
+    read_converted: ReadConverted,
+    device: torch.device,
+    input_shape: tuple[int, ...] | None,
+    progress: Progress,
+) -> dict[str, LayerSmoke]:
+    """Run each convolution of a plan alone; return the results by the layer's name.
+
+    Aliases are run once. A weight that was skipped is not run: what it is part of is not known.
+    """
+    smokes: dict[str, LayerSmoke] = {}
+    for done, decision in enumerate(plan.decisions):
+        if decision.status == "skipped":
+            continue
+        if decision.alias_of in smokes:
+            smokes[decision.name] = smokes[decision.alias_of]
+            continue
+        convolution = Convolution(
+            name=decision.name,
+            kind=decision.candidate.kind,
+            shape=tuple(decision.original.shape),
+            groups=decision.candidate.groups,
+            contiguous=partial(checkpoint.read, decision.original),
+            converted=partial(read_converted, decision),
+        )
+        smokes[decision.name] = smoke_layer(convolution, device, input_shape)
+        progress("smoke", done + 1, len(plan.decisions))
+    return smokes
+
+
+def audit_ranges(checkpoint: Checkpoint, plan: Plan) -> list[Range]:
+    """Return the tensors of the state dicts with values that fp16 cannot hold."""
+    ranges = (
+        audit(name, (chunk.view(tensor.dtype) for chunk in checkpoint.chunks(tensor)))
+        for name, tensor in _audited(plan)
+    )
+    return [found for found in ranges if found.overflow or found.underflow or found.nonfinite]
+
+
+def summarise_smoke(
+    smokes: dict[str, LayerSmoke], ranges: list[Range], device: torch.device
+) -> Smoke:
+    """Sum the smoke of all layers up for the report."""
+    summary = summarise(smokes.items())
+    return Smoke(
+        scope="layers",
+        dtype=name_on(device),
+        device=str(device),
+        status=summary.status,
+        parity=summary.parity,
+        range=ranges,
+    )
+
+
+def _audited(plan: Plan) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield each tensor of the state dicts that is audited, with its name in the report."""
+    state_dicts = {decision.candidate.path[:-1] for decision in plan.decisions}
+    names = {decision.candidate.path: decision.name for decision in plan.decisions}
+    for entry in plan.entries:
+        tensor = entry.original
+        if entry.path[:-1] not in state_dicts or tensor is None or not _is_readable(entry):
+            continue
+        yield names.get(entry.path) or _name(entry.path, state_dicts), tensor
+
+
+def _is_readable(entry: Entry) -> bool:
+    """Say whether a tensor has values, and not more of them than are stored."""
+    tensor = entry.original
+    return (
+        tensor is not None
+        and is_audited(tensor.dtype)
+        and not tensor.is_meta
+        and tensor.layout == torch.strided
+    )
+
+
+def _name(path: Path, state_dicts: set[Path]) -> str:
+    return ".".join(str(part) for part in (path if len(state_dicts) > 1 else path[-1:]))

@@ -1,0 +1,155 @@
+"""Each convolution run alone, three times: fp32 as the reference, fp16 contiguous, fp16 converted.
+
+What fp16 costs and what the layout costs are told apart: `inaccurate` is a contiguous fp16 run that
+is off, `failed` a converted one that differs from it. A convolution that raises is a result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from convlast.errors import ConvlastError, DeviceLostError
+from convlast.memory_format import strides_of
+from convlast.report import LayerSmoke
+from convlast.smoke.convolution import (
+    Convolution,
+    Convolve,
+    convolve,
+    fits,
+    input_shape_of,
+    make_input,
+)
+from convlast.smoke.judgement import Outcome, judge
+from convlast.smoke.layout import memory_format_of
+from convlast.smoke.memory import is_out_of_memory, release
+from convlast.smoke.precision import exact_float32, run_in_float16
+
+__all__ = ["Convolution", "Convolve", "convolve", "smoke_layer"]
+
+ATTEMPTS = 3
+"""Sizes of the input that are tried before memory counts as too small."""
+
+Run: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""A convolution of an input and a weight, all else settled."""
+
+
+def smoke_layer(
+    convolution: Convolution,
+    device: torch.device,
+    input_shape: tuple[int, ...] | None = None,
+    *,
+    convolve: Convolve = convolve,
+) -> LayerSmoke:
+    """Run one convolution in fp16, contiguous and converted, and judge it.
+
+    The reference is in float32, for float64 weights too: its error is thousands of times smaller
+    than that of fp16. Where memory runs out a smaller input is tried, and the reason says so.
+
+    Args:
+        convolution: The one to run.
+        device: Where it runs.
+        input_shape: (N, C, D, H, W) of the input, whose C is replaced by the layer's own; chosen
+            where it is None.
+        convolve: Runs it; another one only in tests.
+
+    Raises:
+        ConvlastError: If a weight cannot be read.
+        DeviceLostError: If the device failed and cannot be used any more.
+    """
+    if 0 in convolution.shape:
+        return _skipped("the weight has no elements")
+    run = partial(convolve, convolution)
+    wanted = shape = input_shape_of(convolution, device, input_shape)
+    for _ in range(ATTEMPTS):
+        if not fits(convolution, shape):
+            return _skipped(f"an input of {shape} is too small for the kernel")
+        try:
+            smoke = _smoke(convolution, run, make_input(shape, device))
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+        else:
+            return smoke if shape == wanted else _told_of_shrinking(smoke, wanted)
+        release(device)
+        shape = (1, shape[1], *(max(extent // 2, 1) for extent in shape[2:]))
+    return _skipped(f"out-of-memory: an input of {wanted} does not fit, nor do smaller ones")
+
+
+def _smoke(convolution: Convolution, run: Run, activation: Tensor) -> LayerSmoke:
+    weight = convolution.contiguous().detach()
+    if not weight.is_floating_point():
+        return _skipped(f"a weight of {weight.dtype} is not floating point")
+    # With a 1×1×1 kernel `contiguous()` leaves the strides of channels-last as they are.
+    if weight.stride() != strides_of(weight.shape, "contiguous_format"):
+        weight = weight.clone(memory_format=torch.contiguous_format)
+    reference = _outcome(_run_in_float32, run, activation, weight)
+    contiguous = _outcome(run_in_float16, run, activation, weight)
+    weight = convolution.converted().detach()
+    converted = _outcome(run_in_float16, run, activation, weight)
+    judgement = judge(reference, contiguous, converted)
+    smoke = LayerSmoke(
+        status=judgement.status,
+        reason=judgement.reason,
+        input_shape=list(activation.shape),
+        assumed=convolution.assumed,
+        parity=judgement.parity,
+    )
+    if isinstance(converted, Tensor):
+        smoke.finite = bool(converted.isfinite().all())
+        smoke.output_memory_format = memory_format_of(converted)
+    return smoke
+
+
+def _run_in_float32(run: Run, activation: Tensor, weight: Tensor) -> Tensor:
+    with exact_float32():
+        return run(activation, weight.to(torch.float32))
+
+
+def _outcome(
+    precision: Callable[[Run, Tensor, Tensor], Tensor], run: Run, activation: Tensor, weight: Tensor
+) -> Outcome:
+    """Run a convolution in a precision; return its output, or why there is none."""
+    device = activation.device
+    try:
+        with torch.no_grad():
+            output = precision(run, activation, weight.to(device))
+        _wait_for(device)
+    except ConvlastError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        _require_alive(device)
+        return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    return output
+
+
+def _wait_for(device: torch.device) -> None:
+    """Let a kernel that fails do so here, not in the next run."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _require_alive(device: torch.device) -> None:
+    """Tell a refusal, which is a result, from a device that is lost to this process."""
+    try:
+        _wait_for(device)
+    except RuntimeError as error:
+        raise DeviceLostError(
+            f"{device} failed in a convolution: {error}", remedy="Start a new process."
+        ) from error
+
+
+def _skipped(reason: str) -> LayerSmoke:
+    return LayerSmoke(status="skipped", reason=reason)
+
+
+def _told_of_shrinking(smoke: LayerSmoke, wanted: tuple[int, ...]) -> LayerSmoke:
+    note = f"memory ran out with an input of {wanted}"
+    smoke.reason = note if smoke.reason is None else f"{smoke.reason}; {note}"
+    return smoke

@@ -1,0 +1,77 @@
+"""fp16 on a device: how an operation is run in half precision, and what the report calls it.
+
+On an accelerator fp16 is native. A CPU without AVX512-FP16 has no fast fp16 convolution, and for
+some operators no fp16 kernel at all; there the operands are rounded to fp16, the operation is
+computed in fp32, and its result is rounded to fp16. That is the arithmetic of a tensor core, which
+multiplies fp16 operands and accumulates in fp32.
+
+Source: https://docs.nvidia.com/deeplearning/performance/mixed-precision-training/index.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+NATIVE = "float16"
+EMULATED = "float16 (emulated: float32 accumulation)"
+
+
+def is_native(device: torch.device) -> bool:
+    """Say whether fp16 runs as it is on this device.
+
+    >>> is_native(torch.device("cuda", 0)), is_native(torch.device("cpu"))
+    (True, False)
+    """
+    return device.type != "cpu"
+
+
+def name_on(device: torch.device) -> str:
+    """Return what the report calls fp16 on this device.
+
+    >>> name_on(torch.device("cpu"))
+    'float16 (emulated: float32 accumulation)'
+    """
+    return NATIVE if is_native(device) else EMULATED
+
+
+def run_in_float16(operation: Callable[..., Tensor], *operands: Tensor) -> Tensor:
+    """Run an operation in fp16 on the device of its operands.
+
+    Rounding keeps each operand's strides and the result's, so that the operation chooses the
+    layout it would choose in native fp16, and that layout comes out.
+
+    Args:
+        operation: Takes the operands, gives one tensor.
+        operands: Floating-point tensors on one device.
+
+    Returns:
+        The result, as fp16. A value beyond 65504 is infinite.
+
+    >>> run_in_float16(torch.add, torch.tensor([2048.0]), torch.tensor([1.0]))
+    tensor([2048.], dtype=torch.float16)
+    """
+    halves = [operand.to(torch.float16) for operand in operands]
+    if is_native(halves[0].device):
+        return operation(*halves)
+    return operation(*(half.to(torch.float32) for half in halves)).to(torch.float16)
+
+
+@contextmanager
+def exact_float32() -> Iterator[None]:
+    """Keep cuDNN from computing fp32 convolutions in TF32, and put the setting back.
+
+    TF32 rounds operands to 10 bits, as fp16 does: such a reference would hide what fp16 costs.
+
+    Source: https://docs.pytorch.org/docs/stable/notes/cuda.html#tensorfloat-32-tf32-on-ampere-and-later-devices
+    """
+    setting = torch.backends.cudnn.conv  # type: ignore[attr-defined] # set on the module at run time
+    before = setting.fp32_precision
+    setting.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        setting.fp32_precision = before

@@ -1,0 +1,131 @@
+"""`verify`: is one file the other one converted, and nothing else?"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+
+from convlast import findings
+from convlast.checkpoints import Checkpoint, open_checkpoint
+from convlast.checkpoints.tree import Path as TreePath
+from convlast.checkpoints.tree import walk
+from convlast.comparison import Comparison, compare, proof_of
+from convlast.devices import environment_of
+from convlast.digest import sha256_of
+from convlast.memory_format import strides_of
+from convlast.options import Limits, Options
+from convlast.plan import Plan, make_plan, place_of
+from convlast.report import Artifact, InputFile, Layer, Report, Status, verdict_of
+
+_LIMITS = Limits()
+
+
+def verify(
+    original: str | os.PathLike[str],
+    converted: str | os.PathLike[str],
+    *,
+    limits: Limits = _LIMITS,
+    allow_programs: bool = False,
+) -> Report:
+    """Prove that one checkpoint is the other with its convolution weights laid out anew.
+
+    Every tensor is compared bit for bit; keys, order, aliases, dtypes and device tags must be
+    the same, and only convolution weights may have other strides.
+
+    Args:
+        original: The checkpoint as it was.
+        converted: The checkpoint that was made of it.
+        limits: What the files may cost.
+        allow_programs: Whether files that hold code may be opened.
+
+    Returns:
+        A report; its verdict is `failed` if anything else differs.
+
+    Raises:
+        ConvlastError: If one of the files cannot be opened.
+    """
+    before = open_checkpoint(Path(original), limits=limits, allow_programs=allow_programs)
+    after = open_checkpoint(Path(converted), limits=limits, allow_programs=allow_programs)
+    plan = make_plan(before, "channels_last_3d", limits=limits)
+    entries = walk(after.root, limits)
+    is_flat = "safetensors" in {before.container, after.container}
+    comparison = compare(before, after, plan.entries, entries, is_flat=is_flat)
+    strides = {
+        entry.path: _stride(after, entry.path, entry.value)
+        for entry in entries
+        if isinstance(entry.value, torch.Tensor)
+    }
+    _check_strides(plan, strides, comparison)
+    layers = [
+        _layer(layer, strides.get(decision.candidate.path))
+        for layer, decision in zip(plan.layers(), plan.decisions, strict=True)
+    ]
+    found = list(findings.of_comparison(comparison))
+    return Report(
+        verdict=verdict_of(found),
+        findings=found,
+        input=InputFile(
+            filename=before.path.name,
+            sha256=sha256_of(before.path),
+            bytes=before.path.stat().st_size,
+            container=before.container,
+            wrapper=plan.wrapper,
+        ),
+        artifact=Artifact(
+            filename=after.path.name,
+            sha256=sha256_of(after.path),
+            bytes=after.path.stat().st_size,
+            container=after.container,
+        ),
+        options=Options(),
+        environment=environment_of(torch.device("cpu")),
+        layers=layers,
+        proof=proof_of(comparison),
+    )
+
+
+def _stride(checkpoint: Checkpoint, path: TreePath, tensor: torch.Tensor) -> tuple[int, ...]:
+    """Return the strides a tensor has, or for safetensors gets from `convlast.load`."""
+    if checkpoint.container == "safetensors" and checkpoint.manifest is not None:
+        for layer in checkpoint.manifest.layers:
+            if (layer.key,) == path and layer.shape == tuple(tensor.shape):
+                return layer.stride_after
+    return tensor.stride()
+
+
+def _check_strides(
+    plan: Plan, strides: dict[TreePath, tuple[int, ...]], comparison: Comparison
+) -> None:
+    """Note strides that no conversion gives.
+
+    A tensor that is not a convolution weight, nor an alias of one, must have kept its own.
+    """
+    weights = {place_of(decision.original) for decision in plan.decisions}
+    for entry in plan.entries:
+        tensor, stride = entry.original, strides.get(entry.path)
+        if tensor is None or stride is None or stride == tensor.stride():
+            continue
+        allowed: set[tuple[int, ...]] = set()
+        if place_of(tensor) in weights:
+            allowed = {
+                strides_of(tensor.shape, "channels_last_3d"),
+                strides_of(tensor.shape, "contiguous_format"),
+            }
+        if stride not in allowed:
+            comparison.differ(
+                "strides", entry.path, f"Its strides {tensor.stride()} became {stride}."
+            )
+
+
+def _layer(layer: Layer, stride: tuple[int, ...] | None) -> Layer:
+    """Say what became of a layer, from its strides in both files."""
+    after = list(stride) if stride is not None else layer.stride_before
+    if after != layer.stride_before:
+        status: Status = "converted"
+    elif after == list(strides_of(layer.shape, "channels_last_3d")):
+        status = "already"
+    else:
+        status = "skipped" if layer.status == "skipped" else "kept"
+    return layer.model_copy(update={"stride_after": after, "status": status})

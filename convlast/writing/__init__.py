@@ -1,0 +1,1 @@
+"""Converted checkpoints: a module for each container that is written."""

@@ -1,0 +1,32 @@
+"""`python -m service`: read the environment, and serve."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+from convlast.errors import ConvlastError
+from service import logs
+from service.app import create_app, local_workers
+from service.server import DrainingServer
+from service.settings import Settings, SettingsError
+
+
+def main() -> int:
+    """Serve until a signal comes; give the exit status."""
+    try:
+        settings = Settings.from_environment(os.environ)
+        if settings.device.startswith("cuda"):
+            asyncio.run(local_workers(settings, settings.device).check())
+        app = create_app(settings)
+    except (SettingsError, ConvlastError) as error:
+        sys.stderr.write(f"convlast cannot start: {error}\n")
+        return 2
+    logs.configure()
+    DrainingServer(app, settings).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

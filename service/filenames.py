@@ -1,0 +1,50 @@
+"""Names of files, as clients give them and as fields of HTTP carry them."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from urllib.parse import quote
+
+# A file system takes 255; the artifact's name is longer than the upload's.
+_MAX_BYTES = 180
+_NAMELESS = "checkpoint"
+# Separators, controls, and what a shell or another file system gives a meaning.
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"|?*;&$`\'\\/]')
+
+
+def sanitise(filename: str) -> str:
+    r"""Reduce a name to a safe last component of a path.
+
+    >>> sanitise("../../etc/passwd")
+    'passwd'
+    >>> sanitise("C:\\models\\r3d 18.pt")
+    'r3d 18.pt'
+    >>> sanitise("..")
+    'checkpoint'
+    """
+    last = re.split(r"[/\\]", unicodedata.normalize("NFC", filename))[-1]
+    printable = "".join(each for each in last if each.isprintable())
+    name = _UNSAFE.sub("_", printable).strip(" .")
+    return _shorten(name) or _NAMELESS
+
+
+def _shorten(name: str) -> str:
+    """Cut the stem of a name that is too long; the extension stays where it is one."""
+    if len(name.encode()) <= _MAX_BYTES:
+        return name
+    stem, dot, extension = name.rpartition(".")
+    end = (dot + extension).encode() if stem and len(extension.encode()) < 20 else b""
+    return (name.encode()[: _MAX_BYTES - len(end)] + end).decode(errors="ignore")
+
+
+def content_disposition(filename: str) -> str:
+    """Write the field that makes a client save a body under this name (RFC 6266).
+
+    >>> content_disposition("model.pt")
+    'attachment; filename="model.pt"'
+    """
+    if filename.isascii():
+        return f'attachment; filename="{filename}"'
+    fallback = filename.encode("ascii", "replace").decode().replace("?", "_")
+    return f"attachment; filename=\"{fallback}\"; filename*=UTF-8''{quote(filename, safe='')}"

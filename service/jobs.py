@@ -1,0 +1,181 @@
+"""One request's job: from its headers to what the worker has written."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import time
+from collections.abc import Coroutine, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import structlog
+from starlette.requests import ClientDisconnect, Request
+
+from convlast.errors import OptionError
+from convlast.options import Options
+from service.context import Context
+from service.filenames import sanitise
+from service.streaming import until_left
+from service.uploads import RAW, Upload, check_headers, receive
+from service.workers import Finished, Job
+from service.workspace import remove
+
+_FILENAME = "filename"
+_STAGE = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A job that is done.
+
+    Attributes:
+        id: Its name.
+        owner: Whose it is.
+        folder: Where its files lie; whoever answers moves or removes it.
+        finished: What the worker told.
+        seconds: Wall time of each stage, in order.
+    """
+
+    id: str
+    owner: str
+    folder: Path
+    finished: Finished
+    seconds: dict[str, float]
+
+
+async def run_job(
+    request: Request,
+    context: Context,
+    owner: str,
+    *,
+    verb: Literal["convert", "inspect"],
+    checksums: bool = False,
+) -> Ran:
+    """Receive the checkpoint of a request and have it worked on.
+
+    Nothing is left on disk unless this returns, and nothing runs on once the client has left.
+
+    Raises:
+        ConvlastError: If the request is refused, or the job ends without an answer.
+        ProblemError: If the worker refuses the checkpoint.
+        ClientDisconnect: If the client leaves.
+    """
+    names = list(Options.model_fields) if verb == "convert" else []
+    query = _check_query(request, names)
+    check_headers(request.headers, context.settings)
+    job_id = secrets.token_hex(16)
+    with context.places.take(owner):
+        folder = await asyncio.to_thread(context.workspace.new_job, job_id)
+        try:
+            began_s = time.perf_counter()
+            upload = await receive(request, folder / "upload", names, context.settings)
+            uploaded_s = time.perf_counter() - began_s
+            filename = _filename(request, upload)
+            options = Options.parse(**_collect([*query, *upload.fields]))
+            settings = context.settings
+            job = Job(
+                id=job_id,
+                verb=verb,
+                source=upload.path,
+                folder=folder,
+                filename=filename,
+                options=options,
+                limits=settings.limits,
+                allow_programs=settings.allow_programs,
+                architecture_prefixes=settings.architecture_prefixes,
+                checksums=checksums,
+            )
+            workers = context.converters if verb == "convert" else context.inspectors
+            finished = await _while_connected(request, workers.run(job, _log_progress))
+            await asyncio.to_thread(upload.path.unlink)
+        except BaseException:
+            await asyncio.to_thread(remove, folder)
+            raise
+    ran = Ran(job_id, owner, folder, finished, {"upload": uploaded_s, **finished.seconds})
+    _measure(context, ran)
+    return ran
+
+
+async def _while_connected(request: Request, work: Coroutine[None, None, Finished]) -> Finished:
+    """Wait for the work, and stop it when the client leaves.
+
+    Raises:
+        ClientDisconnect: If it does.
+    """
+    working = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(until_left(request.receive))
+    try:
+        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        gone.cancel()
+        working.cancel()
+        await asyncio.gather(working, gone, return_exceptions=True)
+
+
+def _check_query(request: Request, names: list[str]) -> list[tuple[str, str]]:
+    """Give the options of the query, after refusing what can be refused without the body."""
+    pairs = [pair for pair in request.query_params.multi_items() if pair[0] != _FILENAME]
+    for name, _ in pairs:
+        if name not in names:
+            allowed = ", ".join([_FILENAME, *names])
+            raise OptionError(
+                name[:64],
+                f"There is no option {name[:64]!r}.",
+                remedy=f"The options are {allowed}.",
+            )
+    # The fields of a form may complete what stands in the query; a raw body has none.
+    if request.headers.get("content-type", "").lower().startswith(RAW):
+        Options.parse(**_collect(pairs))
+    return pairs
+
+
+def _collect(pairs: Iterable[tuple[str, str]]) -> dict[str, object]:
+    """Gather the values of each option; an empty one, as forms send it, counts as not given."""
+    values: dict[str, object] = {}
+    for name, value in pairs:
+        if not value.strip():
+            continue
+        if name == "select":
+            patterns = [part.strip() for part in value.split(",")]
+            values[name] = [*values.get(name, []), *patterns]  # type: ignore[misc]  # a list, if any
+        elif name in values:
+            raise OptionError(name, f"Option {name} is given twice.")
+        else:
+            values[name] = value
+    return values
+
+
+def _filename(request: Request, upload: Upload) -> str:
+    given = request.query_params.get(_FILENAME)
+    return sanitise(given) if given else upload.filename or sanitise("")
+
+
+def _log_progress(stage: str, done: int, total: int) -> None:
+    _log.debug("stage", stage=stage, done=done, total=total)
+
+
+def _measure(context: Context, ran: Ran) -> None:
+    for stage, stage_s in ran.seconds.items():
+        if _STAGE.fullmatch(stage):
+            context.metrics.stage_s.labels(stage).observe(stage_s)
+    context.places.ran(ran.seconds["convert"])
+
+
+def server_timing(seconds: dict[str, float]) -> str:
+    """Write wall times as the field `Server-Timing`.
+
+    >>> server_timing({"upload": 0.0125, "queue": 0.0})
+    'upload;dur=12.5, queue;dur=0.0'
+    """
+    return ", ".join(
+        f"{stage};dur={stage_s * 1000:.1f}"
+        for stage, stage_s in seconds.items()
+        if _STAGE.fullmatch(stage)
+    )

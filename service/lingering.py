@@ -1,0 +1,75 @@
+"""Refusing before the body is read, so that the client still gets to see the refusal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+LINGER_S = 2.0
+
+
+class LingeringClose:
+    """Middleware that closes the connection after an answer to a body that was not read.
+
+    A connection closed with bytes unread is reset, and the client may lose the answer; one kept
+    open makes uvicorn read the whole body for nothing. So the answer goes out, what comes in
+    meanwhile is thrown away for a moment, and then the connection is closed.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, watching how much of its body is read."""
+        if scope["type"] != "http" or not _has_body(scope["headers"]):
+            await self.app(scope, receive, send)
+            return
+        exchange = _Exchange(scope, receive, send)
+        await self.app(scope, exchange.receive, exchange.send)
+
+
+class _Exchange:
+    """One request whose body is watched."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._receive, self._send = receive, send
+        self._waits_for_100 = dict(scope["headers"]).get(b"expect", b"").lower() == b"100-continue"
+        self._body_read = False
+        self._closes = False
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._waits_for_100 = False
+        if not message.get("more_body", False):
+            self._body_read = True
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start" and not self._body_read:
+            self._closes = True
+            headers = [*message["headers"], (b"connection", b"close")]
+            message = {**message, "headers": headers}
+        is_last = message["type"] == "http.response.body" and not message.get("more_body", False)
+        if not (is_last and self._closes):
+            await self._send(message)
+            return
+        await self._send({**message, "more_body": True})
+        # A client that waits for 100 Continue has sent nothing yet.
+        if not self._waits_for_100:
+            await self._throw_away()
+        await self._send({"type": "http.response.body", "body": b""})
+
+    async def _throw_away(self) -> None:
+        try:
+            async with asyncio.timeout(LINGER_S):
+                while not self._body_read:
+                    await self.receive()
+        except TimeoutError:
+            pass
+
+
+def _has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    fields = dict(headers)
+    return b"transfer-encoding" in fields or fields.get(b"content-length", b"0") != b"0"

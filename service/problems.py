@@ -1,0 +1,231 @@
+"""The closed table of errors on the wire, as `application/problem+json` (RFC 9457)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from convlast.errors import ConvlastError
+from service.errors import MalformedRequestError
+
+MEDIA_TYPE = "application/problem+json"
+CODE_KEY = "convlast.code"
+"""Where the code of a problem stands in the scope of its request, for the log and the counters."""
+
+CLIENT_LEFT = 499
+"""The status in the log of a request whose client has gone; nginx's word for it."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is always the same about a code.
+
+    Attributes:
+        status: The HTTP status.
+        title: The problem in a few words.
+        example: A detail as a client may read it.
+        retry_after_s: The seconds of `Retry-After`, where the error does not know better.
+    """
+
+    status: int
+    title: str
+    example: str
+    retry_after_s: int | None = None
+
+
+TABLE: dict[str, Row] = {
+    "malformed-request": Row(
+        400, "The request cannot be read", "The body has no part named checkpoint."
+    ),
+    "digest-mismatch": Row(
+        400,
+        "The content was damaged on the way",
+        "The content does not have the sha-256 of Content-Digest.",
+    ),
+    "unauthorized": Row(401, "A key is needed", "The key is not known here."),
+    "not-found": Row(404, "There is no such thing", "There is no such job, or it is gone."),
+    "method-not-allowed": Row(405, "The method is not allowed", "GET is not allowed here."),
+    "not-acceptable": Row(
+        406,
+        "No acceptable media type",
+        "None of the media types in Accept can be answered. Accept one of application/zip, "
+        "application/json, application/octet-stream.",
+    ),
+    "upload-too-slow": Row(408, "The upload is too slow", "No bytes came for 30 s."),
+    "upload-too-large": Row(
+        413,
+        "The upload is too large",
+        "The checkpoint has more than 17,179,869,184 bytes. Raise CONVLAST_MAX_UPLOAD_BYTES.",
+    ),
+    "unsupported-media-type": Row(
+        415, "The media type is not supported", "The body is neither multipart/form-data nor raw."
+    ),
+    "range-not-satisfiable": Row(
+        416, "The range lies outside the artifact", "The artifact has 1,024 bytes."
+    ),
+    "invalid-option": Row(
+        422, "An option is not valid", "Option smoke has a bad value: input should be 'auto'."
+    ),
+    "not-a-checkpoint": Row(422, "Not a checkpoint", "The file is a PNG image."),
+    "malformed-checkpoint": Row(
+        422, "The checkpoint is damaged", "The file is truncated: its zip directory is missing."
+    ),
+    "unsafe-checkpoint": Row(
+        422, "The checkpoint asks for code", "The pickle asks for os.system, which is no tensor."
+    ),
+    "program-not-allowed": Row(
+        422,
+        "Programs are not allowed",
+        "The file is TorchScript, which holds code. Set CONVLAST_ALLOW_PROGRAMS=true.",
+    ),
+    "unsupported-container": Row(
+        422, "The kind of file is not supported", "The file cannot be kept exactly: sparse tensors."
+    ),
+    "limit-exceeded": Row(
+        422, "A limit is exceeded", "Too many tensors: 400,000, where max_tensors allows 200,000."
+    ),
+    "no-conv3d-weights": Row(
+        422, "No Conv3d weights", "None of the 42 tensors is the weight of a 3-D convolution."
+    ),
+    "architecture-not-allowed": Row(
+        422, "The architecture is not allowed", "os.system is outside the allowed modules."
+    ),
+    "architecture-mismatch": Row(
+        422,
+        "The state dict does not fit",
+        "torchvision.models.video.r3d_18 has no key head.weight.",
+    ),
+    "verification-failed": Row(
+        422,
+        "The verification failed",
+        "The converted model raises where the contiguous one does not; see report.",
+    ),
+    "too-many-requests": Row(
+        429, "Too many requests", "This key has 4 jobs already.", retry_after_s=5
+    ),
+    "internal": Row(500, "Internal error", "The request id leads to it in the log."),
+    "worker-crashed": Row(500, "The worker crashed", "The process of the job ended with SIGSEGV."),
+    "queue-full": Row(503, "The queue is full", "All 33 places are taken.", retry_after_s=5),
+    "not-ready": Row(503, "Not ready", "The service is draining.", retry_after_s=5),
+    "device-lost": Row(503, "The device was lost", "CUDA error: unspecified.", retry_after_s=30),
+    "timed-out": Row(
+        504, "The job timed out", "The job was stopped after 600 s. Raise CONVLAST_JOB_TIMEOUT_S."
+    ),
+    "storage-full": Row(507, "The storage is full", "The work folder has no room left."),
+    "out-of-memory": Row(507, "Out of memory", "The device has no memory left."),
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One error on its way to the client.
+
+    Attributes:
+        code: The row of the table.
+        detail: What is wrong with this request, and what to do.
+        members: Further facts, JSON-serialisable.
+        report: A report as JSON text, where there is one.
+        headers: Further fields of the response.
+    """
+
+    code: str
+    detail: str
+    members: Mapping[str, Any] = field(default_factory=dict)
+    report: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, error: ConvlastError) -> Problem:
+        """Describe an error of the tree."""
+        if error.code == "internal":
+            return cls("internal", TABLE["internal"].example)
+        return cls(error.code, str(error), error.details)
+
+    def body(self) -> dict[str, Any]:
+        """Give the members of the document, without the report."""
+        row = TABLE[self.code]
+        fixed = {
+            "type": f"urn:convlast:problem:{self.code}",
+            "title": row.title,
+            "status": row.status,
+            "code": self.code,
+            "detail": self.detail,
+        }
+        request_id = structlog.contextvars.get_contextvars().get("request_id")
+        # The fixed members come last, so that no detail can stand in their place.
+        return {**self.members, **fixed, **({"request_id": request_id} if request_id else {})}
+
+    def response(self) -> Response:
+        """Write the response."""
+        row = TABLE[self.code]
+        text = json.dumps(self.body(), allow_nan=False)
+        if self.report is not None:
+            # A report is JSON already, and may be large: it is not parsed to be written again.
+            text = f'{text[:-1]}, "report": {self.report}}}'
+        headers = dict(self.headers)
+        retry_after_s = self.members.get("retry_after_s", row.retry_after_s)
+        if retry_after_s is not None:
+            headers.setdefault("Retry-After", str(retry_after_s))
+        if row.status == 401:
+            headers.setdefault("WWW-Authenticate", "Bearer")
+        return Response(text, status_code=row.status, headers=headers, media_type=MEDIA_TYPE)
+
+
+class ProblemError(Exception):
+    """A problem that is known as data, such as one that a worker has sent."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        super().__init__(problem.detail)
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of this application a problem."""
+
+    def answer(request: Request, problem: Problem) -> Response:
+        request.scope[CODE_KEY] = problem.code
+        return problem.response()
+
+    @app.exception_handler(ConvlastError)
+    async def on_error(request: Request, error: ConvlastError) -> Response:
+        return answer(request, Problem.of(error))
+
+    @app.exception_handler(ProblemError)
+    async def on_problem(request: Request, error: ProblemError) -> Response:
+        return answer(request, error.problem)
+
+    @app.exception_handler(RequestValidationError)
+    async def on_invalid(request: Request, error: RequestValidationError) -> Response:
+        # Only the place: the input itself is never echoed.
+        places = sorted(
+            {".".join(str(part) for part in each["loc"][:2]) for each in error.errors()}
+        )
+        detail = f"The request is not valid at {', '.join(places)[:200]}."
+        return answer(request, Problem.of(MalformedRequestError(detail)))
+
+    @app.exception_handler(HTTPException)
+    async def on_http(request: Request, error: HTTPException) -> Response:
+        return answer(request, _of_http(request.method, error))
+
+    @app.exception_handler(ClientDisconnect)
+    async def on_left(request: Request, _: ClientDisconnect) -> Response:
+        # Nobody reads it; the log and the counters do.
+        return Response(status_code=CLIENT_LEFT)
+
+
+def _of_http(method: str, error: HTTPException) -> Problem:
+    """Describe what the framework has refused."""
+    if error.status_code == 405:
+        detail = f"{method} is not allowed here."
+        return Problem("method-not-allowed", detail, headers=error.headers or {})
+    if error.status_code == 404:
+        return Problem("not-found", "There is nothing here.")
+    return Problem("malformed-request", "The request cannot be read.")

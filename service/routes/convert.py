@@ -1,0 +1,68 @@
+"""`POST /convert` and `POST /inspect`: a checkpoint comes in."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter, Request, Response
+
+from service.answers import OFFERS, answer
+from service.context import ContextOf, Owner
+from service.jobs import run_job, server_timing
+from service.negotiation import JSON, ZIP, negotiate
+from service.openapi import (
+    CONVERT_CODES,
+    CONVERT_CONTENT,
+    HTML,
+    REPORT_CONTENT,
+    UPLOAD_CODES,
+    problems,
+    upload_body,
+)
+from service.workers import REPORT_HTML, REPORT_JSON
+from service.workspace import remove
+
+router = APIRouter(tags=["checkpoints"], default_response_class=Response)
+
+
+@router.post(
+    "/convert",
+    summary="Convert a checkpoint",
+    responses={
+        200: {"description": "The artifact, the report, or both.", "content": CONVERT_CONTENT},
+        **problems(*CONVERT_CODES),
+    },
+    openapi_extra=upload_body(with_options=True),
+)
+async def convert(request: Request, context: ContextOf, owner: Owner) -> Response:
+    """Convert the Conv3d weights of a checkpoint, prove the result, and report it.
+
+    `Accept` chooses the answer: `application/zip` (the default) holds the artifact, `report.json`
+    and `report.html`, and nothing is kept; `application/json` is the report with links to what is
+    kept for a while; `application/octet-stream` is the artifact.
+    """
+    media_type = negotiate(request.headers.get("accept"), OFFERS)
+    ran = await run_job(request, context, owner, verb="convert", checksums=media_type == ZIP)
+    return await answer(media_type, ran, request, context)
+
+
+@router.post(
+    "/inspect",
+    summary="Report on a checkpoint without converting it",
+    responses={
+        200: {"description": "The report.", "content": REPORT_CONTENT},
+        **problems(*UPLOAD_CODES),
+    },
+    openapi_extra=upload_body(with_options=False),
+)
+async def inspect(request: Request, context: ContextOf, owner: Owner) -> Response:
+    """Say which layers of a checkpoint would be converted; needs no GPU and keeps nothing."""
+    media_type = negotiate(request.headers.get("accept"), [JSON, HTML])
+    ran = await run_job(request, context, owner, verb="inspect")
+    path = ran.folder / (REPORT_JSON if media_type == JSON else REPORT_HTML)
+    try:
+        body = await asyncio.to_thread(path.read_bytes)
+    finally:
+        await asyncio.to_thread(remove, ran.folder)
+    headers = {"Vary": "Accept", "Server-Timing": server_timing(ran.seconds)}
+    return Response(body, media_type=media_type, headers=headers)

@@ -1,0 +1,86 @@
+"""Probes, counters and versions; none of them needs a key."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from convlast.version import __version__
+from service.context import ContextOf
+from service.openapi import problems
+from service.problems import Problem, ProblemError
+
+router = APIRouter(tags=["operation"])
+
+# PyTorch refuses these for contiguous fp16 Conv3d and falls back to a slow kernel; channels-last
+# is exempt, so a speed-up measured there is an escape. Source: aten/src/ATen/native/Convolution.cpp
+_SLOW_CUDNN = range(90800, 91500)
+
+
+@router.get("/livez", summary="Whether the service is alive")
+async def livez() -> dict[str, str]:
+    """Answer as soon as the event loop turns."""
+    return {"status": "alive"}
+
+
+@router.get(
+    "/readyz",
+    summary="Whether a job that comes now would be run",
+    responses=problems("not-ready"),
+)
+async def readyz(context: ContextOf) -> JSONResponse:
+    """Check the workers, their device, and the disk."""
+    converters, inspectors = context.converters.health(), context.inspectors.health()
+    storage = await asyncio.to_thread(context.workspace.problem)
+    checks: dict[str, Any] = {
+        "converters": converters.model_dump(),
+        "inspectors": inspectors.model_dump(),
+        "storage": {"problem": storage},
+        "draining": context.places.draining,
+        "warnings": _warnings(converters.facts),
+    }
+    wrong = [
+        *(["The service is draining."] if context.places.draining else []),
+        *(
+            each.problem or "No worker is ready."
+            for each in (converters, inspectors)
+            if not each.ready
+        ),
+        *([storage] if storage else []),
+    ]
+    if wrong:
+        raise ProblemError(Problem("not-ready", " ".join(dict.fromkeys(wrong)), {"checks": checks}))
+    return JSONResponse({"status": "ready", "checks": checks})
+
+
+@router.get("/version", summary="What runs here")
+async def version(context: ContextOf) -> dict[str, Any]:
+    """Tell the versions and the device; those of the worker come once it is warm."""
+    facts = context.converters.health().facts
+    return {
+        "convlast": __version__,
+        **{name: value for name, value in facts.items() if not name.startswith("memory_")},
+    }
+
+
+@router.get("/metrics", summary="Counters for Prometheus", response_class=Response)
+async def metrics(context: ContextOf) -> Response:
+    """Give all counters in Prometheus' text format."""
+    text = context.metrics.exposition(context.converters.health())
+    return Response(text, media_type=CONTENT_TYPE_LATEST)
+
+
+def _warnings(facts: dict[str, Any]) -> list[str]:
+    """Name what runs, but badly."""
+    cudnn = facts.get("cudnn")
+    if not isinstance(cudnn, int) or cudnn not in _SLOW_CUDNN:
+        return []
+    return [
+        f"torch {facts.get('torch')} with cuDNN {cudnn // 10000}.{cudnn // 100 % 100}: "
+        "PyTorch runs contiguous fp16 Conv3d without cuDNN here, so a speed-up says little. "
+        "Take cuDNN 9.15 or newer."
+    ]

@@ -1,0 +1,59 @@
+"""uvicorn, made to drain: on SIGTERM the jobs that are in are finished, and no new one comes in."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from types import FrameType
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+
+from service.context import Context
+from service.settings import Settings
+
+_log = structlog.get_logger()
+
+
+class DrainingServer(uvicorn.Server):
+    """A server that keeps listening while it drains, so that probes and refusals are answered."""
+
+    def __init__(self, app: FastAPI, settings: Settings) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                host=settings.host,
+                port=settings.port,
+                log_config=None,  # see service.logs
+                access_log=False,  # see service.observation
+                server_header=False,
+                lifespan="on",
+                ws="none",
+            )
+        )
+        context: Context = app.state.context
+        self._places = context.places
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._draining: asyncio.Task[None] | None = None
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until a signal has come and all jobs are done."""
+        self._loop = asyncio.get_running_loop()
+        await super().serve(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Drain at the first signal, leave at the second."""
+        if self._loop is None or not self.started or self._places.draining:
+            self.should_exit = self.force_exit = True
+        else:
+            self._places.drain()
+            self._loop.call_soon_threadsafe(self._drain)
+
+    def _drain(self) -> None:
+        self._draining = asyncio.ensure_future(self._exit_when_empty())
+
+    async def _exit_when_empty(self) -> None:
+        _log.info("draining", jobs=self._places.taken_count)
+        await self._places.emptied()
+        self.should_exit = True

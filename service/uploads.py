@@ -1,0 +1,201 @@
+"""A request's body on its way to disk: bounded, hashed, and never whole in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from email.message import Message
+from pathlib import Path
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+
+from convlast.errors import StorageFullError
+from service.digests import ContentDigest
+from service.errors import (
+    MalformedRequestError,
+    UnsupportedMediaTypeError,
+    UploadTooLargeError,
+    UploadTooSlowError,
+    full_disk_as_problem,
+)
+from service.filenames import sanitise
+from service.multipart import CHECKPOINT, MAX_OVERHEAD_BYTES, Multipart
+from service.settings import Settings
+
+MULTIPART, RAW = "multipart/form-data", "application/octet-stream"
+# Bytes are handed to a thread in pieces of this size: a hop costs as much as writing 64 KiB.
+_BATCH_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A checkpoint that has arrived.
+
+    Attributes:
+        path: Where it lies.
+        filename: Its name, safe to use, or none where the client gave none.
+        bytes: Its size.
+        sha256: The digest of its bytes, in hexadecimal.
+        fields: Name and value of each form field.
+    """
+
+    path: Path
+    filename: str | None
+    bytes: int
+    sha256: str
+    fields: list[tuple[str, str]]
+
+
+def check_headers(headers: Headers, settings: Settings) -> None:
+    """Refuse what can be refused before the body is read.
+
+    Raises:
+        UnsupportedMediaTypeError: If the body is of another type, or encoded.
+        UploadTooLargeError: If it says that it is too large.
+        StorageFullError: If it says that it is larger than the room on disk.
+        MalformedRequestError: If it says that it is empty.
+    """
+    media_type = _media_type(headers)
+    if media_type not in (MULTIPART, RAW):
+        raise UnsupportedMediaTypeError(
+            f"A body of type {media_type or 'unknown'} is not read here.",
+            remedy=f"Send {MULTIPART} (curl -F {CHECKPOINT}=@model.pt) or {RAW}.",
+        )
+    if headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise UnsupportedMediaTypeError("An encoded body is not read here: send it as it is.")
+    ContentDigest(headers.get("content-digest"))
+    length = headers.get("content-length")
+    if length is None:
+        return
+    overhead_bytes = MAX_OVERHEAD_BYTES if media_type == MULTIPART else 0
+    if int(length) == 0:
+        raise MalformedRequestError("The body is empty.")
+    if int(length) > settings.max_upload_bytes + overhead_bytes:
+        raise _too_large(settings.max_upload_bytes)
+    if int(length) > shutil.disk_usage(settings.work_dir).free:
+        raise StorageFullError("The work folder has no room for this upload.")
+
+
+async def receive(request: Request, path: Path, names: list[str], settings: Settings) -> Upload:
+    """Write the checkpoint of a request to `path`.
+
+    Args:
+        request: The request, its body unread.
+        path: Where to write.
+        names: The form fields that are allowed.
+        settings: For the limits on size and time.
+
+    Raises:
+        MalformedRequestError: If the body cannot be read.
+        DigestMismatchError: If it is not what `Content-Digest` promised.
+        OptionError: If it has a field that is not allowed.
+        UploadTooLargeError: If it is larger than allowed.
+        UploadTooSlowError: If it stands still, or takes too long.
+        StorageFullError: If the disk is full.
+        ClientDisconnect: If the client leaves.
+    """
+    with full_disk_as_problem():
+        body = await asyncio.to_thread(_Body, request.headers, path, names, settings)
+        try:
+            async with asyncio.timeout(settings.upload_timeout_s):
+                async for batch in _batches(request, settings.upload_idle_s):
+                    await asyncio.to_thread(body.write, batch)
+        except TimeoutError:
+            raise UploadTooSlowError(
+                f"The upload took longer than {settings.upload_timeout_s:g} s.",
+                remedy="Raise CONVLAST_UPLOAD_TIMEOUT_S.",
+            ) from None
+        finally:
+            body.file.close()
+        return body.finish()
+
+
+class _Body:
+    """What takes the bytes of one body."""
+
+    def __init__(self, headers: Headers, path: Path, names: list[str], settings: Settings) -> None:
+        self._headers = headers
+        self._max_bytes = settings.max_upload_bytes
+        self._digest = ContentDigest(headers.get("content-digest"))
+        self._sha256 = hashlib.sha256()
+        self._bytes = 0
+        self._multipart: Multipart | None = None
+        if _media_type(headers) == MULTIPART:
+            self._multipart = Multipart(headers["content-type"], names, self._keep)
+        self._path = path
+        self.file = path.open("xb", buffering=0)
+
+    def write(self, data: bytes) -> None:
+        """Take the next bytes."""
+        self._digest.update(data)
+        if self._multipart:
+            self._multipart.write(data)
+        else:
+            self._keep(data)
+
+    def _keep(self, data: bytes) -> None:
+        self._bytes += len(data)
+        if self._bytes > self._max_bytes:
+            raise _too_large(self._max_bytes)
+        self._sha256.update(data)
+        view = memoryview(data)
+        while view:
+            view = view[self.file.write(view) :]
+
+    def finish(self) -> Upload:
+        """Check that all of it came."""
+        self._digest.check()
+        filename, fields = _disposition_filename(self._headers), []
+        if self._multipart:
+            self._multipart.close()
+            filename, fields = self._multipart.filename, self._multipart.fields
+        if not self._bytes:
+            raise MalformedRequestError("The checkpoint is empty.")
+        name = sanitise(filename) if filename else None
+        return Upload(self._path, name, self._bytes, self._sha256.hexdigest(), fields)
+
+
+async def _batches(request: Request, idle_s: float) -> AsyncIterator[bytes]:
+    """Give the body in pieces large enough to be worth a hop to a thread."""
+    batch = bytearray()
+    stream = request.stream()
+    while True:
+        try:
+            async with asyncio.timeout(idle_s):
+                chunk = await anext(stream, None)
+        except TimeoutError:
+            raise UploadTooSlowError(
+                f"No bytes came for {idle_s:g} s.", remedy="Raise CONVLAST_UPLOAD_IDLE_S."
+            ) from None
+        if chunk is None:
+            break
+        batch += chunk
+        if len(batch) >= _BATCH_BYTES:
+            yield bytes(batch)
+            batch.clear()
+    if batch:
+        yield bytes(batch)
+
+
+def _media_type(headers: Headers) -> str:
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _disposition_filename(headers: Headers) -> str | None:
+    """Read the name of a raw body from its `Content-Disposition`."""
+    message = Message()
+    message["content-disposition"] = headers.get("content-disposition", "")
+    return message.get_filename()
+
+
+def _too_large(max_bytes: int) -> UploadTooLargeError:
+    return UploadTooLargeError(
+        f"The checkpoint has more than {max_bytes:,} bytes.",
+        remedy="Raise CONVLAST_MAX_UPLOAD_BYTES where larger ones are meant to come.",
+        limit="max_upload_bytes",
+        allowed=max_bytes,
+    )

@@ -1,0 +1,96 @@
+"""Where jobs run: behind one small interface, so that a cluster can stand where processes do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from convlast.options import Limits, Options
+
+Progress: TypeAlias = Callable[[str, int, int], None]
+"""Called with the stage, the steps done, and the steps in all (0: not known)."""
+
+REPORT_JSON, REPORT_HTML = "report.json", "report.html"
+
+
+class Job(BaseModel):
+    """One checkpoint and what is to be done with it, as it is sent to a worker."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    verb: Literal["convert", "inspect"]
+    source: Path
+    """The checkpoint."""
+    folder: Path
+    """Where the artifact, `report.json` and `report.html` are written."""
+    filename: str
+    """The checkpoint's name, as its user knows it."""
+    options: Options = Options()
+    limits: Limits = Limits()
+    allow_programs: bool = False
+    architecture_prefixes: tuple[str, ...] | None = None
+    checksums: bool = False
+    """Whether the CRCs that a zip needs are wanted."""
+
+
+class Made(BaseModel):
+    """A file that a job has written into its folder."""
+
+    filename: str
+    bytes: int
+    crc32: int | None = None
+
+
+class Finished(BaseModel):
+    """What a worker answers when the job is done."""
+
+    event: Literal["finished"] = "finished"
+    verdict: str
+    artifact: Made | None = None
+    artifact_sha256: str | None = None
+    reports: list[Made] = Field(default_factory=list)
+    seconds: dict[str, float] = Field(default_factory=dict)
+    """Wall time of each stage; `queue` and `convert` are added on this side of the pipe."""
+
+
+class Health(BaseModel):
+    """How the workers are.
+
+    Attributes:
+        ready: Whether a job that comes now would be run.
+        busy: Whether one runs.
+        since_probe_s: Seconds since the device did its last small operation.
+        facts: Versions, device and memory, as the worker told them.
+        problem: What is wrong, where something is.
+    """
+
+    ready: bool
+    busy: bool
+    since_probe_s: float | None = None
+    facts: dict[str, Any] = Field(default_factory=dict)
+    problem: str | None = None
+
+
+class Workers(Protocol):
+    """Something that runs jobs, one at a time for each device."""
+
+    async def start(self) -> None:
+        """Begin to prepare the first worker; returns at once."""
+
+    async def stop(self) -> None:
+        """End every worker, also one that runs a job."""
+
+    async def run(self, job: Job, progress: Progress) -> Finished:
+        """Run a job when its turn comes; cancelling this stops it.
+
+        Raises:
+            ConvlastError: If the job ended without an answer.
+            ProblemError: If the job was refused.
+        """
+
+    def health(self) -> Health:
+        """Tell how they are; never waits."""

@@ -1,0 +1,117 @@
+"""The worker's side of the pipe: warm up, answer probes, run one job, end."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import io
+import os
+import queue
+import signal
+import socket
+import threading
+import traceback
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from convlast.errors import ConvlastError, OutOfMemoryError, StorageFullError, VerificationError
+from service.workers import REPORT_JSON, Finished, Job, Progress
+from service.workers.messages import COMMAND, Event, Failed, Probe, Ready, Refused, Run, Stage
+
+_MAX_TEXT = 16_000
+
+
+class Task(Protocol):
+    """The module that knows what a job is; tests bring their own."""
+
+    def warm(self, device: str) -> dict[str, Any]:
+        """Prepare the device, and tell what it is."""
+
+    def probe(self, device: str) -> dict[str, Any]:
+        """Do one small operation on the device, and tell what it is."""
+
+    def run(self, job: Job, device: str, progress: Progress) -> Finished:
+        """Do the job."""
+
+
+def main(connection: socket.socket, task_name: str, device: str) -> None:
+    """Serve one job, and end.
+
+    Args:
+        connection: The pipe to the service.
+        task_name: The module that does the work, a `Task`.
+        device: Where it is done.
+    """
+    # The service decides when a worker ends: a signal to the whole group must not break a drain.
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    stream = connection.makefile("rwb")
+    commands: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(stream, commands), daemon=True).start()
+    task: Task = importlib.import_module(task_name)
+    _say(stream, _told(lambda: Ready(facts=task.warm(device))))
+    while isinstance(command := COMMAND.validate_json(commands.get()), Probe):
+        _say(stream, _told(lambda: Ready(facts=task.probe(device))))
+    _say(stream, _answer(task, command, device, stream))
+    # Nothing is torn down: what a job has left in this process must not keep it alive.
+    os._exit(0)
+
+
+def _listen(stream: io.BufferedRWPair, commands: queue.SimpleQueue[bytes]) -> None:
+    """Pass commands on, and end this process when the service has gone."""
+    for line in stream:
+        commands.put(line)
+    os._exit(0)
+
+
+def _answer(task: Task, command: Run, device: str, stream: io.BufferedRWPair) -> Event:
+    def progress(name: str, done: int, total: int) -> None:
+        _say(stream, Stage(name=name, done=done, total=total))
+
+    def run() -> Finished:
+        try:
+            return task.run(command.job, device, progress)
+        except VerificationError as error:
+            # It may be large: it goes to the folder, not over the pipe.
+            (command.job.folder / REPORT_JSON).write_text(error.report.model_dump_json())
+            raise
+
+    return _told(run)
+
+
+def _told(do: Callable[[], Event]) -> Event:
+    """Do something, and give its result or its error as data."""
+    try:
+        return do()
+    except ConvlastError as error:
+        return _refused(error)
+    except MemoryError:
+        return _refused(OutOfMemoryError("The host has no memory left for this job."))
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return _refused(StorageFullError("The work folder has no room left."))
+        return Failed(traceback=traceback.format_exc()[-_MAX_TEXT:])
+    except Exception:
+        return Failed(traceback=traceback.format_exc()[-_MAX_TEXT:])
+
+
+def _refused(error: ConvlastError) -> Refused:
+    return Refused(
+        code=error.code,
+        detail=str(error)[:_MAX_TEXT],
+        members={name: _bounded(value) for name, value in error.details.items()},
+        has_report=isinstance(error, VerificationError),
+    )
+
+
+def _bounded(value: Any) -> Any:
+    """Keep a message short: a hostile file may have named a million globals."""
+    if isinstance(value, list):
+        return [str(each)[:200] for each in value[:100]]
+    return value[:_MAX_TEXT] if isinstance(value, str) else value
+
+
+def _say(stream: io.BufferedRWPair, event: Event) -> None:
+    stream.write(event.model_dump_json().encode() + b"\n")
+    stream.flush()

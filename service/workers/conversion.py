@@ -1,0 +1,120 @@
+"""The task of the workers: convlast itself. The only module of the service that imports torch.
+
+It is imported by the fork server and by no one else.
+"""
+
+from __future__ import annotations
+
+import zlib
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from convlast import conversion, inspection
+from convlast.devices import resolve
+from convlast.errors import DeviceUnavailableError
+from convlast.rendering import html
+from convlast.report import Report
+from service.workers import REPORT_HTML, REPORT_JSON, Finished, Job, Made, Progress
+
+
+def warm(device: str) -> dict[str, Any]:
+    """Run a small fp16 convolution in both layouts, so that the first job need not wait for it.
+
+    Raises:
+        DeviceUnavailableError: If the device is absent.
+    """
+    where = resolve(device)
+    dtype = torch.float16 if where.type == "cuda" else torch.float32
+    for memory_format in (torch.contiguous_format, torch.channels_last_3d):
+        weight = torch.zeros(8, 8, 3, 3, 3, dtype=dtype, device=where)
+        volume = torch.zeros(1, 8, 8, 8, 8, dtype=dtype, device=where)
+        torch.nn.functional.conv3d(
+            volume.to(memory_format=memory_format), weight.to(memory_format=memory_format)
+        )
+    return probe(device)
+
+
+def probe(device: str) -> dict[str, Any]:
+    """Do one small operation on the device, and tell what it is.
+
+    Raises:
+        DeviceUnavailableError: If it does not answer.
+    """
+    where = resolve(device)
+    if int(torch.ones(8, device=where).sum().item()) != 8:
+        raise DeviceUnavailableError(f"The device {where} adds up eight ones to something else.")
+    facts: dict[str, Any] = {"torch": torch.__version__, "device": str(where)}
+    if where.type == "cuda":
+        free_bytes, total_bytes = torch.cuda.mem_get_info(where)
+        facts |= {
+            "cuda": torch.version.cuda,
+            "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
+            "gpu": torch.cuda.get_device_name(where),
+            "memory_free_bytes": free_bytes,
+            "memory_total_bytes": total_bytes,
+        }
+    return facts
+
+
+def run(job: Job, device: str, progress: Progress) -> Finished:
+    """Convert or inspect a checkpoint, and write the artifact and both reports.
+
+    Raises:
+        ConvlastError: If the library refuses.
+    """
+    artifact: Path | None = None
+    if job.verb == "inspect":
+        report = inspection.inspect(
+            job.source, limits=job.limits, allow_programs=job.allow_programs
+        )
+    else:
+        report, artifact = conversion.convert_into(
+            job.source,
+            job.folder,
+            job.options,
+            name=job.filename,
+            device=device,
+            limits=job.limits,
+            allow_programs=job.allow_programs,
+            progress=progress,
+        )
+    began_s = perf_counter()
+    files = _write_reports(report, job.folder)
+    reported_s = perf_counter()
+    made = [_made(path, job.checksums) for path in files]
+    made_artifact = _made(artifact, job.checksums) if artifact else None
+    return Finished(
+        verdict=report.verdict,
+        artifact=made_artifact,
+        artifact_sha256=report.artifact.sha256 if report.artifact else None,
+        reports=made,
+        seconds={
+            **report.seconds,
+            "report": reported_s - began_s,
+            "checksums": perf_counter() - reported_s,
+        },
+    )
+
+
+def _write_reports(report: Report, folder: Path) -> list[Path]:
+    json_path, html_path = folder / REPORT_JSON, folder / REPORT_HTML
+    json_path.write_text(report.model_dump_json())
+    html_path.write_text(html.render(report))
+    return [json_path, html_path]
+
+
+def _made(path: Path, checksums: bool) -> Made:
+    return Made(
+        filename=path.name,
+        bytes=path.stat().st_size,
+        crc32=_crc32(path) if checksums else None,
+    )
+
+
+def _crc32(path: Path) -> int:
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as view:
+        return zlib.crc32(view)

@@ -1,0 +1,197 @@
+"""Workers on this machine: a fresh process for each job, forked from one that has torch imported.
+
+Source for the way it is done: `multiprocessing`'s fork server. It is started by the first worker,
+imports the task's module once, touches no device, and forks; this process never imports torch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import time
+from multiprocessing.context import ForkServerContext
+
+import structlog
+
+from convlast.errors import ConvlastError
+from service.errors import InternalError, NotReadyError, TimedOutError, WorkerCrashedError
+from service.problems import TABLE, Problem, ProblemError
+from service.workers import REPORT_JSON, Finished, Health, Job, Progress
+from service.workers.messages import Failed, Probe, Ready, Refused, Run, Stage
+from service.workers.process import WorkerProcess
+
+PROBE_INTERVAL_S = 5.0
+PROBE_TIMEOUT_S = 30.0
+WARM_UP_TIMEOUT_S = 180.0
+
+_log = structlog.get_logger()
+
+
+class LocalWorkers:
+    """Runs jobs one after the other, first come first served; keeps the next worker warm."""
+
+    def __init__(self, *, task: str, device: str, job_timeout_s: float) -> None:
+        """Prepare; nothing is started.
+
+        Args:
+            task: The module that does the work, by its dotted name.
+            device: Where it is done.
+            job_timeout_s: Seconds after which a job is stopped.
+        """
+        self._task, self._device, self._job_timeout_s = task, device, job_timeout_s
+        self._context: ForkServerContext = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload([task])
+        self._turn = asyncio.Lock()
+        self._next: WorkerProcess | None = None
+        self._used = asyncio.Event()
+        self._busy = False
+        self._probed_at: float | None = None
+        self._facts: dict[str, object] = {}
+        self._problem: str | None = "The first worker is warming up."
+        self._keeper: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to prepare the first worker; returns at once."""
+        self._keeper = asyncio.create_task(self._keep_one_warm())
+
+    async def check(self) -> None:
+        """Start one worker and end it, to learn whether the device is there.
+
+        Raises:
+            ConvlastError: If it is not.
+        """
+        try:
+            await self._warm_worker()
+        finally:
+            await self._discard()
+
+    async def stop(self) -> None:
+        """End every worker, also one that runs a job."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+        await self._discard()
+
+    def health(self) -> Health:
+        """Tell how they are; never waits."""
+        since_s = None if self._probed_at is None else time.monotonic() - self._probed_at
+        is_fresh = since_s is not None and since_s < 2 * PROBE_INTERVAL_S + PROBE_TIMEOUT_S
+        return Health(
+            ready=self._busy or (self._problem is None and is_fresh),
+            busy=self._busy,
+            since_probe_s=None if since_s is None else round(since_s, 3),
+            facts=self._facts,
+            problem=self._problem,
+        )
+
+    async def run(self, job: Job, progress: Progress) -> Finished:
+        """Run a job when its turn comes; cancelling this stops it.
+
+        Raises:
+            ConvlastError: If the job ended without an answer.
+            ProblemError: If the job was refused.
+        """
+        came_at = time.monotonic()
+        async with self._turn:
+            worker = await self._warm_worker()
+            self._next, self._busy = None, True
+            began_at = time.monotonic()
+            try:
+                async with asyncio.timeout(self._job_timeout_s):
+                    finished = await self._answer(worker, job, progress)
+            except TimeoutError:
+                raise TimedOutError(
+                    f"The job was stopped after {self._job_timeout_s:g} s.",
+                    remedy="Raise CONVLAST_JOB_TIMEOUT_S, or choose a cheaper smoke.",
+                ) from None
+            finally:
+                await worker.end()
+                self._busy = False
+                self._used.set()
+        finished.seconds["queue"] = began_at - came_at
+        finished.seconds["convert"] = time.monotonic() - began_at
+        return finished
+
+    async def _answer(self, worker: WorkerProcess, job: Job, progress: Progress) -> Finished:
+        """Hand the job over and wait for its end."""
+        await worker.say(Run(job=job))
+        async for event in worker.events():
+            if isinstance(event, Stage):
+                progress(event.name, event.done, event.total)
+            elif isinstance(event, Finished):
+                return event
+            elif isinstance(event, Refused):
+                raise ProblemError(_problem(event, job))
+            elif isinstance(event, Failed):
+                _log.error("job failed", job=job.id, traceback=event.traceback)
+                raise InternalError("The job failed.")
+        raise WorkerCrashedError("The process of the job said nothing more.")
+
+    async def _keep_one_warm(self) -> None:
+        """Have a worker ready whenever there is time, and know that its device answers."""
+        while True:
+            async with self._turn:
+                try:
+                    worker = await self._warm_worker()
+                    await self._expect_ready(worker, PROBE_TIMEOUT_S, Probe())
+                # The fork server itself may have been ended; it is started anew the next time.
+                except (ConvlastError, OSError, EOFError) as error:
+                    self._problem = str(error) or "No worker could be started."
+                    _log.warning("no worker is ready", problem=str(error))
+                    await self._discard()
+            self._used.clear()
+            try:
+                async with asyncio.timeout(PROBE_INTERVAL_S):
+                    await self._used.wait()
+            except TimeoutError:
+                pass
+
+    async def _warm_worker(self) -> WorkerProcess:
+        """Give the worker that waits; start one where there is none, or it has died."""
+        if self._next is not None and not self._next.process.is_alive():
+            await self._discard()
+        if self._next is None:
+            self._next = await WorkerProcess.start(self._context, self._task, self._device)
+            try:
+                await self._expect_ready(self._next, WARM_UP_TIMEOUT_S)
+            except BaseException:
+                await self._discard()
+                raise
+        return self._next
+
+    async def _expect_ready(
+        self, worker: WorkerProcess, timeout_s: float, question: Probe | None = None
+    ) -> None:
+        """Wait until a worker says that its device has answered."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                if question is not None:
+                    await worker.say(question)
+                event = await anext(worker.events())
+        except TimeoutError:
+            self._problem = f"The device has not answered for {timeout_s:g} s."
+            raise NotReadyError(self._problem) from None
+        except ConvlastError as error:
+            self._problem = str(error)
+            raise
+        if not isinstance(event, Ready):
+            self._problem = event.detail if isinstance(event, Refused) else "The warm-up failed."
+            if isinstance(event, Failed):
+                _log.error("warm-up failed", traceback=event.traceback)
+            raise NotReadyError(self._problem)
+        self._facts, self._problem, self._probed_at = event.facts, None, time.monotonic()
+
+    async def _discard(self) -> None:
+        """End the worker that waits, if there is one."""
+        worker, self._next = self._next, None
+        if worker is not None:
+            await worker.end()
+
+
+def _problem(refused: Refused, job: Job) -> Problem:
+    """Turn a refusal into a problem; a code that the table lacks is a bug here."""
+    if refused.code not in TABLE or refused.code == "internal":
+        _log.error("job refused with a bad code", job=job.id, code=refused.code[:64])
+        return Problem.of(InternalError("The job failed."))
+    report = (job.folder / REPORT_JSON).read_text() if refused.has_report else None
+    return Problem(refused.code, refused.detail, refused.members, report)

@@ -1,0 +1,111 @@
+"""One worker process, seen from the service: started, asked, and ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from pathlib import Path
+
+import pydantic
+
+from convlast.errors import ConvlastError, OutOfMemoryError
+from service.errors import WorkerCrashedError
+from service.workers import child
+from service.workers.messages import EVENT, MAX_LINE_BYTES, Event, Probe, Run
+
+_EXIT_S = 10.0
+
+
+@dataclass
+class WorkerProcess:
+    """A process that has been forked, and the pipe to it."""
+
+    process: ForkServerProcess
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    oom_kills_before: int
+
+    @classmethod
+    async def start(cls, context: ForkServerContext, task: str, device: str) -> WorkerProcess:
+        """Fork a process; it warms up on its own, and says so."""
+        ours, theirs = socket.socketpair()
+        # Each job may leave a process in a bad way, so nothing waits for one at exit: daemon.
+        process = context.Process(target=child.main, args=(theirs, task, device), daemon=True)
+        try:
+            await asyncio.to_thread(process.start)
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        reader, writer = await asyncio.open_unix_connection(sock=ours, limit=MAX_LINE_BYTES)
+        return cls(process, reader, writer, _count_oom_kills())
+
+    async def say(self, message: Run | Probe) -> None:
+        """Send a command; a worker that has gone is noticed when it is listened to."""
+        self.writer.write(message.model_dump_json().encode() + b"\n")
+        with contextlib.suppress(ConnectionError):
+            await self.writer.drain()
+
+    async def events(self) -> AsyncIterator[Event]:
+        """Give what the worker says.
+
+        Raises:
+            WorkerCrashedError: If it ends, or says what makes no sense.
+            OutOfMemoryError: If the kernel ended it for want of memory.
+        """
+        while True:
+            try:
+                line = await self.reader.readline()
+                if not line:
+                    raise await self._end_as_error()
+                event = EVENT.validate_json(line)
+            except (ValueError, pydantic.ValidationError, ConnectionError):
+                raise WorkerCrashedError(
+                    "The process of the job said what makes no sense."
+                ) from None
+            yield event
+
+    async def _end_as_error(self) -> ConvlastError:
+        """Tell why it ended."""
+        await asyncio.to_thread(self.process.join, _EXIT_S)
+        code = self.process.exitcode
+        if code == -signal.SIGKILL and _count_oom_kills() > self.oom_kills_before:
+            return OutOfMemoryError(
+                "The kernel ended the process of the job for want of memory.",
+                remedy="Give the service more memory.",
+            )
+        how = f"exit status {code}"
+        if code is not None and code < 0:
+            how = signal.Signals(-code).name
+        return WorkerCrashedError(f"The process of the job ended with {how}.", ended_with=how)
+
+    async def end(self) -> None:
+        """End it, whatever it does; it is gone when this returns."""
+        self.writer.close()
+        if self.process.pid is None:
+            return
+        try:
+            # It leads a group of its own, so that what it has started ends as well.
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            self.process.kill()
+        await asyncio.to_thread(self.process.join, _EXIT_S)
+
+
+def _count_oom_kills() -> int:
+    """Count the processes that the kernel has ended for want of memory, in all groups."""
+    try:
+        for line in Path("/proc/vmstat").read_text().splitlines():
+            name, _, value = line.partition(" ")
+            if name == "oom_kill":
+                return int(value)
+    except OSError:
+        pass
+    return 0

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import pytest
+
+from convlast.options import Options
+from convlast.rendering import summary
+from convlast.report import (
+    Environment,
+    InputFile,
+    Parity,
+    Proof,
+    Report,
+    Smoke,
+    Survival,
+    Timing,
+)
+
+PROOF = Proof(tensors=1, values="identical", strides="exact", structure="identical")
+KEPT = Survival(route="kept()", survives=True, message="")
+LOST = Survival(route="lost()", survives=False, message="")
+UNTRIED = Survival(route="untried()", survives=None, message="")
+SMOKE = Smoke(scope="model", dtype="float16", device="cuda:0", status="passed")
+TIMING = Timing(contiguous_s=0.4, converted_s=0.2, speedup=2.0, spread=0.05, representative=True)
+
+
+def report_of(**parts: object) -> Report:
+    """Build a report of these parts."""
+    return Report(
+        verdict="passed",
+        input=InputFile(filename="a.pt", sha256="0" * 64, bytes=1, container="torch"),
+        options=Options(),
+        environment=Environment(
+            convlast="0", python="3", torch="2", device="cpu", platform="Linux"
+        ),
+        layers=[],
+    ).model_copy(update=parts)
+
+
+@pytest.mark.parametrize(
+    ("parts", "states"),
+    [
+        ({}, ["unknown", "unknown", "unknown", "unknown"]),
+        (
+            {
+                "proof": PROOF,
+                "survival": [KEPT, UNTRIED],
+                "smoke": SMOKE.model_copy(update={"timing": TIMING}),
+            },
+            ["good", "good", "good", "good"],
+        ),
+        (
+            {
+                "proof": PROOF.model_copy(update={"values": "cast"}),
+                "survival": [KEPT, LOST],
+                "smoke": SMOKE.model_copy(
+                    update={
+                        "status": "passed_with_findings",
+                        "timing": TIMING.model_copy(update={"speedup": 0.9}),
+                    }
+                ),
+            },
+            ["good", "caution", "caution", "caution"],
+        ),
+        (
+            {
+                "proof": PROOF.model_copy(update={"strides": "wrong"}),
+                "survival": [LOST],
+                "smoke": SMOKE.model_copy(
+                    update={
+                        "status": "failed",
+                        "timing": TIMING.model_copy(update={"representative": False}),
+                    }
+                ),
+            },
+            ["bad", "bad", "bad", "unknown"],
+        ),
+        (
+            {
+                "proof": PROOF.model_copy(update={"values": "different"}),
+                "survival": [UNTRIED],
+                "smoke": SMOKE.model_copy(update={"status": "skipped"}),
+            },
+            ["bad", "unknown", "unknown", "unknown"],
+        ),
+        (
+            {"proof": PROOF.model_copy(update={"structure": "different"})},
+            ["bad", "unknown", "unknown", "unknown"],
+        ),
+    ],
+)
+def test_claims_stand_as_far_as_they_are_proved(
+    parts: dict[str, object], states: list[str]
+) -> None:
+    """Nothing is claimed that was not looked at, and nothing broken is called good."""
+    assert [claim.state for claim in summary.claims(report_of(**parts))] == states
+
+
+def test_claims_name_what_breaks_the_layout_and_how_far_fp16_is_off() -> None:
+    """The texts carry the route, the errors with their thresholds, and the times."""
+    parity = Parity(
+        pair="layout",
+        max_abs=0.5,
+        mean_abs=0.1,
+        relative=0.25,
+        cosine=0.9,
+        threshold=1e-3,
+        passed=False,
+    )
+    smoke = SMOKE.model_copy(update={"parity": [parity], "timing": TIMING})
+    _, survival, run, speed = summary.claims(report_of(survival=[KEPT, LOST], smoke=smoke))
+
+    assert survival.text == "1 of 2 ways of loading keep the layout. Lost by: lost()."
+    assert run.text == (
+        "The whole model, float16, on cuda:0. Between the layouts: 2.5e-01 (at most 1.0e-03)."
+    )
+    assert speed.text == ("2.00 times as fast (± 0.05): 400.0 ms contiguous, 200.0 ms converted.")

@@ -1,0 +1,39 @@
+import pytest
+import torch
+
+from convlast.smoke.memory import is_out_of_memory, release
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("CUDA error: out of memory"),
+    ],
+    ids=repr,
+)
+def test_memory_that_ran_out_is_recognised(error: Exception) -> None:
+    """By type, or by what PyTorch's untyped errors say."""
+    assert is_out_of_memory(error)
+
+
+def test_the_allocator_of_the_cpu_says_what_is_expected_of_it() -> None:
+    """The words are those of the PyTorch that is installed."""
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(1 << 46)
+    assert is_out_of_memory(caught.value)
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("expected 8 channels"), ValueError("can't allocate memory")], ids=repr
+)
+def test_another_error_is_not_taken_for_it(error: Exception) -> None:
+    """Not even one that uses the same words."""
+    assert not is_out_of_memory(error)
+
+
+def test_a_cpu_has_nothing_to_give_back() -> None:
+    """Releasing its memory does nothing."""
+    release(torch.device("cpu"))

@@ -1,0 +1,83 @@
+import pytest
+import torch
+from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
+
+from convlast.smoke.precision import EMULATED, NATIVE, exact_float32, name_on, run_in_float16
+
+
+def test_operands_and_the_result_are_rounded_to_fp16() -> None:
+    """Each operand loses what fp16 cannot hold, and so does the result."""
+    x, y = torch.tensor([1.0 + 2**-12]), torch.tensor([2.0**-12])
+    assert run_in_float16(torch.sub, x, torch.ones(1)).item() == 0
+    assert run_in_float16(torch.add, torch.ones(1), y).item() == 1
+    assert run_in_float16(torch.add, x, y).dtype == torch.float16
+
+
+def test_sums_are_kept_in_fp32() -> None:
+    """A thousand small terms do not vanish beside a large one, as they would in fp16 sums."""
+    terms = torch.full((4097,), 0.25)
+    terms[0] = 2048
+    assert run_in_float16(torch.sum, terms).item() == 2048 + 1024
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_emulated_fp16_agrees_with_native_fp16_to_one_rounding(transposed: bool) -> None:
+    """What the CPU's own slow fp16 kernel gives is at most one unit in the last place away."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 4, 4, 4, 4, generator=generator)
+    w = torch.randn(4, 4, 3, 3, 3, generator=generator) / 10
+    operator = F.conv_transpose3d if transposed else F.conv3d
+    emulated, native = run_in_float16(operator, x, w), operator(x.half(), w.half())
+    unit = 2.0**-10 * native.float().abs().max()
+    assert (emulated.float() - native.float()).abs().max() <= unit
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+@pytest.mark.parametrize(
+    "memory_format", [torch.contiguous_format, torch.channels_last_3d], ids=str
+)
+def test_the_strides_of_operands_and_result_survive_rounding(
+    kernel: int, memory_format: torch.memory_format
+) -> None:
+    """The operation sees each operand's strides, and its result's strides come out."""
+    x = torch.randn(2, 8, 5, 5, 5)
+    w = torch.randn(4, 8, kernel, kernel, kernel).clone(memory_format=memory_format)
+    w = w.resize_(w.shape, memory_format=memory_format)
+    seen = []
+
+    def operation(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        seen.append((x.stride(), w.stride()))
+        return F.conv3d(x, w)
+
+    output = run_in_float16(operation, x, w)
+    assert seen == [(x.stride(), w.stride())]
+    assert output.stride() == F.conv3d(x, w).stride()
+    assert output.is_contiguous(memory_format=memory_format)
+
+
+def test_what_is_beyond_the_range_becomes_infinite() -> None:
+    """An operand and a result overflow where they do in fp16."""
+    assert run_in_float16(torch.neg, torch.tensor([7e4])).item() == -torch.inf
+    assert run_in_float16(torch.mul, torch.tensor([300.0]), torch.tensor([300.0])).isinf().all()
+
+
+def test_the_report_says_which_fp16_it_was() -> None:
+    """A GPU's fp16 is native, a CPU's is not."""
+    assert name_on(torch.device("cuda:1")) == NATIVE == "float16"
+    assert name_on(torch.device("cpu")) == EMULATED
+
+
+def test_tf32_is_off_for_the_reference_and_put_back() -> None:
+    """Also where the reference raises."""
+    setting = torch.backends.cudnn.conv  # type: ignore[attr-defined] # set at run time
+    before, within = setting.fp32_precision, []
+
+    def fail() -> None:
+        with exact_float32():
+            within.append(setting.fp32_precision)
+            raise RuntimeError("on purpose")
+
+    with pytest.raises(RuntimeError, match="on purpose"):
+        fail()
+    assert within == ["ieee"]
+    assert setting.fp32_precision == before

@@ -1,0 +1,30 @@
+"""`python -m tests.service.fake_service`: the service, with `tests.service.fakes` for its task."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from service import logs
+from service.app import create_app, local_workers
+from service.server import DrainingServer
+from service.settings import Settings
+
+TASK = "tests.service.fakes"
+
+
+def main() -> int:
+    """Serve as `service.__main__` does."""
+    settings = Settings.from_environment(os.environ)
+    app = create_app(
+        settings,
+        converters=local_workers(settings, "cpu", TASK),
+        inspectors=local_workers(settings, "cpu", TASK),
+    )
+    logs.configure()
+    DrainingServer(app, settings).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,196 @@
+"""A task that does what the checkpoint says: its first word is the verb.
+
+It stands where `service.workers.conversion` does, needs no torch, and so shows what the service
+does with a worker of each kind.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from convlast.errors import (
+    LimitExceededError,
+    NoConv3dWeightsError,
+    UnsafeCheckpointError,
+    VerificationError,
+)
+from convlast.options import Options
+from convlast.report import Artifact, Environment, InputFile, Report
+from service.workers import REPORT_HTML, REPORT_JSON, Finished, Job, Made, Progress
+
+COPY_BYTES = 1 << 20
+
+
+def warm(device: str) -> dict[str, Any]:
+    """Be warm at once."""
+    return probe(device)
+
+
+def probe(device: str) -> dict[str, Any]:
+    """Be healthy."""
+    return {"device": device, "torch": "none", "memory_free_bytes": 1, "memory_total_bytes": 2}
+
+
+def run(job: Job, device: str, progress: Progress) -> Finished:
+    """Do what the first word of the checkpoint says, then copy it as the artifact."""
+    progress("read", 1, 1)
+    with job.source.open("rb") as file:
+        words = file.read(200).split()
+    verb = words[0].decode(errors="replace") if words else ""
+    VERBS.get(verb, _nothing)(job, words[1:])
+    artifact = None if job.verb == "inspect" else _copy(job)
+    report = _report(job, device, artifact)
+    json_path, html_path = job.folder / REPORT_JSON, job.folder / REPORT_HTML
+    json_path.write_text(report.model_dump_json())
+    html_path.write_text("<!doctype html><title>report</title>")
+    return Finished(
+        verdict=report.verdict,
+        artifact=_made(artifact) if artifact else None,
+        artifact_sha256=report.artifact.sha256 if report.artifact else None,
+        reports=[_made(json_path), _made(html_path)],
+        seconds={"read": 0.001, "write": 0.002},
+    )
+
+
+def _nothing(job: Job, words: list[bytes]) -> None:
+    pass
+
+
+def _sleeps(job: Job, words: list[bytes]) -> None:
+    """`sleeps SECONDS`."""
+    time.sleep(float(words[0]))
+
+
+def _hangs(job: Job, words: list[bytes]) -> None:
+    while True:
+        time.sleep(1)
+
+
+def _crashes(job: Job, words: list[bytes]) -> None:
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def _exits(job: Job, words: list[bytes]) -> None:
+    os._exit(3)
+
+
+def _babbles(job: Job, words: list[bytes]) -> None:
+    for descriptor in range(3, 64):
+        try:
+            os.write(descriptor, b'{"event": "nonsense"}\n')
+        except OSError:
+            continue
+
+
+def _raises(job: Job, words: list[bytes]) -> None:
+    raise RuntimeError("a secret of the machine")
+
+
+def _exhausts_memory(job: Job, words: list[bytes]) -> None:
+    raise MemoryError
+
+
+def _fills_the_disk(job: Job, words: list[bytes]) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def _refuses(job: Job, words: list[bytes]) -> None:
+    raise UnsafeCheckpointError("The pickle asks for os.system.", names=["os.system"])
+
+
+def _exceeds(job: Job, words: list[bytes]) -> None:
+    raise LimitExceededError("Too many tensors", limit="max_tensors", allowed=1, found=2)
+
+
+def _has_no_weights(job: Job, words: list[bytes]) -> None:
+    raise NoConv3dWeightsError("None of the 2 tensors is a weight of a 3-D convolution.")
+
+
+def _fails_verification(job: Job, words: list[bytes]) -> None:
+    report = _report(job, "cpu", None)
+    report.verdict = "failed"
+    raise VerificationError("The values differ.", report=report)
+
+
+def _raises_code(job: Job, words: list[bytes]) -> None:
+    """`raises-code CODE`: raise an error of the library that has this code."""
+    from convlast import errors
+
+    code = words[0].decode()
+    found = next(each for each in vars(errors).values() if getattr(each, "code", None) == code)
+    error = found.__new__(found)
+    errors.ConvlastError.__init__(error, "As it was asked for.")
+    raise error
+
+
+VERBS: dict[str, Callable[[Job, list[bytes]], None]] = {
+    "sleeps": _sleeps,
+    "hangs": _hangs,
+    "crashes": _crashes,
+    "exits": _exits,
+    "babbles": _babbles,
+    "raises": _raises,
+    "exhausts-memory": _exhausts_memory,
+    "fills-the-disk": _fills_the_disk,
+    "refuses": _refuses,
+    "exceeds": _exceeds,
+    "has-no-weights": _has_no_weights,
+    "fails-verification": _fails_verification,
+    "raises-code": _raises_code,
+}
+
+
+def _copy(job: Job) -> Path:
+    """Copy the checkpoint, as an artifact of this name."""
+    stem, _, extension = job.filename.rpartition(".")
+    name = f"{stem or extension}.{job.options.memory_format}.{extension if stem else 'pt'}"
+    target = job.folder / name
+    with job.source.open("rb") as source, target.open("wb") as copy:
+        while chunk := source.read(COPY_BYTES):
+            copy.write(chunk)
+    return target
+
+
+def _report(job: Job, device: str, artifact: Path | None) -> Report:
+    return Report(
+        verdict="passed",
+        input=InputFile(
+            filename=job.filename,
+            sha256=_sha256(job.source),
+            bytes=job.source.stat().st_size,
+            container="torch",
+        ),
+        artifact=Artifact(
+            filename=artifact.name,
+            sha256=_sha256(artifact),
+            bytes=artifact.stat().st_size,
+            container="torch",
+        )
+        if artifact
+        else None,
+        options=job.options if job.verb == "convert" else Options(),
+        environment=Environment(
+            convlast="0", python="3", torch="none", device=device, platform="test"
+        ),
+        layers=[],
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _made(path: Path) -> Made:
+    crc32 = 0
+    with path.open("rb") as file:
+        while chunk := file.read(COPY_BYTES):
+            crc32 = zlib.crc32(chunk, crc32)
+    return Made(filename=path.name, bytes=path.stat().st_size, crc32=crc32)

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from convlast.errors import OptionError
+from service import multipart
+from service.errors import MalformedRequestError
+from service.multipart import Multipart
+
+TYPE = "multipart/form-data; boundary=edge"
+FILE = b'--edge\r\nContent-Disposition: form-data; name="checkpoint"; filename="m.pt"\r\n\r\n'
+
+
+def field(name: str, value: str) -> bytes:
+    """Write a part with a field."""
+    return f'--edge\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+
+
+def read(body: bytes, step: int = 1 << 20) -> tuple[Multipart, bytes]:
+    """Take a body apart, `step` bytes at a time."""
+    kept = io.BytesIO()
+    parts = Multipart(TYPE, ["select", "smoke"], lambda data: void(kept.write(data)))
+    for start in range(0, len(body), step):
+        parts.write(body[start : start + step])
+    parts.close()
+    return parts, kept.getvalue()
+
+
+def void(_: object) -> None:
+    """Return nothing."""
+
+
+@given(content=st.binary(max_size=5000), step=st.integers(1, 700))
+def test_the_file_comes_out_as_it_went_in(content: bytes, step: int) -> None:
+    """However the body is cut, each byte of the file is kept, and fields too."""
+    body = (
+        field("smoke", "none") + FILE + content + b"\r\n" + field("select", "a,b") + b"--edge--\r\n"
+    )
+    if b"\r\n--edge" in content:
+        return
+    parts, kept = read(body, step)
+    assert kept == content
+    assert parts.filename == "m.pt"
+    assert sorted(parts.fields) == [("select", "a,b"), ("smoke", "none")]
+
+
+def test_boundaries_in_the_content_are_content() -> None:
+    """What only looks like a boundary stays in the file."""
+    content = b"--edge\r\n\r\n--edg\r\n-\r\r\n--edge"[:-1] + b"\r\n--other--"
+    assert read(FILE + content + b"\r\n--edge--")[1] == content
+
+
+def test_a_field_may_come_twice() -> None:
+    """Both values of a repeated field are kept, in order."""
+    parts, _ = read(field("select", "a*") + field("select", "b*") + FILE + b"x\r\n--edge--\r\n")
+    assert parts.fields == [("select", "a*"), ("select", "b*")]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "ends before"),
+        (b"--edge--\r\n", "no part named checkpoint"),
+        (field("smoke", "none") + b"--edge--\r\n", "no part named checkpoint"),
+        (FILE + b"content", "ends before"),
+        (FILE + b"content\r\n--edge\r\n", "ends before"),
+        (FILE + b"a\r\n" + FILE + b"b\r\n--edge--\r\n", "several parts"),
+        (b"not multipart at all", "well-formed"),
+        (b"--edge\r\nContent-Disposition: attachment\r\n\r\nx\r\n--edge--", "well-formed"),
+        (b'--edge\r\nContent-Disposition: form-data; name="\xff"\r\n\r\n', "well-formed"),
+    ],
+)
+def test_broken_bodies_are_refused(body: bytes, message: str) -> None:
+    """What is not whole, or not multipart, is refused with what is wrong."""
+    with pytest.raises(MalformedRequestError, match=message):
+        read(body)
+
+
+def test_unknown_fields_are_refused() -> None:
+    """A field that is no option is named."""
+    with pytest.raises(OptionError, match="There is no option 'smok'"):
+        read(field("smok", "none") + FILE + b"x\r\n--edge--\r\n")
+
+
+def test_fields_are_text() -> None:
+    """A field that is not UTF-8 is refused."""
+    part = b'--edge\r\nContent-Disposition: form-data; name="smoke"\r\n\r\n\xff\r\n'
+    parts, _ = read(part + FILE + b"x\r\n--edge--\r\n")
+    with pytest.raises(OptionError, match="not UTF-8"):
+        _ = parts.fields
+
+
+@pytest.mark.parametrize("content_type", ["multipart/form-data", "multipart/form-data; boundary="])
+def test_a_boundary_is_needed(content_type: str) -> None:
+    """A media type that names no boundary is refused."""
+    with pytest.raises(MalformedRequestError, match="boundary"):
+        Multipart(content_type, [], void)
+
+
+@pytest.mark.parametrize("filler", [field("smoke", "x" * 3000), FILE[:20] + b"x" * 3000])
+def test_what_is_not_the_file_is_bounded(filler: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A field, or a header that never ends, cannot fill the memory."""
+    monkeypatch.setattr(multipart, "MAX_OVERHEAD_BYTES", 2000)
+    with pytest.raises(MalformedRequestError, match="beside the checkpoint"):
+        read(filler, step=500)

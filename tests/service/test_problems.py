@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+import service.errors
+from convlast.errors import ConvlastError, UnsafeCheckpointError
+from service.problems import MEDIA_TYPE, TABLE, Problem
+
+ABSTRACT = {"ConvlastError", "CheckpointError", "ArchitectureError", "DeviceError", "ServiceError"}
+
+
+def kinds(base: type[ConvlastError]) -> Iterator[type[ConvlastError]]:
+    """Give every class of the tree below `base`."""
+    for kind in base.__subclasses__():
+        yield kind
+        yield from kinds(kind)
+
+
+def test_every_error_has_a_row() -> None:
+    """Each class of the tree has its own code, and the table has a row for it."""
+    assert service.errors.__doc__
+    for kind in kinds(ConvlastError):
+        if kind.__name__ not in ABSTRACT:
+            assert "code" in vars(kind), kind
+            assert kind.code in TABLE, kind
+
+
+def test_every_row_has_an_error() -> None:
+    """No row of the table is without a class that has its code."""
+    assert set(TABLE) == {kind.code for kind in kinds(ConvlastError)}
+
+
+def test_rows_that_ask_for_patience_say_how_long() -> None:
+    """Statuses 429 and 503 always come with Retry-After."""
+    for code, row in TABLE.items():
+        header = Problem(code, row.example).response().headers.get("retry-after")
+        assert (header is not None) == (row.status in (429, 503)), code
+
+
+def test_details_are_members_and_cannot_replace_the_fixed_ones() -> None:
+    """The facts of an error stand beside `code`, and never in its place."""
+    error = UnsafeCheckpointError("It asks for os.system.", names=["os.system"], remedy="Do not.")
+    error.details["status"] = 200
+    response = Problem.of(error).response()
+    body = json.loads(bytes(response.body))
+    assert response.media_type == MEDIA_TYPE
+    assert response.status_code == body["status"] == 422
+    assert body["code"] == "unsafe-checkpoint"
+    assert body["names"] == ["os.system"]
+    assert body["detail"] == "It asks for os.system. Do not."
+
+
+def test_a_report_is_a_member() -> None:
+    """The JSON text of a report becomes a member as it is."""
+    problem = Problem("verification-failed", "It failed.", report='{"verdict": "failed"}')
+    assert json.loads(bytes(problem.response().body))["report"] == {"verdict": "failed"}
+
+
+@pytest.mark.parametrize(
+    "error", [ConvlastError("a secret"), service.errors.InternalError("secret")]
+)
+def test_internal_errors_keep_their_text(error: ConvlastError) -> None:
+    """What is our own fault is told in the log, not to the client."""
+    assert b"secret" not in bytes(Problem.of(error).response().body)

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from convlast.options import Limits
+from service.settings import Settings, SettingsError
+from tests.service.conftest import ROOT
+
+
+def test_variables_become_fields() -> None:
+    """Each variable sets the field of its name, and others are passed over."""
+    settings = Settings.from_environment(
+        {
+            "CONVLAST_PORT": "9000",
+            "CONVLAST_ALLOW_PROGRAMS": "true",
+            "CONVLAST_ARCHITECTURE_PREFIXES": "torchvision., monai.",
+            "PATH": "/bin",
+        }
+    )
+    assert (settings.port, settings.allow_programs) == (9000, True)
+    assert settings.architecture_prefixes == ("torchvision.", "monai.")
+
+
+def test_limits_are_those_of_the_library() -> None:
+    """The limits of the library are settings under their own names."""
+    settings = Settings.from_environment({"CONVLAST_MAX_TENSORS": "7"})
+    assert settings.limits == Limits(max_tensors=7)
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"CONVLAST_PROT": "1"}, "There is no setting CONVLAST_PROT."),
+        ({"CONVLAST_PORT": "ninety"}, "CONVLAST_PORT has a bad value: "),
+        ({"CONVLAST_DEVICE": "tpu"}, "CONVLAST_DEVICE has a bad value: name auto, cpu"),
+        ({"CONVLAST_MAX_UPLOAD_BYTES": "0"}, "CONVLAST_MAX_UPLOAD_BYTES has a bad value: "),
+        ({"CONVLAST_HOST": "0.0.0.0"}, "CONVLAST_API_KEYS_FILE"),
+        ({"CONVLAST_HOST": "example.org"}, "CONVLAST_ALLOW_ANONYMOUS=true"),
+    ],
+)
+def test_bad_settings_are_refused_in_one_line(environment: dict[str, str], message: str) -> None:
+    """What is unknown, bad or open by accident is named, in one line."""
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environment(environment)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
+def test_loopback_needs_no_key(host: str) -> None:
+    """On loopback the service starts without keys."""
+    assert Settings.from_environment({"CONVLAST_HOST": host}).host == host
+
+
+@pytest.mark.parametrize(
+    "more", [{"CONVLAST_ALLOW_ANONYMOUS": "1"}, {"CONVLAST_API_KEYS_FILE": "keys"}]
+)
+def test_another_address_needs_keys_or_intent(more: dict[str, str]) -> None:
+    """Elsewhere it starts with keys, or where anonymous use is meant."""
+    assert Settings.from_environment({"CONVLAST_HOST": "0.0.0.0", **more}).host == "0.0.0.0"
+
+
+def test_every_setting_is_documented() -> None:
+    """The table of the README has a row with a meaning for every setting."""
+    table = Settings.markdown_table()
+    for name, field in Settings.model_fields.items():
+        assert field.description, name
+        assert f"| `CONVLAST_{name.upper()}` |" in table
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("CONVLAST_NONSENSE", "1", "There is no setting CONVLAST_NONSENSE."),
+        ("CONVLAST_API_KEYS_FILE", "/nowhere/keys", "CONVLAST_API_KEYS_FILE cannot be read"),
+        ("CONVLAST_WORK_DIR", "/proc/nowhere", "CONVLAST_WORK_DIR cannot be used"),
+    ],
+)
+def test_a_bad_start_ends_with_one_line(
+    tmp_path: Path, name: str, value: str, message: str
+) -> None:
+    """`python -m service` says in one line why it does not start, and exits with 2."""
+    environment = {**os.environ, "CONVLAST_WORK_DIR": str(tmp_path), name: value}
+    ended = subprocess.run(
+        [sys.executable, "-m", "service"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert message in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
