@@ -20,7 +20,7 @@ serve: $(READY) ## the service on http://127.0.0.1:8000
 	$(BIN)/python -m service
 
 demo: $(READY) ## start the service, convert a checkpoint, show the report, stop
-	$(BIN)/python benchmarks/demo.py
+	$(BIN)/python -m scripts.demo
 
 test: $(READY) ## the tests; ARGS goes to pytest
 	$(BIN)/python -m pytest $(ARGS)
@@ -33,6 +33,7 @@ check: $(READY) ## ruff and mypy; writes nothing
 fix: $(READY) ## format, and mend what ruff can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+	$(BIN)/python -m scripts.tables
 
 cover: $(READY) ## the tests with branch coverage
 	$(BIN)/coverage run -m pytest $(ARGS)

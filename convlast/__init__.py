@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from convlast.inspection import inspect
     from convlast.loading import load, load_into
     from convlast.memory_format import convert_conv3d_weight_memory_format
+    from convlast.state_dict import convert_state_dict
     from convlast.verification import verify
 
 _HOME = {
     "convert": "convlast.conversion",
     "convert_conv3d_weight_memory_format": "convlast.memory_format",
+    "convert_state_dict": "convlast.state_dict",
     "inspect": "convlast.inspection",
     "load": "convlast.loading",
     "load_into": "convlast.loading",
@@ -38,6 +40,7 @@ __all__ = [
     "__version__",
     "convert",
     "convert_conv3d_weight_memory_format",
+    "convert_state_dict",
     "inspect",
     "load",
     "load_into",

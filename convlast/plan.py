@@ -231,7 +231,7 @@ def _touched_places(entries: Iterable[Entry]) -> set[Place]:
         if isinstance(value, torch.UntypedStorage):
             place: Place = (id(value), (torch.uint8, (), (), -1))
             spans.setdefault(id(value), set()).add((0, value.nbytes(), place))
-        elif value.layout == torch.strided and value.device.type == "cpu" and value.numel():
+        elif value.layout == torch.strided and not value.is_meta and value.numel():
             place = place_of(value)
             spans.setdefault(place[0], set()).add((*span_of(value), place))
     touched: set[Place] = set()

@@ -74,7 +74,7 @@ def show(model: BaseModel, rendered: RenderableType, *, as_json: bool) -> None:
         sys.stdout.buffer.write(f"{model.model_dump_json(indent=2)}\n".encode())
         sys.stdout.buffer.flush()
     else:
-        Console(file=sys.stdout, markup=False, highlight=False).print(rendered)
+        Console(file=sys.stdout, markup=False, highlight=False).print(rendered, crop=False)
 
 
 def end(status: int, code: str, message: str, remedy: str = "") -> NoReturn:

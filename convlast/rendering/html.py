@@ -107,8 +107,9 @@ def _finding_group(group: summary.FindingGroup) -> Markup:
     title = tables.tag(group.severity, state), " ", element("code", group.code), number
     items = []
     for finding in group.findings:
-        layer = (element("code", finding.layer), ": ") if finding.layer else ()
-        items.append(element("li", *layer, finding.message))
+        subject = summary.subject_of(finding)
+        named = (element("code", subject), ": ") if subject else ()
+        items.append(element("li", *named, finding.message))
     listed = element("ul", *items, class_="single" if len(items) == 1 else "several")
     return element("div", element("h3", *title), listed, class_=f"card finding {state}")
 

@@ -92,6 +92,11 @@ def group_findings(findings: Iterable[Finding]) -> list[FindingGroup]:
     ]
 
 
+def subject_of(finding: Finding) -> str | None:
+    """Return the layer to name before the message, unless the message names it itself."""
+    return None if finding.layer is None or finding.layer in finding.message else finding.layer
+
+
 def count_statuses(layers: Iterable[Layer]) -> dict[Status, int]:
     """Count the layers of each status that occurs."""
     found = Counter(layer.status for layer in layers)
@@ -152,6 +157,7 @@ def _smoke_claim(smoke: Smoke | None) -> Claim:
     if smoke is None or smoke.status == "skipped":
         return Claim(title, "unknown", "No fp16 inference was run.")
     states: dict[str, State] = {"passed": "good", "passed_with_findings": "caution"}
+    state = states.get(smoke.status, "bad")
     what = "The whole model" if smoke.scope == "model" else "Each convolution alone"
     parts = [f"{what}, {smoke.dtype}, on {smoke.device}."]
     for pair, name in (("dtype", "Against fp32"), ("layout", "Between the layouts")):
@@ -160,7 +166,11 @@ def _smoke_claim(smoke: Smoke | None) -> Claim:
                 f"{name}: {notation.magnitude(parity.relative)} "
                 f"(at most {notation.magnitude(parity.threshold)})."
             )
-    return Claim(title, states.get(smoke.status, "bad"), " ".join(parts))
+    if overflowing := sum(found.overflow > 0 for found in smoke.range):
+        # Each convolution can pass alone while a norm behind it is infinite in fp16.
+        state = "caution" if state == "good" else state
+        parts.append(f"Beyond the range of fp16: {notation.count(overflowing, 'tensor')}.")
+    return Claim(title, state, " ".join(parts))
 
 
 def _speed_claim(timing: Timing | None) -> Claim:

@@ -37,7 +37,7 @@ MAX_LAYERS = 40
 MAX_FINDINGS = 5
 """Findings shown of one code."""
 
-_LEGEND = "dtype: relative error of fp16 against fp32; layout: between the layouts, in fp16."
+_LEGEND = "Relative errors: dtype is fp16 against fp32, layout is both layouts in fp16."
 _STATE_STYLES: dict[summary.State, str] = {
     "good": "green",
     "caution": "yellow",
@@ -87,7 +87,8 @@ def _parts(report: Report, max_layers: int) -> Iterator[RenderableType]:
     if report.layers:
         yield _title(f"Layers ({_status_counts(report.layers)})")
         yield _layers(report.layers, max_layers)
-        yield Text(_LEGEND, "dim")
+        if any(layer.smoke for layer in report.layers):
+            yield Text(_LEGEND, "dim")
         yield from _left_out(len(report.layers) - max_layers, "layer")
         yield from _assumptions(report.layers)
     if report.findings:
@@ -201,8 +202,9 @@ def _findings(report: Report) -> Iterator[RenderableType]:
             title.append(f" ×{len(group.findings):,}", "dim")
         yield title
         for finding in group.findings[:MAX_FINDINGS]:
-            layer = f"{printable(finding.layer)}: " if finding.layer else ""
-            yield Padding(Text.assemble((layer, "bold"), printable(finding.message)), (0, 0, 0, 2))
+            subject = summary.subject_of(finding)
+            named = f"{printable(subject)}: " if subject else ""
+            yield Padding(Text.assemble((named, "bold"), printable(finding.message)), (0, 0, 0, 2))
         for line in _left_out(len(group.findings) - MAX_FINDINGS, "finding"):
             yield Padding(line, (0, 0, 0, 2))
 
@@ -214,7 +216,8 @@ def _advice(advice: Advice) -> Iterator[RenderableType]:
     if advice.load:
         yield Text("Load it with its layout:", "dim")
         for line in advice.load.splitlines():
-            yield Padding(_text(line, "cyan"), (0, 0, 0, 2))
+            # Not wrapped: code is there to be copied.
+            yield Text(f"  {printable(line)}", "cyan", no_wrap=True, overflow="ignore")
 
 
 def _left_out(number: int, noun: str) -> Iterator[Text]:
@@ -231,7 +234,13 @@ def _text(text: str, style: str = "") -> Text:
 
 
 def _table(*headers: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, header_style="dim")
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+        header_style="dim",
+    )
     for header in headers:
         table.add_column(header, overflow="fold")
     return table

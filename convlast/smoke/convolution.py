@@ -20,10 +20,10 @@ BATCH = 2
 SMALLEST, LARGEST = 3, 16
 """Bounds of the spatial extents that are chosen; 3 has a border and an inside."""
 
-MACS = 1 << 28
+MACS = 1 << 27
 """Multiply-adds of one run on a CPU: some milliseconds, so that 200 layers take seconds."""
 
-ACCELERATION = 1 << 6
+ACCELERATION = 1 << 7
 """How many times as many an accelerator gets, whose kernels depend on realistic sizes."""
 
 

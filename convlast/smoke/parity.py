@@ -1,8 +1,10 @@
 """How far two outputs agree, and how far they have to.
 
-The thresholds were measured on 400 random convolutions in emulated fp16 on a CPU (1 to 1024 input
-channels, kernels of 1 to 7, groups, transposed or not, normal, uniform and heavy-tailed weights,
-inputs and weights of scale 1); `benchmarks` has no part in them.
+The thresholds rest on a measurement of `layers.smoke_layer` on a CPU (emulated fp16, PyTorch
+2.13): 387 random convolutions, plain and transposed, groups of 1, 2 and 8, up to 1024 channels,
+kernels from 1×1×1 to 7×7×7, weights normal, uniform, positive, sparse, heavy-tailed, or with
+channels six decades apart, each scaled by 0.01, 1 or 30. The ten whose outputs fp16 could not hold
+at all were found and left out. What a GPU's own kernels give was not measured.
 """
 
 from __future__ import annotations
@@ -17,7 +19,22 @@ from torch import Tensor
 from convlast.report import Parity
 
 LAYOUT_THRESHOLD = 2.0**-7
+"""Of contiguous and converted fp16, relative to the scale of the output.
+
+Both round the same operands and accumulate in fp32, so that only the order of summation differs:
+one unit in the last place of fp16, 2⁻¹⁰ of the scale, where it tips a rounding. The worst measured
+was 2⁻¹⁰·⁶ (0.065 %). Eight units leave room for kernels that split their sums and add the parts in
+fp16. A layout that is misread is nowhere near: 296 of the same weights, read in the order of the
+other format, were off by 62 % at least.
+"""
+
 DTYPE_THRESHOLD = 0.02
+"""Of fp32 and fp16, both contiguous, relative to the scale of the output.
+
+Each operand is rounded by up to 2⁻¹¹ of itself and errors of many terms cancel: the median measured
+was 0.048 %, the worst 0.12 %. Beyond 2 % something other than rounding is at work: weights that
+vanish, or sums that cancel.
+"""
 
 BLOCK_NUMEL = 1 << 22
 """Elements compared together, in float64: 32 MiB for each temporary."""

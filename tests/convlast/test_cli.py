@@ -144,6 +144,16 @@ def test_report_is_printed_for_people(verbs: Verbs, source: Path) -> None:
     assert result.stderr == ""
 
 
+def test_code_to_copy_is_not_broken_at_the_width(verbs: Verbs, made: Report, source: Path) -> None:
+    """The lines that load the artifact stand whole, however narrow the terminal."""
+    line = f"state_dict = torch.load({'x' * 200!r}, weights_only=True)"
+    assert made.advice is not None
+    advice = made.advice.model_copy(update={"load": line})
+    verbs.answer = made.model_copy(update={"advice": advice})
+
+    assert f"  {line}\n" in run("convert", source).stdout
+
+
 def test_json_is_all_that_stands_on_stdout(verbs: Verbs, made: Report, source: Path) -> None:
     """With --json, stdout is one report and nothing else."""
     result = run("convert", source, "--json")

@@ -41,10 +41,11 @@ def probe(device: str) -> dict[str, Any]:
 def run(job: Job, device: str, progress: Progress) -> Finished:
     """Do what the first word of the checkpoint says, then copy it as the artifact."""
     progress("read", 1, 1)
+    # It stays open meanwhile, so that a test can see which process has the job.
     with job.source.open("rb") as file:
         words = file.read(200).split()
-    verb = words[0].decode(errors="replace") if words else ""
-    VERBS.get(verb, _nothing)(job, words[1:])
+        verb = words[0].decode(errors="replace") if words else ""
+        VERBS.get(verb, _nothing)(job, words[1:])
     artifact = None if job.verb == "inspect" else _copy(job)
     report = _report(job, device, artifact)
     json_path, html_path = job.folder / REPORT_JSON, job.folder / REPORT_HTML

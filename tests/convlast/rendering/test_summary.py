@@ -6,9 +6,11 @@ from convlast.options import Options
 from convlast.rendering import summary
 from convlast.report import (
     Environment,
+    Finding,
     InputFile,
     Parity,
     Proof,
+    Range,
     Report,
     Smoke,
     Survival,
@@ -114,3 +116,22 @@ def test_claims_name_what_breaks_the_layout_and_how_far_fp16_is_off() -> None:
         "The whole model, float16, on cuda:0. Between the layouts: 2.5e-01 (at most 1.0e-03)."
     )
     assert speed.text == ("2.00 times as fast (± 0.05): 400.0 ms contiguous, 200.0 ms converted.")
+
+
+def test_value_beyond_fp16_is_no_clean_run() -> None:
+    """Where each convolution passes alone, a running variance beyond fp16 is still told."""
+    wide = Range(name="norm.running_var", absmax=4.1e6, numel=15, overflow=11, underflow=0)
+    small = Range(name="conv.weight", absmax=0.1, numel=15, overflow=0, underflow=2)
+    claim = summary.claims(report_of(smoke=SMOKE.model_copy(update={"range": [wide, small]})))[2]
+
+    assert claim.state == "caution"
+    assert claim.text.endswith("Beyond the range of fp16: 1 tensor.")
+
+
+def test_finding_names_its_layer_once() -> None:
+    """A layer that the message names is not named before it again."""
+    said = Finding(code="c", severity="info", layer="a.weight", message="a.weight: broken.")
+    unsaid = Finding(code="c", severity="info", layer="a.weight", message="Broken.")
+
+    assert summary.subject_of(said) is None
+    assert summary.subject_of(unsaid) == "a.weight"

@@ -102,14 +102,14 @@ def test_name_cannot_act_on_the_terminal(report: Report) -> None:
     """Escape sequences, line ends and marks that turn the writing are shown, not obeyed."""
     hostile = "a\x1b[2J\x1b]0;owned\x07b\nc\r\u202ed\x9be"
     layer = report.layers[0].model_copy(update={"name": hostile, "alias_of": hostile})
-    finding = Finding(code="c", severity="error", layer=hostile, message=hostile)
+    finding = Finding(code="c", severity="error", layer=hostile, message=f"{hostile[:-1]}f")
     file = report.input.model_copy(update={"filename": hostile})
     report = report.model_copy(update={"layers": [layer], "findings": [finding], "input": file})
 
     text = printed(terminal.render(report), width=200)
 
     assert not set(text) & set("\x1b\x07\r\u202e\x9b")
-    assert text.count(r"a\x1b[2J\x1b]0;owned\x07b\nc\r\u202ed\x9be") == 5
+    assert text.count(r"a\x1b[2J\x1b]0;owned\x07b\nc\r\u202ed\x9b") == 5
 
 
 def test_name_is_not_read_as_markup(report: Report) -> None:
@@ -124,7 +124,9 @@ def test_name_is_not_read_as_markup(report: Report) -> None:
 def test_inspection_is_rendered_without_what_it_has_not(report: Report) -> None:
     """A report without artifact, proof, smoke, advice and findings has no empty sections."""
     absent = {"artifact": None, "proof": None, "smoke": None, "advice": None}
-    report = report.model_copy(update={**absent, "findings": [], "survival": []})
+    layers = [layer.model_copy(update={"smoke": None}) for layer in report.layers]
+    parts = {**absent, "layers": layers, "findings": [], "survival": []}
+    report = report.model_copy(update=parts)
 
     text = printed(terminal.render(report))
 
@@ -132,6 +134,7 @@ def test_inspection_is_rendered_without_what_it_has_not(report: Report) -> None:
     assert "Nothing was written, so nothing was compared." in text
     assert "Findings" not in text
     assert "What to do" not in text
+    assert "Relative errors" not in text
 
 
 def test_manifest_is_rendered_as_a_table() -> None:

@@ -1,0 +1,135 @@
+"""How much anonymous memory a conversion takes, against what its convolution weights weigh.
+
+Run with `make bench`. Each conversion runs in a process of its own, which reads the peak of its
+anonymous memory from the kernel while it works; the checkpoint is of random values, so that no
+page of it can be shared. Prints one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import torch
+
+import convlast
+from convlast.devices import environment_of
+
+MIB = 1 << 20
+ALLOWED_ABOVE_WEIGHTS_MIB = 400
+
+
+def main() -> None:
+    """Measure each size, and fail if one takes more than it may."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--megabytes", type=int, nargs="+", default=[1024])
+    parser.add_argument("--work", type=Path, help="a folder, best on tmpfs")
+    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        print(json.dumps(convert_and_measure(*map(Path, arguments.one))))
+        return
+    results = [measure(size, arguments.work) for size in arguments.megabytes]
+    print(
+        json.dumps(
+            {
+                "benchmark": "memory",
+                "cpu": environment_of(torch.device("cpu")).cpu,
+                "platform": platform.platform(),
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+                "convlast": convlast.__version__,
+                "date": time.strftime("%Y-%m-%d"),
+                "results": results,
+            },
+            indent=2,
+        )
+    )
+    if any(not result["passed"] for result in results):
+        sys.exit(1)
+
+
+def measure(megabytes: int, work: Path | None) -> dict[str, float | bool]:
+    """Convert a checkpoint of this size, half of it convolution weights, in a fresh process."""
+    with tempfile.TemporaryDirectory(dir=work) as folder:
+        source = Path(folder, "model.pt")
+        weights_mib = make_checkpoint(source, megabytes)
+        target = Path(folder, "converted.pt")
+        command = [sys.executable, __file__, "--one", str(source), str(target)]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+    found: dict[str, float | bool] = json.loads(done.stdout)
+    found["checkpoint_mib"] = megabytes
+    found["convolution_weights_mib"] = weights_mib
+    found["allowed_mib"] = weights_mib + ALLOWED_ABOVE_WEIGHTS_MIB
+    found["passed"] = found["peak_mib"] < found["allowed_mib"]
+    return found
+
+
+def make_checkpoint(path: Path, megabytes: int) -> float:
+    """Save a checkpoint, half of it Conv3d weights; return their size in MiB."""
+    weight = torch.randn(512, 512, 3, 3, 3)  # 27 MiB
+    count = max(1, megabytes // 2 * MIB // (weight.numel() * 4))
+    state_dict: dict[str, torch.Tensor] = {}
+    for index in range(count):
+        state_dict[f"{index}.conv.weight"] = weight + index
+        state_dict[f"{index}.conv.bias"] = torch.zeros(512)
+        state_dict[f"{index}.linear.weight"] = torch.randn(weight.numel() // 512, 512)
+    torch.save(state_dict, path)
+    return count * weight.numel() * 4 / MIB
+
+
+def convert_and_measure(source: Path, target: Path) -> dict[str, float]:
+    """Convert in this process; return peaks of its anonymous memory, in MiB."""
+    import convlast.conversion  # what a user has imported before the first conversion
+
+    baseline = anonymous_mib()
+    peak = Peak()
+    start = time.perf_counter()
+    with peak:
+        report = convlast.convert(source, target, device="cpu")
+    assert report.verdict != "failed"
+    return {
+        "seconds": round(time.perf_counter() - start, 3),
+        "baseline_mib": round(baseline, 1),
+        "peak_mib": round(peak.mib, 1),
+        "peak_above_baseline_mib": round(peak.mib - baseline, 1),
+    }
+
+
+def anonymous_mib() -> float:
+    """Return this process's resident anonymous memory."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("RssAnon:"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError("the kernel does not say")
+
+
+class Peak:
+    """The largest anonymous memory seen, by looking every millisecond."""
+
+    def __init__(self) -> None:
+        self.mib = 0.0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.001):
+            self.mib = max(self.mib, anonymous_mib())
+
+
+if __name__ == "__main__":
+    main()

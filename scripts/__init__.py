@@ -1,0 +1,1 @@
+"""Programs for developing this project; none of them is shipped."""

@@ -1,0 +1,89 @@
+"""Write the tables of the README from the code they describe (`make fix`)."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin
+
+from convlast.options import Options
+from service.problems import TABLE
+from service.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+_PLACE = re.compile(r"(<!-- begin (\w+) -->\n).*?(<!-- end \2 -->)", re.DOTALL)
+
+
+def main() -> None:
+    """Bring the README up to date."""
+    README.write_text(filled(README.read_text()))
+
+
+def filled(text: str) -> str:
+    """Return a text with each marked place filled with its table."""
+    tables = {
+        "errors": errors(),
+        "figures": figures(),
+        "options": options(),
+        "settings": Settings.markdown_table(),
+    }
+    return _PLACE.sub(lambda place: f"{place[1]}\n{tables[place[2]]}\n\n{place[3]}", text)
+
+
+def options() -> str:
+    """Return the options, their values with the default first, and what they mean."""
+    rows = ["| option | values, default first | meaning |", "|---|---|---|"]
+    for name, field in Options.model_fields.items():
+        values = _values(field.annotation) or ["a value"]
+        default = field.get_default(call_default_factory=True, validated_data={})
+        first = "none" if default in (None, {}) else _plain(default)
+        rest = [value for value in values if value != first]
+        shown = ", ".join(f"`{value}`" for value in [first, *rest] if value != "a value")
+        meaning = (field.description or "").replace("\n", " ").replace("|", "\\|")
+        rows.append(f"| `{name}` | {shown} | {meaning} |")
+    return "\n".join(rows)
+
+
+def errors() -> str:
+    """Return the closed table of error codes."""
+    rows = ["| status | code | meaning |", "|---|---|---|"]
+    rows += [f"| {row.status} | `{code}` | {row.title} |" for code, row in TABLE.items()]
+    return "\n".join(rows)
+
+
+def figures() -> str:
+    """Return what was measured, from the committed results."""
+    result = json.loads((ROOT / "benchmarks" / "results" / "memory.json").read_text())
+    rows = [
+        "| checkpoint | convolution weights | peak anonymous memory, torch included |",
+        "|---:|---:|---:|",
+    ]
+    rows += [
+        f"| {found['checkpoint_mib']:,} MiB | {found['convolution_weights_mib']:,.0f} MiB "
+        f"| {found['peak_mib']:,.0f} MiB |"
+        for found in result["results"]
+    ]
+    return "\n".join(rows) + (
+        f"\n\nMeasured by `make bench` (`benchmarks/memory.py`) on {result['cpu']}, torch "
+        f"{result['torch']}, on {result['date']}, with the smoke of every layer."
+    )
+
+
+def _values(annotation: Any) -> list[str]:
+    """Return the literal values that an annotation allows."""
+    if get_origin(annotation) is Literal:
+        return [str(value) for value in get_args(annotation)]
+    if isinstance(annotation, UnionType):
+        return [value for part in get_args(annotation) for value in _values(part)]
+    return []
+
+
+def _plain(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+if __name__ == "__main__":
+    main()

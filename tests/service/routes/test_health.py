@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import os
+import signal
+
+import httpx
+import pytest
+
+from service.routes import health
+from tests.service.running import Running, Serve, wait_for
+
+
+def fetch(service: Running, path: str) -> httpx.Response:
+    """Fetch something without a key."""
+    return httpx.get(service.url + path, trust_env=False)
+
+
+def test_ready_tells_what_was_checked(service: Running) -> None:
+    """Workers, their device, and the disk are named."""
+    checks = fetch(service, "/readyz").json()["checks"]
+    assert checks["converters"]["since_probe_s"] < 60
+    assert checks["converters"]["facts"]["device"] == "cpu"
+    assert checks["storage"]["problem"] is None
+    assert checks["draining"] is False
+
+
+def test_version(service: Running) -> None:
+    """Versions and device, and nothing that changes by the minute."""
+    body = fetch(service, "/version").json()
+    assert {"convlast", "torch", "device"} <= set(body)
+    assert not any(name.startswith("memory") for name in body)
+
+
+def test_metrics_count_requests_stages_and_bytes(service: Running) -> None:
+    """A conversion is counted by route, status and code, and each stage is timed."""
+    received_bytes = service.metric("convlast_received_bytes_total")
+    service.convert(b"x" * 10_000)
+    service.convert(b"refuses")
+    text = fetch(service, "/metrics").text
+    assert 'route="/convert",status="200"' in text
+    assert 'code="unsafe-checkpoint"' in text
+    assert 'convlast_stage_seconds_count{stage="queue"}' in text
+    assert 'convlast_device_memory_bytes{kind="free"} 1.0' in text
+    assert service.metric("convlast_received_bytes_total") > received_bytes + 10_000
+    assert service.metric("convlast_places_taken") == 0
+
+
+@pytest.mark.parametrize(
+    ("cudnn", "is_slow"),
+    [(90701, False), (90800, True), (91002, True), (91400, True), (91500, False), (None, False)],
+)
+def test_slow_pairs_of_torch_and_cudnn_are_named(cudnn: int | None, is_slow: bool) -> None:
+    """PyTorch refuses cuDNN 9.8 to 9.14 for contiguous fp16 Conv3d."""
+    warnings = health._warnings({"torch": "2.10.0", "cudnn": cudnn})
+    assert bool(warnings) == is_slow
+    if is_slow:
+        assert "torch 2.10.0 with cuDNN 9." in warnings[0]
+
+
+def test_a_work_folder_that_is_gone_is_noticed(serve: Serve) -> None:
+    """Without a place to write the service is not ready, and alive."""
+    service = serve()
+    service.work_dir.rename(service.work_dir.with_name("moved"))
+    response = fetch(service, "/readyz")
+    assert response.status_code == 503
+    assert response.headers["retry-after"]
+    assert "work folder" in response.json()["detail"]
+    assert fetch(service, "/livez").status_code == 200
+
+
+def test_an_idle_worker_that_is_killed_is_replaced(serve: Serve) -> None:
+    """A kill -9 of all that the service has started, the fork server too, costs no job."""
+    service = serve()
+    for pid in service.descendants():
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: service.convert(b"fine").status_code == 200)
+    wait_for(lambda: fetch(service, "/readyz").status_code == 200)

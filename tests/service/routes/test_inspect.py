@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import httpx
+
+from convlast.report import Report
+from tests.service.running import Running
+
+
+def inspect(service: Running, accept: str = "*/*", query: str = "") -> httpx.Response:
+    """Send a checkpoint to be inspected."""
+    with service.client() as client:
+        files = {"checkpoint": ("m.pt", b"content")}
+        return client.post(f"/inspect{query}", files=files, headers={"Accept": accept})
+
+
+def test_inspect_gives_a_report_and_keeps_nothing(service: Running) -> None:
+    """The report comes as JSON by default, without an artifact."""
+    before = service.files()
+    response = inspect(service)
+    report = Report.model_validate_json(response.content)
+    assert report.artifact is None
+    assert "queue;dur=" in response.headers["server-timing"]
+    assert service.files() == before
+
+
+def test_inspect_gives_a_page(service: Running) -> None:
+    """A browser that asks for a page gets one."""
+    response = inspect(service, accept="text/html")
+    assert response.headers["content-type"].startswith("text/html")
+    assert "<title>" in response.text
+
+
+def test_inspect_has_no_options(service: Running) -> None:
+    """What would change a conversion is refused, not passed over."""
+    assert inspect(service, query="?smoke=none").json()["code"] == "invalid-option"
+    assert inspect(service, accept="application/zip").json()["code"] == "not-acceptable"

@@ -1,0 +1,129 @@
+"""A real service for tests: a process of its own, on a free port of loopback."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+ROOT = Path(__file__).parents[2]
+START_S = 90.0
+FAKE, REAL = "tests.service.fake_service", "service"
+
+
+@dataclass
+class Running:
+    """A service that runs."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    work_dir: Path
+    log: Path
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def client(self, **more: Any) -> httpx.Client:
+        """Open a client of it."""
+        return httpx.Client(base_url=self.url, timeout=60, trust_env=False, **more)
+
+    def convert(self, content: bytes, **more: Any) -> httpx.Response:
+        """Send a checkpoint with these bytes as a form."""
+        with self.client() as client:
+            return client.post("/convert", files={"checkpoint": ("m.pt", content)}, **more)
+
+    def connect(self) -> socket.socket:
+        """Open a bare connection."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=30)
+
+    def files(self) -> set[str]:
+        """Name what lies in its work folder, as paths relative to it."""
+        found = {str(path.relative_to(self.work_dir)) for path in self.work_dir.rglob("*")}
+        return found - {"jobs", "store", "lock", "probe"}
+
+    def descendants(self) -> set[int]:
+        """Give the processes that it has started, and theirs."""
+        return _descendants(self.process.pid)
+
+    def metric(self, name: str) -> float:
+        """Read a counter without labels."""
+        for line in httpx.get(f"{self.url}/metrics", trust_env=False).text.splitlines():
+            if line.startswith(f"{name} "):
+                return float(line.split()[1])
+        raise LookupError(name)
+
+    def wait_until_ready(self) -> None:
+        """Wait for the first worker."""
+        wait_for(self._is_ready, within_s=START_S)
+
+    def _is_ready(self) -> bool:
+        assert self.process.poll() is None, self.log.read_text()
+        try:
+            return httpx.get(f"{self.url}/readyz", trust_env=False).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def stop(self) -> int:
+        """Ask it to end, wait, and give its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+
+Serve = Callable[..., Running]
+
+
+def wait_for(condition: Callable[[], object], *, within_s: float = 20.0) -> None:
+    """Wait until something is so; fail if it never is."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.02)
+
+
+def _descendants(pid: int) -> set[int]:
+    parents: dict[int, list[int]] = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            after_name = status.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if after_name[0] != "Z":
+            parents.setdefault(int(after_name[1]), []).append(int(status.parent.name))
+    found: set[int] = set()
+    waiting = [pid]
+    while waiting:
+        children = parents.get(waiting.pop(), [])
+        found.update(children)
+        waiting += children
+    return found
+
+
+def start(folder: Path, module: str = FAKE, **settings: object) -> Running:
+    """Start a service; `settings` are those of `service.settings`, by their names there."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    values = {"work_dir": folder / "work", "port": port, **settings}
+    environment = {f"CONVLAST_{name.upper()}": str(value) for name, value in values.items()}
+    log = folder / "log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module],
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            stdout=output,
+            stderr=output,
+        )
+    return Running(process, port, Path(str(values["work_dir"])), log)

@@ -1,0 +1,218 @@
+"""Each code of the table is reached over the wire, on one small service."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from service.problems import MEDIA_TYPE, TABLE
+from tests.service.running import Running, start, wait_for
+
+KEYS = {name: f"key-of-{name}" for name in ("alice", "bob", "carol", "dave")}
+
+
+@pytest.fixture(scope="module")
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Run a service with narrow bounds: two places, one for each of four keys."""
+    folder = tmp_path_factory.mktemp("strict")
+    keys = folder / "keys"
+    keys.write_text("\n".join(f"{name}:{key}" for name, key in KEYS.items()))
+    running = start(
+        folder,
+        api_keys_file=keys,
+        max_upload_bytes=4 << 20,
+        upload_idle_s=0.5,
+        job_timeout_s=1.5,
+        queue_size=1,
+        jobs_per_key=1,
+    )
+    running.wait_until_ready()
+    yield running
+    running.process.kill()
+    running.process.wait()
+
+
+def send(
+    service: Running, content: bytes = b"fine", owner: str = "alice", **more: str
+) -> httpx.Response:
+    """Send a checkpoint, with further header fields."""
+    headers = {"Authorization": f"Bearer {KEYS[owner]}", **more}
+    return service.convert(content, headers=headers)
+
+
+def send_raw(service: Running, path: str, content: bytes = b"fine", **more: str) -> httpx.Response:
+    """Send a raw body."""
+    headers = {
+        "Authorization": f"Bearer {KEYS['alice']}",
+        "Content-Type": "application/octet-stream",
+        **more,
+    }
+    with service.client() as client:
+        return client.post(path, content=content, headers=headers)
+
+
+def get(service: Running, path: str, **more: str) -> httpx.Response:
+    """Fetch something as alice."""
+    with service.client() as client:
+        return client.get(path, headers={"Authorization": f"Bearer {KEYS['alice']}", **more})
+
+
+@contextmanager
+def busy(service: Running, *owners: str) -> Iterator[None]:
+    """Have each of these owners hold a place."""
+    threads = [
+        threading.Thread(target=send, args=(service, b"sleeps 0.7", owner)) for owner in owners
+    ]
+    for thread in threads:
+        thread.start()
+    wait_for(lambda: service.metric("convlast_places_taken") == len(owners))
+    yield
+    for thread in threads:
+        thread.join()
+
+
+def while_busy(service: Running, others: tuple[str, ...], owner: str) -> httpx.Response:
+    """Send a checkpoint while others hold places."""
+    with busy(service, *others):
+        return send(service, owner=owner)
+
+
+def too_slow(service: Running) -> httpx.Response:
+    """Send a part of a body, and wait."""
+    with service.connect() as connection:
+        connection.sendall(
+            b"POST /convert HTTP/1.1\r\nHost: x\r\nContent-Type: application/octet-stream\r\n"
+            b"Content-Length: 100\r\nAuthorization: Bearer key-of-alice\r\n\r\nhalf"
+        )
+        head, _, body = connection.makefile("rb").read().partition(b"\r\n\r\n")
+    headers = dict(line.split(b": ", 1) for line in head.split(b"\r\n")[1:])
+    return httpx.Response(int(head.split()[1]), headers=list(headers.items()), content=body)
+
+
+def beyond_the_end(service: Running) -> httpx.Response:
+    """Ask for a range behind the end of an artifact."""
+    links = send(service, Accept="application/json").json()["links"]
+    return get(service, links["artifact"], Range="bytes=1000000-")
+
+
+def raises(code: str) -> Callable[[Running], httpx.Response]:
+    """Have the worker raise an error of the library with this code."""
+    return lambda service: send(service, f"raises-code {code}".encode())
+
+
+WAYS: dict[str, Callable[[Running], httpx.Response]] = {
+    "malformed-request": lambda service: send_raw(service, "/convert", b""),
+    "digest-mismatch": lambda service: send_raw(
+        service, "/convert", b"fine", **{"Content-Digest": "sha-256=:AAAA:"}
+    ),
+    "unauthorized": lambda service: service.convert(b"fine"),
+    "not-found": lambda service: get(service, "/jobs/unknown/artifact"),
+    "method-not-allowed": lambda service: get(service, "/convert"),
+    "not-acceptable": lambda service: send(service, Accept="text/html"),
+    "upload-too-slow": too_slow,
+    "upload-too-large": lambda service: send_raw(service, "/convert", bytes((4 << 20) + 1)),
+    "unsupported-media-type": lambda service: send_raw(
+        service, "/convert", b"fine", **{"Content-Type": "image/png"}
+    ),
+    "range-not-satisfiable": beyond_the_end,
+    "invalid-option": lambda service: send_raw(service, "/convert?smoke=maybe"),
+    "not-a-checkpoint": raises("not-a-checkpoint"),
+    "malformed-checkpoint": raises("malformed-checkpoint"),
+    "unsafe-checkpoint": lambda service: send(service, b"refuses"),
+    "program-not-allowed": raises("program-not-allowed"),
+    "unsupported-container": raises("unsupported-container"),
+    "limit-exceeded": lambda service: send(service, b"exceeds"),
+    "no-conv3d-weights": lambda service: send(service, b"has-no-weights"),
+    "architecture-not-allowed": raises("architecture-not-allowed"),
+    "architecture-mismatch": raises("architecture-mismatch"),
+    "verification-failed": lambda service: send(service, b"fails-verification"),
+    "too-many-requests": lambda service: while_busy(service, ("alice",), "alice"),
+    "internal": lambda service: send(service, b"raises"),
+    "worker-crashed": lambda service: send(service, b"crashes"),
+    "queue-full": lambda service: while_busy(service, ("alice", "bob"), "carol"),
+    "not-ready": raises("not-ready"),
+    "device-lost": raises("device-lost"),
+    "timed-out": lambda service: send(service, b"hangs"),
+    "storage-full": lambda service: send(service, b"fills-the-disk"),
+    "out-of-memory": lambda service: send(service, b"exhausts-memory"),
+}
+
+
+def test_there_is_a_way_to_every_code() -> None:
+    """No code of the table is left out below."""
+    assert set(WAYS) == set(TABLE)
+
+
+@pytest.mark.parametrize("code", WAYS)
+def test_every_code_is_reached(strict: Running, code: str) -> None:
+    """The answer is the problem that the table describes, and leaves nothing behind."""
+    response = WAYS[code](strict)
+    problem = response.json()
+    assert problem["code"] == code, problem
+    assert response.status_code == problem["status"] == TABLE[code].status
+    assert response.headers["content-type"] == MEDIA_TYPE
+    assert problem["request_id"] == response.headers["x-request-id"]
+    assert problem["detail"]
+    assert ("retry-after" in response.headers) == (TABLE[code].status in (429, 503))
+    wait_for(lambda: not list((strict.work_dir / "jobs").iterdir()))
+
+
+def test_facts_of_an_error_are_members(strict: Running) -> None:
+    """The globals of an unsafe checkpoint, and the limit that was exceeded, come as data."""
+    assert send(strict, b"refuses").json()["names"] == ["os.system"]
+    exceeded = send(strict, b"exceeds").json()
+    assert (exceeded["limit"], exceeded["allowed"], exceeded["found"]) == ("max_tensors", 1, 2)
+
+
+def test_a_failed_verification_brings_its_report(strict: Running) -> None:
+    """The report that says what broke is a member of the problem."""
+    assert send(strict, b"fails-verification").json()["report"]["verdict"] == "failed"
+
+
+def test_the_text_of_a_bug_stays_in_the_log(strict: Running) -> None:
+    """The client gets an id, and the log has the text under that id."""
+    response = send(strict, b"raises")
+    assert "secret" not in response.text
+    logged = [line for line in strict.log.read_text().splitlines() if "a secret" in line]
+    assert any(response.json()["request_id"] in line for line in logged)
+
+
+@pytest.mark.parametrize(
+    ("content", "how"),
+    [(b"crashes", "SIGSEGV"), (b"exits", "exit status 3"), (b"babbles", "sense")],
+)
+def test_a_crash_says_how_the_process_ended(strict: Running, content: bytes, how: str) -> None:
+    """A signal, an exit status and nonsense on the pipe are told apart."""
+    problem = send(strict, content).json()
+    assert problem["code"] == "worker-crashed"
+    assert how in problem["detail"]
+    assert send(strict).status_code == 200
+
+
+def test_jobs_belong_to_their_key(strict: Running) -> None:
+    """What one key has made is not there for another."""
+    links = send(strict, Accept="application/json").json()["links"]
+    for link in links.values():
+        with strict.client() as client:
+            others = client.get(link, headers={"Authorization": f"Bearer {KEYS['bob']}"})
+            nobody = client.get(link)
+        assert others.json()["code"] == "not-found"
+        assert nobody.json()["code"] == "unauthorized"
+        assert get(strict, link).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics", "/version", "/docs"])
+def test_probes_need_no_key(strict: Running, path: str) -> None:
+    """What operates the service is open where the work is not."""
+    assert httpx.get(strict.url + path, trust_env=False).status_code == 200
+
+
+def test_input_is_never_echoed(strict: Running) -> None:
+    """The value of an option that is refused does not come back."""
+    response = send_raw(strict, "/convert?smoke=hunter2&filename=hunter2")
+    assert response.json()["code"] == "invalid-option"
+    assert "hunter2" not in response.text

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.service.running import REAL, Running, Serve, wait_for
+
+
+def test_sigterm_drains(serve: Serve) -> None:
+    """The job that runs and two that wait are finished, a new one is refused, the exit is clean."""
+    service = serve()
+    with ThreadPoolExecutor(3) as pool:
+        waiting = [pool.submit(service.convert, b"sleeps 1") for _ in range(3)]
+        wait_for(lambda: service.metric("convlast_places_taken") == 3)
+        processes = service.descendants()
+        service.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: httpx.get(f"{service.url}/readyz", trust_env=False).status_code == 503)
+        refused = service.convert(b"fine")
+        assert refused.json()["code"] == "not-ready"
+        assert refused.headers["retry-after"]
+        assert httpx.get(f"{service.url}/livez", trust_env=False).status_code == 200
+        assert [each.result().status_code for each in waiting] == [200, 200, 200]
+    assert service.process.wait(30) == 0
+    assert service.files() == set()
+    wait_for(lambda: not any(is_alive(pid) for pid in processes))
+
+
+def test_a_second_signal_does_not_wait(serve: Serve) -> None:
+    """An operator who insists gets the process ended, and its workers with it."""
+    service = serve()
+    with ThreadPoolExecutor(1) as pool:
+        lost = pool.submit(service.convert, b"hangs")
+        wait_for(lambda: service.metric("convlast_places_taken") == 1)
+        processes = service.descendants()
+        service.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: httpx.get(f"{service.url}/readyz", trust_env=False).status_code == 503)
+        service.process.send_signal(signal.SIGTERM)
+        service.process.wait(30)
+        assert lost.exception() or lost.result().status_code == 500
+    wait_for(lambda: not any(is_alive(pid) for pid in processes))
+
+
+def test_workers_end_with_a_service_that_is_killed(serve: Serve) -> None:
+    """A kill -9 of the service leaves no process behind, not even one whose job hangs."""
+    service = serve()
+    with ThreadPoolExecutor(1) as pool:
+        lost = pool.submit(service.convert, b"hangs")
+        wait_for(lambda: service.metric("convlast_places_taken") == 1)
+        processes = service.descendants()
+        service.process.kill()
+        assert isinstance(lost.exception(), httpx.TransportError)
+    wait_for(lambda: not any(is_alive(pid) for pid in processes))
+
+
+def test_a_killed_worker_is_a_crash_of_its_job_only(serve: Serve) -> None:
+    """A kill -9 of the worker answers its client, and the next job runs."""
+    service = serve()
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(service.convert, b"hangs")
+        worker = wait_for_worker(service)
+        os.kill(worker, signal.SIGKILL)
+        assert answer.result().json()["code"] == "worker-crashed"
+        assert "SIGKILL" in answer.result().json()["detail"]
+    assert service.convert(b"fine").status_code == 200
+
+
+def test_a_deadline_ends_the_job_and_its_process(serve: Serve) -> None:
+    """A job that hangs is answered for at its deadline, and its process is gone by then."""
+    service = serve(job_timeout_s=1)
+    before = service.descendants()
+    answer = service.convert(b"hangs")
+    assert answer.status_code == 504
+    assert "CONVLAST_JOB_TIMEOUT_S" in answer.json()["detail"]
+    assert service.convert(b"fine").status_code == 200
+    wait_for(lambda: len(service.descendants()) == len(before))
+
+
+def test_a_restart_keeps_the_store_and_nothing_else(serve: Serve) -> None:
+    """What was kept is there after a kill and a new start; what was half done is not."""
+    service = serve()
+    links = service.convert(b"fine", headers={"Accept": "application/json"}).json()["links"]
+    with service.connect() as connection:
+        connection.sendall(
+            b"POST /convert HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"
+            b"Content-Type: application/octet-stream\r\n\r\nhalf"
+        )
+        wait_for(lambda: list((service.work_dir / "jobs").iterdir()))
+        service.process.kill()
+        service.process.wait()
+    again = serve()
+    assert list((again.work_dir / "jobs").iterdir()) == []
+    with again.client() as client:
+        assert client.get(links["artifact"]).content == b"fine"
+
+
+def test_two_services_do_not_share_a_folder(serve: Serve) -> None:
+    """The second one does not start, rather than sweep the first one's jobs."""
+    first = serve()
+    with pytest.raises(AssertionError, match="in use by another service"):
+        serve()
+    assert first.convert(b"fine").status_code == 200
+
+
+def test_the_http_process_never_imports_torch(serve: Serve) -> None:
+    """The real service converts nothing itself: no library of torch is mapped into it."""
+    service = serve(REAL)
+    maps = Path(f"/proc/{service.process.pid}/maps").read_text()
+    assert "libtorch" not in maps
+    workers = [Path(f"/proc/{pid}/maps").read_text() for pid in service.descendants()]
+    assert any("libtorch" in worker for worker in workers), "and the workers do"
+
+
+def wait_for_worker(service: Running) -> int:
+    """Find the process whose job runs: the one that has read its upload."""
+    folders = service.work_dir / "jobs"
+    wait_for(lambda: list(folders.glob("*/upload")))
+    upload = next(folders.glob("*/upload"))
+    found: list[int] = []
+
+    def reads_it() -> bool:
+        for pid in service.descendants():
+            descriptors = Path(f"/proc/{pid}/fd")
+            if any(upload == each.readlink() for each in descriptors.iterdir()):
+                found.append(pid)
+        return bool(found)
+
+    wait_for(reads_it)
+    return found[0]
+
+
+def is_alive(pid: int) -> bool:
+    """Say whether a process still runs; one that waits to be reaped does not."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"

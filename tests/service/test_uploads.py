@@ -1,0 +1,147 @@
+"""What a body may do on its way in: bare connections, as hostile or hurried clients use them."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.service.running import Running, Serve, wait_for
+
+HEAD = (
+    b"POST /convert%b HTTP/1.1\r\nHost: x\r\nContent-Type: application/octet-stream\r\n"
+    b"Content-Length: %d\r\n%b\r\n"
+)
+HUGE_BYTES = 1 << 40
+
+
+def head(query: bytes = b"", length_bytes: int = HUGE_BYTES, more: bytes = b"") -> bytes:
+    """Write the head of a request with a raw body."""
+    return HEAD % (query, length_bytes, more)
+
+
+def read_all(connection: socket.socket) -> bytes:
+    """Read until the service closes the connection."""
+    with connection.makefile("rb") as stream:
+        return stream.read()
+
+
+@pytest.mark.parametrize("expect", [b"Expect: 100-continue\r\n", b""])
+@pytest.mark.parametrize(
+    ("query", "length_bytes", "more", "status"),
+    [
+        (b"", HUGE_BYTES, b"", b"413"),
+        (b"?smok=none", 1000, b"", b"422"),
+        (b"?smoke=maybe", 1000, b"", b"422"),
+        (b"", 1000, b"Accept: text/html\r\n", b"406"),
+        (b"", 1000, b"Content-Encoding: gzip\r\n", b"415"),
+        (b"", 1000, b"Content-Digest: nonsense\r\n", b"400"),
+    ],
+)
+def test_refusals_come_before_the_body(
+    service: Running, query: bytes, length_bytes: int, more: bytes, status: bytes, expect: bytes
+) -> None:
+    """What the headers tell is answered at once; a client that waits is not asked to go on."""
+    with service.connect() as connection:
+        connection.sendall(head(query, length_bytes, more + expect))
+        answer = read_all(connection)
+    assert answer.startswith(b"HTTP/1.1 " + status)
+    assert b"100 Continue" not in answer
+    assert b"connection: close" in answer
+
+
+def test_a_client_that_sends_on_still_gets_the_refusal(service: Running) -> None:
+    """The answer is not lost in a reset while the client is still writing."""
+    with service.connect() as connection:
+        connection.sendall(head())
+        try:
+            for _ in range(64):
+                connection.sendall(bytes(1 << 20))
+        except OSError:
+            pass
+        assert connection.recv(1 << 16).startswith(b"HTTP/1.1 413")
+
+
+def test_100_continue_is_answered_where_the_body_is_wanted(service: Running) -> None:
+    """A client that asks first is asked to go on, and then served."""
+    with service.connect() as connection:
+        connection.sendall(head(length_bytes=4, more=b"Expect: 100-continue\r\n"))
+        assert connection.recv(1 << 16) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(b"fine")
+        assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_a_body_is_counted_while_it_comes(serve: Serve) -> None:
+    """A body that does not say how long it is stops at the limit."""
+    service = serve(max_upload_bytes=1 << 20)
+    with service.connect() as connection:
+        connection.sendall(
+            b"POST /convert HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+            b"Content-Type: application/octet-stream\r\n\r\n"
+        )
+        chunk = b"%x\r\n%b\r\n" % (1 << 16, bytes(1 << 16))
+        try:
+            for _ in range(1000):
+                connection.sendall(chunk)
+        except OSError:
+            pass
+        assert connection.recv(1 << 16).startswith(b"HTTP/1.1 413")
+    assert service.files() == set()
+
+
+def test_a_client_that_leaves_half_way_up_frees_everything(service: Running) -> None:
+    """The place and the file of an upload that broke off are free at once."""
+    before = service.files()
+    with service.connect() as connection:
+        connection.sendall(head(length_bytes=10_000_000) + bytes(5_000_000))
+        wait_for(lambda: service.files() > before)
+        assert service.metric("convlast_places_taken") == 1
+    wait_for(lambda: service.files() == before)
+    wait_for(lambda: service.metric("convlast_places_taken") == 0)
+
+
+def test_a_client_that_leaves_stops_its_job(service: Running) -> None:
+    """A job that nobody waits for does not hold up the next one."""
+    before = service.files()
+    with service.connect() as connection:
+        connection.sendall(head(length_bytes=5) + b"hangs")
+        wait_for(lambda: service.files() > before)
+    wait_for(lambda: service.files() == before)
+    assert service.convert(b"fine").status_code == 200
+
+
+@pytest.mark.parametrize("accept", ["application/zip", "application/octet-stream"])
+def test_a_client_that_leaves_half_way_down_frees_everything(serve: Serve, accept: str) -> None:
+    """A download that broke off leaves no file that is not in the store, and no open one."""
+    service = serve()
+    size_bytes = 64 << 20
+    with service.connect() as connection:
+        more = f"Accept: {accept}\r\n".encode()
+        connection.sendall(head(length_bytes=size_bytes, more=more) + bytes(size_bytes))
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+    wait_for(lambda: not list((service.work_dir / "jobs").iterdir()))
+    wait_for(lambda: not open_files(service))
+
+
+def test_a_client_that_takes_nothing_is_left(serve: Serve) -> None:
+    """A download that stands still ends, and its files go."""
+    service = serve(upload_idle_s=0.5)
+    size_bytes = 64 << 20
+    with service.connect() as connection:
+        connection.sendall(head(length_bytes=size_bytes) + bytes(size_bytes))
+        wait_for(lambda: list((service.work_dir / "jobs").iterdir()))
+        wait_for(lambda: not list((service.work_dir / "jobs").iterdir()))
+        wait_for(lambda: not open_files(service))
+
+
+def open_files(service: Running) -> list[str]:
+    """Name the files of the work folder that the service has open, but for its lock."""
+    names = []
+    for descriptor in Path(f"/proc/{service.process.pid}/fd").iterdir():
+        try:
+            names.append(str(descriptor.readlink()))
+        except OSError:
+            continue
+    inside = [name for name in names if name.startswith(str(service.work_dir))]
+    return [name for name in inside if not name.endswith("/lock")]
