@@ -134,6 +134,7 @@ class _Job:
         refuse_unavailable(self.options)
         device = resolve(device_name)
         with self._timed("read"):
+            self.progress("read", 0, 1)
             checkpoint = open_checkpoint(
                 self.source, limits=self.limits, allow_programs=allow_programs
             )

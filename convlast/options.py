@@ -21,6 +21,10 @@ from convlast.errors import OptionError
 MemoryFormat = Literal["channels_last_3d", "contiguous_format"]
 
 
+_PREFIX = "Value error, "
+"""What pydantic puts before the text of an error that was raised here."""
+
+
 def _split(value: object) -> object:
     """Read `"1,8,16,16,16"` or `"all"` as the list it stands for."""
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
@@ -118,7 +122,8 @@ class Options(BaseModel):
             first = error.errors(include_url=False, include_input=False, include_context=False)[0]
             option = str(first["loc"][0]) if first["loc"] else "architecture_options"
             if option in cls.model_fields:
-                message = f"Option {option} has a bad value: {first['msg']}."
+                problem = "five numbers are wanted" if first["type"] == "missing" else first["msg"]
+                message = f"Option {option} has a bad value: {problem.removeprefix(_PREFIX)}."
             else:
                 message = f"There is no option {option[:64]!r}."
             raise OptionError(option[:64], message, remedy=cls._remedy(option)) from None

@@ -270,7 +270,7 @@ def _layout(decision: Decision, earlier: Manifest | None) -> LayerLayout:
     known = earlier.stride_before(decision.name, shape) if earlier else None
     return LayerLayout(
         name=decision.name,
-        key=str(decision.candidate.path[-1]),
+        key=dotted(decision.candidate.path[-1:]),
         shape=shape,
         stride_before=known or tensor.stride(),
         stride_after=decision.stride_after,

@@ -59,10 +59,13 @@ def walk(root: object, limits: Limits) -> list[Entry]:
 def dotted(path: Path) -> str:
     """Write a path as people write it.
 
+    A key that is not valid text (a lone surrogate) is escaped, since a report could not hold it.
+
     >>> dotted(("models", 0, "conv.weight"))
     'models.0.conv.weight'
     """
-    return ".".join(str(part) for part in path)
+    text = ".".join(str(part) for part in path)
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _walk(value: object, path: Path, owner: object) -> Iterator[Entry]:

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 
 from convlast.checkpoints.checkpoint import Checkpoint
-from convlast.checkpoints.tree import Entry, Path
+from convlast.checkpoints.tree import Entry, Path, dotted
 from convlast.plan import Decision, Plan
 from convlast.progress import Progress
 from convlast.report import LayerSmoke, Range, Smoke
@@ -100,4 +100,4 @@ def _is_readable(entry: Entry) -> bool:
 
 
 def _name(path: Path, state_dicts: set[Path]) -> str:
-    return ".".join(str(part) for part in (path if len(state_dicts) > 1 else path[-1:]))
+    return dotted(path if len(state_dicts) > 1 else path[-1:])

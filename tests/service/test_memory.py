@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.service.running import Serve
+
+SIZE_BYTES = 512 << 20
+CHUNK_BYTES = 1 << 20
+
+
+def zeros() -> Iterator[bytes]:
+    """Give a large body, a piece at a time."""
+    for _ in range(SIZE_BYTES // CHUNK_BYTES):
+        yield bytes(CHUNK_BYTES)
+
+
+def peak_bytes(pid: int) -> int:
+    """Read the most memory that a process has had resident."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) << 10
+    raise LookupError(pid)
+
+
+@pytest.mark.parametrize("accept", ["application/zip", "application/octet-stream"])
+def test_a_large_body_goes_up_and_down_without_filling_memory(serve: Serve, accept: str) -> None:
+    """Half a gigabyte passes through a process that stays under 150 MB."""
+    service = serve()
+    headers = {"Content-Type": "application/octet-stream", "Accept": accept}
+    headers["Content-Length"] = str(SIZE_BYTES)
+    received_bytes = crc32 = 0
+    with (
+        service.client() as client,
+        client.stream("POST", "/convert", content=zeros(), headers=headers) as response,
+    ):
+        assert response.status_code == 200
+        for chunk in response.iter_raw():
+            received_bytes += len(chunk)
+            crc32 = zlib.crc32(chunk, crc32)
+    assert received_bytes == int(response.headers["content-length"]) >= SIZE_BYTES
+    assert peak_bytes(service.process.pid) < 150 << 20

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from convlast.options import Options
+from service.app import create_app
+from service.problems import MEDIA_TYPE, TABLE
+from service.settings import Settings
+
+
+@pytest.fixture
+def document(tmp_path: Path) -> Iterator[dict[str, Any]]:
+    """Give the OpenAPI document of an application that does not run."""
+    app = create_app(Settings(work_dir=tmp_path))
+    yield app.openapi()
+    app.state.context.workspace.close()
+
+
+def walk(node: Any) -> Iterator[dict[str, Any]]:
+    """Give every object in a document."""
+    if isinstance(node, dict):
+        yield node
+        node = list(node.values())
+    if isinstance(node, list):
+        for each in node:
+            yield from walk(each)
+
+
+def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    """Each `$ref` names a schema that is there."""
+    schemas = document["components"]["schemas"]
+    references = {node["$ref"] for node in walk(document) if isinstance(node.get("$ref"), str)}
+    assert "#/components/schemas/Report" in references
+    for reference in references:
+        assert reference.removeprefix("#/components/schemas/") in schemas
+
+
+def test_every_code_has_an_example_under_its_status(document: dict[str, Any]) -> None:
+    """All codes that an operation can answer are documented with an example."""
+    seen = set()
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for status, response in operation["responses"].items():
+                examples = response.get("content", {}).get(MEDIA_TYPE, {}).get("examples", {})
+                for code, example in examples.items():
+                    assert TABLE[code].status == int(status) == example["value"]["status"]
+                    seen.add(code)
+    # This one is of no operation: it is what a path without the method answers.
+    assert seen == set(TABLE) - {"method-not-allowed"}
+
+
+def test_every_option_is_a_field_and_a_parameter(document: dict[str, Any]) -> None:
+    """The form and the query of a conversion have each option, with its meaning."""
+    operation = document["paths"]["/convert"]["post"]
+    form = operation["requestBody"]["content"]["multipart/form-data"]["schema"]
+    assert form["required"] == ["checkpoint"]
+    assert set(form["properties"]) == {"checkpoint", *Options.model_fields}
+    assert {each["name"] for each in operation["parameters"]} == {"filename", *Options.model_fields}
+    assert all(each["description"] for each in form["properties"].values())
+
+
+def test_operations_read_well(document: dict[str, Any]) -> None:
+    """Each operation has a summary and a description, and what needs a key says so."""
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            assert operation["summary"]
+            assert operation["description"]
+            is_open = path in ("/livez", "/readyz", "/metrics", "/version")
+            assert ("security" in operation) != is_open, path

@@ -1,0 +1,94 @@
+"""The real thing: checkpoints through the service, and the same through the library."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+import convlast
+from convlast.report import Report
+from tests.service.running import REAL, Running, start
+
+TIMES_AND_PLACES = {"seconds", "environment"}
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Run the service with convlast itself in its workers."""
+    running = start(tmp_path_factory.mktemp("real"), REAL, device="cpu")
+    running.wait_until_ready()
+    yield running
+    running.process.kill()
+    running.process.wait()
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """Save a small model."""
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Conv3d(3, 4, 3), torch.nn.Linear(4, 2))
+    path = tmp_path / "model.pt"
+    torch.save(model.state_dict(), path)
+    return path
+
+
+def strip(report: dict[str, object]) -> dict[str, object]:
+    """Leave out what differs between two runs of the same thing."""
+    kept = {name: value for name, value in report.items() if name not in TIMES_AND_PLACES}
+    smoke = kept.get("smoke")
+    if isinstance(smoke, dict):
+        kept["smoke"] = {name: value for name, value in smoke.items() if name != "timing"}
+    return kept
+
+
+def test_artifact_and_report_are_those_of_the_library(real: Running, checkpoint: Path) -> None:
+    """The service gives byte for byte what `convlast.convert` gives."""
+    answer = real.convert(checkpoint.read_bytes())
+    assert answer.status_code == 200, answer.text
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.testzip() is None
+        name = "m.channels_last_3d.pt"
+        artifact = archive.read(name)
+        report = json.loads(archive.read("report.json"))
+        assert b"<html" in archive.read("report.html")
+    source = checkpoint.with_name("m.pt")
+    checkpoint.rename(source)
+    target = checkpoint.with_name(name)
+    expected = convlast.convert(source, target, device="cpu")
+    assert artifact == target.read_bytes()
+    assert strip(report) == strip(json.loads(expected.model_dump_json()))
+
+
+def test_inspect_is_that_of_the_library(real: Running, checkpoint: Path) -> None:
+    """The report names the layer that would be converted, and needs no conversion."""
+    with real.client() as client:
+        files = {"checkpoint": ("m.pt", checkpoint.read_bytes())}
+        report = Report.model_validate_json(client.post("/inspect", files=files).content)
+    assert [layer.name for layer in report.layers] == ["0.weight"]
+    assert report.artifact is None
+    assert report.input.filename == "m.pt"
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [(b"\x89PNG\r\n\x1a\n" + bytes(100), "not-a-checkpoint"), (b"PK\x03\x04", None)],
+)
+def test_refusals_of_the_library_become_problems(
+    real: Running, content: bytes, code: str | None
+) -> None:
+    """What the library refuses is 422, with its code and text."""
+    answer = real.convert(content)
+    assert answer.status_code == 422
+    assert code is None or answer.json()["code"] == code
+
+
+def test_versions_come_from_the_worker(real: Running) -> None:
+    """The service knows torch's version without having imported it."""
+    with real.client() as client:
+        assert client.get("/version").json()["torch"] == torch.__version__
