@@ -93,8 +93,10 @@ class Parity(_Model):
     pair: str
     """What is compared: `dtype` (fp16 against fp32, both contiguous) or `layout` (fp16
     channels-last against fp16 contiguous)."""
+    layer: str | None = None
+    """The layer it was found in, where it is the worst of several."""
     max_abs: float | None
-    """The largest absolute difference; null where it is not finite."""
+    """The largest absolute difference; null where none is finite."""
     mean_abs: float | None
     """The mean absolute difference; null where it is not finite."""
     relative: float | None
@@ -123,7 +125,8 @@ class LayerSmoke(_Model):
     finite: bool | None = None
     """Whether the converted fp16 run gave finite values only."""
     output_memory_format: str | None = None
-    """The layout that came out of the converted run."""
+    """The layout that came out of the converted run: `channels_last_3d`, `contiguous_format`,
+    `both` where the shape leaves no difference, or `strided` for neither."""
     parity: list[Parity] = Field(default_factory=list)
 
 

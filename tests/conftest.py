@@ -11,11 +11,16 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 
 ROOT = Path(__file__).parents[1]
 SHARED_CHECKPOINTS = ROOT.parent / "shared" / "checkpoints"
+
+# A machine that is busy is not a failure.
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 PRESENT: dict[str, Callable[[], bool]] = {
     "gpu": torch.cuda.is_available,

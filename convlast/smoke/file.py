@@ -72,7 +72,10 @@ def summarise_smoke(
         dtype=name_on(device),
         device=str(device),
         status=summary.status,
-        parity=summary.parity,
+        parity=[
+            parity.model_copy(update={"layer": summary.worst[parity.pair]})
+            for parity in summary.parity
+        ],
         range=ranges,
     )
 
