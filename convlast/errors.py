@@ -14,6 +14,7 @@
     │  ├─ ArchitectureNotAllowedError   architecture-not-allowed: outside the allowed modules
     │  └─ ArchitectureMismatchError     architecture-mismatch: the state dict does not fit
     ├─ VerificationError             verification-failed: the proof broke; the report says where
+    ├─ RemoteError                   the code of a service's problem, raised by its client
     ├─ StorageFullError              storage-full: no room for the artifact
     └─ DeviceError
        ├─ DeviceUnavailableError     not-ready: the device asked for is absent
@@ -170,6 +171,18 @@ class VerificationError(ConvlastError):
     def __init__(self, message: str, *, report: Report, remedy: str = "") -> None:
         self.report = report
         super().__init__(message, remedy=remedy)
+
+
+class RemoteError(ConvlastError):
+    """A service refused, failed, or did not answer.
+
+    Attributes:
+        code: That of the service's problem, whatever it is.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        self.code = code  # type: ignore[misc]  # fixed for each class but this one
+        super().__init__(message)
 
 
 class StorageFullError(ConvlastError):

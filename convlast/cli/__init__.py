@@ -20,7 +20,9 @@ from rich.console import Console
 import convlast
 from convlast.cli import outcome, progress
 from convlast.cli.parameters import flattened
+from convlast.errors import OptionError
 from convlast.options import Limits, Options
+from convlast.progress import Progress
 from convlast.rendering import terminal
 from convlast.report import Report
 
@@ -47,12 +49,26 @@ class Execution(Trust):
     device: str = "auto"
     """auto (a GPU where there is one), cpu, cuda, or one GPU, e.g. cuda:1."""
 
+    server: str | None = None
+    """Have a convlast service do it, on its own device and within its own limits: its address,
+    e.g. http://127.0.0.1:8000."""
+
+    key_file: Path | None = None
+    """A file that holds the service's bearer key."""
+
     @field_validator("device")
     @classmethod
     def _is_a_device(cls, device: str) -> str:
         if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", device):
             raise ValueError(f"{device!r} is none of auto, cpu, cuda, cuda:0, cuda:1 ...")
         return device
+
+    @field_validator("key_file")
+    @classmethod
+    def _can_be_read(cls, key_file: Path | None) -> Path | None:
+        if key_file is not None and not key_file.is_file():
+            raise ValueError(f"there is no file '{key_file}'")
+        return key_file
 
 
 def _input(metavar: str, text: str) -> typer.models.ArgumentInfo:
@@ -114,6 +130,8 @@ def convert(
 
     def work() -> Report:
         with progress.shown_on(Console(stderr=True)) as advance:
+            if execution.server is not None:
+                return _convert_elsewhere(execution, source, target, options, advance)
             if target is not None and not target.is_dir():
                 do = functools.partial(convlast.convert, source, target)
             else:
@@ -170,6 +188,25 @@ def report(
             "Use `convlast inspect` for what it holds, and `convlast verify` to compare it.",
         )
     outcome.show(found, terminal.render_manifest(found), as_json=as_json)
+
+
+def _convert_elsewhere(
+    execution: Execution,
+    source: Path,
+    target: Path | None,
+    options: Options,
+    advance: Progress | None,
+) -> Report:
+    """Send a checkpoint to a service, and fetch the artifact."""
+    try:
+        from convlast.client import Client
+    except ModuleNotFoundError:
+        raise OptionError(
+            "server", "--server needs the extra client.", remedy="pip install 'convlast[client]'"
+        ) from None
+    key = execution.key_file.read_text().strip() if execution.key_file else None
+    with Client(str(execution.server), key=key) as client:
+        return client.convert(source, target or source.parent, options, progress=advance)
 
 
 def _convert_into(source: Path, folder: Path, options: Options, **settings: Any) -> Report:

@@ -30,6 +30,8 @@ METAVARS = {
     "min_speedup": "RATIO",
     "report": "FILE",
     "device": "DEVICE",
+    "server": "URL",
+    "key_file": "FILE",
 }
 """What stands for the value, where its type does not say it."""
 

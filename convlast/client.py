@@ -1,0 +1,282 @@
+"""A client of the service: the library's verbs, carried out elsewhere.
+
+Files are sent and fetched as streams, with their digests. A request is repeated only where that
+is safe: before the service took it (no connection, a full queue), and while an artifact is
+fetched, which goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+import httpx
+from pydantic import ValidationError
+
+from convlast.errors import OptionError, RemoteError, VerificationError
+from convlast.naming import artifact_filename
+from convlast.options import Options
+from convlast.progress import Progress, silent
+from convlast.report import Report
+
+_OPTIONS = Options()
+_CHUNK_BYTES = 1 << 20
+_RETRIED = {httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE}
+_LONGEST_WAIT_S = 60.0
+
+
+class Client:
+    """A connection to one service.
+
+    >>> with Client("http://127.0.0.1:8000") as client:  # doctest: +SKIP
+    ...     report = client.convert("model.pt", "model.channels_last_3d.pt")
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        key: str | None = None,
+        timeout_s: float = 900.0,
+        attempts: int = 5,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        """Prepare a client; nothing is sent yet.
+
+        Args:
+            url: Where the service is, e.g. `http://127.0.0.1:8000`.
+            key: The bearer key, where the service wants one.
+            timeout_s: How long to wait for an answer, the conversion included.
+            attempts: How often to try what can be repeated.
+            transport: What carries the requests; another one only in tests.
+
+        Raises:
+            OptionError: If the address is none.
+        """
+        if not url.startswith(("http://", "https://")):
+            raise OptionError(
+                "server",
+                f"{url[:80]!r} is not the address of a service.",
+                remedy="It is like http://127.0.0.1:8000.",
+            )
+        self._attempts = attempts
+        self._http = httpx.Client(
+            base_url=url.rstrip("/") + "/",
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            timeout=httpx.Timeout(timeout_s, connect=10.0),
+            transport=transport,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()
+
+    def convert(
+        self,
+        source: str | os.PathLike[str],
+        target: str | os.PathLike[str],
+        options: Options = _OPTIONS,
+        *,
+        progress: Progress | None = None,
+    ) -> Report:
+        """Have a checkpoint converted, and write the artifact; it appears whole or not at all.
+
+        Args:
+            source: The checkpoint.
+            target: The file to write, or the folder for it.
+            options: What to convert, and how.
+            progress: Called as `progress(stage, done, total)`, with `upload` and `download`.
+
+        Returns:
+            The service's report.
+
+        Raises:
+            VerificationError: If the proof broke; it holds the report.
+            RemoteError: If the service refuses, with the code of its problem, or does not answer.
+        """
+        advance = progress or silent
+        path = Path(source)
+        answer = self._post("convert", path, _parameters(options), advance)
+        link: str = answer.pop("links")["artifact"]
+        report = _report_of(answer)
+        if report.artifact is None:
+            raise RemoteError("internal", "The service answered without an artifact.")
+        place = Path(target)
+        if place.is_dir():
+            place /= artifact_filename(path.name, options, report.input.container)
+        with _appearing(place) as file:
+            self._fetch(link, file, report, advance)
+        return report
+
+    def inspect(
+        self, source: str | os.PathLike[str], *, progress: Progress | None = None
+    ) -> Report:
+        """Have a checkpoint reported on, without conversion.
+
+        Raises:
+            RemoteError: If the service refuses, with the code of its problem, or does not answer.
+        """
+        return _report_of(self._post("inspect", Path(source), {}, progress or silent))
+
+    def _post(
+        self, verb: str, path: Path, parameters: dict[str, Any], progress: Progress
+    ) -> dict[str, Any]:
+        """Send a file, and return the JSON that comes back."""
+        headers = {
+            "Accept": "application/json",
+            "Content-Type": "application/octet-stream",
+            "Content-Length": str(path.stat().st_size),
+            "Content-Digest": f"sha-256=:{_digest(path)}:",
+        }
+        for attempt in range(1, self._attempts + 1):
+            try:
+                response = self._http.post(
+                    verb,
+                    params={**parameters, "filename": path.name},
+                    headers=headers,
+                    content=_pieces(path, progress),
+                )
+            except httpx.ConnectError as error:
+                if attempt == self._attempts:
+                    raise _unreachable(error) from error
+                time.sleep(_wait_s(None, attempt))
+                continue
+            except httpx.TransportError as error:
+                raise _unreachable(error) from error
+            if response.status_code not in _RETRIED or attempt == self._attempts:
+                break
+            time.sleep(_wait_s(response.headers.get("Retry-After"), attempt))
+        _raise_problem(response)
+        body: dict[str, Any] = response.json()
+        return body
+
+    def _fetch(self, link: str, file: IO[bytes], report: Report, progress: Progress) -> None:
+        """Fetch an artifact, going on where a broken download stopped, and check its digest."""
+        assert report.artifact is not None  # noqa: S101  # the caller saw to that; for mypy
+        wanted = report.artifact
+        for attempt in range(1, self._attempts + 1):
+            try:
+                self._fetch_rest(link, file, wanted.bytes, wanted.sha256, progress)
+                break
+            except httpx.TransportError as error:
+                if attempt == self._attempts:
+                    raise _unreachable(error) from error
+                time.sleep(_wait_s(None, attempt))
+        file.flush()
+        file.seek(0)
+        if hashlib.file_digest(file, "sha256").hexdigest() != wanted.sha256:  # type: ignore[arg-type]  # a raw file
+            raise RemoteError("digest-mismatch", "The artifact was damaged on the way.")
+
+    def _fetch_rest(
+        self, link: str, file: IO[bytes], total: int, sha256: str, progress: Progress
+    ) -> None:
+        done = file.tell()
+        headers = {"Range": f"bytes={done}-", "If-Range": f'"{sha256}"'} if done else {}
+        with self._http.stream("GET", link, headers=headers) as response:
+            if response.is_error:
+                response.read()
+            _raise_problem(response)
+            if response.status_code != httpx.codes.PARTIAL_CONTENT:
+                done = 0
+                file.seek(0)
+                file.truncate()
+            for chunk in response.iter_bytes(_CHUNK_BYTES):
+                file.write(chunk)
+                done += len(chunk)
+                progress("download", done, total)
+
+
+def _parameters(options: Options) -> dict[str, Any]:
+    """Return the options that differ from their defaults, as a query has them."""
+    values = options.model_dump(mode="json", exclude_defaults=True)
+    if options.architecture_options:
+        values["architecture_options"] = json.dumps(options.architecture_options)
+    if options.input_shape:
+        values["input_shape"] = ",".join(map(str, options.input_shape))
+    return values
+
+
+def _pieces(path: Path, progress: Progress) -> Iterator[bytes]:
+    total = path.stat().st_size
+    done = 0
+    with path.open("rb") as file:
+        while piece := file.read(_CHUNK_BYTES):
+            yield piece
+            done += len(piece)
+            progress("upload", done, total)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return base64.b64encode(hashlib.file_digest(file, "sha256").digest()).decode()
+
+
+def _report_of(body: dict[str, Any]) -> Report:
+    try:
+        return Report.model_validate(body)
+    except ValidationError as error:
+        raise RemoteError(
+            "internal", "The service's report is of another version than this client."
+        ) from error
+
+
+def _raise_problem(response: httpx.Response) -> None:
+    """Raise the error that a problem document stands for."""
+    if not response.is_error:
+        return
+    try:
+        problem: dict[str, Any] = response.json()
+    except ValueError:
+        problem = {}
+    code = str(problem.get("code", "internal"))
+    detail = str(problem.get("detail", f"The service answered {response.status_code}."))
+    if code == "verification-failed" and "report" in problem:
+        raise VerificationError(detail, report=_report_of(problem["report"]))
+    raise RemoteError(code, detail)
+
+
+def _unreachable(error: httpx.TransportError) -> RemoteError:
+    return RemoteError("not-ready", f"The service does not answer: {error}.")
+
+
+def _wait_s(retry_after: str | None, attempt: int) -> float:
+    """Return how long to wait: as long as the service says, else longer each time.
+
+    >>> _wait_s("3", 1), _wait_s(None, 3)
+    (3.0, 2.0)
+    """
+    wanted = float(retry_after) if retry_after and retry_after.isdigit() else 0.25 * 2**attempt
+    return min(wanted, _LONGEST_WAIT_S)
+
+
+@contextmanager
+def _appearing(target: Path) -> Iterator[IO[bytes]]:
+    """Open a file beside its place, and put it there when all is well."""
+    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=".convlast-")
+    try:
+        with open(descriptor, "w+b") as file:  # noqa: PTH123  # a descriptor, not a path
+            yield file
+        Path(name).replace(target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
