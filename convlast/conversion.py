@@ -7,10 +7,8 @@ The artifact is made in a hidden folder beside its place, and moved there when a
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -27,7 +25,7 @@ from convlast.casting import Casts, cast_to_float16
 from convlast.checkpoints import Checkpoint, open_checkpoint
 from convlast.devices import device_errors_translated, environment_of, resolve
 from convlast.digest import sha256_of
-from convlast.errors import OptionError, StorageFullError, VerificationError
+from convlast.errors import OptionError, VerificationError
 from convlast.memory_format import strides_of
 from convlast.naming import artifact_filename, target_container
 from convlast.options import Limits, Options
@@ -36,6 +34,7 @@ from convlast.progress import Progress, silent
 from convlast.proof import Proven, prove
 from convlast.report import Artifact, Finding, InputFile, LayerSmoke, Report, Smoke, verdict_of
 from convlast.smoke.file import audit_ranges, smoke_layers, summarise_smoke
+from convlast.workplace import refuse_same_file, workplace_beside
 from convlast.writing.safetensors import write_safetensors
 from convlast.writing.torch_zip import write_torch
 
@@ -142,9 +141,9 @@ class _Job:
                 checkpoint, self.options.memory_format, self.options.select, self.limits
             )
         target = place(checkpoint.container)
-        _refuse_same_file(self.source, target)
+        refuse_same_file(self.source, target)
         self.findings += findings.of_plan(plan)
-        with _workplace(target) as folder, device_errors_translated(device):
+        with workplace_beside(target) as folder, device_errors_translated(device):
             made, report = self._make(checkpoint, plan, folder, device, target.name)
             if report.verdict == "failed" and self.options.on_failure == "reject":
                 raise _rejection(report)
@@ -290,29 +289,6 @@ def _needs_no_change(checkpoint: Checkpoint, plan: Plan, container: str) -> bool
         layer.stride_after == strides_of(layer.shape, "contiguous_format")
         for layer in checkpoint.manifest.layers
     )
-
-
-def _refuse_same_file(source: Path, target: Path) -> None:
-    if target.exists() and target.samefile(source):
-        raise OptionError(
-            "target", "The artifact would replace the input.", remedy="Give it another name."
-        )
-
-
-@contextmanager
-def _workplace(target: Path) -> Iterator[Path]:
-    """Make a folder beside the target for as long as the work takes; leave nothing of it."""
-    if not target.parent.is_dir():
-        raise OptionError("target", f"There is no folder {str(target.parent)!r}.")
-    try:
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".convlast-") as folder:
-            yield Path(folder)
-    except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise StorageFullError(
-                "The file system is full.", remedy="Free room for an artifact like the input."
-            ) from error
-        raise
 
 
 def _rejection(report: Report) -> VerificationError:

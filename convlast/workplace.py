@@ -1,0 +1,44 @@
+"""Where an artifact is made: beside its place, out of sight, and gone afterwards."""
+
+from __future__ import annotations
+
+import errno
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from convlast.errors import OptionError, StorageFullError
+
+
+def refuse_same_file(source: Path, target: Path) -> None:
+    """Refuse a target that is the source.
+
+    Raises:
+        OptionError: If it is, by whatever name.
+    """
+    if target.exists() and target.samefile(source):
+        raise OptionError(
+            "target", "The artifact would replace the input.", remedy="Give it another name."
+        )
+
+
+@contextmanager
+def workplace_beside(target: Path) -> Iterator[Path]:
+    """Make a folder beside the target for as long as the work takes; leave nothing of it.
+
+    Raises:
+        OptionError: If the target's folder is absent.
+        StorageFullError: If the file system fills up.
+    """
+    if not target.parent.is_dir():
+        raise OptionError("target", f"There is no folder {str(target.parent)!r}.")
+    try:
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".convlast-") as folder:
+            yield Path(folder)
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise StorageFullError(
+                "The file system is full.", remedy="Free room for an artifact like the input."
+            ) from error
+        raise
