@@ -44,7 +44,7 @@ gpu: $(READY) ## the tests that need a GPU; fails, not skips, without one
 	$(BIN)/python -m pytest -m gpu --require gpu $(ARGS)
 
 bench: $(READY) ## the benchmarks; prints JSON
-	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python -m benchmarks.memory
 
 clean: ## remove what the other commands made
 	rm -rf $(VENV) .cache dist demo .mypy_cache .pytest_cache .ruff_cache .hypothesis

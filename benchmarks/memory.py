@@ -62,7 +62,7 @@ def measure(megabytes: int, work: Path | None) -> dict[str, float | bool]:
         source = Path(folder, "model.pt")
         weights_mib = make_checkpoint(source, megabytes)
         target = Path(folder, "converted.pt")
-        command = [sys.executable, __file__, "--one", str(source), str(target)]
+        command = [sys.executable, "-m", "benchmarks.memory", "--one", str(source), str(target)]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
     found: dict[str, float | bool] = json.loads(done.stdout)
     found["checkpoint_mib"] = megabytes

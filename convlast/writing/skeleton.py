@@ -21,6 +21,7 @@ import torch
 
 from convlast.checkpoints.archive import Archive
 from convlast.checkpoints.checkpoint import Checkpoint, Storage
+from convlast.errors import StorageFullError
 
 _DESCRIPTOR = b"PK\x07\x08"
 _ROOT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_. +-]{0,99}")
@@ -57,12 +58,24 @@ def write_skeleton(checkpoint: Checkpoint, folder: Path) -> tuple[Path, list[Sto
 
     Returns:
         The file, and the storages in the order of the members `data/0`, `data/1` ...
+
+    Raises:
+        StorageFullError: If there is no room for them.
     """
     # torch names the archive's root folder after the file.
     path = folder / f"{root_name(checkpoint)}.pt"
     with _tags(checkpoint) as tags, warnings.catch_warnings(), torch.serialization.skip_data():
         warnings.simplefilter("ignore")
-        torch.save(checkpoint.root, path)
+        try:
+            torch.save(checkpoint.root, path)
+        except RuntimeError as error:
+            # torch reports what the file system refuses under the name of its source file.
+            if "inline_container" not in str(error):
+                raise
+            raise StorageFullError(
+                "The artifact cannot be written: the file system is full.",
+                remedy="Free room for an artifact as large as the input.",
+            ) from error
     return path, list(tags.order.values())
 
 

@@ -1,0 +1,275 @@
+"""Many jobs while things go wrong: workers killed, clients gone, the disk full.
+
+Every answer must be the documented one, every conversion right to the byte, and afterwards nothing
+may be left: no file, no process, no open descriptor. Run with
+
+    python -m benchmarks.faults --jobs 500
+
+The disk is filled only where a small file system can be mounted (as root); else that fault is left
+out, and the result says so. Prints one JSON object; exits with 1 if anything was wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import io
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import torch
+from torch import nn
+
+from convlast.conversion import convert_into
+from service.problems import TABLE
+from tests.service.running import REAL, Running, start, wait_for
+
+CLIENTS = 4
+DISK_BYTES = 160 << 20
+
+
+@dataclass
+class Sample:
+    """A file to send, and what must come back."""
+
+    path: Path
+    code: str | None = None
+    sha256: str | None = None
+
+    @property
+    def content(self) -> bytes:
+        """Its bytes."""
+        return self.path.read_bytes()
+
+
+@dataclass
+class Result:
+    """What has happened so far."""
+
+    answers: Counter[str] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+
+    def note(self, kind: str, what: str) -> None:
+        """Count an answer."""
+        self.answers[f"{kind}: {what}"] += 1
+
+
+class Trial:
+    """One running service, and the jobs that try it."""
+
+    def __init__(self, service: Running, samples: list[Sample]) -> None:
+        self.service, self.samples = service, samples
+        self.result = Result()
+        self.disk = threading.Lock()
+
+    def convert(self, lot: random.Random, kind: str = "convert", *also: str) -> None:
+        """Send a file; it must be answered as it must, or with one of the codes `also` allowed."""
+        sample = lot.choice(self.samples)
+        response = self.service.convert(
+            sample.content, data={"smoke": lot.choice(["none", "auto"])}
+        )
+        self._judge(kind, sample, response, set(also))
+
+    def abort_upload(self, lot: random.Random) -> None:
+        """Leave in the middle of an upload."""
+        with self.service.connect() as connection:
+            connection.sendall(
+                b"POST /convert HTTP/1.1\r\nHost: x\r\nContent-Type: application/octet-stream\r\n"
+                b"Content-Length: 1000000\r\n\r\n" + bytes(lot.randrange(1, 500_000))
+            )
+        self.result.note("abort_upload", "left")
+
+    def abort_download(self, lot: random.Random) -> None:
+        """Leave while the job runs, or in the middle of the answer."""
+        sample = lot.choice(self.samples)
+        with self.service.connect() as connection, contextlib.suppress(OSError):
+            connection.sendall(
+                b"POST /convert?smoke=none HTTP/1.1\r\nHost: x\r\n"
+                b"Content-Type: application/octet-stream\r\n"
+                + f"Content-Length: {len(sample.content)}\r\n\r\n".encode()
+                + sample.content
+            )
+            connection.settimeout(lot.uniform(0.001, 0.5))
+            connection.recv(lot.randrange(1, 10_000))
+        self.result.note("abort_download", "left")
+
+    def kill_worker(self, lot: random.Random) -> None:
+        """Kill a worker, busy or idle, while a job is sent."""
+        workers = [pid for pid in self.service.descendants() if is_worker(pid)]
+        with ThreadPoolExecutor(1) as pool:
+            sent = pool.submit(self.convert, lot, "kill_worker", "worker-crashed")
+            time.sleep(lot.uniform(0, 0.3))
+            for pid in lot.sample(workers, min(1, len(workers))):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            sent.result()
+
+    def fill_disk(self, lot: random.Random) -> None:
+        """Fill the disk while a job is sent; all that run meanwhile may be told so."""
+        filler = self.service.work_dir.parent / "filler"
+        with self.disk:
+            try:
+                with filler.open("wb") as file:
+                    free = os.statvfs(filler).f_bavail * os.statvfs(filler).f_frsize
+                    with contextlib.suppress(OSError):
+                        os.posix_fallocate(
+                            file.fileno(), 0, max(1, free - lot.choice([0, 2_000_000]))
+                        )
+                self.convert(lot, "fill_disk")
+            finally:
+                filler.unlink(missing_ok=True)
+
+    def _judge(
+        self, kind: str, sample: Sample, response: httpx.Response, allowed: set[str]
+    ) -> None:
+        if response.status_code == httpx.codes.OK:
+            self.result.note(kind, "200")
+            with zipfile.ZipFile(io.BytesIO(response.content)) as answer:
+                artifact = answer.read(answer.namelist()[0])
+            if hashlib.sha256(artifact).hexdigest() != sample.sha256:
+                self.result.wrong.append(f"{sample.path.name}: another artifact")
+            return
+        code = response.json().get("code")
+        self.result.note(kind, str(code))
+        if code not in TABLE or TABLE[code].status != response.status_code:
+            self.result.wrong.append(f"{sample.path.name}: undocumented {response.text[:200]}")
+        # Other jobs' disk trouble and killed workers reach whatever job is in at the time.
+        if code not in {sample.code, "worker-crashed", "storage-full", "not-ready", *allowed}:
+            self.result.wrong.append(f"{sample.path.name}: {code} {response.text[:200]}")
+
+
+def main() -> None:
+    """Run the trial, and print what came of it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--jobs", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, small_disk(Path(folder, "disk")) as is_small:
+        samples = make_samples(Path(folder, "samples"))
+        service = start(Path(folder, "disk"), REAL, client_idle_s=5)
+        try:
+            service.wait_until_ready()
+            outcome = try_all(Trial(service, samples), arguments.jobs, arguments.seed, is_small)
+        finally:
+            exit_status = service.stop()
+        outcome["exit_status"] = exit_status
+    print(json.dumps(outcome, indent=2))
+    sys.exit(1 if outcome["wrong"] or exit_status else 0)
+
+
+def try_all(trial: Trial, jobs: int, seed: int, is_small: bool) -> dict[str, object]:
+    """Do the jobs, several at a time; return the figures."""
+    acts: list[Callable[[random.Random], None]] = [
+        *[trial.convert] * 6,
+        *[trial.kill_worker] * 2,
+        trial.abort_upload,
+        trial.abort_download,
+        *([trial.fill_disk] if is_small else []),
+    ]
+    before = state_of(trial.service)
+    started = time.perf_counter()
+
+    def act(number: int) -> None:
+        lot = random.Random(seed * 1_000_003 + number)
+        try:
+            lot.choice(acts)(lot)
+        except Exception as error:
+            trial.result.wrong.append(f"{type(error).__name__}: {error}")
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        list(pool.map(act, range(jobs)))
+    wait_for(lambda: not trial.service.files(), within_s=60)
+    trial.service.wait_until_ready()
+    wait_for(lambda: state_of(trial.service)["processes"] == before["processes"], within_s=60)
+    after = state_of(trial.service)
+    if after["descriptors"] > before["descriptors"] + 4:
+        trial.result.wrong.append(f"descriptors: {before} became {after}")
+    return {
+        "benchmark": "faults",
+        "jobs": jobs,
+        "seed": seed,
+        "disk_filled": is_small,
+        "seconds": round(time.perf_counter() - started, 1),
+        "answers": dict(sorted(trial.result.answers.items())),
+        "wrong": trial.result.wrong,
+        "before": before,
+        "after": after,
+        "torch": torch.__version__,
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def state_of(service: Running) -> dict[str, int]:
+    """Count what a leak would add to."""
+    pid = service.process.pid
+    status = Path(f"/proc/{pid}/status").read_text()
+    resident = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
+    return {
+        "processes": len(service.descendants()),
+        "descriptors": len(list(Path(f"/proc/{pid}/fd").iterdir())),
+        "resident_mib": int(resident.split()[1]) >> 10,
+    }
+
+
+def is_worker(pid: int) -> bool:
+    """Say whether a process leads a session of its own, as workers do."""
+    with contextlib.suppress(OSError):
+        return os.getsid(pid) == pid
+    return False
+
+
+def make_samples(folder: Path) -> list[Sample]:
+    """Make files of several kinds, with what must come of each."""
+    folder.mkdir()
+    torch.manual_seed(0)
+    small = nn.Sequential(nn.Conv3d(2, 4, 3), nn.BatchNorm3d(4)).state_dict()
+    large = {f"{index}.weight": torch.randn(64, 64, 3, 3, 3) for index in range(4)}
+    torch.save(small, folder / "small.pt")
+    torch.save(large, folder / "large.pt")
+    torch.save({"net": small}, folder / "legacy.pt", _use_new_zipfile_serialization=False)
+    torch.save({"weight": torch.ones(3)}, folder / "flat.pt")
+    (folder / "text.pt").write_text("not a checkpoint")
+    (folder / "cut.pt").write_bytes((folder / "large.pt").read_bytes()[:100_000])
+    samples = [
+        Sample(folder / "flat.pt", code="no-conv3d-weights"),
+        Sample(folder / "text.pt", code="not-a-checkpoint"),
+        Sample(folder / "cut.pt", code="malformed-checkpoint"),
+    ]
+    for name in ("small.pt", "large.pt", "legacy.pt"):
+        with tempfile.TemporaryDirectory() as made:
+            report, _ = convert_into(folder / name, made, device="cpu")
+            assert report.artifact is not None
+            samples.append(Sample(folder / name, sha256=report.artifact.sha256))
+    return samples
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path) -> Iterator[bool]:
+    """Mount a small file system, where that is allowed; yield whether it is."""
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(folder)]
+    is_mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
+    try:
+        yield is_mounted
+    finally:
+        if is_mounted:
+            subprocess.run(["umount", "-l", str(folder)], check=False)
+
+
+if __name__ == "__main__":
+    main()
