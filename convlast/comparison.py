@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -72,7 +71,7 @@ def compare(
     """
     comparison = Comparison()
     if not is_flat:
-        _compare_objects(before.root, after.root, (), comparison)
+        _compare_objects(before.root, after.root, (), comparison, set())
     if [entry.path for entry in entries_before] != [entry.path for entry in entries_after]:
         comparison.differ("structure", (), "The tensors, or their order, changed.")
         return comparison
@@ -95,8 +94,10 @@ def proof_of(comparison: Comparison, *, is_cast: bool = False) -> Proof:
     )
 
 
-def _compare_objects(old: object, new: object, path: Path, comparison: Comparison) -> None:
-    """Compare everything that is not a tensor."""
+def _compare_objects(
+    old: object, new: object, path: Path, comparison: Comparison, seen: set[tuple[int, int]]
+) -> None:
+    """Compare everything that is not a tensor, each pair of containers once."""
     if type(old) is not type(new):
         comparison.differ("structure", path, f"{type(old).__name__} became {type(new).__name__}.")
         return
@@ -109,9 +110,13 @@ def _compare_objects(old: object, new: object, path: Path, comparison: Compariso
     elif list(left) != list(right):
         comparison.differ("structure", path, "The keys, their number, or their order changed.")
     else:
+        if (id(old), id(new)) in seen:
+            return
+        seen.add((id(old), id(new)))
         for key in left:
-            _compare_objects(left[key], right[key], (*path, key), comparison)
-        _compare_objects(_attributes(old), _attributes(new), (*path, "__dict__"), comparison)
+            _compare_objects(left[key], right[key], (*path, key), comparison, seen)
+        inside = (*path, "__dict__")
+        _compare_objects(_attributes(old), _attributes(new), inside, comparison, seen)
 
 
 def _parts(value: object) -> dict[object, object] | None:
@@ -126,8 +131,8 @@ def _attributes(value: object) -> object:
 
 
 def _is_same_leaf(old: object, new: object) -> bool:
-    if isinstance(old, float) and isinstance(new, float) and math.isnan(old):
-        return math.isnan(new)
+    if isinstance(old, float | complex):
+        return repr(old) == repr(new)  # NaN is NaN, and -0.0 is not 0.0
     return bool(old == new)
 
 

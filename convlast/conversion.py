@@ -210,7 +210,8 @@ class _Job:
             if self.options.dtype == "float16":
                 casts = cast_to_float16(checkpoint, plan)
             if not casts.paths and _needs_no_change(checkpoint, plan, container):
-                return Path(shutil.copy(self.source, folder / self.source.name)), True, casts
+                extension = ".safetensors" if container == "safetensors" else ".pt"
+                return Path(shutil.copy(self.source, folder / f"copy{extension}")), True, casts
             if container == "safetensors":
                 return write_safetensors(checkpoint, plan, folder, self.progress), False, casts
             made = write_torch(checkpoint, plan, folder, device, self.progress, casts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,17 +29,16 @@ def load(path: str | os.PathLike[str]) -> Any:
     """
     checkpoint = open_checkpoint(Path(path))
     if checkpoint.container != "safetensors":
-        return torch.load(path, weights_only=True, map_location="cpu")
-    strides = {}
-    if checkpoint.manifest is not None:
-        strides = {(layer.key, layer.shape): layer for layer in checkpoint.manifest.layers}
+        # Opened here, since torch takes a path that ends in .safetensors for such a file.
+        with Path(path).open("rb") as file:
+            return torch.load(file, weights_only=True, map_location="cpu")
+    manifest = checkpoint.manifest
     state_dict: dict[str, torch.Tensor] = {}
     for entry in walk(checkpoint.root, Limits()):
         assert isinstance(entry.value, torch.Tensor)  # noqa: S101  # all there is in safetensors
         key, value = str(entry.path[0]), checkpoint.read(entry.value)
-        if layer := strides.get((key, tuple(value.shape))):
-            laid_out = torch.empty_strided(value.shape, layer.stride_after, dtype=value.dtype)
-            value = laid_out.copy_(value)
+        if manifest and (stride := manifest.stride_after(key, tuple(value.shape))):
+            value = torch.empty_strided(value.shape, stride, dtype=value.dtype).copy_(value)
         state_dict[key] = value
     return state_dict
 
@@ -68,9 +68,7 @@ def load_into(module: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
         key=[decision.candidate.path[:-1] for decision in plan.decisions].count,
     ):
         found = found[part]
-    # A copy, since assign=True writes into the caller's _metadata.
-    # Source: https://github.com/pytorch/pytorch/issues/188166
-    state_dict = _placed(dict(found), module)
+    state_dict = _placed(found, module)
     try:
         module.load_state_dict(state_dict, assign=True)
     except RuntimeError as error:
@@ -84,7 +82,10 @@ def load_into(module: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
 def _placed(state_dict: Mapping[str, torch.Tensor], module: nn.Module) -> dict[str, torch.Tensor]:
     """Move each tensor to the device of the one whose place it takes; strides are kept."""
     own = module.state_dict()
-    return {
-        key: value.to(own[key].device) if key in own and not own[key].is_meta else value
+    placed = OrderedDict(
+        (key, value.to(own[key].device) if key in own and not own[key].is_meta else value)
         for key, value in state_dict.items()
-    }
+    )
+    # The versions of the modules, by which some of them read older state dicts.
+    vars(placed).update(getattr(state_dict, "__dict__", {}))
+    return placed

@@ -122,7 +122,13 @@ def make_plan(
             is_touched=place in touched,
         )
         if (first := firsts.setdefault(place, decision)) is not decision:
-            decision = replace(decision, stride_after=first.stride_after, alias_of=first.name)
+            decision = replace(
+                decision,
+                status=first.status,
+                reason=first.reason,
+                stride_after=first.stride_after,
+                alias_of=first.name,
+            )
         decisions.append(decision)
     return Plan(memory_format, entries, decisions, others)
 

@@ -88,11 +88,10 @@ def verify(
 
 def _stride(checkpoint: Checkpoint, path: TreePath, tensor: torch.Tensor) -> tuple[int, ...]:
     """Return the strides a tensor has, or for safetensors gets from `convlast.load`."""
+    stride = None
     if checkpoint.container == "safetensors" and checkpoint.manifest is not None:
-        for layer in checkpoint.manifest.layers:
-            if (layer.key,) == path and layer.shape == tuple(tensor.shape):
-                return layer.stride_after
-    return tensor.stride()
+        stride = checkpoint.manifest.stride_after(str(path[-1]), tuple(tensor.shape))
+    return stride or tensor.stride()
 
 
 def _check_strides(

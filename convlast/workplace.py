@@ -28,11 +28,13 @@ def workplace_beside(target: Path) -> Iterator[Path]:
     """Make a folder beside the target for as long as the work takes; leave nothing of it.
 
     Raises:
-        OptionError: If the target's folder is absent.
+        OptionError: If the target's folder is absent, or the target is a folder itself.
         StorageFullError: If the file system fills up.
     """
     if not target.parent.is_dir():
         raise OptionError("target", f"There is no folder {str(target.parent)!r}.")
+    if target.is_dir():
+        raise OptionError("target", f"{str(target)!r} is a folder.", remedy="Name a file in it.")
     try:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".convlast-") as folder:
             yield Path(folder)

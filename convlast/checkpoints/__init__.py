@@ -52,8 +52,9 @@ def read_manifest(path: Path) -> Manifest | None:
     container = container_of(path)
     if container == "safetensors":
         header, _ = read_header(path, Limits())
-        metadata = header.get(METADATA, {})
-        return decode(metadata[METADATA_KEY]) if METADATA_KEY in metadata else None
+        metadata = header.get(METADATA)
+        noted = metadata.get(METADATA_KEY) if isinstance(metadata, dict) else None
+        return decode(noted) if isinstance(noted, str) else None
     if container == "torch-legacy":
         return None
     archive = read_directory(path, Limits())

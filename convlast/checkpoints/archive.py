@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import struct
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -19,6 +20,10 @@ from convlast.options import Limits
 
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 _ENCRYPTED = 0x1
+_KNOWN_FLAGS = 0x080E
+"""UTF-8 names, sizes behind the data, and two bits that mean nothing for stored members."""
+_FOLDER = 0x10
+"""An attribute of MS-DOS, by which torch takes a member for a folder, and reads no data."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class Archive:
         """Return the bytes of a small member.
 
         Raises:
-            MalformedCheckpointError: If there is no such member, or it is cut short.
+            MalformedCheckpointError: If there is no such member, or it is cut short or damaged.
         """
         member = self.members.get(name)
         if member is None:
@@ -64,6 +69,11 @@ class Archive:
             data = os.pread(file.fileno(), member.nbytes, member.offset)
         if len(data) != member.nbytes:
             raise MalformedCheckpointError(f"Member {name!r} is cut short.")
+        if member.crc not in {None, zlib.crc32(data)}:
+            raise MalformedCheckpointError(
+                f"Member {name!r} is damaged: its CRC is not the one stated.",
+                remedy="Fetch the file anew from where it came.",
+            )
         return data
 
 
@@ -134,7 +144,13 @@ def _checked(entry: zipfile.ZipInfo, file: IO[bytes]) -> Member:
         )
     if entry.flag_bits & _ENCRYPTED:
         raise MalformedCheckpointError(f"Member {entry.filename!r} is encrypted.")
-    header = os.pread(file.fileno(), _LOCAL_HEADER.size, entry.header_offset)
+    if entry.flag_bits & ~_KNOWN_FLAGS or (entry.file_size and entry.external_attr & _FOLDER):
+        raise MalformedCheckpointError(
+            f"Member {entry.filename!r} is marked as something else than stored bytes."
+        )
+    header = b""
+    if 0 <= entry.header_offset < os.fstat(file.fileno()).st_size:
+        header = os.pread(file.fileno(), _LOCAL_HEADER.size, entry.header_offset)
     if len(header) < _LOCAL_HEADER.size or header[:4] != b"PK\x03\x04":
         raise MalformedCheckpointError(f"Member {entry.filename!r} has no header in the file.")
     *_, name_bytes, extra_bytes = _LOCAL_HEADER.unpack(header)

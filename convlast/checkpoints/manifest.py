@@ -16,6 +16,9 @@ from convlast.version import __version__
 MEMBER = "extra/convlast.json"
 METADATA_KEY = "convlast"
 
+_MAX_STRIDE = 1 << 48
+"""Far above any tensor's: on an axis of extent 1 a stride means nothing, and can be anything."""
+
 
 class LayerLayout(BaseModel):
     """The strides of one convolution weight, in elements."""
@@ -56,6 +59,13 @@ class Manifest(BaseModel):
                 return layer.stride_before
         return None
 
+    def stride_after(self, key: str, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+        """Return the strides a tensor of a flat state dict gets, if they fit this shape."""
+        for layer in self.layers:
+            if layer.key == key and layer.shape == shape and _fits(layer.stride_after, shape):
+                return layer.stride_after
+        return None
+
 
 def decode(data: bytes | str) -> Manifest | None:
     """Read a manifest; None where the bytes are none, since anyone can put bytes there."""
@@ -66,4 +76,9 @@ def decode(data: bytes | str) -> Manifest | None:
 
 
 def _fits(strides: tuple[int, ...], shape: tuple[int, ...]) -> bool:
-    return len(strides) == len(shape) and min(strides) >= 0 and is_dense(shape, strides)
+    """Say whether a tensor of this shape can have these strides; the file may say anything."""
+    return (
+        len(strides) == len(shape)
+        and all(0 <= stride <= _MAX_STRIDE for stride in strides)
+        and is_dense(shape, strides)
+    )

@@ -111,13 +111,13 @@ class _Machine:
     def _step_other(self, opcode: pickletools.OpcodeInfo, arg: Any) -> None:
         name, stack = opcode.name, self._stack
         if name in {"GLOBAL", "INST"}:
-            found = Global(*str(arg).split(" ", 1))
+            found = _global(*str(arg).split(" ", 1))
             self.scan.names.add(found)
             if name == "GLOBAL":
                 stack.append(found)
                 return
         elif name == "STACK_GLOBAL":
-            found = Global(str(stack[-2]), str(stack[-1]))
+            found = _global(stack[-2], stack[-1])
             self.scan.names.add(found)
             stack[-2:] = [found]
             return
@@ -154,23 +154,37 @@ class _Machine:
         raise MalformedCheckpointError("Its pickle closes a group that it did not open.")
 
 
-def _storage_reference(identity: Any) -> StorageReference:
-    """Read `("storage", class, key, location, numel[, view])` as torch's unpickler does."""
-    try:
-        kind, storage, key, location, numel = identity[:5]
-        item_bytes = ITEM_BYTES[storage.name]
-        if kind not in {"storage", b"storage"} or not isinstance(numel, int) or numel < 0:
-            raise ValueError
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise MalformedCheckpointError(
-            f"Its pickle refers to a storage in a way that PyTorch does not: {identity!r:.80}."
-        ) from None
-    is_view = len(identity) > 5 and identity[5] is not None
-    return StorageReference(_text(key), _text(location), numel * item_bytes, item_bytes, is_view)
+def _global(module: object, name: object) -> Global:
+    """Read a global's name; what is not text, or cannot be printed, is none."""
+    if isinstance(module, str) and isinstance(name, str) and (module + name).isprintable():
+        return Global(module, name)
+    raise MalformedCheckpointError("Its pickle asks for a global by what is not a name.")
 
 
-def _text(value: Any) -> str:
-    return value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
+def _storage_reference(identity: object) -> StorageReference:
+    """Read `("storage", class, key, location, numel[, view])` as torch's unpickler does.
+
+    Nothing else is looked into: a few bytes can stand for a tuple without end.
+    """
+    match identity:
+        case (
+            "storage" | b"storage",
+            Global(name=name),
+            str() | bytes() as key,
+            str() | bytes() as location,
+            int() as numel,
+            *rest,
+        ) if numel >= 0 and name in ITEM_BYTES:
+            item_bytes = ITEM_BYTES[name]
+            is_view = bool(rest) and rest[0] is not None
+            return StorageReference(
+                _text(key), _text(location), numel * item_bytes, item_bytes, is_view
+            )
+    raise MalformedCheckpointError("Its pickle refers to a storage in a way that PyTorch does not.")
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode("ascii", "replace") if isinstance(value, bytes) else value
 
 
 def scan(stream: IO[bytes]) -> Scan:

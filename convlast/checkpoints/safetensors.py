@@ -56,7 +56,7 @@ def open_safetensors(path: Path, limits: Limits) -> Checkpoint:
     """
     header, data_start = read_header(path, limits)
     _refuse_malformed(path)
-    metadata = header.pop(METADATA, {})
+    metadata = header.pop(METADATA, None) or {}
     if len(header) > limits.max_tensors:
         raise LimitExceededError(
             "The checkpoint has many tensors",
@@ -128,7 +128,12 @@ def _tensor(name: str, entry: dict[str, Any]) -> torch.Tensor:
         raise UnsupportedContainerError(
             f"Tensor {name!r} has the dtype {entry['dtype']}, which PyTorch lacks here."
         )
-    return torch.empty(entry["shape"], dtype=dtype)
+    try:
+        return torch.empty(entry["shape"], dtype=dtype)
+    except (RuntimeError, TypeError) as error:  # extents beside a 0 may be of any size
+        raise MalformedCheckpointError(
+            f"Tensor {name!r} has a shape that PyTorch cannot hold."
+        ) from error
 
 
 def _refuse_malformed(path: Path) -> None:

@@ -100,22 +100,33 @@ def load_structure(
         return storage
 
     try:
-        with warnings.catch_warnings(), torch.serialization.skip_data():
+        # Opened here, since torch takes a path that ends in .safetensors for such a file.
+        with path.open("rb") as file, warnings.catch_warnings(), torch.serialization.skip_data():
             warnings.simplefilter("ignore")
             # torch hands over an untyped storage, whatever its annotation says.
-            root = torch.load(path, weights_only=True, map_location=record)  # type: ignore[arg-type]
+            root = torch.load(file, weights_only=True, map_location=record)  # type: ignore[arg-type]
     except ConvlastError:
         raise
     except MemoryError as error:
         raise OutOfMemoryError("Memory ran out while the checkpoint was opened.") from error
     except Exception as error:
         # A hostile file can make the unpickler raise anything.
-        first_line = str(error).partition("\n")[0][:200]
         raise MalformedCheckpointError(
-            f"PyTorch cannot load the checkpoint: {type(error).__name__}: {first_line}",
+            f"PyTorch cannot load the checkpoint: {type(error).__name__}: {_reason(error)}.",
             remedy="It is probably damaged: load it where it came from, and save it anew.",
         ) from error
+    for storage, reference in pairs:
+        if storage.nbytes() != reference.nbytes:  # torch enlarges one that is too small
+            raise MalformedCheckpointError(
+                f"A tensor reaches past the end of its storage {reference.key!r}."
+            )
     return root, pairs
+
+
+def _reason(error: Exception) -> str:
+    """Return the first line of what torch says, without its advice to trust the file."""
+    text = str(error).rpartition("WeightsUnpickler error:")[2].strip()
+    return text.partition("\n")[0][:200].rstrip(".")
 
 
 def _loads(

@@ -10,7 +10,7 @@ import pickletools
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from convlast.checkpoints.checkpoint import Checkpoint, StoredBytes
 from convlast.checkpoints.pickles import Scan, StorageReference, scan
@@ -31,11 +31,12 @@ def open_torch_legacy(path: Path, limits: Limits) -> Checkpoint:
     """
     with path.open("rb") as file:
         for _ in range(3):  # magic number, protocol, system
-            refuse_names(_bounded_scan(file, limits).names)
-        objects = _bounded_scan(file, limits)
+            refuse_names(scan(_bounded(file, limits)).names)
+        objects = scan(_bounded(file, limits))
         refuse_names(objects.names)
         refuse_numbers(objects, limits)
-        stored = dict(_read_storages(file, objects, path.stat().st_size))
+        keys = _read_keys(_bounded(file, limits))
+        stored = dict(_read_storages(file, objects, keys, path.stat().st_size))
     root, pairs = load_structure(path, objects.storages, legacy=True)
     checkpoint = Checkpoint(path, "torch-legacy", root)
     for storage, reference in pairs:
@@ -43,21 +44,41 @@ def open_torch_legacy(path: Path, limits: Limits) -> Checkpoint:
     return checkpoint
 
 
-def _bounded_scan(file: IO[bytes], limits: Limits) -> Scan:
-    start = file.tell()
-    found = scan(file)
-    if (size := file.tell() - start) > limits.max_pickle_bytes:
-        raise LimitExceededError(
-            "The checkpoint's pickle is large",
-            limit="max_pickle_bytes",
-            allowed=limits.max_pickle_bytes,
-            found=size,
-        )
-    return found
+class _Bounded:
+    """A file in which a pickle may be read that is not larger than a limit.
+
+    A pickle states the lengths of its texts, and memory is set aside for what is asked of a file.
+    """
+
+    def __init__(self, file: IO[bytes], limits: Limits) -> None:
+        self.tell = file.tell
+        self._file, self._allowed, self._done = file, limits.max_pickle_bytes, 0
+
+    def read(self, nbytes: int) -> bytes:
+        return self._counted(self._file.read(min(nbytes, self._allowed - self._done + 1)))
+
+    def readline(self) -> bytes:
+        return self._counted(self._file.readline(self._allowed - self._done + 1))
+
+    def _counted(self, data: bytes) -> bytes:
+        self._done += len(data)
+        if self._done > self._allowed:
+            raise LimitExceededError(
+                "The checkpoint's pickle is large",
+                limit="max_pickle_bytes",
+                allowed=self._allowed,
+                found=self._done,
+            )
+        return data
+
+
+def _bounded(file: IO[bytes], limits: Limits) -> IO[bytes]:
+    """Return as much of a file as pickletools needs."""
+    return cast("IO[bytes]", _Bounded(file, limits))
 
 
 def _read_storages(
-    file: IO[bytes], objects: Scan, file_bytes: int
+    file: IO[bytes], objects: Scan, keys: list[str], file_bytes: int
 ) -> Iterator[tuple[str, StoredBytes]]:
     """Walk over the storages behind the pickles, and check that each fits its reference."""
     references: dict[str, StorageReference] = {}
@@ -69,7 +90,6 @@ def _read_storages(
             "The checkpoint holds views of storages, as PyTorch wrote them until 0.3.",
             remedy="Load it with torch.load, and save it anew.",
         )
-    keys = _read_keys(file)
     if set(keys) != set(references) or len(keys) != len(references):
         raise MalformedCheckpointError("The list of storages is not that of the tensors.")
     for key in keys:

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import TypeAlias
 
 import torch
 
 from convlast.errors import LimitExceededError, MalformedCheckpointError
+from convlast.memory_format import Geometry, geometry_of, span_of
 from convlast.options import Limits
 
 Path: TypeAlias = tuple[object, ...]
+
+_HOLDERS = (
+    dict,
+    list,
+    tuple,
+    set,
+    frozenset,
+    torch.Tensor,
+    torch.UntypedStorage,
+    torch.storage.TypedStorage,
+)
 
 _MAX_DEPTH = 200
 """No real checkpoint nests deeper; a walk that goes on has met a cycle."""
@@ -40,11 +53,12 @@ def walk(root: object, limits: Limits) -> list[Entry]:
     One that stands in several places is returned for each of them.
 
     Raises:
-        LimitExceededError: If there are more than `max_tensors`.
+        LimitExceededError: If there are more than `max_tensors`, or if they are larger than what is
+            stored for them by more than `max_expanded_bytes`.
         MalformedCheckpointError: If the objects contain themselves.
     """
     entries: list[Entry] = []
-    for entry in _walk(root, (), None):
+    for entry in _walk(root, (), None, {}):
         entries.append(entry)
         if len(entries) > limits.max_tensors:
             raise LimitExceededError(
@@ -53,6 +67,7 @@ def walk(root: object, limits: Limits) -> list[Entry]:
                 allowed=limits.max_tensors,
                 found=len(entries),
             )
+    _refuse_expansion(entries, limits)
     return entries
 
 
@@ -68,23 +83,67 @@ def dotted(path: Path) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _walk(value: object, path: Path, owner: object) -> Iterator[Entry]:
+def _walk(
+    value: object, path: Path, owner: object, fruitful: dict[int, list[tuple[object, object]]]
+) -> Iterator[Entry]:
+    """Yield the entries below a value.
+
+    A list that stands in many places is looked through once: `fruitful` has, by the id of each
+    object that was, those of its children that lead to tensors. Else a few hundred bytes could
+    name more places than there is time to visit.
+    """
     if len(path) > _MAX_DEPTH:
         raise MalformedCheckpointError("Its objects are nested too deeply, or contain themselves.")
     if isinstance(value, torch.storage.TypedStorage):
-        value = value.untyped()  # type: ignore[no-untyped-call]  # torch's own, unannotated
+        value = value._untyped_storage
     if isinstance(value, torch.Tensor | torch.UntypedStorage):
         original = value.detach() if isinstance(value, torch.Tensor) else None
         yield Entry(path, value, owner, original)
-    for key, child in _children(value):
-        yield from _walk(child, (*path, key), value)
+    children = fruitful.get(id(value))
+    kept: list[tuple[object, object]] = []
+    for key, child in _children(value) if children is None else children:
+        is_fruitful = False
+        for entry in _walk(child, (*path, key), value, fruitful):
+            is_fruitful = True
+            yield entry
+        if is_fruitful:
+            kept.append((key, child))
+    fruitful[id(value)] = kept
 
 
 def _children(value: object) -> Iterator[tuple[object, object]]:
+    """Yield what a value holds that can itself hold, or be, a tensor."""
+    children: list[Iterable[tuple[object, object]]] = []
     if isinstance(value, dict):
-        yield from value.items()
+        children.append(value.items())
     elif isinstance(value, list | tuple | set | frozenset):
-        yield from enumerate(value)
+        children.append(enumerate(value))
     if isinstance(value, dict | torch.Tensor):
         # torch pickles the attributes of these too; a state dict's `_metadata` is one.
-        yield from getattr(value, "__dict__", {}).items()
+        children.append(getattr(value, "__dict__", {}).items())
+    for key, child in chain.from_iterable(children):
+        if isinstance(child, _HOLDERS):
+            yield key, child
+
+
+def _refuse_expansion(entries: Iterable[Entry], limits: Limits) -> None:
+    """Refuse tensors that repeat what is stored for them, with a stride of 0, too often."""
+    seen: set[tuple[int, Geometry]] = set()
+    found = 0
+    for entry in entries:
+        tensor = entry.value
+        if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided or tensor.is_meta:
+            continue
+        place = id(tensor.untyped_storage()), geometry_of(tensor)
+        if place in seen:
+            continue
+        seen.add(place)
+        start, end = span_of(tensor)
+        found += max(tensor.numel() * tensor.itemsize - (end - start), 0)
+        if found > limits.max_expanded_bytes:
+            raise LimitExceededError(
+                f"Tensor {dotted(entry.path)} is larger than what is stored for it",
+                limit="max_expanded_bytes",
+                allowed=limits.max_expanded_bytes,
+                found=found,
+            )

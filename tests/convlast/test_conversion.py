@@ -1,0 +1,320 @@
+"""`convert`: files in every container, the same bytes every time, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import convlast
+from convlast import conversion
+from convlast.errors import (
+    CheckpointError,
+    DeviceUnavailableError,
+    NoConv3dWeightsError,
+    OptionError,
+    ProgramNotAllowedError,
+    StorageFullError,
+)
+from convlast.options import Options
+from tests import builders
+from tests.exactness import Loaded, restrided, strides_by_pytorch
+
+QUIET = Options(smoke="none")
+UNDO = Options(smoke="none", memory_format="contiguous_format")
+
+CHECKPOINTS: dict[str, tuple[Callable[[], Any], set[tuple[object, ...]]]] = {
+    "one convolution": (builders.one_convolution, {("conv.weight",)}),
+    "a model": (
+        lambda: builders.a_model().state_dict(),
+        {("0.weight",), ("2.weight",), ("3.weight",), ("4.weight",)},
+    ),
+    "nested wrappers": (
+        builders.nested_wrappers,
+        {("models", 0, "net", "conv.weight"), ("models", 1, "net", "weight")},
+    ),
+    "tied weights": (builders.tied_weights, {("encoder.weight",), ("decoder.weight",)}),
+    "aliases": (builders.aliases, {("encoder.weight",), ("decoder.weight",)}),
+    "neighbours": (builders.neighbours, {("a.weight",), ("b.weight",)}),
+    "overlapping views": (builders.overlapping_views, set()),
+    "parameters": (
+        builders.with_parameters, {("conv.weight",), ("frozen.weight",), ("leaf.weight",)},
+    ),
+    "an optimizer": (builders.with_optimizer, {("model", "weight")}),
+    "a bare list": (lambda: [builders.one_convolution()], {(0, "conv.weight")}),
+    "a tuple": (lambda: (builders.one_convolution(), 7), {(0, "conv.weight")}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("save", [builders.save, builders.save_legacy])
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_exactly_these_change(
+    name: str, save: Callable[[object, Path], Path], tmp_path: Path
+) -> None:
+    """Convolution weights get PyTorch's strides; the rest is the same in every respect."""
+    build, expected = CHECKPOINTS[name]
+    source, target = save(build(), tmp_path / "source.pt"), tmp_path / "target.pt"
+    convlast.convert(source, target, QUIET)
+    changed = restrided(source, target)
+    assert changed.keys() == expected
+    root = Loaded(source).root
+    for path, (_, new) in changed.items():
+        weight = root
+        for part in path:
+            weight = weight[part]
+        assert new == strides_by_pytorch(weight)
+
+
+@pytest.mark.parametrize("tag", ["cuda:0", "cuda:7", "mps", "xpu:1", "hpu"])
+@pytest.mark.parametrize("legacy", [False, True])
+def test_device_tags_are_kept(tag: str, legacy: bool, tmp_path: Path) -> None:
+    """A file from a machine with an accelerator stays one, also where there is none."""
+    source = builders.save_from(
+        tag,
+        builders.nested_wrappers(),
+        tmp_path / "source.pt",
+        _use_new_zipfile_serialization=not legacy,
+    )
+    convlast.convert(source, tmp_path / "target.pt", QUIET)
+    restrided(source, tmp_path / "target.pt")
+    assert set(Loaded(tmp_path / "target.pt").tags.values()) == {tag}
+
+
+@pytest.mark.parametrize("save", [builders.save, builders.save_legacy])
+def test_the_same_bytes_from_another_process_under_another_name(
+    save: Callable[[object, Path], Path], tmp_path: Path
+) -> None:
+    """Neither the process, its hash seed, the file's name nor the time is in the artifact."""
+    source = save(builders.nested_wrappers(), tmp_path / "source.pt")
+    other = tmp_path / "other name.ckpt"
+    other.write_bytes(source.read_bytes())
+    convlast.convert(source, tmp_path / "here", QUIET)
+    convlast.convert(other, tmp_path / "there", QUIET)
+    program = "import convlast, sys; convlast.convert(*sys.argv[1:], convlast.Options(smoke='none'))"
+    subprocess.run(
+        [sys.executable, "-c", program, other, tmp_path / "elsewhere"],
+        check=True,
+        env={**os.environ, "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo"},
+    )
+    here = (tmp_path / "here").read_bytes()
+    assert here == (tmp_path / "there").read_bytes()
+    assert here == (tmp_path / "elsewhere").read_bytes()
+
+
+def test_safetensors_become_a_torch_file(tmp_path: Path) -> None:
+    """The artifact is a plain state dict, in the order of the file, with PyTorch's strides."""
+    tensors = dict(builders.a_model().state_dict())
+    source = builders.save_safetensors(tensors, tmp_path / "vae.safetensors")
+    report, target = conversion.convert_into(source, tmp_path, QUIET)
+    assert target.name == "vae.channels_last_3d.pt"
+    assert report.artifact is not None
+    assert report.artifact.container == "torch"
+    loaded = torch.load(target, weights_only=True)
+    assert loaded.keys() == tensors.keys()
+    for key, value in tensors.items():
+        assert torch.equal(loaded[key], value)
+        expected = strides_by_pytorch(value) if value.dim() == 5 else value.stride()
+        assert loaded[key].stride() == expected
+
+
+def test_an_input_that_needs_no_change_comes_back_byte_for_byte(tmp_path: Path) -> None:
+    """What PyTorch's own function has converted is not written anew."""
+    model = convlast.convert_conv3d_weight_memory_format(
+        builders.a_model(), torch.channels_last_3d
+    )
+    source = builders.save(model.state_dict(), tmp_path / "source.pt")
+    report = convlast.convert(source, tmp_path / "target.pt", QUIET)
+    assert {layer.status for layer in report.layers} == {"already"}
+    assert source.read_bytes() == (tmp_path / "target.pt").read_bytes()
+
+
+def test_an_unchanged_safetensors_file_whatever_its_name(tmp_path: Path) -> None:
+    """The kind of a file is in its bytes: one that is called `.pt` is proven and kept too."""
+    source = builders.save_safetensors({"c.weight": torch.ones(1, 2, 3, 3, 3)}, tmp_path / "a.pt")
+    options = Options(smoke="none", container="safetensors", memory_format="contiguous_format")
+    report = convlast.convert(source, tmp_path / "target", options)
+    assert report.artifact is not None
+    assert report.artifact.unchanged
+    assert source.read_bytes() == (tmp_path / "target").read_bytes()
+
+
+def test_a_torch_file_whatever_its_name(tmp_path: Path) -> None:
+    """A torch file that is called `.safetensors` has its strides proven like any other."""
+    first = builders.save(builders.one_convolution(), tmp_path / "first.pt")
+    source = tmp_path / "model.safetensors"
+    convlast.convert(first, source, QUIET)
+    report = convlast.convert(source, tmp_path / "target", QUIET)
+    assert [found.route for found in report.survival][0].startswith("torch.load")
+
+
+@pytest.mark.parametrize("container", ["torchscript", "program"])
+def test_programs_are_refused(container: str, tmp_path: Path) -> None:
+    """A file that holds code is refused by its kind, with what to send in its place."""
+    source = tmp_path / "program.pt2"
+    if container == "torchscript":
+        builders.save_torchscript(source)
+    else:
+        builders.save_exported_program(source)
+    with pytest.raises(ProgramNotAllowedError, match=container) as refusal:
+        convlast.convert(source, tmp_path / "target.pt", QUIET)
+    assert "state_dict" in refusal.value.remedy
+
+
+def test_no_convolution_is_nothing_to_convert(tmp_path: Path) -> None:
+    """The refusal says how many tensors were looked at."""
+    source = builders.save(builders.without_convolutions(), tmp_path / "source.pt")
+    with pytest.raises(NoConv3dWeightsError, match="2 tensors"):
+        convlast.convert(source, tmp_path / "target.pt", QUIET)
+
+
+def test_the_input_is_not_replaced(tmp_path: Path) -> None:
+    """Neither by its own name nor by a link to it."""
+    source = builders.save(builders.one_convolution(), tmp_path / "source.pt")
+    link = tmp_path / "link.pt"
+    link.symlink_to(source)
+    for target in (source, link):
+        with pytest.raises(OptionError, match="replace the input"):
+            convlast.convert(source, target, QUIET)
+
+
+def test_a_target_without_a_folder(tmp_path: Path) -> None:
+    """A folder that is not there is not made."""
+    source = builders.save(builders.one_convolution(), tmp_path / "source.pt")
+    with pytest.raises(OptionError, match="no folder"):
+        convlast.convert(source, tmp_path / "absent" / "target.pt", QUIET)
+    assert not (tmp_path / "absent").exists()
+
+
+def test_a_folder_for_a_target(tmp_path: Path) -> None:
+    """A folder is not replaced by a file; it is refused before any work."""
+    source = builders.save(builders.one_convolution(), tmp_path / "source.pt")
+    with pytest.raises(OptionError, match="folder"):
+        convlast.convert(source, tmp_path, QUIET)
+
+
+def test_an_existing_target_is_replaced_only_by_a_whole_one(tmp_path: Path) -> None:
+    """After a refusal what was there before is there still."""
+    target = tmp_path / "target.pt"
+    target.write_bytes(b"before")
+    source = builders.save(builders.without_convolutions(), tmp_path / "source.pt")
+    with pytest.raises(CheckpointError):
+        convlast.convert(source, target, QUIET)
+    assert target.read_bytes() == b"before"
+    convlast.convert(builders.save(builders.one_convolution(), source), target, QUIET)
+    assert restrided(source, target).keys() == {("conv.weight",)}
+
+
+def test_a_full_file_system_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No room is an error of its own, and the half-written file is gone."""
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    source = builders.save(builders.one_convolution(), tmp_path / "source.pt")
+    monkeypatch.setattr("os.pwrite", full)
+    with pytest.raises(StorageFullError, match="full"):
+        convlast.convert(source, tmp_path / "target.pt", QUIET)
+    assert [path.name for path in tmp_path.iterdir()] == ["source.pt"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_absent(tmp_path: Path) -> None:
+    """A GPU that is asked for and absent is said to be so; `auto` takes the CPU."""
+    source = builders.save(builders.one_convolution(), tmp_path / "source.pt")
+    with pytest.raises(DeviceUnavailableError, match="cuda:1"):
+        convlast.convert(source, tmp_path / "target.pt", QUIET, device="cuda:1")
+    assert convlast.convert(source, tmp_path / "t.pt", QUIET).environment.device == "cpu"
+
+
+def test_a_device_that_does_not_exist(tmp_path: Path) -> None:
+    """A name that is no device is an option's bad value."""
+    source = builders.save(builders.one_convolution(), tmp_path / "source.pt")
+    with pytest.raises(OptionError, match="tpu"):
+        convlast.convert(source, tmp_path / "target.pt", QUIET, device="tpu")
+
+
+def test_an_alias_shares_the_fate_of_its_weight(tmp_path: Path) -> None:
+    """One storage under a convertible and an inconvertible name: both are said to be the same."""
+    weight = builders.numbered(*builders.SHAPE)
+    root = {"a.weight_v": weight, "b.weight": weight.detach()}
+    source, target = builders.save(root, tmp_path / "source.pt"), tmp_path / "target.pt"
+    report = convlast.convert(source, target, QUIET)
+    loaded = torch.load(target, weights_only=True)
+    for layer in report.layers:
+        assert layer.stride_after == list(loaded[layer.name].stride())
+        assert (layer.status == "converted") == (layer.stride_before != layer.stride_after)
+
+
+def test_objects_nested_as_deep_as_is_allowed(tmp_path: Path) -> None:
+    """What can be opened can be written, from a caller that is deep in the stack itself."""
+    root: Any = builders.one_convolution()
+    for level in range(190):
+        root = [root] if level % 2 else OrderedDict({"model": root})
+
+    def deep(levels: int) -> None:
+        if levels:
+            deep(levels - 1)
+        else:
+            convlast.convert(source, tmp_path / "target.pt", QUIET)
+
+    source = builders.save(root, tmp_path / "source.pt")
+    deep(150)
+    assert len(restrided(source, tmp_path / "target.pt")) == 1
+
+
+def test_extra_members_are_carried_over(tmp_path: Path) -> None:
+    """What stands in the archive beside torch's own members stays."""
+    import zipfile
+
+    source = builders.save(builders.one_convolution(), tmp_path / "source.pt")
+    with zipfile.ZipFile(source, "a") as archive:
+        archive.writestr("source/extra/notes.txt", "kept")
+    convlast.convert(source, tmp_path / "target.pt", QUIET)
+    with zipfile.ZipFile(tmp_path / "target.pt") as archive:
+        assert archive.testzip() is None
+        assert archive.read("source/extra/notes.txt") == b"kept"
+
+
+def test_progress_is_told(tmp_path: Path) -> None:
+    """Each stage says how far it is, and never goes past its total."""
+    told: list[tuple[str, int, int]] = []
+    source = builders.save(builders.a_model().state_dict(), tmp_path / "source.pt")
+    convlast.convert(
+        source, tmp_path / "t.pt", progress=lambda stage, done, total: told.append((stage, done, total))
+    )
+    assert {stage for stage, _, _ in told} == {"read", "write", "prove", "smoke"}
+    assert all(done <= total for _, done, total in told)
+
+
+def test_kinds_are_told_from_the_bias(tmp_path: Path) -> None:
+    """A transposed convolution is known by its bias; without one the report says `unknown`."""
+    source = builders.save(builders.a_model().state_dict(), tmp_path / "source.pt")
+    kinds = {layer.name: layer.kind for layer in convlast.inspect(source).layers}
+    assert kinds == {
+        "0.weight": "Conv3d",
+        "2.weight": "Conv3d",
+        "3.weight": "ConvTranspose3d",
+        "4.weight": "unknown",
+    }
+
+
+def test_a_module_and_its_checkpoint_agree(tmp_path: Path) -> None:
+    """The artifact has the strides that the same module gets in memory."""
+    model: nn.Module = builders.a_model()
+    source = builders.save(model.state_dict(), tmp_path / "source.pt")
+    convlast.convert(source, tmp_path / "target.pt", QUIET)
+    expected = convlast.convert_conv3d_weight_memory_format(model, torch.channels_last_3d)
+    loaded = torch.load(tmp_path / "target.pt", weights_only=True)
+    for key, value in expected.state_dict().items():
+        assert loaded[key].stride() == value.stride()
+        assert torch.equal(loaded[key], value)
