@@ -86,7 +86,7 @@ def _zip(ran: Ran, headers: dict[str, str], context: Context) -> Response:
     return PiecesResponse(
         pieces,
         headers={**headers, "Content-Disposition": content_disposition(f"{members[0].name}.zip")},
-        idle_s=context.settings.upload_idle_s,
+        idle_s=context.settings.client_idle_s,
         release=partial(remove, ran.folder),
     )
 
@@ -131,7 +131,7 @@ def _artifact(
             "Link": f'<{links["report"]}>; rel="describedby"; type="application/json"',
             "Content-Location": links["artifact"],
         },
-        idle_s=context.settings.upload_idle_s,
+        idle_s=context.settings.client_idle_s,
     )
 
 

@@ -60,7 +60,7 @@ def create_app(
     for router in (convert.router, jobs.router, health.router):
         app.include_router(router)
     problems.install(app)
-    openapi.install(app)
+    openapi.install(app, anonymous_allowed=context.keyring.anonymous_allowed)
     app.add_middleware(LingeringClose)
     app.add_middleware(Observation, metrics=context.metrics)
     return app

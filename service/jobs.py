@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from convlast.errors import OptionError
 from convlast.options import Options
 from service.context import Context
+from service.errors import full_disk_as_problem
 from service.filenames import sanitise
 from service.streaming import until_left
 from service.uploads import RAW, Upload, check_headers, receive
@@ -24,6 +25,9 @@ from service.workers import Finished, Job
 from service.workspace import remove
 
 _FILENAME = "filename"
+OPTION_NAMES = {"convert": list(Options.model_fields), "inspect": ["memory_format", "select"]}
+"""The options that each verb takes: an inspection says what a conversion would do."""
+
 _STAGE = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _log = structlog.get_logger()
 
@@ -64,11 +68,11 @@ async def run_job(
         ProblemError: If the worker refuses the checkpoint.
         ClientDisconnect: If the client leaves.
     """
-    names = list(Options.model_fields) if verb == "convert" else []
+    names = OPTION_NAMES[verb]
     query = _check_query(request, names)
     check_headers(request.headers, context.settings)
     job_id = secrets.token_hex(16)
-    with context.places.take(owner):
+    with context.places.take(owner), full_disk_as_problem():
         folder = await asyncio.to_thread(context.workspace.new_job, job_id)
         try:
             began_s = time.perf_counter()
@@ -95,7 +99,8 @@ async def run_job(
         except BaseException:
             await asyncio.to_thread(remove, folder)
             raise
-    ran = Ran(job_id, owner, folder, finished, {"upload": uploaded_s, **finished.seconds})
+    seconds = {"upload": uploaded_s, **finished.seconds}
+    ran = Ran(job_id, owner, folder, finished, seconds)
     _measure(context, ran)
     return ran
 
@@ -145,8 +150,8 @@ def _collect(pairs: Iterable[tuple[str, str]]) -> dict[str, object]:
         if name == "select":
             patterns = [part.strip() for part in value.split(",")]
             values[name] = [*values.get(name, []), *patterns]  # type: ignore[misc]  # a list, if any
-        elif name in values:
-            raise OptionError(name, f"Option {name} is given twice.")
+        elif values.get(name, value) != value:
+            raise OptionError(name, f"Option {name} is given twice, with different values.")
         else:
             values[name] = value
     return values

@@ -39,12 +39,8 @@ class Observation:
             sight = _Sight(scope, receive, send, request_id, self.metrics)
             try:
                 await self.app(scope, sight.receive, sight.send)
-            except TimeoutError:
-                # Only a body on its way out is waited for without an answer to give.
-                sight.outcome = "client takes nothing"
-            except Exception:
-                _log.exception("request failed")
-                await sight.answer(Problem.of(InternalError("The request failed.")))
+            except Exception as error:
+                await sight.fail(error)
             finally:
                 sight.close()
 
@@ -60,7 +56,7 @@ class _Sight:
         self._began_s = time.perf_counter()
         self._status = 0
         self._in_bytes = self._out_bytes = 0
-        self.outcome = "answered"
+        self._outcome = "answered"
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -74,8 +70,13 @@ class _Sight:
         self._out_bytes += len(message.get("body", b""))
         await self._send(message)
 
-    async def answer(self, problem: Problem) -> None:
+    async def fail(self, error: Exception) -> None:
         """Answer with a problem, unless an answer has begun; then the connection breaks off."""
+        if self._status and isinstance(error, TimeoutError):
+            self._outcome = "client takes nothing"
+            return
+        _log.error("request failed", exc_info=error)
+        problem = Problem.of(InternalError("The request failed."))
         self._scope[CODE_KEY] = problem.code
         if not self._status:
             await problem.response()(self._scope, self.receive, self.send)
@@ -91,7 +92,7 @@ class _Sight:
         # Probes come every few seconds: they are worth a line when they fail.
         log = _log.debug if route in _PROBES and self._status == 200 else _log.info
         log(
-            self.outcome,
+            self._outcome,
             method=_known(method),
             route=route,
             status=self._status,

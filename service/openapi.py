@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any
 
 from fastapi import FastAPI
@@ -98,9 +99,10 @@ def problems(*codes: str) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def upload_body(*, with_options: bool) -> dict[str, Any]:
+def upload_body(option_names: Iterable[str]) -> dict[str, Any]:
     """Document both kinds of body, and the query of a raw one."""
-    options = _option_schemas() if with_options else {}
+    schemas = _option_schemas()
+    options = {name: schemas[name] for name in option_names}
     part = {**_BINARY, "description": "The checkpoint: a file as torch or safetensors wrote it."}
     form = {"type": "object", "required": [CHECKPOINT], "properties": {CHECKPOINT: part, **options}}
     filename = {"type": "string", "description": "The name of the checkpoint."}
@@ -125,8 +127,13 @@ def upload_body(*, with_options: bool) -> dict[str, Any]:
     }
 
 
-def install(app: FastAPI) -> None:
-    """Make the document of an application hold the schemas that the routes refer to."""
+def install(app: FastAPI, *, anonymous_allowed: bool) -> None:
+    """Make the document of an application hold the schemas that the routes refer to.
+
+    Args:
+        app: The application.
+        anonymous_allowed: Whether a key is optional.
+    """
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -138,10 +145,19 @@ def install(app: FastAPI) -> None:
             schemas.update(report.pop("$defs", {}))
             schemas["Report"] = report
             schemas["Problem"] = _problem_schema()
+            if anonymous_allowed:
+                _make_keys_optional(document)
             app.openapi_schema = document
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # the way that FastAPI documents
+
+
+def _make_keys_optional(document: dict[str, Any]) -> None:
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            if "security" in operation:
+                operation["security"].append({})
 
 
 def _example(code: str) -> dict[str, Any]:

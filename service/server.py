@@ -32,15 +32,27 @@ class DrainingServer(uvicorn.Server):
                 ws="none",
             )
         )
+        self._settings = settings
         context: Context = app.state.context
         self._places = context.places
         self._loop: asyncio.AbstractEventLoop | None = None
         self._draining: asyncio.Task[None] | None = None
 
+    def listen(self) -> socket.socket:
+        """Open the port.
+
+        A client that takes nothing, and never closes, would hold its connection, and with it the
+        end of this process; the kernel ends such a connection after this time.
+        """
+        listening = self.config.bind_socket()
+        idle_ms = round(self._settings.client_idle_s * 1000)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, idle_ms)
+        return listening
+
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until a signal has come and all jobs are done."""
         self._loop = asyncio.get_running_loop()
-        await super().serve(sockets)
+        await super().serve(sockets or [self.listen()])
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Drain at the first signal, leave at the second."""

@@ -57,7 +57,7 @@ class Settings(Limits):
     max_upload_bytes: PositiveInt = 16 << 30
     """Bytes of the largest checkpoint."""
 
-    upload_idle_s: PositiveFloat = 30.0
+    client_idle_s: PositiveFloat = 30.0
     """Seconds that a client may send, or take, nothing."""
 
     upload_timeout_s: PositiveFloat = 3600.0

@@ -13,14 +13,12 @@ from pathlib import Path
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
-from convlast.errors import StorageFullError
+from convlast.errors import NotACheckpointError, StorageFullError
 from service.digests import ContentDigest
 from service.errors import (
-    MalformedRequestError,
     UnsupportedMediaTypeError,
     UploadTooLargeError,
     UploadTooSlowError,
-    full_disk_as_problem,
 )
 from service.filenames import sanitise
 from service.multipart import CHECKPOINT, MAX_OVERHEAD_BYTES, Multipart
@@ -57,7 +55,7 @@ def check_headers(headers: Headers, settings: Settings) -> None:
         UnsupportedMediaTypeError: If the body is of another type, or encoded.
         UploadTooLargeError: If it says that it is too large.
         StorageFullError: If it says that it is larger than the room on disk.
-        MalformedRequestError: If it says that it is empty.
+        NotACheckpointError: If it says that it is empty.
     """
     media_type = _media_type(headers)
     if media_type not in (MULTIPART, RAW):
@@ -73,7 +71,7 @@ def check_headers(headers: Headers, settings: Settings) -> None:
         return
     overhead_bytes = MAX_OVERHEAD_BYTES if media_type == MULTIPART else 0
     if int(length) == 0:
-        raise MalformedRequestError("The body is empty.")
+        raise NotACheckpointError("The body is empty.")
     if int(length) > settings.max_upload_bytes + overhead_bytes:
         raise _too_large(settings.max_upload_bytes)
     if int(length) > shutil.disk_usage(settings.work_dir).free:
@@ -91,27 +89,42 @@ async def receive(request: Request, path: Path, names: list[str], settings: Sett
 
     Raises:
         MalformedRequestError: If the body cannot be read.
+        NotACheckpointError: If it is empty.
         DigestMismatchError: If it is not what `Content-Digest` promised.
         OptionError: If it has a field that is not allowed.
         UploadTooLargeError: If it is larger than allowed.
         UploadTooSlowError: If it stands still, or takes too long.
-        StorageFullError: If the disk is full.
+        OSError: If it cannot be written.
         ClientDisconnect: If the client leaves.
     """
-    with full_disk_as_problem():
-        body = await asyncio.to_thread(_Body, request.headers, path, names, settings)
-        try:
-            async with asyncio.timeout(settings.upload_timeout_s):
-                async for batch in _batches(request, settings.upload_idle_s):
-                    await asyncio.to_thread(body.write, batch)
-        except TimeoutError:
-            raise UploadTooSlowError(
-                f"The upload took longer than {settings.upload_timeout_s:g} s.",
-                remedy="Raise CONVLAST_UPLOAD_TIMEOUT_S.",
-            ) from None
-        finally:
-            body.file.close()
-        return body.finish()
+    body = await asyncio.to_thread(_Body, request.headers, path, names, settings)
+    try:
+        async with asyncio.timeout(settings.upload_timeout_s):
+            await _fill(body, _batches(request, settings.client_idle_s))
+    except TimeoutError:
+        raise UploadTooSlowError(
+            f"The upload took longer than {settings.upload_timeout_s:g} s.",
+            remedy="Raise CONVLAST_UPLOAD_TIMEOUT_S.",
+        ) from None
+    finally:
+        body.file.close()
+    return body.finish()
+
+
+async def _fill(body: _Body, batches: AsyncIterator[bytes]) -> None:
+    """Write one batch in a thread while the next one comes in."""
+    writing: asyncio.Future[None] | None = None
+    try:
+        async for batch in batches:
+            if writing is not None:
+                await writing
+            writing = asyncio.ensure_future(asyncio.to_thread(body.write, batch))
+    finally:
+        # The thread does not stop when it is no longer waited for, and it needs the file.
+        if writing is not None:
+            await asyncio.wait({writing})
+    if writing is not None:
+        writing.result()
 
 
 class _Body:
@@ -154,7 +167,7 @@ class _Body:
             self._multipart.close()
             filename, fields = self._multipart.filename, self._multipart.fields
         if not self._bytes:
-            raise MalformedRequestError("The checkpoint is empty.")
+            raise NotACheckpointError("The checkpoint is empty.")
         name = sanitise(filename) if filename else None
         return Upload(self._path, name, self._bytes, self._sha256.hexdigest(), fields)
 
@@ -169,7 +182,7 @@ async def _batches(request: Request, idle_s: float) -> AsyncIterator[bytes]:
                 chunk = await anext(stream, None)
         except TimeoutError:
             raise UploadTooSlowError(
-                f"No bytes came for {idle_s:g} s.", remedy="Raise CONVLAST_UPLOAD_IDLE_S."
+                f"No bytes came for {idle_s:g} s.", remedy="Raise CONVLAST_CLIENT_IDLE_S."
             ) from None
         if chunk is None:
             break

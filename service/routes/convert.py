@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 
 from service.answers import OFFERS, answer
 from service.context import ContextOf, Owner
-from service.jobs import run_job, server_timing
+from service.jobs import OPTION_NAMES, run_job, server_timing
 from service.negotiation import JSON, ZIP, negotiate
 from service.openapi import (
     CONVERT_CODES,
@@ -32,7 +32,7 @@ router = APIRouter(tags=["checkpoints"], default_response_class=Response)
         200: {"description": "The artifact, the report, or both.", "content": CONVERT_CONTENT},
         **problems(*CONVERT_CODES),
     },
-    openapi_extra=upload_body(with_options=True),
+    openapi_extra=upload_body(OPTION_NAMES["convert"]),
 )
 async def convert(request: Request, context: ContextOf, owner: Owner) -> Response:
     """Convert the Conv3d weights of a checkpoint, prove the result, and report it.
@@ -53,7 +53,7 @@ async def convert(request: Request, context: ContextOf, owner: Owner) -> Respons
         200: {"description": "The report.", "content": REPORT_CONTENT},
         **problems(*UPLOAD_CODES),
     },
-    openapi_extra=upload_body(with_options=False),
+    openapi_extra=upload_body(OPTION_NAMES["inspect"]),
 )
 async def inspect(request: Request, context: ContextOf, owner: Owner) -> Response:
     """Say which layers of a checkpoint would be converted; needs no GPU and keeps nothing."""

@@ -52,7 +52,7 @@ async def artifact(job_id: str, request: Request, context: ContextOf, owner: Own
         file, status_code = file.part(*part), 206
         last = part[0] + part[1] - 1
         headers["Content-Range"] = f"bytes {part[0]}-{last}/{stored.artifact_bytes}"
-    idle_s = context.settings.upload_idle_s
+    idle_s = context.settings.client_idle_s
     return PiecesResponse([file], status_code=status_code, headers=headers, idle_s=idle_s)
 
 
@@ -86,7 +86,7 @@ async def _send_report(context: Context, job_id: str, owner: str, media_type: st
     file = await asyncio.to_thread(FileSlice.whole, folder / name)
     content_type = media_type if media_type == JSON else f"{media_type}; charset=utf-8"
     headers = {"Content-Type": content_type, "Vary": "Accept"}
-    return PiecesResponse([file], headers=headers, idle_s=context.settings.upload_idle_s)
+    return PiecesResponse([file], headers=headers, idle_s=context.settings.client_idle_s)
 
 
 def _matches(if_none_match: str | None, etag: str) -> bool:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from convlast.options import Limits, Options
-
-Progress: TypeAlias = Callable[[str, int, int], None]
-"""Called with the stage, the steps done, and the steps in all (0: not known)."""
+from convlast.progress import Progress
 
 REPORT_JSON, REPORT_HTML = "report.json", "report.html"
 
@@ -82,7 +79,7 @@ class Workers(Protocol):
         """Begin to prepare the first worker; returns at once."""
 
     async def stop(self) -> None:
-        """End every worker, also one that runs a job."""
+        """End what waits; a job that runs ends with the task that waits for it."""
 
     async def run(self, job: Job, progress: Progress) -> Finished:
         """Run a job when its turn comes; cancelling this stops it.

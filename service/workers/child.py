@@ -15,7 +15,8 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from convlast.errors import ConvlastError, OutOfMemoryError, StorageFullError, VerificationError
-from service.workers import REPORT_JSON, Finished, Job, Progress
+from convlast.progress import Progress
+from service.workers import REPORT_JSON, Finished, Job
 from service.workers.messages import COMMAND, Event, Failed, Probe, Ready, Refused, Run, Stage
 
 _MAX_TEXT = 16_000

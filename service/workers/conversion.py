@@ -16,9 +16,10 @@ import torch
 from convlast import conversion, inspection
 from convlast.devices import resolve
 from convlast.errors import DeviceUnavailableError
+from convlast.progress import Progress
 from convlast.rendering import html
 from convlast.report import Report
-from service.workers import REPORT_HTML, REPORT_JSON, Finished, Job, Made, Progress
+from service.workers import REPORT_HTML, REPORT_JSON, Finished, Job, Made
 
 
 def warm(device: str) -> dict[str, Any]:
@@ -69,7 +70,11 @@ def run(job: Job, device: str, progress: Progress) -> Finished:
     artifact: Path | None = None
     if job.verb == "inspect":
         report = inspection.inspect(
-            job.source, limits=job.limits, allow_programs=job.allow_programs
+            job.source,
+            job.options,
+            name=job.filename,
+            limits=job.limits,
+            allow_programs=job.allow_programs,
         )
     else:
         report, artifact = conversion.convert_into(

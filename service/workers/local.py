@@ -14,9 +14,10 @@ from multiprocessing.context import ForkServerContext
 import structlog
 
 from convlast.errors import ConvlastError
+from convlast.progress import Progress
 from service.errors import InternalError, NotReadyError, TimedOutError, WorkerCrashedError
 from service.problems import TABLE, Problem, ProblemError
-from service.workers import REPORT_JSON, Finished, Health, Job, Progress
+from service.workers import REPORT_JSON, Finished, Health, Job, child
 from service.workers.messages import Failed, Probe, Ready, Refused, Run, Stage
 from service.workers.process import WorkerProcess
 
@@ -40,7 +41,7 @@ class LocalWorkers:
         """
         self._task, self._device, self._job_timeout_s = task, device, job_timeout_s
         self._context: ForkServerContext = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([task])
+        self._context.set_forkserver_preload([task, child.__name__])
         self._turn = asyncio.Lock()
         self._next: WorkerProcess | None = None
         self._used = asyncio.Event()
@@ -66,7 +67,7 @@ class LocalWorkers:
             await self._discard()
 
     async def stop(self) -> None:
-        """End every worker, also one that runs a job."""
+        """End what waits; a job that runs ends with the task that waits for it."""
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
@@ -108,9 +109,8 @@ class LocalWorkers:
                 await worker.end()
                 self._busy = False
                 self._used.set()
-        finished.seconds["queue"] = began_at - came_at
-        finished.seconds["convert"] = time.monotonic() - began_at
-        return finished
+        waited = {"queue": began_at - came_at, "convert": time.monotonic() - began_at}
+        return finished.model_copy(update={"seconds": waited | finished.seconds})
 
     async def _answer(self, worker: WorkerProcess, job: Job, progress: Progress) -> Finished:
         """Hand the job over and wait for its end."""

@@ -22,8 +22,9 @@ from convlast.errors import (
     VerificationError,
 )
 from convlast.options import Options
+from convlast.progress import Progress
 from convlast.report import Artifact, Environment, InputFile, Report
-from service.workers import REPORT_HTML, REPORT_JSON, Finished, Job, Made, Progress
+from service.workers import REPORT_HTML, REPORT_JSON, Finished, Job, Made
 
 COPY_BYTES = 1 << 20
 
@@ -76,6 +77,10 @@ def _hangs(job: Job, words: list[bytes]) -> None:
 
 def _crashes(job: Job, words: list[bytes]) -> None:
     os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def _kills_itself(job: Job, words: list[bytes]) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _exits(job: Job, words: list[bytes]) -> None:
@@ -135,6 +140,7 @@ VERBS: dict[str, Callable[[Job, list[bytes]], None]] = {
     "sleeps": _sleeps,
     "hangs": _hangs,
     "crashes": _crashes,
+    "kills-itself": _kills_itself,
     "exits": _exits,
     "babbles": _babbles,
     "raises": _raises,

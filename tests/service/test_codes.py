@@ -25,7 +25,7 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         folder,
         api_keys_file=keys,
         max_upload_bytes=4 << 20,
-        upload_idle_s=0.5,
+        client_idle_s=0.5,
         job_timeout_s=1.5,
         queue_size=1,
         jobs_per_key=1,
@@ -105,7 +105,9 @@ def raises(code: str) -> Callable[[Running], httpx.Response]:
 
 
 WAYS: dict[str, Callable[[Running], httpx.Response]] = {
-    "malformed-request": lambda service: send_raw(service, "/convert", b""),
+    "malformed-request": lambda service: send_raw(
+        service, "/convert", b"fine", **{"Content-Type": "multipart/form-data; boundary=edge"}
+    ),
     "digest-mismatch": lambda service: send_raw(
         service, "/convert", b"fine", **{"Content-Digest": "sha-256=:AAAA:"}
     ),
@@ -159,6 +161,13 @@ def test_every_code_is_reached(strict: Running, code: str) -> None:
     assert problem["detail"]
     assert ("retry-after" in response.headers) == (TABLE[code].status in (429, 503))
     wait_for(lambda: not list((strict.work_dir / "jobs").iterdir()))
+
+
+@pytest.mark.parametrize("as_form", [True, False])
+def test_an_empty_file_is_no_checkpoint(strict: Running, as_form: bool) -> None:
+    """A file without bytes is refused for what it is, in a form and as a raw body."""
+    answer = send(strict, b"") if as_form else send_raw(strict, "/convert", b"")
+    assert answer.json()["code"] == "not-a-checkpoint"
 
 
 def test_facts_of_an_error_are_members(strict: Running) -> None:

@@ -4,8 +4,6 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from tests.service.running import Serve
 
 SIZE_BYTES = 512 << 20
@@ -26,12 +24,10 @@ def peak_bytes(pid: int) -> int:
     raise LookupError(pid)
 
 
-@pytest.mark.parametrize("accept", ["application/zip", "application/octet-stream"])
-def test_a_large_body_goes_up_and_down_without_filling_memory(serve: Serve, accept: str) -> None:
+def test_a_large_body_goes_up_and_down_without_filling_memory(serve: Serve) -> None:
     """Half a gigabyte passes through a process that stays under 150 MB."""
     service = serve()
-    headers = {"Content-Type": "application/octet-stream", "Accept": accept}
-    headers["Content-Length"] = str(SIZE_BYTES)
+    headers = {"Content-Type": "application/octet-stream", "Content-Length": str(SIZE_BYTES)}
     received_bytes = crc32 = 0
     with (
         service.client() as client,

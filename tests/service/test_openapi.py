@@ -63,6 +63,17 @@ def test_every_option_is_a_field_and_a_parameter(document: dict[str, Any]) -> No
     assert all(each["description"] for each in form["properties"].values())
 
 
+def test_a_key_is_asked_for_where_one_is_needed(tmp_path: Path) -> None:
+    """With keys each operation but the probes needs one; without, it is optional."""
+    keys = tmp_path / "keys"
+    keys.write_text("alice:s3cret")
+    for api_keys_file in (keys, None):
+        app = create_app(Settings(work_dir=tmp_path, api_keys_file=api_keys_file))
+        security = app.openapi()["paths"]["/convert"]["post"]["security"]
+        assert ({} in security) == (api_keys_file is None)
+        app.state.context.workspace.close()
+
+
 def test_operations_read_well(document: dict[str, Any]) -> None:
     """Each operation has a summary and a description, and what needs a key says so."""
     for path, operations in document["paths"].items():

@@ -125,14 +125,23 @@ def test_a_client_that_leaves_half_way_down_frees_everything(serve: Serve, accep
 
 
 def test_a_client_that_takes_nothing_is_left(serve: Serve) -> None:
-    """A download that stands still ends, and its files go."""
-    service = serve(upload_idle_s=0.5)
+    """A download that stands still ends, its files go, and it does not hold up the exit."""
+    service = serve(client_idle_s=0.5)
     size_bytes = 64 << 20
     with service.connect() as connection:
         connection.sendall(head(length_bytes=size_bytes) + bytes(size_bytes))
         wait_for(lambda: list((service.work_dir / "jobs").iterdir()))
         wait_for(lambda: not list((service.work_dir / "jobs").iterdir()))
         wait_for(lambda: not open_files(service))
+        assert service.stop() == 0
+
+
+def test_an_upload_larger_than_the_disk_is_refused(serve: Serve) -> None:
+    """Where the room does not do, the body is not read at all."""
+    service = serve(max_upload_bytes=HUGE_BYTES << 10)
+    with service.connect() as connection:
+        connection.sendall(head(length_bytes=HUGE_BYTES << 10))
+        assert read_all(connection).startswith(b"HTTP/1.1 507")
 
 
 def open_files(service: Running) -> list[str]:

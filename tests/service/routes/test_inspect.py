@@ -3,7 +3,7 @@ from __future__ import annotations
 import httpx
 
 from convlast.report import Report
-from tests.service.running import Running
+from tests.service.running import Running, wait_for
 
 
 def inspect(service: Running, accept: str = "*/*", query: str = "") -> httpx.Response:
@@ -20,7 +20,7 @@ def test_inspect_gives_a_report_and_keeps_nothing(service: Running) -> None:
     report = Report.model_validate_json(response.content)
     assert report.artifact is None
     assert "queue;dur=" in response.headers["server-timing"]
-    assert service.files() == before
+    wait_for(lambda: service.files() == before)
 
 
 def test_inspect_gives_a_page(service: Running) -> None:
@@ -30,7 +30,8 @@ def test_inspect_gives_a_page(service: Running) -> None:
     assert "<title>" in response.text
 
 
-def test_inspect_has_no_options(service: Running) -> None:
-    """What would change a conversion is refused, not passed over."""
+def test_inspect_takes_what_says_which_layers(service: Running) -> None:
+    """It takes the options that choose layers; others are refused, not passed over."""
+    assert inspect(service, query="?select=encoder.*").status_code == 200
     assert inspect(service, query="?smoke=none").json()["code"] == "invalid-option"
     assert inspect(service, accept="application/zip").json()["code"] == "not-acceptable"

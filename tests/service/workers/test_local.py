@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from convlast.errors import ConvlastError, OutOfMemoryError
+from service.errors import NotReadyError, WorkerCrashedError
+from service.workers import Finished, Job, local, process
+from service.workers.local import LocalWorkers
+
+FAKES, COLD = "tests.service.fakes", "tests.service.workers.cold"
+
+
+def job(folder: Path, content: bytes) -> Job:
+    """Make a job whose checkpoint has these bytes."""
+    source = folder / "upload"
+    source.write_bytes(content)
+    return Job(id="one", verb="convert", source=source, folder=folder, filename="m.pt")
+
+
+def with_workers(
+    use: Callable[[LocalWorkers], Awaitable[Finished | None]],
+    task: str = FAKES,
+    device: str = "cpu",
+) -> Finished | None:
+    """Use workers that are started and stopped around it."""
+
+    async def main() -> Finished | None:
+        workers = LocalWorkers(task=task, device=device, job_timeout_s=20)
+        await workers.start()
+        try:
+            return await use(workers)
+        finally:
+            await workers.stop()
+
+    return asyncio.run(main())
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110  # another process sets it
+            await asyncio.sleep(0.02)
+
+
+def test_progress_comes_over_the_pipe(tmp_path: Path) -> None:
+    """What the task says about its stages is heard while it runs."""
+    heard: list[tuple[str, int, int]] = []
+
+    async def use(workers: LocalWorkers) -> Finished:
+        return await workers.run(job(tmp_path, b"fine"), lambda *stage: heard.append(stage))
+
+    finished = with_workers(use)
+    assert heard == [("read", 1, 1)]
+    assert finished
+    assert finished.artifact
+    assert finished.artifact.filename == "m.channels_last_3d.pt"
+    assert list(finished.seconds)[:2] == ["queue", "convert"]
+
+
+def test_a_process_that_the_kernel_ends_for_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGKILL is out-of-memory where the kernel has counted one more, else a crash."""
+    kills = iter(range(100))
+
+    async def killed(workers: LocalWorkers) -> Finished:
+        return await workers.run(job(tmp_path, b"kills-itself"), lambda *_: None)
+
+    with pytest.raises(WorkerCrashedError, match="SIGKILL"):
+        with_workers(killed)
+    monkeypatch.setattr(process, "_count_oom_kills", lambda: next(kills))
+    with pytest.raises(OutOfMemoryError):
+        with_workers(killed)
+
+
+def test_cancelling_ends_the_job_and_frees_the_device(tmp_path: Path) -> None:
+    """A job that nobody waits for ends, and the next one has its turn."""
+
+    async def use(workers: LocalWorkers) -> Finished:
+        hanging = asyncio.ensure_future(workers.run(job(tmp_path, b"hangs"), lambda *_: None))
+        await until(lambda: workers.health().busy)
+        hanging.cancel()
+        await asyncio.wait({hanging})
+        assert hanging.cancelled()
+        return await workers.run(job(tmp_path, b"fine"), lambda *_: None)
+
+    assert with_workers(use)
+
+
+@pytest.mark.parametrize(
+    ("device", "problem"),
+    [
+        ("absent", "There is no such device."),
+        ("breaks", "The warm-up failed."),
+        ("freezes", "The device has not answered for 0.5 s."),
+        ("tires", "The device has not answered for 0.5 s."),
+    ],
+)
+def test_a_device_that_does_not_answer_is_not_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, problem: str
+) -> None:
+    """Whatever the device does, the service knows within its time, and says so."""
+    monkeypatch.setattr(local, "WARM_UP_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(local, "PROBE_TIMEOUT_S", 0.5)
+
+    async def use(workers: LocalWorkers) -> None:
+        await until(lambda: workers.health().problem == problem)
+        assert not workers.health().ready
+        if device != "tires":
+            with pytest.raises(NotReadyError):
+                await workers.run(job(tmp_path, b"fine"), lambda *_: None)
+
+    with_workers(use, COLD, device)
+
+
+def test_a_check_tells_whether_the_device_is_there() -> None:
+    """Before the port is opened, a device that is asked for and absent stops the start."""
+    asyncio.run(LocalWorkers(task=FAKES, device="cpu", job_timeout_s=1).check())
+    with pytest.raises(ConvlastError, match="no such device"):
+        asyncio.run(LocalWorkers(task=COLD, device="absent", job_timeout_s=1).check())
