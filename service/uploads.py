@@ -56,6 +56,7 @@ def check_headers(headers: Headers, settings: Settings) -> None:
         UploadTooLargeError: If it says that it is too large.
         StorageFullError: If it says that it is larger than the room on disk.
         NotACheckpointError: If it says that it is empty.
+        MalformedRequestError: If its `Content-Digest` cannot be read.
     """
     media_type = _media_type(headers)
     if media_type not in (MULTIPART, RAW):
