@@ -32,8 +32,18 @@ from convlast.options import Limits, Options
 from convlast.plan import Plan, apply_strides, make_plan
 from convlast.progress import Progress, silent
 from convlast.proof import Proven, prove
-from convlast.report import Artifact, Finding, InputFile, LayerSmoke, Report, Smoke, verdict_of
+from convlast.report import (
+    Artifact,
+    Finding,
+    InputFile,
+    LayerSmoke,
+    Report,
+    Smoke,
+    Survival,
+    verdict_of,
+)
 from convlast.smoke.file import audit_ranges, smoke_layers, summarise_smoke
+from convlast.survival import try_routes
 from convlast.workplace import refuse_same_file, workplace_beside
 from convlast.writing.safetensors import write_safetensors
 from convlast.writing.torch_zip import write_torch
@@ -163,6 +173,7 @@ class _Job:
                 proven = prove(checkpoint, plan, made, casts, self.limits)
                 self.findings += findings.of_comparison(proven.comparison)
             smoke, smokes = self._smoke(checkpoint, plan, proven, device, is_cast=bool(casts.paths))
+            survival = proven.survival + self._try_routes(plan, proven, folder)
         self.findings += findings.of_result(plan, container, self.options, unchanged=unchanged)
         layers = plan.layers()
         for layer in layers:
@@ -182,7 +193,7 @@ class _Job:
             environment=environment_of(device),
             layers=layers,
             proof=proven.proof,
-            survival=proven.survival,
+            survival=survival,
             smoke=smoke,
             advice=advise(
                 self.findings,
@@ -243,6 +254,15 @@ class _Job:
         self.findings += findings.of_smokes(smokes, smoke.dtype)
         self.findings += findings.of_ranges(ranges, is_cast=is_cast)
         return smoke, smokes
+
+    def _try_routes(self, plan: Plan, proven: Proven, workplace: Path) -> list[Survival]:
+        """Try what becomes of the layout, on the smallest weight that has it."""
+        converted = [d for d in plan.decisions if d.status in {"converted", "already"}]
+        sample = min(converted, key=lambda d: d.original.numel(), default=None)
+        if self.options.smoke == "none" or sample is None or not sample.original.numel():
+            return []
+        with self._timed("survival"):
+            return try_routes(proven.read_converted(sample), sample.candidate.kind, workplace)
 
     def _input(self, checkpoint: Checkpoint, plan: Plan, sha256: str) -> InputFile:
         return InputFile(

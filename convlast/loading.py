@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -11,9 +12,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from convlast.checkpoints import open_checkpoint
+from convlast.checkpoints import open_checkpoint, read_manifest
+from convlast.checkpoints.manifest import Manifest
 from convlast.checkpoints.tree import walk
-from convlast.errors import ArchitectureMismatchError
+from convlast.errors import ArchitectureMismatchError, MalformedCheckpointError
 from convlast.options import Limits
 from convlast.plan import make_plan
 
@@ -47,10 +49,12 @@ def load_into(module: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
     """Load a converted checkpoint into a model, layout kept.
 
     A plain `load_state_dict` copies values into the model's own, contiguous, parameters; this
-    puts the checkpoint's tensors in their place. The state dict is found in its wrapper.
+    puts the checkpoint's tensors in their place. The state dict is found in its wrapper. As with
+    `load_state_dict`, the model keeps its device, its dtypes, its tied weights and its
+    `requires_grad`; a model on the meta device gets the CPU.
 
     Args:
-        module: The model, on any device; its parameters' `requires_grad` stays.
+        module: The model.
         path: The converted checkpoint.
 
     Returns:
@@ -62,30 +66,100 @@ def load_into(module: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
     """
     checkpoint = open_checkpoint(Path(path))
     plan = make_plan(checkpoint, "channels_last_3d")
+    wrappers = [decision.candidate.path[:-1] for decision in plan.decisions]
     found: Any = load(path)
-    for part in max(
-        (decision.candidate.path[:-1] for decision in plan.decisions),
-        key=[decision.candidate.path[:-1] for decision in plan.decisions].count,
-    ):
+    for part in max(wrappers, key=wrappers.count):
         found = found[part]
-    state_dict = _placed(found, module)
+    ties = _ties_of(module)
     try:
-        module.load_state_dict(state_dict, assign=True)
+        module.load_state_dict(_placed(found, module), assign=True)
     except RuntimeError as error:
         raise ArchitectureMismatchError(
             f"The state dict does not fit the model: {error}",
             remedy="Build the model as it was when the checkpoint was saved.",
         ) from error
+    _tie(ties)
+    return module
+
+
+def apply_layout(module: nn.Module, manifest: Manifest | str | os.PathLike[str]) -> nn.Module:
+    """Give a loaded model the layout that a manifest notes; values stay.
+
+    For frameworks that load by themselves, and so lose the layout: load as ever, then apply it.
+
+    Args:
+        module: The model, with its weights, on any device.
+        manifest: The note of a conversion, or the converted file that carries it.
+
+    Returns:
+        The same module.
+
+    Raises:
+        ArchitectureMismatchError: If a layer is not in the model, or has another shape.
+        MalformedCheckpointError: If the file carries no manifest.
+    """
+    if not isinstance(manifest, Manifest):
+        path = Path(manifest)
+        found = read_manifest(path)
+        if found is None:
+            raise MalformedCheckpointError(
+                f"{path.name!r} carries no manifest.", remedy="Convert it with convlast first."
+            )
+        manifest = found
+    tensors = dict(module.named_parameters(remove_duplicate=False))
+    wrong = [
+        f"{layer.key}: {'not there' if layer.key not in tensors else 'another shape'}"
+        for layer in manifest.layers
+        if layer.key not in tensors or tuple(tensors[layer.key].shape) != layer.shape
+    ]
+    if wrong:
+        raise ArchitectureMismatchError(
+            f"The layout does not fit the model at {'; '.join(wrong[:10])}.",
+            remedy="Apply it to the model that the checkpoint belongs to.",
+        )
+    for layer in manifest.layers:
+        tensor = tensors[layer.key]
+        stride = manifest.stride_after(layer.key, layer.shape)
+        if stride is not None and tensor.stride() != stride:
+            laid_out = torch.empty_strided(
+                tensor.shape, stride, dtype=tensor.dtype, device=tensor.device
+            )
+            tensor.data = laid_out.copy_(tensor.data)
     return module
 
 
 def _placed(state_dict: Mapping[str, torch.Tensor], module: nn.Module) -> dict[str, torch.Tensor]:
-    """Move each tensor to the device of the one whose place it takes; strides are kept."""
+    """Make each tensor fit the one whose place it takes: its device, its dtype; strides are kept.
+
+    A tensor under two keys stays one tensor.
+    """
     own = module.state_dict()
-    placed = OrderedDict(
-        (key, value.to(own[key].device) if key in own and not own[key].is_meta else value)
-        for key, value in state_dict.items()
-    )
-    # The versions of the modules, by which some of them read older state dicts.
-    vars(placed).update(getattr(state_dict, "__dict__", {}))
+    moved: dict[tuple[object, ...], torch.Tensor] = {}
+    placed: OrderedDict[str, torch.Tensor] = OrderedDict()
+    for key, value in state_dict.items():
+        device, dtype = value.device, value.dtype
+        if key in own and isinstance(own[key], torch.Tensor):
+            device = device if own[key].is_meta else own[key].device
+            dtype = own[key].dtype if value.is_floating_point() else dtype
+        place = (id(value), device, dtype)
+        placed[key] = moved.setdefault(place, value.to(device=device, dtype=dtype))
+    # The versions of the modules, by which some of them read older state dicts. A copy, since
+    # assign=True writes into it. Source: https://github.com/pytorch/pytorch/issues/188166
+    vars(placed).update(copy.deepcopy(getattr(state_dict, "__dict__", {})))
     return placed
+
+
+def _ties_of(module: nn.Module) -> list[list[tuple[nn.Module, str]]]:
+    """Return the places of each parameter that stands in several."""
+    places: dict[int, list[tuple[nn.Module, str]]] = {}
+    for owner in module.modules():
+        for name, parameter in owner.named_parameters(recurse=False, remove_duplicate=False):
+            places.setdefault(id(parameter), []).append((owner, name))
+    return [group for group in places.values() if len(group) > 1]
+
+
+def _tie(ties: list[list[tuple[nn.Module, str]]]) -> None:
+    """Make one parameter of each group again, which assignment has split."""
+    for (owner, name), *others in ties:
+        for other, other_name in others:
+            setattr(other, other_name, getattr(owner, name))
