@@ -1,0 +1,52 @@
+"""What a worker can reach: its own folder, what it must read, the open pipe, and nothing more.
+
+A worker opens files that nobody trusts. Were one of them to run code in it, that code would find
+no network, no program to start, no other process, no other job's file, and no secret. The walls
+go up in two steps, because the device is warmed up between them:
+
+    enter   right after the fork, while there is one thread: later threads inherit what it does
+    seal    after the warm-up, before the first byte of a stranger's file: binds every thread
+
+Each wall is a `Part` that says whether it stands. What the kernel or the container does not allow
+is named there; nothing is left out in silence. Memory is watched from outside, see `memory`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from service.sandbox.calls import close_calls
+from service.sandbox.descriptors import close_descriptors
+from service.sandbox.environment import scrub_environment
+from service.sandbox.landlock import close_files
+from service.sandbox.limits import set_limits
+from service.sandbox.part import Part
+from service.sandbox.privileges import drop_privileges, hide_memory
+
+__all__ = ["Part", "enter", "scrub_environment", "seal"]
+
+
+def enter(folder: Path, pipe: int, *, max_file_bytes: int) -> tuple[Part, ...]:
+    """Put up the walls that must stand before this process has a second thread.
+
+    Args:
+        folder: The only place where files can be made, and where jobs are put.
+        pipe: The descriptor that leads to the service.
+        max_file_bytes: The size beyond which no file can be written.
+    """
+    # What asks for a place for temporary files, or for the user's caches, finds one that works.
+    environment = scrub_environment({"HOME": str(folder), "TMPDIR": str(folder)})
+    tempfile.tempdir = None
+    return (
+        environment,
+        close_descriptors({pipe}),
+        drop_privileges(),
+        set_limits(max_file_bytes=max_file_bytes),
+        *close_files(folder),
+    )
+
+
+def seal() -> tuple[Part, ...]:
+    """Put up the walls that the warm-up of a device would not survive."""
+    return hide_memory(), close_calls()

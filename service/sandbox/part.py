@@ -1,0 +1,43 @@
+"""One wall of the sandbox, and whether it stands."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Name = Literal[
+    "environment",
+    "descriptors",
+    "privileges",
+    "limits",
+    "files",
+    "truncation",
+    "dumps",
+    "calls",
+]
+
+
+class Part(BaseModel):
+    """One wall of the sandbox."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    name: Name
+    """Which one."""
+
+    held: bool
+    """Whether it stands."""
+
+    detail: str
+    """What it keeps out, or why it is missing."""
+
+    @classmethod
+    def missing(cls, name: Name, what: str, error: OSError | None = None) -> Part:
+        """Name a wall that could not be put up.
+
+        >>> Part.missing("calls", "The kernel refuses a filter", OSError(22, "Invalid argument"))
+        Part(name='calls', held=False, detail='The kernel refuses a filter: Invalid argument.')
+        """
+        why = f": {error.strerror or error}" if error is not None else ""
+        return cls(name=name, held=False, detail=f"{what}{why}.")

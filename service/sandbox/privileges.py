@@ -1,0 +1,47 @@
+"""What a process may do beyond an ordinary user: nothing, also where the service runs as root."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+
+from service.sandbox.kernel import call, is_alone, prctl
+from service.sandbox.part import Part
+
+_PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38
+_CAPSET = {"x86_64": 126, "aarch64": 91}
+_CAPABILITY_VERSION_3 = 0x20080522
+
+
+def drop_privileges() -> Part:
+    """Give up every capability, and the ways to get one back.
+
+    Without CAP_SYS_ADMIN, "no new privileges" is also what Landlock and seccomp ask for.
+    Capabilities belong to a thread: call this while there is one.
+    """
+    try:
+        prctl(_PR_SET_NO_NEW_PRIVS, 1)
+        number = _CAPSET[platform.machine()]
+        header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+        none = (ctypes.c_uint32 * 6)()
+        call(number, ctypes.addressof(header), ctypes.addressof(none))
+    except KeyError:
+        return Part.missing("privileges", f"No number of capset on {platform.machine()} is known")
+    except OSError as error:
+        return Part.missing("privileges", "Capabilities stay", error)
+    if not is_alone():
+        return Part.missing("privileges", "Threads ran before, and keep their capabilities")
+    return Part(name="privileges", held=True, detail="No capability, and none can be gained.")
+
+
+def hide_memory() -> Part:
+    """Keep this process's memory out of core dumps, and from others of the same user.
+
+    A limit of zero on core files does not stop a kernel that pipes dumps to a program.
+    Source: core(5).
+    """
+    try:
+        prctl(_PR_SET_DUMPABLE, 0)
+    except OSError as error:
+        return Part.missing("dumps", "A crash may leave the memory in a core dump", error)
+    return Part(name="dumps", held=True, detail="No core dump, and no other process reads it.")

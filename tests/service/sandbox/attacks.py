@@ -1,0 +1,270 @@
+"""What code that a hostile file brought into a worker would try; one function for each attempt."""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import platform
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from service.sandbox import calls
+
+_CLONE_NEWUSER, _PTRACE_ATTACH, _PR_SET_PDEATHSIG, _TIOCSTI = 0x10000000, 16, 1, 0x5412
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _checked(result: int) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result
+
+
+def _libc_call(name: str, *arguments: Any) -> int:
+    return _checked(getattr(_libc, name)(*arguments))
+
+
+def _system_call(name: str, *arguments: Any) -> int:
+    """Make a call that libc has no function for."""
+    column = {"x86_64": 1, "aarch64": 2}[platform.machine()]
+    known = calls.numbers(" ".join([*calls.REFUSED.values(), "clone:56:220"]), column)
+    return _checked(_libc.syscall(ctypes.c_long(known[name]), *arguments))
+
+
+def open_tcp_socket() -> None:
+    """Open a TCP socket."""
+    socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+
+
+def open_udp_socket() -> None:
+    """Open a UDP socket."""
+    socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+
+
+def open_unix_socket() -> None:
+    """Open a socket to a service of this machine, the fork server among them."""
+    socket.socket(socket.AF_UNIX)
+
+
+def open_netlink_socket() -> None:
+    """Open a socket to the kernel."""
+    socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)
+
+
+def open_socket_pair() -> None:
+    """Open two connected sockets."""
+    socket.socketpair()
+
+
+def become_a_program() -> None:
+    """Run a program in this process's place."""
+    os.execv(sys.executable, [sys.executable, "-c", ""])  # noqa: S606
+
+
+def become_an_open_program() -> None:
+    """Run a program by its open file."""
+    os.execve(os.open(sys.executable, os.O_RDONLY), ["python"], {})  # noqa: S606
+
+
+def run_a_program() -> None:
+    """Run a program as Python does."""
+    subprocess.run(["/bin/true"], check=True)
+
+
+def run_a_shell() -> None:
+    """Run a command as libc does."""
+    if os.system("true"):  # noqa: S605
+        raise PermissionError("The command did not run.")
+
+
+def spawn_a_program() -> None:
+    """Run a program the short way."""
+    os.posix_spawn("/bin/true", ["true"], {})
+
+
+def fork() -> None:
+    """Make a process."""
+    if os.fork() == 0:
+        os._exit(0)
+
+
+def clone() -> None:
+    """Make a process with the plain system call."""
+    if _system_call("clone", ctypes.c_long(signal.SIGCHLD), 0, 0, 0, 0) == 0:
+        os._exit(0)
+
+
+def signal_everyone() -> None:
+    """Send a signal to each process that can be reached."""
+    os.kill(-1, signal.SIGUSR1)
+
+
+def outlive_the_fork_server() -> None:
+    """Stay when the fork server ends."""
+    _libc_call("prctl", _PR_SET_PDEATHSIG, 0, 0, 0, 0)
+
+
+def become_root_of_a_namespace() -> None:
+    """Leave for a namespace where all is allowed."""
+    _libc_call("unshare", _CLONE_NEWUSER)
+
+
+def leave_a_key() -> None:
+    """Put something where the next worker finds it."""
+    _system_call("add_key", b"user", b"left", b"behind", 6, -5)
+
+
+def leave_memory() -> None:
+    """Take memory that stays when the process has ended."""
+    _libc_call("shmget", 0x1234, 4096, 0o1600)
+
+
+def hide_memory() -> None:
+    """Take memory that is not counted as the process's."""
+    os.memfd_create("hidden")
+
+
+def load_a_kernel_program() -> None:
+    """Give the kernel a program to run."""
+    _system_call("bpf", 0, 0, 0)
+
+
+def open_a_ring() -> None:
+    """Make system calls past the filter."""
+    _system_call("io_uring_setup", 1, ctypes.create_string_buffer(120))
+
+
+def type_into_the_terminal() -> None:
+    """Type a command into the terminal that the service was started from."""
+    fcntl.ioctl(1, _TIOCSTI, b"x")
+
+
+def trace(pid: int) -> None:
+    """Attach to a process as a debugger does."""
+    _libc_call("ptrace", _PTRACE_ATTACH, pid, 0, 0)
+
+
+def read_memory(pid: int) -> None:
+    """Copy memory out of a process."""
+    _system_call("process_vm_readv", pid, None, 0, None, 0, 0)
+
+
+def send_a_signal(pid: int) -> None:
+    """Send a process a signal."""
+    os.kill(pid, signal.SIGUSR1)
+
+
+def take_a_handle(pid: int) -> None:
+    """Take a handle of a process."""
+    os.pidfd_open(pid)
+
+
+def take_its_files_away(pid: int) -> None:
+    """Leave a process no open file."""
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, 3))
+
+
+def signal_through_a_pipe(pid: int) -> None:
+    """Have the kernel signal a process when a pipe is written to."""
+    fcntl.fcntl(os.pipe()[0], fcntl.F_SETOWN, pid)
+
+
+def read_a_file(path: str) -> None:
+    """Read a file."""
+    Path(path).read_bytes()
+
+
+def list_a_folder(path: str) -> None:
+    """List a folder."""
+    list(Path(path).iterdir())
+
+
+def write_a_file(path: str) -> None:
+    """Change a file."""
+    with Path(path).open("r+b") as file:
+        file.write(b"hostile")
+
+
+def cut_off_a_file(path: str) -> None:
+    """Empty a file."""
+    os.truncate(path, 0)
+
+
+def remove_a_file(path: str) -> None:
+    """Remove a file."""
+    Path(path).unlink()
+
+
+def own_a_file(path: str) -> None:
+    """Give a file to another user."""
+    os.chown(path, 1, 1)
+
+
+def watch_a_file(path: str) -> None:
+    """Be told of what happens to a file."""
+    _libc_call("inotify_add_watch", _libc_call("inotify_init"), path.encode(), 0xFFF)
+
+
+def link_a_file(path: str, folder: str) -> None:
+    """Give a file a second name in one's own folder, to have it served."""
+    os.link(path, Path(folder) / "link")
+
+
+def point_at_a_file(path: str, folder: str) -> None:
+    """Point at a file from one's own folder, to have it served."""
+    (Path(folder) / "link").symlink_to(path)
+
+
+def take_a_file(path: str, folder: str) -> None:
+    """Move a file to one's own folder."""
+    Path(path).rename(Path(folder) / "taken")
+
+
+def put_a_file_beside(path: str, folder: str) -> None:
+    """Move a file of one's own out of one's folder."""
+    (Path(folder) / "own").write_bytes(b"hostile")
+    (Path(folder) / "own").rename(Path(path).with_name("planted"))
+
+
+def make_a_device(folder: str) -> None:
+    """Make a device that is the disk."""
+    os.mknod(Path(folder) / "disk", 0o60600, os.makedev(8, 0))
+
+
+def change_a_library() -> None:
+    """Change what the next worker imports."""
+    write_a_file(shutil.__file__)
+
+
+def fill_the_shared_memory() -> None:
+    """Leave a file in the folder that all processes share."""
+    Path("/dev/shm/hostile").write_bytes(b"hostile")  # noqa: S108
+
+
+ON_THE_MACHINE: list[Callable[..., None]] = [
+    *(open_tcp_socket, open_udp_socket, open_unix_socket, open_netlink_socket, open_socket_pair),
+    *(become_a_program, become_an_open_program, run_a_program, run_a_shell, spawn_a_program),
+    *(fork, clone, signal_everyone, outlive_the_fork_server, become_root_of_a_namespace),
+    *(leave_a_key, leave_memory, hide_memory, load_a_kernel_program, open_a_ring),
+    type_into_the_terminal,
+]
+ON_A_PROCESS: list[Callable[..., None]] = [
+    *(trace, read_memory, send_a_signal, take_a_handle),
+    *(take_its_files_away, signal_through_a_pipe),
+]
+ON_A_FILE: list[Callable[..., None]] = [
+    *(read_a_file, write_a_file, cut_off_a_file, remove_a_file, own_a_file, watch_a_file)
+]
+TO_THE_OWN_FOLDER: list[Callable[..., None]] = [
+    *(link_a_file, point_at_a_file, take_a_file, put_a_file_beside)
+]

@@ -1,0 +1,104 @@
+"""A process in the sandbox, forked as the service forks its workers, that does one thing."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.sandbox import Part, enter, seal
+from service.sandbox.landlock import available_version
+from service.workers import conversion
+
+MAX_FILE_BYTES = 64 << 20
+_END_S = 60.0
+
+needs_landlock = pytest.mark.skipif(
+    available_version() < 2, reason="this kernel, or container, has no Landlock 2"
+)
+needs_seccomp = pytest.mark.skipif(
+    "Seccomp_filters" not in Path("/proc/self/status").read_text(),
+    reason="this kernel, or container, has no seccomp filters",
+)
+
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload([conversion.__name__, __name__])
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of it.
+
+    Attributes:
+        value: What the action returned.
+        error: What it raised, by the name of its class; `errno` with it where it has one.
+        errno: See there.
+        text: The error's text.
+        parts: The walls.
+        exit_code: How the process ended.
+    """
+
+    value: Any = None
+    error: str | None = None
+    errno: int | None = None
+    text: str = ""
+    parts: tuple[Part, ...] = ()
+    exit_code: int | None = None
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the system said no."""
+        return self.error == "PermissionError"
+
+    def part(self, name: str) -> Part:
+        """Give a wall."""
+        return next(each for each in self.parts if each.name == name)
+
+
+def run_inside(
+    action: Callable[..., Any], *arguments: Any, folder: Path, device: str = "cpu"
+) -> Outcome:
+    """Call a function of a module in a sealed worker."""
+    ours, theirs = socket.socketpair()
+    process = _context.Process(
+        target=_serve, args=(theirs, folder, device, action, arguments), daemon=True
+    )
+    process.start()
+    theirs.close()
+    with ours, ours.makefile() as stream:
+        ours.settimeout(_END_S)
+        line = stream.readline()
+    process.join(_END_S)
+    told = json.loads(line) if line else {}
+    parts = tuple(Part.model_validate(each) for each in told.pop("parts", []))
+    return Outcome(**told, parts=parts, exit_code=process.exitcode)
+
+
+def _serve(
+    pipe: socket.socket,
+    folder: Path,
+    device: str,
+    action: Callable[..., Any],
+    arguments: tuple[Any, ...],
+) -> None:
+    parts = enter(folder, pipe.fileno(), max_file_bytes=MAX_FILE_BYTES)
+    conversion.warm(device)
+    parts += seal()
+    told: dict[str, Any] = {"parts": [part.model_dump() for part in parts]}
+    try:
+        told["value"] = action(*arguments)
+    except Exception as error:
+        told |= {
+            "error": type(error).__name__,
+            "errno": getattr(error, "errno", None),
+            "text": str(error),
+        }
+    pipe.sendall(json.dumps(told).encode() + b"\n")
+    os._exit(0)
