@@ -9,21 +9,23 @@ import sys
 from convlast.errors import ConvlastError
 from service import logs
 from service.app import create_app, local_workers
+from service.sandbox import scrub_environment
 from service.server import DrainingServer
 from service.settings import Settings, SettingsError
 
 
 def main() -> int:
     """Serve until a signal comes; give the exit status."""
+    logs.configure()
     try:
         settings = Settings.from_environment(os.environ)
+        scrub_environment()  # what is secret in it must not reach the fork server, nor its workers
         if settings.device.startswith("cuda"):
             asyncio.run(local_workers(settings, settings.device).check())
         app = create_app(settings)
     except (SettingsError, ConvlastError) as error:
         sys.stderr.write(f"convlast cannot start: {error}\n")
         return 2
-    logs.configure()
     DrainingServer(app, settings).run()
     return 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from functools import partial
+from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,14 +13,13 @@ from starlette.responses import Response
 from service.archive import Member, lay_out
 from service.context import Context
 from service.digests import repr_digest
-from service.errors import InternalError
+from service.errors import InternalError, NotFoundError
 from service.filenames import content_disposition, sanitise
 from service.jobs import Ran, server_timing
 from service.negotiation import JSON, OCTET_STREAM, ZIP
 from service.store import StoredJob
 from service.streaming import FileSlice, PiecesResponse
 from service.workers import REPORT_JSON, Made
-from service.workspace import remove
 
 OFFERS = [ZIP, JSON, OCTET_STREAM]
 
@@ -46,9 +45,9 @@ async def answer(media_type: str, ran: Ran, request: Request, context: Context) 
         links = links_of(request.scope.get("root_path", ""), stored.id)
         if media_type == JSON:
             return await asyncio.to_thread(_report, stored, links, headers, context)
-        return await asyncio.to_thread(_artifact, stored, links, headers, context)
+        return await asyncio.to_thread(_artifact, stored, links, headers, ran, context)
     except BaseException:
-        await asyncio.to_thread(remove, ran.folder)
+        await asyncio.to_thread(ran.folder.remove)
         raise
 
 
@@ -79,15 +78,15 @@ def _zip(ran: Ran, headers: dict[str, str], context: Context) -> Response:
     files = {}
     members = []
     for each in made:
-        path = ran.folder / sanitise(each.filename)
-        files[path] = FileSlice.whole(path)
+        path = ran.folder.path / sanitise(each.filename)
+        files[path] = _open(path)
         members.append(Member(path.name, path, files[path].size_bytes, each.crc32 or 0))
     pieces = [piece if isinstance(piece, bytes) else files[piece] for piece in lay_out(members)]
     return PiecesResponse(
         pieces,
         headers={**headers, "Content-Disposition": content_disposition(f"{members[0].name}.zip")},
-        idle_s=context.settings.client_idle_s,
-        release=partial(remove, ran.folder),
+        delivery=context.delivery(context.downloads.hold(ran.caller.share)),
+        release=ran.folder.remove,
     )
 
 
@@ -96,14 +95,15 @@ def _keep(ran: Ran, context: Context) -> StoredJob:
     made = _artifact_of(ran)
     stored = StoredJob(
         id=ran.id,
-        owner=ran.owner,
+        owner=ran.caller.owner,
         filename=sanitise(made.filename),
         sha256=ran.finished.artifact_sha256 or "",
-        artifact_bytes=(ran.folder / sanitise(made.filename)).stat().st_size,
+        artifact_bytes=(ran.folder.path / sanitise(made.filename)).stat().st_size,
         bytes=made.bytes + sum(each.bytes for each in ran.finished.reports),
         finished_at=time.time(),
     )
-    context.workspace.store.keep(ran.folder, stored)
+    context.workspace.store.keep(ran.folder.path, stored)
+    ran.folder.leave()
     return stored
 
 
@@ -119,20 +119,28 @@ def _report(
 
 
 def _artifact(
-    stored: StoredJob, links: dict[str, str], headers: dict[str, str], context: Context
+    stored: StoredJob, links: dict[str, str], headers: dict[str, str], ran: Ran, context: Context
 ) -> Response:
     """Stream the artifact, and say where the report is."""
     _, folder = context.workspace.store.find(stored.id, stored.owner)
     return PiecesResponse(
-        [FileSlice.whole(folder / stored.filename)],
+        [_open(folder / stored.filename)],
         headers={
             **headers,
             **artifact_headers(stored),
             "Link": f'<{links["report"]}>; rel="describedby"; type="application/json"',
             "Content-Location": links["artifact"],
         },
-        idle_s=context.settings.client_idle_s,
+        delivery=context.delivery(context.downloads.hold(ran.caller.share)),
     )
+
+
+def _open(path: Path) -> FileSlice:
+    """Open what the worker has said it wrote."""
+    try:
+        return FileSlice.whole(path)
+    except NotFoundError:
+        raise InternalError("The worker has not written what it said.") from None
 
 
 def _artifact_of(ran: Ran) -> Made:

@@ -9,18 +9,19 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from convlast.version import __version__
-from service import openapi, problems
+from service import cors, docs, openapi, problems
 from service.access import Keyring
 from service.context import Context
 from service.lingering import LingeringClose
 from service.metrics import Metrics
 from service.observation import Observation
 from service.places import Places
+from service.protection import Protection
 from service.routes import convert, health, jobs
 from service.settings import Settings
-from service.workers import Workers
+from service.workers import Confinement, Workers
 from service.workers.local import LocalWorkers
-from service.workspace import Workspace
+from service.workspace import WORKERS, Workspace
 
 TASK = "service.workers.conversion"
 _SWEEP_INTERVAL_S = 30.0
@@ -43,7 +44,16 @@ def create_app(
         settings=settings,
         keyring=Keyring.of(settings),
         workspace=Workspace(settings),
-        places=Places(settings.queue_size + 1, per_owner=settings.jobs_per_key),
+        places=Places(
+            settings.queue_size + 1,
+            setting="CONVLAST_QUEUE_SIZE",
+            per_owner=settings.jobs_per_key,
+        ),
+        downloads=Places(
+            settings.max_downloads,
+            setting="CONVLAST_MAX_DOWNLOADS",
+            per_owner=settings.jobs_per_key,
+        ),
         metrics=Metrics(),
         converters=converters or local_workers(settings, settings.device),
         inspectors=inspectors or local_workers(settings, "cpu"),
@@ -55,31 +65,51 @@ def create_app(
         description="Converts the Conv3d weights of PyTorch checkpoints to channels_last_3d, "
         "and proves the result.",
         lifespan=_lifespan,
+        openapi_url=docs.OPENAPI_PATH if settings.docs else None,
+        docs_url=None,  # see service.docs
+        redoc_url=None,
+        redirect_slashes=False,  # an address made of the client's own Host field
     )
     app.state.context = context
     for router in (convert.router, jobs.router, health.router):
         app.include_router(router)
     problems.install(app)
     openapi.install(app, anonymous_allowed=context.keyring.anonymous_allowed)
+    if settings.docs:
+        docs.install(app)
+    # From the inside out: the last one added sees a request first, and an answer last.
     app.add_middleware(LingeringClose)
+    cors.install(app, settings.cors_origins)
     app.add_middleware(Observation, metrics=context.metrics)
+    app.add_middleware(Protection)
     return app
 
 
 def local_workers(settings: Settings, device: str, task: str = TASK) -> LocalWorkers:
     """Make workers on this machine."""
-    return LocalWorkers(task=task, device=device, job_timeout_s=settings.job_timeout_s)
+    confinement = Confinement(
+        folder=settings.work_dir / WORKERS,
+        max_memory_bytes=settings.worker_memory_bytes,
+        max_file_bytes=2 * settings.max_upload_bytes,
+        is_required=settings.require_sandbox,
+    )
+    return LocalWorkers(
+        task=task,
+        device=device,
+        job_timeout_s=settings.job_timeout_s,
+        confinement=confinement,
+    )
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Settings]]:
     """Keep the workers warm and the store within its bounds while the application runs."""
     context: Context = app.state.context
     await context.converters.start()
     await context.inspectors.start()
     sweeper = asyncio.create_task(_sweep(context))
     try:
-        yield
+        yield {"settings": context.settings}  # to service.connections, by way of uvicorn
     finally:
         sweeper.cancel()
         await context.converters.stop()
@@ -96,8 +126,14 @@ async def _sweep(context: Context) -> None:
 
 def _watch(context: Context) -> None:
     """Add the gauges that are read from the parts."""
-    store, places = context.workspace.store, context.places
+    store, room, places = context.workspace.store, context.workspace.room, context.places
     watch = context.metrics.watch
     watch("convlast_places_taken", "Requests that upload, wait or run.", lambda: places.taken_count)
+    watch(
+        "convlast_downloads",
+        "Answers with an artifact that are under way.",
+        lambda: context.downloads.taken_count,
+    )
+    watch("convlast_work_bytes", "Bytes set aside for work.", lambda: room.taken_bytes)
     watch("convlast_store_bytes", "Bytes of finished jobs that are kept.", lambda: store.bytes)
     watch("convlast_store_jobs", "Finished jobs that are kept.", lambda: len(store))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Annotated, TypeAlias
 
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from service.access import Keyring
+from service.access import Keyring, share_of
 from service.metrics import Metrics
 from service.places import Places
 from service.settings import Settings
+from service.streaming import Delivery
 from service.workers import Workers
 from service.workspace import Workspace
 
@@ -21,6 +23,8 @@ class Context:
     """The parts of the service.
 
     Attributes:
+        places: Those for requests that upload, wait or run.
+        downloads: Those for answers with an artifact that are under way.
         converters: The workers on the device.
         inspectors: The workers that need none, so that an inspection never waits for a conversion.
     """
@@ -29,9 +33,31 @@ class Context:
     keyring: Keyring
     workspace: Workspace
     places: Places
+    downloads: Places
     metrics: Metrics
     converters: Workers
     inspectors: Workers
+
+    def delivery(self, place: AbstractContextManager[None]) -> Delivery:
+        """Say how long an answer with an artifact may take; meanwhile it holds `place`."""
+        return Delivery(
+            place=place,
+            idle_s=self.settings.client_idle_s,
+            whole_s=self.settings.download_timeout_s,
+        )
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who sent a request.
+
+    Attributes:
+        owner: Whose its job is.
+        share: Whose share of the service it uses up.
+    """
+
+    owner: str
+    share: str
 
 
 def context_of(request: Request) -> Context:
@@ -48,11 +74,12 @@ async def _context(request: Request) -> Context:
 _bearer = HTTPBearer(auto_error=False, description="A key of `CONVLAST_API_KEYS_FILE`.")
 
 
-async def _owner(
+async def _caller(
     request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
-) -> str:
-    return context_of(request).keyring.owner(request.headers.get("authorization"))
+) -> Caller:
+    owner = context_of(request).keyring.owner(request.headers.get("authorization"))
+    return Caller(owner, share_of(owner, request.client.host if request.client else None))
 
 
 ContextOf: TypeAlias = Annotated[Context, Depends(_context)]
-Owner: TypeAlias = Annotated[str, Depends(_owner)]
+CallerOf: TypeAlias = Annotated[Caller, Depends(_caller)]

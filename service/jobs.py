@@ -8,7 +8,6 @@ import secrets
 import time
 from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import structlog
@@ -16,13 +15,13 @@ from starlette.requests import ClientDisconnect, Request
 
 from convlast.errors import OptionError
 from convlast.options import Options
-from service.context import Context
+from service.context import Caller, Context
 from service.errors import full_disk_as_problem
 from service.filenames import sanitise
 from service.streaming import until_left
 from service.uploads import RAW, Upload, check_headers, receive
 from service.workers import Finished, Job
-from service.workspace import remove
+from service.workspace import JobFolder
 
 _FILENAME = "filename"
 OPTION_NAMES = {"convert": list(Options.model_fields), "inspect": ["memory_format", "select"]}
@@ -38,15 +37,15 @@ class Ran:
 
     Attributes:
         id: Its name.
-        owner: Whose it is.
+        caller: Who sent it.
         folder: Where its files lie; whoever answers moves or removes it.
         finished: What the worker told.
         seconds: Wall time of each stage, in order.
     """
 
     id: str
-    owner: str
-    folder: Path
+    caller: Caller
+    folder: JobFolder
     finished: Finished
     seconds: dict[str, float]
 
@@ -54,14 +53,15 @@ class Ran:
 async def run_job(
     request: Request,
     context: Context,
-    owner: str,
+    caller: Caller,
     *,
     verb: Literal["convert", "inspect"],
     checksums: bool = False,
 ) -> Ran:
     """Receive the checkpoint of a request and have it worked on.
 
-    Nothing is left on disk unless this returns, and nothing runs on once the client has left.
+    Nothing is left on disk unless this returns, and nothing runs on once the client has left. The
+    worker is asked once the upload is whole, so a slow client holds a place and never a worker.
 
     Raises:
         ConvlastError: If the request is refused, or the job ends without an answer.
@@ -70,24 +70,24 @@ async def run_job(
     """
     names = OPTION_NAMES[verb]
     query = _check_query(request, names)
-    check_headers(request.headers, context.settings)
+    check_headers(request.headers, context)
+    # Else a client who takes no answers would fill the disk with them.
+    context.downloads.check(caller.share)
     job_id = secrets.token_hex(16)
-    with context.places.take(owner), full_disk_as_problem():
+    with context.places.take(caller.share), full_disk_as_problem():
         folder = await asyncio.to_thread(context.workspace.new_job, job_id)
         try:
             began_s = time.perf_counter()
-            upload = await receive(request, folder / "upload", names, context.settings)
+            upload = await receive(request, folder, names, context.settings)
             uploaded_s = time.perf_counter() - began_s
-            filename = _filename(request, upload)
-            options = Options.parse(**_collect([*query, *upload.fields]))
             settings = context.settings
             job = Job(
                 id=job_id,
                 verb=verb,
                 source=upload.path,
-                folder=folder,
-                filename=filename,
-                options=options,
+                folder=folder.path,
+                filename=_filename(request, upload),
+                options=Options.parse(**_collect([*query, *upload.fields])),
                 limits=settings.limits,
                 allow_programs=settings.allow_programs,
                 architecture_prefixes=settings.architecture_prefixes,
@@ -95,12 +95,12 @@ async def run_job(
             )
             workers = context.converters if verb == "convert" else context.inspectors
             finished = await _while_connected(request, workers.run(job, _log_progress))
-            await asyncio.to_thread(upload.path.unlink)
+            await asyncio.to_thread(upload.path.unlink, missing_ok=True)
         except BaseException:
-            await asyncio.to_thread(remove, folder)
+            await asyncio.to_thread(folder.remove)
             raise
     seconds = {"upload": uploaded_s, **finished.seconds}
-    ran = Ran(job_id, owner, folder, finished, seconds)
+    ran = Ran(job_id, caller, folder, finished, seconds)
     _measure(context, ran)
     return ran
 

@@ -1,4 +1,8 @@
-"""A `multipart/form-data` body, taken apart while it streams in."""
+"""A `multipart/form-data` body, taken apart while it streams in, within bounds.
+
+The parser reads the head of a part with `email`, whose time grows with the square of the length: 60
+KB of semicolons take a minute. So a head is refused before the parser has seen its end.
+"""
 
 from __future__ import annotations
 
@@ -16,42 +20,82 @@ from convlast.errors import OptionError
 from service.errors import MalformedRequestError
 
 CHECKPOINT = "checkpoint"
-MAX_OVERHEAD_BYTES = 4 << 20
-"""Bytes of a body beside the checkpoint: headers of parts, fields, and what is still buffered."""
+MAX_OVERHEAD_BYTES = 256 << 10
+"""Bytes of a body beside the checkpoint: heads of parts, fields, and what is still buffered."""
+
+MAX_PARTS = 64
+MAX_FIELD_BYTES = 64 << 10
+"""Bytes of the values of all fields together."""
+
+MAX_HEAD_BYTES = 2048
+"""Bytes of the head of one part, its filename among them."""
+
+MAX_CONTENT_TYPE_CHARS = 512
 
 _TAIL_BYTES = 4096
+_STEP_BYTES = 512
+
+
+class _Bounds:
+    """What has come so far of what is bounded."""
+
+    def __init__(self) -> None:
+        self.parts = 0
+        self.field_bytes = 0
+        self.checkpoint_bytes = 0
+
+    @property
+    def progress(self) -> int:
+        """Changes whenever the parser has got through the head of a part."""
+        return self.parts + self.field_bytes + self.checkpoint_bytes
+
+    def add_part(self) -> None:
+        self.parts += 1
+        if self.parts > MAX_PARTS:
+            raise MalformedRequestError(f"The body has more than {MAX_PARTS} parts.")
+
+    def add_value(self, size_bytes: int) -> None:
+        self.field_bytes += size_bytes
+        if self.field_bytes > MAX_FIELD_BYTES:
+            raise MalformedRequestError(
+                f"The fields of the form have more than {MAX_FIELD_BYTES:,} bytes."
+            )
 
 
 class _Checkpoint(BaseTarget):  # type: ignore[misc]  # the library has no types
     """The part with the file."""
 
-    def __init__(self, write: Callable[[bytes], None]) -> None:
+    def __init__(self, write: Callable[[bytes], None], bounds: _Bounds) -> None:
         super().__init__()
         self.write = write
+        self.bounds = bounds
         self.parts = 0
-        self.bytes = 0
 
     def on_start(self) -> None:
+        self.bounds.add_part()
         self.parts += 1
         if self.parts > 1:
             raise MalformedRequestError(f"The body has several parts named {CHECKPOINT}.")
 
     def on_data_received(self, chunk: bytes) -> None:
-        self.bytes += len(chunk)
+        self.bounds.checkpoint_bytes += len(chunk)
         self.write(chunk)
 
 
 class _Field(BaseTarget):  # type: ignore[misc]  # the library has no types
     """A part with the value of an option; it may come several times."""
 
-    def __init__(self) -> None:
+    def __init__(self, bounds: _Bounds) -> None:
         super().__init__()
+        self.bounds = bounds
         self.values: list[bytearray] = []
 
     def on_start(self) -> None:
+        self.bounds.add_part()
         self.values.append(bytearray())
 
     def on_data_received(self, chunk: bytes) -> None:
+        self.bounds.add_value(len(chunk))
         self.values[-1] += chunk
 
 
@@ -67,17 +111,21 @@ class Multipart:
             MalformedRequestError: If the media type names no boundary.
         """
         headers = {"Content-Type": content_type}
+        if len(content_type) > MAX_CONTENT_TYPE_CHARS:
+            raise MalformedRequestError("The Content-Type is too long.")
         try:
-            self._end = b"--" + parse_content_boundary(headers) + b"--"
+            self._edge = b"--" + parse_content_boundary(headers)
             self._parser = StreamingFormDataParser(headers, strict=True)
-        except (ParseFailedException, ValueError):
+        except (ParseFailedException, ValueError, RecursionError):
             raise MalformedRequestError("The Content-Type names no usable boundary.") from None
-        self._checkpoint = _Checkpoint(write)
-        self._fields = {name: _Field() for name in field_names}
+        self._bounds = _Bounds()
+        self._checkpoint = _Checkpoint(write, self._bounds)
+        self._fields = {name: _Field(self._bounds) for name in field_names}
         self._parser.register(CHECKPOINT, self._checkpoint)
         for name, field in self._fields.items():
             self._parser.register(name, field)
-        self._bytes = 0
+        self._bytes = self._head_bytes = 0
+        self._in_content = False
         self._tail = b""
 
     def write(self, data: bytes) -> None:
@@ -87,8 +135,39 @@ class Multipart:
             MalformedRequestError: If it is not multipart.
             OptionError: If a field has the name of no option.
         """
-        self._bytes += len(data)
-        self._tail = (self._tail + data)[-_TAIL_BYTES:]
+        start = 0
+        while start < len(data):
+            piece = data[start : start + self._step(data, start)]
+            before = self._bounds.progress
+            self._parse(piece)
+            # A large piece was looked through already; here are the ends of it, or all of it.
+            recent = self._tail + piece[-_TAIL_BYTES:]
+            self._tail = recent[-_TAIL_BYTES:]
+            has_advanced = self._bounds.progress > before
+            self._in_content = has_advanced and self._edge not in recent
+            self._head_bytes = 0 if has_advanced else self._head_bytes + len(piece)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                raise MalformedRequestError(
+                    f"The head of a part has more than {MAX_HEAD_BYTES:,} bytes."
+                )
+            self._bytes += len(piece)
+            start += len(piece)
+        if self._bytes - self._bounds.checkpoint_bytes > MAX_OVERHEAD_BYTES:
+            raise MalformedRequestError(
+                f"The body has more than {MAX_OVERHEAD_BYTES:,} bytes beside the checkpoint."
+            )
+
+    def _step(self, data: bytes, start: int) -> int:
+        """Say how many bytes hold no end of a head that is too long."""
+        width = len(self._edge)
+        across = self._tail[-width + 1 :] + data[start : start + width - 1]
+        if not self._in_content or self._edge in across:
+            return _STEP_BYTES
+        end = data.find(self._edge, start)
+        return (len(data) if end < 0 else end) - start
+
+    def _parse(self, data: bytes) -> None:
+        """Hand bytes to the parser, and tell its errors in our own words."""
         try:
             self._parser.data_received(data)
         except UnexpectedPartException as error:
@@ -109,10 +188,6 @@ class Multipart:
             raise MalformedRequestError(
                 "The body is not well-formed multipart/form-data."
             ) from None
-        if self._bytes - self._checkpoint.bytes > MAX_OVERHEAD_BYTES:
-            raise MalformedRequestError(
-                f"The body has more than {MAX_OVERHEAD_BYTES:,} bytes beside the checkpoint."
-            )
 
     def close(self) -> None:
         """Check that the body came to its end.
@@ -120,7 +195,7 @@ class Multipart:
         Raises:
             MalformedRequestError: If it did not, or had no checkpoint.
         """
-        if self._end not in self._tail:
+        if self._edge + b"--" not in self._tail:
             raise MalformedRequestError("The body ends before its last boundary.")
         if not self._checkpoint.parts:
             raise MalformedRequestError(

@@ -1,4 +1,4 @@
-"""Who may come in: a bounded number of jobs, from a request's headers to the worker's answer."""
+"""Who may come in: so many jobs, or downloads, and of those so many for one client."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ _MAX_RETRY_AFTER_S = 300
 
 
 class Places:
-    """The places of a queue. One is taken before a body is read, so that no upload is in vain."""
+    """Places for something that takes a while; one is taken before it begins."""
 
-    def __init__(self, count: int, *, per_owner: int | None = None) -> None:
+    def __init__(self, count: int, *, setting: str, per_owner: int | None = None) -> None:
         """Set up the places.
 
         Args:
             count: How many there are.
+            setting: The variable that says how many.
             per_owner: How many one owner may take; none: all.
         """
-        self._count, self._per_owner = count, per_owner
+        self._count, self._setting, self._per_owner = count, setting, per_owner
         self._owners: Counter[str] = Counter()
         self._draining = False
         self._empty = asyncio.Event()
         self._empty.set()
         self.job_s = 1.0
-        """A moving average of the seconds that a job runs, for `Retry-After`."""
+        """A moving average of the seconds that one is taken for, for `Retry-After`."""
 
     @property
     def taken_count(self) -> int:
@@ -42,14 +43,20 @@ class Places:
 
     @contextmanager
     def take(self, owner: str) -> Iterator[None]:
-        """Hold a place.
+        """Hold a place, if there is one.
 
         Raises:
             NotReadyError: If the service is draining.
             QueueFullError: If all places are taken.
             TooManyRequestsError: If this owner has taken as many as allowed.
         """
-        self._refuse(owner)
+        self.check(owner)
+        with self.hold(owner):
+            yield
+
+    @contextmanager
+    def hold(self, owner: str) -> Iterator[None]:
+        """Hold a place, even one too many: what is done already is not refused any more."""
         self._owners[owner] += 1
         self._empty.clear()
         try:
@@ -72,17 +79,26 @@ class Places:
         """Remember how long a job ran."""
         self.job_s += (job_s - self.job_s) / 8
 
-    def _refuse(self, owner: str) -> None:
+    def check(self, owner: str) -> None:
+        """Look whether this owner would be let in now.
+
+        Raises:
+            NotReadyError: If the service is draining.
+            QueueFullError: If all places are taken.
+            TooManyRequestsError: If this owner has taken as many as allowed.
+        """
         if self._draining:
             raise NotReadyError("The service is draining: it takes no new work.")
         if self.taken_count >= self._count:
             wait_s = min(max(round(self.job_s * self.taken_count / 2), 1), _MAX_RETRY_AFTER_S)
             raise QueueFullError(
                 f"All {self._count} places are taken.",
-                remedy="Try later, or raise CONVLAST_QUEUE_SIZE.",
+                remedy=f"Try later, or raise {self._setting}.",
                 retry_after_s=wait_s,
             )
         if self._per_owner is not None and self._owners[owner] >= self._per_owner:
             raise TooManyRequestsError(
-                f"This key has {self._per_owner} jobs already.", limit="jobs_per_key"
+                f"This client has {self._per_owner} jobs or downloads already.",
+                remedy="Wait for one of them, or raise CONVLAST_JOBS_PER_KEY.",
+                limit="jobs_per_key",
             )

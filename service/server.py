@@ -10,6 +10,7 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
+from service.connections import BoundedConnection
 from service.context import Context
 from service.settings import Settings
 
@@ -25,6 +26,9 @@ class DrainingServer(uvicorn.Server):
                 app,
                 host=settings.host,
                 port=settings.port,
+                http=BoundedConnection,
+                # Anyone could name another's address, and so use up another's share.
+                proxy_headers=False,
                 log_config=None,  # see service.logs
                 access_log=False,  # see service.observation
                 server_header=False,

@@ -24,6 +24,7 @@ from convlast.options import Limits
 
 PREFIX = "CONVLAST_"
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+_ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:-]+")
 
 
 class SettingsError(Exception):
@@ -58,19 +59,42 @@ class Settings(Limits):
     """Bytes of the largest checkpoint."""
 
     client_idle_s: PositiveFloat = 30.0
-    """Seconds that a client may send, or take, nothing."""
+    """Seconds that a client may send, or take, nothing, and that the head of a request may take."""
 
     upload_timeout_s: PositiveFloat = 3600.0
     """Seconds that a whole upload may take."""
 
+    download_timeout_s: PositiveFloat = 3600.0
+    """Seconds that a whole download may take."""
+
     job_timeout_s: PositiveFloat = 600.0
     """Seconds that a job may run before it is stopped."""
+
+    worker_memory_bytes: PositiveInt = 8 << 30
+    """Bytes of anonymous memory that a worker may have, beside three times the upload's size; one
+    that takes more is stopped."""
+
+    require_sandbox: bool = False
+    """Whether a worker gets no job if a part of its sandbox is missing; `/readyz` names each."""
 
     queue_size: Annotated[int, Field(ge=0)] = 32
     """Requests that may upload or wait, beside the one that runs; a further one is refused."""
 
-    jobs_per_key: PositiveInt | None = None
-    """Requests of one key that may upload, wait or run at once; none: no limit of its own."""
+    jobs_per_key: PositiveInt = 16
+    """Requests of one key that may upload, wait or run at once, and answers with an artifact that
+    may go to it at once. Clients without a key are told apart by their address."""
+
+    max_downloads: PositiveInt = 64
+    """Answers with an artifact that may be under way at once; while there are as many, a further
+    one is refused, and no checkpoint is taken in."""
+
+    max_connections: PositiveInt = 512
+    """Connections that may be open at once. A further one takes the place of the one that has
+    waited longest for a request, and is refused where all have one."""
+
+    work_bytes: PositiveInt = 64 << 30
+    """Bytes that uploads and what is made of them may take on disk until they are answered or in
+    the store. A checkpoint counts twice: itself, and its artifact."""
 
     work_dir: Path = Path(f"/var/tmp/convlast-{os.getuid()}")  # noqa: S108  # made 0700, owner checked
     """The folder for uploads, running jobs and the store; one service at a time uses it."""
@@ -82,10 +106,21 @@ class Settings(Limits):
     """Seconds that a finished job is kept."""
 
     api_keys_file: Path | None = None
-    """A file with one bearer key a line, as `name:key` or bare; `#` starts a comment."""
+    """A file with one bearer key a line, as `name:key` or bare; `#` starts a comment. It is read
+    again when it changes. A name may have several keys; jobs belong to the name."""
 
     allow_anonymous: bool = False
     """Whether requests without a key are served beside keys, or on an address beyond loopback."""
+
+    metrics_need_key: bool = False
+    """Whether `/metrics` needs a key, like work. It names no file and no key."""
+
+    docs: bool = True
+    """Whether `/docs` and `/openapi.json` are there."""
+
+    cors_origins: Annotated[tuple[str, ...], BeforeValidator(_split)] = ()
+    """Origins whose pages may call from a browser, such as `https://ml.example.org`, separated by
+    commas; none: no page of another origin."""
 
     allow_programs: bool = False
     """Whether TorchScript and ExportedProgram files, which hold code, are accepted."""
@@ -136,6 +171,13 @@ class Settings(Limits):
             raise ValueError("name auto, cpu, cuda, or cuda:N")
         return device
 
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(_ORIGIN.fullmatch(origin) for origin in origins):
+            raise ValueError("name origins such as https://ml.example.org, without a path")
+        return origins
+
     @model_validator(mode="after")
     def _is_not_open_by_accident(self) -> Self:
         if not (_is_loopback(self.host) or self.api_keys_file or self.allow_anonymous):
@@ -150,7 +192,7 @@ class Settings(Limits):
         """Write the settings as the table of the README."""
         rows = ["| variable | default | meaning |", "|---|---|---|"]
         for name, field in cls.model_fields.items():
-            default = "" if field.default is None else f"`{_plain(name, field.default)}`"
+            default = "" if field.default in (None, ()) else f"`{_plain(name, field.default)}`"
             meaning = (field.description or "").replace("\n", " ").replace("|", "\\|")
             rows.append(f"| `{PREFIX}{name.upper()}` | {default} | {meaning} |")
         return "\n".join(rows)

@@ -1,11 +1,13 @@
 """Finished jobs, each a folder, kept for a while: bounded by age and by bytes.
 
 A folder is complete before it is renamed into the store, so half a file is never handed out, and
-what lies there after a restart is whole.
+what lies there after a restart is whole. Ages are counted by a clock that never jumps; the time of
+day is asked at a start alone, where nothing else tells the age of what an earlier run has left.
 """
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import threading
 import time
@@ -34,7 +36,7 @@ class StoredJob(BaseModel):
     bytes: int
     """The size of all its files."""
     finished_at: float
-    """Seconds since 1970."""
+    """Seconds since 1970, by the clock of then."""
 
 
 class Store:
@@ -46,7 +48,8 @@ class Store:
         *,
         max_bytes: int,
         max_age_s: float,
-        now: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+        time_of_day: Callable[[], float] = time.time,
     ) -> None:
         """Open the store; what is expired or not whole is removed.
 
@@ -54,19 +57,17 @@ class Store:
             folder: Where it lies; on the file system where jobs run.
             max_bytes: Bytes that it may hold; the oldest jobs go first.
             max_age_s: Seconds after which a job goes.
-            now: The clock.
+            clock: Seconds since some moment, which never jump.
+            time_of_day: Seconds since 1970, as far as this machine knows.
         """
-        self._folder, self._max_bytes, self._max_age_s, self._now = (
-            folder,
-            max_bytes,
-            max_age_s,
-            now,
-        )
+        self.folder = folder
+        self._max_bytes, self._max_age_s, self._clock = max_bytes, max_age_s, clock
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._jobs: dict[str, StoredJob] = {}
+        self._kept_at: dict[str, float] = {}
         self._changes = threading.RLock()
         for path in folder.iterdir():
-            self._adopt(path)
+            self._adopt(path, time_of_day())
         self.sweep()
 
     @property
@@ -91,8 +92,8 @@ class Store:
         with full_disk_as_problem():
             (folder / _RECORD).write_text(job.model_dump_json())
         with self._changes:
-            folder.rename(self._folder / job.id)
-            self._jobs[job.id] = job
+            folder.rename(self.folder / job.id)
+            self._jobs[job.id], self._kept_at[job.id] = job, self._clock()
             self.sweep()
 
     def find(self, job_id: str, owner: str) -> tuple[StoredJob, Path]:
@@ -104,12 +105,12 @@ class Store:
         job = self._jobs.get(job_id)
         if job is None or job.owner != owner or self._is_expired(job):
             raise NotFoundError("There is no such job, or it is gone.")
-        return job, self._folder / job.id
+        return job, self.folder / job.id
 
     def sweep(self) -> None:
         """Remove what is too old, and the oldest of what is too much."""
         with self._changes:
-            jobs = sorted(self._jobs.values(), key=lambda job: job.finished_at, reverse=True)
+            jobs = sorted(self._jobs.values(), key=lambda job: self._kept_at[job.id], reverse=True)
             kept_bytes = 0
             for job in jobs:
                 if self._is_expired(job) or kept_bytes + job.bytes > self._max_bytes:
@@ -118,9 +119,10 @@ class Store:
                     kept_bytes += job.bytes
 
     def _is_expired(self, job: StoredJob) -> bool:
-        return self._now() - job.finished_at > self._max_age_s
+        kept_at = self._kept_at.get(job.id)
+        return kept_at is None or self._clock() - kept_at > self._max_age_s
 
-    def _adopt(self, path: Path) -> None:
+    def _adopt(self, path: Path, today_s: float) -> None:
         """Take up what an earlier run has left."""
         try:
             job = StoredJob.model_validate_json((path / _RECORD).read_bytes())
@@ -128,10 +130,18 @@ class Store:
             job = None
         if job is None or job.id != path.name:
             shutil.rmtree(path, ignore_errors=True)
-        else:
-            self._jobs[job.id] = job
+            return
+        if job.finished_at > today_s:
+            # The clock was set back. Its age is unknown, and counts from now: in the record as
+            # well, or one start after the other would keep it for ever.
+            job = job.model_copy(update={"finished_at": today_s})
+            with contextlib.suppress(OSError):
+                (path / _RECORD).write_text(job.model_dump_json())
+        self._jobs[job.id] = job
+        self._kept_at[job.id] = self._clock() - (today_s - job.finished_at)
 
     def _remove(self, job_id: str) -> None:
         # First out of the index: nobody may find a folder that is being taken away.
         self._jobs.pop(job_id, None)
-        shutil.rmtree(self._folder / job_id, ignore_errors=True)
+        self._kept_at.pop(job_id, None)
+        shutil.rmtree(self.folder / job_id, ignore_errors=True)

@@ -6,6 +6,7 @@ import asyncio
 import os
 import stat
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -49,6 +50,21 @@ class FileSlice:
         return FileSlice(self.file, self.start + start, length)
 
 
+@dataclass(frozen=True)
+class Delivery:
+    """What the client of an answer is granted.
+
+    Attributes:
+        place: What is held while it takes the answer.
+        idle_s: Seconds that it may take nothing before it is left.
+        whole_s: Seconds that it may take for all of it.
+    """
+
+    place: AbstractContextManager[None]
+    idle_s: float
+    whole_s: float
+
+
 class PiecesResponse(Response):
     """A response made of pieces, which frees what it holds however it ends."""
 
@@ -58,7 +74,7 @@ class PiecesResponse(Response):
         *,
         status_code: int = 200,
         headers: Mapping[str, str],
-        idle_s: float,
+        delivery: Delivery,
         release: Callable[[], None] = lambda: None,
     ) -> None:
         """Prepare the response.
@@ -67,7 +83,7 @@ class PiecesResponse(Response):
             pieces: The body, in order.
             status_code: The status.
             headers: The fields, `Content-Type` among them.
-            idle_s: Seconds that the client may take nothing before it is left.
+            delivery: What the client is granted.
             release: Called in a thread once, when the body was sent or the client is gone.
         """
         self.status_code = status_code
@@ -77,7 +93,7 @@ class PiecesResponse(Response):
             len(piece) if isinstance(piece, bytes) else piece.size_bytes for piece in pieces
         )
         self.init_headers({**headers, "Content-Length": str(self.body_bytes)})
-        self._idle_s = idle_s
+        self._delivery = delivery
         self._release = release
 
     def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
@@ -88,20 +104,32 @@ class PiecesResponse(Response):
         ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it, until the client leaves."""
+        """Send it, until the client leaves.
+
+        Raises:
+            QueueFullError: If there is no place for it; nothing is sent then.
+            TooManyRequestsError: If the client has none left; likewise.
+            TimeoutError: If the client takes nothing, or too long.
+        """
         gone = asyncio.ensure_future(until_left(receive))
-        start = {"type": "http.response.start", "status": self.status_code}
         try:
-            await send({**start, "headers": self.raw_headers})
-            async for chunk in self._chunks():
-                if gone.done():
-                    return
-                async with asyncio.timeout(self._idle_s):
-                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            await send({"type": "http.response.body", "body": b""})
+            with self._delivery.place:
+                async with asyncio.timeout(self._delivery.whole_s):
+                    await self._send_all(send, gone, with_body=scope["method"] != "HEAD")
         finally:
             gone.cancel()
             await asyncio.to_thread(self._free)
+
+    async def _send_all(self, send: Send, gone: asyncio.Future[None], *, with_body: bool) -> None:
+        start = {"type": "http.response.start", "status": self.status_code}
+        await send({**start, "headers": self.raw_headers})
+        if with_body:
+            async for chunk in self._chunks():
+                if gone.done():
+                    return
+                async with asyncio.timeout(self._delivery.idle_s):
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
 
     async def _chunks(self) -> AsyncIterator[bytes]:
         for piece in self.pieces:

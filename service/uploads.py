@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from email.message import Message
@@ -13,16 +12,19 @@ from pathlib import Path
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
-from convlast.errors import NotACheckpointError, StorageFullError
+from convlast.errors import NotACheckpointError
+from service.context import Context
 from service.digests import ContentDigest
 from service.errors import (
+    MalformedRequestError,
     UnsupportedMediaTypeError,
     UploadTooLargeError,
     UploadTooSlowError,
 )
 from service.filenames import sanitise
-from service.multipart import CHECKPOINT, MAX_OVERHEAD_BYTES, Multipart
+from service.multipart import CHECKPOINT, MAX_HEAD_BYTES, MAX_OVERHEAD_BYTES, Multipart
 from service.settings import Settings
+from service.workspace import JobFolder
 
 MULTIPART, RAW = "multipart/form-data", "application/octet-stream"
 # Bytes are handed to a thread in pieces of this size: a hop costs as much as writing 64 KiB.
@@ -48,15 +50,15 @@ class Upload:
     fields: list[tuple[str, str]]
 
 
-def check_headers(headers: Headers, settings: Settings) -> None:
+def check_headers(headers: Headers, context: Context) -> None:
     """Refuse what can be refused before the body is read.
 
     Raises:
         UnsupportedMediaTypeError: If the body is of another type, or encoded.
         UploadTooLargeError: If it says that it is too large.
-        StorageFullError: If it says that it is larger than the room on disk.
+        StorageFullError: If it says that it is larger than the room on disk, or the room for work.
         NotACheckpointError: If it says that it is empty.
-        MalformedRequestError: If its `Content-Digest` cannot be read.
+        MalformedRequestError: If its `Content-Digest` or `Content-Disposition` cannot be read.
     """
     media_type = _media_type(headers)
     if media_type not in (MULTIPART, RAW):
@@ -67,24 +69,31 @@ def check_headers(headers: Headers, settings: Settings) -> None:
     if headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise UnsupportedMediaTypeError("An encoded body is not read here: send it as it is.")
     ContentDigest(headers.get("content-digest"))
+    _disposition_filename(headers)
     length = headers.get("content-length")
     if length is None:
         return
-    overhead_bytes = MAX_OVERHEAD_BYTES if media_type == MULTIPART else 0
-    if int(length) == 0:
+    _check_length(int(length), MAX_OVERHEAD_BYTES if media_type == MULTIPART else 0, context)
+
+
+def _check_length(length: int, overhead_bytes: int, context: Context) -> None:
+    max_bytes = context.settings.max_upload_bytes
+    if length == 0:
         raise NotACheckpointError("The body is empty.")
-    if int(length) > settings.max_upload_bytes + overhead_bytes:
-        raise _too_large(settings.max_upload_bytes)
-    if int(length) > shutil.disk_usage(settings.work_dir).free:
-        raise StorageFullError("The work folder has no room for this upload.")
+    if length > max_bytes + overhead_bytes:
+        raise _too_large(max_bytes)
+    least_bytes = max(length - overhead_bytes, 0)
+    context.workspace.check_room(least_bytes)
 
 
-async def receive(request: Request, path: Path, names: list[str], settings: Settings) -> Upload:
-    """Write the checkpoint of a request to `path`.
+async def receive(
+    request: Request, folder: JobFolder, names: list[str], settings: Settings
+) -> Upload:
+    """Write the checkpoint of a request into its folder.
 
     Args:
         request: The request, its body unread.
-        path: Where to write.
+        folder: Where to write.
         names: The form fields that are allowed.
         settings: For the limits on size and time.
 
@@ -94,11 +103,12 @@ async def receive(request: Request, path: Path, names: list[str], settings: Sett
         DigestMismatchError: If it is not what `Content-Digest` promised.
         OptionError: If it has a field that is not allowed.
         UploadTooLargeError: If it is larger than allowed.
+        StorageFullError: If there is no room left for work.
         UploadTooSlowError: If it stands still, or takes too long.
         OSError: If it cannot be written.
         ClientDisconnect: If the client leaves.
     """
-    body = await asyncio.to_thread(_Body, request.headers, path, names, settings)
+    body = await asyncio.to_thread(_Body, request.headers, folder, names, settings)
     try:
         async with asyncio.timeout(settings.upload_timeout_s):
             await _fill(body, _batches(request, settings.client_idle_s))
@@ -131,7 +141,9 @@ async def _fill(body: _Body, batches: AsyncIterator[bytes]) -> None:
 class _Body:
     """What takes the bytes of one body."""
 
-    def __init__(self, headers: Headers, path: Path, names: list[str], settings: Settings) -> None:
+    def __init__(
+        self, headers: Headers, folder: JobFolder, names: list[str], settings: Settings
+    ) -> None:
         self._headers = headers
         self._max_bytes = settings.max_upload_bytes
         self._digest = ContentDigest(headers.get("content-digest"))
@@ -140,8 +152,9 @@ class _Body:
         self._multipart: Multipart | None = None
         if _media_type(headers) == MULTIPART:
             self._multipart = Multipart(headers["content-type"], names, self._keep)
-        self._path = path
-        self.file = path.open("xb", buffering=0)
+        self._folder = folder
+        self._path = folder.path / "upload"
+        self.file = self._path.open("xb", buffering=0)
 
     def write(self, data: bytes) -> None:
         """Take the next bytes."""
@@ -155,6 +168,7 @@ class _Body:
         self._bytes += len(data)
         if self._bytes > self._max_bytes:
             raise _too_large(self._max_bytes)
+        self._folder.take(len(data))
         self._sha256.update(data)
         view = memoryview(data)
         while view:
@@ -200,10 +214,19 @@ def _media_type(headers: Headers) -> str:
 
 
 def _disposition_filename(headers: Headers) -> str | None:
-    """Read the name of a raw body from its `Content-Disposition`."""
+    """Read the name of a raw body from its `Content-Disposition`; none where that is no field."""
+    field = headers.get("content-disposition", "")
+    if len(field) > MAX_HEAD_BYTES:
+        raise MalformedRequestError(
+            f"The Content-Disposition has more than {MAX_HEAD_BYTES:,} bytes."
+        )
     message = Message()
-    message["content-disposition"] = headers.get("content-disposition", "")
-    return message.get_filename()
+    message["content-disposition"] = field
+    try:
+        return message.get_filename()
+    # `email` meets a hostile field with either of these.
+    except (ValueError, LookupError):
+        raise MalformedRequestError("The Content-Disposition cannot be read.") from None
 
 
 def _too_large(max_bytes: int) -> UploadTooLargeError:

@@ -9,13 +9,52 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import threading
 from pathlib import Path
 from typing import TextIO
 
+import structlog
+
+from convlast.errors import StorageFullError
+from service.errors import NotReadyError
+from service.room import Room
 from service.settings import Settings, SettingsError
 from service.store import Store
 
 MIN_FREE_BYTES = 64 << 20
+_log = structlog.get_logger()
+
+
+class JobFolder:
+    """The folder of one job, and the room that it takes on disk."""
+
+    def __init__(self, path: Path, room: Room) -> None:
+        self.path = path
+        self._room = room
+        self._upload_bytes = 0
+
+    def take(self, upload_bytes: int) -> None:
+        """Take room for so many more bytes of the checkpoint.
+
+        Raises:
+            StorageFullError: If there is none.
+        """
+        self._room.take(upload_bytes)
+        self._upload_bytes += upload_bytes
+
+    def leave(self) -> None:
+        """Give the room back; the files are someone else's now."""
+        upload_bytes, self._upload_bytes = self._upload_bytes, 0
+        self._room.give_back(upload_bytes)
+
+    def remove(self) -> None:
+        """Remove what is still there."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        self.leave()
+
+
+WORKERS = "workers"
+"""The folder below which each worker has one of its own; its job's files move there and back."""
 
 
 class Workspace:
@@ -28,13 +67,13 @@ class Workspace:
             SettingsError: If it cannot be written, is another user's, or another service has it.
         """
         self.folder = settings.work_dir
+        self._jobs = self.folder / "jobs"
+        self._mending = threading.Lock()
+        self.room = Room(settings.work_bytes)
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if self.folder.stat().st_uid != os.geteuid():
-                raise SettingsError(f"CONVLAST_WORK_DIR={self.folder} belongs to another user.")
-            self._lock = self._take_lock()
-            self._jobs = self.folder / "jobs"
+            self._lock = self._take_folder()
             shutil.rmtree(self._jobs, ignore_errors=True)
+            shutil.rmtree(self.folder / WORKERS, ignore_errors=True)
             self._jobs.mkdir(mode=0o700)
             self.store = Store(
                 self.folder / "store",
@@ -44,7 +83,11 @@ class Workspace:
         except OSError as error:
             raise SettingsError(f"CONVLAST_WORK_DIR cannot be used: {error}.") from None
 
-    def _take_lock(self) -> TextIO:
+    def _take_folder(self) -> TextIO:
+        """Make the folder, and lock it against other services."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self.folder.stat().st_uid != os.geteuid():
+            raise SettingsError(f"CONVLAST_WORK_DIR={self.folder} belongs to another user.")
         lock = (self.folder / "lock").open("w")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -59,26 +102,64 @@ class Workspace:
         """Give the folder back."""
         self._lock.close()
 
-    def new_job(self, job_id: str) -> Path:
-        """Make the folder of a job."""
-        folder = self._jobs / job_id
-        folder.mkdir(mode=0o700)
-        return folder
+    def new_job(self, job_id: str) -> JobFolder:
+        """Make the folder of a job.
+
+        Raises:
+            NotReadyError: If the work folder is gone and cannot be made again.
+        """
+        path = self._jobs / job_id
+        try:
+            path.mkdir(mode=0o700)
+        except (FileNotFoundError, NotADirectoryError):
+            self._mend()
+            path.mkdir(mode=0o700)
+        return JobFolder(path, self.room)
+
+    def _mend(self) -> None:
+        """Make the folders again: those who clean up temporary files take what looks unused."""
+        with self._mending:
+            if self._jobs.is_dir():
+                return
+            _log.warning("the work folder is gone and is made again")
+            try:
+                lock = self._take_folder()
+                self._jobs.mkdir(mode=0o700, exist_ok=True)
+                self.store.folder.mkdir(mode=0o700, exist_ok=True)
+            except (OSError, SettingsError):
+                raise NotReadyError("The work folder is gone.") from None
+            self._lock.close()
+            self._lock = lock
+
+    def check_room(self, upload_bytes: int) -> None:
+        """Look whether an upload of this size would fit now.
+
+        Raises:
+            StorageFullError: If not.
+            NotReadyError: If the work folder is gone and cannot be made again.
+        """
+        self.room.check(upload_bytes)
+        try:
+            free_bytes = shutil.disk_usage(self.folder).free
+        except OSError:
+            self._mend()
+            free_bytes = shutil.disk_usage(self.folder).free
+        if upload_bytes > free_bytes:
+            raise StorageFullError("The work folder has no room for this upload.")
 
     def problem(self) -> str | None:
         """Say why nothing can be written, if so."""
         probe = self.folder / "probe"
         try:
+            if not self._jobs.is_dir():
+                self._mend()
             probe.write_bytes(b"writable")
             probe.unlink()
             free_bytes = shutil.disk_usage(self.folder).free
+        except NotReadyError as error:
+            return str(error)
         except OSError as error:
             return f"The work folder cannot be written: {error.strerror}."
         if free_bytes < MIN_FREE_BYTES:
             return f"The work folder has {free_bytes:,} bytes left."
         return None
-
-
-def remove(folder: Path) -> None:
-    """Remove the folder of a job, if it is still there."""
-    shutil.rmtree(folder, ignore_errors=True)

@@ -7,7 +7,7 @@ import asyncio
 from fastapi import APIRouter, Request, Response
 
 from service.answers import OFFERS, answer
-from service.context import ContextOf, Owner
+from service.context import CallerOf, ContextOf
 from service.jobs import OPTION_NAMES, run_job, server_timing
 from service.negotiation import JSON, ZIP, negotiate
 from service.openapi import (
@@ -19,8 +19,8 @@ from service.openapi import (
     problems,
     upload_body,
 )
+from service.protection import REPORT_POLICY
 from service.workers import REPORT_HTML, REPORT_JSON
-from service.workspace import remove
 
 router = APIRouter(tags=["checkpoints"], default_response_class=Response)
 
@@ -34,7 +34,7 @@ router = APIRouter(tags=["checkpoints"], default_response_class=Response)
     },
     openapi_extra=upload_body(OPTION_NAMES["convert"]),
 )
-async def convert(request: Request, context: ContextOf, owner: Owner) -> Response:
+async def convert(request: Request, context: ContextOf, caller: CallerOf) -> Response:
     """Convert the Conv3d weights of a checkpoint, prove the result, and report it.
 
     `Accept` chooses the answer: `application/zip` (the default) holds the artifact, `report.json`
@@ -42,7 +42,7 @@ async def convert(request: Request, context: ContextOf, owner: Owner) -> Respons
     kept for a while; `application/octet-stream` is the artifact.
     """
     media_type = negotiate(request.headers.get("accept"), OFFERS)
-    ran = await run_job(request, context, owner, verb="convert", checksums=media_type == ZIP)
+    ran = await run_job(request, context, caller, verb="convert", checksums=media_type == ZIP)
     return await answer(media_type, ran, request, context)
 
 
@@ -55,14 +55,14 @@ async def convert(request: Request, context: ContextOf, owner: Owner) -> Respons
     },
     openapi_extra=upload_body(OPTION_NAMES["inspect"]),
 )
-async def inspect(request: Request, context: ContextOf, owner: Owner) -> Response:
+async def inspect(request: Request, context: ContextOf, caller: CallerOf) -> Response:
     """Say which layers of a checkpoint would be converted; needs no GPU and keeps nothing."""
     media_type = negotiate(request.headers.get("accept"), [JSON, HTML])
-    ran = await run_job(request, context, owner, verb="inspect")
-    path = ran.folder / (REPORT_JSON if media_type == JSON else REPORT_HTML)
+    ran = await run_job(request, context, caller, verb="inspect")
+    path = ran.folder.path / (REPORT_JSON if media_type == JSON else REPORT_HTML)
     try:
         body = await asyncio.to_thread(path.read_bytes)
     finally:
-        await asyncio.to_thread(remove, ran.folder)
-    headers = {"Vary": "Accept", "Server-Timing": server_timing(ran.seconds)}
+        await asyncio.to_thread(ran.folder.remove)
+    headers = {"Vary": "Accept", "Server-Timing": server_timing(ran.seconds), **REPORT_POLICY}
     return Response(body, media_type=media_type, headers=headers)

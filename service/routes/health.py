@@ -1,11 +1,11 @@
-"""Probes, counters and versions; none of them needs a key."""
+"""Probes, counters and versions; none of them needs a key, unless the counters are to have one."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
@@ -36,12 +36,13 @@ async def readyz(context: ContextOf) -> JSONResponse:
     """Check the workers, their device, and the disk."""
     converters, inspectors = context.converters.health(), context.inspectors.health()
     storage = await asyncio.to_thread(context.workspace.problem)
+    context.keyring.refresh()
     checks: dict[str, Any] = {
         "converters": converters.model_dump(),
         "inspectors": inspectors.model_dump(),
         "storage": {"problem": storage},
         "draining": context.places.draining,
-        "warnings": _warnings(converters.facts),
+        "warnings": [*_warnings(converters.facts), *_present(context.keyring.problem)],
     }
     wrong = [
         *(["The service is draining."] if context.places.draining else []),
@@ -67,11 +68,22 @@ async def version(context: ContextOf) -> dict[str, Any]:
     }
 
 
-@router.get("/metrics", summary="Counters for Prometheus", response_class=Response)
-async def metrics(context: ContextOf) -> Response:
-    """Give all counters in Prometheus' text format."""
+@router.get(
+    "/metrics",
+    summary="Counters for Prometheus",
+    response_class=Response,
+    responses=problems("unauthorized"),
+)
+async def metrics(request: Request, context: ContextOf) -> Response:
+    """Give all counters in Prometheus' text format; a setting can make it ask for a key."""
+    if context.settings.metrics_need_key:
+        context.keyring.owner(request.headers.get("authorization"))
     text = context.metrics.exposition(context.converters.health())
     return Response(text, media_type=CONTENT_TYPE_LATEST)
+
+
+def _present(warning: str | None) -> list[str]:
+    return [warning] if warning else []
 
 
 def _warnings(facts: dict[str, Any]) -> list[str]:

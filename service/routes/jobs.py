@@ -7,17 +7,18 @@ import asyncio
 from fastapi import APIRouter, Request, Response
 
 from service.answers import artifact_headers
-from service.context import Context, ContextOf, Owner
+from service.context import Caller, CallerOf, Context, ContextOf
 from service.errors import RangeNotSatisfiableError
 from service.negotiation import JSON, negotiate
 from service.openapi import ARTIFACT_CONTENT, HTML, REPORT_CONTENT, problems
 from service.problems import Problem, ProblemError
+from service.protection import REPORT_POLICY
 from service.ranges import parse_range
 from service.streaming import FileSlice, PiecesResponse
 from service.workers import REPORT_HTML, REPORT_JSON
 
 router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"], default_response_class=Response)
-_PROBLEMS = problems("unauthorized", "not-found")
+_CODES = ("unauthorized", "not-found", "too-many-requests", "queue-full", "not-ready")
 
 
 @router.head("/artifact", include_in_schema=False)
@@ -28,12 +29,12 @@ _PROBLEMS = problems("unauthorized", "not-found")
         200: {"description": "The artifact.", "content": ARTIFACT_CONTENT},
         206: {"description": "The range that was asked for.", "content": ARTIFACT_CONTENT},
         304: {"description": "It is the one that the client has."},
-        **problems("unauthorized", "not-found", "range-not-satisfiable"),
+        **problems(*_CODES, "range-not-satisfiable"),
     },
 )
-async def artifact(job_id: str, request: Request, context: ContextOf, owner: Owner) -> Response:
+async def artifact(job_id: str, request: Request, context: ContextOf, caller: CallerOf) -> Response:
     """Download the artifact; `Range`, `If-Range` and `If-None-Match` are understood."""
-    stored, folder = context.workspace.store.find(job_id, owner)
+    stored, folder = context.workspace.store.find(job_id, caller.owner)
     headers = artifact_headers(stored)
     if _matches(request.headers.get("if-none-match"), headers["ETag"]):
         return Response(status_code=304, headers={"ETag": headers["ETag"]})
@@ -52,8 +53,8 @@ async def artifact(job_id: str, request: Request, context: ContextOf, owner: Own
         file, status_code = file.part(*part), 206
         last = part[0] + part[1] - 1
         headers["Content-Range"] = f"bytes {part[0]}-{last}/{stored.artifact_bytes}"
-    idle_s = context.settings.client_idle_s
-    return PiecesResponse([file], status_code=status_code, headers=headers, idle_s=idle_s)
+    delivery = context.delivery(context.downloads.take(caller.share))
+    return PiecesResponse([file], status_code=status_code, headers=headers, delivery=delivery)
 
 
 @router.get(
@@ -61,32 +62,33 @@ async def artifact(job_id: str, request: Request, context: ContextOf, owner: Own
     summary="The report of a job",
     responses={
         200: {"description": "The report.", "content": REPORT_CONTENT},
-        **problems("unauthorized", "not-found", "not-acceptable"),
+        **problems(*_CODES, "not-acceptable"),
     },
 )
-async def report(job_id: str, request: Request, context: ContextOf, owner: Owner) -> Response:
+async def report(job_id: str, request: Request, context: ContextOf, caller: CallerOf) -> Response:
     """Read the report, as JSON or as a page."""
     media_type = negotiate(request.headers.get("accept"), [JSON, HTML])
-    return await _send_report(context, job_id, owner, media_type)
+    return await _send_report(context, job_id, caller, media_type)
 
 
 @router.get(
     "/report.html",
     summary="The report of a job as a page",
-    responses={200: {"description": "The report.", "content": {HTML: {}}}, **_PROBLEMS},
+    responses={200: {"description": "The report.", "content": {HTML: {}}}, **problems(*_CODES)},
 )
-async def report_page(job_id: str, context: ContextOf, owner: Owner) -> Response:
+async def report_page(job_id: str, context: ContextOf, caller: CallerOf) -> Response:
     """Read the report as a page."""
-    return await _send_report(context, job_id, owner, HTML)
+    return await _send_report(context, job_id, caller, HTML)
 
 
-async def _send_report(context: Context, job_id: str, owner: str, media_type: str) -> Response:
-    _, folder = context.workspace.store.find(job_id, owner)
+async def _send_report(context: Context, job_id: str, caller: Caller, media_type: str) -> Response:
+    _, folder = context.workspace.store.find(job_id, caller.owner)
     name = REPORT_JSON if media_type == JSON else REPORT_HTML
     file = await asyncio.to_thread(FileSlice.whole, folder / name)
     content_type = media_type if media_type == JSON else f"{media_type}; charset=utf-8"
-    headers = {"Content-Type": content_type, "Vary": "Accept"}
-    return PiecesResponse([file], headers=headers, idle_s=context.settings.client_idle_s)
+    headers = {"Content-Type": content_type, "Vary": "Accept", **REPORT_POLICY}
+    delivery = context.delivery(context.downloads.take(caller.share))
+    return PiecesResponse([file], headers=headers, delivery=delivery)
 
 
 def _matches(if_none_match: str | None, etag: str) -> bool:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from convlast.options import Limits, Options
 from convlast.progress import Progress
+from service.sandbox.part import Part
 
 REPORT_JSON, REPORT_HTML = "report.json", "report.html"
 
@@ -62,6 +63,7 @@ class Health(BaseModel):
         busy: Whether one runs.
         since_probe_s: Seconds since the device did its last small operation.
         facts: Versions, device and memory, as the worker told them.
+        walls: The walls of the worker's sandbox, and whether each stands.
         problem: What is wrong, where something is.
     """
 
@@ -69,7 +71,23 @@ class Health(BaseModel):
     busy: bool
     since_probe_s: float | None = None
     facts: dict[str, Any] = Field(default_factory=dict)
+    walls: list[Part] = Field(default_factory=list)
     problem: str | None = None
+
+
+class Confinement(BaseModel):
+    """What a worker is held to."""
+
+    model_config = ConfigDict(frozen=True)
+
+    folder: Path
+    """Where each worker gets a folder of its own, on the file system of the jobs."""
+    max_memory_bytes: int
+    """Anonymous memory that a worker may have, beside what its job's file takes."""
+    max_file_bytes: int
+    """The size beyond which it can write no file."""
+    is_required: bool = False
+    """Whether a worker behind a wall that does not stand gets no job."""
 
 
 class Workers(Protocol):

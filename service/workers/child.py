@@ -12,10 +12,12 @@ import socket
 import threading
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 from convlast.errors import ConvlastError, OutOfMemoryError, StorageFullError, VerificationError
 from convlast.progress import Progress
+from service import sandbox
 from service.workers import REPORT_JSON, Finished, Job
 from service.workers.messages import COMMAND, Event, Failed, Probe, Ready, Refused, Run, Stage
 
@@ -35,25 +37,38 @@ class Task(Protocol):
         """Do the job."""
 
 
-def main(connection: socket.socket, task_name: str, device: str) -> None:
-    """Serve one job, and end.
+def main(
+    connection: socket.socket, task_name: str, device: str, folder: Path, max_file_bytes: int
+) -> None:
+    """Serve one job behind the walls of the sandbox, and end.
 
     Args:
         connection: The pipe to the service.
         task_name: The module that does the work, a `Task`.
         device: Where it is done.
+        folder: The only place that this process can write to; jobs are put there.
+        max_file_bytes: The size beyond which it can write no file.
     """
     # The service decides when a worker ends: a signal to the whole group must not break a drain.
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    walls = sandbox.enter(folder, connection.fileno(), max_file_bytes=max_file_bytes)
     stream = connection.makefile("rwb")
     commands: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(stream, commands), daemon=True).start()
     task: Task = importlib.import_module(task_name)
-    _say(stream, _told(lambda: Ready(facts=task.warm(device))))
+
+    def warm() -> Ready:
+        facts = task.warm(device)
+        walls_now = [*walls, *sandbox.seal()]
+        return Ready(facts=facts, walls=walls_now)
+
+    first = _told(warm)
+    _say(stream, first)
+    held = first.walls if isinstance(first, Ready) else []
     while isinstance(command := COMMAND.validate_json(commands.get()), Probe):
-        _say(stream, _told(lambda: Ready(facts=task.probe(device))))
+        _say(stream, _told(lambda: Ready(facts=task.probe(device), walls=held)))
     _say(stream, _answer(task, command, device, stream))
     # Nothing is torn down: what a job has left in this process must not keep it alive.
     os._exit(0)
@@ -92,6 +107,8 @@ def _told(do: Callable[[], Event]) -> Event:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return _refused(StorageFullError("The work folder has no room left."))
+        if error.errno == errno.EFBIG:
+            return _refused(StorageFullError("A file grew larger than a worker may write."))
         return Failed(traceback=traceback.format_exc()[-_MAX_TEXT:])
     except Exception:
         return Failed(traceback=traceback.format_exc()[-_MAX_TEXT:])

@@ -12,6 +12,7 @@ from time import perf_counter
 from typing import Any
 
 import torch
+import torch._dynamo  # torch.export loads it when first used: seconds, here spent once for all
 
 from convlast import conversion, inspection
 from convlast.devices import resolve

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import os
+import shutil
 import time
 from multiprocessing.context import ForkServerContext
+from pathlib import Path
 
 import structlog
 
@@ -17,7 +20,8 @@ from convlast.errors import ConvlastError
 from convlast.progress import Progress
 from service.errors import InternalError, NotReadyError, TimedOutError, WorkerCrashedError
 from service.problems import TABLE, Problem, ProblemError
-from service.workers import REPORT_JSON, Finished, Health, Job, child
+from service.sandbox.part import Part
+from service.workers import REPORT_JSON, Confinement, Finished, Health, Job, child
 from service.workers.messages import Failed, Probe, Ready, Refused, Run, Stage
 from service.workers.process import WorkerProcess
 
@@ -31,14 +35,18 @@ _log = structlog.get_logger()
 class LocalWorkers:
     """Runs jobs one after the other, first come first served; keeps the next worker warm."""
 
-    def __init__(self, *, task: str, device: str, job_timeout_s: float) -> None:
+    def __init__(
+        self, *, task: str, device: str, job_timeout_s: float, confinement: Confinement
+    ) -> None:
         """Prepare; nothing is started.
 
         Args:
             task: The module that does the work, by its dotted name.
             device: Where it is done.
             job_timeout_s: Seconds after which a job is stopped.
+            confinement: What each worker is held to.
         """
+        self._confinement = confinement
         self._task, self._device, self._job_timeout_s = task, device, job_timeout_s
         self._context: ForkServerContext = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([task, child.__name__])
@@ -48,6 +56,7 @@ class LocalWorkers:
         self._busy = False
         self._probed_at: float | None = None
         self._facts: dict[str, object] = {}
+        self._walls: list[Part] = []
         self._problem: str | None = "The first worker is warming up."
         self._keeper: asyncio.Task[None] | None = None
 
@@ -82,6 +91,7 @@ class LocalWorkers:
             busy=self._busy,
             since_probe_s=None if since_s is None else round(since_s, 3),
             facts=self._facts,
+            walls=self._walls,
             problem=self._problem,
         )
 
@@ -98,8 +108,11 @@ class LocalWorkers:
             self._next, self._busy = None, True
             began_at = time.monotonic()
             try:
+                moved = await asyncio.to_thread(_move_in, job, worker.folder)
                 async with asyncio.timeout(self._job_timeout_s):
-                    finished = await self._answer(worker, job, progress)
+                    finished = await worker.answer_within_memory(
+                        self._answer(worker, moved, progress), self._memory_bytes(moved)
+                    )
             except TimeoutError:
                 raise TimedOutError(
                     f"The job was stopped after {self._job_timeout_s:g} s.",
@@ -107,10 +120,15 @@ class LocalWorkers:
                 ) from None
             finally:
                 await worker.end()
+                await asyncio.to_thread(_move_back, job, worker.folder)
                 self._busy = False
                 self._used.set()
         waited = {"queue": began_at - came_at, "convert": time.monotonic() - began_at}
         return finished.model_copy(update={"seconds": waited | finished.seconds})
+
+    def _memory_bytes(self, job: Job) -> int:
+        """Give the memory that a worker may have: on a tmpfs, mapped files count as memory."""
+        return self._confinement.max_memory_bytes + 3 * job.source.stat().st_size
 
     async def _answer(self, worker: WorkerProcess, job: Job, progress: Progress) -> Finished:
         """Hand the job over and wait for its end."""
@@ -151,7 +169,9 @@ class LocalWorkers:
         if self._next is not None and not self._next.process.is_alive():
             await self._discard()
         if self._next is None:
-            self._next = await WorkerProcess.start(self._context, self._task, self._device)
+            self._next = await WorkerProcess.start(
+                self._context, self._task, self._device, self._confinement
+            )
             try:
                 await self._expect_ready(self._next, WARM_UP_TIMEOUT_S)
             except BaseException:
@@ -180,12 +200,48 @@ class LocalWorkers:
                 _log.error("warm-up failed", traceback=event.traceback)
             raise NotReadyError(self._problem)
         self._facts, self._problem, self._probed_at = event.facts, None, time.monotonic()
+        self._note_walls(event.walls)
+
+    def _note_walls(self, walls: list[Part]) -> None:
+        """Keep what is known of the sandbox, and say once what does not stand.
+
+        Raises:
+            NotReadyError: If all of it has to stand.
+        """
+        missing = [wall for wall in walls if not wall.held]
+        if walls != self._walls:
+            self._walls = walls
+            for wall in missing:
+                _log.warning("a wall of the sandbox is missing", wall=wall.name, why=wall.detail)
+        if missing and self._confinement.is_required:
+            self._problem = f"The sandbox lacks {', '.join(wall.name for wall in missing)}."
+            raise NotReadyError(
+                self._problem, remedy="Unset CONVLAST_REQUIRE_SANDBOX, if you must."
+            )
 
     async def _discard(self) -> None:
         """End the worker that waits, if there is one."""
         worker, self._next = self._next, None
         if worker is not None:
             await worker.end()
+            await asyncio.to_thread(shutil.rmtree, worker.folder, ignore_errors=True)
+
+
+def _move_in(job: Job, folder: Path) -> Job:
+    """Put a job's folder where the worker can reach it; tell the job where it is now."""
+    place = folder / job.id
+    job.folder.rename(place)
+    return job.model_copy(
+        update={"folder": place, "source": place / job.source.relative_to(job.folder)}
+    )
+
+
+def _move_back(job: Job, folder: Path) -> None:
+    """Put a job's folder back where it was, and remove the worker's."""
+    place = folder / job.id
+    if place.is_dir():
+        place.rename(job.folder)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _problem(refused: Refused, job: Job) -> Problem:
@@ -193,5 +249,10 @@ def _problem(refused: Refused, job: Job) -> Problem:
     if refused.code not in TABLE or refused.code == "internal":
         _log.error("job refused with a bad code", job=job.id, code=refused.code[:64])
         return Problem.of(InternalError("The job failed."))
-    report = (job.folder / REPORT_JSON).read_text() if refused.has_report else None
+    report = None
+    if refused.has_report:
+        # A link is not followed: what a worker has left is not to be trusted.
+        flags = os.O_RDONLY | os.O_NOFOLLOW
+        with os.fdopen(os.open(job.folder / REPORT_JSON, flags)) as file:
+            report = file.read()
     return Problem(refused.code, refused.detail, refused.members, report)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, TypeAdapter
 
+from service.sandbox.part import Part
 from service.workers import Finished, Job
 
 MAX_LINE_BYTES = 1 << 20
@@ -33,6 +34,7 @@ class Ready(BaseModel):
 
     event: Literal["ready"] = "ready"
     facts: dict[str, Any]
+    walls: list[Part]
 
 
 class Stage(BaseModel):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
+import shutil
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
@@ -16,7 +18,8 @@ import pydantic
 
 from convlast.errors import ConvlastError, OutOfMemoryError
 from service.errors import WorkerCrashedError
-from service.workers import child
+from service.sandbox.memory import MemoryWatch
+from service.workers import Confinement, Finished, child
 from service.workers.messages import EVENT, MAX_LINE_BYTES, Event, Probe, Run
 
 _EXIT_S = 10.0
@@ -29,23 +32,30 @@ class WorkerProcess:
     process: ForkServerProcess
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
+    folder: Path
     oom_kills_before: int
 
     @classmethod
-    async def start(cls, context: ForkServerContext, task: str, device: str) -> WorkerProcess:
-        """Fork a process; it warms up on its own, and says so."""
+    async def start(
+        cls, context: ForkServerContext, task: str, device: str, confinement: Confinement
+    ) -> WorkerProcess:
+        """Fork a process into a folder of its own; it warms up on its own, and says so."""
+        folder = confinement.folder / secrets.token_hex(8)
+        await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True)
         ours, theirs = socket.socketpair()
+        arguments = (theirs, task, device, folder, confinement.max_file_bytes)
         # Each job may leave a process in a bad way, so nothing waits for one at exit: daemon.
-        process = context.Process(target=child.main, args=(theirs, task, device), daemon=True)
+        process = context.Process(target=child.main, args=arguments, daemon=True)
         try:
             await asyncio.to_thread(process.start)
         except BaseException:
             ours.close()
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
             raise
         finally:
             theirs.close()
         reader, writer = await asyncio.open_unix_connection(sock=ours, limit=MAX_LINE_BYTES)
-        return cls(process, reader, writer, _count_oom_kills())
+        return cls(process, reader, writer, folder, _count_oom_kills())
 
     async def say(self, message: Run | Probe) -> None:
         """Send a command; a worker that has gone is noticed when it is listened to."""
@@ -97,6 +107,30 @@ class WorkerProcess:
         except ProcessLookupError:
             self.process.kill()
         await asyncio.to_thread(self.process.join, _EXIT_S)
+
+    async def answer_within_memory(
+        self, answer: Coroutine[None, None, Finished], max_bytes: int
+    ) -> Finished:
+        """Wait for an answer, as long as the process keeps within its memory.
+
+        Raises:
+            OutOfMemoryError: If it does not.
+        """
+        watch = MemoryWatch(self.process.pid or 0, max_bytes=max_bytes)
+        answering = asyncio.ensure_future(answer)
+        watching = asyncio.ensure_future(watch.wait_for_excess())
+        try:
+            await asyncio.wait({answering, watching}, return_when=asyncio.FIRST_COMPLETED)
+            if answering.done():
+                return answering.result()
+            raise OutOfMemoryError(
+                f"The job was stopped: it took too much {watching.result()}.",
+                remedy="Raise CONVLAST_WORKER_MEMORY_BYTES if the file is trusted.",
+            )
+        finally:
+            answering.cancel()
+            watching.cancel()
+            await asyncio.gather(answering, watching, return_exceptions=True)
 
 
 def _count_oom_kills() -> int:

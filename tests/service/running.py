@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -50,7 +51,9 @@ class Running:
     def files(self) -> set[str]:
         """Name what lies in its work folder, as paths relative to it."""
         found = {str(path.relative_to(self.work_dir)) for path in self.work_dir.rglob("*")}
-        return found - {"jobs", "store", "lock", "probe"}
+        found -= {"jobs", "store", "lock", "probe", "workers"}
+        # Each worker that waits has a folder, which is empty.
+        return {name for name in found if not re.fullmatch(r"workers/[0-9a-f]{16}", name)}
 
     def descendants(self) -> set[int]:
         """Give the processes that it has started, and theirs."""

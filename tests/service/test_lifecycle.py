@@ -117,9 +117,9 @@ def test_the_http_process_never_imports_torch(serve: Serve) -> None:
 
 def wait_for_worker(service: Running) -> int:
     """Find the process whose job runs: the one that has read its upload."""
-    folders = service.work_dir / "jobs"
-    wait_for(lambda: list(folders.glob("*/upload")))
-    upload = next(folders.glob("*/upload"))
+    folders = service.work_dir / "workers"
+    wait_for(lambda: list(folders.glob("*/*/upload")))
+    upload = next(folders.glob("*/*/upload"))
     found: list[int] = []
 
     def reads_it() -> bool:

@@ -15,13 +15,13 @@ TASK = "tests.service.fakes"
 
 def main() -> int:
     """Serve as `service.__main__` does."""
+    logs.configure()
     settings = Settings.from_environment(os.environ)
     app = create_app(
         settings,
         converters=local_workers(settings, "cpu", TASK),
         inspectors=local_workers(settings, "cpu", TASK),
     )
-    logs.configure()
     DrainingServer(app, settings).run()
     return 0
 

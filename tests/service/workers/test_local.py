@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from convlast.errors import ConvlastError, OutOfMemoryError
 from service.errors import NotReadyError, WorkerCrashedError
-from service.workers import Finished, Job, local, process
+from service.workers import Confinement, Finished, Job, local, process
 from service.workers.local import LocalWorkers
 
 FAKES, COLD = "tests.service.fakes", "tests.service.workers.cold"
@@ -28,15 +29,25 @@ def with_workers(
 ) -> Finished | None:
     """Use workers that are started and stopped around it."""
 
-    async def main() -> Finished | None:
-        workers = LocalWorkers(task=task, device=device, job_timeout_s=20)
+    async def main(folder: Path) -> Finished | None:
+        workers = LocalWorkers(
+            task=task, device=device, job_timeout_s=20, confinement=confinement(folder)
+        )
         await workers.start()
         try:
             return await use(workers)
         finally:
             await workers.stop()
 
-    return asyncio.run(main())
+    with tempfile.TemporaryDirectory() as folder:
+        finished = asyncio.run(main(Path(folder)))
+        assert list(Path(folder).iterdir()) == [], "a worker takes its folder with it"
+    return finished
+
+
+def confinement(folder: Path) -> Confinement:
+    """Hold workers to little."""
+    return Confinement(folder=folder, max_memory_bytes=2 << 30, max_file_bytes=1 << 30)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -117,8 +128,16 @@ def test_a_device_that_does_not_answer_is_not_ready(
     with_workers(use, COLD, device)
 
 
-def test_a_check_tells_whether_the_device_is_there() -> None:
+def test_a_check_tells_whether_the_device_is_there(tmp_path: Path) -> None:
     """Before the port is opened, a device that is asked for and absent stops the start."""
-    asyncio.run(LocalWorkers(task=FAKES, device="cpu", job_timeout_s=1).check())
+    asyncio.run(
+        LocalWorkers(
+            task=FAKES, device="cpu", job_timeout_s=1, confinement=confinement(tmp_path)
+        ).check()
+    )
     with pytest.raises(ConvlastError, match="no such device"):
-        asyncio.run(LocalWorkers(task=COLD, device="absent", job_timeout_s=1).check())
+        asyncio.run(
+            LocalWorkers(
+                task=COLD, device="absent", job_timeout_s=1, confinement=confinement(tmp_path)
+            ).check()
+        )
