@@ -9,6 +9,9 @@ from convlast.report import Advice, Finding, Smoke, verdict_of
 _LOAD = {
     "torch": "state_dict = torch.load({name!r}, weights_only=True){wrapper}\n"
     "model.load_state_dict(state_dict, assign=True)  # without assign=True the layout is lost",
+    "more than tensors": "convlast.load_into(model, {name!r})\n"
+    "# or torch.load({name!r}, weights_only=False), which runs what is in the file: as {classes}",
+    "module": "model = torch.load({name!r}, weights_only=False)  # runs what is in the file",
     "safetensors": "convlast.load_into(model, {name!r})  # a plain load gives contiguous weights",
 }
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
+from torch import nn
 
 from convlast.checkpoints.checkpoint import Checkpoint
 from convlast.checkpoints.tree import Entry, Path, dotted
@@ -97,11 +98,11 @@ def proof_of(comparison: Comparison, *, is_cast: bool = False) -> Proof:
 def _compare_objects(
     old: object, new: object, path: Path, comparison: Comparison, seen: set[tuple[int, int]]
 ) -> None:
-    """Compare everything that is not a tensor, each pair of containers once."""
+    """Compare everything but the tensors' own data, each pair of containers once."""
     if type(old) is not type(new):
         comparison.differ("structure", path, f"{type(old).__name__} became {type(new).__name__}.")
         return
-    if isinstance(old, torch.Tensor | torch.UntypedStorage | torch.storage.TypedStorage):
+    if isinstance(old, torch.UntypedStorage | torch.storage.TypedStorage):
         return
     left, right = _parts(old), _parts(new)
     if left is None or right is None:
@@ -109,9 +110,7 @@ def _compare_objects(
             comparison.differ("structure", path, "The value changed.")
     elif list(left) != list(right):
         comparison.differ("structure", path, "The keys, their number, or their order changed.")
-    else:
-        if (id(old), id(new)) in seen:
-            return
+    elif (id(old), id(new)) not in seen:
         seen.add((id(old), id(new)))
         for key in left:
             _compare_objects(left[key], right[key], (*path, key), comparison, seen)
@@ -120,9 +119,16 @@ def _compare_objects(
 
 
 def _parts(value: object) -> dict[object, object] | None:
-    """Return what a container holds, by key or index; None for anything else."""
+    """Return what a container holds, by key or index; None for anything else.
+
+    A tensor's own data is none of it; the Python attributes that it can have are looked at.
+    """
+    if isinstance(value, torch.Tensor):
+        return {}
     if isinstance(value, dict):
         return value
+    if isinstance(value, nn.Module):
+        return {}  # all it has are attributes
     return dict(enumerate(value)) if isinstance(value, list | tuple) else None
 
 
@@ -133,6 +139,8 @@ def _attributes(value: object) -> object:
 def _is_same_leaf(old: object, new: object) -> bool:
     if isinstance(old, float | complex):
         return repr(old) == repr(new)  # NaN is NaN, and -0.0 is not 0.0
+    if hasattr(old, "tobytes"):  # a number of NumPy's
+        return repr(old) == repr(new)
     return bool(old == new)
 
 

@@ -44,7 +44,7 @@ from convlast.report import (
 )
 from convlast.smoke.file import audit_ranges, smoke_layers, summarise_smoke
 from convlast.survival import try_routes
-from convlast.workplace import refuse_same_file, workplace_beside
+from convlast.workplace import refuse_misleading_name, refuse_same_file, workplace_beside
 from convlast.writing.safetensors import write_safetensors
 from convlast.writing.torch_zip import write_torch
 
@@ -152,6 +152,7 @@ class _Job:
             )
         target = place(checkpoint.container)
         refuse_same_file(self.source, target)
+        refuse_misleading_name(target, target_container(self.options, checkpoint.container))
         self.findings += findings.of_plan(plan)
         with workplace_beside(target) as folder, device_errors_translated(device):
             made, report = self._make(checkpoint, plan, folder, device, target.name)
@@ -222,7 +223,7 @@ class _Job:
                 casts = cast_to_float16(checkpoint, plan)
             if not casts.paths and _needs_no_change(checkpoint, plan, container):
                 extension = ".safetensors" if container == "safetensors" else ".pt"
-                return Path(shutil.copy(self.source, folder / f"copy{extension}")), True, casts
+                return Path(shutil.copyfile(self.source, folder / f"copy{extension}")), True, casts
             if container == "safetensors":
                 return write_safetensors(checkpoint, plan, folder, self.progress), False, casts
             made = write_torch(checkpoint, plan, folder, device, self.progress, casts)

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from convlast.checkpoints import open_checkpoint, read_manifest
+from convlast.checkpoints.allowing import known_names_allowed
 from convlast.checkpoints.manifest import Manifest
 from convlast.checkpoints.tree import walk
 from convlast.errors import ArchitectureMismatchError, MalformedCheckpointError
@@ -23,8 +24,8 @@ from convlast.plan import make_plan
 def load(path: str | os.PathLike[str]) -> Any:
     """Load a checkpoint with its layout, also where the container cannot hold strides.
 
-    For a torch file this is `torch.load(path, weights_only=True)` on the CPU; for safetensors
-    the layout in the manifest is applied.
+    For a torch file this is `torch.load(path, weights_only=True)` on the CPU, with NumPy's scalars
+    and modules of `torch.nn` allowed; for safetensors the layout in the manifest is applied.
 
     Raises:
         CheckpointError: If the file cannot be opened, or must not be.
@@ -32,7 +33,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     checkpoint = open_checkpoint(Path(path))
     if checkpoint.container != "safetensors":
         # Opened here, since torch takes a path that ends in .safetensors for such a file.
-        with Path(path).open("rb") as file:
+        with Path(path).open("rb") as file, known_names_allowed():
             return torch.load(file, weights_only=True, map_location="cpu")
     manifest = checkpoint.manifest
     state_dict: dict[str, torch.Tensor] = {}
@@ -70,6 +71,8 @@ def load_into(module: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
     found: Any = load(path)
     for part in max(wrappers, key=wrappers.count):
         found = found[part]
+    if isinstance(found, nn.Module):
+        found = found.state_dict()
     ties = _ties_of(module)
     try:
         module.load_state_dict(_placed(found, module), assign=True)

@@ -35,8 +35,8 @@ def artifact_filename(filename: str, options: Options, container: str) -> str:
     extension = path.suffix or ".pt"
     if target_container(options, container) == "safetensors":
         extension = ".safetensors"
-    elif container == "safetensors":
-        extension = ".pt"
+    elif extension == ".safetensors" or container == "safetensors":
+        extension = ".pt"  # torch.load takes any file called .safetensors for one
     stem = path.stem
     for memory_format in _FORMATS:
         stem = stem.removesuffix(memory_format)

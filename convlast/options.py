@@ -32,7 +32,10 @@ def _split(value: object) -> object:
 
 def _parse(value: object) -> object:
     """Read a JSON text as the value it stands for."""
-    return json.loads(value) if isinstance(value, str) else value
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 class Options(BaseModel):

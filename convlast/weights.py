@@ -8,10 +8,11 @@ second extent times groups of a ConvTranspose3d's, (I, O / groups, D, H, W).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from convlast.checkpoints.tree import Entry, Path
 from convlast.report import Kind
@@ -38,6 +39,19 @@ _REPARAMETRIZED = {
 """Keys of weights that are recomputed in every forward, whose layout PyTorch so ignores."""
 
 
+_LARGEST = 1 << 10
+"""Of a stride, a padding or a dilation."""
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """How a convolution steps over its input, for each of its three dimensions."""
+
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A 5-D tensor that is, or stands for, a convolution weight.
@@ -57,6 +71,8 @@ class Candidate:
     groups: int | None
     evidence: str
     unconvertible: str | None = None
+    hyperparameters: Hyperparameters | None = None
+    """None where the file does not tell."""
 
 
 def find_weights(entries: Iterable[Entry]) -> tuple[list[Candidate], list[Entry]]:
@@ -79,6 +95,8 @@ def find_weights(entries: Iterable[Entry]) -> tuple[list[Candidate], list[Entry]
 
 
 def _judge(entry: Entry, tensor: torch.Tensor) -> Candidate | None:
+    if isinstance(entry.owner, nn.Module):
+        return _judge_by_module(entry, tensor, entry.owner)
     state_dict, key = entry.owner, entry.path[-1] if entry.path else None
     if not isinstance(state_dict, dict) or not isinstance(key, str) or _is_moment(entry.path):
         return None
@@ -115,6 +133,43 @@ def _judge_by_bias(entry: Entry, tensor: torch.Tensor, bias: torch.Tensor) -> Ca
             entry.path, tensor, "ConvTranspose3d", groups, f"{text}, its second extent{times}"
         )
     return None
+
+
+def _judge_by_module(entry: Entry, tensor: torch.Tensor, owner: nn.Module) -> Candidate | None:
+    """Take the module's word; a pickled one may say anything, so nonsense counts as nothing."""
+    if not isinstance(owner, nn.Conv3d | nn.ConvTranspose3d) or owner.weight is not tensor:
+        return None
+    groups: object = owner.groups
+    return Candidate(
+        entry.path,
+        tensor,
+        "Conv3d" if isinstance(owner, nn.Conv3d) else "ConvTranspose3d",
+        groups if isinstance(groups, int) and groups > 0 else None,
+        "the module itself",
+        hyperparameters=_hyperparameters(owner, tensor.shape[2:]),
+    )
+
+
+def _hyperparameters(
+    owner: nn.Conv3d | nn.ConvTranspose3d, kernel: Sequence[int]
+) -> Hyperparameters | None:
+    stride, dilation = _triple(owner.stride, at_least=1), _triple(owner.dilation, at_least=1)
+    if stride is None or dilation is None:
+        return None
+    if owner.padding == "same":
+        reach = zip(dilation, kernel, strict=True)
+        padding: tuple[int, ...] | None = tuple(step * (n - 1) // 2 for step, n in reach)
+    else:
+        padding = _triple((0, 0, 0) if owner.padding == "valid" else owner.padding, at_least=0)
+    return None if padding is None else Hyperparameters(stride, padding, dilation)
+
+
+def _triple(value: object, *, at_least: int) -> tuple[int, ...] | None:
+    """Return three numbers of a size that a real layer has; None for anything else."""
+    if not isinstance(value, tuple) or len(value) != 3:
+        return None
+    is_number = all(isinstance(part, int) and at_least <= part <= _LARGEST for part in value)
+    return value if is_number else None
 
 
 def _is_moment(path: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
@@ -22,6 +23,13 @@ def numbered(*shape: int, dtype: torch.dtype = torch.float32, start: int = 0) ->
     """Return a tensor in which no two elements are alike."""
     numel = torch.Size(shape).numel()
     return torch.arange(start, start + numel).to(dtype).reshape(shape)
+
+
+def quantized(*shape: int) -> Tensor:
+    """Return a tensor of eight bits with a scale, as torch no longer likes to make them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.quantize_per_tensor(torch.ones(shape), 0.1, 0, torch.qint8)
 
 
 def one_convolution() -> OrderedDict[str, Tensor]:
@@ -108,14 +116,14 @@ def save(root: object, path: Path, **how: Any) -> Path:
     return path
 
 
-def save_legacy(root: object, path: Path) -> Path:
+def save_legacy(root: object, path: Path, **how: Any) -> Path:
     """Write torch's legacy format."""
-    return save(root, path, _use_new_zipfile_serialization=False)
+    return save(root, path, _use_new_zipfile_serialization=False, **how)
 
 
 def save_from(device_tag: str, root: object, path: Path, **how: Any) -> Path:
     """Write a file as a machine would whose tensors are on another device."""
-    with mock.patch.object(torch.serialization, "location_tag", lambda _: device_tag):
+    with mock.patch.object(torch.serialization, "location_tag", return_value=device_tag):
         return save(root, path, **how)
 
 

@@ -76,32 +76,32 @@ class _Comparison:
         """Compare two objects and all below them."""
         assert type(old) is type(new), path
         if isinstance(old, Tensor):
-            self._pair("object", id(old), id(new), path)
             self._compare_tensors(old, new, path)
-            self.compare(vars(old), vars(new), (*path, "__dict__"))
         elif isinstance(old, torch.storage.TypedStorage | torch.UntypedStorage):
             self._compare_storages(_untyped(old), _untyped(new), path)
             assert bytes(_untyped(old)) == bytes(_untyped(new)), path
-        elif isinstance(old, dict):
-            self._pair("object", id(old), id(new), path)
-            assert list(old) == list(new), path
-            assert [type(key) for key in old] == [type(key) for key in new], path
-            for key in old:
-                self.compare(old[key], new[key], (*path, key))
-            if attributes := getattr(old, "__dict__", None):
-                self.compare(attributes, new.__dict__, (*path, "__dict__"))
-        elif isinstance(old, list | tuple):
-            if old:
-                self._pair("object", id(old), id(new), path)
-            assert len(old) == len(new), path
-            for index, (left, right) in enumerate(zip(old, new, strict=True)):
-                self.compare(left, right, (*path, index))
+        elif isinstance(old, dict | list | tuple):
+            self._compare_containers(old, new, path)
         elif isinstance(old, float):
             assert struct.pack("d", old) == struct.pack("d", new), path
         else:
             assert old == new, path
 
+    def _compare_containers(self, old: Any, new: Any, path: ObjectPath) -> None:
+        if old or isinstance(old, dict):  # there is but one empty tuple
+            self._pair("object", id(old), id(new), path)
+        keys = list(old) if isinstance(old, dict) else list(range(len(old)))
+        assert keys == (list(new) if isinstance(new, dict) else list(range(len(new)))), path
+        for key in keys:
+            self.compare(old[key], new[key], (*path, key))
+        if isinstance(old, dict):
+            assert [type(key) for key in old] == [type(key) for key in new], path
+            left, right = getattr(old, "__dict__", None), getattr(new, "__dict__", None)
+            self.compare(left or None, right or None, (*path, "__dict__"))
+
     def _compare_tensors(self, old: Tensor, new: Tensor, path: ObjectPath) -> None:
+        self._pair("object", id(old), id(new), path)
+        self.compare(vars(old), vars(new), (*path, "__dict__"))
         for fact in ("dtype", "shape", "requires_grad", "is_leaf", "layout", "device"):
             assert getattr(old, fact) == getattr(new, fact), (path, fact)
         assert (old.is_conj(), old.is_neg()) == (new.is_conj(), new.is_neg()), path

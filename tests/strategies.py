@@ -104,9 +104,7 @@ def _tensors(draw: DRAW, storages: list[Tensor], earlier: list[Tensor]) -> Tenso
     storage = draw(st.sampled_from(storages))
     shape, strides = draw(_geometries())
     offset = draw(st.sampled_from([0, 0, 100]) | st.integers(0, NUMEL - _span(shape, strides)))
-    tensor = storage.as_strided(
-        shape, strides, min(offset, NUMEL - max(_span(shape, strides), 1))
-    )
+    tensor = storage.as_strided(shape, strides, min(offset, NUMEL - max(_span(shape, strides), 1)))
     if tensor.is_complex() and draw(st.booleans()):
         tensor = tensor.conj()
     decoration = draw(st.sampled_from(["", "", "", "parameter", "frozen", "leaf", "attribute"]))
@@ -124,7 +122,12 @@ def _tensors(draw: DRAW, storages: list[Tensor], earlier: list[Tensor]) -> Tenso
 
 
 _LEAVES = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.binary(min_size=1, max_size=5)
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=5),
+    st.binary(min_size=1, max_size=5),
 )
 
 
@@ -172,9 +175,8 @@ def checkpoints(draw: DRAW, dtypes: tuple[torch.dtype, ...] = tuple(DTYPES)) -> 
     if draw(st.integers(0, 9)) == 0:
         whole = draw(st.sampled_from(storages))
         if whole.dtype not in (torch.float8_e4m3fn, torch.float8_e5m2):  # torch has none of these
-            bare = torch.storage.TypedStorage(
-                wrap_storage=whole.untyped_storage(), dtype=whole.dtype, _internal=True
-            )
+            make: Any = torch.storage.TypedStorage  # torch does not annotate it
+            bare = make(wrap_storage=whole.untyped_storage(), dtype=whole.dtype, _internal=True)
             _put(root, f"bare{next(numbers)}", bare)
     certain = storages[0].as_strided((2, 3, 2, 2, 2), (24, 8, 4, 2, 1), 0)
     _put(root, "certain", {"certain.weight": certain})

@@ -61,6 +61,8 @@ class Checkpoint:
     """The directory, for a zip container."""
     metadata: dict[str, str] = field(default_factory=dict)
     """What stands beside the tensors, for safetensors."""
+    asks_for: frozenset[str] = frozenset()
+    """Names that `torch.load(weights_only=True)` has to be allowed: of `torch.nn`, and NumPy's."""
 
     def add(self, storage: Storage, stored: StoredBytes) -> None:
         """Say where a storage's bytes lie."""

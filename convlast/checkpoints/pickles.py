@@ -15,7 +15,10 @@ from typing import IO, Any
 
 import torch
 
-from convlast.errors import MalformedCheckpointError
+from convlast.checkpoints.objects import Objects, is_known
+from convlast.checkpoints.values import MARK, OPAQUE
+from convlast.checkpoints.values import Global as Global
+from convlast.errors import MalformedCheckpointError, UnsupportedContainerError
 
 ITEM_BYTES = {
     "BoolStorage": 1,
@@ -41,17 +44,6 @@ ITEM_BYTES = {
 
 
 @dataclass(frozen=True)
-class Global:
-    """A name that a pickle asks the unpickler to import."""
-
-    module: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.module}.{self.name}"
-
-
-@dataclass(frozen=True)
 class StorageReference:
     """A storage that a pickle refers to."""
 
@@ -69,43 +61,49 @@ class Scan:
     names: set[Global] = field(default_factory=set)
     storages: list[StorageReference] = field(default_factory=list)
     """In the order in which the unpickler meets them, repetitions included."""
+    is_framed: bool = False
+    """Whether it is cut into frames, as pickles are from protocol 4 on."""
+    misuses: dict[str, str] = field(default_factory=dict)
+    """What is done with a known class or function that must not be, by its name."""
+
+    @property
+    def asks_for(self) -> frozenset[str]:
+        """The names that torch has to be allowed before it loads them."""
+        return frozenset(str(entry) for entry in self.names if is_known(str(entry)))
 
 
-_MARK = object()
-_OPAQUE = object()
-"""Stands on the simulated stack for whatever is not an atom or a tuple of atoms."""
-
-_PUT = {"PUT", "BINPUT", "LONG_BINPUT"}
+_PUT = {"PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"}
 _GET = {"GET", "BINGET", "LONG_BINGET"}
 _TUPLE = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
 class _Machine:
-    """A pickle machine that moves atoms and tuples about, and builds nothing else."""
+    """A pickle machine that moves atoms and tuples about, and only the outlines of objects."""
 
     def __init__(self) -> None:
         self.scan = Scan()
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
+        self.objects = Objects(self._stack, self._last_mark)
 
     def step(self, opcode: pickletools.OpcodeInfo, arg: Any) -> None:
         name, stack = opcode.name, self._stack
         if name in _PUT:
-            self._memo[int(arg)] = stack[-1]
+            self._memo[len(self._memo) if arg is None else int(arg)] = stack[-1]
         elif name in _GET:
             stack.append(self._memo[int(arg)])
-        elif name == "MEMOIZE":
-            self._memo[len(self._memo)] = stack[-1]
         elif name in _TUPLE:
             self._push_tuple(len(stack) - _TUPLE[name])
         elif name == "TUPLE":
             mark = self._last_mark()
             del stack[mark]
             self._push_tuple(mark)
+        elif name == "FRAME":
+            self.scan.is_framed = True
         elif name == "BINPERSID":
             self.scan.storages.append(_storage_reference(stack.pop()))
-            stack.append(_OPAQUE)
-        else:
+            stack.append(OPAQUE)
+        elif not self.objects.step(name):
             self._step_other(opcode, arg)
 
     def _step_other(self, opcode: pickletools.OpcodeInfo, arg: Any) -> None:
@@ -129,7 +127,7 @@ class _Machine:
     def _apply_declared_effect(self, opcode: pickletools.OpcodeInfo) -> None:
         """Move the stack as pickletools says this opcode does."""
         before, after = opcode.stack_before, opcode.stack_after
-        if pickletools.stackslice in before or opcode.name == "POP_MARK":
+        if pickletools.stackslice in before or opcode.name == "POPMARK":
             del self._stack[self._last_mark() :]
             before = before[: before.index(pickletools.markobject)] if before else []
         if len(before) > len(self._stack):
@@ -138,18 +136,18 @@ class _Machine:
             del self._stack[-len(before) :]
         for value in after:
             if value is pickletools.markobject:
-                self._stack.append(_MARK)
+                self._stack.append(MARK)
             elif value is pickletools.pynone:
                 self._stack.append(None)
             else:
-                self._stack.append(_OPAQUE)
+                self._stack.append(OPAQUE)
 
     def _push_tuple(self, start: int) -> None:
         self._stack[start:] = [tuple(self._stack[start:])]
 
     def _last_mark(self) -> int:
         for index in range(len(self._stack) - 1, -1, -1):
-            if self._stack[index] is _MARK:
+            if self._stack[index] is MARK:
                 return index
         raise MalformedCheckpointError("Its pickle closes a group that it did not open.")
 
@@ -180,6 +178,12 @@ def _storage_reference(identity: object) -> StorageReference:
             return StorageReference(
                 _text(key), _text(location), numel * item_bytes, item_bytes, is_view
             )
+        case ("module" | b"module", Global() as found, *_):
+            raise UnsupportedContainerError(
+                f"The checkpoint is a whole module, {found}, in torch's legacy format.",
+                remedy="Load it where it came from, and save it anew: as a state dict, or with "
+                "torch.save as it is since 1.6.",
+            )
     raise MalformedCheckpointError("Its pickle refers to a storage in a way that PyTorch does not.")
 
 
@@ -199,11 +203,12 @@ def scan(stream: IO[bytes]) -> Scan:
             machine.step(opcode, arg)
     except (ValueError, IndexError, KeyError, OverflowError, EOFError) as error:
         raise MalformedCheckpointError(f"Its pickle cannot be read: {error}.") from error
+    machine.scan.misuses = machine.objects.judge()
     return machine.scan
 
 
 def unsafe_names(names: Iterable[Global]) -> list[str]:
-    """Return those names that `torch.load(weights_only=True)` would refuse, sorted.
+    """Return those names that neither `torch.load(weights_only=True)` knows nor we do, sorted.
 
     torch answers that question for a file, so it is asked about a file that holds only these.
 
@@ -219,4 +224,5 @@ def unsafe_names(names: Iterable[Global]) -> list[str]:
         archive.writestr("archive/version", "3\n")
         archive.writestr("archive/data.pkl", pickled + b"N.")
     buffer.seek(0)
-    return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(buffer))
+    refused = torch.serialization.get_unsafe_globals_in_checkpoint(buffer)
+    return sorted(name for name in refused if not is_known(name))

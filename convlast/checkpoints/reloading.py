@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from convlast.checkpoints.allowing import known_names_allowed
 from convlast.checkpoints.checkpoint import CHUNK_BYTES, Checkpoint, Storage, StoredBytes
 from convlast.memory_format import span_of
 
@@ -39,8 +40,9 @@ def reload_torch(path: Path) -> ReloadedCheckpoint:
         storages.append((storage, location))
         return storage
 
-    # torch hands over an untyped storage, whatever its annotation says.
-    root = torch.load(path, weights_only=True, mmap=True, map_location=record)  # type: ignore[arg-type]
+    with known_names_allowed():
+        # torch hands over an untyped storage, whatever its annotation says.
+        root = torch.load(path, weights_only=True, mmap=True, map_location=record)  # type: ignore[arg-type]
     checkpoint = ReloadedCheckpoint(path, "torch", root)
     for storage, location in storages:
         checkpoint.add(storage, StoredBytes(0, storage.nbytes(), location))

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import torch
 
+from convlast.checkpoints import numpy_scalars
+from convlast.checkpoints.allowing import known_names_allowed
 from convlast.checkpoints.checkpoint import Storage
 from convlast.checkpoints.pickles import Global, Scan, StorageReference, unsafe_names
 from convlast.errors import (
@@ -26,6 +28,7 @@ from convlast.errors import (
 from convlast.options import Limits
 
 _UNSUPPORTED = {
+    "_rebuild_qtensor": "a quantized tensor",
     "_rebuild_sparse_tensor": "a sparse tensor",
     "_rebuild_nested_tensor": "a nested tensor",
     "_rebuild_njt": "a nested tensor",
@@ -48,7 +51,7 @@ def refuse_names(names: Iterable[Global]) -> None:
             f"The checkpoint asks for more than tensors: {', '.join(refused)}.",
             names=refused,
             remedy="Loading it would import these. Its owner can save the weights alone: "
-            "torch.save(model.state_dict(), path).",
+            "torch.save(model.state_dict(), path)." + _remedy_for_numbers(refused),
         )
     for entry in names:
         if entry.name in _UNSUPPORTED:
@@ -56,6 +59,35 @@ def refuse_names(names: Iterable[Global]) -> None:
                 f"The checkpoint holds {_UNSUPPORTED[entry.name]}, which cannot be kept exactly.",
                 remedy="Save it as a dense tensor, or leave it out.",
             )
+
+
+def refuse_protocol(found: Scan) -> None:
+    """Refuse a pickle of a protocol that `torch.load(weights_only=True)` does not read.
+
+    Raises:
+        UnsupportedContainerError: If it is of protocol 4 or later.
+    """
+    if found.is_framed:
+        raise UnsupportedContainerError(
+            "The checkpoint was saved with pickle protocol 4 or later, which "
+            "torch.load(weights_only=True) does not read.",
+            remedy="Save it anew with torch.save's own protocol, which is 2.",
+        )
+
+
+def refuse_misuses(found: Scan) -> None:
+    """Refuse a pickle that does with a known class or function what torch itself never does.
+
+    Raises:
+        UnsafeCheckpointError: With the names of these.
+    """
+    if found.misuses:
+        name, misuse = min(found.misuses.items())
+        raise UnsafeCheckpointError(
+            f"The checkpoint holds what torch.save does not write: {name} {misuse}.",
+            names=sorted(found.misuses),
+            remedy="Its owner can save the weights alone: torch.save(model.state_dict(), path).",
+        )
 
 
 def refuse_numbers(found: Scan, limits: Limits) -> None:
@@ -101,7 +133,12 @@ def load_structure(
 
     try:
         # Opened here, since torch takes a path that ends in .safetensors for such a file.
-        with path.open("rb") as file, warnings.catch_warnings(), torch.serialization.skip_data():
+        with (
+            path.open("rb") as file,
+            warnings.catch_warnings(),
+            torch.serialization.skip_data(),
+            known_names_allowed(),
+        ):
             warnings.simplefilter("ignore")
             # torch hands over an untyped storage, whatever its annotation says.
             root = torch.load(file, weights_only=True, map_location=record)  # type: ignore[arg-type]
@@ -121,6 +158,14 @@ def load_structure(
                 f"A tensor reaches past the end of its storage {reference.key!r}."
             )
     return root, pairs
+
+
+def _remedy_for_numbers(refused: Iterable[str]) -> str:
+    """Say that NumPy is needed, where it is all that is missing for some of the names."""
+    numbers = numpy_scalars.SCALAR | {numpy_scalars.DTYPE}
+    if numpy_scalars.is_present() or numbers.isdisjoint(refused):
+        return ""
+    return " Its numbers are NumPy's: they are read where NumPy is installed (pip install numpy)."
 
 
 def _reason(error: Exception) -> str:

@@ -14,7 +14,13 @@ from typing import IO, cast
 
 from convlast.checkpoints.checkpoint import Checkpoint, StoredBytes
 from convlast.checkpoints.pickles import Scan, StorageReference, scan
-from convlast.checkpoints.structure import load_structure, refuse_names, refuse_numbers
+from convlast.checkpoints.structure import (
+    load_structure,
+    refuse_misuses,
+    refuse_names,
+    refuse_numbers,
+    refuse_protocol,
+)
 from convlast.errors import (
     LimitExceededError,
     MalformedCheckpointError,
@@ -34,11 +40,13 @@ def open_torch_legacy(path: Path, limits: Limits) -> Checkpoint:
             refuse_names(scan(_bounded(file, limits)).names)
         objects = scan(_bounded(file, limits))
         refuse_names(objects.names)
+        refuse_protocol(objects)
+        refuse_misuses(objects)
         refuse_numbers(objects, limits)
         keys = _read_keys(_bounded(file, limits))
         stored = dict(_read_storages(file, objects, keys, path.stat().st_size))
     root, pairs = load_structure(path, objects.storages, legacy=True)
-    checkpoint = Checkpoint(path, "torch-legacy", root)
+    checkpoint = Checkpoint(path, "torch-legacy", root, asks_for=objects.asks_for)
     for storage, reference in pairs:
         checkpoint.add(storage, stored[reference.key])
     return checkpoint

@@ -9,7 +9,13 @@ from convlast.checkpoints import manifest
 from convlast.checkpoints.archive import Archive, read_directory
 from convlast.checkpoints.checkpoint import Checkpoint, StoredBytes
 from convlast.checkpoints.pickles import StorageReference, scan
-from convlast.checkpoints.structure import load_structure, refuse_names, refuse_numbers
+from convlast.checkpoints.structure import (
+    load_structure,
+    refuse_misuses,
+    refuse_names,
+    refuse_numbers,
+    refuse_protocol,
+)
 from convlast.errors import (
     LimitExceededError,
     MalformedCheckpointError,
@@ -28,11 +34,13 @@ def open_torch_zip(path: Path, limits: Limits) -> Checkpoint:
     _refuse_foreign_byte_order(archive)
     found = scan(io.BytesIO(_read_pickle(archive, limits)))
     refuse_names(found.names)
+    refuse_protocol(found)
+    refuse_misuses(found)
     refuse_numbers(found, limits)
     for reference in found.storages:
         _refuse_misfit(archive, reference)
     root, pairs = load_structure(path, found.storages)
-    checkpoint = Checkpoint(path, "torch", root, archive=archive)
+    checkpoint = Checkpoint(path, "torch", root, archive=archive, asks_for=found.asks_for)
     for storage, reference in pairs:
         member = archive.members[f"data/{reference.key}"]
         checkpoint.add(

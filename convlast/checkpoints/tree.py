@@ -8,6 +8,7 @@ from itertools import chain
 from typing import TypeAlias
 
 import torch
+from torch import nn
 
 from convlast.errors import LimitExceededError, MalformedCheckpointError
 from convlast.memory_format import Geometry, geometry_of, span_of
@@ -24,7 +25,11 @@ _HOLDERS = (
     torch.Tensor,
     torch.UntypedStorage,
     torch.storage.TypedStorage,
+    nn.Module,
 )
+
+_STATE = ("_parameters", "_buffers", "_modules")
+"""Where a module has its tensors, and the modules in it."""
 
 _MAX_DEPTH = 200
 """No real checkpoint nests deeper; a walk that goes on has met a cycle."""
@@ -35,9 +40,10 @@ class Entry:
     """A tensor, or a bare storage, and where it stands.
 
     Attributes:
-        path: The keys and indices that lead to it from the root.
+        path: The keys and indices that lead to it from the root; below a module one key, the one
+            its state dict has.
         value: The tensor or storage.
-        owner: The dict, list or tuple that holds it; None for the root itself.
+        owner: The dict, list, tuple or module that holds it; None for the root itself.
         original: A view of a tensor that keeps its present strides, should they be changed.
     """
 
@@ -55,10 +61,11 @@ def walk(root: object, limits: Limits) -> list[Entry]:
     Raises:
         LimitExceededError: If there are more than `max_tensors`, or if they are larger than what is
             stored for them by more than `max_expanded_bytes`.
-        MalformedCheckpointError: If the objects contain themselves.
+        MalformedCheckpointError: If the objects contain themselves, or a tensor has hooks.
     """
     entries: list[Entry] = []
-    for entry in _walk(root, (), None, {}):
+    for entry in _walk(root, (), (), {}):
+        _refuse_hooks(entry)
         entries.append(entry)
         if len(entries) > limits.max_tensors:
             raise LimitExceededError(
@@ -84,26 +91,30 @@ def dotted(path: Path) -> str:
 
 
 def _walk(
-    value: object, path: Path, owner: object, fruitful: dict[int, list[tuple[object, object]]]
+    value: object,
+    path: Path,
+    owners: tuple[object, ...],
+    fruitful: dict[int, list[tuple[object, object]]],
 ) -> Iterator[Entry]:
-    """Yield the entries below a value.
+    """Yield the entries below a value, whose owners are given from the root on.
 
     A list that stands in many places is looked through once: `fruitful` has, by the id of each
     object that was, those of its children that lead to tensors. Else a few hundred bytes could
     name more places than there is time to visit.
     """
-    if len(path) > _MAX_DEPTH:
+    if len(owners) > _MAX_DEPTH:
         raise MalformedCheckpointError("Its objects are nested too deeply, or contain themselves.")
     if isinstance(value, torch.storage.TypedStorage):
         value = value._untyped_storage
     if isinstance(value, torch.Tensor | torch.UntypedStorage):
         original = value.detach() if isinstance(value, torch.Tensor) else None
-        yield Entry(path, value, owner, original)
+        yield Entry(path, value, owners[-1] if owners else None, original)
     children = fruitful.get(id(value))
     kept: list[tuple[object, object]] = []
     for key, child in _children(value) if children is None else children:
         is_fruitful = False
-        for entry in _walk(child, (*path, key), value, fruitful):
+        inside = _path_of(key, value, path, owners)
+        for entry in _walk(child, inside, (*owners, value), fruitful):
             is_fruitful = True
             yield entry
         if is_fruitful:
@@ -118,12 +129,31 @@ def _children(value: object) -> Iterator[tuple[object, object]]:
         children.append(value.items())
     elif isinstance(value, list | tuple | set | frozenset):
         children.append(enumerate(value))
+    elif isinstance(value, nn.Module):
+        children += [held.items() for name, held in vars(value).items() if name in _STATE]
+        children.append((name, held) for name, held in vars(value).items() if name not in _STATE)
     if isinstance(value, dict | torch.Tensor):
         # torch pickles the attributes of these too; a state dict's `_metadata` is one.
         children.append(getattr(value, "__dict__", {}).items())
     for key, child in chain.from_iterable(children):
         if isinstance(child, _HOLDERS):
             yield key, child
+
+
+def _path_of(key: object, value: object, path: Path, owners: tuple[object, ...]) -> Path:
+    """Return the path of what a value holds; modules in modules add to one dotted key."""
+    if isinstance(value, nn.Module) and owners and isinstance(owners[-1], nn.Module):
+        return (*path[:-1], f"{path[-1]}.{key}")
+    return (*path, key)
+
+
+def _refuse_hooks(entry: Entry) -> None:
+    """Refuse a tensor with hooks: a pickle can name some, and no file can keep them."""
+    hooks = getattr(entry.value, "_backward_hooks", None)
+    if hooks is not None and not (isinstance(hooks, dict) and not hooks):
+        raise MalformedCheckpointError(
+            f"Tensor {dotted(entry.path)} has backward hooks, which no checkpoint can keep."
+        )
 
 
 def _refuse_expansion(entries: Iterable[Entry], limits: Limits) -> None:

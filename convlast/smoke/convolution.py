@@ -13,6 +13,7 @@ from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from convlast.report import Kind
 from convlast.smoke.precision import is_native
+from convlast.weights import Hyperparameters
 
 BATCH = 2
 """Samples in a smoke input: what breaks on layouts breaks from two on."""
@@ -38,6 +39,7 @@ class Convolution:
         groups: None where the file does not tell; 1 is taken.
         contiguous: Reads the original weight, on the CPU. Its values count, its strides do not.
         converted: Reads the weight as it is in the artifact, with its strides, on the CPU.
+        known: Its stride, padding and dilation, where the file tells them.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Convolution:
     groups: int | None
     contiguous: Callable[[], Tensor]
     converted: Callable[[], Tensor]
+    known: Hyperparameters | None = None
 
     @property
     def is_transposed(self) -> bool:
@@ -63,15 +66,28 @@ class Convolution:
         return self.shape[0] if self.is_transposed else self.shape[1] * self.taken_groups
 
     @property
-    def padding(self) -> tuple[int, int, int]:
-        """Half the kernel: an odd kernel then keeps the spatial size."""
-        depth, height, width = (extent // 2 for extent in self.shape[2:])
-        return depth, height, width
+    def hyperparameters(self) -> Hyperparameters:
+        """What is known, or else taken: an odd kernel then keeps the spatial size."""
+        halves = tuple(extent // 2 for extent in self.shape[2:])
+        return self.known or Hyperparameters((1, 1, 1), halves, (1, 1, 1))
+
+    @property
+    def padding(self) -> tuple[int, ...]:
+        """What is added on each side, in each dimension."""
+        return self.hyperparameters.padding
+
+    @property
+    def reach(self) -> tuple[int, ...]:
+        """How far apart the first and the last element of the kernel lie, in each dimension."""
+        steps = zip(self.hyperparameters.dilation, self.shape[2:], strict=True)
+        return tuple(dilation * (extent - 1) for dilation, extent in steps)
 
     @property
     def assumed(self) -> list[str]:
         """What it is run with that the file does not tell, in words."""
-        words = ["stride 1", f"padding {self.padding}", "dilation 1"]
+        words = []
+        if self.known is None:
+            words += ["stride 1", f"padding {self.padding}", "dilation 1"]
         if self.groups is None:
             words.append(f"groups {self.taken_groups}")
         if self.kind == "unknown":
@@ -93,7 +109,12 @@ def convolve(convolution: Convolution, activation: Tensor, weight: Tensor) -> Te
     """
     operator = F.conv_transpose3d if convolution.is_transposed else F.conv3d
     return operator(
-        activation, weight, padding=convolution.padding, groups=convolution.taken_groups
+        activation,
+        weight,
+        stride=convolution.hyperparameters.stride,
+        padding=convolution.padding,
+        dilation=convolution.hyperparameters.dilation,
+        groups=convolution.taken_groups,
     )
 
 
@@ -112,7 +133,10 @@ def input_shape_of(
     positions = MACS * scale / (BATCH * prod(convolution.shape))
     largest = 2 * LARGEST if is_native(device) else LARGEST
     extent = min(int(positions ** (1 / 3)), largest)
-    extents = (max(extent, SMALLEST, padding + 1) for padding in convolution.padding)
+    extents = (
+        max(extent, SMALLEST, padding + 1, reach + 1 - 2 * padding)
+        for padding, reach in zip(convolution.padding, convolution.reach, strict=True)
+    )
     return (BATCH, convolution.in_channels, *extents)
 
 
@@ -120,13 +144,17 @@ def fits(convolution: Convolution, input_shape: tuple[int, ...]) -> bool:
     """Say whether an input of this shape gives an output that is not empty."""
     return all(
         (
-            extent - 2 * padding + kernel - 1
+            (extent - 1) * stride + 1 - 2 * padding + reach
             if convolution.is_transposed
-            else extent + 2 * padding - kernel + 1
+            else extent + 2 * padding - reach
         )
         > 0
-        for extent, padding, kernel in zip(
-            input_shape[2:], convolution.padding, convolution.shape[2:], strict=True
+        for extent, stride, padding, reach in zip(
+            input_shape[2:],
+            convolution.hyperparameters.stride,
+            convolution.padding,
+            convolution.reach,
+            strict=True,
         )
     )
 

@@ -45,6 +45,7 @@ def smoke_layers(
             kind=decision.candidate.kind,
             shape=tuple(decision.original.shape),
             groups=decision.candidate.groups,
+            known=decision.candidate.hyperparameters,
             contiguous=partial(checkpoint.read, decision.original),
             converted=partial(read_converted, decision),
         )

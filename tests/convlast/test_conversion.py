@@ -23,6 +23,7 @@ from convlast.errors import (
     OptionError,
     ProgramNotAllowedError,
     StorageFullError,
+    UnsupportedContainerError,
 )
 from convlast.options import Options
 from tests import builders
@@ -88,17 +89,16 @@ def test_device_tags_are_kept(tag: str, legacy: bool, tmp_path: Path) -> None:
     assert set(Loaded(tmp_path / "target.pt").tags.values()) == {tag}
 
 
-@pytest.mark.parametrize("save", [builders.save, builders.save_legacy])
-def test_the_same_bytes_from_another_process_under_another_name(
-    save: Callable[[object, Path], Path], tmp_path: Path
-) -> None:
+def test_the_same_bytes_from_another_process_under_another_name(tmp_path: Path) -> None:
     """Neither the process, its hash seed, the file's name nor the time is in the artifact."""
-    source = save(builders.nested_wrappers(), tmp_path / "source.pt")
+    source = builders.save_legacy(builders.nested_wrappers(), tmp_path / "source.pt")
     other = tmp_path / "other name.ckpt"
     other.write_bytes(source.read_bytes())
     convlast.convert(source, tmp_path / "here", QUIET)
     convlast.convert(other, tmp_path / "there", QUIET)
-    program = "import convlast, sys; convlast.convert(*sys.argv[1:], convlast.Options(smoke='none'))"
+    program = (
+        "import convlast, sys; convlast.convert(*sys.argv[1:], convlast.Options(smoke='none'))"
+    )
     subprocess.run(
         [sys.executable, "-c", program, other, tmp_path / "elsewhere"],
         check=True,
@@ -127,9 +127,7 @@ def test_safetensors_become_a_torch_file(tmp_path: Path) -> None:
 
 def test_an_input_that_needs_no_change_comes_back_byte_for_byte(tmp_path: Path) -> None:
     """What PyTorch's own function has converted is not written anew."""
-    model = convlast.convert_conv3d_weight_memory_format(
-        builders.a_model(), torch.channels_last_3d
-    )
+    model = convlast.convert_conv3d_weight_memory_format(builders.a_model(), torch.channels_last_3d)
     source = builders.save(model.state_dict(), tmp_path / "source.pt")
     report = convlast.convert(source, tmp_path / "target.pt", QUIET)
     assert {layer.status for layer in report.layers} == {"already"}
@@ -149,10 +147,11 @@ def test_an_unchanged_safetensors_file_whatever_its_name(tmp_path: Path) -> None
 def test_a_torch_file_whatever_its_name(tmp_path: Path) -> None:
     """A torch file that is called `.safetensors` has its strides proven like any other."""
     first = builders.save(builders.one_convolution(), tmp_path / "first.pt")
-    source = tmp_path / "model.safetensors"
-    convlast.convert(first, source, QUIET)
+    convlast.convert(first, tmp_path / "second.pt", QUIET)
+    source = (tmp_path / "second.pt").rename(tmp_path / "model.safetensors")
     report = convlast.convert(source, tmp_path / "target", QUIET)
-    assert [found.route for found in report.survival][0].startswith("torch.load")
+    assert "torch.load" in report.survival[0].route
+    assert conversion.convert_into(source, tmp_path, QUIET)[1].suffix == ".pt"
 
 
 @pytest.mark.parametrize("container", ["torchscript", "program"])
@@ -185,6 +184,54 @@ def test_the_input_is_not_replaced(tmp_path: Path) -> None:
             convlast.convert(source, target, QUIET)
 
 
+def test_a_torch_file_is_not_called_safetensors(tmp_path: Path) -> None:
+    """torch.load would take it for one, and fail; so the name is refused."""
+    source = builders.save(builders.one_convolution(), tmp_path / "source.pt")
+    with pytest.raises(OptionError, match="safetensors") as refusal:
+        convlast.convert(source, tmp_path / "target.safetensors", QUIET)
+    assert "container=safetensors" in refusal.value.remedy
+
+
+def test_a_read_only_input_gives_an_artifact_like_any_other(tmp_path: Path) -> None:
+    """Neither a conversion nor a plain copy takes the input's permissions over."""
+    source = builders.save(builders.one_convolution(), tmp_path / "source.pt")
+    source.chmod(0o444)
+    convlast.convert(source, tmp_path / "once.pt", QUIET)
+    mode = (tmp_path / "once.pt").stat().st_mode
+    (tmp_path / "once.pt").chmod(0o444)
+    convlast.convert(tmp_path / "once.pt", tmp_path / "twice.pt", QUIET)
+    assert (tmp_path / "twice.pt").stat().st_mode == mode
+
+
+def test_other_pickle_protocols(tmp_path: Path) -> None:
+    """Protocol 3 is read; later ones torch does not read, and the message says what to do."""
+    for protocol in (2, 3):
+        source = builders.save(builders.aliases(), tmp_path / "s.pt", pickle_protocol=protocol)
+        convlast.convert(source, tmp_path / f"{protocol}.pt", QUIET)
+    for protocol in (4, 5):
+        source = builders.save(builders.aliases(), tmp_path / "s.pt", pickle_protocol=protocol)
+        with pytest.raises(UnsupportedContainerError, match="protocol") as refusal:
+            convlast.convert(source, tmp_path / "target.pt", QUIET)
+        assert "torch.save" in refusal.value.remedy
+
+
+@pytest.mark.xfail(strict=True, reason="a set is pickled in the order of its hashes")
+def test_a_set_of_words_is_written_in_one_order(tmp_path: Path) -> None:
+    """The artifact is the same in processes that hash text differently."""
+    root = {**builders.one_convolution(), "labels": set("abcdefgh")}
+    source = builders.save(root, tmp_path / "source.pt")
+    program = (
+        "import convlast, sys; convlast.convert(*sys.argv[1:], convlast.Options(smoke='none'))"
+    )
+    for seed in "12":
+        subprocess.run(
+            [sys.executable, "-c", program, source, tmp_path / seed],
+            check=True,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        )
+    assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
+
+
 def test_a_target_without_a_folder(tmp_path: Path) -> None:
     """A folder that is not there is not made."""
     source = builders.save(builders.one_convolution(), tmp_path / "source.pt")
@@ -212,9 +259,7 @@ def test_an_existing_target_is_replaced_only_by_a_whole_one(tmp_path: Path) -> N
     assert restrided(source, target).keys() == {("conv.weight",)}
 
 
-def test_a_full_file_system_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_file_system_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No room is an error of its own, and the half-written file is gone."""
 
     def full(*_: object) -> int:
@@ -290,7 +335,9 @@ def test_progress_is_told(tmp_path: Path) -> None:
     told: list[tuple[str, int, int]] = []
     source = builders.save(builders.a_model().state_dict(), tmp_path / "source.pt")
     convlast.convert(
-        source, tmp_path / "t.pt", progress=lambda stage, done, total: told.append((stage, done, total))
+        source,
+        tmp_path / "t.pt",
+        progress=lambda stage, done, total: told.append((stage, done, total)),
     )
     assert {stage for stage, _, _ in told} == {"read", "write", "prove", "smoke"}
     assert all(done <= total for _, done, total in told)

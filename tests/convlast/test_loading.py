@@ -35,7 +35,7 @@ def test_a_model_gets_values_and_layout(options: Options, tmp_path: Path) -> Non
     model = builders.a_model().eval()
     path = converted(model.state_dict(), tmp_path, options)
     other = builders.a_model().eval()
-    assert convlast.load_into(other, path) is other
+    assert id(convlast.load_into(other, path)) == id(other)
     for mine, theirs in zip(model.parameters(), other.parameters(), strict=True):
         assert torch.equal(mine, theirs)
         if mine.dim() == 5:
@@ -67,7 +67,8 @@ def test_a_module_on_the_meta_device(tmp_path: Path) -> None:
         other = builders.a_model()
     convlast.load_into(other, converted(model.state_dict(), tmp_path))
     assert not any(tensor.is_meta for tensor in other.state_dict().values())
-    assert torch.equal(other[0].weight, model[0].weight)
+    for key, value in model.state_dict().items():
+        assert torch.equal(other.state_dict()[key], value)
 
 
 def test_requires_grad_is_the_module_s(tmp_path: Path) -> None:
@@ -83,15 +84,18 @@ def test_requires_grad_is_the_module_s(tmp_path: Path) -> None:
     )
 
 
+def tied_model() -> nn.Sequential:
+    """Two convolutions with one weight."""
+    first, second = nn.Conv3d(3, 4, 3), nn.Conv3d(3, 4, 3)
+    second.weight = first.weight
+    return nn.Sequential(first, second)
+
+
 def test_tied_weights_stay_on_one_storage(tmp_path: Path) -> None:
     """A weight under two names is not doubled."""
-    model = nn.ModuleDict({"a": nn.Conv3d(3, 4, 3), "b": nn.Conv3d(3, 4, 3)})
-    model["b"].weight = model["a"].weight
-    path = converted(model.state_dict(), tmp_path)
-    other = nn.ModuleDict({"a": nn.Conv3d(3, 4, 3), "b": nn.Conv3d(3, 4, 3)})
-    other["b"].weight = other["a"].weight
-    convlast.load_into(other, path)
-    assert other["a"].weight.data_ptr() == other["b"].weight.data_ptr()
+    path = converted(tied_model().state_dict(), tmp_path)
+    first, second = convlast.load_into(tied_model(), path).children()
+    assert first.weight is second.weight
 
 
 class Versioned(nn.Conv3d):
@@ -161,7 +165,9 @@ def test_a_manifest_that_lies_is_not_followed(stride: list[int], tmp_path: Path)
         "stride_before": stride, "stride_after": stride,
     }  # fmt: skip
     note = json.dumps({"memory_format": "channels_last_3d", "layers": [layer]})
-    path = builders.save_safetensors({"w.weight": weight}, tmp_path / "a.safetensors", convlast=note)
+    path = builders.save_safetensors(
+        {"w.weight": weight}, tmp_path / "a.safetensors", convlast=note
+    )
     loaded = convlast.load(path)
     assert loaded["w.weight"].stride() == weight.stride()
     assert torch.equal(loaded["w.weight"], weight)

@@ -56,11 +56,16 @@ CONVERTED = {
 }
 
 REFUSED = {
-    "deeprank_needs_loss_class.pt": ("unsafe-checkpoint", "CrossEntropyLoss"),
     "gnina_default2017_torchscript.pt": ("program-not-allowed", "state_dict"),
     "lua_torch.t7": ("not-a-checkpoint", "Lua Torch"),
     "topaz_2d_only.sav": ("no-conv3d-weights", "nothing to convert"),
 }
+
+
+DEEPRANK = "deeprank_needs_loss_class.pt"
+"""The one that holds an object of a class of `torch.nn`, and is converted with it."""
+
+QUICK = Options(input_shape=(1, 1, 4, 4, 4))
 
 
 def digest(path: Path) -> str:
@@ -85,14 +90,12 @@ def by_command_line(source: Path, target: Path) -> Report:
 def test_every_file_is_accounted_for(shared_checkpoints: Path) -> None:
     """Each file that is there is in one of the two tables."""
     there = {path.name for path in shared_checkpoints.iterdir() if path.name != "README.md"}
-    assert there == CONVERTED.keys() | REFUSED.keys()
+    assert there == CONVERTED.keys() | REFUSED.keys() | {DEEPRANK}
 
 
 @pytest.mark.parametrize("convert", [by_library, by_command_line])
 @pytest.mark.parametrize("name", CONVERTED)
-def test_converted(
-    name: str, convert: object, shared_checkpoints: Path, tmp_path: Path
-) -> None:
+def test_converted(name: str, convert: object, shared_checkpoints: Path, tmp_path: Path) -> None:
     """Exactly its convolution weights change, to PyTorch's strides, and nothing else does."""
     assert convert in (by_library, by_command_line)
     source, target, known = shared_checkpoints / name, tmp_path / name, CONVERTED[name]
@@ -147,11 +150,21 @@ def test_refused_by_the_command_line(name: str, shared_checkpoints: Path, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_deeprank_names_the_class_it_wants(shared_checkpoints: Path, tmp_path: Path) -> None:
-    """The one name that stands in the way is listed, as data too."""
-    with pytest.raises(convlast.ConvlastError) as refusal:
-        convlast.inspect(shared_checkpoints / "deeprank_needs_loss_class.pt")
-    assert refusal.value.details == {"names": ["torch.nn.modules.loss.CrossEntropyLoss"]}
+def test_deeprank_is_converted_with_its_loss(shared_checkpoints: Path, tmp_path: Path) -> None:
+    """Two weights change, and the loss beside them is still one, for who allows its class."""
+    by_library(shared_checkpoints / DEEPRANK, tmp_path / "out.pt")
+    with torch.serialization.safe_globals([torch.nn.CrossEntropyLoss]):
+        before = torch.load(shared_checkpoints / DEEPRANK, map_location="cpu", weights_only=True)
+        after = torch.load(tmp_path / "out.pt", map_location="cpu", weights_only=True)
+    assert list(after) == list(before)
+    assert [type(value) for value in after.values()] == [type(value) for value in before.values()]
+    changed = set()
+    for key, weight in before["state_dict"].items():
+        assert torch.equal(after["state_dict"][key], weight)
+        if after["state_dict"][key].stride() != weight.stride():
+            changed.add(key)
+            assert after["state_dict"][key].stride() == strides_by_pytorch(weight)
+    assert changed == {"module.convlayer_000.weight", "module.convlayer_002.weight"}
 
 
 def test_obelisk_keeps_its_offset(shared_checkpoints: Path, tmp_path: Path) -> None:
@@ -182,9 +195,12 @@ def test_patchmatchnet_keeps_its_moments(shared_checkpoints: Path, tmp_path: Pat
 def test_physnet_has_two_transposed_convolutions(shared_checkpoints: Path) -> None:
     """They are found by what the file tells, or said to be unknown; never taken for a Conv3d."""
     layers = {
-        layer.name: layer.kind for layer in convlast.inspect(shared_checkpoints / "physnet.pth").layers
+        layer.name: layer.kind
+        for layer in convlast.inspect(shared_checkpoints / "physnet.pth").layers
     }
-    transposed = {name for name in layers if name.startswith("upsample") and name.endswith("0.weight")}
+    transposed = {
+        name for name in layers if name.startswith("upsample") and name.endswith("0.weight")
+    }
     assert len(transposed) == 2
     assert {layers[name] for name in transposed} <= {"ConvTranspose3d", "unknown"}
 
@@ -199,7 +215,7 @@ def test_mvsnerf_has_two_state_dicts(shared_checkpoints: Path, tmp_path: Path) -
 
 def test_gnina_dense_underflows(shared_checkpoints: Path, tmp_path: Path) -> None:
     """325,149 values of its convolution weights vanish in fp16, and the report counts them."""
-    report = convlast.convert(shared_checkpoints / "gnina_dense.pt", tmp_path / "out.pt")
+    report = convlast.convert(shared_checkpoints / "gnina_dense.pt", tmp_path / "out.pt", QUICK)
     assert report.smoke is not None
     weights = {layer.name for layer in report.layers}
     vanished = {found.name: found.underflow for found in report.smoke.range}
@@ -208,7 +224,7 @@ def test_gnina_dense_underflows(shared_checkpoints: Path, tmp_path: Path) -> Non
 
 def test_meshnet_overflows(shared_checkpoints: Path, tmp_path: Path) -> None:
     """18 `running_var` tensors exceed 65504: findings, and the verdict is not a plain pass."""
-    report = convlast.convert(shared_checkpoints / "meshnet.pth", tmp_path / "out.pt")
+    report = convlast.convert(shared_checkpoints / "meshnet.pth", tmp_path / "out.pt", QUICK)
     overflows = [found for found in report.findings if found.code == "fp16-overflow"]
     assert len(overflows) == 18
     assert all(str(found.layer).endswith("running_var") for found in overflows)

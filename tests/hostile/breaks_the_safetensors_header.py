@@ -46,22 +46,22 @@ def deep_json() -> bytes:
 
 def with_a_hole() -> bytes:
     """Return bytes that belong to no tensor."""
-    return of(bytes(32), **{"b": {"dtype": "F32", "shape": [2], "data_offsets": [24, 32]}})
+    return of(bytes(32), b={"dtype": "F32", "shape": [2], "data_offsets": [24, 32]})
 
 
 def overlapping() -> bytes:
     """Return two tensors on the same bytes."""
-    return of(**{"b": {"dtype": "F32", "shape": [2], "data_offsets": [8, 16]}})
+    return of(b={"dtype": "F32", "shape": [2], "data_offsets": [8, 16]})
 
 
 def misfit() -> bytes:
     """Return a shape that does not fit its bytes."""
-    return of(bytes(20), **{"b": {"dtype": "F32", "shape": [2], "data_offsets": [16, 20]}})
+    return of(bytes(20), b={"dtype": "F32", "shape": [2], "data_offsets": [16, 20]})
 
 
 def overflowing_shape(*shape: int) -> bytes:
     """Return a tensor without bytes whose shape overflows."""
-    return of(**{"b": {"dtype": "F32", "shape": shape, "data_offsets": [16, 16]}})
+    return of(b={"dtype": "F32", "shape": shape, "data_offsets": [16, 16]})
 
 
 def with_metadata(metadata: Any) -> bytes:

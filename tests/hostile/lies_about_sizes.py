@@ -6,6 +6,7 @@ import io
 
 import torch
 
+from tests import builders
 from tests.hostile.parts import FLOATS, state_dict, storage, tensor, text, torch_zip
 
 
@@ -67,6 +68,14 @@ def sparse_with_false_indices() -> bytes:
     )
     buffer = io.BytesIO()
     torch.save({"conv.weight": torch.ones(1, 2, 1, 1, 1), "sparse": sparse}, buffer)
+    return buffer.getvalue()
+
+
+def quantized() -> bytes:
+    """Return a tensor of eight bits with a scale, which torch cannot write without its data."""
+    buffer = io.BytesIO()
+    root = {"conv.weight": torch.ones(1, 2, 1, 1, 1), "q": builders.quantized(2)}
+    torch.save(root, buffer)
     return buffer.getvalue()
 
 

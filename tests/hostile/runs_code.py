@@ -35,11 +35,14 @@ def in_the_legacy_preamble(trace: Path) -> bytes:
     return magic + version + PROTOCOL + b"cposix\nsystem\n" + text(f"touch {trace}") + b"\x85R."
 
 
-def by_a_module_class() -> bytes:
-    """Return a whole module, pickled."""
-    buffer = io.BytesIO()
-    torch.save(torch.nn.Conv3d(1, 2, 1), buffer)
-    return buffer.getvalue()
+def by_a_class_of_its_own() -> bytes:
+    """Return an object of a class that only its author has."""
+    return torch_zip(PROTOCOL + b"cmynet.models\nUNet3d\n)\x81}b" + STOP)
+
+
+def by_calling_a_module_class() -> bytes:
+    """Return a call of a constructor of `torch.nn`, that would set 4 GB aside."""
+    return torch_zip(PROTOCOL + b"ctorch.nn.modules.linear\nLinear\nM\xff\xffM\x00\x40\x86R" + STOP)
 
 
 def by_a_stack_global(module: str, name: str) -> bytes:

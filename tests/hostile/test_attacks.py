@@ -27,7 +27,12 @@ QUIET = Options(smoke="none")
 HUGE = (1 << 62) + 1
 
 ATTACKS: dict[str, tuple[Build, str, str]] = {
-    "a module class": (runs_code.by_a_module_class, "unsafe-checkpoint", "Conv3d"),
+    "a class of its own": (
+        runs_code.by_a_class_of_its_own, "unsafe-checkpoint", "mynet.models.UNet3d",
+    ),
+    "a call of a module class": (
+        runs_code.by_calling_a_module_class, "unsafe-checkpoint", "Linear",
+    ),
     "a stack global": (
         lambda: runs_code.by_a_stack_global("os", "system"), "unsafe-checkpoint", "os.system",
     ),
@@ -98,6 +103,7 @@ ATTACKS: dict[str, tuple[Build, str, str]] = {
     "a sparse tensor": (
         lies_about_sizes.sparse_with_false_indices, "unsupported-container", "sparse",
     ),
+    "a quantized tensor": (lies_about_sizes.quantized, "unsupported-container", "quantized"),
     "views in a legacy file": (
         lies_about_sizes.legacy_with_views, "unsupported-container", "torch.load",
     ),
@@ -238,7 +244,7 @@ def test_expansion_within_the_limit_is_kept(tmp_path: Path) -> None:
 
 
 def test_one_storage_of_two_dtypes_is_what_torch_makes_of_it(tmp_path: Path) -> None:
-    """torch takes the first name; so does the artifact, or the file is refused."""
+    """Torch takes the first name; so does the artifact, or the file is refused."""
     source, target = tmp_path / "source.pt", tmp_path / "target.pt"
     source.write_bytes(lies_about_sizes.one_storage_of_two_dtypes())
     report = convlast.convert(source, target, QUIET)
@@ -246,7 +252,7 @@ def test_one_storage_of_two_dtypes_is_what_torch_makes_of_it(tmp_path: Path) -> 
 
 
 def test_metadata_of_null_is_none(tmp_path: Path) -> None:
-    """safetensors takes a null for metadata; so it is read as none."""
+    """Safetensors takes a null for metadata; so it is read as none."""
     source = tmp_path / "source.safetensors"
     source.write_bytes(header.with_metadata(None))
     assert convlast.convert(source, tmp_path / "target.pt", QUIET).verdict == "passed"

@@ -1,0 +1,142 @@
+"""Modules of `torch.nn` in a pickle: which classes are known, and with which attributes.
+
+A module that is pickled is an object without arguments (NEWOBJ) that is given its attributes
+(BUILD). So no constructor runs: one would make a tensor as large as its arguments say. The
+attributes are those that PyTorch's own class has, and hold data; one that hides a method, as
+`forward`, or a hook, would be code.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+
+from torch import nn
+
+from convlast.checkpoints.values import OPAQUE, Dict, Global, Instance, List
+
+_EXCLUDED = {
+    "Container",  # deprecated; a Module with another name
+    # Their attributes hold hooks until they have seen an input.
+    *(name for name in nn.modules.__all__ if name.startswith("Lazy")),
+    # These look up, by names from the file, what they then hold.
+    "RNNBase",
+    "RNN",
+    "LSTM",
+    "GRU",
+    # Their activation is a function.
+    "Transformer",
+    "TransformerEncoderLayer",
+    "TransformerDecoderLayer",
+}
+"""Classes of `torch.nn.modules` that are not read from a pickle, and why."""
+
+_MORE = {
+    "MultiheadAttention": {"_qkv_same_embed_dim", "embed_dim", "head_dim", "num_heads"},
+    "ParameterDict": {"_keys"},
+    "ParameterList": {"_size"},
+}
+"""Attributes that a class has and does not announce."""
+
+_TENSORS = {"_parameters", "_buffers"}
+_MODULES = "_modules"
+_NOT_A_HOOK = "_is_full_backward_hook"
+
+
+@cache
+def classes() -> dict[str, type[nn.Module]]:
+    """Return the classes that are known, by the names that pickles have for them."""
+    names = [name for name in nn.modules.__all__ if name not in _EXCLUDED]
+    known = [getattr(nn.modules, name) for name in names]
+    return {
+        f"{found.__module__}.{found.__qualname__}": found for found in (*known, nn.DataParallel)
+    }
+
+
+@cache
+def attributes_of(name: str) -> frozenset[str]:
+    """Return the attributes that an object of a class may be given.
+
+    They are what PyTorch announces: annotations, `__constants__`, and what constructors take.
+    None of them stands in for what the class itself has.
+
+    >>> "kernel_size" in attributes_of("torch.nn.modules.conv.Conv3d")
+    True
+    >>> "forward" in attributes_of("torch.nn.modules.conv.Conv3d")
+    False
+    """
+    found = classes()[name]
+    announced = set(_MORE.get(found.__name__, ()))
+    for base in found.__mro__[:-1]:
+        announced.update(inspect.get_annotations(base), vars(base).get("__constants__", ()))
+        announced.update(inspect.signature(base).parameters)
+    return frozenset(
+        attribute
+        for attribute in announced
+        if not attribute.startswith("__") and not hasattr(found, attribute)
+    )
+
+
+def misuses_of(instance: Instance) -> Iterator[str]:
+    """Say what an object is given that it must not be."""
+    known = attributes_of(instance.name)
+    for state in instance.states:
+        if not isinstance(state, Dict):
+            yield "a state that is no dict"
+            continue
+        for attribute, value in state.pairs:
+            if not isinstance(attribute, str) or not (
+                attribute in known or _is_element(instance.name, attribute)
+            ):
+                yield f"the attribute {attribute!r:.80}"
+            elif not _fits(attribute, value):
+                yield f"more than data as {attribute!r}"
+
+
+def _is_element(name: str, attribute: str) -> bool:
+    """Say whether this is an element of a list, which has them as attributes 0, 1, 2 ..."""
+    return name.endswith(".ParameterList") and attribute.isdecimal()
+
+
+def _fits(attribute: str, value: object) -> bool:
+    """Say whether an attribute holds what it should."""
+    if attribute == _MODULES:
+        return _holds(value, lambda held: held is None or isinstance(held, Instance))
+    if attribute in _TENSORS:
+        return _holds(value, lambda held: held is None or held is OPAQUE)
+    if "_hook" in attribute and attribute != _NOT_A_HOOK:
+        return isinstance(value, Dict) and not value.pairs
+    return _is_data(value)
+
+
+def _holds(value: object, is_right: Callable[[object], bool]) -> bool:
+    """Say whether a dict has names for keys, and only what is right behind them."""
+    return isinstance(value, Dict) and all(
+        isinstance(key, str) and is_right(held) for key, held in value.pairs
+    )
+
+
+def _is_data(value: object) -> bool:
+    """Say whether neither a name, nor an object of a class, is anywhere in a value."""
+    return next(found_in([value], (Global, Instance)), None) is None
+
+
+def found_in(values: Iterable[object], kinds: tuple[type, ...]) -> Iterator[object]:
+    """Yield what is of certain kinds in values, and in what they hold; each object once."""
+    seen: set[int] = set()
+    waiting = list(values)
+    while waiting:
+        value = waiting.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, kinds):
+            yield value
+        if isinstance(value, tuple):
+            waiting.extend(value)
+        elif isinstance(value, List):
+            waiting.extend(value.items)
+        elif isinstance(value, Dict):
+            for pair in value.pairs:
+                waiting.extend(pair)

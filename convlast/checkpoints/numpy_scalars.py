@@ -1,0 +1,67 @@
+"""NumPy's scalars, which trainers leave beside a state dict: a loss, a best score.
+
+Such a number is pickled as `scalar(dtype, bytes)`. Of a dtype's many forms those of one plain
+number are known here; the others can hold objects, or fields laid over each other.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Any, TypeAlias
+
+from convlast.checkpoints.values import OPAQUE, NumberType
+
+SCALAR = {"numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar"}
+"""What builds a scalar, as NumPy 1 and NumPy 2 call it."""
+
+DTYPE = "numpy.dtype"
+
+_CODES = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16")
+
+SafeGlobal: TypeAlias = Any
+"""What `torch.serialization.safe_globals` takes: a class or function, or one and its name."""
+
+
+def is_present() -> bool:
+    """Say whether NumPy is installed; this library does not need it."""
+    return find_spec("numpy") is not None
+
+
+def is_number_type(arguments: object) -> bool:
+    """Say whether a dtype that is called with these is one of plain numbers.
+
+    >>> is_number_type(("f8", False, True)), is_number_type(("O8", False, True))
+    (True, False)
+    """
+    match arguments:
+        case (str() as code, int(), int()):
+            return code in _CODES
+    return False
+
+
+def is_number_state(state: object) -> bool:
+    """Say whether the state of a dtype is that of plain little-endian numbers."""
+    match state:
+        case (3, "<" | "|", None, None, None, -1, -1, 0):
+            return True
+    return False
+
+
+def is_number(arguments: object) -> bool:
+    """Say whether a scalar that is called with these is a plain number."""
+    match arguments:
+        case (NumberType(), value):
+            return value is OPAQUE
+    return False
+
+
+def safe_globals() -> list[SafeGlobal]:
+    """Return what torch needs to be allowed for a scalar; nothing where NumPy is absent."""
+    if not is_present():
+        return []
+    import numpy as np
+
+    # The public way to the function, whose module changed its name.
+    scalar = np.float64(0).__reduce__()[0]
+    types = {type(np.dtype(code)) for code in _CODES}
+    return [*((scalar, name) for name in sorted(SCALAR)), (np.dtype, DTYPE), *types]

@@ -1,0 +1,55 @@
+"""What stands on the stack of a pickle machine that builds nothing: the outlines of objects.
+
+A list or dict is shared by all that refer to it, as in the pickle itself, so that what is put
+into it later is seen everywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Global:
+    """A name that a pickle asks the unpickler to import."""
+
+    module: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}"
+
+
+MARK = object()
+OPAQUE = object()
+"""Stands for whatever is none of the others: a tensor, a storage, the result of a call."""
+
+
+@dataclass(eq=False)
+class List:
+    """A list, with all that was ever put into it."""
+
+    items: list[object] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class Dict:
+    """A dict or OrderedDict, with every pair that was ever put into it.
+
+    A later value does not replace an earlier one here: the earlier one was there to be used.
+    """
+
+    pairs: list[tuple[object, object]] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class Instance:
+    """An object of a class of `torch.nn`, with the states it was given."""
+
+    name: str
+    states: list[object] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class NumberType:
+    """A `numpy.dtype` of plain numbers."""

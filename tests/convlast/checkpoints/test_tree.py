@@ -1,0 +1,74 @@
+"""The walk over the objects of a checkpoint meets each tensor, in order, and ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from convlast.checkpoints.tree import dotted, walk
+from convlast.errors import LimitExceededError, MalformedCheckpointError
+from convlast.options import Limits
+from tests import builders
+
+
+def paths_of(root: object) -> list[str]:
+    """Return the path of each tensor, as people write it."""
+    return [dotted(entry.path) for entry in walk(root, Limits())]
+
+
+def test_every_tensor_in_order() -> None:
+    """In dicts, lists, tuples, attributes, and on their own."""
+    one = torch.ones(1)
+    one.__dict__["inner"] = torch.ones(2)
+    state_dict = builders.one_convolution()
+    vars(state_dict)["_metadata"] = {"t": torch.ones(3)}
+    root = {"a": [one, (torch.ones(4),)], "b": state_dict, 7: torch.ones(1).untyped_storage()}
+    assert paths_of(root) == [
+        "a.0", "a.0.inner", "a.1.0", "b.conv.weight", "b.conv.bias", "b._metadata.t", "7",
+    ]  # fmt: skip
+    assert paths_of(torch.ones(1)) == [""]
+    assert paths_of({"a": 1}) == []
+
+
+def test_an_entry_for_each_place() -> None:
+    """A list that stands in two places has its tensors in both."""
+    inner = [torch.ones(1), 5]
+    assert paths_of({"a": inner, "b": [inner, inner]}) == ["a.0", "b.0.0", "b.1.0"]
+
+
+def test_an_entry_knows_its_owner() -> None:
+    """By which the bias beside a weight is found."""
+    root = {"net": builders.one_convolution()}
+    assert walk(root, Limits())[0].owner is root["net"]
+
+
+@pytest.mark.parametrize("kind", [list, dict])
+def test_objects_that_contain_themselves(kind: type[Any]) -> None:
+    """They have no end, and are refused."""
+    root = kind()
+    if isinstance(root, list):
+        root.append(root)
+    else:
+        root["me"] = root
+    with pytest.raises(MalformedCheckpointError, match="themselves"):
+        walk(root, Limits())
+
+
+def test_many_tensors() -> None:
+    """One tensor in many places counts as many."""
+    tensor = torch.ones(1)
+    assert len(walk([tensor] * 10, Limits(max_tensors=10))) == 10
+    with pytest.raises(LimitExceededError, match="max_tensors"):
+        walk([tensor] * 11, Limits(max_tensors=10))
+
+
+def test_expansion_is_counted_once_for_each_tensor() -> None:
+    """The same expanded tensor in many places is one; what is stored does not count."""
+    limits = Limits(max_expanded_bytes=396)
+    expanded = torch.ones(1).expand(100)  # 400 bytes over 4
+    assert len(walk([expanded, expanded.detach(), torch.ones(1000)], limits)) == 3
+    for root in ([torch.ones(1).expand(101)], [expanded, torch.ones(1).expand(2)]):
+        with pytest.raises(LimitExceededError, match="max_expanded_bytes"):
+            walk(root, limits)

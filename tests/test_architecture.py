@@ -1,0 +1,219 @@
+"""Imports point one way, and names say what is in them."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import convlast
+from convlast import errors
+from convlast.errors import ConvlastError
+
+ROOT = Path(__file__).parents[1]
+
+LAYERS = """
+version
+errors options report progress digest
+memory_format
+checkpoints
+permutation weights
+plan
+casting comparison devices naming workplace
+writing smoke
+proof findings advice loading
+survival state_dict
+rendering
+conversion inspection verification
+client
+cli
+__main__
+"""
+"""A module may import those in the lines above its own, and in its own line without a circle.
+
+Two more see nothing of the core: `rendering` reads reports, and `client` speaks HTTP.
+"""
+
+ONLY = {
+    "rendering": {"checkpoints", "options", "report", "rendering", "version"},
+    "client": {"errors", "options", "report", "client", "version", "progress", "naming", "digest"},
+}
+"""What some modules confine themselves to."""
+
+FOREIGN = {"service", "fastapi", "starlette", "uvicorn", "httpx", "tests"}
+
+
+def modules(package: str) -> dict[str, Path]:
+    """Return each module of a package by its dotted name."""
+    found = {}
+    for path in sorted((ROOT / package).rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imports_of(path: Path, *, of_types_too: bool = True) -> Iterator[str]:
+    """Yield the name of each module that a file imports, anywhere in it."""
+    tree = ast.parse(path.read_text())
+    for_types = {
+        node
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        for node in ast.walk(block)
+    }
+    for node in ast.walk(tree):
+        if node in for_types and not of_types_too:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            base = node.module or ""
+            for alias in node.names:
+                inner = f"{base}.{alias.name}"
+                yield inner if inner in modules("convlast") else base
+
+
+def unit_of(module: str) -> str:
+    """Return the part of the library that a module belongs to."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else "__init__"
+
+
+def layer_of(unit: str) -> int:
+    """Return the number of the line that a part of the library stands in."""
+    for number, line in enumerate(LAYERS.split("\n")):
+        if unit in line.split():
+            return number
+    raise AssertionError(f"convlast.{unit} has no place in LAYERS yet: give it one")
+
+
+def test_every_line_of_the_layers_exists() -> None:
+    """What was removed or renamed is removed or renamed here as well."""
+    there = {unit_of(module) for module in modules("convlast")} - {"__init__"}
+    assert set(LAYERS.split()) == there
+
+
+@pytest.mark.parametrize("module", sorted(set(modules("convlast")) - {"convlast"}))
+def test_imports_point_up(module: str) -> None:
+    """A module imports what stands above it, or beside it; never what stands below."""
+    own = unit_of(module)
+    for imported in imports_of(modules("convlast")[module], of_types_too=False):
+        if imported.split(".")[0] != "convlast":
+            continue
+        other = unit_of(imported)
+        if other == "__init__":
+            assert own in {"cli", "__main__", "client"}, f"{module} imports the package"
+        elif other != own:
+            assert layer_of(other) <= layer_of(own), f"{module} imports {imported}"
+            assert other in ONLY.get(own, {other}), f"{module} imports {imported}"
+
+
+def test_there_are_no_circles() -> None:
+    """The modules can be put in an order in which each comes after what it imports."""
+    graph = {
+        module: {
+            name for name in imports_of(path, of_types_too=False) if name in modules("convlast")
+        }
+        - {module, "convlast"}
+        for module, path in modules("convlast").items()
+        if module != "convlast"
+    }
+    assert len(list(TopologicalSorter(graph).static_order())) >= len(graph)
+
+
+@pytest.mark.parametrize("module", modules("convlast"))
+def test_the_library_knows_no_http_and_no_environment(module: str) -> None:
+    """Nothing of the service, and no web library outside the client."""
+    path = modules("convlast")[module]
+    foreign = FOREIGN - ({"httpx"} if unit_of(module) == "client" else set())
+    assert not {name.split(".")[0] for name in imports_of(path)} & foreign
+    assert not re.search(r"\bos\.(environ|getenv)|\bgetenv\b", path.read_text())
+
+
+def test_the_service_sees_the_edges_of_the_library_alone() -> None:
+    """Only what runs in the worker reaches further than errors, options and report."""
+    light = {"errors", "options", "report", "rendering", "version", "naming", "__init__"}
+    for module, path in modules("service").items():
+        if module.startswith("service.workers"):
+            continue
+        used = {unit_of(name) for name in imports_of(path) if name.split(".")[0] == "convlast"}
+        assert used <= light, f"{module} imports {sorted(used - light)}"
+
+
+@pytest.mark.parametrize(
+    "name", ["convlast", "convlast.report", "convlast.cli", "convlast.rendering.html"]
+)
+def test_light_modules_do_not_import_torch(name: str) -> None:
+    """A report can be read, and a command line answer, where torch would take seconds."""
+    program = f"import sys, {name}; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
+
+
+def test_no_module_has_a_name_that_says_nothing() -> None:
+    """A module is named for its concept."""
+    empty = {"utils", "util", "helpers", "helper", "manager", "common", "misc", "core", "base"}
+    for package in ("convlast", "service", "tests"):
+        for module in modules(package):
+            assert not empty & set(module.split(".")), module
+
+
+def test_all_names_what_there_is() -> None:
+    """Each public name can be had, and the type checker sees the same ones as Python."""
+    for name in convlast.__all__:
+        assert getattr(convlast, name) is not None
+    assert dir(convlast) == sorted(convlast.__all__)
+    tree = ast.parse((ROOT / "convlast" / "__init__.py").read_text())
+    imported = {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module != "__future__"
+        for alias in node.names
+        if node.module is not None and node.module.startswith("convlast.")
+    }
+    assert imported == set(convlast.__all__)
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = convlast.nonsense
+
+
+def kinds(base: type[ConvlastError] = ConvlastError) -> Iterator[type[ConvlastError]]:
+    """Yield every kind of error below one, that this library defines."""
+    for kind in base.__subclasses__():
+        if kind.__module__ == errors.__name__:
+            yield kind
+        yield from kinds(kind)
+
+
+def test_the_tree_of_errors_is_drawn_as_it_is() -> None:
+    """Its docstring names every class, with its code, below its base."""
+    drawn = errors.__doc__ or ""
+    depths: list[str] = []
+    seen = {}
+    for line in drawn.splitlines():
+        if found := re.match(r"^(?P<lead>[ │├└─]*)(?P<name>\w+Error)\b(?P<rest>.*)$", line):
+            depth = (len(found["lead"]) - 4) // 3
+            depths[depth:] = [found["name"]]
+            parent = depths[depth - 1] if depth else "Exception"
+            code = re.match(r"\s+([a-z0-9-]+):", found["rest"])
+            seen[found["name"]] = (parent, code and code[1])
+    there = {}
+    every: list[type[ConvlastError]] = [ConvlastError, *kinds()]
+    for kind in every:
+        parent = kind.__bases__[0].__name__
+        there[kind.__name__] = (parent, kind.code if kind.code != "internal" else None)
+    assert seen == there
+
+
+def test_each_kind_of_error_has_its_own_code() -> None:
+    """A program can tell them apart; those without one are bases, or bring a service's code."""
+    codes = [kind.code for kind in kinds() if kind.code != "internal"]
+    assert len(codes) == len(set(codes))
+    for kind in kinds():
+        is_complete = kind.code != "internal" or kind.__subclasses__()
+        assert is_complete or kind is errors.RemoteError, kind
