@@ -50,21 +50,31 @@ class Archive:
         path: The file.
         root: The name of that folder.
         members: Each member by its name below the root, in the order of the directory.
+        max_read_bytes: The largest member that is read whole.
     """
 
     path: Path
     root: str
     members: dict[str, Member]
+    max_read_bytes: int = Limits().max_pickle_bytes
 
     def read(self, name: str) -> bytes:
         """Return the bytes of a small member.
 
         Raises:
             MalformedCheckpointError: If there is no such member, or it is cut short or damaged.
+            LimitExceededError: If it is large.
         """
         member = self.members.get(name)
         if member is None:
             raise MalformedCheckpointError(f"The archive has no member {name!r}.")
+        if member.nbytes > self.max_read_bytes:
+            raise LimitExceededError(
+                f"Member {name!r} is large",
+                limit="max_pickle_bytes",
+                allowed=self.max_read_bytes,
+                found=member.nbytes,
+            )
         with self.path.open("rb") as file:
             data = os.pread(file.fileno(), member.nbytes, member.offset)
         if len(data) != member.nbytes:
@@ -87,13 +97,19 @@ def member_names(path: Path) -> list[str]:
         return archive.namelist()
 
 
-def read_directory(path: Path, limits: Limits) -> Archive:
+def read_directory(path: Path, limits: Limits, *, is_program: bool = False) -> Archive:
     """Read the directory of a zip checkpoint and check each member against the file.
+
+    Args:
+        path: The file.
+        limits: What it may cost.
+        is_program: Whether members may be compressed, as a program's code is.
 
     Raises:
         MalformedCheckpointError: If a member is compressed, encrypted, named twice, outside the
             root folder or the file, or shares bytes with another.
-        LimitExceededError: If there are more members than `max_members`.
+        LimitExceededError: If there are more members than `max_members`, or if they are larger
+            than what is stored for them by more than `max_expanded_bytes`.
     """
     with _opened(path) as archive, path.open("rb") as file:
         entries = archive.infolist()
@@ -104,15 +120,17 @@ def read_directory(path: Path, limits: Limits) -> Archive:
                 allowed=limits.max_members,
                 found=len(entries),
             )
+        if is_program:
+            _refuse_expansion(entries, limits)
         root = _root_of(entries)
         members: dict[str, Member] = {}
         for entry in entries:
             name = entry.filename.removeprefix(f"{root}/")
             if name in members:
                 raise MalformedCheckpointError(f"Member {entry.filename!r} is there twice.")
-            members[name] = _checked(entry, file)
+            members[name] = _checked(entry, file, is_program=is_program)
         _refuse_overlaps(members, end=archive.start_dir)
-    return Archive(path, root, members)
+    return Archive(path, root, members, limits.max_pickle_bytes)
 
 
 def _opened(path: Path) -> zipfile.ZipFile:
@@ -135,9 +153,22 @@ def _root_of(entries: list[zipfile.ZipInfo]) -> str:
     return roots.pop()
 
 
-def _checked(entry: zipfile.ZipInfo, file: IO[bytes]) -> Member:
+def _refuse_expansion(entries: list[zipfile.ZipInfo], limits: Limits) -> None:
+    found = sum(max(entry.file_size - entry.compress_size, 0) for entry in entries)
+    if found > limits.max_expanded_bytes:
+        raise LimitExceededError(
+            "The archive's members are larger than what is stored for them",
+            limit="max_expanded_bytes",
+            allowed=limits.max_expanded_bytes,
+            found=found,
+        )
+
+
+def _checked(entry: zipfile.ZipInfo, file: IO[bytes], *, is_program: bool) -> Member:
     """Compare a directory entry with the header in front of the member's bytes."""
-    if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
+    if is_program and entry.compress_type == zipfile.ZIP_DEFLATED:
+        pass
+    elif entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
         raise MalformedCheckpointError(
             f"Member {entry.filename!r} is compressed; PyTorch reads its bytes raw.",
             remedy="Load the checkpoint where it came from and save it anew with torch.save.",
@@ -163,7 +194,7 @@ def _checked(entry: zipfile.ZipInfo, file: IO[bytes]) -> Member:
             f"Member {entry.filename!r} has another name in its own header."
         )
     offset = entry.header_offset + _LOCAL_HEADER.size + name_bytes + extra_bytes
-    return Member(offset, entry.file_size, entry.CRC or None)
+    return Member(offset, entry.compress_size, entry.CRC or None)
 
 
 def _refuse_overlaps(members: dict[str, Member], end: int) -> None:

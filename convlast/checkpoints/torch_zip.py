@@ -17,7 +17,6 @@ from convlast.checkpoints.structure import (
     refuse_protocol,
 )
 from convlast.errors import (
-    LimitExceededError,
     MalformedCheckpointError,
     UnsupportedContainerError,
 )
@@ -32,7 +31,7 @@ def open_torch_zip(path: Path, limits: Limits) -> Checkpoint:
     """
     archive = read_directory(path, limits)
     _refuse_foreign_byte_order(archive)
-    found = scan(io.BytesIO(_read_pickle(archive, limits)))
+    found = scan(io.BytesIO(archive.read("data.pkl")))
     refuse_names(found.names)
     refuse_protocol(found)
     refuse_misuses(found)
@@ -56,18 +55,6 @@ def open_torch_zip(path: Path, limits: Limits) -> Checkpoint:
     if manifest.MEMBER in archive.members:
         checkpoint.manifest = manifest.decode(archive.read(manifest.MEMBER))
     return checkpoint
-
-
-def _read_pickle(archive: Archive, limits: Limits) -> bytes:
-    found = archive.members["data.pkl"].nbytes
-    if found > limits.max_pickle_bytes:
-        raise LimitExceededError(
-            "The checkpoint's pickle is large",
-            limit="max_pickle_bytes",
-            allowed=limits.max_pickle_bytes,
-            found=found,
-        )
-    return archive.read("data.pkl")
 
 
 def _refuse_misfit(archive: Archive, reference: StorageReference) -> None:

@@ -11,7 +11,7 @@ import re
 import struct
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -85,13 +85,14 @@ def root_name(checkpoint: Checkpoint) -> str:
     return root if _ROOT.fullmatch(root) and not root.endswith((".", " ")) else "archive"
 
 
-def finish(archive: Archive, crcs: dict[str, int], extras: dict[str, bytes]) -> None:
+def finish(archive: Archive, crcs: dict[str, int], extras: Iterable[tuple[str, bytes]]) -> None:
     """State the CRCs of members, and add further members, to a skeleton that was filled.
 
     Args:
         archive: The skeleton's directory.
         crcs: The CRC-32 of each filled member, by its name below the root.
-        extras: Members to add, likewise; at least one, since that rewrites the directory.
+        extras: Members to add, likewise; at least one, since that rewrites the directory. They
+            are taken one at a time.
     """
     with archive.path.open("r+b") as file:
         for name, crc in crcs.items():
@@ -100,7 +101,7 @@ def finish(archive: Archive, crcs: dict[str, int], extras: dict[str, bytes]) -> 
     with zipfile.ZipFile(archive.path, "a") as zipped:
         for entry in zipped.infolist():
             entry.CRC = crcs.get(entry.filename.removeprefix(f"{archive.root}/"), entry.CRC)
-        for name, data in extras.items():
+        for name, data in extras:
             # A ZipInfo made from a name alone is dated 1980-01-01, the same on every machine.
             zipped.writestr(zipfile.ZipInfo(f"{archive.root}/{name}"), data)
 

@@ -6,6 +6,7 @@ pass through memory, one at a time.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -131,11 +132,10 @@ class _Filling:
         write_exactly(self._target, memoryview(data), member.offset + start)
 
 
-def _extras(checkpoint: Checkpoint, plan: Plan) -> dict[str, bytes]:
-    """Return the members that torch does not write: the manifest, and what the input had."""
-    extras = {manifests.MEMBER: plan.manifest(checkpoint.manifest).encode()}
+def _extras(checkpoint: Checkpoint, plan: Plan) -> Iterator[tuple[str, bytes]]:
+    """Yield the members that torch does not write: the manifest, and what the input had."""
+    yield manifests.MEMBER, plan.manifest(checkpoint.manifest).encode()
     if checkpoint.archive is not None:
         for name in checkpoint.archive.members:
             if name not in _WRITTEN_BY_TORCH and not name.startswith("data/"):
-                extras[name] = checkpoint.archive.read(name)
-    return extras
+                yield name, checkpoint.archive.read(name)
