@@ -59,6 +59,7 @@ class LocalWorkers:
         self._walls: list[Part] = []
         self._problem: str | None = "The first worker is warming up."
         self._keeper: asyncio.Task[None] | None = None
+        self._ending: set[asyncio.Future[None]] = set()
 
     async def start(self) -> None:
         """Begin to prepare the first worker; returns at once."""
@@ -81,6 +82,7 @@ class LocalWorkers:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
         await self._discard()
+        await asyncio.gather(*self._ending)
 
     def health(self) -> Health:
         """Tell how they are; never waits."""
@@ -223,8 +225,17 @@ class LocalWorkers:
         """End the worker that waits, if there is one."""
         worker, self._next = self._next, None
         if worker is not None:
-            await worker.end()
-            await asyncio.to_thread(shutil.rmtree, worker.folder, ignore_errors=True)
+            # Whoever waits for this may be cancelled; the end of the worker is not.
+            ending = asyncio.ensure_future(_end(worker))
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
+            await asyncio.shield(ending)
+
+
+async def _end(worker: WorkerProcess) -> None:
+    """End a worker that has no job, and remove its folder."""
+    await worker.end()
+    await asyncio.to_thread(shutil.rmtree, worker.folder, ignore_errors=True)
 
 
 def _move_in(job: Job, folder: Path) -> Job:

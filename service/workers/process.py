@@ -40,21 +40,20 @@ class WorkerProcess:
         cls, context: ForkServerContext, task: str, device: str, confinement: Confinement
     ) -> WorkerProcess:
         """Fork a process into a folder of its own; it warms up on its own, and says so."""
-        folder = confinement.folder / secrets.token_hex(8)
-        await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True)
+        folder = _make_folder(confinement)
         ours, theirs = socket.socketpair()
         arguments = (theirs, task, device, folder, confinement.max_file_bytes)
         # Each job may leave a process in a bad way, so nothing waits for one at exit: daemon.
         process = context.Process(target=child.main, args=arguments, daemon=True)
         try:
             await asyncio.to_thread(process.start)
+            reader, writer = await asyncio.open_unix_connection(sock=ours, limit=MAX_LINE_BYTES)
         except BaseException:
-            ours.close()
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            ours.close()  # a process that was started all the same ends at once
+            shutil.rmtree(folder, ignore_errors=True)
             raise
         finally:
             theirs.close()
-        reader, writer = await asyncio.open_unix_connection(sock=ours, limit=MAX_LINE_BYTES)
         return cls(process, reader, writer, folder, _count_oom_kills())
 
     async def say(self, message: Run | Probe) -> None:
@@ -131,6 +130,13 @@ class WorkerProcess:
             answering.cancel()
             watching.cancel()
             await asyncio.gather(answering, watching, return_exceptions=True)
+
+
+def _make_folder(confinement: Confinement) -> Path:
+    """Make a folder for one worker; done at once, so that nothing is left if that is cancelled."""
+    folder = confinement.folder / secrets.token_hex(8)
+    folder.mkdir(mode=0o700, parents=True)
+    return folder
 
 
 def _count_oom_kills() -> int:

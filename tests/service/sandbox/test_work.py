@@ -27,7 +27,7 @@ from tests.service.sandbox.sandboxed import (
     run_inside,
 )
 
-LATE = ["colorsys", "sqlite3", "torch.ao.pruning", "convlast.client", "prometheus_client"]
+LATE = ["wave", "sqlite3", "torch.ao.pruning", "convlast.client", "prometheus_client"]
 CONV = torch.nn.Conv3d(4, 8, 3)
 
 
