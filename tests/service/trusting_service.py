@@ -1,0 +1,65 @@
+"""A service whose workers unpickle whatever comes, as if `weights_only` had failed.
+
+`python -m tests.service.trusting_service`. It shows what the walls around a worker hold when the
+wall in it is gone: code of an upload runs, and says in its answer how far it came.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+from typing import Any
+
+from convlast.errors import CheckpointError
+from convlast.progress import Progress
+from service import logs
+from service.app import create_app, local_workers
+from service.server import DrainingServer
+from service.settings import Settings
+from service.workers import Finished, Job
+
+TASK = "tests.service.trusting_service"
+
+
+def warm(device: str) -> dict[str, Any]:
+    """Be warm at once."""
+    return {"device": device}
+
+
+def probe(device: str) -> dict[str, Any]:
+    """Be healthy."""
+    return {"device": device}
+
+
+def run(job: Job, device: str, progress: Progress) -> Finished:
+    """Run the code of an upload, and tell what came of it.
+
+    Raises:
+        CheckpointError: Always, with the result or the error of that code for its text.
+    """
+    try:
+        outcome = repr(pickle.loads(job.source.read_bytes()))
+    except Exception as error:
+        outcome = f"{type(error).__name__}: {error}"
+    raise NoCheckpointError(outcome)
+
+
+class NoCheckpointError(CheckpointError):
+    """What the code of an upload came to."""
+
+    code = "not-a-checkpoint"
+
+
+def main() -> int:
+    """Serve as `service.__main__` does."""
+    logs.configure()
+    settings = Settings.from_environment(os.environ)
+    workers = local_workers(settings, "cpu", TASK)
+    app = create_app(settings, converters=workers, inspectors=local_workers(settings, "cpu", TASK))
+    DrainingServer(app, settings).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
