@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from torch import nn
+
+from convlast.checkpoints.checkpoint import Checkpoint
 from convlast.report import Advice, Finding, Smoke, verdict_of
 
 _LOAD = {
     "torch": "state_dict = torch.load({name!r}, weights_only=True){wrapper}\n"
     "model.load_state_dict(state_dict, assign=True)  # without assign=True the layout is lost",
-    "more than tensors": "convlast.load_into(model, {name!r})\n"
-    "# or torch.load({name!r}, weights_only=False), which runs what is in the file: as {classes}",
-    "module": "model = torch.load({name!r}, weights_only=False)  # runs what is in the file",
+    "more than tensors": "convlast.load_into(model, {name!r})  # the file needs more than "
+    "torch.load's weights_only=True allows",
+    "module": "model = convlast.load({name!r})  # or torch.load with weights_only=False",
+    "torchscript": "model = torch.jit.load({name!r})",
+    "program": "model = torch.export.load({name!r}).module()",
     "safetensors": "convlast.load_into(model, {name!r})  # a plain load gives contiguous weights",
 }
 
@@ -21,7 +26,7 @@ def advise(
     smoke: Smoke | None,
     *,
     filename: str,
-    container: str,
+    way: str,
     wrapper: str | None,
 ) -> Advice:
     """Say whether to use the artifact, why, and how to load it.
@@ -30,10 +35,10 @@ def advise(
         findings: All that was found.
         smoke: The fp16 inference, if there was one.
         filename: The artifact's name.
-        container: Its kind.
+        way: How it is loaded, by `way_of_loading`.
         wrapper: Path of the state dict in it.
     """
-    load = _LOAD[container].format(name=filename, wrapper=_subscripts(wrapper))
+    load = _LOAD[way].format(name=filename, wrapper=_subscripts(wrapper))
     if verdict_of(list(findings)) == "failed":
         broken = [finding.message for finding in findings if finding.severity == "error"]
         return Advice(decision="keep", reasons=["Keep your file.", *broken[:5]], load=load)
@@ -44,6 +49,13 @@ def advise(
             "them, which can undo the layout, was not looked at."
         )
     return Advice(decision="undecided", reasons=reasons, load=load)
+
+
+def way_of_loading(checkpoint: Checkpoint, container: str) -> str:
+    """Say how an artifact is loaded that was made of this checkpoint."""
+    if container != "torch" or not checkpoint.asks_for:
+        return container
+    return "module" if isinstance(checkpoint.root, nn.Module) else "more than tensors"
 
 
 def _subscripts(wrapper: str | None) -> str:

@@ -20,9 +20,11 @@ from typing import TypeAlias
 import torch
 
 from convlast import findings
-from convlast.advice import advise
+from convlast.advice import advise, way_of_loading
 from convlast.casting import Casts, cast_to_float16
-from convlast.checkpoints import Checkpoint, open_checkpoint
+from convlast.checkpoints import PROGRAMS, Checkpoint, open_checkpoint
+from convlast.checkpoints.torchscript import TorchScript
+from convlast.checkpoints.zipped_program import ZippedProgram
 from convlast.devices import device_errors_translated, environment_of, resolve
 from convlast.digest import sha256_of
 from convlast.errors import OptionError, VerificationError
@@ -44,7 +46,9 @@ from convlast.report import (
 )
 from convlast.smoke.file import audit_ranges, smoke_layers, summarise_smoke
 from convlast.survival import try_routes
+from convlast.trial import difference_of_scripts, require_same_results
 from convlast.workplace import refuse_misleading_name, refuse_same_file, workplace_beside
+from convlast.writing.programs import write_program
 from convlast.writing.safetensors import write_safetensors
 from convlast.writing.torch_zip import write_torch
 
@@ -200,7 +204,7 @@ class _Job:
                 self.findings,
                 smoke,
                 filename=filename,
-                container=container,
+                way=way_of_loading(checkpoint, container),
                 wrapper=plan.wrapper,
             ),
             seconds=self.seconds,
@@ -224,10 +228,27 @@ class _Job:
             if not casts.paths and _needs_no_change(checkpoint, plan, container):
                 extension = ".safetensors" if container == "safetensors" else ".pt"
                 return Path(shutil.copyfile(self.source, folder / f"copy{extension}")), True, casts
+            if isinstance(checkpoint, ZippedProgram):
+                made = write_program(checkpoint, plan, folder, device, self.progress)
+                self._try_program(checkpoint, made)
+                return made, False, casts
             if container == "safetensors":
                 return write_safetensors(checkpoint, plan, folder, self.progress), False, casts
             made = write_torch(checkpoint, plan, folder, device, self.progress, casts)
             return made, False, casts
+
+    def _try_program(self, program: ZippedProgram, made: Path) -> None:
+        if not isinstance(program, TorchScript):
+            require_same_results(self.source, made)
+            return
+        shape, difference = self.options.input_shape, None
+        if shape is not None:
+            difference = difference_of_scripts(self.source, made, shape)
+        self.findings += findings.of_script(
+            was_run=shape is not None,
+            difference=difference,
+            calls_view=program.calls_view and self.options.memory_format == "channels_last_3d",
+        )
 
     def _smoke(
         self,
@@ -260,7 +281,10 @@ class _Job:
         """Try what becomes of the layout, on the smallest weight that has it."""
         converted = [d for d in plan.decisions if d.status in {"converted", "already"}]
         sample = min(converted, key=lambda d: d.original.numel(), default=None)
-        if self.options.smoke == "none" or sample is None or not sample.original.numel():
+        is_program = proven.artifact.container in PROGRAMS  # its one route was tried
+        if self.options.smoke == "none" or is_program or sample is None:
+            return []
+        if not sample.original.numel():
             return []
         with self._timed("survival"):
             return try_routes(proven.read_converted(sample), sample.candidate.kind, workplace)
@@ -304,7 +328,7 @@ def refuse_unavailable(options: Options) -> None:
 def _needs_no_change(checkpoint: Checkpoint, plan: Plan, container: str) -> bool:
     if plan.conversions or container != checkpoint.container:
         return False
-    if container == "torch" or checkpoint.manifest is None:
+    if container != "safetensors" or checkpoint.manifest is None:
         return True
     # The bytes of a safetensors file are contiguous whatever its manifest says.
     return all(

@@ -61,6 +61,30 @@ def of_plan(plan: Plan) -> Iterator[Finding]:
         )
 
 
+def of_script(*, was_run: bool, difference: str | None, calls_view: bool) -> Iterator[Finding]:
+    """Tell what became of a TorchScript program, or what could.
+
+    Args:
+        was_run: Whether both programs were run on one input.
+        difference: What was wrong with the second.
+        calls_view: Whether its code asks for views.
+    """
+    if difference is not None:
+        yield Finding(
+            code="program-broken",
+            severity="error",
+            message=f"The converted program does not do what the original does: {difference}.",
+        )
+    elif not was_run and calls_view:
+        yield Finding(
+            code="view-in-program",
+            severity="warning",
+            message="The program's code calls torch.view, which raises on a channels-last tensor "
+            "of two samples or more. Give input_shape=N,C,D,H,W, with N at least 2, to have the "
+            "program run before and after.",
+        )
+
+
 def of_comparison(comparison: Comparison) -> Iterator[Finding]:
     """Tell what the proof found that must not be."""
     codes = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
+from convlast.errors import OptionError
 from convlast.options import Options
 
 _FORMATS = (".channels_last_3d", ".contiguous_format")
@@ -12,9 +13,21 @@ _FORMATS = (".channels_last_3d", ".contiguous_format")
 def target_container(options: Options, container: str) -> str:
     """Return the kind of file to write for an input of this kind.
 
-    >>> target_container(Options(), "torch-legacy")
-    'torch'
+    Raises:
+        OptionError: If a program is to become something else.
+
+    >>> target_container(Options(), "torch-legacy"), target_container(Options(), "torchscript")
+    ('torch', 'torchscript')
     """
+    if container in {"torchscript", "program"}:
+        if options.container != "auto" or options.dtype != "keep":
+            option = "container" if options.container != "auto" else "dtype"
+            raise OptionError(
+                option,
+                "A program stays what it is: its code says which dtypes it computes in.",
+                remedy="Leave it out, or convert the state dict that the program was made from.",
+            )
+        return container
     return "torch" if options.container == "auto" else options.container
 
 

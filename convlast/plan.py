@@ -97,7 +97,7 @@ def make_plan(
         OptionError: If a pattern matches none.
     """
     entries = walk(checkpoint.root, limits or Limits())
-    candidates, others = find_weights(entries)
+    candidates, others = find_weights(entries, checkpoint.declared)
     if not candidates:
         raise NoConv3dWeightsError(
             "The checkpoint holds no Conv3d or ConvTranspose3d weight: "

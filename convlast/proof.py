@@ -8,12 +8,13 @@ from pathlib import Path
 import torch
 
 from convlast.casting import Casts
-from convlast.checkpoints import Checkpoint, open_checkpoint
-from convlast.checkpoints.reloading import reload_torch
+from convlast.checkpoints import PROGRAMS, Checkpoint, open_checkpoint
+from convlast.checkpoints.reloading import reload_torch, tensors_by_torch
 from convlast.checkpoints.tree import Path as TreePath
 from convlast.checkpoints.tree import walk
 from convlast.comparison import Comparison, compare, proof_of
 from convlast.options import Limits
+from convlast.permutation import bits_of
 from convlast.plan import Decision, Plan, place_of
 from convlast.report import Proof, Survival
 
@@ -53,10 +54,11 @@ def prove(
         CheckpointError: If it cannot be loaded, which would be our fault.
     """
     holds_strides = not artifact.name.endswith(".safetensors")
-    if holds_strides:
+    is_program = checkpoint.container in PROGRAMS
+    if holds_strides and not is_program:
         loaded: Checkpoint = reload_torch(artifact)
     else:
-        loaded = open_checkpoint(artifact, limits=limits)
+        loaded = open_checkpoint(artifact, limits=limits, allow_programs=True)
     entries = walk(loaded.root, limits)
     comparison = compare(
         checkpoint,
@@ -71,8 +73,10 @@ def prove(
     }
     if holds_strides:
         _check_strides(plan, comparison, tensors)
+    if is_program:
+        _check_by_torch(loaded, comparison, tensors, artifact)
     proof = proof_of(comparison, is_cast=bool(casts.paths))
-    return Proven(proof, comparison, _survival(holds_strides), loaded, tensors)
+    return Proven(proof, comparison, _survival(checkpoint, holds_strides), loaded, tensors)
 
 
 def _check_strides(
@@ -96,6 +100,23 @@ def _check_strides(
             )
 
 
+def _check_by_torch(
+    loaded: Checkpoint,
+    comparison: Comparison,
+    tensors: dict[TreePath, torch.Tensor],
+    artifact: Path,
+) -> None:
+    """Check that PyTorch's own loader finds in a program what was found there without it."""
+    for name, theirs in tensors_by_torch(artifact, loaded.container).items():
+        ours = tensors.get((name,))
+        if ours is None:
+            continue
+        if theirs.stride() != ours.stride():
+            comparison.differ("strides", (name,), f"PyTorch loads the strides {theirs.stride()}.")
+        elif not torch.equal(bits_of(theirs.cpu()), bits_of(loaded.read(ours))):
+            comparison.differ("values", (name,), "PyTorch loads other values.")
+
+
 def _strides_by_pytorch(shape: torch.Size) -> tuple[int, ...]:
     """Let PyTorch's own function lay out a weight of this shape; it needs no memory for that."""
     owner = torch.nn.Conv3d(1, 1, 1, device="meta")
@@ -104,8 +125,15 @@ def _strides_by_pytorch(shape: torch.Size) -> tuple[int, ...]:
     return owner.weight.stride()
 
 
-def _survival(holds_strides: bool) -> list[Survival]:
+def _survival(checkpoint: Checkpoint, holds_strides: bool) -> list[Survival]:
     """Tell what the loading that was done here did to the layout."""
+    if checkpoint.container in PROGRAMS:
+        route = {
+            "torchscript": "torch.jit.load(path)",
+            "program": "torch.export.load(path)",
+        }[checkpoint.container]
+        message = "Tried on the whole artifact: every stride is there."
+        return [Survival(route=route, survives=True, message=message)]
     if not holds_strides:
         return [
             Survival(
@@ -114,10 +142,11 @@ def _survival(holds_strides: bool) -> list[Survival]:
                 message="safetensors holds no strides. Use convlast.load or convlast.load_into.",
             )
         ]
+    allowed = ", with its classes in torch.serialization.safe_globals" * bool(checkpoint.asks_for)
     return [
         Survival(
             route="torch.load(path, weights_only=True, mmap=True)",
             survives=True,
-            message="Tried on the whole artifact: every stride is there.",
+            message=f"Tried on the whole artifact{allowed}: every stride is there.",
         ),
     ]

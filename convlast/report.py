@@ -63,7 +63,7 @@ class Artifact(_Model):
     bytes: int
     """Its size."""
     container: str
-    """The kind of file: `torch` or `safetensors`."""
+    """The kind of file: `torch`, `safetensors`, `torchscript` or `program`."""
     unchanged: bool = False
     """True where nothing had to change: the artifact is the input, byte for byte."""
 

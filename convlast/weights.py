@@ -8,12 +8,13 @@ second extent times groups of a ConvTranspose3d's, (I, O / groups, D, H, W).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
+from convlast.checkpoints.declaration import Declaration, Hyperparameters
 from convlast.checkpoints.tree import Entry, Path
 from convlast.report import Kind
 
@@ -39,17 +40,8 @@ _REPARAMETRIZED = {
 """Keys of weights that are recomputed in every forward, whose layout PyTorch so ignores."""
 
 
-_LARGEST = 1 << 10
-"""Of a stride, a padding or a dilation."""
-
-
-@dataclass(frozen=True)
-class Hyperparameters:
-    """How a convolution steps over its input, for each of its three dimensions."""
-
-    stride: tuple[int, ...]
-    padding: tuple[int, ...]
-    dilation: tuple[int, ...]
+_LARGEST = 32
+"""Of a stride, a padding or a dilation; a module that says more is not believed."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +67,14 @@ class Candidate:
     """None where the file does not tell."""
 
 
-def find_weights(entries: Iterable[Entry]) -> tuple[list[Candidate], list[Entry]]:
+def find_weights(
+    entries: Iterable[Entry], declared: Mapping[Path, Declaration] | None = None
+) -> tuple[list[Candidate], list[Entry]]:
     """Tell the convolution weights among the 5-D tensors from the others.
+
+    Args:
+        entries: All tensors.
+        declared: What the file itself says of some, by their paths.
 
     Returns:
         The weights, and the 5-D tensors that are none, each in the checkpoint's order.
@@ -86,7 +84,8 @@ def find_weights(entries: Iterable[Entry]) -> tuple[list[Candidate], list[Entry]
     for entry in entries:
         if not isinstance(entry.value, torch.Tensor) or entry.value.dim() != 5:
             continue
-        candidate = _judge(entry, entry.value)
+        known = (declared or {}).get(entry.path)
+        candidate = _declared(entry, entry.value, known) if known else _judge(entry, entry.value)
         if candidate is None:
             others.append(entry)
         else:
@@ -135,32 +134,44 @@ def _judge_by_bias(entry: Entry, tensor: torch.Tensor, bias: torch.Tensor) -> Ca
     return None
 
 
+def _declared(entry: Entry, tensor: torch.Tensor, known: Declaration) -> Candidate:
+    return Candidate(
+        entry.path,
+        tensor,
+        known.kind,
+        known.groups,
+        known.evidence,
+        hyperparameters=known.hyperparameters,
+    )
+
+
 def _judge_by_module(entry: Entry, tensor: torch.Tensor, owner: nn.Module) -> Candidate | None:
     """Take the module's word; a pickled one may say anything, so nonsense counts as nothing."""
-    if not isinstance(owner, nn.Conv3d | nn.ConvTranspose3d) or owner.weight is not tensor:
+    is_convolution = isinstance(owner, nn.Conv3d | nn.ConvTranspose3d)
+    if not is_convolution or getattr(owner, "weight", None) is not tensor:
         return None
-    groups: object = owner.groups
+    groups = getattr(owner, "groups", None)
+    is_believed = isinstance(groups, int) and groups > 0 and tensor.shape[0] % groups == 0
     return Candidate(
         entry.path,
         tensor,
         "Conv3d" if isinstance(owner, nn.Conv3d) else "ConvTranspose3d",
-        groups if isinstance(groups, int) and groups > 0 else None,
+        groups if is_believed else None,
         "the module itself",
         hyperparameters=_hyperparameters(owner, tensor.shape[2:]),
     )
 
 
-def _hyperparameters(
-    owner: nn.Conv3d | nn.ConvTranspose3d, kernel: Sequence[int]
-) -> Hyperparameters | None:
-    stride, dilation = _triple(owner.stride, at_least=1), _triple(owner.dilation, at_least=1)
+def _hyperparameters(owner: nn.Module, kernel: Sequence[int]) -> Hyperparameters | None:
+    said = {name: getattr(owner, name, None) for name in ("stride", "padding", "dilation")}
+    stride, dilation = _triple(said["stride"], at_least=1), _triple(said["dilation"], at_least=1)
     if stride is None or dilation is None:
         return None
-    if owner.padding == "same":
+    if said["padding"] == "same":
         reach = zip(dilation, kernel, strict=True)
         padding: tuple[int, ...] | None = tuple(step * (n - 1) // 2 for step, n in reach)
     else:
-        padding = _triple((0, 0, 0) if owner.padding == "valid" else owner.padding, at_least=0)
+        padding = _triple((0, 0, 0) if said["padding"] == "valid" else said["padding"], at_least=0)
     return None if padding is None else Hyperparameters(stride, padding, dilation)
 
 

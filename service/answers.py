@@ -14,7 +14,7 @@ from service.archive import Member, lay_out
 from service.context import Context
 from service.digests import repr_digest
 from service.errors import InternalError, NotFoundError
-from service.filenames import content_disposition, sanitise
+from service.filenames import MAX_BYTES, content_disposition, sanitise
 from service.jobs import Ran, server_timing
 from service.negotiation import JSON, OCTET_STREAM, ZIP
 from service.store import StoredJob
@@ -78,7 +78,7 @@ def _zip(ran: Ran, headers: dict[str, str], context: Context) -> Response:
     files = {}
     members = []
     for each in made:
-        path = ran.folder.path / sanitise(each.filename)
+        path = ran.folder.path / _name_of(each)
         files[path] = _open(path)
         members.append(Member(path.name, path, files[path].size_bytes, each.crc32 or 0))
     pieces = [piece if isinstance(piece, bytes) else files[piece] for piece in lay_out(members)]
@@ -96,9 +96,9 @@ def _keep(ran: Ran, context: Context) -> StoredJob:
     stored = StoredJob(
         id=ran.id,
         owner=ran.caller.owner,
-        filename=sanitise(made.filename),
+        filename=_name_of(made),
         sha256=ran.finished.artifact_sha256 or "",
-        artifact_bytes=(ran.folder.path / sanitise(made.filename)).stat().st_size,
+        artifact_bytes=(ran.folder.path / _name_of(made)).stat().st_size,
         bytes=made.bytes + sum(each.bytes for each in ran.finished.reports),
         finished_at=time.time(),
     )
@@ -141,6 +141,11 @@ def _open(path: Path) -> FileSlice:
         return FileSlice.whole(path)
     except NotFoundError:
         raise InternalError("The worker has not written what it said.") from None
+
+
+def _name_of(made: Made) -> str:
+    """Give the name of what a worker made, which nobody trusts with a path."""
+    return sanitise(made.filename, max_bytes=MAX_BYTES)
 
 
 def _artifact_of(ran: Ran) -> Made:

@@ -7,14 +7,14 @@ import unicodedata
 from urllib.parse import quote
 
 # A file system takes 255; the artifact's name is longer than the upload's.
-_MAX_BYTES = 180
+MAX_BYTES, MAX_UPLOAD_BYTES = 255, 180
 _NAMELESS = "checkpoint"
 # Separators, controls, and what a shell or another file system gives a meaning.
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"|?*;&$`\'\\/]')
 
 
-def sanitise(filename: str) -> str:
-    r"""Reduce a name to a safe last component of a path.
+def sanitise(filename: str, *, max_bytes: int = MAX_UPLOAD_BYTES) -> str:
+    r"""Reduce a name to a safe last component of a path; a longer one loses the end of its stem.
 
     >>> sanitise("../../etc/passwd")
     'passwd'
@@ -26,16 +26,16 @@ def sanitise(filename: str) -> str:
     last = re.split(r"[/\\]", unicodedata.normalize("NFC", filename))[-1]
     printable = "".join(each for each in last if each.isprintable())
     name = _UNSAFE.sub("_", printable).strip(" .")
-    return _shorten(name) or _NAMELESS
+    return _shorten(name, max_bytes) or _NAMELESS
 
 
-def _shorten(name: str) -> str:
+def _shorten(name: str, max_bytes: int) -> str:
     """Cut the stem of a name that is too long; the extension stays where it is one."""
-    if len(name.encode()) <= _MAX_BYTES:
+    if len(name.encode()) <= max_bytes:
         return name
     stem, dot, extension = name.rpartition(".")
     end = (dot + extension).encode() if stem and len(extension.encode()) < 20 else b""
-    return (name.encode()[: _MAX_BYTES - len(end)] + end).decode(errors="ignore")
+    return (name.encode()[: max_bytes - len(end)] + end).decode(errors="ignore")
 
 
 def content_disposition(filename: str) -> str:

@@ -160,7 +160,7 @@ class Multipart:
     def _step(self, data: bytes, start: int) -> int:
         """Say how many bytes hold no end of a head that is too long."""
         width = len(self._edge)
-        across = self._tail[-width + 1 :] + data[start : start + width - 1]
+        across = self._tail[-width + 1 :] + data[start : start + width]
         if not self._in_content or self._edge in across:
             return _STEP_BYTES
         end = data.find(self._edge, start)

@@ -63,7 +63,7 @@ def check_headers(headers: Headers, context: Context) -> None:
     media_type = _media_type(headers)
     if media_type not in (MULTIPART, RAW):
         raise UnsupportedMediaTypeError(
-            f"A body of type {media_type or 'unknown'} is not read here.",
+            "A body of this type is not read here.",
             remedy=f"Send {MULTIPART} (curl -F {CHECKPOINT}=@model.pt) or {RAW}.",
         )
     if headers.get("content-encoding", "identity").strip().lower() != "identity":

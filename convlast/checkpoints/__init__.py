@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from convlast.checkpoints.archive import read_directory
 from convlast.checkpoints.checkpoint import Checkpoint
+from convlast.checkpoints.exported_program import open_exported_program
 from convlast.checkpoints.manifest import MEMBER, METADATA_KEY, Manifest, decode
 from convlast.checkpoints.safetensors import METADATA, open_safetensors, read_header
 from convlast.checkpoints.sniffing import container_of
 from convlast.checkpoints.torch_legacy import open_torch_legacy
 from convlast.checkpoints.torch_zip import open_torch_zip
+from convlast.checkpoints.torchscript import open_torchscript
 from convlast.errors import NotACheckpointError, ProgramNotAllowedError
 from convlast.options import Limits
 
-__all__ = ["Checkpoint", "open_checkpoint", "read_manifest"]
+__all__ = ["PROGRAMS", "Checkpoint", "open_checkpoint", "read_manifest"]
 
-_OPENERS = {
+_OPENERS: dict[str, Callable[[Path, Limits], Checkpoint]] = {
     "torch": open_torch_zip,
     "torch-legacy": open_torch_legacy,
     "safetensors": open_safetensors,
+    "torchscript": open_torchscript,
+    "program": open_exported_program,
 }
+
+
+PROGRAMS = ("torchscript", "program")
+"""The containers that hold code."""
 
 
 def open_checkpoint(
@@ -34,11 +43,12 @@ def open_checkpoint(
     if not path.is_file():
         raise NotACheckpointError(f"There is no file {path.name!r}.")
     container = container_of(path)
-    if container not in _OPENERS:
+    if container in PROGRAMS and not allow_programs:
         raise ProgramNotAllowedError(
-            f"The file is a {container} archive: a whole program, which opening would run.",
-            remedy="Send the state dict it was made from: torch.save(model.state_dict(), path)."
-            + (" Programs are not converted yet." if allow_programs else ""),
+            f"The file is a {container} archive: a whole program, which its proof would run.",
+            remedy="Send the state dict it was made from: torch.save(model.state_dict(), path). Or "
+            "allow programs, from senders you trust: --allow-programs, or "
+            "CONVLAST_ALLOW_PROGRAMS=true.",
         )
     return _OPENERS[container](path, limits or Limits())
 
@@ -57,5 +67,7 @@ def read_manifest(path: Path) -> Manifest | None:
         return decode(noted) if isinstance(noted, str) else None
     if container == "torch-legacy":
         return None
+    if container in PROGRAMS:
+        return _OPENERS[container](path, Limits()).manifest
     archive = read_directory(path, Limits())
     return decode(archive.read(MEMBER)) if MEMBER in archive.members else None

@@ -107,7 +107,7 @@ def read_directory(path: Path, limits: Limits, *, is_program: bool = False) -> A
 
     Raises:
         MalformedCheckpointError: If a member is compressed, encrypted, named twice, outside the
-            root folder or the file, or shares bytes with another.
+            root folder or the file, has a name that leads elsewhere, or shares bytes with another.
         LimitExceededError: If there are more members than `max_members`, or if they are larger
             than what is stored for them by more than `max_expanded_bytes`.
     """
@@ -122,6 +122,7 @@ def read_directory(path: Path, limits: Limits, *, is_program: bool = False) -> A
             )
         if is_program:
             _refuse_expansion(entries, limits)
+        _refuse_paths(entries)
         root = _root_of(entries)
         members: dict[str, Member] = {}
         for entry in entries:
@@ -141,6 +142,14 @@ def _opened(path: Path) -> zipfile.ZipFile:
             f"The zip archive has no readable directory ({error}).",
             remedy="It is probably truncated: compare its size with the original's.",
         ) from error
+
+
+def _refuse_paths(entries: list[zipfile.ZipInfo]) -> None:
+    """Refuse names that would lead out of the folder into which somebody unpacks an artifact."""
+    for entry in entries:
+        name = entry.orig_filename
+        if name.startswith("/") or ".." in name.split("/") or not {"\\", "\0"}.isdisjoint(name):
+            raise MalformedCheckpointError(f"Member {name!r} has a name that leads elsewhere.")
 
 
 def _root_of(entries: list[zipfile.ZipInfo]) -> str:

@@ -16,6 +16,7 @@ from typing import TypeAlias
 import torch
 
 from convlast.checkpoints.archive import Archive
+from convlast.checkpoints.declaration import Declaration
 from convlast.checkpoints.manifest import Manifest
 from convlast.errors import MalformedCheckpointError
 from convlast.memory_format import span_of
@@ -63,6 +64,8 @@ class Checkpoint:
     """What stands beside the tensors, for safetensors."""
     asks_for: frozenset[str] = frozenset()
     """Names that `torch.load(weights_only=True)` has to be allowed: of `torch.nn`, and NumPy's."""
+    declared: dict[tuple[object, ...], Declaration] = field(default_factory=dict)
+    """What a program says of its convolutions, by the paths of their weights."""
 
     def add(self, storage: Storage, stored: StoredBytes) -> None:
         """Say where a storage's bytes lie."""

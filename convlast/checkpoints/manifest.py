@@ -7,7 +7,9 @@ under `convlast`.
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from typing import Annotated, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, FailFast, ValidationError
 
 from convlast.memory_format import is_dense
 from convlast.options import MemoryFormat
@@ -16,8 +18,14 @@ from convlast.version import __version__
 MEMBER = "extra/convlast.json"
 METADATA_KEY = "convlast"
 
+MAX_BYTES = 2 << 20
+"""More is read as no manifest: JSON takes a hundred times its bytes of memory while it is read."""
+
 _MAX_STRIDE = 1 << 48
 """Far above any tensor's: on an axis of extent 1 a stride means nothing, and can be anything."""
+
+
+Numbers: TypeAlias = Annotated[tuple[int, ...], FailFast()]
 
 
 class LayerLayout(BaseModel):
@@ -29,10 +37,10 @@ class LayerLayout(BaseModel):
     """The layer's name in the report."""
     key: str
     """Its key in its own state dict."""
-    shape: tuple[int, ...]
-    stride_before: tuple[int, ...]
+    shape: Numbers
+    stride_before: Numbers
     """What it had before it was first converted."""
-    stride_after: tuple[int, ...]
+    stride_after: Numbers
     """What it has in this file, or for safetensors gets from `convlast.load`."""
 
 
@@ -45,7 +53,7 @@ class Manifest(BaseModel):
     """The version that wrote it."""
     memory_format: MemoryFormat
     """The layout that was asked for."""
-    layers: tuple[LayerLayout, ...]
+    layers: Annotated[tuple[LayerLayout, ...], FailFast()]
     """Every convolution weight, in the file's order."""
 
     def encode(self) -> bytes:
@@ -69,6 +77,8 @@ class Manifest(BaseModel):
 
 def decode(data: bytes | str) -> Manifest | None:
     """Read a manifest; None where the bytes are none, since anyone can put bytes there."""
+    if len(data) > MAX_BYTES:
+        return None
     try:
         return Manifest.model_validate_json(data)
     except ValidationError:

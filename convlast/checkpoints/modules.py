@@ -26,13 +26,12 @@ _EXCLUDED = {
     "LSTM",
     "GRU",
     # Their activation is a function.
-    "Transformer",
-    "TransformerEncoderLayer",
-    "TransformerDecoderLayer",
+    *(name for name in nn.modules.__all__ if name.startswith("Transformer")),
 }
 """Classes of `torch.nn.modules` that are not read from a pickle, and why."""
 
 _MORE = {
+    "AdaptiveLogSoftmaxWithLoss": {"head_size", "n_clusters", "shortlist_size"},
     "MultiheadAttention": {"_qkv_same_embed_dim", "embed_dim", "head_dim", "num_heads"},
     "ParameterDict": {"_keys"},
     "ParameterList": {"_size"},
@@ -49,8 +48,11 @@ def classes() -> dict[str, type[nn.Module]]:
     """Return the classes that are known, by the names that pickles have for them."""
     names = [name for name in nn.modules.__all__ if name not in _EXCLUDED]
     known = [getattr(nn.modules, name) for name in names]
+    more = [nn.DataParallel, nn.modules.linear.NonDynamicallyQuantizableLinear]  # in attention
     return {
-        f"{found.__module__}.{found.__qualname__}": found for found in (*known, nn.DataParallel)
+        f"{found.__module__}.{found.__qualname__}": found
+        for found in (*known, *more)
+        if issubclass(found, nn.Module)
     }
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from convlast.checkpoints import numpy_scalars
+from convlast.checkpoints.keys import Keys
 from convlast.checkpoints.modules import classes, found_in, misuses_of
 from convlast.checkpoints.values import OPAQUE, Dict, Global, Instance, List, NumberType
 
@@ -26,6 +27,7 @@ class Objects:
         self._stack, self._last_mark = stack, last_mark
         self._instances: list[Instance] = []
         self._handed_over: list[object] = []
+        self._keys = Keys()
         self._verbs: dict[str, Callable[[], None]] = {
             "NEWTRUE": lambda: stack.append(True),
             "NEWFALSE": lambda: stack.append(False),
@@ -68,6 +70,7 @@ class Objects:
             self._handed_over.extend(items)
 
     def _set_items(self, items: list[object]) -> None:
+        self._keys.take(items[::2])
         if isinstance(target := self._stack[-1], Dict):
             target.pairs.extend(zip(items[::2], items[1::2], strict=False))
         else:
@@ -87,6 +90,7 @@ class Objects:
 
     def _call(self) -> None:
         arguments, called = self._stack.pop(), self._stack.pop()
+        self._keys.take_arguments(called, arguments)
         self._stack.append(OPAQUE)
         name = str(called) if isinstance(called, Global) else ""
         if name == _ORDERED_DICT and arguments == ():

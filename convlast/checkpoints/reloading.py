@@ -6,13 +6,17 @@ opened the input, takes part in reading it back.
 
 from __future__ import annotations
 
+import pickle
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from convlast.checkpoints.allowing import known_names_allowed
 from convlast.checkpoints.checkpoint import CHUNK_BYTES, Checkpoint, Storage, StoredBytes
+from convlast.errors import UnsupportedContainerError
 from convlast.memory_format import span_of
 
 
@@ -32,17 +36,40 @@ class ReloadedCheckpoint(Checkpoint):
             yield whole[position : min(position + CHUNK_BYTES, end)]
 
 
+def tensors_by_torch(path: Path, container: str) -> dict[str, torch.Tensor]:
+    """Load a program with PyTorch's own loader, which runs it, and return its tensors by name."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if container == "torchscript":
+            jit: Any = torch.jit  # whose functions are not annotated
+            return dict(jit.load(path, map_location="cpu").state_dict())
+        program = torch.export.load(path)
+    tensors = {**program.state_dict, **program.constants}
+    return {name: value for name, value in tensors.items() if isinstance(value, torch.Tensor)}
+
+
 def reload_torch(path: Path) -> ReloadedCheckpoint:
-    """Load a torch zip file with `torch.load`, its data mapped and not read."""
+    """Load a torch zip file with `torch.load`, its data mapped and not read.
+
+    Raises:
+        UnsupportedContainerError: If it holds what torch writes and does not read.
+    """
     storages: list[tuple[Storage, str]] = []
 
     def record(storage: Storage, location: str) -> Storage:
         storages.append((storage, location))
         return storage
 
-    with known_names_allowed():
-        # torch hands over an untyped storage, whatever its annotation says.
-        root = torch.load(path, weights_only=True, mmap=True, map_location=record)  # type: ignore[arg-type]
+    try:
+        with known_names_allowed():
+            # torch hands over an untyped storage, whatever its annotation says.
+            root = torch.load(path, weights_only=True, mmap=True, map_location=record)  # type: ignore[arg-type]
+    except pickle.UnpicklingError as error:  # a class, for one
+        raise UnsupportedContainerError(
+            "The checkpoint holds an object that torch.save writes in a way that "
+            "torch.load(weights_only=True) does not read.",
+            remedy="Save the state dict alone: torch.save(model.state_dict(), path).",
+        ) from error
     checkpoint = ReloadedCheckpoint(path, "torch", root)
     for storage, location in storages:
         checkpoint.add(storage, StoredBytes(0, storage.nbytes(), location))

@@ -38,6 +38,9 @@ _UNSUPPORTED = {
 }
 
 
+_MAX_LISTED = 10
+
+
 def refuse_names(names: Iterable[Global]) -> None:
     """Refuse a pickle that asks for anything but tensors and plain containers.
 
@@ -48,7 +51,7 @@ def refuse_names(names: Iterable[Global]) -> None:
     names = list(names)
     if refused := unsafe_names(names):
         raise UnsafeCheckpointError(
-            f"The checkpoint asks for more than tensors: {', '.join(refused)}.",
+            f"The checkpoint asks for more than tensors: {_listed(refused)}.",
             names=refused,
             remedy="Loading it would import these. Its owner can save the weights alone: "
             "torch.save(model.state_dict(), path)." + _remedy_for_numbers(refused),
@@ -59,6 +62,12 @@ def refuse_names(names: Iterable[Global]) -> None:
                 f"The checkpoint holds {_UNSUPPORTED[entry.name]}, which cannot be kept exactly.",
                 remedy="Save it as a dense tensor, or leave it out.",
             )
+
+
+def _listed(names: list[str]) -> str:
+    """Write the first names out; a file can ask for a million."""
+    more = f", and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
+    return ", ".join(name[:200] for name in names[:_MAX_LISTED]) + more
 
 
 def refuse_protocol(found: Scan) -> None:
@@ -76,7 +85,7 @@ def refuse_protocol(found: Scan) -> None:
 
 
 def refuse_misuses(found: Scan) -> None:
-    """Refuse a pickle that does with a known class or function what torch itself never does.
+    """Refuse a pickle that does more with a known class or function than torch itself does.
 
     Raises:
         UnsafeCheckpointError: With the names of these.
@@ -84,7 +93,7 @@ def refuse_misuses(found: Scan) -> None:
     if found.misuses:
         name, misuse = min(found.misuses.items())
         raise UnsafeCheckpointError(
-            f"The checkpoint holds what torch.save does not write: {name} {misuse}.",
+            f"The checkpoint uses a known class in an unknown way: {name} {misuse}.",
             names=sorted(found.misuses),
             remedy="Its owner can save the weights alone: torch.save(model.state_dict(), path).",
         )

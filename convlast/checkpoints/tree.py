@@ -10,7 +10,11 @@ from typing import TypeAlias
 import torch
 from torch import nn
 
-from convlast.errors import LimitExceededError, MalformedCheckpointError
+from convlast.errors import (
+    LimitExceededError,
+    MalformedCheckpointError,
+    UnsupportedContainerError,
+)
 from convlast.memory_format import Geometry, geometry_of, span_of
 from convlast.options import Limits
 
@@ -62,6 +66,7 @@ def walk(root: object, limits: Limits) -> list[Entry]:
         LimitExceededError: If there are more than `max_tensors`, or if they are larger than what is
             stored for them by more than `max_expanded_bytes`.
         MalformedCheckpointError: If the objects contain themselves, or a tensor has hooks.
+        UnsupportedContainerError: If a tensor is the key of a dict, or in a set.
     """
     entries: list[Entry] = []
     for entry in _walk(root, (), (), {}):
@@ -125,6 +130,8 @@ def _walk(
 def _children(value: object) -> Iterator[tuple[object, object]]:
     """Yield what a value holds that can itself hold, or be, a tensor."""
     children: list[Iterable[tuple[object, object]]] = []
+    if isinstance(value, dict | set | frozenset):
+        _refuse_tensors(value)
     if isinstance(value, dict):
         children.append(value.items())
     elif isinstance(value, list | tuple | set | frozenset):
@@ -145,6 +152,18 @@ def _path_of(key: object, value: object, path: Path, owners: tuple[object, ...])
     if isinstance(value, nn.Module) and owners and isinstance(owners[-1], nn.Module):
         return (*path[:-1], f"{path[-1]}.{key}")
     return (*path, key)
+
+
+def _refuse_tensors(keys: Iterable[object]) -> None:
+    """Refuse tensors as keys or elements of sets: they are alike only if they are the same one."""
+    for key in keys:
+        if isinstance(key, tuple):
+            _refuse_tensors(key)
+        elif isinstance(key, _HOLDERS):
+            raise UnsupportedContainerError(
+                "The checkpoint has a tensor, or an object, for the key of a dict or in a set.",
+                remedy="Leave it out, or put it into a list.",
+            )
 
 
 def _refuse_hooks(entry: Entry) -> None:

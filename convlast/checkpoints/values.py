@@ -25,14 +25,14 @@ OPAQUE = object()
 """Stands for whatever is none of the others: a tensor, a storage, the result of a call."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class List:
     """A list, with all that was ever put into it."""
 
     items: list[object] = field(default_factory=list)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Dict:
     """A dict or OrderedDict, with every pair that was ever put into it.
 
@@ -42,7 +42,7 @@ class Dict:
     pairs: list[tuple[object, object]] = field(default_factory=list)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Instance:
     """An object of a class of `torch.nn`, with the states it was given."""
 
@@ -50,6 +50,6 @@ class Instance:
     states: list[object] = field(default_factory=list)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class NumberType:
     """A `numpy.dtype` of plain numbers."""

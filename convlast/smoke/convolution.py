@@ -11,15 +11,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
+from convlast.checkpoints.declaration import Hyperparameters
 from convlast.report import Kind
 from convlast.smoke.precision import is_native
-from convlast.weights import Hyperparameters
 
 BATCH = 2
 """Samples in a smoke input: what breaks on layouts breaks from two on."""
 
 SMALLEST, LARGEST = 3, 16
 """Bounds of the spatial extents that are chosen; 3 has a border and an inside."""
+
+FARTHEST = 64
+"""The largest extent that a dilated kernel gets."""
 
 MACS = 1 << 27
 """Multiply-adds of one run on a CPU: some milliseconds, so that 200 layers take seconds."""
@@ -134,7 +137,7 @@ def input_shape_of(
     largest = 2 * LARGEST if is_native(device) else LARGEST
     extent = min(int(positions ** (1 / 3)), largest)
     extents = (
-        max(extent, SMALLEST, padding + 1, reach + 1 - 2 * padding)
+        max(extent, SMALLEST, padding + 1, min(reach + 1 - 2 * padding, FARTHEST))
         for padding, reach in zip(convolution.padding, convolution.reach, strict=True)
     )
     return (BATCH, convolution.in_channels, *extents)

@@ -23,7 +23,7 @@ QUIET = Options(smoke="none")
 UNDO = Options(smoke="none", memory_format="contiguous_format")
 
 a_law = settings(
-    max_examples=40,
+    max_examples=30,
     deadline=None,
     report_multiple_bugs=False,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
@@ -228,7 +228,7 @@ def test_the_strategy_is_not_vacuous() -> None:
     """The laws are tried on conversions, skips, aliases and views that overlap."""
     seen: set[str] = set()
 
-    @settings(max_examples=150, deadline=None, database=None, derandomize=True)
+    @settings(max_examples=100, deadline=None, database=None, derandomize=True)
     @given(checkpoints())
     def look(drawn: Drawn) -> None:
         buffer = io.BytesIO()

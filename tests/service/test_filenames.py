@@ -43,3 +43,9 @@ def test_other_alphabets_travel_in_the_header() -> None:
     header = content_disposition("modèle.pt")
     assert header == "attachment; filename=\"mod_le.pt\"; filename*=UTF-8''mod%C3%A8le.pt"
     assert header.isascii()
+
+
+def test_what_is_made_may_have_a_longer_name() -> None:
+    """The name of an artifact is that of the upload and more, and is kept whole."""
+    made = sanitise("x" * 300 + ".pt").replace(".pt", ".channels_last_3d.pt")
+    assert sanitise(made, max_bytes=255) == made

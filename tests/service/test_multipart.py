@@ -101,9 +101,59 @@ def test_a_boundary_is_needed(content_type: str) -> None:
         Multipart(content_type, [], void)
 
 
-@pytest.mark.parametrize("filler", [field("smoke", "x" * 3000), FILE[:20] + b"x" * 3000])
-def test_what_is_not_the_file_is_bounded(filler: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A field, or a header that never ends, cannot fill the memory."""
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (field("smoke", "x" * (multipart.MAX_FIELD_BYTES + 5000)), "fields of the form"),
+        (field("select", "") * 65, "more than 64 parts"),
+        (field("select", "x" * 40_000) * 2, "fields of the form"),
+        (FILE[:20] + b"x" * 3000, "head of a part"),
+        (
+            FILE + b"x" * 10_000 + b"\r\n" + FILE[:-4] + b";" * 60_000 + b"\r\n\r\n",
+            "head of a part",
+        ),
+        (FILE + b"x\r\n--edge--\r\n" + b"epilogue" * 1000, "head of a part|last boundary"),
+    ],
+)
+@pytest.mark.parametrize("step", [1, 500, 1 << 20])
+def test_what_is_not_the_file_is_bounded(body: bytes, message: str, step: int) -> None:
+    """Fields, and heads that never end or are costly to read, are refused however they are cut."""
+    with pytest.raises(MalformedRequestError, match=message):
+        read(body, step=step)
+
+
+def test_the_whole_overhead_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many small heads cannot fill the memory either."""
     monkeypatch.setattr(multipart, "MAX_OVERHEAD_BYTES", 2000)
     with pytest.raises(MalformedRequestError, match="beside the checkpoint"):
-        read(filler, step=500)
+        read(field("smoke", "x" * 100) * 20)
+
+
+@pytest.mark.parametrize(
+    ("head", "filename"),
+    [
+        (b'filename="a\x00b.pt"', "a\x00b.pt"),
+        (b'filename="a\nb.pt"', "a"),
+        (b'filename="../../etc/passwd"', "../../etc/passwd"),
+        (b"filename*=UTF-8''mod%C3%A8le.pt", "modèle.pt"),
+        (b"filename=\"a.pt\"; filename*=UTF-8''b.pt", "a.pt"),
+        (b'filename=""', ""),
+        (b"filename*=unknown''x", "x"),
+        (b'name="smoke"; filename="m.pt"', "m.pt"),
+        (b'filename="m.pt"\r\nContent-Type: multipart/mixed; boundary=inner', "m.pt"),
+        (b'filename="m.pt"\r\nContent-Transfer-Encoding: base64', "m.pt"),
+    ],
+)
+def test_strange_heads_are_read_or_passed_over(head: bytes, filename: str) -> None:
+    """The name comes as it is, to be sanitised; a content stays what it is, nested or encoded."""
+    start = b'--edge\r\nContent-Disposition: form-data; name="checkpoint"; ' + head
+    content = b'--inner\r\nContent-Disposition: form-data; name="smoke"\r\n\r\nx\r\n--inner--'
+    parts, kept = read(start + b"\r\n\r\n" + content + b"\r\n--edge--\r\n")
+    assert (parts.filename, kept, parts.fields) == (filename, content, [])
+
+
+@pytest.mark.parametrize("parameters", ["; boundary=" + "x" * 1000, ";" * 60_000 + "boundary=edge"])
+def test_a_long_content_type_is_not_read(parameters: str) -> None:
+    """It is refused by its length: to take it apart could take minutes."""
+    with pytest.raises(MalformedRequestError, match="too long"):
+        Multipart(f"multipart/form-data{parameters}", [], void)

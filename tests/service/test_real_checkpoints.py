@@ -19,7 +19,6 @@ from tests.service.running import REAL, Running, start
 pytestmark = pytest.mark.shared
 
 REFUSED = {
-    "deeprank_needs_loss_class.pt": "unsafe-checkpoint",
     "gnina_default2017_torchscript.pt": "program-not-allowed",
     "lua_torch.t7": "not-a-checkpoint",
     "topaz_2d_only.sav": "no-conv3d-weights",

@@ -7,16 +7,26 @@ import pytest
 from convlast.errors import StorageFullError
 from service.errors import NotFoundError
 from service.store import Store, StoredJob
+from service.streaming import FileSlice
 
 
 class Clock:
-    """A clock that is set by hand."""
+    """Clocks that are set by hand: one that only goes on, and the time of day."""
 
     def __init__(self) -> None:
         self.now_s = 1000.0
+        self.jumped_s = 1e9
+
+    def pass_by(self, seconds: float) -> None:
+        """Let time pass, for both."""
+        self.now_s += seconds
+
+    def time_of_day(self) -> float:
+        """Tell the time as people see it."""
+        return self.now_s + self.jumped_s
 
     def __call__(self) -> float:
-        """Tell the time."""
+        """Tell the time since some moment."""
         return self.now_s
 
 
@@ -28,7 +38,13 @@ def clock() -> Clock:
 
 def open_store(folder: Path, clock: Clock, max_bytes: int = 100) -> Store:
     """Open the store in a folder."""
-    return Store(folder / "store", max_bytes=max_bytes, max_age_s=60, now=clock)
+    return Store(
+        folder / "store",
+        max_bytes=max_bytes,
+        max_age_s=60,
+        clock=clock,
+        time_of_day=clock.time_of_day,
+    )
 
 
 def keep(store: Store, folder: Path, clock: Clock, name: str, size_bytes: int = 40) -> None:
@@ -43,7 +59,7 @@ def keep(store: Store, folder: Path, clock: Clock, name: str, size_bytes: int = 
         sha256="00",
         artifact_bytes=size_bytes,
         bytes=size_bytes,
-        finished_at=clock.now_s,
+        finished_at=clock.time_of_day(),
     )
     store.keep(made, job)
 
@@ -70,7 +86,7 @@ def test_old_jobs_go(tmp_path: Path, clock: Clock) -> None:
     """A job beyond its age is not found, and the next sweep removes it."""
     store = open_store(tmp_path, clock)
     keep(store, tmp_path, clock, "one")
-    clock.now_s += 61
+    clock.pass_by(61)
     assert not has(store, "one")
     store.sweep()
     assert len(store) == 0
@@ -82,7 +98,7 @@ def test_the_oldest_go_where_there_is_too_much(tmp_path: Path, clock: Clock) -> 
     store = open_store(tmp_path, clock)
     for name in ("one", "two", "three"):
         keep(store, tmp_path, clock, name)
-        clock.now_s += 1
+        clock.pass_by(1)
     assert [has(store, name) for name in ("one", "two", "three")] == [False, True, True]
     assert store.bytes == 80
 
@@ -105,7 +121,7 @@ def test_a_restart_keeps_what_is_whole(tmp_path: Path, clock: Clock) -> None:
     again = open_store(tmp_path, clock)
     assert has(again, "one")
     assert not (tmp_path / "store" / "half").exists()
-    clock.now_s += 61
+    clock.pass_by(61)
     assert len(open_store(tmp_path, clock)) == 0
 
 
@@ -114,3 +130,47 @@ def test_links_are_no_jobs(tmp_path: Path, clock: Clock) -> None:
     store = open_store(tmp_path, clock)
     for name in ("..", "../store", "", "."):
         assert not has(store, name)
+
+
+@pytest.mark.parametrize("jump_s", [-1e6, 1e6])
+def test_a_jump_of_the_clock_changes_no_age(tmp_path: Path, clock: Clock, jump_s: float) -> None:
+    """Set back, the clock keeps nothing longer; set forward, it takes nothing away."""
+    store = open_store(tmp_path, clock)
+    keep(store, tmp_path, clock, "one")
+    clock.jumped_s += jump_s
+    store.sweep()
+    assert has(store, "one")
+    clock.pass_by(61)
+    assert not has(store, "one")
+
+
+def test_a_jump_forward_between_two_runs_ends_what_was_kept(tmp_path: Path, clock: Clock) -> None:
+    """Where nothing tells the age but the time of day, what seems expired is not handed out."""
+    keep(open_store(tmp_path, clock), tmp_path, clock, "one")
+    clock.jumped_s += 1e6
+    assert not has(open_store(tmp_path, clock), "one")
+
+
+def test_a_jump_back_between_two_runs_keeps_nothing_for_ever(tmp_path: Path, clock: Clock) -> None:
+    """A job out of the future is kept for its time from now, however often the service starts."""
+    keep(open_store(tmp_path, clock), tmp_path, clock, "one")
+    clock.jumped_s -= 1e6
+    for _ in range(3):
+        again = open_store(tmp_path, clock)
+        assert has(again, "one")
+        clock.pass_by(20)
+    clock.pass_by(1)
+    assert not has(open_store(tmp_path, clock), "one")
+
+
+def test_what_is_being_read_outlives_the_sweep(tmp_path: Path, clock: Clock) -> None:
+    """A download goes on to its end, even if its job expires meanwhile."""
+    store = open_store(tmp_path, clock)
+    keep(store, tmp_path, clock, "one")
+    _, folder = store.find("one", "alice")
+    download = FileSlice.whole(folder / "m.pt")
+    clock.pass_by(61)
+    store.sweep()
+    assert not folder.exists()
+    with download.file as file:
+        assert file.read() == b"x" * 40

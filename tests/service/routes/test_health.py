@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 import httpx
 import pytest
@@ -57,15 +58,31 @@ def test_slow_pairs_of_torch_and_cudnn_are_named(cudnn: int | None, is_slow: boo
         assert "torch 2.10.0 with cuDNN 9." in warnings[0]
 
 
-def test_a_work_folder_that_is_gone_is_noticed(serve: Serve) -> None:
-    """Without a place to write the service is not ready, and alive."""
+def test_a_work_folder_that_cannot_be_made_is_noticed(serve: Serve) -> None:
+    """Without a place to write the service is not ready, says so to clients too, and is alive."""
     service = serve()
     service.work_dir.rename(service.work_dir.with_name("moved"))
-    response = fetch(service, "/readyz")
-    assert response.status_code == 503
-    assert response.headers["retry-after"]
-    assert "work folder" in response.json()["detail"]
+    service.work_dir.write_bytes(b"in the way")
+    for response in (fetch(service, "/readyz"), service.convert(b"fine")):
+        assert response.json()["code"] == "not-ready"
+        assert response.headers["retry-after"]
+        assert "work folder" in response.json()["detail"]
+        assert str(service.work_dir) not in response.text
     assert fetch(service, "/livez").status_code == 200
+
+
+def test_a_broken_file_of_keys_is_named(serve: Serve, tmp_path: Path) -> None:
+    """The service goes on with the keys of before, and says what is wrong."""
+    keys = tmp_path / "keys"
+    keys.write_text("alice:s3cret")
+    keys.chmod(0o600)
+    service = serve(api_keys_file=keys)
+    keys.write_text("")
+    body = fetch(service, "/readyz").json()
+    assert body["status"] == "ready"
+    assert any("holds no key" in warning for warning in body["checks"]["warnings"])
+    assert service.convert(b"fine", headers={"Authorization": "Bearer s3cret"}).is_success
+    assert "CONVLAST_API_KEYS_FILE holds no key" in service.log.read_text()
 
 
 def test_an_idle_worker_that_is_killed_is_replaced(serve: Serve) -> None:
