@@ -1,0 +1,153 @@
+"""What a connection may do before, between and after requests."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from service.connections import MAX_HEAD_BYTES
+from tests.service.running import Running, Serve, start, wait_for
+
+GET = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
+
+
+@pytest.fixture(scope="module")
+def hurried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Run a service that waits for nobody, and has eight connections."""
+    running = start(tmp_path_factory.mktemp("hurried"), client_idle_s=0.3, max_connections=8)
+    running.wait_until_ready()
+    yield running
+    running.process.kill()
+    running.process.wait()
+
+
+def read_all(connection: socket.socket) -> bytes:
+    """Read until the service closes the connection; an abrupt end is one too."""
+    received = bytearray()
+    try:
+        while chunk := connection.recv(1 << 16):
+            received += chunk
+    except ConnectionResetError:
+        pass
+    return bytes(received)
+
+
+@pytest.mark.parametrize("first", [b"", GET, GET[:10], b"\r\n"])
+def test_a_head_that_does_not_come_ends_the_connection(hurried: Running, first: bytes) -> None:
+    """Neither silence nor a part of a head holds a connection open."""
+    with hurried.connect() as connection:
+        connection.sendall(first)
+        answer = read_all(connection)
+    assert answer.startswith(b"HTTP/1.1 408") == bool(first)
+    if first:
+        assert b"upload-too-slow" in answer
+
+
+def test_a_head_that_drips_ends_too(hurried: Running) -> None:
+    """The whole head has a time, so that a field now and then does not stretch it."""
+    with hurried.connect() as connection:
+        connection.sendall(GET)
+
+        def drip() -> bool:
+            try:
+                connection.sendall(b"X-A: b\r\n")
+            except OSError:
+                return True
+            return False
+
+        wait_for(drip)
+
+
+@pytest.mark.parametrize("filler", [b"X-A: b\r\n", b"x", b"\r\n"])
+def test_a_head_without_end_is_refused(service: Running, filler: bytes) -> None:
+    """Many fields, one long one, and empty lines are bounded alike."""
+    with service.connect() as connection:
+        connection.sendall(GET if filler != b"\r\n" else b"")
+        with contextlib.suppress(OSError):
+            connection.sendall(filler * (8 * MAX_HEAD_BYTES // len(filler)))
+        answer = read_all(connection)
+    assert not answer or answer.startswith(b"HTTP/1.1 400")
+
+
+def test_a_head_of_fair_size_is_taken(service: Running) -> None:
+    """Sixty fields of a hundred bytes, as proxies add them, do no harm."""
+    with service.connect() as connection:
+        fields = b"".join(b"X-%d: %b\r\n" % (number, b"v" * 100) for number in range(60))
+        connection.sendall(GET + fields + b"Connection: close\r\n\r\n")
+        assert read_all(connection).startswith(b"HTTP/1.1 200")
+
+
+def test_trailers_are_no_fields_of_the_head(service: Running) -> None:
+    """A key, a type or a choice that follows the body is passed over (RFC 9110, section 6.5)."""
+    with service.connect() as connection:
+        connection.sendall(
+            b"POST /convert HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+            b"Content-Type: application/octet-stream\r\nConnection: close\r\n\r\n"
+            b"4\r\nfine\r\n0\r\nAuthorization: Bearer nonsense\r\nAccept: text/html\r\n\r\n"
+        )
+        assert read_all(connection).startswith(b"HTTP/1.1 200")
+
+
+def test_trailers_without_end_are_refused(service: Running) -> None:
+    """What follows a body cannot fill the memory either."""
+    with service.connect() as connection:
+        connection.sendall(
+            b"POST /convert HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+            b"Content-Type: application/octet-stream\r\n\r\n4\r\nfine\r\n0\r\n"
+        )
+        trailer = b"X-A: " + b"b" * MAX_HEAD_BYTES + b"\r\n"
+        with pytest.raises(OSError):  # noqa: PT011  # reset, or a broken pipe
+            connection.sendall(trailer * 1000)
+    wait_for(lambda: service.metric("convlast_places_taken") == 0)
+
+
+def test_requests_that_follow_at_once_are_all_answered(service: Running) -> None:
+    """Three requests in one piece get three answers, and their own fields."""
+    with service.connect() as connection:
+        one = GET + b"X-Request-ID: %d\r\n\r\n"
+        last = GET + b"X-Request-ID: 3\r\nConnection: close\r\n\r\n"
+        connection.sendall(one % 1 + one % 2 + last)
+        answer = read_all(connection)
+    assert answer.count(b"HTTP/1.1 200") == 3
+    for number in (b"1", b"2", b"3"):
+        assert b"x-request-id: " + number in answer
+
+
+def test_those_who_wait_longest_make_way(serve: Serve) -> None:
+    """A probe comes through although all connections are held open, and work goes on."""
+    service = serve(max_connections=8)
+    with contextlib.ExitStack() as held:
+        working = begin_upload(service, held)
+        for _ in range(40):
+            held.enter_context(service.connect())
+        assert httpx.get(f"{service.url}/livez", trust_env=False).status_code == 200
+        working.sendall(b"ine")
+        assert read_all(working).startswith(b"HTTP/1.1 200")
+
+
+def test_where_all_work_a_further_one_is_refused(serve: Serve) -> None:
+    """Connections that have a request are never given up for one that has none."""
+    service = serve(max_connections=2)
+    with contextlib.ExitStack() as held:
+        uploads = [begin_upload(service, held), begin_upload(service, held)]
+        assert read_all(held.enter_context(service.connect())) == b""
+        for each in uploads:
+            each.sendall(b"ine")
+            assert read_all(each).startswith(b"HTTP/1.1 200")
+
+
+def begin_upload(service: Running, held: contextlib.ExitStack) -> socket.socket:
+    """Open a connection, and send all but the last three bytes of `fine`."""
+    jobs = service.work_dir / "jobs"
+    before = len(list(jobs.iterdir()))
+    connection = held.enter_context(service.connect())
+    connection.sendall(
+        b"POST /convert HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nConnection: close\r\n"
+        b"Content-Type: application/octet-stream\r\n\r\nf"
+    )
+    wait_for(lambda: len(list(jobs.iterdir())) == before + 1)
+    return connection
