@@ -156,7 +156,9 @@ class LocalWorkers:
                     await self._expect_ready(worker, PROBE_TIMEOUT_S, Probe())
                 # The fork server itself may have been ended; it is started anew the next time.
                 except (ConvlastError, OSError, EOFError) as error:
-                    self._problem = str(error) or "No worker could be started."
+                    # What the system says may name a path; it is for the log.
+                    is_ours = isinstance(error, ConvlastError)
+                    self._problem = str(error) if is_ours else "No worker could be started."
                     _log.warning("no worker is ready", problem=str(error))
                     await self._discard()
             self._used.clear()
@@ -168,7 +170,7 @@ class LocalWorkers:
 
     async def _warm_worker(self) -> WorkerProcess:
         """Give the worker that waits; start one where there is none, or it has died."""
-        if self._next is not None and not self._next.process.is_alive():
+        if self._next is not None and not self._next.can_work():
             await self._discard()
         if self._next is None:
             self._next = await WorkerProcess.start(

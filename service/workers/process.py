@@ -56,6 +56,10 @@ class WorkerProcess:
             theirs.close()
         return cls(process, reader, writer, folder, _count_oom_kills())
 
+    def can_work(self) -> bool:
+        """Say whether it lives, and has a folder to put a job into."""
+        return self.process.is_alive() and self.folder.is_dir()
+
     async def say(self, message: Run | Probe) -> None:
         """Send a command; a worker that has gone is noticed when it is listened to."""
         self.writer.write(message.model_dump_json().encode() + b"\n")
