@@ -541,6 +541,7 @@ def try_quick_cases(trial: Trial, repeats: int = 3) -> tuple[dict[str, Any], lis
 
 def audited(trial: Trial, samples: list[Sample], folder: Path) -> dict[str, Any]:
     """Send the samples once more, watched; return what was seen."""
+    trial.idle_workers()  # each leads a session of its own by now, and the fork server does not
     audit = Audit(trial.service, folder / "strace.log")
     trial.post(Sample("own", "sound", "as it is", parts.sound()))  # its worker came before strace
     for sample in samples:

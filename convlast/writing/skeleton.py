@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import struct
 import warnings
 import zipfile
@@ -62,6 +63,7 @@ def write_skeleton(checkpoint: Checkpoint, folder: Path) -> tuple[Path, list[Sto
     Raises:
         StorageFullError: If there is no room for them.
     """
+    _require_room(checkpoint, folder)
     # torch names the archive's root folder after the file.
     path = folder / f"{root_name(checkpoint)}.pt"
     with _tags(checkpoint) as tags, warnings.catch_warnings(), torch.serialization.skip_data():
@@ -70,13 +72,28 @@ def write_skeleton(checkpoint: Checkpoint, folder: Path) -> tuple[Path, list[Sto
             torch.save(checkpoint.root, path)
         except RuntimeError as error:
             # torch reports what the file system refuses under the name of its source file.
-            if "inline_container" not in str(error):
+            if "inline_container" not in str(error) and "iostream" not in str(error):
                 raise
-            raise StorageFullError(
-                "The artifact cannot be written: the file system is full.",
-                remedy="Free room for an artifact as large as the input.",
-            ) from error
+            raise _full() from error
     return path, list(tags.order.values())
+
+
+def _require_room(checkpoint: Checkpoint, folder: Path) -> None:
+    """Refuse to begin what cannot be finished.
+
+    torch's writer does not survive a file system that fills up under it: its destructor throws,
+    and that ends the process.
+    """
+    overhead_bytes = (1 << 20) + 512 * len(checkpoint.storages)
+    if shutil.disk_usage(folder).free < checkpoint.path.stat().st_size + overhead_bytes:
+        raise _full()
+
+
+def _full() -> StorageFullError:
+    return StorageFullError(
+        "The artifact cannot be written: the file system is full.",
+        remedy="Free room for an artifact as large as the input.",
+    )
 
 
 def root_name(checkpoint: Checkpoint) -> str:
