@@ -27,7 +27,7 @@ permutation weights
 plan
 casting comparison devices naming workplace
 writing smoke
-proof findings advice loading
+proof trial findings advice loading
 survival state_dict
 rendering
 conversion inspection verification
