@@ -434,6 +434,8 @@ class Audit:
         r"^\d+\s+(creat|(?:un)?link(?:at)?|rename(?:at2?)?|mkdir(?:at)?|rmdir|symlink(?:at)?"
         r"|truncate|mknod(?:at)?|chmod|fchmodat2?|chown|fchownat|open(?:at2?)?)\("
     )
+    _PATH = re.compile(r'(?:<([^>]*)>, )?"((?:[^"\\]|\\.)*)"')
+    """A path, and where the folder that it is relative to is open."""
     _WRITES = re.compile(r"O_(WRONLY|RDWR|CREAT|TRUNC|APPEND|TMPFILE)")
 
     def __init__(self, service: Running, log: Path) -> None:
@@ -444,7 +446,7 @@ class Audit:
             if b"forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes() and not is_worker(pid)
         )
         traced = "%process,%network,%file"
-        command = ["strace", "-f", "-qq", "-s", "64", "-e", f"trace={traced}", "-o", str(log)]
+        command = ["strace", "-f", "-qq", "-y", "-s", "64", "-e", f"trace={traced}", "-o", str(log)]
         self._strace = subprocess.Popen([*command, "-p", str(self._fork_server)])
 
     def stop(self) -> dict[str, Any]:
@@ -475,10 +477,9 @@ class Audit:
         if (call := self._CHANGE.match(line)) and (
             not call[1].startswith("open") or self._WRITES.search(line)
         ):
-            paths = re.findall(r'"((?:[^"\\]|\\.)*)"', line)
-            if not all(
-                path == "/dev/null" or f"{path}/".startswith(f"{folder}/") for path in paths
-            ):
+            found = self._PATH.findall(line)
+            paths = [path if path.startswith("/") else f"{base}/{path}" for base, path in found]
+            if not all(f"{path}/".startswith(("/dev/null/", f"{folder}/")) for path in paths):
                 return "write outside"
         return None
 
