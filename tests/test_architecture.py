@@ -30,6 +30,7 @@ writing smoke
 proof trial findings advice loading
 survival state_dict
 rendering
+file_conversion
 conversion inspection verification
 client
 cli

@@ -49,11 +49,11 @@ FAULTS: dict[str, tuple[Plant, str]] = {
         lambda patch: patch.setattr(torch_zip, "permuted", forgetting), "values-changed",
     ),
     "strides of another kind": (
-        lambda patch: patch.setattr("convlast.conversion.apply_strides", misplacing),
+        lambda patch: patch.setattr("convlast.file_conversion.apply_strides", misplacing),
         "strides-wrong",
     ),
     "strides forgotten": (
-        lambda patch: patch.setattr("convlast.conversion.apply_strides", lambda _: None),
+        lambda patch: patch.setattr("convlast.file_conversion.apply_strides", lambda _: None),
         "values-changed",
     ),
 }  # fmt: skip

@@ -1,0 +1,284 @@
+"""One file: from a checkpoint to an artifact and a report.
+
+    open · plan · write · prove · smoke · report · rename
+
+The artifact is made in a hidden folder beside its place, and moved there when all is proven.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+
+import torch
+
+from convlast import findings
+from convlast.advice import advise, way_of_loading
+from convlast.casting import Casts, cast_to_float16
+from convlast.checkpoints import PROGRAMS, Checkpoint, open_checkpoint
+from convlast.checkpoints.torchscript import TorchScript
+from convlast.checkpoints.zipped_program import ZippedProgram
+from convlast.devices import device_errors_translated, environment_of, resolve
+from convlast.digest import sha256_of
+from convlast.errors import OptionError, VerificationError
+from convlast.memory_format import strides_of
+from convlast.naming import target_container
+from convlast.options import Limits, Options
+from convlast.plan import Plan, apply_strides, make_plan
+from convlast.progress import Progress
+from convlast.proof import Proven, prove
+from convlast.report import (
+    Artifact,
+    Finding,
+    InputFile,
+    LayerSmoke,
+    Report,
+    Smoke,
+    Survival,
+    verdict_of,
+)
+from convlast.smoke.file import audit_ranges, smoke_layers, summarise_smoke
+from convlast.survival import try_routes
+from convlast.trial import difference_of_scripts, require_same_results
+from convlast.workplace import refuse_misleading_name, refuse_same_file, workplace_beside
+from convlast.writing.programs import write_program
+from convlast.writing.safetensors import write_safetensors
+from convlast.writing.torch_zip import write_torch
+
+
+@dataclass
+class FileConversion:
+    """One conversion, and what has been found on the way."""
+
+    source: Path
+    options: Options
+    limits: Limits
+    progress: Progress
+    name: str
+    findings: list[Finding] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def run(
+        self, device_name: str, allow_programs: bool, place: Callable[[str], Path]
+    ) -> tuple[Report, Path]:
+        """Convert the file.
+
+        Args:
+            device_name: Where: `auto`, `cpu`, `cuda` or `cuda:1`.
+            allow_programs: Whether the file may hold code.
+            place: Tells where the artifact goes, given the container of the file.
+
+        Returns:
+            The report, and the artifact.
+
+        Raises:
+            ConvlastError: One of its kinds.
+        """
+        refuse_unavailable(self.options)
+        device = resolve(device_name)
+        with self._timed("read"):
+            self.progress("read", 0, 1)
+            checkpoint = open_checkpoint(
+                self.source, limits=self.limits, allow_programs=allow_programs
+            )
+            plan = make_plan(
+                checkpoint, self.options.memory_format, self.options.select, self.limits
+            )
+        target = place(checkpoint.container)
+        refuse_same_file(self.source, target)
+        refuse_misleading_name(target, target_container(self.options, checkpoint.container))
+        self.findings += findings.of_plan(plan)
+        with workplace_beside(target) as folder, device_errors_translated(device):
+            made, report = self._make(checkpoint, plan, folder, device, target.name)
+            if report.verdict == "failed" and self.options.on_failure == "reject":
+                raise _rejection(report)
+            os.replace(made, target)  # noqa: PTH105  # the one atomic way, and Path's is the same
+        return report, target
+
+    def _make(
+        self, checkpoint: Checkpoint, plan: Plan, folder: Path, device: torch.device, filename: str
+    ) -> tuple[Path, Report]:
+        container = target_container(self.options, checkpoint.container)
+        with ThreadPoolExecutor(1) as digesting:
+            input_digest = digesting.submit(sha256_of, self.source)
+            made, unchanged, casts = self._write(checkpoint, plan, folder, device, container)
+            artifact_digest = digesting.submit(sha256_of, made)
+            with self._timed("prove"):
+                self.progress("prove", 0, 1)
+                proven = prove(checkpoint, plan, made, casts, self.limits)
+                self.findings += findings.of_comparison(proven.comparison)
+            smoke, smokes = self._smoke(checkpoint, plan, proven, device, is_cast=bool(casts.paths))
+            survival = proven.survival + self._try_routes(plan, proven, folder)
+        self.findings += findings.of_result(plan, container, self.options, unchanged=unchanged)
+        layers = plan.layers()
+        for layer in layers:
+            layer.smoke = smokes.get(layer.name)
+        report = Report(
+            verdict=verdict_of(self.findings),
+            findings=self.findings,
+            input=self._input(checkpoint, plan, input_digest.result()),
+            artifact=Artifact(
+                filename=filename,
+                sha256=artifact_digest.result(),
+                bytes=made.stat().st_size,
+                container=container,
+                unchanged=unchanged,
+            ),
+            options=self.options,
+            environment=environment_of(device),
+            layers=layers,
+            proof=proven.proof,
+            survival=survival,
+            smoke=smoke,
+            advice=advise(
+                self.findings,
+                smoke,
+                filename=filename,
+                way=way_of_loading(checkpoint, container),
+                wrapper=plan.wrapper,
+            ),
+            seconds=self.seconds,
+        )
+        return made, report
+
+    def _write(
+        self,
+        checkpoint: Checkpoint,
+        plan: Plan,
+        folder: Path,
+        device: torch.device,
+        container: str,
+    ) -> tuple[Path, bool, Casts]:
+        """Write the artifact; return it, whether it is the input itself, and what was cast."""
+        with self._timed("write"):
+            apply_strides(plan)
+            casts = Casts()
+            if self.options.dtype == "float16":
+                casts = cast_to_float16(checkpoint, plan)
+            if not casts.paths and _needs_no_change(checkpoint, plan, container):
+                extension = ".safetensors" if container == "safetensors" else ".pt"
+                return Path(shutil.copyfile(self.source, folder / f"copy{extension}")), True, casts
+            if isinstance(checkpoint, ZippedProgram):
+                made = write_program(checkpoint, plan, folder, device, self.progress)
+                self._try_program(checkpoint, made)
+                return made, False, casts
+            if container == "safetensors":
+                return write_safetensors(checkpoint, plan, folder, self.progress), False, casts
+            made = write_torch(checkpoint, plan, folder, device, self.progress, casts)
+            return made, False, casts
+
+    def _try_program(self, program: ZippedProgram, made: Path) -> None:
+        if not isinstance(program, TorchScript):
+            require_same_results(self.source, made)
+            return
+        shape, difference = self.options.input_shape, None
+        if shape is not None:
+            difference = difference_of_scripts(self.source, made, shape)
+        self.findings += findings.of_script(
+            was_run=shape is not None,
+            difference=difference,
+            calls_view=program.calls_view and self.options.memory_format == "channels_last_3d",
+        )
+
+    def _smoke(
+        self,
+        checkpoint: Checkpoint,
+        plan: Plan,
+        proven: Proven,
+        device: torch.device,
+        *,
+        is_cast: bool,
+    ) -> tuple[Smoke, dict[str, LayerSmoke]]:
+        if self.options.smoke == "none":
+            none = Smoke(scope="none", dtype="float16", device=str(device), status="skipped")
+            return none, {}
+        with self._timed("smoke"):
+            smokes = smoke_layers(
+                checkpoint,
+                plan,
+                proven.read_converted,
+                device,
+                self.options.input_shape,
+                self.progress,
+            )
+            ranges = audit_ranges(checkpoint, plan)
+            smoke = summarise_smoke(smokes, ranges, device)
+        self.findings += findings.of_smokes(smokes, smoke.dtype)
+        self.findings += findings.of_ranges(ranges, is_cast=is_cast)
+        return smoke, smokes
+
+    def _try_routes(self, plan: Plan, proven: Proven, workplace: Path) -> list[Survival]:
+        """Try what becomes of the layout, on the smallest weight that has it."""
+        converted = [d for d in plan.decisions if d.status in {"converted", "already"}]
+        sample = min(converted, key=lambda d: d.original.numel(), default=None)
+        is_program = proven.artifact.container in PROGRAMS  # its one route was tried
+        if self.options.smoke == "none" or is_program or sample is None:
+            return []
+        if not sample.original.numel():
+            return []
+        with self._timed("survival"):
+            return try_routes(proven.read_converted(sample), sample.candidate.kind, workplace)
+
+    def _input(self, checkpoint: Checkpoint, plan: Plan, sha256: str) -> InputFile:
+        return InputFile(
+            filename=self.name,
+            sha256=sha256,
+            bytes=self.source.stat().st_size,
+            container=checkpoint.container,
+            wrapper=plan.wrapper,
+        )
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        start = perf_counter()
+        yield
+        self.seconds[stage] = round(perf_counter() - start, 6)
+
+
+def refuse_unavailable(options: Options) -> None:
+    """Refuse what the options allow and this version cannot do.
+
+    Raises:
+        OptionError: If something of that kind is asked for.
+    """
+    unavailable = {
+        "select": options.select == ("fastest",),
+        "smoke": options.smoke == "model",
+        "architecture": options.architecture is not None,
+    }
+    for option, is_asked in unavailable.items():
+        if is_asked:
+            raise OptionError(
+                option,
+                f"This version smokes layers, not whole models: {option} has no such value yet.",
+                remedy="Leave it out.",
+            )
+
+
+def _needs_no_change(checkpoint: Checkpoint, plan: Plan, container: str) -> bool:
+    if plan.conversions or container != checkpoint.container:
+        return False
+    if container != "safetensors" or checkpoint.manifest is None:
+        return True
+    # The bytes of a safetensors file are contiguous whatever its manifest says.
+    return all(
+        layer.stride_after == strides_of(layer.shape, "contiguous_format")
+        for layer in checkpoint.manifest.layers
+    )
+
+
+def _rejection(report: Report) -> VerificationError:
+    errors = [finding for finding in report.findings if finding.severity == "error"]
+    more = f", and {len(errors) - 1} more" if len(errors) > 1 else ""
+    report.artifact = None
+    return VerificationError(
+        f"The converted checkpoint did not pass: {errors[0].message}{more}",
+        report=report,
+        remedy="The report says where. on_failure=report gives the artifact all the same.",
+    )
