@@ -18,6 +18,7 @@ import structlog
 
 from convlast.errors import ConvlastError
 from convlast.progress import Progress
+from service.completion import completed
 from service.errors import InternalError, NotReadyError, TimedOutError, WorkerCrashedError
 from service.problems import TABLE, Problem, ProblemError
 from service.sandbox.part import Part
@@ -59,7 +60,6 @@ class LocalWorkers:
         self._walls: list[Part] = []
         self._problem: str | None = "The first worker is warming up."
         self._keeper: asyncio.Task[None] | None = None
-        self._ending: set[asyncio.Future[None]] = set()
 
     async def start(self) -> None:
         """Begin to prepare the first worker; returns at once."""
@@ -82,7 +82,6 @@ class LocalWorkers:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
         await self._discard()
-        await asyncio.gather(*self._ending)
 
     def health(self) -> Health:
         """Tell how they are; never waits."""
@@ -110,7 +109,7 @@ class LocalWorkers:
             self._next, self._busy = None, True
             began_at = time.monotonic()
             try:
-                moved = await asyncio.to_thread(_move_in, job, worker.folder)
+                moved = await completed(asyncio.to_thread(_move_in, job, worker.folder))
                 async with asyncio.timeout(self._job_timeout_s):
                     finished = await worker.answer_within_memory(
                         self._answer(worker, moved, progress), self._memory_bytes(moved)
@@ -121,12 +120,17 @@ class LocalWorkers:
                     remedy="Raise CONVLAST_JOB_TIMEOUT_S, or choose a cheaper smoke.",
                 ) from None
             finally:
-                await worker.end()
-                await asyncio.to_thread(_move_back, job, worker.folder)
-                self._busy = False
-                self._used.set()
+                # A client that leaves now must not leave its files behind in the worker's folder.
+                await completed(self._take_back(worker, job))
         waited = {"queue": began_at - came_at, "convert": time.monotonic() - began_at}
         return finished.model_copy(update={"seconds": waited | finished.seconds})
+
+    async def _take_back(self, worker: WorkerProcess, job: Job) -> None:
+        """End a worker that had a job, and put the job's files back."""
+        await worker.end()
+        await asyncio.to_thread(_move_back, job, worker.folder)
+        self._busy = False
+        self._used.set()
 
     def _memory_bytes(self, job: Job) -> int:
         """Give the memory that a worker may have: on a tmpfs, mapped files count as memory."""
@@ -227,11 +231,7 @@ class LocalWorkers:
         """End the worker that waits, if there is one."""
         worker, self._next = self._next, None
         if worker is not None:
-            # Whoever waits for this may be cancelled; the end of the worker is not.
-            ending = asyncio.ensure_future(_end(worker))
-            self._ending.add(ending)
-            ending.add_done_callback(self._ending.discard)
-            await asyncio.shield(ending)
+            await completed(_end(worker))
 
 
 async def _end(worker: WorkerProcess) -> None:

@@ -102,6 +102,25 @@ def test_cancelling_ends_the_job_and_frees_the_device(tmp_path: Path) -> None:
     assert with_workers(use)
 
 
+def test_a_client_that_leaves_while_the_job_is_tidied_up(tmp_path: Path) -> None:
+    """Being told to stop again and again, amid tidying up too, still leaves nothing behind."""
+
+    async def use(workers: LocalWorkers) -> Finished:
+        folder = tmp_path / "job"
+        folder.mkdir()
+        hanging = asyncio.ensure_future(workers.run(job(folder, b"hangs"), lambda *_: None))
+        await until(lambda: workers.health().busy and not folder.exists())
+        while not hanging.done():
+            hanging.cancel()
+            await asyncio.sleep(0)
+        assert hanging.cancelled()
+        assert not workers.health().busy
+        assert (folder / "upload").exists(), "its files are where they came from"
+        return await workers.run(job(tmp_path, b"fine"), lambda *_: None)
+
+    assert with_workers(use)
+
+
 @pytest.mark.parametrize(
     ("device", "problem"),
     [
