@@ -35,6 +35,7 @@ import httpx
 import torch
 from torch import nn
 
+from benchmarks.machine import describe
 from convlast.conversion import convert_into
 from service.problems import TABLE
 from tests.service.running import REAL, Running, start, wait_for
@@ -209,8 +210,7 @@ def try_all(trial: Trial, jobs: int, seed: int, is_small: bool) -> dict[str, obj
         "wrong": trial.result.wrong,
         "before": before,
         "after": after,
-        "torch": torch.__version__,
-        "date": time.strftime("%Y-%m-%d"),
+        "machine": describe(),
     }
 
 

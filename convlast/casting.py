@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 
@@ -34,6 +35,11 @@ class Casts:
     by_target: dict[int, Cast] = field(default_factory=dict)
     paths: set[Path] = field(default_factory=set)
     """The tensors on them."""
+
+    @cached_property
+    def sources(self) -> frozenset[int]:
+        """The ids of the storages that they take the place of."""
+        return frozenset(id(cast.source) for cast in self.by_target.values())
 
 
 def cast_to_float16(checkpoint: Checkpoint, plan: Plan) -> Casts:

@@ -205,6 +205,14 @@ class _Pairs:
     def _has_same_values(self, before: torch.Tensor, after: torch.Tensor) -> bool:
         if before.stride() == after.stride() and before.dtype == after.dtype:
             chunks = zip(self._before.chunks(before), self._after.chunks(after), strict=True)
-            return all(torch.equal(left, right) for left, right in chunks)
+            return all(_is_same_bytes(left, right) for left, right in chunks)
         value = self._before.read(before).to(after.dtype)
         return torch.equal(bits_of(value), bits_of(self._after.read(after)))
+
+
+def _is_same_bytes(left: torch.Tensor, right: torch.Tensor) -> bool:
+    """Compare flat uint8 tensors, eight bytes at a time where their addresses allow it."""
+    addresses = (left.storage_offset(), right.storage_offset(), left.numel(), right.numel())
+    if all(address % 8 == 0 for address in addresses):
+        left, right = left.view(torch.int64), right.view(torch.int64)
+    return torch.equal(left, right)

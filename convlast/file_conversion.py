@@ -61,6 +61,8 @@ class FileConversion:
     limits: Limits
     progress: Progress
     name: str
+    sha256: str | None = None
+    """The digest of the source, where it is known."""
     findings: list[Finding] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -106,7 +108,7 @@ class FileConversion:
     ) -> tuple[Path, Report]:
         container = target_container(self.options, checkpoint.container)
         with ThreadPoolExecutor(1) as digesting:
-            input_digest = digesting.submit(sha256_of, self.source)
+            input_digest = digesting.submit(self._digest)
             made, unchanged, casts = self._write(checkpoint, plan, folder, device, container)
             artifact_digest = digesting.submit(sha256_of, made)
             with self._timed("prove"):
@@ -224,6 +226,9 @@ class FileConversion:
             return []
         with self._timed("survival"):
             return try_routes(proven.read_converted(sample), sample.candidate.kind, workplace)
+
+    def _digest(self) -> str:
+        return self.sha256 or sha256_of(self.source)
 
     def _input(self, checkpoint: Checkpoint, plan: Plan, sha256: str) -> InputFile:
         return InputFile(

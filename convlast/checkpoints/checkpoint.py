@@ -23,8 +23,8 @@ from convlast.memory_format import span_of
 
 Storage: TypeAlias = torch.UntypedStorage
 
-CHUNK_BYTES = 16 << 20
-"""A multiple of every item size."""
+CHUNK_BYTES = 1 << 20
+"""A multiple of every item size; small enough that a processor's cache holds it."""
 
 
 @dataclass(frozen=True)
@@ -85,26 +85,33 @@ class Checkpoint:
         """Return a CPU tensor with the values and strides that the file has for this one."""
         start, end = span_of(tensor)
         buffer = bytearray(end - start)
+        self.read_into(memoryview(buffer), tensor)
+        return tensor_over(buffer, tensor.dtype).as_strided(tensor.shape, tensor.stride(), 0)
+
+    def read_into(self, buffer: memoryview, tensor: torch.Tensor) -> None:
+        """Fill a buffer with the bytes that a tensor spans; it must be of their size."""
+        start, _ = span_of(tensor)
         offset = self.stored(tensor.untyped_storage()).offset + start
         with self.path.open("rb") as file:
-            read_exactly(file.fileno(), memoryview(buffer), offset)
-        return tensor_over(buffer, tensor.dtype).as_strided(tensor.shape, tensor.stride(), 0)
+            read_exactly(file.fileno(), buffer, offset)
 
     def chunks(self, tensor: torch.Tensor) -> Iterator[torch.Tensor]:
         """Yield the bytes that a tensor spans as flat uint8 pieces of bounded size, in order.
 
-        Elements between those of a strided view come too.
+        Elements between those of a strided view come too. A piece is overwritten by the next one.
         """
         start, end = span_of(tensor)
         origin = self.stored(tensor.untyped_storage()).offset
+        buffer = bytearray(min(CHUNK_BYTES, end - start))
+        pieces, view = tensor_over(buffer, torch.uint8), memoryview(buffer)
         with self.path.open("rb") as file:
             for position in range(start, end, CHUNK_BYTES):
-                buffer = bytearray(min(CHUNK_BYTES, end - position))
-                read_exactly(file.fileno(), memoryview(buffer), origin + position)
-                yield tensor_over(buffer, torch.uint8)
+                count = min(CHUNK_BYTES, end - position)
+                read_exactly(file.fileno(), view[:count], origin + position)
+                yield pieces[:count]
 
 
-def tensor_over(buffer: bytearray, dtype: torch.dtype) -> torch.Tensor:
+def tensor_over(buffer: bytearray | memoryview, dtype: torch.dtype) -> torch.Tensor:
     """Return a flat tensor that shares its memory with the buffer.
 
     >>> tensor_over(bytearray(8), torch.float32)

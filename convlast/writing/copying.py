@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-import zlib
 
 from convlast.checkpoints.checkpoint import read_exactly
+from convlast.crc import crc32
 from convlast.errors import MalformedCheckpointError, StorageFullError
 
 _BUFFER_BYTES = 1 << 20
@@ -66,7 +66,7 @@ def crc_of(descriptor: int, offset: int, nbytes: int) -> int:
     for position in range(0, nbytes, _BUFFER_BYTES):
         piece = buffer[: min(_BUFFER_BYTES, nbytes - position)]
         read_exactly(descriptor, piece, offset + position)
-        crc = zlib.crc32(piece, crc)
+        crc = crc32(piece, crc)
     return crc
 
 

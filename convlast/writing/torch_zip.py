@@ -7,6 +7,7 @@ pass through memory, one at a time.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -14,11 +15,12 @@ import torch
 
 from convlast.casting import Cast, Casts
 from convlast.checkpoints import manifest as manifests
-from convlast.checkpoints.archive import Archive, Member, read_directory
+from convlast.checkpoints.archive import Archive, read_directory
 from convlast.checkpoints.checkpoint import Checkpoint, Storage, StoredBytes, tensor_over
+from convlast.crc import crc32
 from convlast.errors import MalformedCheckpointError
 from convlast.options import Limits
-from convlast.permutation import permuted
+from convlast.permutation import Restriding, permute_all
 from convlast.plan import Decision, Plan
 from convlast.progress import Progress
 from convlast.writing.copying import copy_range, crc_of, write_exactly
@@ -54,23 +56,41 @@ def write_torch(
     """
     path, storages = write_skeleton(checkpoint, folder)
     skeleton = read_directory(path, Limits(max_members=len(storages) + 100))
-    conversions: dict[int, list[Decision]] = {}
-    for decision in plan.conversions:
-        conversions.setdefault(id(decision.original.untyped_storage()), []).append(decision)
-    total = sum(storage.nbytes() for storage in storages)
-    done, crcs = 0, {}
     with checkpoint.path.open("rb") as source, path.open("r+b") as target:
-        filling = _Filling(checkpoint, skeleton, source, target, device)
+        filling = _Filling(checkpoint, skeleton, casts, source, target)
+        replaced = _storages_replaced(plan, casts)
+        done, total = 0, sum(storage.nbytes() for storage in storages)
         for index, storage in enumerate(storages):
-            name = f"data/{index}"
-            if cast := casts.by_target.get(id(storage)):
-                crcs[name] = filling.fill_cast(name, cast, conversions.get(id(cast.source), []))
-            else:
-                crcs[name] = filling.fill(name, storage, conversions.get(id(storage), []))
-            done += storage.nbytes()
-            progress("write", done, total)
-    finish(skeleton, crcs, _extras(checkpoint, plan))
+            if id(storage) not in replaced:
+                filling.fill(f"data/{index}", storage)
+                done += storage.nbytes()
+                progress("write", done, total)
+        names = _names_by_source(storages, casts)
+        for decision in filling.convert(plan.conversions, names, replaced, device):
+            done += decision.original.nbytes
+            progress("write", min(done, total), total)
+    finish(skeleton, filling.crcs, _extras(checkpoint, plan))
     return path
+
+
+def _storages_replaced(plan: Plan, casts: Casts) -> frozenset[int]:
+    """Return the ids of the storages that are one converted weight and nothing else."""
+    storages = (d.original.untyped_storage() for d in plan.conversions if d.original.numel())
+    sizes = {id(d.original.untyped_storage()): d.original.nbytes for d in plan.conversions}
+    return frozenset(
+        id(storage)
+        for storage in storages
+        if storage.nbytes() == sizes[id(storage)] and id(storage) not in casts.sources
+    )
+
+
+def _names_by_source(storages: list[Storage], casts: Casts) -> dict[int, str]:
+    """Return the member that holds each of the input's storages, by the storage's id."""
+    names = {}
+    for index, storage in enumerate(storages):
+        cast = casts.by_target.get(id(storage))
+        names[id(cast.source if cast else storage)] = f"data/{index}"
+    return names
 
 
 class _Filling:
@@ -80,56 +100,98 @@ class _Filling:
         self,
         checkpoint: Checkpoint,
         skeleton: Archive,
+        casts: Casts,
         source: IO[bytes],
         target: IO[bytes],
-        device: torch.device,
     ) -> None:
-        self._checkpoint, self._skeleton, self._device = checkpoint, skeleton, device
+        self._checkpoint, self._skeleton, self._casts = checkpoint, skeleton, casts
         self._source, self._target = source.fileno(), target.fileno()
+        self.crcs: dict[str, int] = {}
+        """The CRC of each member that is filled."""
 
-    def fill(self, name: str, storage: Storage, conversions: list[Decision]) -> int:
-        """Fill one member, and return its CRC."""
+    def fill(self, name: str, storage: Storage) -> None:
+        """Fill one member with a storage as it is, or as fp16."""
+        if cast := self._casts.by_target.get(id(storage)):
+            self._fill_cast(name, cast)
+            return
         stored, member = self._checkpoint.stored(storage), self._skeleton.members[name]
-        crc = self._checked_crc(stored)
+        self.crcs[name] = crc_of(self._source, stored.offset, stored.nbytes)
+        _require_crc(stored, self.crcs[name])
         copy_range(self._source, self._target, stored.offset, member.offset, stored.nbytes)
-        for decision in conversions:
-            weight = self._checkpoint.read(decision.original)
-            self._write(weight, decision, member)
-        return crc_of(self._target, member.offset, member.nbytes) if conversions else crc
 
-    def fill_cast(self, name: str, cast: Cast, conversions: list[Decision]) -> int:
-        """Fill one member with a storage's values as fp16, and return its CRC."""
-        member = self._skeleton.members[name]
-        self._checked_crc(self._checkpoint.stored(cast.source))
+    def convert(
+        self,
+        decisions: list[Decision],
+        names: dict[int, str],
+        replaced: frozenset[int],
+        device: torch.device,
+    ) -> Iterator[Decision]:
+        """Write each converted weight in its place; yield it when that is done.
+
+        Args:
+            decisions: The weights.
+            names: The member that each storage is in, by the storage's id.
+            replaced: The ids of the storages that were not filled before.
+            device: Where the weights are permuted.
+        """
+        weights = ((self._restriding(d), partial(self._read, d)) for d in decisions)
+        patched = set()
+        for decision, (before, after) in zip(decisions, permute_all(weights, device), strict=True):
+            storage = decision.original.untyped_storage()
+            name = names[id(storage)]
+            start = int(decision.original.storage_offset()) * self._restriding(decision).itemsize
+            write_exactly(self._target, after, self._skeleton.members[name].offset + start)
+            if id(storage) in replaced:
+                _require_crc(self._checkpoint.stored(storage), crc32(before))
+                self.crcs[name] = crc32(after)
+            else:
+                patched.add(name)
+            yield decision
+        for name in patched:
+            member = self._skeleton.members[name]
+            self.crcs[name] = crc_of(self._target, member.offset, member.nbytes)
+
+    def _restriding(self, decision: Decision) -> Restriding:
+        weight = decision.original
+        is_cast = self._is_cast(weight)
+        itemsize = torch.float16.itemsize if is_cast else weight.itemsize
+        return Restriding(tuple(weight.shape), weight.stride(), decision.stride_after, itemsize)
+
+    def _read(self, decision: Decision, buffer: memoryview) -> None:
+        """Read a weight in the order it has, as fp16 where it is cast."""
+        weight = decision.original
+        if not self._is_cast(weight):
+            self._checkpoint.read_into(buffer, weight)
+            return
+        values = self._checkpoint.read(weight)
+        tensor_over(buffer, torch.float16).copy_(values.as_strided((values.numel(),), (1,)))
+
+    def _is_cast(self, weight: torch.Tensor) -> bool:
+        return id(weight.untyped_storage()) in self._casts.sources
+
+    def _fill_cast(self, name: str, cast: Cast) -> None:
+        """Fill one member with a storage's values as fp16."""
+        member, stored = self._skeleton.members[name], self._checkpoint.stored(cast.source)
+        _require_crc(stored, crc_of(self._source, stored.offset, stored.nbytes))
         values = torch.empty(0, dtype=cast.dtype).set_(
             cast.source, 0, (cast.source.nbytes() // cast.dtype.itemsize,), (1,)
         )
-        position = member.offset
+        position, crc = member.offset, 0
         for chunk in self._checkpoint.chunks(values):
             data = bytearray(chunk.numel() // cast.dtype.itemsize * torch.float16.itemsize)
             tensor_over(data, torch.float16).copy_(chunk.view(cast.dtype))
             write_exactly(self._target, memoryview(data), position)
-            position += len(data)
-        for decision in conversions:
-            weight = self._checkpoint.read(decision.original).to(torch.float16)
-            self._write(weight, decision, member)
-        return crc_of(self._target, member.offset, member.nbytes)
+            position, crc = position + len(data), crc32(data, crc)
+        self.crcs[name] = crc
 
-    def _checked_crc(self, stored: StoredBytes) -> int:
-        """Return the CRC of a storage's bytes in the input, which must be the one it states."""
-        crc = crc_of(self._source, stored.offset, stored.nbytes)
-        if stored.crc not in {None, crc}:
-            raise MalformedCheckpointError(
-                f"The data of {stored.member!r} is damaged: its CRC is not the one stated.",
-                remedy="Fetch the file anew from where it came.",
-            )
-        return crc
 
-    def _write(self, weight: torch.Tensor, decision: Decision, member: Member) -> None:
-        """Write one weight in its new order over the old one."""
-        start = int(decision.original.storage_offset()) * weight.itemsize
-        data = permuted(weight, decision.stride_after, self._device)
-        write_exactly(self._target, memoryview(data), member.offset + start)
+def _require_crc(stored: StoredBytes, crc: int) -> None:
+    """Refuse a storage whose bytes in the input have not the CRC that it states."""
+    if stored.crc not in {None, crc}:
+        raise MalformedCheckpointError(
+            f"The data of {stored.member!r} is damaged: its CRC is not the one stated.",
+            remedy="Fetch the file anew from where it came.",
+        )
 
 
 def _extras(checkpoint: Checkpoint, plan: Plan) -> Iterator[tuple[str, bytes]]:

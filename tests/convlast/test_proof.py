@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ import convlast
 from convlast import permutation
 from convlast.errors import VerificationError
 from convlast.options import Options
+from convlast.permutation import Read, Restriding
 from convlast.plan import Plan
 from convlast.report import Report
 from convlast.writing import torch_zip
@@ -21,16 +22,22 @@ QUIET = Options(smoke="none")
 ALL_THE_SAME = Options(smoke="none", on_failure="report")
 
 
-def swapping(weight: torch.Tensor, stride: tuple[int, ...], device: torch.device) -> bytearray:
-    """Permute a weight, and exchange two elements."""
-    data = permutation.permuted(weight, stride, device)
-    data[:4], data[-4:] = data[-4:], data[:4]
-    return data
+def swapping(
+    weights: Iterable[tuple[Restriding, Read]], device: torch.device
+) -> Iterator[tuple[memoryview, memoryview]]:
+    """Permute weights, and exchange two elements of each."""
+    for before, after in permutation.permute_all(weights, device):
+        swapped = bytearray(after)
+        swapped[:4], swapped[-4:] = swapped[-4:], swapped[:4]
+        yield before, memoryview(swapped)
 
 
-def forgetting(weight: torch.Tensor, *_: object) -> bytearray:
+def forgetting(
+    weights: Iterable[tuple[Restriding, Read]], device: torch.device
+) -> Iterator[tuple[memoryview, memoryview]]:
     """Leave the elements where they were."""
-    return bytearray(weight.contiguous().view(torch.uint8).flatten().tolist())
+    for before, _ in permutation.permute_all(weights, device):
+        yield before, before
 
 
 def misplacing(plan: Plan) -> None:
@@ -43,10 +50,10 @@ def misplacing(plan: Plan) -> None:
 Plant = Callable[[pytest.MonkeyPatch], None]
 FAULTS: dict[str, tuple[Plant, str]] = {
     "two elements swapped": (
-        lambda patch: patch.setattr(torch_zip, "permuted", swapping), "values-changed",
+        lambda patch: patch.setattr(torch_zip, "permute_all", swapping), "values-changed",
     ),
     "elements not moved": (
-        lambda patch: patch.setattr(torch_zip, "permuted", forgetting), "values-changed",
+        lambda patch: patch.setattr(torch_zip, "permute_all", forgetting), "values-changed",
     ),
     "strides of another kind": (
         lambda patch: patch.setattr("convlast.file_conversion.apply_strides", misplacing),
