@@ -59,6 +59,7 @@ def convert_into(  # noqa: PLR0913  # as convert
     options: Options = _OPTIONS,
     *,
     name: str | None = None,
+    sha256: str | None = None,
     device: str = "auto",
     limits: Limits = _LIMITS,
     allow_programs: bool = False,
@@ -71,6 +72,7 @@ def convert_into(  # noqa: PLR0913  # as convert
         folder: Where the artifact goes.
         options: What to convert, and how.
         name: The name the source is known by, if not its own.
+        sha256: The digest of its bytes, where the caller has computed it.
         device: As for `convert`; so are the others.
         limits: As for `convert`.
         allow_programs: As for `convert`.
@@ -83,7 +85,7 @@ def convert_into(  # noqa: PLR0913  # as convert
         ConvlastError: One of its kinds; see `convlast.errors`.
     """
     known = name or Path(source).name
-    job = FileConversion(Path(source), options, limits, progress or silent, known)
+    job = FileConversion(Path(source), options, limits, progress or silent, known, sha256)
     return job.run(
         device,
         allow_programs,

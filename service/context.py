@@ -10,8 +10,10 @@ from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from service.access import Keyring, share_of
+from service.keyfile import ANONYMOUS
 from service.metrics import Metrics
 from service.places import Places
+from service.protection import refuse_pages
 from service.settings import Settings
 from service.streaming import Delivery
 from service.workers import Workers
@@ -77,7 +79,11 @@ _bearer = HTTPBearer(auto_error=False, description="A key of `CONVLAST_API_KEYS_
 async def _caller(
     request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
 ) -> Caller:
-    owner = context_of(request).keyring.owner(request.headers.get("authorization"))
+    context = context_of(request)
+    owner = context.keyring.owner(request.headers.get("authorization"))
+    if owner == ANONYMOUS:
+        settings = context.settings
+        refuse_pages(request.headers, hosts=settings.trusted_hosts, origins=settings.cors_origins)
     return Caller(owner, share_of(owner, request.client.host if request.client else None))
 
 

@@ -87,6 +87,7 @@ async def run_job(
                 source=upload.path,
                 folder=folder.path,
                 filename=_filename(request, upload),
+                sha256=upload.sha256,
                 options=Options.parse(**_collect([*query, *upload.fields])),
                 limits=settings.limits,
                 allow_programs=settings.allow_programs,

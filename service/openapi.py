@@ -140,6 +140,7 @@ def install(app: FastAPI, *, anonymous_allowed: bool) -> None:
             document = get_openapi(
                 title=app.title, version=__version__, description=app.description, routes=app.routes
             )
+            _drop_foreign_errors(document)
             schemas = document.setdefault("components", {}).setdefault("schemas", {})
             report = Report.model_json_schema(ref_template=_REF, mode="serialization")
             schemas.update(report.pop("$defs", {}))
@@ -151,6 +152,18 @@ def install(app: FastAPI, *, anonymous_allowed: bool) -> None:
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # the way that FastAPI documents
+
+
+def _drop_foreign_errors(document: dict[str, Any]) -> None:
+    """Drop the 422 that FastAPI adds to whatever has a parameter: no path here can be invalid."""
+    foreign = "HTTPValidationError"
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            content = operation["responses"].get("422", {}).get("content", {})
+            if content.get(JSON, {}).get("schema", {}).get("$ref") == _REF.format(model=foreign):
+                del operation["responses"]["422"]
+    for name in (foreign, "ValidationError"):
+        document.get("components", {}).get("schemas", {}).pop(name, None)
 
 
 def _make_keys_optional(document: dict[str, Any]) -> None:

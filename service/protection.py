@@ -1,9 +1,18 @@
-"""The fields that tell a browser to do nothing with an answer but show or save it."""
+"""What keeps a browser from being used against the service, or an answer against a browser."""
 
 from __future__ import annotations
 
-from starlette.datastructures import MutableHeaders
+import ipaddress
+import re
+from collections.abc import Collection
+
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import UnauthorizedError
+
+ANY_HOST = "*"
+_HOST = re.compile(r"(?:\[(?P<ipv6>[0-9a-f:.]+)\]|(?P<name>[^\[\]:@/]*))(?::\d*)?")
 
 CSP = "Content-Security-Policy"
 
@@ -33,6 +42,54 @@ FIELDS = {
     CSP: policy(),
 }
 """On every answer, unless the answer says otherwise itself."""
+
+
+def refuse_pages(headers: Headers, *, hosts: Collection[str], origins: Collection[str]) -> None:
+    """Refuse a request without a key that a page has had a browser send.
+
+    A page is not asked by the browser whether it may send a form to this machine: its requests are
+    known by `Origin`. One whose own name was made to lead here (DNS rebinding) is of our origin,
+    and could read the answers too: it is known by that name, in `Host`.
+
+    Args:
+        headers: The request's.
+        hosts: Names that are trusted beside addresses and names that are nobody's to register;
+            `*`: any.
+        origins: Those whose pages may call.
+
+    Raises:
+        UnauthorizedError: If it is one.
+    """
+    host, origin = headers.get("host", ""), headers.get("origin")
+    if not is_trusted(host, hosts):
+        raise UnauthorizedError(
+            "Without a key this service is called by an address or as localhost.",
+            remedy="Call it so, or set CONVLAST_TRUSTED_HOSTS to the name that it has.",
+        )
+    if origin is not None and origin not in origins and origin.partition("://")[2] != host:
+        raise UnauthorizedError(
+            "A page of another origin may not call without a key.",
+            remedy="Set CONVLAST_CORS_ORIGINS to those that may.",
+        )
+
+
+def is_trusted(host: str, hosts: Collection[str]) -> bool:
+    """Say whether a `Host` is one that no stranger can make lead here.
+
+    >>> is_trusted("127.0.0.1:8000", ()), is_trusted("evil.example:8000", ())
+    (True, False)
+    """
+    found = _HOST.fullmatch(host.lower())
+    if found is None or ANY_HOST in hosts:
+        return ANY_HOST in hosts
+    name = found["ipv6"] or found["name"].rstrip(".")
+    if "." not in name or name.endswith(".localhost") or name in hosts:
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 class Protection:

@@ -25,6 +25,7 @@ from convlast.options import Limits
 PREFIX = "CONVLAST_"
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 _ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:-]+")
+_HOST = re.compile(r"\*|[a-z0-9.-]+")
 
 
 class SettingsError(Exception):
@@ -112,6 +113,11 @@ class Settings(Limits):
     allow_anonymous: bool = False
     """Whether requests without a key are served beside keys, or on an address beyond loopback."""
 
+    trusted_hosts: Annotated[tuple[str, ...], BeforeValidator(_split)] = ()
+    """Names, separated by commas, by which a request without a key may call, beside addresses,
+    `localhost` and names without a dot; `*`: any. Another name could be a page's that has led a
+    browser here."""
+
     metrics_need_key: bool = False
     """Whether `/metrics` needs a key, like work. It names no file and no key."""
 
@@ -177,6 +183,13 @@ class Settings(Limits):
         if not all(_ORIGIN.fullmatch(origin) for origin in origins):
             raise ValueError("name origins such as https://ml.example.org, without a path")
         return origins
+
+    @field_validator("trusted_hosts")
+    @classmethod
+    def _are_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(_HOST.fullmatch(host) for host in hosts):
+            raise ValueError("name hosts such as convlast.example.org, without a port, or *")
+        return hosts
 
     @model_validator(mode="after")
     def _is_not_open_by_accident(self) -> Self:

@@ -27,6 +27,8 @@ class Job(BaseModel):
     """Where the artifact, `report.json` and `report.html` are written."""
     filename: str
     """The checkpoint's name, as its user knows it."""
+    sha256: str | None = None
+    """The digest of its bytes, which was taken as they came in."""
     options: Options = Options()
     limits: Limits = Limits()
     allow_programs: bool = False

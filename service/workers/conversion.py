@@ -5,8 +5,6 @@ It is imported by the fork server and by no one else.
 
 from __future__ import annotations
 
-import zlib
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -20,6 +18,7 @@ from convlast.errors import DeviceUnavailableError
 from convlast.progress import Progress
 from convlast.rendering import html
 from convlast.report import Report
+from convlast.writing.copying import crc_of
 from service.workers import REPORT_HTML, REPORT_JSON, Finished, Job, Made
 
 
@@ -83,6 +82,7 @@ def run(job: Job, device: str, progress: Progress) -> Finished:
             job.folder,
             job.options,
             name=job.filename,
+            sha256=job.sha256,
             device=device,
             limits=job.limits,
             allow_programs=job.allow_programs,
@@ -122,5 +122,5 @@ def _made(path: Path, checksums: bool) -> Made:
 
 
 def _crc32(path: Path) -> int:
-    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as view:
-        return zlib.crc32(view)
+    with path.open("rb") as file:
+        return crc_of(file.fileno(), 0, path.stat().st_size)
