@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+RECIPES := $(VENV)/recipes
 
-.PHONY: help setup serve demo test check fix cover gpu bench clean
+.PHONY: help setup serve demo test check fix cover recipes engine image-test gpu bench clean
 
 help: ## what there is
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
 setup: $(READY) ## a virtual environment with everything in it
 
@@ -39,6 +40,22 @@ cover: $(READY) ## the tests with branch coverage
 	$(BIN)/coverage run -m pytest $(ARGS)
 	$(BIN)/coverage combine --quiet || true
 	$(BIN)/coverage report
+
+recipes: $(RECIPES)/.ready ## the recipes of docs/loading.md, run with the real frameworks
+	HF_HUB_OFFLINE=1 PYTHONPATH=$(RECIPES) $(BIN)/python -m pytest -m recipes --require recipes $(ARGS)
+
+# Beside the environment, so that nothing in it changes; without dependencies, so that torch stays.
+$(RECIPES)/.ready: $(READY) tests/recipes/requirements.txt
+	rm -rf $(RECIPES)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(RECIPES) --requirement tests/recipes/requirements.txt
+	@touch $@
+
+engine: $(READY) ## a container engine for image-test, where there is none; as root on Debian
+	scripts/engine.sh
+	$(BIN)/python -m tests.container.engine
+
+image-test: engine ## the image, built and run by docker compose; fails without an engine
+	$(BIN)/python -m pytest -m container --require container tests/container $(ARGS)
 
 gpu: $(READY) ## the tests that need a GPU; fails, not skips, without one
 	$(BIN)/python -m pytest -m gpu --require gpu $(ARGS)

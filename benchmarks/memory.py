@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import subprocess
 import sys
 import tempfile
@@ -19,8 +18,7 @@ from pathlib import Path
 
 import torch
 
-import convlast
-from convlast.devices import environment_of
+from benchmarks import machine
 
 MIB = 1 << 20
 ALLOWED_ABOVE_WEIGHTS_MIB = 400
@@ -41,12 +39,7 @@ def main() -> None:
         json.dumps(
             {
                 "benchmark": "memory",
-                "cpu": environment_of(torch.device("cpu")).cpu,
-                "platform": platform.platform(),
-                "python": platform.python_version(),
-                "torch": torch.__version__,
-                "convlast": convlast.__version__,
-                "date": time.strftime("%Y-%m-%d"),
+                **machine.describe(),
                 "results": results,
             },
             indent=2,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import PurePosixPath
 
 from torch import nn
 
 from convlast.checkpoints.checkpoint import Checkpoint
-from convlast.report import Advice, Finding, Smoke, verdict_of
+from convlast.report import Advice, Decision, FileSection, Finding, Smoke, verdict_of
 
 _LOAD = {
     "torch": "state_dict = torch.load({name!r}, weights_only=True){wrapper}\n"
@@ -19,6 +20,8 @@ _LOAD = {
     "program": "model = torch.export.load({name!r}).module()",
     "safetensors": "convlast.load_into(model, {name!r})  # a plain load gives contiguous weights",
 }
+
+_MAX_REASONS = 10
 
 
 def advise(
@@ -49,6 +52,36 @@ def advise(
             "them, which can undo the layout, was not looked at."
         )
     return Advice(decision="undecided", reasons=reasons, load=load)
+
+
+def advise_on_shard(advice: Advice, index: str) -> Advice:
+    """Say how a shard is loaded, which is with all others."""
+    load = f"convlast.load_into(model, {index!r})  # the index, and by it all shards"
+    return advice.model_copy(update={"load": load})
+
+
+def advise_on_folder(
+    files: Sequence[FileSection], findings: Sequence[Finding], filename: str
+) -> Advice:
+    """Say whether to use a converted model folder, why, and how to load from it.
+
+    Args:
+        files: Its files.
+        findings: All that was found in them.
+        filename: The artifact's name.
+    """
+    advised = {file.path: file.advice for file in files if file.advice}
+    decisions = {advice.decision for advice in advised.values()}
+    reasons = list(dict.fromkeys(r for advice in advised.values() for r in advice.reasons))
+    decision: Decision = decisions.pop() if len(decisions) == 1 else "undecided"
+    if verdict_of(list(findings)) == "failed":
+        decision = "keep"
+    place = str(PurePosixPath(filename, min(advised, default="")).parent)
+    load = (
+        f"convlast.apply_layout(model, {place!r})  # after from_pretrained, or another loader, "
+        "which leaves weights contiguous"
+    )
+    return Advice(decision=decision, reasons=reasons[:_MAX_REASONS], load=load)
 
 
 def way_of_loading(checkpoint: Checkpoint, container: str) -> str:

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from convlast.checkpoints.checkpoint import Checkpoint
+from convlast.checkpoints.checkpoint import Checkpoint, Scratch
 from convlast.checkpoints.tree import Entry, Path, dotted
 from convlast.memory_format import geometry_of
 from convlast.permutation import bits_of
@@ -154,6 +154,7 @@ class _Pairs:
         self._is_flat = is_flat
         self._partners: dict[int, int] = {}
         self._compared: set[tuple[object, ...]] = set()
+        self._scratch = Scratch()
 
     def compare(
         self, old: Entry, before: torch.Tensor, after: torch.Tensor, *, is_cast: bool
@@ -206,7 +207,7 @@ class _Pairs:
         if before.stride() == after.stride() and before.dtype == after.dtype:
             chunks = zip(self._before.chunks(before), self._after.chunks(after), strict=True)
             return all(_is_same_bytes(left, right) for left, right in chunks)
-        value = self._before.read(before).to(after.dtype)
+        value = self._before.read(before, self._scratch).to(after.dtype)
         return torch.equal(bits_of(value), bits_of(self._after.read(after)))
 
 

@@ -6,13 +6,13 @@ import os
 from pathlib import Path
 from typing import TypeAlias
 
+from convlast.checkpoints import is_folder
 from convlast.file_conversion import FileConversion
+from convlast.folder_conversion import FolderConversion
 from convlast.naming import artifact_filename
 from convlast.options import Limits, Options
 from convlast.progress import Progress, silent
-from convlast.report import (
-    Report,
-)
+from convlast.report import Report
 
 PathLike: TypeAlias = str | os.PathLike[str]
 
@@ -35,8 +35,10 @@ def convert(  # noqa: PLR0913  # the pinned face: two files, options, and four r
     The source is never changed. The target appears whole or not at all.
 
     Args:
-        source: The checkpoint.
-        target: The file to write; one that is there is replaced.
+        source: The checkpoint; or a folder, a zip or tar archive, or the index of a sharded
+            checkpoint, of which every checkpoint is converted and all else is kept.
+        target: The file to write; one that is there is replaced. For a folder or an index it is a
+            folder, which must not be there yet, or be empty.
         options: What to convert, and how.
         device: `auto`, `cpu`, `cuda` or `cuda:1`.
         limits: What the file may cost.
@@ -49,7 +51,7 @@ def convert(  # noqa: PLR0913  # the pinned face: two files, options, and four r
     Raises:
         ConvlastError: One of its kinds; see `convlast.errors`.
     """
-    job = FileConversion(Path(source), options, limits, progress or silent, Path(source).name)
+    job = _job(Path(source), options, limits, progress or silent, _name_of(source))
     return job.run(device, allow_programs, lambda _container: Path(target))[0]
 
 
@@ -68,7 +70,7 @@ def convert_into(  # noqa: PLR0913  # as convert
     """Convert a checkpoint into a folder, under the name an artifact of it has.
 
     Args:
-        source: The checkpoint.
+        source: The checkpoint, or model folder.
         folder: Where the artifact goes.
         options: What to convert, and how.
         name: The name the source is known by, if not its own.
@@ -84,10 +86,28 @@ def convert_into(  # noqa: PLR0913  # as convert
     Raises:
         ConvlastError: One of its kinds; see `convlast.errors`.
     """
-    known = name or Path(source).name
-    job = FileConversion(Path(source), options, limits, progress or silent, known, sha256)
+    known = name or _name_of(source)
+    job = _job(Path(source), options, limits, progress or silent, known, sha256)
     return job.run(
         device,
         allow_programs,
         lambda container: Path(folder) / artifact_filename(known, options, container),
     )
+
+
+def _job(
+    source: Path,
+    options: Options,
+    limits: Limits,
+    progress: Progress,
+    name: str,
+    sha256: str | None = None,
+) -> FileConversion | FolderConversion:
+    """Return the conversion of a file, or of a folder of files."""
+    kind = FolderConversion if is_folder(source) else FileConversion
+    return kind(source, options, limits, progress, name, sha256)
+
+
+def _name_of(source: PathLike) -> str:
+    """Return the name of a file or folder, of `.` too."""
+    return Path(os.path.abspath(source)).name  # noqa: PTH100  # a link keeps its name, and .. is gone

@@ -90,7 +90,7 @@ def environment_of(device: torch.device) -> Environment:
         compute_capability=f"{gpu.major}.{gpu.minor}" if gpu else None,
         driver=_driver(),
         cpu=_cpu(),
-        platform=platform.platform(),
+        platform=_platform(),
     )
 
 
@@ -102,6 +102,16 @@ def _dotted(version: int) -> str:
     """
     thousand = 10_000 if version >= 90_000 else 1_000
     return f"{version // thousand}.{version % thousand // 100}.{version % 100}"
+
+
+def _platform() -> str:
+    """Name the system as `platform.platform` does, which starts a program for a part it drops.
+
+    A worker may start none. Source: `platform.uname` in Python 3.11; its processor is `uname -p`.
+    """
+    named = f"{platform.system()}-{platform.release()}-{platform.machine()}"
+    library = "".join(platform.libc_ver())
+    return f"{named}-with-{library}" if library else named
 
 
 def _driver() -> str | None:

@@ -62,6 +62,12 @@ class ConvlastError(Exception):
         self.details: dict[str, Detail] = details
         super().__init__(f"{message} {remedy}".strip())
 
+    def locate(self, file: str) -> None:
+        """Say which file of a model folder it is about."""
+        self.message = f"{file!r}: {self.message}"
+        self.details["file"] = file
+        self.args = (f"{self.message} {self.remedy}".strip(),)
+
 
 class OptionError(ConvlastError):
     """An option has an unknown name, a bad value, or does not fit this checkpoint."""

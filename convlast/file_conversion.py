@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,30 +20,36 @@ import torch
 
 from convlast import findings
 from convlast.advice import advise, way_of_loading
+from convlast.architectures import Spec
 from convlast.casting import Casts, cast_to_float16
 from convlast.checkpoints import PROGRAMS, Checkpoint, open_checkpoint
 from convlast.checkpoints.torchscript import TorchScript
 from convlast.checkpoints.zipped_program import ZippedProgram
 from convlast.devices import device_errors_translated, environment_of, resolve
-from convlast.digest import sha256_of
-from convlast.errors import OptionError, VerificationError
+from convlast.digest import sha256_and_crc32_of, sha256_of
+from convlast.errors import VerificationError
+from convlast.inference import (
+    Context,
+    Inference,
+    infer,
+    narrow_to_fastest,
+    refuse_unmeasurable,
+)
 from convlast.memory_format import strides_of
 from convlast.naming import target_container
 from convlast.options import Limits, Options
-from convlast.plan import Plan, apply_strides, make_plan
+from convlast.plan import Plan, Selection, apply_strides, make_plan
 from convlast.progress import Progress
 from convlast.proof import Proven, prove
 from convlast.report import (
     Artifact,
     Finding,
     InputFile,
-    LayerSmoke,
     Report,
-    Smoke,
     Survival,
     verdict_of,
 )
-from convlast.smoke.file import audit_ranges, smoke_layers, summarise_smoke
+from convlast.smoke_report import Choice
 from convlast.survival import try_routes
 from convlast.trial import difference_of_scripts, require_same_results
 from convlast.workplace import refuse_misleading_name, refuse_same_file, workplace_beside
@@ -63,6 +69,14 @@ class FileConversion:
     name: str
     sha256: str | None = None
     """The digest of the source, where it is known."""
+    routes: list[Survival] = field(default_factory=list)
+    """What was found on ways of loading, which treat all files of a folder alike."""
+    architecture_prefixes: Sequence[str] | None = None
+    """The modules that an architecture may come from; None for the default ones."""
+    spec: Spec | None = None
+    """What the files beside the source say of its model."""
+    choice: Choice | None = None
+    """How `select=fastest` chose."""
     findings: list[Finding] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -82,24 +96,58 @@ class FileConversion:
         Raises:
             ConvlastError: One of its kinds.
         """
-        refuse_unavailable(self.options)
         device = resolve(device_name)
+        refuse_unmeasurable(self.options, device)
+        checkpoint = self.open(allow_programs)
+        selection = Selection(self.options.select)
+        plan = self.plan(checkpoint, selection)
+        selection.refuse_unmatched()
+        return self.convert(checkpoint, plan, device, place(checkpoint.container))
+
+    def open(self, allow_programs: bool) -> Checkpoint:
+        """Open the source.
+
+        Raises:
+            CheckpointError: If it cannot be opened, or must not be.
+        """
         with self._timed("read"):
             self.progress("read", 0, 1)
-            checkpoint = open_checkpoint(
-                self.source, limits=self.limits, allow_programs=allow_programs
-            )
-            plan = make_plan(
-                checkpoint, self.options.memory_format, self.options.select, self.limits
-            )
-        target = place(checkpoint.container)
+            return open_checkpoint(self.source, limits=self.limits, allow_programs=allow_programs)
+
+    def plan(
+        self,
+        checkpoint: Checkpoint,
+        selection: Selection,
+        beside: Mapping[str, torch.Tensor] | None = None,
+    ) -> Plan:
+        """Decide what will be done.
+
+        Args:
+            checkpoint: The source, opened.
+            selection: Which layers are converted.
+            beside: Tensors of other shards, as for `make_plan`.
+
+        Raises:
+            NoConv3dWeightsError: If there is nothing to convert.
+        """
+        with self._timed("read"):
+            return make_plan(checkpoint, self.options.memory_format, selection, self.limits, beside)
+
+    def convert(
+        self, checkpoint: Checkpoint, plan: Plan, device: torch.device, target: Path
+    ) -> tuple[Report, Path]:
+        """Do what was decided; as `run` for the rest."""
         refuse_same_file(self.source, target)
         refuse_misleading_name(target, target_container(self.options, checkpoint.container))
         self.findings += findings.of_plan(plan)
         with workplace_beside(target) as folder, device_errors_translated(device):
+            if self.options.select == ("fastest",):
+                with self._timed("choose"):
+                    context = self._context(checkpoint, plan, device)
+                    plan, self.choice = narrow_to_fastest(context)
             made, report = self._make(checkpoint, plan, folder, device, target.name)
             if report.verdict == "failed" and self.options.on_failure == "reject":
-                raise _rejection(report)
+                raise rejection(report)
             os.replace(made, target)  # noqa: PTH105  # the one atomic way, and Path's is the same
         return report, target
 
@@ -110,24 +158,27 @@ class FileConversion:
         with ThreadPoolExecutor(1) as digesting:
             input_digest = digesting.submit(self._digest)
             made, unchanged, casts = self._write(checkpoint, plan, folder, device, container)
-            artifact_digest = digesting.submit(sha256_of, made)
+            artifact_digests = digesting.submit(sha256_and_crc32_of, made)
             with self._timed("prove"):
                 self.progress("prove", 0, 1)
                 proven = prove(checkpoint, plan, made, casts, self.limits)
                 self.findings += findings.of_comparison(proven.comparison)
-            smoke, smokes = self._smoke(checkpoint, plan, proven, device, is_cast=bool(casts.paths))
+            is_cast = bool(casts.paths)
+            inference = self._infer(checkpoint, plan, device, proven, is_cast=is_cast)
             survival = proven.survival + self._try_routes(plan, proven, folder)
-        self.findings += findings.of_result(plan, container, self.options, unchanged=unchanged)
+        self.findings += findings.of_result(plan, container, unchanged=unchanged)
         layers = plan.layers()
         for layer in layers:
-            layer.smoke = smokes.get(layer.name)
+            layer.smoke = inference.layers.get(layer.name)
+        sha256, crc = artifact_digests.result()
         report = Report(
             verdict=verdict_of(self.findings),
             findings=self.findings,
             input=self._input(checkpoint, plan, input_digest.result()),
             artifact=Artifact(
                 filename=filename,
-                sha256=artifact_digest.result(),
+                sha256=sha256,
+                crc32=crc,
                 bytes=made.stat().st_size,
                 container=container,
                 unchanged=unchanged,
@@ -137,10 +188,10 @@ class FileConversion:
             layers=layers,
             proof=proven.proof,
             survival=survival,
-            smoke=smoke,
+            smoke=inference.smoke,
             advice=advise(
                 self.findings,
-                smoke,
+                inference.smoke,
                 filename=filename,
                 way=way_of_loading(checkpoint, container),
                 wrapper=plan.wrapper,
@@ -188,32 +239,31 @@ class FileConversion:
             calls_view=program.calls_view and self.options.memory_format == "channels_last_3d",
         )
 
-    def _smoke(
+    def _infer(
         self,
         checkpoint: Checkpoint,
         plan: Plan,
-        proven: Proven,
         device: torch.device,
+        proven: Proven,
         *,
         is_cast: bool,
-    ) -> tuple[Smoke, dict[str, LayerSmoke]]:
-        if self.options.smoke == "none":
-            none = Smoke(scope="none", dtype="float16", device=str(device), status="skipped")
-            return none, {}
+    ) -> Inference:
+        context = self._context(checkpoint, plan, device)
         with self._timed("smoke"):
-            smokes = smoke_layers(
-                checkpoint,
-                plan,
-                proven.read_converted,
-                device,
-                self.options.input_shape,
-                self.progress,
-            )
-            ranges = audit_ranges(checkpoint, plan)
-            smoke = summarise_smoke(smokes, ranges, device)
-        self.findings += findings.of_smokes(smokes, smoke.dtype)
-        self.findings += findings.of_ranges(ranges, is_cast=is_cast)
-        return smoke, smokes
+            inference = infer(context, proven.read_converted, is_cast=is_cast, choice=self.choice)
+        self.findings += inference.findings
+        return inference
+
+    def _context(self, checkpoint: Checkpoint, plan: Plan, device: torch.device) -> Context:
+        return Context(
+            checkpoint,
+            plan,
+            self.options,
+            device,
+            self.progress,
+            prefixes=self.architecture_prefixes,
+            spec=self.spec,
+        )
 
     def _try_routes(self, plan: Plan, proven: Proven, workplace: Path) -> list[Survival]:
         """Try what becomes of the layout, on the smallest weight that has it."""
@@ -224,8 +274,11 @@ class FileConversion:
             return []
         if not sample.original.numel():
             return []
-        with self._timed("survival"):
-            return try_routes(proven.read_converted(sample), sample.candidate.kind, workplace)
+        if not self.routes:
+            with self._timed("survival"):
+                weight = proven.read_converted(sample)
+                self.routes = try_routes(weight, sample.candidate.kind, workplace)
+        return self.routes
 
     def _digest(self) -> str:
         return self.sha256 or sha256_of(self.source)
@@ -243,27 +296,7 @@ class FileConversion:
     def _timed(self, stage: str) -> Iterator[None]:
         start = perf_counter()
         yield
-        self.seconds[stage] = round(perf_counter() - start, 6)
-
-
-def refuse_unavailable(options: Options) -> None:
-    """Refuse what the options allow and this version cannot do.
-
-    Raises:
-        OptionError: If something of that kind is asked for.
-    """
-    unavailable = {
-        "select": options.select == ("fastest",),
-        "smoke": options.smoke == "model",
-        "architecture": options.architecture is not None,
-    }
-    for option, is_asked in unavailable.items():
-        if is_asked:
-            raise OptionError(
-                option,
-                f"This version smokes layers, not whole models: {option} has no such value yet.",
-                remedy="Leave it out.",
-            )
+        self.seconds[stage] = round(self.seconds.get(stage, 0) + perf_counter() - start, 6)
 
 
 def _needs_no_change(checkpoint: Checkpoint, plan: Plan, container: str) -> bool:
@@ -278,10 +311,13 @@ def _needs_no_change(checkpoint: Checkpoint, plan: Plan, container: str) -> bool
     )
 
 
-def _rejection(report: Report) -> VerificationError:
+def rejection(report: Report) -> VerificationError:
+    """Return the error for a verdict that was not to be; the report no longer has an artifact."""
     errors = [finding for finding in report.findings if finding.severity == "error"]
     more = f", and {len(errors) - 1} more" if len(errors) > 1 else ""
     report.artifact = None
+    for section in report.files:
+        section.artifact = None
     return VerificationError(
         f"The converted checkpoint did not pass: {errors[0].message}{more}",
         report=report,

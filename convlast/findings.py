@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from convlast.checkpoints.tree import dotted
 from convlast.comparison import Comparison
-from convlast.options import Options
 from convlast.plan import Plan
 from convlast.report import Finding, LayerSmoke, Range, Severity
 
@@ -151,9 +150,7 @@ def of_ranges(ranges: Iterable[Range], *, is_cast: bool) -> Iterator[Finding]:
             )
 
 
-def of_result(
-    plan: Plan, container: str, options: Options, *, unchanged: bool
-) -> Iterator[Finding]:
+def of_result(plan: Plan, container: str, *, unchanged: bool) -> Iterator[Finding]:
     """Tell what else there is to know of the artifact."""
     if container == "safetensors" and plan.memory_format == "channels_last_3d":
         yield Finding(
@@ -167,12 +164,6 @@ def of_result(
             code="nothing-to-change",
             severity="info",
             message="No stride had to change: the artifact is the input, byte for byte.",
-        )
-    if options.min_speedup is not None:
-        yield Finding(
-            code="speedup-not-measured",
-            severity="warning",
-            message="No speed-up was measured, so min_speedup was not checked.",
         )
 
 

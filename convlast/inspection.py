@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
 
 import torch
 
 from convlast import findings
-from convlast.checkpoints import open_checkpoint
+from convlast.checkpoints import Checkpoint, is_folder, open_checkpoint
 from convlast.devices import environment_of
 from convlast.digest import sha256_of
+from convlast.errors import NoConv3dWeightsError
+from convlast.folder_report import Sections, input_of_folder
+from convlast.folders import Folder, open_folder
+from convlast.folders.contents import Contents, Found
 from convlast.options import Limits, Options
-from convlast.plan import make_plan
+from convlast.plan import Selection, make_plan
+from convlast.progress import Progress, silent
 from convlast.report import InputFile, Report, verdict_of
 
 _LIMITS = Limits()
@@ -25,15 +32,17 @@ def inspect(
     name: str | None = None,
     limits: Limits = _LIMITS,
     allow_programs: bool = False,
+    progress: Progress | None = None,
 ) -> Report:
     """Report the convolution weights of a checkpoint; convert nothing, and need no GPU.
 
     Args:
-        source: The checkpoint.
+        source: The checkpoint, or model folder.
         options: What a conversion would be asked for; `memory_format` and `select` count.
         name: The name the source is known by, if not its own.
         limits: What the file may cost.
         allow_programs: Whether files that hold code may be opened.
+        progress: For a model folder called as `progress("files", done, total)`, in bytes.
 
     Returns:
         A report whose layers are `convertible`, `already`, `kept` or `skipped`.
@@ -41,10 +50,31 @@ def inspect(
     Raises:
         ConvlastError: One of its kinds; see `convlast.errors`.
     """
-    path = Path(source)
-    options = options or Options()
+    path, options = Path(source), options or Options()
+    selection = Selection(options.select)
+    known = name or path.resolve().name
+    if is_folder(path):
+        with (
+            tempfile.TemporaryDirectory(prefix="convlast-") as workplace,
+            open_folder(path, Path(workplace), limits, progress or silent) as folder,
+        ):
+            (progress or silent)("files", 0, folder.nbytes)
+            return _inspect_folder(folder, known, options, selection, allow_programs)
     checkpoint = open_checkpoint(path, limits=limits, allow_programs=allow_programs)
-    plan = make_plan(checkpoint, options.memory_format, options.select, limits)
+    report = _inspect_file(checkpoint, known, options, selection, limits)
+    selection.refuse_unmatched()
+    return report
+
+
+def _inspect_file(
+    checkpoint: Checkpoint,
+    name: str,
+    options: Options,
+    selection: Selection,
+    limits: Limits,
+    beside: Mapping[str, torch.Tensor] | None = None,
+) -> Report:
+    plan = make_plan(checkpoint, options.memory_format, selection, limits, beside)
     layers = plan.layers()
     for layer in layers:
         if layer.status == "converted":
@@ -54,9 +84,9 @@ def inspect(
         verdict=verdict_of(found),
         findings=found,
         input=InputFile(
-            filename=name or path.name,
-            sha256=sha256_of(path),
-            bytes=path.stat().st_size,
+            filename=name,
+            sha256=sha256_of(checkpoint.path),
+            bytes=checkpoint.path.stat().st_size,
             container=checkpoint.container,
             wrapper=plan.wrapper,
         ),
@@ -64,3 +94,40 @@ def inspect(
         environment=environment_of(torch.device("cpu")),
         layers=layers,
     )
+
+
+def _inspect_folder(
+    folder: Folder, name: str, options: Options, selection: Selection, allow_programs: bool
+) -> Report:
+    contents, sections = Contents(folder), Sections()
+    for path in folder.members:
+        with contents.found(path, allow_programs) as found:
+            report = _inspect_member(found, contents, options, selection) if found else None
+            if report is not None:
+                sections.add(path, report)
+                continue
+            given = contents.describe(path, found, folder.digest(path))
+            noted = contents.findings_of(path, found)
+            sections.add_other(path, contents.role_of(path, found), given, noted, None)
+    contents.refuse_without_layers(has_layers=bool(sections.layers))
+    selection.refuse_unmatched()
+    given = input_of_folder(folder, name, sections)
+    return sections.report(given, None, options, environment_of(torch.device("cpu")))
+
+
+def _inspect_member(
+    found: Found, contents: Contents, options: Options, selection: Selection
+) -> Report | None:
+    """Report on a checkpoint; none where there is nothing to convert in it, or it is closed."""
+    if found.is_closed:
+        return None
+    limits, name = contents.folder.limits, PurePosixPath(found.name).name
+    checkpoint = open_checkpoint(found.path, limits=limits, allow_programs=True)
+    noted = list(contents.check_shard(found, checkpoint))
+    try:
+        report = _inspect_file(checkpoint, name, options, selection, limits, found.beside)
+    except NoConv3dWeightsError:
+        contents.note_unconvertible(found, noted)
+        return None
+    report.findings += noted
+    return report

@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from convlast.checkpoints import open_checkpoint, read_manifest
+from convlast.checkpoints import open_checkpoint
 from convlast.checkpoints.allowing import known_names_allowed
-from convlast.checkpoints.manifest import Manifest
 from convlast.checkpoints.tree import walk
 from convlast.errors import ArchitectureMismatchError, MalformedCheckpointError
+from convlast.folders.parts import parts_of
 from convlast.options import Limits
 from convlast.plan import make_plan
 
@@ -25,24 +25,25 @@ def load(path: str | os.PathLike[str]) -> Any:
     """Load a checkpoint with its layout, also where the container cannot hold strides.
 
     For a torch file this is `torch.load(path, weights_only=True)` on the CPU, with NumPy's scalars
-    and modules of `torch.nn` allowed; for safetensors the layout in the manifest is applied.
+    and modules of `torch.nn` allowed; for safetensors the layout in the manifest is applied. An
+    index, or a folder with one checkpoint in it, gives the state dict of all shards.
 
     Raises:
-        CheckpointError: If the file cannot be opened, or must not be.
+        CheckpointError: If a file cannot be opened, or must not be; or if a folder has none or
+            several checkpoints.
     """
-    checkpoint = open_checkpoint(Path(path))
-    if checkpoint.container != "safetensors":
-        # Opened here, since torch takes a path that ends in .safetensors for such a file.
-        with Path(path).open("rb") as file, known_names_allowed():
-            return torch.load(file, weights_only=True, map_location="cpu")
-    manifest = checkpoint.manifest
-    state_dict: dict[str, torch.Tensor] = {}
-    for entry in walk(checkpoint.root, Limits()):
-        assert isinstance(entry.value, torch.Tensor)  # noqa: S101  # all there is in safetensors
-        key, value = str(entry.path[0]), checkpoint.read(entry.value)
-        if manifest and (stride := manifest.stride_after(key, tuple(value.shape))):
-            value = torch.empty_strided(value.shape, stride, dtype=value.dtype).copy_(value)
-        state_dict[key] = value
+    parts = parts_of(Path(path))
+    if len(parts) == 1:
+        return _load_file(parts[0])
+    state_dict: dict[object, Any] = {}
+    for part in parts:
+        found = _load_file(part)
+        if not isinstance(found, dict) or not state_dict.keys().isdisjoint(found):
+            raise MalformedCheckpointError(
+                f"{part.name!r} is no shard: it is no dict, or has keys of another shard.",
+                remedy="Fetch the index and its shards anew from where they came.",
+            )
+        state_dict |= found
     return state_dict
 
 
@@ -56,26 +57,24 @@ def load_into(module: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
 
     Args:
         module: The model.
-        path: The converted checkpoint.
+        path: The converted checkpoint, the index of its shards, or a folder with one of these.
 
     Returns:
         The same module.
 
     Raises:
         ArchitectureMismatchError: If keys or shapes do not fit.
-        CheckpointError: If the file cannot be opened, or must not be.
+        CheckpointError: If a file cannot be opened, or must not be.
     """
-    checkpoint = open_checkpoint(Path(path))
-    plan = make_plan(checkpoint, "channels_last_3d")
-    wrappers = [decision.candidate.path[:-1] for decision in plan.decisions]
+    parts = parts_of(Path(path))
     found: Any = load(path)
-    for part in max(wrappers, key=wrappers.count):
+    for part in _wrapper_of(parts[0]) if len(parts) == 1 else ():
         found = found[part]
     if isinstance(found, nn.Module):
         found = found.state_dict()
     ties = _ties_of(module)
     try:
-        module.load_state_dict(_placed(found, module), assign=True)
+        module.load_state_dict(_completed(_placed(found, module), module), assign=True)
     except RuntimeError as error:
         raise ArchitectureMismatchError(
             f"The state dict does not fit the model: {error}",
@@ -85,50 +84,44 @@ def load_into(module: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
     return module
 
 
-def apply_layout(module: nn.Module, manifest: Manifest | str | os.PathLike[str]) -> nn.Module:
-    """Give a loaded model the layout that a manifest notes; values stay.
+def _load_file(path: Path) -> Any:
+    checkpoint = open_checkpoint(path)
+    if checkpoint.container != "safetensors":
+        # Opened here, since torch takes a path that ends in .safetensors for such a file.
+        with path.open("rb") as file, known_names_allowed():
+            return torch.load(file, weights_only=True, map_location="cpu")
+    manifest = checkpoint.manifest
+    state_dict: dict[str, torch.Tensor] = {}
+    for entry in walk(checkpoint.root, Limits()):
+        assert isinstance(entry.value, torch.Tensor)  # noqa: S101  # all there is in safetensors
+        key, value = str(entry.path[0]), checkpoint.read(entry.value)
+        if manifest and (stride := manifest.stride_after(key, tuple(value.shape))):
+            value = torch.empty_strided(value.shape, stride, dtype=value.dtype).copy_(value)
+        state_dict[key] = value
+    return state_dict
 
-    For frameworks that load by themselves, and so lose the layout: load as ever, then apply it.
 
-    Args:
-        module: The model, with its weights, on any device.
-        manifest: The note of a conversion, or the converted file that carries it.
+def _wrapper_of(path: Path) -> tuple[object, ...]:
+    """Return the way to the state dict with most convolution weights."""
+    plan = make_plan(open_checkpoint(path), "channels_last_3d")
+    wrappers = [decision.candidate.path[:-1] for decision in plan.decisions]
+    return max(wrappers, key=wrappers.count)
 
-    Returns:
-        The same module.
 
-    Raises:
-        ArchitectureMismatchError: If a layer is not in the model, or has another shape.
-        MalformedCheckpointError: If the file carries no manifest.
+def _completed(state_dict: dict[str, torch.Tensor], module: nn.Module) -> dict[str, torch.Tensor]:
+    """Add the names of tied weights that were saved under one of their names alone.
+
+    safetensors holds no tensor twice, so that `save_pretrained` and `save_model` leave them out.
     """
-    if not isinstance(manifest, Manifest):
-        path = Path(manifest)
-        found = read_manifest(path)
-        if found is None:
-            raise MalformedCheckpointError(
-                f"{path.name!r} carries no manifest.", remedy="Convert it with convlast first."
-            )
-        manifest = found
-    tensors = dict(module.named_parameters(remove_duplicate=False))
-    wrong = [
-        f"{layer.key}: {'not there' if layer.key not in tensors else 'another shape'}"
-        for layer in manifest.layers
-        if layer.key not in tensors or tuple(tensors[layer.key].shape) != layer.shape
-    ]
-    if wrong:
-        raise ArchitectureMismatchError(
-            f"The layout does not fit the model at {'; '.join(wrong[:10])}.",
-            remedy="Apply it to the model that the checkpoint belongs to.",
-        )
-    for layer in manifest.layers:
-        tensor = tensors[layer.key]
-        stride = manifest.stride_after(layer.key, layer.shape)
-        if stride is not None and tensor.stride() != stride:
-            laid_out = torch.empty_strided(
-                tensor.shape, stride, dtype=tensor.dtype, device=tensor.device
-            )
-            tensor.data = laid_out.copy_(tensor.data)
-    return module
+    names: dict[int, list[str]] = {}
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+    for group in names.values():
+        there = next((name for name in group if name in state_dict), None)
+        for name in group:
+            if there is not None:
+                state_dict.setdefault(name, state_dict[there])
+    return state_dict
 
 
 def _placed(state_dict: Mapping[str, torch.Tensor], module: nn.Module) -> dict[str, torch.Tensor]:

@@ -7,6 +7,11 @@ from pathlib import PurePath
 from convlast.errors import OptionError
 from convlast.options import Options
 
+_OF_FOLDERS = {"folder": "", "zip-folder": ".zip", "tar-folder": ".tar", "sharded": ""}
+"""The extensions of model folders, by their kinds."""
+
+_PACKED = (".zip", ".tar.gz", ".tgz", ".tar")
+_INDEX = (".index.json", ".safetensors", ".bin")
 _FORMATS = (".channels_last_3d", ".contiguous_format")
 
 
@@ -43,14 +48,32 @@ def artifact_filename(filename: str, options: Options, container: str) -> str:
     'model.channels_last_3d.pth'
     >>> artifact_filename("vae.safetensors", Options(), "safetensors")
     'vae.channels_last_3d.pt'
+    >>> artifact_filename("bundle.tar.gz", Options(), "tar-folder")
+    'bundle.channels_last_3d.tar'
     """
+    if container in _OF_FOLDERS:
+        return _folder_name(filename, options, container)
     path = PurePath(filename)
     extension = path.suffix or ".pt"
     if target_container(options, container) == "safetensors":
         extension = ".safetensors"
     elif extension == ".safetensors" or container == "safetensors":
         extension = ".pt"  # torch.load takes any file called .safetensors for one
-    stem = path.stem
+    return f"{_bare(path.stem)}.{options.memory_format}{extension}"
+
+
+def _folder_name(filename: str, options: Options, container: str) -> str:
+    """Return `<name>.<memory_format>` for a folder, and with an extension for an archive."""
+    endings = {"folder": (), "sharded": _INDEX}.get(container, _PACKED)
+    name = filename
+    for ending in endings:
+        if name.lower().endswith(ending):
+            name = name[: -len(ending)]
+    return f"{_bare(name)}.{options.memory_format}{_OF_FOLDERS[container]}"
+
+
+def _bare(stem: str) -> str:
+    """Return a name without the layout that an earlier conversion put behind it."""
     for memory_format in _FORMATS:
         stem = stem.removesuffix(memory_format)
-    return f"{stem}.{options.memory_format}{extension}"
+    return stem

@@ -75,6 +75,9 @@ class Options(BaseModel):
     )
     """Keyword arguments for the architecture, as JSON."""
 
+    entry_point: Literal["auto", "forward", "encode", "decode"] = "auto"
+    """The method of the model that the smoke runs. `auto` is `forward`."""
+
     input_shape: Annotated[
         tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt, PositiveInt] | None,
         BeforeValidator(_split),
@@ -157,3 +160,9 @@ class Limits(BaseModel):
 
     max_expanded_bytes: PositiveInt = 256 << 20
     """Bytes by which tensors may be larger than what is stored for them (stride 0)."""
+
+    max_files: PositiveInt = 10_000
+    """Files in a model folder, or in an archive of one."""
+
+    max_unpacked_bytes: PositiveInt = 32 << 30
+    """Bytes of all files in an archive of a model folder, unpacked."""

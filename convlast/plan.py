@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TypeAlias
@@ -84,20 +84,67 @@ class Plan:
         )
 
 
+class Selection:
+    """Which layers are chosen, in one file or over several."""
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        self._patterns = tuple(patterns)
+        # What is fastest is chosen later, from all.
+        self._takes_all = self._patterns in {("all",), ("fastest",)}
+        self._matched: set[str] = set()
+        self._names: list[str] = []
+
+    def choose(self, names: Sequence[str]) -> set[str]:
+        """Return those of these layers that are chosen."""
+        if self._takes_all:
+            return set(names)
+        chosen: set[str] = set()
+        for pattern in self._patterns:
+            if matched := {name for name in names if fnmatchcase(name, pattern)}:
+                self._matched.add(pattern)
+                chosen |= matched
+        self._names += names
+        return chosen
+
+    def refuse_unmatched(self) -> None:
+        """Refuse a pattern that has matched no layer so far.
+
+        Raises:
+            OptionError: If there is one.
+        """
+        for pattern in self._patterns:
+            if pattern not in self._matched and not self._takes_all:
+                names = self._names
+                raise OptionError(
+                    "select",
+                    f"The pattern {pattern!r} matches none of the {len(names)} convolution "
+                    "weights.",
+                    remedy=f"They are {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}.",
+                )
+
+
 def make_plan(
     checkpoint: Checkpoint,
     memory_format: MemoryFormat,
-    select: Sequence[str] = ("all",),
+    select: Sequence[str] | Selection = ("all",),
     limits: Limits | None = None,
+    beside: Mapping[str, torch.Tensor] | None = None,
 ) -> Plan:
     """Decide what will be done to each convolution weight.
+
+    Args:
+        checkpoint: What is to be converted.
+        memory_format: The layout to give.
+        select: Which layers; a `Selection` is asked by its owner what it has matched.
+        limits: What the checkpoint may cost.
+        beside: Tensors by their keys that lie in other shards of the same state dict.
 
     Raises:
         NoConv3dWeightsError: If there is none.
         OptionError: If a pattern matches none.
     """
     entries = walk(checkpoint.root, limits or Limits())
-    candidates, others = find_weights(entries, checkpoint.declared)
+    candidates, others = find_weights(entries, checkpoint.declared, beside)
     if not candidates:
         raise NoConv3dWeightsError(
             "The checkpoint holds no Conv3d or ConvTranspose3d weight: "
@@ -105,7 +152,10 @@ def make_plan(
             remedy="There is nothing to convert; keep the file.",
         )
     names = _names(candidates)
-    chosen = _chosen(names, select)
+    selection = select if isinstance(select, Selection) else Selection(select)
+    chosen = selection.choose(names)
+    if selection is not select:
+        selection.refuse_unmatched()
     touched = _touched_places(entries)
     firsts: dict[Place, Decision] = {}
     selected = {
@@ -201,22 +251,6 @@ def _names(candidates: Sequence[Candidate]) -> list[str]:
         counts[name] = counts.get(name, 0) + 1
         names.append(name if counts[name] == 1 else f"{name}#{counts[name]}")
     return names
-
-
-def _chosen(names: Sequence[str], select: Sequence[str]) -> set[str]:
-    if tuple(select) == ("all",):
-        return set(names)
-    chosen: set[str] = set()
-    for pattern in select:
-        matched = {name for name in names if fnmatchcase(name, pattern)}
-        if not matched:
-            raise OptionError(
-                "select",
-                f"The pattern {pattern!r} matches none of the {len(names)} convolution weights.",
-                remedy=f"They are {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}.",
-            )
-        chosen |= matched
-    return chosen
 
 
 def place_of(tensor: torch.Tensor) -> Place:

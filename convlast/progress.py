@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import TypeAlias
 
 Progress: TypeAlias = Callable[[str, int, int], None]
-"""Called as `progress(stage, done, total)`; the stages are read, write, prove and smoke."""
+"""Called as `progress(stage, done, total)`; the stages are read, write, prove and smoke.
+For a model folder they come for each file, and `files` says how many bytes of all are done."""
+
+
+class Portions:
+    """Progress that several threads add to."""
+
+    def __init__(self, progress: Progress, stage: str, total: int) -> None:
+        self._progress, self._stage, self._total = progress, stage, total
+        self._done = 0
+        self._lock = threading.Lock()
+
+    def add(self, count: int) -> None:
+        """Say that so much more is done."""
+        with self._lock:
+            self._done += count
+            self._progress(self._stage, self._done, self._total)
 
 
 def silent(_stage: str, _done: int, _total: int) -> None:

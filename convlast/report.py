@@ -11,6 +11,12 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from convlast.options import Options
+from convlast.smoke_report import Flip as Flip
+from convlast.smoke_report import LayerSmoke as LayerSmoke
+from convlast.smoke_report import Parity as Parity
+from convlast.smoke_report import Range as Range
+from convlast.smoke_report import Smoke as Smoke
+from convlast.smoke_report import Timing as Timing
 
 SCHEMA_VERSION: Literal["1.0"] = "1.0"
 """Raised by one in the second place when fields are added, in the first when one changes."""
@@ -19,6 +25,8 @@ Verdict = Literal["passed", "passed_with_findings", "failed"]
 Severity = Literal["error", "warning", "info"]
 Status = Literal["converted", "already", "kept", "skipped", "convertible"]
 Kind = Literal["Conv3d", "ConvTranspose3d", "unknown"]
+Decision = Literal["convert", "convert_some", "keep", "undecided"]
+Role = Literal["checkpoint", "index", "other"]
 
 
 class _Model(BaseModel):
@@ -34,36 +42,43 @@ class Finding(_Model):
     """`error` fails the verdict, `warning` makes it `passed_with_findings`, `info` does neither."""
     layer: str | None = None
     """The tensor it is about, where it is about one."""
+    file: str | None = None
+    """The file of a model folder that it is about, by its path there."""
     message: str
     """What was found and what to do about it."""
 
 
 class InputFile(_Model):
-    """The file that was given."""
+    """The file, or model folder, that was given."""
 
     filename: str
-    """Its name, without the folder."""
+    """Its name, without the folder it is in."""
     sha256: str
-    """The digest of its bytes, in hexadecimal."""
+    """The digest of its bytes, in hexadecimal. A folder's is that of its listing: a line as
+    `sha256sum` prints it for each file, in the order of their paths' bytes."""
     bytes: int
-    """Its size."""
+    """Its size; a folder's is that of its files."""
     container: str
-    """The kind of file: `torch`, `torch-legacy`, `safetensors`, `torchscript` or `program`."""
+    """The kind of file: `torch`, `torch-legacy`, `safetensors`, `torchscript` or `program`. Of a
+    model folder: `folder`, `zip-folder`, `tar-folder`, or `sharded` (an index and its shards). Of a
+    file in one that is no checkpoint: `other`."""
     wrapper: str | None = None
     """Path of the dict that holds most convolution weights; null where it is the file itself."""
 
 
 class Artifact(_Model):
-    """The file that was made."""
+    """The file, or model folder, that was made."""
 
     filename: str
-    """Its name, without the folder."""
+    """Its name, without the folder it is in."""
     sha256: str
-    """The digest of its bytes, in hexadecimal."""
+    """The digest of its bytes, or of a folder's listing, in hexadecimal."""
+    crc32: int | None = None
+    """The checksum that a zip archive states of it as a member; null for a folder."""
     bytes: int
-    """Its size."""
+    """Its size; a folder's is that of its files."""
     container: str
-    """The kind of file: `torch`, `safetensors`, `torchscript` or `program`."""
+    """The kind of file, as for the input."""
     unchanged: bool = False
     """True where nothing had to change: the artifact is the input, byte for byte."""
 
@@ -85,64 +100,6 @@ class Environment(_Model):
     driver: str | None = None
     cpu: str | None = None
     platform: str
-
-
-class Parity(_Model):
-    """How far two runs of the same thing agree."""
-
-    pair: str
-    """What is compared: `dtype` (fp16 against fp32, both contiguous) or `layout` (fp16
-    channels-last against fp16 contiguous)."""
-    layer: str | None = None
-    """The layer it was found in, where it is the worst of several."""
-    max_abs: float | None
-    """The largest absolute difference; null where none is finite."""
-    mean_abs: float | None
-    """The mean absolute difference; null where it is not finite."""
-    relative: float | None
-    """`max_abs` over the largest absolute value of the reference."""
-    cosine: float | None
-    """The cosine of the angle between both outputs, flattened."""
-    nan: int = 0
-    """NaN values in the run under test where the reference has none."""
-    inf: int = 0
-    """Infinite values in the run under test where the reference has none."""
-    threshold: float
-    """The largest `relative` that passes."""
-    passed: bool
-
-
-class LayerSmoke(_Model):
-    """One convolution, run alone in fp16."""
-
-    status: Literal["passed", "inaccurate", "failed", "skipped"]
-    """`inaccurate`: fp16 itself is off, in any layout. `failed`: the layout is to blame."""
-    reason: str | None = None
-    input_shape: list[int] | None = None
-    """(N, C, D, H, W)"""
-    assumed: list[str] = Field(default_factory=list)
-    """Parameters of the convolution that the file does not tell, and the value taken."""
-    finite: bool | None = None
-    """Whether the converted fp16 run gave finite values only."""
-    output_memory_format: str | None = None
-    """The layout that came out of the converted run: `channels_last_3d`, `contiguous_format`,
-    `both` where the shape leaves no difference, or `strided` for neither."""
-    parity: list[Parity] = Field(default_factory=list)
-
-
-class Range(_Model):
-    """How a tensor's values fit into fp16."""
-
-    name: str
-    absmax: float | None
-    """The largest absolute value; null where it is not finite."""
-    numel: int
-    overflow: int
-    """Finite values that become infinite."""
-    underflow: int
-    """Values other than zero that become zero."""
-    nonfinite: int = 0
-    """Values that are not finite to begin with."""
 
 
 class Layer(_Model):
@@ -171,6 +128,8 @@ class Layer(_Model):
     bytes: int
     alias_of: str | None = None
     """The layer whose storage it shares, element for element; converted once, together."""
+    file: str | None = None
+    """The file of a model folder that it is in, by its path there."""
     smoke: LayerSmoke | None = None
 
 
@@ -197,54 +156,39 @@ class Survival(_Model):
     message: str
 
 
-class Flip(_Model):
-    """A module that changes the memory format on the way through."""
-
-    module: str
-    input_memory_format: str
-    output_memory_format: str
-
-
-class Timing(_Model):
-    """What the layout costs or gains in time on this device."""
-
-    contiguous_s: float
-    converted_s: float
-    speedup: float
-    spread: float
-    """Half the distance of the quartiles of the ratio."""
-    representative: bool
-    """False on a CPU: no advice on speed is drawn from it."""
-
-
-class Smoke(_Model):
-    """The fp16 inference."""
-
-    scope: Literal["model", "layers", "none"]
-    dtype: str
-    """`float16`, or `float16 (emulated: float32 accumulation)` on a CPU."""
-    device: str
-    status: Literal["passed", "passed_with_findings", "failed", "skipped"]
-    parity: list[Parity] = Field(default_factory=list)
-    """The worst of each pair over all layers, or the whole model's."""
-    range: list[Range] = Field(default_factory=list)
-    """Tensors with values that fp16 cannot hold."""
-    flips: list[Flip] = Field(default_factory=list)
-    timing: Timing | None = None
-
-
 class Advice(_Model):
     """What to do with the result."""
 
-    decision: Literal["convert", "keep", "undecided"]
+    decision: Decision
     """`undecided` where nothing was measured on a GPU."""
     reasons: list[str]
     load: str
     """The lines that load the artifact with its layout."""
 
 
+class FileSection(_Model):
+    """One file of a model folder, and what its report says of it alone.
+
+    Its findings and layers are among the report's, under its path.
+    """
+
+    path: str
+    """Where it is in the folder, with `/` between the parts."""
+    role: Role
+    """`checkpoint`, `index` (of a sharded checkpoint), or `other`: not looked into."""
+    verdict: Verdict
+    input: InputFile
+    artifact: Artifact | None = None
+    """Null for `inspect`, and where the artifact was rejected."""
+    proof: Proof | None = None
+    survival: list[Survival] = Field(default_factory=list)
+    smoke: Smoke | None = None
+    advice: Advice | None = None
+    seconds: dict[str, float] = Field(default_factory=dict)
+
+
 class Report(_Model):
-    """What was done to a checkpoint, and the proof that it is right."""
+    """What was done to a checkpoint, or a model folder, and the proof that it is right."""
 
     schema_version: Literal["1.0"] = SCHEMA_VERSION
     verdict: Verdict
@@ -257,10 +201,31 @@ class Report(_Model):
     layers: list[Layer]
     proof: Proof | None = None
     survival: list[Survival] = Field(default_factory=list)
+    """Empty for a model folder, whose files have their own."""
     smoke: Smoke | None = None
+    """Null for a model folder, whose files have their own."""
     advice: Advice | None = None
     seconds: dict[str, float] = Field(default_factory=dict)
-    """Wall time of each stage."""
+    """Wall time of each stage; over all files of a model folder."""
+    files: list[FileSection] = Field(default_factory=list)
+    """A section for each file of a model folder, in its order; empty for a single file."""
+
+    def of_file(self, section: FileSection) -> Report:
+        """Return one section as the report of a file alone."""
+        return Report(
+            verdict=section.verdict,
+            findings=[found for found in self.findings if found.file == section.path],
+            input=section.input,
+            artifact=section.artifact,
+            options=self.options,
+            environment=self.environment,
+            layers=[layer for layer in self.layers if layer.file == section.path],
+            proof=section.proof,
+            survival=section.survival,
+            smoke=section.smoke,
+            advice=section.advice,
+            seconds=section.seconds,
+        )
 
 
 def verdict_of(findings: list[Finding]) -> Verdict:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
 from convlast import findings
-from convlast.checkpoints import Checkpoint, open_checkpoint
+from convlast.checkpoints import Checkpoint, is_folder, open_checkpoint
 from convlast.checkpoints.tree import Path as TreePath
 from convlast.checkpoints.tree import walk
 from convlast.comparison import Comparison, compare, proof_of
 from convlast.devices import environment_of
 from convlast.digest import sha256_of
+from convlast.folder_verification import FolderVerification
+from convlast.folders import open_folder
 from convlast.memory_format import strides_of
 from convlast.options import Limits, Options
 from convlast.plan import Plan, make_plan, place_of
+from convlast.records import compare_records
 from convlast.report import Artifact, InputFile, Layer, Report, Status, verdict_of
 
 _LIMITS = Limits()
@@ -32,11 +37,12 @@ def verify(
     """Prove that one checkpoint is the other with its convolution weights laid out anew.
 
     Every tensor is compared bit for bit; keys, order, aliases, dtypes and device tags must be
-    the same, and only convolution weights may have other strides.
+    the same, and only convolution weights may have other strides. In a model folder or an archive
+    of one, every other file must be the same byte for byte; either may be packed, or not.
 
     Args:
-        original: The checkpoint as it was.
-        converted: The checkpoint that was made of it.
+        original: The checkpoint, or model folder, as it was.
+        converted: What was made of it.
         limits: What the files may cost.
         allow_programs: Whether files that hold code may be opened.
 
@@ -46,9 +52,34 @@ def verify(
     Raises:
         ConvlastError: If one of the files cannot be opened.
     """
-    before = open_checkpoint(Path(original), limits=limits, allow_programs=allow_programs)
-    after = open_checkpoint(Path(converted), limits=limits, allow_programs=allow_programs)
-    plan = make_plan(before, "channels_last_3d", limits=limits)
+    before, after = Path(original), Path(converted)
+    if is_folder(before) and is_folder(after):
+        with (
+            tempfile.TemporaryDirectory(prefix="convlast-") as workplace,
+            open_folder(before, Path(workplace), limits) as one,
+            open_folder(after, Path(workplace), limits) as other,
+        ):
+            verifying = FolderVerification(one, other, verify_file, allow_programs=allow_programs)
+            return verifying.run(before.resolve().name, after.resolve().name)
+    return verify_file(
+        open_checkpoint(before, limits=limits, allow_programs=allow_programs),
+        open_checkpoint(after, limits=limits, allow_programs=allow_programs),
+        limits,
+    )
+
+
+def verify_file(
+    before: Checkpoint,
+    after: Checkpoint,
+    limits: Limits,
+    beside: Mapping[str, torch.Tensor] | None = None,
+) -> Report:
+    """Prove it of two opened files; `beside` as for `make_plan`.
+
+    Raises:
+        NoConv3dWeightsError: If the first has no convolution's weight.
+    """
+    plan = make_plan(before, "channels_last_3d", limits=limits, beside=beside)
     entries = walk(after.root, limits)
     is_flat = "safetensors" in {before.container, after.container}
     comparison = compare(before, after, plan.entries, entries, is_flat=is_flat)
@@ -58,6 +89,7 @@ def verify(
         if isinstance(entry.value, torch.Tensor)
     }
     _check_strides(plan, strides, comparison)
+    compare_records(before, after, comparison)
     layers = [
         _layer(layer, strides.get(decision.candidate.path))
         for layer, decision in zip(plan.layers(), plan.decisions, strict=True)

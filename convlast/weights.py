@@ -68,13 +68,16 @@ class Candidate:
 
 
 def find_weights(
-    entries: Iterable[Entry], declared: Mapping[Path, Declaration] | None = None
+    entries: Iterable[Entry],
+    declared: Mapping[Path, Declaration] | None = None,
+    beside: Mapping[str, torch.Tensor] | None = None,
 ) -> tuple[list[Candidate], list[Entry]]:
     """Tell the convolution weights among the 5-D tensors from the others.
 
     Args:
         entries: All tensors.
         declared: What the file itself says of some, by their paths.
+        beside: Tensors by their keys that belong to the same state dict and lie in other files.
 
     Returns:
         The weights, and the 5-D tensors that are none, each in the checkpoint's order.
@@ -85,7 +88,11 @@ def find_weights(
         if not isinstance(entry.value, torch.Tensor) or entry.value.dim() != 5:
             continue
         known = (declared or {}).get(entry.path)
-        candidate = _declared(entry, entry.value, known) if known else _judge(entry, entry.value)
+        candidate = (
+            _declared(entry, entry.value, known)
+            if known
+            else _judge(entry, entry.value, beside or {})
+        )
         if candidate is None:
             others.append(entry)
         else:
@@ -93,7 +100,9 @@ def find_weights(
     return weights, others
 
 
-def _judge(entry: Entry, tensor: torch.Tensor) -> Candidate | None:
+def _judge(
+    entry: Entry, tensor: torch.Tensor, beside: Mapping[str, torch.Tensor]
+) -> Candidate | None:
     if isinstance(entry.owner, nn.Module):
         return _judge_by_module(entry, tensor, entry.owner)
     state_dict, key = entry.owner, entry.path[-1] if entry.path else None
@@ -105,7 +114,8 @@ def _judge(entry: Entry, tensor: torch.Tensor) -> Candidate | None:
             return Candidate(entry.path, tensor, "unknown", None, evidence, reason)
     if not _ends(key, "weight"):
         return None
-    bias = state_dict.get(key.removesuffix("weight") + "bias")
+    name = key.removesuffix("weight") + "bias"
+    bias = state_dict.get(name, beside.get(name))
     if isinstance(bias, torch.Tensor):
         return _judge_by_bias(entry, tensor, bias)
     return Candidate(

@@ -37,17 +37,39 @@ def refuse_misleading_name(target: Path, container: str) -> None:
         )
 
 
-@contextmanager
-def workplace_beside(target: Path) -> Iterator[Path]:
-    """Make a folder beside the target for as long as the work takes; leave nothing of it.
+def refuse_nested(source: Path, target: Path) -> None:
+    """Refuse a target inside the folder that is the source.
 
     Raises:
-        OptionError: If the target's folder is absent, or the target is a folder itself.
+        OptionError: If it is.
+    """
+    if target.resolve().is_relative_to(source.resolve()):
+        raise OptionError(
+            "target", "The artifact would be in the input.", remedy="Name a place beside it."
+        )
+
+
+@contextmanager
+def workplace_beside(target: Path, *, for_folder: bool = False) -> Iterator[Path]:
+    """Make a folder beside the target for as long as the work takes; leave nothing of it.
+
+    Args:
+        target: What will be made; a file that is there may be replaced, a folder only if empty.
+        for_folder: Whether it will be a folder.
+
+    Raises:
+        OptionError: If the target's folder is absent, or the target cannot be replaced.
         StorageFullError: If the file system fills up.
     """
     if not target.parent.is_dir():
         raise OptionError("target", f"There is no folder {str(target.parent)!r}.")
-    if target.is_dir():
+    if for_folder and target.exists() and not (target.is_dir() and not any(target.iterdir())):
+        raise OptionError(
+            "target",
+            f"{str(target)!r} is there already, and is no empty folder.",
+            remedy="Name a folder that is not there yet.",
+        )
+    if target.is_dir() and not for_folder:
         raise OptionError("target", f"{str(target)!r} is a folder.", remedy="Name a file in it.")
     try:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".convlast-") as folder:

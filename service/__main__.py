@@ -20,9 +20,9 @@ def main() -> int:
     try:
         settings = Settings.from_environment(os.environ)
         scrub_environment()  # what is secret in it must not reach the fork server, nor its workers
+        app = create_app(settings)  # and with it the work folder is taken, before a worker uses it
         if settings.device.startswith("cuda"):
             asyncio.run(local_workers(settings, settings.device).check())
-        app = create_app(settings)
     except (SettingsError, ConvlastError) as error:
         sys.stderr.write(f"convlast cannot start: {error}\n")
         return 2

@@ -90,7 +90,7 @@ def local_workers(settings: Settings, device: str, task: str = TASK) -> LocalWor
     confinement = Confinement(
         folder=settings.work_dir / WORKERS,
         max_memory_bytes=settings.worker_memory_bytes,
-        max_file_bytes=2 * settings.max_upload_bytes,
+        max_file_bytes=2 * max(settings.max_upload_bytes, settings.max_unpacked_bytes),
         is_required=settings.require_sandbox,
     )
     return LocalWorkers(

@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from convlast.errors import OptionError
 from convlast.options import Options
+from convlast.progress import Progress
 from service.context import Caller, Context
 from service.errors import full_disk_as_problem
 from service.filenames import sanitise
@@ -24,6 +25,9 @@ from service.workers import Finished, Job
 from service.workspace import JobFolder
 
 _FILENAME = "filename"
+_UNPACKING = "files"
+"""The stage of which the total is what an archive holds, in bytes."""
+
 OPTION_NAMES = {"convert": list(Options.model_fields), "inspect": ["memory_format", "select"]}
 """The options that each verb takes: an inspection says what a conversion would do."""
 
@@ -95,7 +99,7 @@ async def run_job(
                 checksums=checksums,
             )
             workers = context.converters if verb == "convert" else context.inspectors
-            finished = await _while_connected(request, workers.run(job, _log_progress))
+            finished = await _while_connected(request, workers.run(job, _following(folder)))
             await asyncio.to_thread(upload.path.unlink, missing_ok=True)
         except BaseException:
             await asyncio.to_thread(folder.remove)
@@ -163,8 +167,15 @@ def _filename(request: Request, upload: Upload) -> str:
     return sanitise(given) if given else upload.filename or sanitise("")
 
 
-def _log_progress(stage: str, done: int, total: int) -> None:
-    _log.debug("stage", stage=stage, done=done, total=total)
+def _following(folder: JobFolder) -> Progress:
+    """Return what is told how far a job is; it takes room for what comes out of an archive."""
+
+    def follow(stage: str, done: int, total: int) -> None:
+        _log.debug("stage", stage=stage, done=done, total=total)
+        if stage == _UNPACKING:
+            folder.take_unpacked(total)
+
+    return follow
 
 
 def _measure(context: Context, ran: Ran) -> None:

@@ -12,6 +12,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.errors import UnauthorizedError
 
 ANY_HOST = "*"
+_RESERVED = (".localhost", ".internal")
+"""Ends of names that nobody can register. Source: RFC 6761, and ICANN's board on .INTERNAL."""
 _HOST = re.compile(r"(?:\[(?P<ipv6>[0-9a-f:.]+)\]|(?P<name>[^\[\]:@/]*))(?::\d*)?")
 
 CSP = "Content-Security-Policy"
@@ -83,7 +85,7 @@ def is_trusted(host: str, hosts: Collection[str]) -> bool:
     if found is None or ANY_HOST in hosts:
         return ANY_HOST in hosts
     name = found["ipv6"] or found["name"].rstrip(".")
-    if "." not in name or name.endswith(".localhost") or name in hosts:
+    if "." not in name or name.endswith(_RESERVED) or name in hosts:
         return True
     try:
         ipaddress.ip_address(name)

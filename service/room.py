@@ -7,7 +7,8 @@ import threading
 from convlast.errors import StorageFullError
 
 COPIES = 2
-"""What a byte of a checkpoint costs: it lies there itself, and so does its artifact."""
+"""What a byte of a checkpoint costs: it lies there itself, and so does its artifact. What is in an
+archive costs as much again: a file of it, and what is made of that, lie there too for a while."""
 
 
 class Room:

@@ -1,4 +1,7 @@
-"""uvicorn, made to drain: on SIGTERM the jobs that are in are finished, and no new one comes in."""
+"""uvicorn, made to drain: on SIGTERM the jobs that are in are finished, and no new one comes in.
+
+Not for ever: whoever sends the signal kills the process some time later, and then nothing is tidied.
+"""
 
 from __future__ import annotations
 
@@ -68,8 +71,14 @@ class DrainingServer(uvicorn.Server):
 
     def _drain(self) -> None:
         self._draining = asyncio.ensure_future(self._exit_when_empty())
+        asyncio.get_running_loop().call_later(self._settings.drain_timeout_s, self._break_off)
 
     async def _exit_when_empty(self) -> None:
         _log.info("draining", jobs=self._places.taken_count)
         await self._places.emptied()
         self.should_exit = True
+
+    def _break_off(self) -> None:
+        """Leave without those that still wait, download or run."""
+        _log.warning("draining took too long", jobs=self._places.taken_count)
+        self.should_exit = self.force_exit = True

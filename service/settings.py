@@ -71,6 +71,10 @@ class Settings(Limits):
     job_timeout_s: PositiveFloat = 600.0
     """Seconds that a job may run before it is stopped."""
 
+    drain_timeout_s: PositiveFloat = 600.0
+    """Seconds after SIGTERM in which jobs and downloads that are in may end; what is left then is
+    broken off. Keep it below the time after which the process would be killed."""
+
     worker_memory_bytes: PositiveInt = 8 << 30
     """Bytes of anonymous memory that a worker may have, beside three times the upload's size; one
     that takes more is stopped."""
@@ -95,7 +99,8 @@ class Settings(Limits):
 
     work_bytes: PositiveInt = 64 << 30
     """Bytes that uploads and what is made of them may take on disk until they are answered or in
-    the store. A checkpoint counts twice: itself, and its artifact."""
+    the store. A checkpoint counts twice: itself, and its artifact; what an archive holds does so
+    too."""
 
     work_dir: Path = Path(f"/var/tmp/convlast-{os.getuid()}")  # noqa: S108  # made 0700, owner checked
     """The folder for uploads, running jobs and the store; one service at a time uses it."""
@@ -115,8 +120,8 @@ class Settings(Limits):
 
     trusted_hosts: Annotated[tuple[str, ...], BeforeValidator(_split)] = ()
     """Names, separated by commas, by which a request without a key may call, beside addresses,
-    `localhost` and names without a dot; `*`: any. Another name could be a page's that has led a
-    browser here."""
+    names without a dot, and those that end in `.localhost` or `.internal`; `*`: any. Another name
+    could be a page's that has led a browser here."""
 
     metrics_need_key: bool = False
     """Whether `/metrics` needs a key, like work. It names no file and no key."""

@@ -22,6 +22,8 @@ from service.settings import Settings, SettingsError
 from service.store import Store
 
 MIN_FREE_BYTES = 64 << 20
+# What multiprocessing makes for the socket of its fork server, where TMPDIR is this folder.
+_TEMPORARY = "pymp-*"
 _log = structlog.get_logger()
 
 
@@ -32,6 +34,7 @@ class JobFolder:
         self.path = path
         self._room = room
         self._upload_bytes = 0
+        self._unpacked_bytes = 0
 
     def take(self, upload_bytes: int) -> None:
         """Take room for so many more bytes of the checkpoint.
@@ -41,6 +44,16 @@ class JobFolder:
         """
         self._room.take(upload_bytes)
         self._upload_bytes += upload_bytes
+
+    def take_unpacked(self, unpacked_bytes: int) -> None:
+        """Take room for what is in an archive, where this is more of it than was told before.
+
+        Raises:
+            StorageFullError: If there is none.
+        """
+        if (more := unpacked_bytes - self._unpacked_bytes) > 0:
+            self.take(more)
+            self._unpacked_bytes = unpacked_bytes
 
     def leave(self) -> None:
         """Give the room back; the files are someone else's now."""
@@ -72,8 +85,8 @@ class Workspace:
         self.room = Room(settings.work_bytes)
         try:
             self._lock = self._take_folder()
-            shutil.rmtree(self._jobs, ignore_errors=True)
-            shutil.rmtree(self.folder / WORKERS, ignore_errors=True)
+            for left in (self._jobs, self.folder / WORKERS, *self.folder.glob(_TEMPORARY)):
+                shutil.rmtree(left, ignore_errors=True)
             self._jobs.mkdir(mode=0o700)
             self.store = Store(
                 self.folder / "store",

@@ -1,22 +1,29 @@
 """What the machine has, and so which tests can run on it.
 
-A test that needs a GPU, the folder of real checkpoints, a browser or a container engine carries
-that marker. Where the thing is absent the test is skipped by name; `--require NAME` makes its
-absence a failure instead.
+A test that needs a GPU, the folder of real checkpoints, a browser, a container engine or the
+frameworks of the recipes carries that marker. Where the thing is absent the test is skipped by
+name; `--require NAME` makes its absence a failure instead.
 """
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import hypothesis
 import pytest
 import torch
 
+from tests.container import engine as container_engine
+
 ROOT = Path(__file__).parents[1]
 SHARED_CHECKPOINTS = ROOT.parent / "shared" / "checkpoints"
+FRAMEWORKS = (
+    "diffusers", "dynamic_network_architectures", "ignite", "lightning", "monai", "torchvision",
+    "transformers",
+)  # fmt: skip
 
 # A machine that is busy is not a failure.
 hypothesis.settings.register_profile("unhurried", deadline=None)
@@ -26,7 +33,8 @@ PRESENT: dict[str, Callable[[], bool]] = {
     "gpu": torch.cuda.is_available,
     "shared": SHARED_CHECKPOINTS.is_dir,
     "browser": lambda: shutil.which("chromium") is not None,
-    "container": lambda: shutil.which("dockerd") is not None,
+    "container": container_engine.is_present,
+    "recipes": lambda: None not in map(find_spec, FRAMEWORKS),
 }
 
 

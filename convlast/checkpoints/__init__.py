@@ -10,14 +10,22 @@ from convlast.checkpoints.checkpoint import Checkpoint
 from convlast.checkpoints.exported_program import open_exported_program
 from convlast.checkpoints.manifest import MEMBER, METADATA_KEY, Manifest, decode
 from convlast.checkpoints.safetensors import METADATA, open_safetensors, read_header
-from convlast.checkpoints.sniffing import container_of
+from convlast.checkpoints.sniffing import FOLDERS, begins_like_torch_zip, container_of
 from convlast.checkpoints.torch_legacy import open_torch_legacy
 from convlast.checkpoints.torch_zip import open_torch_zip
 from convlast.checkpoints.torchscript import open_torchscript
 from convlast.errors import NotACheckpointError, ProgramNotAllowedError
 from convlast.options import Limits
 
-__all__ = ["PROGRAMS", "Checkpoint", "open_checkpoint", "read_manifest"]
+__all__ = [
+    "FOLDERS",
+    "PROGRAMS",
+    "Checkpoint",
+    "container_of",
+    "is_folder",
+    "open_checkpoint",
+    "read_manifest",
+]
 
 _OPENERS: dict[str, Callable[[Path, Limits], Checkpoint]] = {
     "torch": open_torch_zip,
@@ -32,6 +40,17 @@ PROGRAMS = ("torchscript", "program")
 """The containers that hold code."""
 
 
+def is_folder(path: Path) -> bool:
+    """Say whether a path is a model folder: a folder, an archive of one, or an index of shards.
+
+    Raises:
+        CheckpointError: If it is a file of no kind known here.
+    """
+    if not path.is_file():
+        return path.is_dir()
+    return not begins_like_torch_zip(path) and container_of(path) in FOLDERS
+
+
 def open_checkpoint(
     path: Path, *, limits: Limits | None = None, allow_programs: bool = False
 ) -> Checkpoint:
@@ -40,9 +59,14 @@ def open_checkpoint(
     Raises:
         CheckpointError: One of its kinds, if the file cannot be opened or must not be.
     """
-    if not path.is_file():
+    if not (path.is_file() or path.is_dir()):
         raise NotACheckpointError(f"There is no file {path.name!r}.")
     container = container_of(path)
+    if container in FOLDERS:
+        raise NotACheckpointError(
+            f"{path.name!r} is a model folder, or an archive of one, where one file is wanted.",
+            remedy="Name the checkpoint in it.",
+        )
     if container in PROGRAMS and not allow_programs:
         raise ProgramNotAllowedError(
             f"The file is a {container} archive: a whole program, which its proof would run.",
@@ -60,6 +84,8 @@ def read_manifest(path: Path) -> Manifest | None:
         CheckpointError: If the file cannot be opened.
     """
     container = container_of(path)
+    if container in FOLDERS:
+        return None
     if container == "safetensors":
         header, _ = read_header(path, Limits())
         metadata = header.get(METADATA)

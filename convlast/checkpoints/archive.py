@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import struct
 import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from convlast.crc import crc32
 from convlast.errors import LimitExceededError, MalformedCheckpointError
 from convlast.options import Limits
 
@@ -79,7 +79,7 @@ class Archive:
             data = os.pread(file.fileno(), member.nbytes, member.offset)
         if len(data) != member.nbytes:
             raise MalformedCheckpointError(f"Member {name!r} is cut short.")
-        if member.crc not in {None, zlib.crc32(data)}:
+        if member.crc not in {None, crc32(data)}:
             raise MalformedCheckpointError(
                 f"Member {name!r} is damaged: its CRC is not the one stated.",
                 remedy="Fetch the file anew from where it came.",
@@ -93,7 +93,7 @@ def member_names(path: Path) -> list[str]:
     Raises:
         MalformedCheckpointError: If there is no directory, or it cannot be read.
     """
-    with _opened(path) as archive:
+    with open_zip(path) as archive:
         return archive.namelist()
 
 
@@ -111,7 +111,7 @@ def read_directory(path: Path, limits: Limits, *, is_program: bool = False) -> A
         LimitExceededError: If there are more members than `max_members`, or if they are larger
             than what is stored for them by more than `max_expanded_bytes`.
     """
-    with _opened(path) as archive, path.open("rb") as file:
+    with open_zip(path) as archive, path.open("rb") as file:
         entries = archive.infolist()
         if len(entries) > limits.max_members:
             raise LimitExceededError(
@@ -130,11 +130,16 @@ def read_directory(path: Path, limits: Limits, *, is_program: bool = False) -> A
             if name in members:
                 raise MalformedCheckpointError(f"Member {entry.filename!r} is there twice.")
             members[name] = _checked(entry, file, is_program=is_program)
-        _refuse_overlaps(members, end=archive.start_dir)
+        refuse_overlaps(members, end=archive.start_dir)
     return Archive(path, root, members, limits.max_pickle_bytes)
 
 
-def _opened(path: Path) -> zipfile.ZipFile:
+def open_zip(path: Path) -> zipfile.ZipFile:
+    """Open a zip file and read its directory.
+
+    Raises:
+        MalformedCheckpointError: If there is none, or it cannot be read.
+    """
     try:
         return zipfile.ZipFile(path)
     except (zipfile.BadZipFile, ValueError, struct.error, NotImplementedError) as error:
@@ -174,7 +179,7 @@ def _refuse_expansion(entries: list[zipfile.ZipInfo], limits: Limits) -> None:
 
 
 def _checked(entry: zipfile.ZipInfo, file: IO[bytes], *, is_program: bool) -> Member:
-    """Compare a directory entry with the header in front of the member's bytes."""
+    """Check a member of a checkpoint, which is stored as it is."""
     if is_program and entry.compress_type == zipfile.ZIP_DEFLATED:
         pass
     elif entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
@@ -182,6 +187,16 @@ def _checked(entry: zipfile.ZipInfo, file: IO[bytes], *, is_program: bool) -> Me
             f"Member {entry.filename!r} is compressed; PyTorch reads its bytes raw.",
             remedy="Load the checkpoint where it came from and save it anew with torch.save.",
         )
+    return find_member(entry, file)
+
+
+def find_member(entry: zipfile.ZipInfo, file: IO[bytes]) -> Member:
+    """Return where a member's bytes lie, as they are stored.
+
+    Raises:
+        MalformedCheckpointError: If it is encrypted or marked as something else, or has no header
+            of its own name in the file.
+    """
     if entry.flag_bits & _ENCRYPTED:
         raise MalformedCheckpointError(f"Member {entry.filename!r} is encrypted.")
     if entry.flag_bits & ~_KNOWN_FLAGS or (entry.file_size and entry.external_attr & _FOLDER):
@@ -206,10 +221,13 @@ def _checked(entry: zipfile.ZipInfo, file: IO[bytes], *, is_program: bool) -> Me
     return Member(offset, entry.compress_size, entry.CRC or None)
 
 
-def _refuse_overlaps(members: dict[str, Member], end: int) -> None:
+def refuse_overlaps(members: dict[str, Member], end: int) -> None:
     """Refuse members that share bytes, or reach into the directory.
 
     A member of no bytes can share nothing.
+
+    Raises:
+        MalformedCheckpointError: If there are such members.
     """
     reached = 0
     for name, member in sorted(members.items(), key=lambda item: item[1].offset):

@@ -46,6 +46,19 @@ class StoredBytes:
     member: str = ""
 
 
+class Scratch:
+    """Memory that is used again and again: fresh pages cost as much as filling them."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def take(self, nbytes: int) -> memoryview:
+        """Give so many bytes, which hold whatever they held."""
+        if len(self._buffer) < nbytes:
+            self._buffer = bytearray(nbytes)
+        return memoryview(self._buffer)[:nbytes]
+
+
 @dataclass
 class Checkpoint:
     """A file whose structure has been read."""
@@ -81,11 +94,16 @@ class Checkpoint:
             raise MalformedCheckpointError("A tensor's storage is not among those of the file.")
         return self.storages[id(storage)][1]
 
-    def read(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Return a CPU tensor with the values and strides that the file has for this one."""
+    def read(self, tensor: torch.Tensor, scratch: Scratch | None = None) -> torch.Tensor:
+        """Return a CPU tensor with the values and strides that the file has for this one.
+
+        Args:
+            tensor: The tensor, without data.
+            scratch: Memory to put the values into; what was read into it before is overwritten.
+        """
         start, end = span_of(tensor)
-        buffer = bytearray(end - start)
-        self.read_into(memoryview(buffer), tensor)
+        buffer = (scratch or Scratch()).take(end - start)
+        self.read_into(buffer, tensor)
         return tensor_over(buffer, tensor.dtype).as_strided(tensor.shape, tensor.stride(), 0)
 
     def read_into(self, buffer: memoryview, tensor: torch.Tensor) -> None:

@@ -15,7 +15,13 @@ from typing import Any
 import torch
 
 from convlast.checkpoints.allowing import known_names_allowed
-from convlast.checkpoints.checkpoint import CHUNK_BYTES, Checkpoint, Storage, StoredBytes
+from convlast.checkpoints.checkpoint import (
+    CHUNK_BYTES,
+    Checkpoint,
+    Scratch,
+    Storage,
+    StoredBytes,
+)
 from convlast.errors import UnsupportedContainerError
 from convlast.memory_format import span_of
 
@@ -23,7 +29,7 @@ from convlast.memory_format import span_of
 class ReloadedCheckpoint(Checkpoint):
     """A checkpoint whose tensors hold their data, mapped from the file."""
 
-    def read(self, tensor: torch.Tensor) -> torch.Tensor:
+    def read(self, tensor: torch.Tensor, scratch: Scratch | None = None) -> torch.Tensor:
         """Return the tensor itself."""
         return tensor.detach()
 

@@ -3,17 +3,45 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from pathlib import Path
 from typing import Literal
 
 from convlast.checkpoints.archive import member_names
 from convlast.errors import MalformedCheckpointError, NotACheckpointError
 
-Container = Literal["torch", "torch-legacy", "safetensors", "torchscript", "program"]
+Container = Literal[
+    "torch",
+    "torch-legacy",
+    "safetensors",
+    "torchscript",
+    "program",
+    "folder",
+    "zip-folder",
+    "tar-folder",
+    "sharded",
+]
 
+FOLDERS = ("folder", "zip-folder", "tar-folder", "sharded")
+"""What holds several files: a folder, an archive of one, an index with the shards that it names."""
+
+HEAD_BYTES = 4096
+"""How much of a file `begins_like_a_checkpoint` and `begins_like_an_index` look at."""
+
+_OF_PROGRAMS = {"archive_format", "serialized_exported_program.json"}
+"""Members that `torch.export` writes, and has written until 2.6."""
+
+_LOCAL_HEADER_BYTES = 30
+_TAR_BLOCK_BYTES = 512
+_GZIP = b"\x1f\x8b"
 _ZIP = b"PK\x03\x04"
-LEGACY = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")
-"""The first pickle of torch's legacy format: protocol 2, and a number of ten bytes."""
+_MAGIC = bytes.fromhex("8a0a6cfc9c46f9206aa850192e")
+_LEGACY = (
+    *(bytes([0x80, protocol]) + _MAGIC for protocol in (2, 3)),
+    *(bytes([0x80, p, 0x95]) + struct.pack("<Q", len(_MAGIC)) + _MAGIC for p in (4, 5)),
+)
+"""The first pickle of torch's legacy format in each protocol, a frame around it from 4 on: a number
+of ten bytes."""
 
 _OTHERS = {
     b"\x89HDF\r\n\x1a\n": "an HDF5 file (Keras?)",
@@ -40,15 +68,21 @@ def container_of(path: Path) -> Container:
         NotACheckpointError: If it is none.
         MalformedCheckpointError: If it begins like one and then ends, or has a broken directory.
     """
+    if path.is_dir():
+        return "folder"
     with path.open("rb") as file:
-        head = file.read(512)
+        head = file.read(HEAD_BYTES)
     if head.startswith(_ZIP):
         return _zip_container(path)
-    if head.startswith(LEGACY):
+    if head.startswith(_LEGACY):
         return "torch-legacy"
-    if len(head) > 8 and head[8:9] == b"{" and struct.unpack("<Q", head[:8])[0] < 1 << 40:
+    if _begins_like_safetensors(head):
         return "safetensors"
-    if head and (_ZIP.startswith(head) or LEGACY.startswith(head)):
+    if _is_tar(_gunzipped(head) if head.startswith(_GZIP) else head):
+        return "tar-folder"
+    if begins_like_an_index(head):
+        return "sharded"
+    if head and any(whole.startswith(head) for whole in (_ZIP, *_LEGACY)):
         raise MalformedCheckpointError(f"The file ends after {len(head)} bytes.")
     raise NotACheckpointError(
         f"This is not a PyTorch checkpoint: {_guess(head)}.",
@@ -56,25 +90,62 @@ def container_of(path: Path) -> Container:
     )
 
 
+def begins_like_a_checkpoint(head: bytes) -> bool:
+    """Say whether a file with this beginning may be a checkpoint; of a zip only its end tells."""
+    return head.startswith((_ZIP, *_LEGACY)) or _begins_like_safetensors(head)
+
+
+def begins_like_torch_zip(path: Path) -> bool:
+    """Say whether a file's first member is the one that torch.save writes first.
+
+    For a zip of many members this is quicker than to read the names of all.
+    """
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    if len(head) < _LOCAL_HEADER_BYTES or not head.startswith(_ZIP):
+        return False
+    end = _LOCAL_HEADER_BYTES + struct.unpack_from("<H", head, 26)[0]
+    return head[_LOCAL_HEADER_BYTES:end].endswith(b"/data.pkl")
+
+
+def begins_like_an_index(head: bytes) -> bool:
+    """Say whether a file with this beginning may be the index of a sharded checkpoint."""
+    return head.lstrip().startswith(b"{") and b'"weight_map"' in head
+
+
+def begins_like_a_pickle(head: bytes) -> bool:
+    """Say whether a file with this beginning may be a pickle, though none of torch.save's."""
+    return head[:1] == b"\x80" and head[1:2] in {b"\2", b"\3", b"\4", b"\5"}
+
+
+def _begins_like_safetensors(head: bytes) -> bool:
+    return len(head) > 8 and head[8:9] == b"{" and struct.unpack("<Q", head[:8])[0] < 1 << 40
+
+
 def _zip_container(path: Path) -> Container:
     names = {name.split("/", 1)[-1] for name in member_names(path)}
-    if any(name.startswith("models/") and name.endswith(".json") for name in names) or (
-        "serialized_exported_program.json" in names
-    ):
+    if not names.isdisjoint(_OF_PROGRAMS):
         return "program"
     if "data.pkl" not in names:
-        raise NotACheckpointError(
-            "This is a zip archive, but not one of torch.save's: it has no member data.pkl.",
-            remedy="Send the checkpoint file itself, not an archive around it.",
-        )
+        return "zip-folder"
     return "torchscript" if "constants.pkl" in names else "torch"
+
+
+def _gunzipped(head: bytes) -> bytes:
+    """Return as much as can be had of what is compressed, or nothing."""
+    try:
+        return zlib.decompressobj(wbits=31).decompress(head, _TAR_BLOCK_BYTES)
+    except zlib.error:
+        return b""
+
+
+def _is_tar(head: bytes) -> bool:
+    return head[257:262] == b"ustar"
 
 
 def _guess(head: bytes) -> str:
     if not head:
         return "the file is empty"
-    if head[257:262] == b"ustar":
-        return "it is a tar archive"
     for magic, kind in _OTHERS.items():
         if head.startswith(magic):
             return f"it is {kind}"

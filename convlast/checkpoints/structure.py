@@ -37,6 +37,16 @@ _UNSUPPORTED = {
     "_rebuild_device_tensor_from_cpu_tensor": "a tensor of an unusual device",
 }
 
+_REMEDIES = {
+    "torch.nn.parameter.UninitializedParameter": "A lazy layer has no weight before its first "
+    "input: run the model once, and save it then.",
+    "mmengine.logging.history_buffer.HistoryBuffer": "mmengine leaves its training curves under "
+    "the key message_hub: delete that, and save the rest.",
+}
+"""What to do about a name, where the weights alone are not the answer, or are close at hand.
+
+Source: https://github.com/open-mmlab/mmengine/blob/v0.10.7/mmengine/runner/runner.py
+"""
 
 _MAX_LISTED = 10
 
@@ -53,8 +63,7 @@ def refuse_names(names: Iterable[Global]) -> None:
         raise UnsafeCheckpointError(
             f"The checkpoint asks for more than tensors: {_listed(refused)}.",
             names=refused,
-            remedy="Loading it would import these. Its owner can save the weights alone: "
-            "torch.save(model.state_dict(), path)." + _remedy_for_numbers(refused),
+            remedy=" ".join(_remedies(refused)),
         )
     for entry in names:
         if entry.name in _UNSUPPORTED:
@@ -169,12 +178,16 @@ def load_structure(
     return root, pairs
 
 
-def _remedy_for_numbers(refused: Iterable[str]) -> str:
-    """Say that NumPy is needed, where it is all that is missing for some of the names."""
+def _remedies(refused: Iterable[str]) -> Iterator[str]:
+    """Say what the owner of a file can do that asks for these names."""
+    known = [_REMEDIES[name] for name in refused if name in _REMEDIES]
+    yield from known or [
+        "Loading it would import these. Its owner can save the weights alone: "
+        "torch.save(model.state_dict(), path)."
+    ]
     numbers = numpy_scalars.SCALAR | {numpy_scalars.DTYPE}
-    if numpy_scalars.is_present() or numbers.isdisjoint(refused):
-        return ""
-    return " Its numbers are NumPy's: they are read where NumPy is installed (pip install numpy)."
+    if not numpy_scalars.is_present() and not numbers.isdisjoint(refused):
+        yield "Its numbers are NumPy's: they are read where NumPy is installed (pip install numpy)."
 
 
 def _reason(error: Exception) -> str:

@@ -66,7 +66,7 @@ def walk(root: object, limits: Limits) -> list[Entry]:
         LimitExceededError: If there are more than `max_tensors`, or if they are larger than what is
             stored for them by more than `max_expanded_bytes`.
         MalformedCheckpointError: If the objects contain themselves, or a tensor has hooks.
-        UnsupportedContainerError: If a tensor is the key of a dict, or in a set.
+        UnsupportedContainerError: If a tensor or NaN is the key of a dict, or in a set.
     """
     entries: list[Entry] = []
     for entry in _walk(root, (), (), {}):
@@ -131,7 +131,7 @@ def _children(value: object) -> Iterator[tuple[object, object]]:
     """Yield what a value holds that can itself hold, or be, a tensor."""
     children: list[Iterable[tuple[object, object]]] = []
     if isinstance(value, dict | set | frozenset):
-        _refuse_tensors(value)
+        _refuse_unequal(value)
     if isinstance(value, dict):
         children.append(value.items())
     elif isinstance(value, list | tuple | set | frozenset):
@@ -154,14 +154,19 @@ def _path_of(key: object, value: object, path: Path, owners: tuple[object, ...])
     return (*path, key)
 
 
-def _refuse_tensors(keys: Iterable[object]) -> None:
-    """Refuse tensors as keys or elements of sets: they are alike only if they are the same one."""
+def _refuse_unequal(keys: Iterable[object]) -> None:
+    """Refuse, as keys or elements of sets, what does not equal itself once it is loaded anew."""
     for key in keys:
         if isinstance(key, tuple):
-            _refuse_tensors(key)
+            _refuse_unequal(key)
         elif isinstance(key, _HOLDERS):
             raise UnsupportedContainerError(
                 "The checkpoint has a tensor, or an object, for the key of a dict or in a set.",
+                remedy="Leave it out, or put it into a list.",
+            )
+        elif key != key:
+            raise UnsupportedContainerError(
+                "The checkpoint has NaN for the key of a dict or in a set, where nothing finds it.",
                 remedy="Leave it out, or put it into a list.",
             )
 

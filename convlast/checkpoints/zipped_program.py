@@ -64,12 +64,10 @@ class ZippedProgram(Checkpoint):
         """
         raise NotImplementedError
 
-    def read(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Return a CPU tensor with the values and strides that the file has for this one."""
+    def read_into(self, buffer: memoryview, tensor: torch.Tensor) -> None:
+        """Fill a buffer with the bytes that a tensor spans; it must be of their size."""
         start, end = span_of(tensor)
-        data = self.member(self.stored(tensor.untyped_storage()).member)
-        flat = tensor_over(bytearray(data[start:end]), tensor.dtype)
-        return flat.as_strided(tensor.shape, tensor.stride(), 0)
+        buffer[:] = self.member(self.stored(tensor.untyped_storage()).member)[start:end]
 
     def chunks(self, tensor: torch.Tensor) -> Iterator[torch.Tensor]:
         """Yield the bytes that a tensor spans as flat uint8 pieces of bounded size, in order."""

@@ -73,22 +73,30 @@ class Execution(Trust):
 
 def _input(metavar: str, text: str) -> typer.models.ArgumentInfo:
     info: typer.models.ArgumentInfo = typer.Argument(
-        metavar=metavar, help=text, exists=True, dir_okay=False, readable=True
+        metavar=metavar, help=text, exists=True, readable=True
     )
     return info
 
 
-Source = Annotated[Path, _input("IN", "The checkpoint; it is never changed.")]
-Original = Annotated[Path, _input("ORIGINAL", "The checkpoint as it was.")]
-Converted = Annotated[Path, _input("CONVERTED", "The checkpoint that was made of it.")]
-ArtifactFile = Annotated[Path, _input("ARTIFACT", "A checkpoint that convlast converted.")]
+Source = Annotated[
+    Path,
+    _input(
+        "IN",
+        "The checkpoint; or a model folder, a zip or tar of one, or the index of shards. "
+        "It is never changed.",
+    ),
+]
+Original = Annotated[Path, _input("ORIGINAL", "The checkpoint, or model folder, as it was.")]
+Converted = Annotated[Path, _input("CONVERTED", "What was made of it.")]
+ArtifactFile = Annotated[Path, _input("ARTIFACT", "What convlast converted.")]
 Target = Annotated[
     Path | None,
     typer.Option(
         "--output",
         "-o",
         metavar="OUT",
-        help="The file to write, or its folder. If not given: beside IN, named for the layout.",
+        help="The file to write, or its folder; for a model folder the folder to make. If not "
+        "given: beside IN, named for the layout.",
     ),
 ]
 
@@ -125,17 +133,18 @@ def convert(
     limits: Limits,
     target: Target = None,
 ) -> None:
-    """Convert a checkpoint, prove the result, and report it layer by layer."""
+    """Convert a checkpoint or a model folder, prove the result, and report it layer by layer."""
     _keep_apart(source, target, output.report)
 
     def work() -> Report:
         with progress.shown_on(Console(stderr=True)) as advance:
             if execution.server is not None:
                 return _convert_elsewhere(execution, source, target, options, advance)
-            if target is not None and not target.is_dir():
+            if target is not None and (source.is_dir() or not target.is_dir()):
                 do = functools.partial(convlast.convert, source, target)
             else:
-                do = functools.partial(_convert_into, source, target or source.parent)
+                place = target or source.absolute().parent
+                do = functools.partial(_convert_into, source, place)
             return do(
                 options,
                 device=execution.device,
@@ -163,11 +172,19 @@ def inspect(source: Source, output: outcome.Output, trust: Trust, limits: Limits
 @app.command()
 @outcome.reasoned
 @flattened
-def verify(original: Original, converted: Converted, output: outcome.Output) -> None:
-    """Prove that one checkpoint is the other converted, and nothing else."""
+def verify(
+    original: Original, converted: Converted, output: outcome.Output, trust: Trust, limits: Limits
+) -> None:
+    """Prove that one checkpoint, or model folder, is the other converted, and nothing else."""
     for checked in (original, converted):
         _keep_apart(checked, None, output.report)
-    outcome.conclude(lambda: convlast.verify(original, converted), output)
+
+    def work() -> Report:
+        return convlast.verify(
+            original, converted, limits=limits, allow_programs=trust.allow_programs
+        )
+
+    outcome.conclude(work, output)
 
 
 @app.command()
@@ -176,9 +193,15 @@ def report(
     artifact: ArtifactFile,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
-    """Print the manifest of a converted checkpoint: what was done to it."""
-    from convlast.checkpoints import read_manifest
+    """Print the manifest of a converted checkpoint: what was done to it.
 
+    For a model folder, the manifests of all its converted checkpoints.
+    """
+    from convlast.checkpoints import is_folder, read_manifest
+
+    if is_folder(artifact):
+        _report_folder(artifact, as_json=as_json)
+        return
     found = read_manifest(artifact)
     if found is None:
         outcome.end(
@@ -190,6 +213,21 @@ def report(
     outcome.show(found, terminal.render_manifest(found), as_json=as_json)
 
 
+def _report_folder(artifact: Path, *, as_json: bool) -> None:
+    """Print what the files of a model folder say was done to them."""
+    from convlast.folders.notes import notes_in
+
+    notes = notes_in(artifact, Limits())
+    if not notes.files:
+        outcome.end(
+            outcome.FAILED,
+            "no-manifest",
+            f"No file in '{artifact.name}' says that convlast converted it.",
+            "Use `convlast inspect` for what it holds, and `convlast verify` to compare it.",
+        )
+    outcome.show(notes, terminal.render_manifests(notes.files), as_json=as_json)
+
+
 def _convert_elsewhere(
     execution: Execution,
     source: Path,
@@ -198,6 +236,10 @@ def _convert_elsewhere(
     advance: Progress | None,
 ) -> Report:
     """Send a checkpoint to a service, and fetch the artifact."""
+    if source.is_dir():
+        raise OptionError(
+            "server", "A service takes a model folder as one file.", remedy="Pack it: a zip or tar."
+        )
     try:
         from convlast.client import Client
     except ModuleNotFoundError:

@@ -31,6 +31,9 @@ _HEAD = (
     Markup('<meta name="viewport" content="width=device-width, initial-scale=1">'),
     Markup('<meta name="referrer" content="no-referrer">'),
 )
+MAX_FILES = 100
+"""Files of a model folder that have a section on the page."""
+
 _SEVERITY_STATES: dict[Severity, summary.State] = {
     "error": "bad",
     "warning": "caution",
@@ -52,6 +55,20 @@ def _sections(report: Report) -> Iterator[Markup]:
     yield element("div", *map(_claim, summary.claims(report)), class_="cards")
     if report.advice:
         yield from _section("What to do", _advice(report.advice))
+    if report.files:
+        groups = summary.group_findings(summary.findings_of_none(report))
+        if groups:
+            yield from _section("Findings", *map(_finding_group, groups))
+        yield from _files(report)
+    else:
+        yield from _details(report)
+    yield from _section("Files and environment", _facts(report))
+    made_by = f"convlast {report.environment.convlast}, report schema {report.schema_version}"
+    yield element("footer", made_by)
+
+
+def _details(report: Report) -> Iterator[Markup]:
+    """Write what was found in one file."""
     if report.findings:
         groups = summary.group_findings(report.findings)
         yield from _section("Findings", *map(_finding_group, groups))
@@ -61,9 +78,24 @@ def _sections(report: Report) -> Iterator[Markup]:
         yield from _section("Ways of loading", tables.survival(report.survival))
     if report.smoke:
         yield from _smoke(report.smoke)
-    yield from _section("Files and environment", _facts(report))
-    made_by = f"convlast {report.environment.convlast}, report schema {report.schema_version}"
-    yield element("footer", made_by)
+
+
+def _files(report: Report) -> Iterator[Markup]:
+    """Write a section for each file of a model folder of which there is something to say."""
+    yield from _section("Files", tables.files(report.files))
+    sections = summary.told_sections(report)
+    for section in sections[:MAX_FILES]:
+        alone = report.of_file(section)
+        state = summary.VERDICT_STATES[section.verdict]
+        title = element("h2", element("code", section.path))
+        verdict = element("p", tables.tag(summary.VERDICTS[section.verdict], state))
+        claims = element("div", *map(_claim, summary.claims(alone)), class_="cards")
+        advice = _section("What to do", _advice(section.advice)) if section.advice else ()
+        content = (claims, *advice) if alone.layers else ()
+        yield element("section", title, verdict, *content, *_details(alone), class_="file")
+    if len(sections) > MAX_FILES:
+        left_out = f"{notation.count(len(sections) - MAX_FILES, 'more file')}; the JSON has all."
+        yield element("p", left_out, class_="note")
 
 
 def _section(title: str, *content: Markup) -> Iterator[Markup]:

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 from convlast.rendering import notation
 from convlast.report import (
+    FileSection,
     Finding,
     Layer,
     LayerSmoke,
@@ -71,13 +72,53 @@ class FindingGroup:
 
 
 def claims(report: Report) -> list[Claim]:
-    """Say how far each of the four claims is proved."""
+    """Say how far each of the four claims is proved; of a model folder, by its worst file."""
+    if report.files:
+        return _claims_of_files(report)
     return [
         _values_claim(report.proof),
         _survival_claim(report.survival),
         _smoke_claim(report.smoke),
         _speed_claim(report.smoke.timing if report.smoke else None),
     ]
+
+
+def told_sections(report: Report) -> list[FileSection]:
+    """Return the files of a model folder of which there is more to say than that they are there."""
+    told = {layer.file for layer in report.layers} | {found.file for found in report.findings}
+    return [section for section in report.files if section.path in told]
+
+
+def findings_of_none(report: Report) -> list[Finding]:
+    """Return the findings of a model folder that are about none of its files."""
+    return [found for found in report.findings if found.file is None]
+
+
+def _claims_of_files(report: Report) -> list[Claim]:
+    """Say how far each claim is proved for the worst file, and for how many it is."""
+    paths = {layer.file for layer in report.layers}
+    proved = [
+        (section.path, claims(_bare(report, section)))
+        for section in report.files
+        if section.path in paths
+    ]
+    gravity = ("bad", "caution", "unknown", "good").index
+    found = []
+    for of_files in zip(*(each for _, each in proved), strict=True):
+        worst = min(range(len(of_files)), key=lambda index: gravity(of_files[index].state))
+        claim, good = of_files[worst], sum(each.state == "good" for each in of_files)
+        text = f"{proved[worst][0]}: {claim.text}"
+        if len(of_files) > 1:
+            text = f"{good} of {notation.count(len(of_files), 'checkpoint')}. {text}"
+        found.append(Claim(claim.title, claim.state, text))
+    return found
+
+
+def _bare(report: Report, section: FileSection) -> Report:
+    """Return a section as a report without layers and findings, which no claim needs."""
+    return report.model_copy(update={"findings": [], "layers": [], "files": []}).model_copy(
+        update={name: getattr(section, name) for name in ("proof", "survival", "smoke", "artifact")}
+    )
 
 
 def group_findings(findings: Iterable[Finding]) -> list[FindingGroup]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from convlast.rendering import notation, summary
 from convlast.rendering.markup import Markup, element
-from convlast.report import Flip, Layer, Range, Status, Survival
+from convlast.report import FileSection, Flip, Layer, Range, Status, Survival
 
 STATUS_STATES: dict[Status, summary.State] = {
     "converted": "good",
@@ -24,6 +24,8 @@ _SURVIVAL: dict[bool | None, tuple[str, summary.State]] = {
     None: ("not tried", "unknown"),
 }
 
+_MAX_FILES = 1000
+
 
 def tag(text: str, state: summary.State) -> Markup:
     """Write a word as a coloured label."""
@@ -34,6 +36,29 @@ def layers(rows: Iterable[Layer]) -> Markup:
     """Write the layer report."""
     headers = ["Layer", "Weight", "Status", "Strides before, after", "fp16 alone", "Relative error"]
     return _table(headers, map(_layer, rows))
+
+
+def files(rows: Sequence[FileSection]) -> Markup:
+    """Write the files of a model folder, the checkpoints first, and how many more there are."""
+    known = [row for row in rows if row.role != "other"]
+    headers = ["File", "Role", "Verdict", "Container", "Size", "Change"]
+    table = _table(headers, map(_file, known[:_MAX_FILES]))
+    others = len(rows) - len(known[:_MAX_FILES])
+    note = f"{notation.count(others, 'more file')}, in the JSON report." if others else ""
+    return element("div", table, element("p", note, class_="note"))
+
+
+def _file(row: FileSection) -> list[Markup]:
+    state = summary.VERDICT_STATES[row.verdict]
+    change = "none" if row.artifact and row.artifact.unchanged else "layout"
+    return [
+        _named(row.path),
+        _cell(row.role),
+        _cell(tag(summary.VERDICTS[row.verdict], state)),
+        _cell(row.input.container),
+        _cell(notation.size(row.input.bytes), class_="number"),
+        _cell(change if row.artifact else "–"),
+    ]
 
 
 def survival(rows: Iterable[Survival]) -> Markup:

@@ -6,7 +6,7 @@ All text of the file (names of files, of tensors) becomes `Text`, never markup, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -21,6 +21,7 @@ from convlast.report import (
     Advice,
     Artifact,
     Environment,
+    Finding,
     InputFile,
     Layer,
     LayerSmoke,
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 MAX_LAYERS = 40
 """Rows of a table; a person reads no more, and `--json` has all."""
+
+MAX_FILES = 20
+"""Files of a model folder that are shown."""
 
 MAX_FINDINGS = 5
 """Findings shown of one code."""
@@ -79,24 +83,61 @@ def render_manifest(manifest: Manifest, *, max_layers: int = MAX_LAYERS) -> Rend
     return Group(title, table, *_left_out(len(manifest.layers) - max_layers, "layer"))
 
 
+def render_manifests(
+    manifests: Mapping[str, Manifest], *, max_layers: int = MAX_LAYERS
+) -> RenderableType:
+    """Render the manifests of the files of a model folder, each under its path."""
+    shown = list(manifests.items())[:MAX_FILES]
+    parts: list[RenderableType] = []
+    for path, manifest in shown:
+        parts += [_title(path), render_manifest(manifest, max_layers=max_layers)]
+    return Group(*parts, *_left_out(len(manifests) - len(shown), "file"))
+
+
 def _parts(report: Report, max_layers: int) -> Iterator[RenderableType]:
     style = _STATE_STYLES[summary.VERDICT_STATES[report.verdict]]
     yield Text(summary.VERDICTS[report.verdict], f"bold {style}")
     yield _header(report)
     yield _claims(report)
-    if report.layers:
-        yield _title(f"Layers ({_status_counts(report.layers)})")
-        yield _layers(report.layers, max_layers)
-        if any(layer.smoke for layer in report.layers):
-            yield Text(_LEGEND, "dim")
-        yield from _left_out(len(report.layers) - max_layers, "layer")
-        yield from _assumptions(report.layers)
-    if report.findings:
+    if report.files:
+        yield from _files(report, max_layers)
+    else:
+        yield from _layers_of(report, max_layers)
+    if findings := summary.findings_of_none(report) if report.files else report.findings:
         yield _title("Findings")
-        yield from _findings(report)
+        yield from _findings(findings)
     if report.advice:
         yield _title("What to do")
         yield from _advice(report.advice)
+
+
+def _files(report: Report, max_layers: int) -> Iterator[RenderableType]:
+    """Render each file of a model folder of which there is something to say."""
+    sections = summary.told_sections(report)
+    for section in sections[:MAX_FILES]:
+        alone = report.of_file(section)
+        state = _STATE_STYLES[summary.VERDICT_STATES[section.verdict]]
+        verdict = summary.VERDICTS[section.verdict]
+        yield Text.assemble("\n", _text(section.path, "bold reverse"))
+        yield Text.assemble((verdict, state), "  ", _file(section.input))
+        if alone.layers:
+            yield _claims(alone)
+            yield from _layers_of(alone, max_layers)
+        yield from _findings(alone.findings)
+    yield from _left_out(len(sections) - MAX_FILES, "file")
+    if number := len(report.files) - len(sections):
+        yield Text(f"\n{notation.count(number, 'other file')}, byte for byte.", "dim")
+
+
+def _layers_of(report: Report, max_layers: int) -> Iterator[RenderableType]:
+    if not report.layers:
+        return
+    yield _title(f"Layers ({_status_counts(report.layers)})")
+    yield _layers(report.layers, max_layers)
+    if any(layer.smoke for layer in report.layers):
+        yield Text(_LEGEND, "dim")
+    yield from _left_out(len(report.layers) - max_layers, "layer")
+    yield from _assumptions(report.layers)
 
 
 def _header(report: Report) -> RenderableType:
@@ -193,8 +234,8 @@ def _assumptions(layers: Iterable[Layer]) -> Iterator[Text]:
     yield from _left_out(len(assumed) - len(shown), "assumption")
 
 
-def _findings(report: Report) -> Iterator[RenderableType]:
-    for group in summary.group_findings(report.findings):
+def _findings(findings: Iterable[Finding]) -> Iterator[RenderableType]:
+    for group in summary.group_findings(findings):
         title = Text.assemble(
             (group.severity, _SEVERITY_STYLES[group.severity]), f" {printable(group.code)}"
         )

@@ -13,9 +13,10 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from convlast.errors import ConvlastError, DeviceLostError
+from convlast.errors import ConvlastError
 from convlast.memory_format import strides_of
 from convlast.report import LayerSmoke
+from convlast.smoke import health
 from convlast.smoke.convolution import (
     Convolution,
     Convolve,
@@ -118,31 +119,15 @@ def _outcome(
     try:
         with torch.no_grad():
             output = precision(run, activation, weight.to(device))
-        _wait_for(device)
+        health.wait_for(device)
     except ConvlastError:
         raise
     except Exception as error:
         if is_out_of_memory(error):
             raise
-        _require_alive(device)
+        health.require_alive(device)
         return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
     return output
-
-
-def _wait_for(device: torch.device) -> None:
-    """Let a kernel that fails do so here, not in the next run."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def _require_alive(device: torch.device) -> None:
-    """Tell a refusal, which is a result, from a device that is lost to this process."""
-    try:
-        _wait_for(device)
-    except RuntimeError as error:
-        raise DeviceLostError(
-            f"{device} failed in a convolution: {error}", remedy="Start a new process."
-        ) from error
 
 
 def _skipped(reason: str) -> LayerSmoke:

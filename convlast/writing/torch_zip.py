@@ -7,6 +7,7 @@ pass through memory, one at a time.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -22,11 +23,11 @@ from convlast.errors import MalformedCheckpointError
 from convlast.options import Limits
 from convlast.permutation import Restriding, permute_all
 from convlast.plan import Decision, Plan
-from convlast.progress import Progress
+from convlast.progress import Portions, Progress
 from convlast.writing.copying import copy_range, crc_of, write_exactly
 from convlast.writing.skeleton import finish, write_skeleton
 
-_WRITTEN_BY_TORCH = {
+WRITTEN_BY_TORCH = {
     "data.pkl",
     "version",
     "byteorder",
@@ -58,19 +59,39 @@ def write_torch(
     skeleton = read_directory(path, Limits(max_members=len(storages) + 100))
     with checkpoint.path.open("rb") as source, path.open("r+b") as target:
         filling = _Filling(checkpoint, skeleton, casts, source, target)
-        replaced = _storages_replaced(plan, casts)
-        done, total = 0, sum(storage.nbytes() for storage in storages)
+        portions = Portions(progress, "write", sum(storage.nbytes() for storage in storages))
+        _fill(filling, storages, plan, casts, device, portions)
+    finish(skeleton, filling.crcs, _extras(checkpoint, plan))
+    return path
+
+
+def _fill(  # what is written, and how
+    filling: _Filling,
+    storages: list[Storage],
+    plan: Plan,
+    casts: Casts,
+    device: torch.device,
+    portions: Portions,
+) -> None:
+    """Fill all members."""
+    replaced = _storages_replaced(plan, casts)
+    names = _names_by_source(storages, casts)
+
+    def copy() -> None:
         for index, storage in enumerate(storages):
             if id(storage) not in replaced:
                 filling.fill(f"data/{index}", storage)
-                done += storage.nbytes()
-                progress("write", done, total)
-        names = _names_by_source(storages, casts)
-        for decision in filling.convert(plan.conversions, names, replaced, device):
-            done += decision.original.nbytes
-            progress("write", min(done, total), total)
-    finish(skeleton, filling.crcs, _extras(checkpoint, plan))
-    return path
+                portions.add(storage.nbytes())
+
+    whole = [d for d in plan.conversions if id(d.original.untyped_storage()) in replaced]
+    parts = [d for d in plan.conversions if id(d.original.untyped_storage()) not in replaced]
+    # Copies keep the kernel busy, and permutations a processor or a GPU: side by side.
+    with ThreadPoolExecutor(1) as pool:
+        copying = pool.submit(copy)
+        for decision in filling.convert(whole, names, device):
+            portions.add(decision.original.nbytes)
+        copying.result()
+    filling.convert_parts(parts, names, device)
 
 
 def _storages_replaced(plan: Plan, casts: Casts) -> frozenset[int]:
@@ -120,36 +141,43 @@ class _Filling:
         copy_range(self._source, self._target, stored.offset, member.offset, stored.nbytes)
 
     def convert(
-        self,
-        decisions: list[Decision],
-        names: dict[int, str],
-        replaced: frozenset[int],
-        device: torch.device,
+        self, decisions: list[Decision], names: dict[int, str], device: torch.device
     ) -> Iterator[Decision]:
-        """Write each converted weight in its place; yield it when that is done.
+        """Fill members that are one converted weight each; yield each weight that is written.
 
         Args:
             decisions: The weights.
             names: The member that each storage is in, by the storage's id.
-            replaced: The ids of the storages that were not filled before.
             device: Where the weights are permuted.
         """
-        weights = ((self._restriding(d), partial(self._read, d)) for d in decisions)
-        patched = set()
-        for decision, (before, after) in zip(decisions, permute_all(weights, device), strict=True):
+        for decision, before, after in self._write(decisions, names, device):
             storage = decision.original.untyped_storage()
-            name = names[id(storage)]
-            start = int(decision.original.storage_offset()) * self._restriding(decision).itemsize
-            write_exactly(self._target, after, self._skeleton.members[name].offset + start)
-            if id(storage) in replaced:
-                _require_crc(self._checkpoint.stored(storage), crc32(before))
-                self.crcs[name] = crc32(after)
-            else:
-                patched.add(name)
+            _require_crc(self._checkpoint.stored(storage), crc32(before))
+            self.crcs[names[id(storage)]] = crc32(after)
             yield decision
+
+    def convert_parts(
+        self, decisions: list[Decision], names: dict[int, str], device: torch.device
+    ) -> None:
+        """Write converted weights over parts of members that are filled; as `convert` otherwise."""
+        patched = {
+            names[id(decision.original.untyped_storage())]
+            for decision, _, _ in self._write(decisions, names, device)
+        }
         for name in patched:
             member = self._skeleton.members[name]
             self.crcs[name] = crc_of(self._target, member.offset, member.nbytes)
+
+    def _write(
+        self, decisions: list[Decision], names: dict[int, str], device: torch.device
+    ) -> Iterator[tuple[Decision, memoryview, memoryview]]:
+        """Write weights in their new order; yield each with its bytes before and after."""
+        weights = ((self._restriding(d), partial(self._read, d)) for d in decisions)
+        for decision, (before, after) in zip(decisions, permute_all(weights, device), strict=True):
+            member = self._skeleton.members[names[id(decision.original.untyped_storage())]]
+            start = int(decision.original.storage_offset()) * self._restriding(decision).itemsize
+            write_exactly(self._target, after, member.offset + start)
+            yield decision, before, after
 
     def _restriding(self, decision: Decision) -> Restriding:
         weight = decision.original
@@ -199,5 +227,5 @@ def _extras(checkpoint: Checkpoint, plan: Plan) -> Iterator[tuple[str, bytes]]:
     yield manifests.MEMBER, plan.manifest(checkpoint.manifest).encode()
     if checkpoint.archive is not None:
         for name in checkpoint.archive.members:
-            if name not in _WRITTEN_BY_TORCH and not name.startswith("data/"):
+            if name not in WRITTEN_BY_TORCH and not name.startswith("data/"):
                 yield name, checkpoint.archive.read(name)

@@ -75,6 +75,7 @@ def run(job: Job, device: str, progress: Progress) -> Finished:
             name=job.filename,
             limits=job.limits,
             allow_programs=job.allow_programs,
+            progress=progress,
         )
     else:
         report, artifact = conversion.convert_into(

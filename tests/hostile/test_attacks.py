@@ -142,7 +142,7 @@ ATTACKS: dict[str, tuple[Build, str, str]] = {
         breaks_the_zip.only_a_pickle_in_the_root, "malformed-checkpoint", "root",
     ),
     "a pickle in another folder": (
-        breaks_the_zip.a_pickle_one_folder_too_deep, "not-a-checkpoint", "data.pkl",
+        breaks_the_zip.a_pickle_one_folder_too_deep, "not-a-checkpoint", "no checkpoint",
     ),
     "a big-endian machine": (breaks_the_zip.big_endian, "unsupported-container", "big-endian"),
     "a header longer than the file": (

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import resource
+import struct
 import time
 import zipfile
 from collections.abc import Callable
@@ -29,6 +31,7 @@ from tests.hostile.parts import (
 QUIET = Options(smoke="none")
 WEIGHT = text("conv.weight") + tensor()
 NONE = b"N"
+NAN = b"G" + struct.pack(">d", math.nan)
 
 
 def checkpoint(*pairs: bytes) -> bytes:
@@ -81,6 +84,16 @@ FOUND: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "a tensor in a set": (
         lambda: checkpoint(text("x") + called_with("builtins\nset", b"]" + tensor() + b"a")),
         "unsupported-container", "set",
+    ),
+    "NaN for a key": (
+        lambda: checkpoint(NAN + NONE), "unsupported-container", "NaN for the key",
+    ),
+    "NaN in a key": (
+        lambda: checkpoint(NAN + b"\x85" + NONE), "unsupported-container", "NaN for the key",
+    ),
+    "NaN in a set": (
+        lambda: checkpoint(text("x") + called_with("builtins\nset", b"]" + NAN + b"a")),
+        "unsupported-container", "in a set",
     ),
     "a class of storages": (
         lambda: checkpoint(text("x") + b"ctorch\nFloatStorage\n"),

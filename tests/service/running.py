@@ -57,7 +57,7 @@ class Running:
 
     def descendants(self) -> set[int]:
         """Give the processes that it has started, and theirs."""
-        return _descendants(self.process.pid)
+        return descendants_of(self.process.pid)
 
     def metric(self, name: str) -> float:
         """Read a counter without labels."""
@@ -95,7 +95,8 @@ def wait_for(condition: Callable[[], object], *, within_s: float = 20.0) -> None
         time.sleep(0.02)
 
 
-def _descendants(pid: int) -> set[int]:
+def descendants_of(pid: int) -> set[int]:
+    """Give the processes that one has started, and theirs."""
     parents: dict[int, list[int]] = {}
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -43,6 +45,41 @@ def test_a_second_signal_does_not_wait(serve: Serve) -> None:
         service.process.wait(30)
         assert lost.exception() or lost.result().status_code == 500
     wait_for(lambda: not any(is_alive(pid) for pid in processes))
+
+
+def test_draining_ends_in_time(serve: Serve) -> None:
+    """A job that does not end is broken off, and all is tidied, before anyone kills the service."""
+    service = serve(drain_timeout_s=1)
+    with ThreadPoolExecutor(1) as pool:
+        lost = pool.submit(service.convert, b"hangs")
+        wait_for(lambda: service.metric("convlast_places_taken") == 1)
+        processes = service.descendants()
+        service.process.send_signal(signal.SIGTERM)
+        service.process.wait(30)
+        assert lost.exception() or lost.result().status_code == 500
+    assert "draining took too long" in service.log.read_text()
+    assert service.files() == set()
+    wait_for(lambda: not any(is_alive(pid) for pid in processes))
+
+
+def test_temporary_files_in_the_work_folder_are_swept(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the work folder is the only place to write to, a kill leaves nothing for good there."""
+    work_dir = Path(tempfile.mkdtemp(prefix="convlast-"))  # a socket's path has to be short
+    monkeypatch.setenv("TMPDIR", str(work_dir))
+    try:
+        killed = serve(work_dir=work_dir)
+        (left,) = work_dir.glob("pymp-*")
+        killed.process.kill()
+        killed.process.wait()
+        again = serve(work_dir=work_dir)
+        assert not left.exists()
+        assert again.convert(b"fine").status_code == 200
+        assert again.stop() == 0
+        assert again.files() == set()
+    finally:
+        shutil.rmtree(work_dir)
 
 
 def test_workers_end_with_a_service_that_is_killed(serve: Serve) -> None:

@@ -53,6 +53,15 @@ def test_every_code_has_an_example_under_its_status(document: dict[str, Any]) ->
     assert seen == set(TABLE) - {"method-not-allowed"}
 
 
+def test_every_error_is_a_problem(document: dict[str, Any]) -> None:
+    """No operation claims an error in a form of the framework's, which none of them answers."""
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for status, response in operation["responses"].items():
+                assert int(status) < 400 or set(response["content"]) == {MEDIA_TYPE}
+    assert not [name for name in document["components"]["schemas"] if "Validation" in name]
+
+
 def test_every_option_is_a_field_and_a_parameter(document: dict[str, Any]) -> None:
     """The form and the query of a conversion have each option, with its meaning."""
     operation = document["paths"]["/convert"]["post"]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from service.protection import CSP, FIELDS
+from service.protection import ANY_HOST, CSP, FIELDS, is_trusted
 from tests.service.running import Running, start
 
 ORIGIN = "https://ml.example.org"
@@ -122,6 +122,57 @@ def test_named_origins_may_call(guarded: Running) -> None:
     for answer in (preflight, refused):
         assert "access-control-allow-credentials" not in answer.headers
         assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    ("host", "is_served"),
+    [
+        ("127.0.0.1:8000", True),
+        ("[::1]:8000", True),
+        ("LOCALHOST", True),
+        ("convlast.localhost:8000", True),
+        ("host.docker.internal:8000", True),
+        ("convlast", True),
+        ("", True),
+        ("named.example.org:8000", True),
+        ("named.example.org.", True),
+        ("evil.example:8000", False),
+        ("evil.example.", False),
+        ("evilinternal.example", False),
+        ("127.0.0.1.evil.example", False),
+        ("[::1].evil.example", False),
+        ("evil.example:8000@127.0.0.1", False),
+    ],
+)
+def test_a_name_that_a_stranger_can_make_lead_here(host: str, is_served: bool) -> None:
+    """Addresses, names that nobody can register and names that are set; no others."""
+    assert is_trusted(host, ["named.example.org"]) == is_served
+    assert is_trusted(host, [ANY_HOST])
+
+
+def test_a_page_that_made_its_name_lead_here_is_refused(service: Running) -> None:
+    """Without keys, a request by a stranger's name reaches neither the work nor the jobs."""
+    with service.client(headers={"Host": "evil.example:8000"}) as client:
+        for refused in (client.post("/convert", content=b"fine"), client.get("/jobs/1/report")):
+            assert refused.json()["code"] == "unauthorized"
+            assert "CONVLAST_TRUSTED_HOSTS" in refused.json()["detail"]
+            assert "evil" not in refused.text
+        assert client.get("/livez").is_success
+
+
+def test_a_form_that_a_page_of_another_origin_sends_is_refused(service: Running) -> None:
+    """Without keys, a page cannot have its visitor's browser work here; a page of ours can."""
+    for origin in (ORIGIN, "null", f"{service.url}0", "http://localhost"):
+        refused = service.convert(b"fine", headers={"Origin": origin})
+        assert refused.json()["code"] == "unauthorized", origin
+    assert service.convert(b"fine", headers={"Origin": service.url}).is_success
+
+
+def test_a_key_is_worth_more_than_a_name(guarded: Running) -> None:
+    """With a key neither name nor origin matters: no page knows it but those it was given to."""
+    headers = {"Host": "ml.example.org", "Origin": "https://other.org"}
+    answer = guarded.convert(b"fine", headers={**headers, "Authorization": "Bearer s3cret"})
+    assert answer.is_success
 
 
 def test_no_address_is_made_of_the_host_field(service: Running) -> None:

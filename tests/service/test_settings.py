@@ -43,6 +43,7 @@ def test_limits_are_those_of_the_library() -> None:
         ({"CONVLAST_MAX_UPLOAD_BYTES": "0"}, "CONVLAST_MAX_UPLOAD_BYTES has a bad value: "),
         ({"CONVLAST_CORS_ORIGINS": "*"}, "CONVLAST_CORS_ORIGINS has a bad value: name origins"),
         ({"CONVLAST_CORS_ORIGINS": "https://a.org/"}, "CONVLAST_CORS_ORIGINS has a bad value: "),
+        ({"CONVLAST_TRUSTED_HOSTS": "a.org:80"}, "CONVLAST_TRUSTED_HOSTS has a bad value: "),
         ({"CONVLAST_HOST": EVERYWHERE}, "CONVLAST_API_KEYS_FILE"),
         ({"CONVLAST_HOST": "example.org"}, "CONVLAST_ALLOW_ANONYMOUS=true"),
     ],

@@ -10,7 +10,7 @@ from torch import Tensor
 from convlast.errors import DeviceLostError, MalformedCheckpointError
 from convlast.memory_format import strides_of
 from convlast.report import Kind
-from convlast.smoke import layers
+from convlast.smoke import health
 from convlast.smoke.layers import Convolution, convolve, smoke_layer
 
 CPU = torch.device("cpu")
@@ -325,7 +325,7 @@ def test_a_lost_device_ends_the_smoke(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> Tensor:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
-    monkeypatch.setattr(layers, "_wait_for", fail)
+    monkeypatch.setattr(health, "wait_for", fail)
     with pytest.raises(DeviceLostError, match="illegal memory access"):
         smoke_layer(convolution_of(weight_of(*SHAPE)), CPU)
 

@@ -1,0 +1,1 @@
+"""What convlast is measured against: each does no less than the contract demands."""

@@ -1,0 +1,40 @@
+"""The service that anyone would write: UploadFile, torch.load, convert, torch.save, FileResponse.
+
+python -m benchmarks.comparators.naive PORT FOLDER
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+
+import torch
+import uvicorn
+from fastapi import FastAPI, UploadFile
+from fastapi.responses import FileResponse
+
+
+def make_app(folder: Path) -> FastAPI:
+    """Make the service; it writes below the folder."""
+    app = FastAPI()
+
+    @app.post("/convert")
+    def convert(checkpoint: UploadFile) -> FileResponse:
+        received = hashlib.file_digest(checkpoint.file, "sha256").hexdigest()  # type: ignore[arg-type] # a file
+        checkpoint.file.seek(0)
+        state_dict = torch.load(checkpoint.file, weights_only=True)
+        for name, tensor in state_dict.items():
+            if tensor.dim() == 5:
+                state_dict[name] = tensor.contiguous(memory_format=torch.channels_last_3d)
+        path = folder / "naive.pt"
+        torch.save(state_dict, path)
+        with path.open("rb") as file:
+            made = hashlib.file_digest(file, "sha256").hexdigest()
+        return FileResponse(path, headers={"X-Input": received, "X-Artifact": made})
+
+    return app
+
+
+if __name__ == "__main__":
+    uvicorn.run(make_app(Path(sys.argv[2])), port=int(sys.argv[1]), log_level="warning")

@@ -1,0 +1,170 @@
+"""`POST /convert` against what cannot be saved, and against the service that anyone would write.
+
+    python -m benchmarks.serving --megabytes 450 1 --repeats 5 --work /dev/shm
+
+Three services on loopback are sent the same checkpoint in turn, by curl:
+
+    convlast  multipart up, zip down, `smoke=none`
+    floor     raw upload to disk and download of the same bytes, with nothing in between
+    naive     UploadFile, torch.load, convert, torch.save, FileResponse
+
+All of them take the SHA-256 of what came and of what goes, as the contract demands. Prints one
+JSON object; exits with 1 if a ratio is beyond its limit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import httpx
+import torch
+
+from benchmarks.machine import describe
+from benchmarks.memory import MIB
+from benchmarks.peak import Peak
+from tests.service.running import REAL, start, wait_for
+
+TIMES_THE_FLOOR, TIMES_FASTER, SHARE_OF_MEMORY = 1.4, 2.5, 0.25
+SMALL_MIB, ABOVE_THE_FLOOR_S = 16, 0.05
+
+
+def main() -> None:
+    """Measure each size, and print what came of it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--megabytes", type=float, nargs="+", default=[450, 1])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--work", type=Path, help="a folder, best on tmpfs")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=arguments.work) as folder:
+        results = [
+            measure(megabytes, arguments.repeats, Path(folder)) for megabytes in arguments.megabytes
+        ]
+    print(json.dumps({"benchmark": "serving", "results": results, "machine": describe()}, indent=2))
+    sys.exit(0 if all(result["passed"] for result in results) else 1)
+
+
+def measure(megabytes: float, repeats: int, folder: Path) -> dict[str, object]:
+    """Send one checkpoint to each service in turn, several times."""
+    source = folder / "model.pt"
+    save_checkpoint(source, megabytes)
+    seconds: dict[str, list[float]] = {"convlast": [], "floor": [], "naive": []}
+    with services(folder) as (urls, pids):
+        memory_mib = {}
+        for name, url in urls.items():  # this warms them up as well; looking at memory takes time
+            with Peak(pids[name]) as peak:
+                send(name, url, source, folder / "answer")
+            memory_mib[name] = peak.idle_mib, peak.most_mib
+        for _ in range(repeats):
+            for name, url in urls.items():
+                seconds[name].append(send(name, url, source, folder / "answer"))
+    medians = {name: statistics.median(taken) for name, taken in seconds.items()}
+    return {
+        "megabytes": megabytes,
+        "seconds": {
+            name: {"median": round(medians[name], 4), "all": [round(s, 4) for s in taken]}
+            for name, taken in seconds.items()
+        },
+        "times_the_floor": round(medians["convlast"] / medians["floor"], 3),
+        "above_the_floor_s": round(medians["convlast"] - medians["floor"], 4),
+        "times_faster_than_naive": round(medians["naive"] / medians["convlast"], 3),
+        "anonymous_mib": {
+            name: {"idle": round(idle, 1), "peak": round(most, 1)}
+            for name, (idle, most) in memory_mib.items()
+        },
+        "share_of_naive_memory_above_idle": round(_share(memory_mib), 3),
+        "passed": _passes(megabytes, medians, memory_mib),
+    }
+
+
+def _passes(
+    megabytes: float, medians: dict[str, float], memory_mib: dict[str, tuple[float, float]]
+) -> bool:
+    if megabytes < SMALL_MIB:
+        return medians["convlast"] - medians["floor"] <= ABOVE_THE_FLOOR_S
+    return (
+        medians["convlast"] <= TIMES_THE_FLOOR * medians["floor"]
+        and TIMES_FASTER * medians["convlast"] <= medians["naive"]
+        and _share(memory_mib) <= SHARE_OF_MEMORY
+    )
+
+
+def _share(memory_mib: dict[str, tuple[float, float]]) -> float:
+    """Return convlast's share of the naive service's memory, both above what they have idle."""
+    above = {name: most - idle for name, (idle, most) in memory_mib.items()}
+    return above["convlast"] / above["naive"]
+
+
+def save_checkpoint(path: Path, megabytes: float) -> None:
+    """Save a checkpoint of this size, half of it Conv3d weights."""
+    channels = 512 if megabytes >= SMALL_MIB else 32
+    weight = torch.randn(channels, channels, 3, 3, 3)
+    state_dict: dict[str, torch.Tensor] = {}
+    for index in range(max(1, round(megabytes * MIB / (weight.nbytes * 2)))):
+        state_dict[f"{index}.conv.weight"] = weight + index
+        state_dict[f"{index}.linear.weight"] = torch.randn(weight.numel() // channels, channels)
+    torch.save(state_dict, path)
+
+
+@contextlib.contextmanager
+def services(folder: Path) -> Iterator[tuple[dict[str, str], dict[str, int]]]:
+    """Start the three; yield where they listen, and their processes."""
+    convlast = start(folder, REAL)
+    others = {name: _start(f"benchmarks.comparators.{name}", folder) for name in ("floor", "naive")}
+    try:
+        convlast.wait_until_ready()
+        for process, port in others.values():
+            wait_for(partial(_answers, port), within_s=60)
+            assert process.poll() is None
+        urls = {name: f"http://127.0.0.1:{port}" for name, (_, port) in others.items()}
+        pids = {name: process.pid for name, (process, _) in others.items()}
+        yield {"convlast": convlast.url, **urls}, {"convlast": convlast.process.pid, **pids}
+    finally:
+        convlast.stop()
+        for process, _ in others.values():
+            process.terminate()
+            process.wait(30)
+
+
+def _start(module: str, folder: Path) -> tuple[subprocess.Popen[bytes], int]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", module, str(port), str(folder)]
+    environment = {**os.environ, "TMPDIR": str(folder)}  # where UploadFile spools
+    return subprocess.Popen(command, env=environment), port
+
+
+def _answers(port: int) -> bool:
+    with contextlib.suppress(httpx.TransportError):
+        return httpx.get(f"http://127.0.0.1:{port}/", trust_env=False).status_code < 500
+    return False
+
+
+def send(name: str, url: str, source: Path, answer: Path) -> float:
+    """Send the checkpoint as one would to this service; return the seconds that it took."""
+    if name == "convlast":
+        how = ["-F", f"checkpoint=@{source}", "-F", "smoke=none"]
+    elif name == "naive":
+        how = ["-F", f"checkpoint=@{source}"]
+    else:
+        how = ["-X", "POST", "-T", str(source)]
+    command = ["curl", "-fsS", "--noproxy", "*", "-o", str(answer), *how, f"{url}/convert"]
+    began_s = time.perf_counter()
+    subprocess.run(command, check=True)
+    return time.perf_counter() - began_s
+
+
+if __name__ == "__main__":
+    main()

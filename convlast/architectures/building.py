@@ -1,0 +1,225 @@
+"""A model from its class or function, without the memory of one that does not belong to the file.
+
+It is built on the meta device first, where tensors have shapes and no values. Some constructors
+compute with values; these are built on the CPU, and each tensor is asked for on the meta device
+before it is made. Either way what is made is counted: a model much larger than the checkpoint is
+refused before memory is spent on it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import get_ident
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from convlast.errors import ArchitectureMismatchError, ConvlastError, OptionError
+
+_FACTORIES = {
+    torch.arange,
+    torch.empty,
+    torch.empty_strided,
+    torch.eye,
+    torch.full,
+    torch.linspace,
+    torch.logspace,
+    torch.ones,
+    torch.rand,
+    torch.randint,
+    torch.randn,
+    torch.randperm,
+    torch.zeros,
+}
+"""What makes a tensor out of nothing."""
+
+_DEPTH = 4
+"""Of lists and dicts in each other, in which a module may keep tensors."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a model may be made of.
+
+    Attributes:
+        elements: Values in all tensors.
+        parts: Tensors, and modules.
+    """
+
+    elements: int
+    parts: int
+
+    @classmethod
+    def beside(cls, elements: int, tensors: int) -> Budget:
+        """Return what is enough for the model of a checkpoint, with what it has of its own.
+
+        >>> Budget.beside(1000, 10)
+        Budget(elements=16779216, parts=10400)
+        """
+        return cls(2 * elements + (1 << 24), 40 * tensors + 10_000)
+
+
+class _Overrun(BaseException):
+    """The budget is spent. Not an `Exception`, which a constructor might catch."""
+
+
+class _Ledger(TorchFunctionMode):
+    """Counts what is made while it is active, in this thread."""
+
+    def __init__(self, budget: Budget) -> None:
+        super().__init__()
+        self._budget = budget
+        self._elements = self._parts = 0
+        self._thread = get_ident()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func not in _FACTORIES or "out" in (kwargs or {}):
+            return func(*args, **(kwargs or {}))
+        # torch.device("meta") is a mode of its own; elsewhere this asks for the shape alone.
+        outline = func(*args, **{**(kwargs or {}), "device": "meta"})
+        self._spend(outline.numel())
+        return func(*args, **(kwargs or {}))
+
+    def count_module(self, *_: object) -> None:
+        """Count a module that was put into another."""
+        if get_ident() == self._thread:
+            self._spend(0)
+
+    def _spend(self, elements: int) -> None:
+        self._elements += elements
+        self._parts += 1
+        if self._elements > self._budget.elements or self._parts > self._budget.parts:
+            raise _Overrun
+
+
+def blueprint(name: str, build: Callable[[], Any], budget: Budget) -> nn.Module:
+    """Build a model whose parameters and persistent buffers are on the meta device.
+
+    What the state dict does not hold has its values, on the CPU.
+
+    Args:
+        name: What the model is called in messages.
+        build: Calls the class or function.
+        budget: What it may be made of.
+
+    Raises:
+        ArchitectureMismatchError: If it is much larger than the checkpoint.
+        OptionError: If it cannot be built with these options.
+    """
+    try:
+        model = _built(name, build, budget, "meta")
+        if not _has_lost_values(model):
+            return model
+    except (ConvlastError, MemoryError):
+        raise
+    except Exception:  # noqa: S110  # it may need values; what is truly wrong raises again below
+        pass
+    try:
+        model = _built(name, build, budget, "cpu")
+    except (ConvlastError, MemoryError):
+        raise
+    except Exception as error:
+        words = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:300]}"
+        raise OptionError(
+            "architecture_options",
+            f"{name} cannot be built with these options: {words}.",
+            remedy="Give the keyword arguments that the checkpoint's model was made with.",
+        ) from error
+    _strip(model)
+    return model
+
+
+def persistent(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Return the parameters and buffers that a state dict of a model has, by their keys."""
+    keys = set(model.state_dict(keep_vars=True))
+    named = [
+        *model.named_parameters(remove_duplicate=False),
+        *model.named_buffers(remove_duplicate=False),
+    ]
+    return {key: tensor for key, tensor in named if key in keys}
+
+
+def replace(model: nn.Module, values: Mapping[int, torch.Tensor]) -> None:
+    """Put others in the place of parameters and buffers; one that stands in two places still does.
+
+    Args:
+        model: The model.
+        values: What comes in, by the id of what goes out.
+    """
+    parameters = {id(each) for each in model.parameters()}
+    incoming = {
+        key: nn.Parameter(value, requires_grad=False) if key in parameters else value
+        for key, value in values.items()
+    }
+    for owner in model.modules():
+        # Straight into the dicts: a parametrization checks what is set through its attributes.
+        for held in (owner._parameters, owner._buffers):
+            for name, tensor in held.items():
+                held[name] = incoming.get(id(tensor), tensor)  # type: ignore[assignment]  # alike
+
+
+def _built(name: str, build: Callable[[], Any], budget: Budget, device: str) -> nn.Module:
+    ledger = _Ledger(budget)
+    counting = nn.modules.module.register_module_module_registration_hook(ledger.count_module)
+    try:
+        with _quietly(), torch.device(device), ledger, torch.no_grad():
+            model = build()
+    except _Overrun:
+        raise ArchitectureMismatchError(
+            f"{name} with these options is much larger than the checkpoint: more than "
+            f"{budget.elements:,} values, or {budget.parts:,} tensors and modules.",
+            remedy="Give the options that the checkpoint's model was made with.",
+        ) from None
+    finally:
+        counting.remove()
+    if not isinstance(model, nn.Module):
+        raise OptionError("architecture", f"{name} made a {type(model).__name__}, not a model.")
+    return model.eval()
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep warnings and the state of the random numbers to what is built."""
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        warnings.simplefilter("ignore")
+        torch.manual_seed(0)
+        yield
+
+
+def _has_lost_values(model: nn.Module) -> bool:
+    """Say whether a model on the meta device has tensors that no state dict will fill."""
+    filled = {id(tensor) for tensor in persistent(model).values()}
+    own = [
+        value
+        for module in model.modules()
+        for value in (*module.buffers(recurse=False), *_attributes(module))
+    ]
+    return any(id(tensor) not in filled for tensor in _tensors(own, _DEPTH) if tensor.is_meta)
+
+
+def _attributes(module: nn.Module) -> Iterator[object]:
+    registered = {"_parameters", "_buffers", "_modules"}
+    yield from (value for name, value in vars(module).items() if name not in registered)
+
+
+def _tensors(value: object, depth: int) -> Iterator[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, dict) and depth:
+        yield from _tensors(list(value.values()), depth)
+    elif isinstance(value, list | tuple | set) and depth:
+        for part in value:
+            yield from _tensors(part, depth - 1)
+
+
+def _strip(model: nn.Module) -> None:
+    """Take the values away from what the state dict will fill."""
+    replace(
+        model,
+        {id(each): torch.empty_like(each, device="meta") for each in persistent(model).values()},
+    )

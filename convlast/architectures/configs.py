@@ -1,0 +1,241 @@
+"""What a checkpoint, or the files beside it, say of its model: read as data, never evaluated.
+
+A diffusers or transformers `config.json`, the `network_def` of a MONAI bundle, or the plans that
+nnU-Net keeps in its checkpoints. In a bundle a text that starts with `$` is Python, which is
+refused; `@name` refers to another place in the file, and is followed to plain values only.
+
+Source: https://docs.monai.io/en/stable/config_syntax.html
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from convlast.errors import ArchitectureNotAllowedError
+
+MAX_BYTES = 4 << 20
+"""Of a file that is read."""
+
+_CONFIG = "config.json"
+_BUNDLE = ("inference.json", "train.json", "evaluate.json")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}", re.ASCII)
+_NOTES = {"_desc_", "_mode_"}
+_MAX_VALUES, _MAX_DEPTH = 20_000, 40
+_GENERATIONS = 8
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A model, as a file says it.
+
+    Attributes:
+        name: Its dotted name.
+        options: Its keyword arguments, as JSON.
+        origin: The file, or what in it said so.
+        is_whole_config: Whether `options` also has what the class does not take.
+    """
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+    origin: str = "config.json"
+    is_whole_config: bool = False
+
+
+def discover(folder: Path, file: Path) -> Spec | None:
+    """Look for what the files around a checkpoint say of its model.
+
+    Args:
+        folder: The model's folder; nothing outside is read.
+        file: The checkpoint in it.
+
+    Returns:
+        The first description of a known kind, the nearest first; None where there is none.
+
+    Raises:
+        ArchitectureNotAllowedError: If a `network_def` wants code to be evaluated.
+    """
+    for place in _places(folder.resolve(), file.resolve()):
+        if (config := _read(place / _CONFIG)) is not None and (found := spec_of_config(config)):
+            return found
+        for name in _BUNDLE:
+            for path in (place / name, place / "configs" / name):
+                if (config := _read(path)) is not None and (found := spec_of_bundle(config)):
+                    return found
+    return None
+
+
+def spec_of_config(config: Mapping[str, Any]) -> Spec | None:
+    """Return what a `config.json` of diffusers or transformers says; None for any other.
+
+    >>> spec_of_config({"_class_name": "AutoencoderKLWan", "z_dim": 16}).name
+    'diffusers.AutoencoderKLWan'
+    >>> spec_of_config({"architectures": ["VideoMAEModel"], "model_type": "videomae"}).name
+    'transformers.VideoMAEModel'
+    """
+    if _is_name(class_name := config.get("_class_name")):
+        return Spec(f"diffusers.{class_name}", _public(config), "config.json", True)
+    named = config.get("architectures")
+    first = named[0] if isinstance(named, list) and named else None
+    if _is_name(first) and _is_name(config.get("model_type")):
+        return Spec(f"transformers.{first}", _public(config), "config.json", True)
+    return None
+
+
+def spec_of_bundle(config: Mapping[str, Any]) -> Spec | None:
+    """Return what the `network_def` of a MONAI bundle says; None where there is none.
+
+    Raises:
+        ArchitectureNotAllowedError: If it wants code to be evaluated, or other objects to be made.
+
+    >>> bundle = {"channels": [8, 16], "network_def": {"_target_": "UNet", "channels": "@channels"}}
+    >>> found = spec_of_bundle(bundle)
+    >>> found.name, found.options
+    ('monai.networks.nets.UNet', {'channels': [8, 16]})
+    """
+    for place in ("network_def", "network", "net"):
+        said = config.get(place)
+        if isinstance(said, dict) and "_target_" in said:
+            break
+    else:
+        return None
+    target = said["_target_"]
+    if not isinstance(target, str) or target.startswith(("$", "@", "%")):
+        raise _refusal(place, "a _target_", target)
+    literals = _Literals(config)
+    options = {
+        name: literals.of(value, f"{place}.{name}")
+        for name, value in said.items()
+        if name != "_target_" and name not in _NOTES
+    }
+    if special := [name for name in options if name.startswith("_")]:
+        raise _refusal(place, f"a {special[0]}", said[special[0]])
+    name = target if "." in target else f"monai.networks.nets.{target}"
+    return Spec(name, options, "network_def")
+
+
+def spec_of_plans(root: object) -> Spec | None:
+    """Return what the plans in a checkpoint of nnU-Net say; None for any other checkpoint.
+
+    Source: https://github.com/MIC-DKFZ/nnUNet/blob/master/documentation/explanation_plans_files.md
+    """
+    arguments = _at(root, "init_args")
+    configurations = _at(arguments, "plans", "configurations")
+    said = _at(configurations, _at(arguments, "configuration"))
+    for _ in range(_GENERATIONS):
+        if _at(said, "architecture") is not None:
+            break
+        said = _at(configurations, _at(said, "inherits_from"))
+    name = _at(said, "architecture", "network_class_name")
+    options = _at(said, "architecture", "arch_kwargs")
+    channels = _at(arguments, "dataset_json", "channel_names")
+    classes = _classes(_at(arguments, "dataset_json", "labels"))
+    if not isinstance(name, str) or not isinstance(options, dict) or classes == 0:
+        return None
+    sizes = {"input_channels": len(channels or ()), "num_classes": classes}
+    return Spec(name, {**options, **sizes}, "plans of nnU-Net")
+
+
+def _at(value: object, *keys: object) -> Any:
+    """Return what stands at a path of dicts; None where there is nothing."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) and isinstance(key, str) else None
+    return value
+
+
+def _classes(labels: object) -> int:
+    """Count the outputs for nnU-Net's labels: the background has none where they are regions."""
+    if not isinstance(labels, dict):
+        return 0
+    kept = [value for name, value in labels.items() if name != "ignore"]
+    has_regions = any(isinstance(value, list | tuple) and len(value) > 1 for value in kept)
+    return len(kept) - 1 if has_regions else len(kept)
+
+
+class _Literals:
+    """The plain values of a config, references among them followed, up to a number of values."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self._config = config
+        self._left = _MAX_VALUES
+
+    def of(self, value: Any, place: str, depth: int = 0) -> Any:
+        """Return a value without references."""
+        self._left -= 1
+        if self._left < 0 or depth > _MAX_DEPTH:
+            raise _refusal(place, "more values than a model has, or a circle of them,", value)
+        if isinstance(value, dict):
+            if any(str(name).startswith("_") for name in value):
+                raise _refusal(place, "an object", value)
+            return {name: self.of(part, place, depth + 1) for name, part in value.items()}
+        if isinstance(value, list):
+            return [self.of(part, place, depth + 1) for part in value]
+        if not isinstance(value, str) or not value.startswith(("$", "@", "%")):
+            return value
+        if not value.startswith("@"):
+            raise _refusal(place, "a text", value)
+        return self.of(self._at(value, place), place, depth + 1)
+
+    def _at(self, reference: str, place: str) -> Any:
+        found: Any = self._config
+        for part in re.split(r"::|#", reference[1:]):
+            if isinstance(found, dict) and part in found:
+                found = found[part]
+            elif (
+                isinstance(found, list)
+                and part.isdecimal()
+                and len(part) < 9
+                and int(part) < len(found)
+            ):
+                found = found[int(part)]
+            else:
+                raise _refusal(place, "a reference to nothing", reference)
+        return found
+
+
+def _refusal(place: str, what: str, value: object) -> ArchitectureNotAllowedError:
+    shown = str(value)[:100].encode("ascii", "backslashreplace").decode()
+    return ArchitectureNotAllowedError(
+        f"{place} has {what} that would have to be evaluated: {shown!r}.",
+        remedy="Write plain values in its place, or name the model with architecture and "
+        "architecture_options.",
+    )
+
+
+def _places(folder: Path, file: Path) -> Iterator[Path]:
+    """Yield the folders from the one of the checkpoint up to the model's."""
+    place = file.parent
+    while place.is_relative_to(folder):
+        yield place
+        if place == folder:
+            return
+        place = place.parent
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """Read a JSON object; None for anything else, a link among it."""
+    try:
+        if path.resolve() != path or not path.is_file() or path.stat().st_size > MAX_BYTES:
+            return None
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _public(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out the notes of the library, and what would fetch code or change the arithmetic."""
+    left_out = {"auto_map", "dtype", "quantization_config", "torch_dtype"}
+    return {
+        name: value
+        for name, value in config.items()
+        if _is_name(name) and name not in left_out and "attn_implementation" not in name
+    }
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None

@@ -1,0 +1,101 @@
+"""The keyword arguments of an architecture: plain JSON, of bounded size, that fetches nothing."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from convlast.architectures.names import Builder
+from convlast.errors import OptionError
+
+MAX_CHARACTERS = 256 << 10
+"""Of the options, written as JSON."""
+
+MAX_DEPTH = 32
+"""Of lists and objects in each other."""
+
+_KEYWORD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}", re.ASCII)
+_LAYER = re.compile(r"torch\.nn\.(?:modules\.[a-z]+\.)?([A-Z][A-Za-z0-9]{0,99})", re.ASCII)
+_FETCHING = re.compile(r"(?:.*_)?pretrained(?:_.*)?|weights|weights_.*|.*_weights_path", re.ASCII)
+
+
+def keywords_of(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keyword arguments that options stand for.
+
+    A text that names a class of `torch.nn`, such as `"torch.nn.Conv3d"`, stands for that class:
+    some architectures take one, and so do the plans of nnU-Net.
+
+    Raises:
+        OptionError: If they are not plain JSON, too large, or would fetch weights.
+
+    >>> keywords_of({"layers": [2, 2], "conv_op": "torch.nn.Conv3d", "pretrained": False})
+    {'layers': [2, 2], 'conv_op': <class 'torch.nn.modules.conv.Conv3d'>, 'pretrained': False}
+    """
+    _require_plain(options, 0)
+    if len(json.dumps(options)) > MAX_CHARACTERS:
+        raise _refusal(f"they are longer than {MAX_CHARACTERS:,} characters")
+    for name, value in options.items():
+        if not _KEYWORD.fullmatch(name):
+            raise _refusal(f"{name[:100]!r} is not the name of a public argument")
+        if _FETCHING.fullmatch(name) and value not in (None, False):
+            raise _refusal(f"{name!r} would fetch weights", "The values are the checkpoint's own.")
+    return {name: _with_layers(value) for name, value in options.items()}
+
+
+def defaults_against_fetching(builder: Builder) -> dict[str, bool]:
+    """Return the arguments that a class or function must be given, lest it fetch weights."""
+    try:
+        parameters = inspect.signature(builder).parameters
+    except (TypeError, ValueError):
+        return {}
+    return {
+        name: False
+        for name, parameter in parameters.items()
+        if _FETCHING.fullmatch(name) and parameter.default is True
+    }
+
+
+def taken_by(builder: Builder, keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of the keyword arguments that a class or function has a name for."""
+    parameters = inspect.signature(builder).parameters
+    return {name: value for name, value in keywords.items() if name in parameters}
+
+
+def _require_plain(value: object, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise _refusal("they are nested too deeply")
+    if isinstance(value, dict):
+        if not all(type(name) is str for name in value):
+            raise _refusal("an object's names are texts")
+        for part in value.values():
+            _require_plain(part, depth + 1)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            _require_plain(part, depth + 1)
+    elif type(value) not in (str, int, float, bool, type(None)):
+        raise _refusal(f"a {type(value).__name__} is not JSON")
+
+
+def _with_layers(value: Any) -> Any:
+    """Put the classes of `torch.nn` in place of their names."""
+    if isinstance(value, dict):
+        return {name: _with_layers(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_layers(part) for part in value]
+    if isinstance(value, str) and (named := _LAYER.fullmatch(value)):
+        if named[1] in nn.modules.__all__ and issubclass(
+            layer := getattr(torch.nn, named[1]), nn.Module
+        ):
+            return layer
+        raise _refusal(f"torch.nn has no layer {named[1]!r}")
+    return value
+
+
+def _refusal(reason: str, remedy: str = "") -> OptionError:
+    return OptionError("architecture_options", f"architecture_options: {reason}.", remedy=remedy)

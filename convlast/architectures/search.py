@@ -1,0 +1,140 @@
+"""A size of input that a model runs on, found by trying.
+
+Sizes are tried on the meta device, where no memory is used and nothing is computed, and only where
+that cannot work on the CPU, from the smallest on. Each try is watched: it ends when its tensors
+grow too large, or when time is up.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import Any, TypeAlias
+
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+from convlast.architectures.sizes import Shape
+from convlast.errors import OptionError
+
+FLOPS = 5e9
+"""A size that costs more is not preferred to a smaller one that runs, on a CPU."""
+
+ACCELERATION = 100
+"""How many times as much it may cost on any other device."""
+
+MAX_BYTES = 1 << 30
+"""Of one tensor, in a try."""
+
+MAX_S = 30.0
+"""Of all tries together."""
+
+Run: TypeAlias = Callable[[Any, Shape, str], object]
+"""Runs a model on an input of this shape, on this device."""
+
+
+def find_shape(
+    model: nn.Module,
+    make_real: Callable[[], Any],
+    run: Run,
+    groups: Sequence[Sequence[Shape]],
+    device: torch.device,
+) -> Shape:
+    """Return the shape of an input that the model runs on, with N = 1.
+
+    It is from the first group of which any costs at most `FLOPS`, or on an accelerator more: the
+    largest. Where none does it is the first that runs.
+
+    Args:
+        model: The model without values; moved to the meta device to be tried.
+        make_real: Makes it with values, should that be needed.
+        run: Runs it.
+        groups: Shapes in growing order, as `candidates` gives them.
+        device: Where it will be run later; nothing is tried there.
+
+    Raises:
+        OptionError: If none is found.
+    """
+    search = _Search(run, FLOPS * (1 if device.type == "cpu" else ACCELERATION))
+    found = search.best(copy.deepcopy(model).to("meta"), groups, "meta")
+    if found := found or search.best(make_real(), groups, "cpu"):
+        return found
+    raise OptionError(
+        "input_shape",
+        "No input was found that the model runs on. "
+        f"{search.failure or 'It has no convolution to tell the channels from'}.",
+        remedy="Give input_shape as N,C,D,H,W. Or smoke=layers, which runs each layer alone.",
+    )
+
+
+class _Search:
+    """The tries, and what came of them."""
+
+    def __init__(self, run: Run, flops: float) -> None:
+        self._run, self._flops = run, flops
+        self._deadline = monotonic() + MAX_S
+        self._stopped: set[Shape] = set()
+        self.failure = ""
+
+    def best(self, model: Any, groups: Sequence[Sequence[Shape]], device: str) -> Shape | None:
+        """Return the shape that a model is best run on; None where it runs on none."""
+        dear: Shape | None = None
+        for shapes in groups:
+            cheap: Shape | None = None
+            for shape in shapes:
+                if shape in self._stopped or monotonic() > self._deadline:
+                    continue
+                cost = self._try(model, shape, device)
+                if cost is not None and cost > self._flops:
+                    dear = dear or shape
+                    break
+                cheap = shape if cost is not None else cheap
+            if cheap is not None:
+                return cheap
+        return dear
+
+    def _try(self, model: Any, shape: Shape, device: str) -> int | None:
+        """Run a model once; return the operations it took, None where it did not run."""
+        counter, watching = FlopCounterMode(display=False), _Watching(self._deadline)
+        try:
+            with warnings.catch_warnings(), torch.no_grad(), torch.device(device):
+                warnings.simplefilter("ignore")
+                with counter, watching:
+                    self._run(model, shape, device)
+        except _Stop as stop:
+            self._stopped.add(shape)  # what is too large for one device is so for the other
+            self.failure = f"With {shape} {stop}"
+            return None
+        except MemoryError:
+            raise
+        except Exception as error:
+            words = str(error).strip().partition("\n")[0][:200].rstrip(".")
+            self.failure = f"With {shape} it raises {type(error).__name__}: {words}"
+            return None
+        return int(counter.get_total_flops())
+
+
+class _Stop(BaseException):
+    """The watch ends a try. Not an `Exception`, which a model might catch."""
+
+
+class _Watching(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's own base
+    """Ends a forward that makes a tensor too large, or takes too long."""
+
+    def __init__(self, deadline: float) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # PyTorch's
+        self._deadline = deadline
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if monotonic() > self._deadline:
+            raise _Stop("time was up")
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, torch.Tensor) and leaf.numel() * leaf.itemsize > MAX_BYTES:
+                raise _Stop(f"a tensor of {tuple(leaf.shape)} is larger than {MAX_BYTES:,} bytes")
+        return result

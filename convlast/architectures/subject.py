@@ -1,0 +1,46 @@
+"""What the smoke of a whole model runs: a module, its inputs, and where the plan's weights are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What one forward takes.
+
+    Attributes:
+        args: The positional arguments; the first is a tensor of (N, C, D, H, W).
+        kwargs: The arguments by name.
+    """
+
+    args: tuple[object, ...]
+    kwargs: dict[str, object]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model that can be made and run as often as the smoke likes.
+
+    Attributes:
+        name: What the report calls it: `torchvision.models.video.r3d_18`, `torchscript`,
+            `exported program` or `pickled module`.
+        origin: How it was found: `architecture option`, `config.json`, `network_def` and so on.
+        entry: The method that is run: `forward`, `encode` or `decode`.
+        make_module: Makes a fresh module on the CPU, in fp32 and eval mode, with the values of the
+            original file and contiguous strides.
+        weights: The parameter's name in the module, for each layer's name in the plan.
+        make_inputs: Makes the inputs of a batch of N, the same each time: fp32, contiguous, CPU.
+        takes_hooks: False for TorchScript and exported programs, whose modules take no hooks.
+    """
+
+    name: str
+    origin: str
+    entry: str
+    make_module: Callable[[], torch.nn.Module | torch.jit.ScriptModule]
+    weights: Mapping[str, str]
+    make_inputs: Callable[[int], Inputs]
+    takes_hooks: bool

@@ -1,0 +1,134 @@
+"""What can be run of a checkpoint: found by its architecture, by a config, or in the file."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from convlast.architectures.building import Budget, blueprint
+from convlast.architectures.calls import call, entry_of, inputs_of
+from convlast.architectures.case import Case
+from convlast.architectures.configs import Spec, spec_of_plans
+from convlast.architectures.keywords import defaults_against_fetching, keywords_of, taken_by
+from convlast.architectures.names import Builder, resolve
+from convlast.architectures.programs import (
+    module_in,
+    subject_of_module,
+    subject_of_program,
+    subject_of_script,
+)
+from convlast.architectures.search import find_shape
+from convlast.architectures.sizes import Shape, candidates, channels_of
+from convlast.architectures.subject import Subject
+from convlast.architectures.values import made_by, state_dict_of, weights_of
+from convlast.checkpoints import PROGRAMS, Checkpoint
+from convlast.errors import OptionError
+from convlast.options import Options
+from convlast.plan import Plan
+
+_CPU = torch.device("cpu")
+
+
+def find_subject(
+    checkpoint: Checkpoint,
+    plan: Plan,
+    options: Options,
+    *,
+    prefixes: Sequence[str] | None = None,
+    spec: Spec | None = None,
+    device: torch.device = _CPU,
+) -> Subject | None:
+    """Find a model that can be run with the checkpoint's values.
+
+    The option `architecture` comes first, then a model that the file itself holds, then what a
+    config beside it says, then plans in it. Strides that the plan has applied to the checkpoint's
+    tensors do not show in what is read.
+
+    Args:
+        checkpoint: The original.
+        plan: What is done to it.
+        options: `architecture`, `architecture_options`, `input_shape` and `entry_point` count.
+        prefixes: The modules that an architecture may come from; None for the default ones.
+        spec: What the files beside the checkpoint say, from `discover`.
+        device: Where the model will run, which decides how large its input is.
+
+    Returns:
+        The model; None where nothing says what it is.
+
+    Raises:
+        ArchitectureError: If the name is not allowed, or the state dict does not fit.
+        OptionError: If a package is absent, or the model cannot be built or run as asked.
+    """
+    case = Case(checkpoint, plan, options, device)
+    if checkpoint.container in PROGRAMS:
+        return _subject_in_program(case)
+    if options.architecture is not None:
+        asked = Spec(options.architecture, options.architecture_options, "architecture option")
+        return _subject_of_spec(asked, case, prefixes)
+    if (module := module_in(case)) is not None:
+        return subject_of_module(module, case)
+    spec = spec or spec_of_plans(checkpoint.root)
+    return _subject_of_spec(spec, case, prefixes) if spec else None
+
+
+def _subject_in_program(case: Case) -> Subject:
+    if case.options.architecture is not None:
+        raise OptionError(
+            "architecture",
+            "The file is a program, which says itself what it runs.",
+            remedy="Leave architecture out.",
+        )
+    if case.checkpoint.container == "torchscript":
+        return subject_of_script(case)
+    return subject_of_program(case)
+
+
+def _subject_of_spec(spec: Spec, case: Case, prefixes: Sequence[str] | None) -> Subject:
+    builder = resolve(spec.name, prefixes)
+    keywords = keywords_of(spec.options)
+    wrapper, found = state_dict_of(case.plan)
+    budget = Budget.beside(sum(tensor.numel() for tensor in found.values()), len(found))
+    model = blueprint(spec.name, lambda: _build(builder, keywords, spec), budget)
+    entry = entry_of(model, case.options.entry_point)
+    make_module, keys = made_by(spec.name, model, case.checkpoint, found)
+    said = {**_config_of(model), **spec.options}
+
+    def run(made: Any, shape: Shape, device: str) -> object:
+        return call(made, entry, inputs_of(made, entry, said, shape, device))
+
+    shape: Shape | None = case.options.input_shape
+    if shape is None:
+        inputs_of(model, entry, said, (1, 1, 1, 1, 1), "meta")  # refuses what it cannot make up
+        channels = channels_of(model, decodes=entry == "decode")
+        shape = find_shape(model, make_module, run, candidates(channels, said), case.device)
+    extents = shape[1:]
+    return Subject(
+        name=spec.name,
+        origin=spec.origin,
+        entry=entry,
+        make_module=make_module,
+        weights=weights_of(case.plan, wrapper, keys),
+        make_inputs=lambda batch: inputs_of(model, entry, said, (batch, *extents)),
+        takes_hooks=True,
+    )
+
+
+def _build(builder: Builder, keywords: Mapping[str, Any], spec: Spec) -> Any:
+    """Call a class or function with what it takes; a model of transformers takes a config."""
+    configuration = getattr(builder, "config_class", None)
+    if isinstance(configuration, type) and "config" in inspect.signature(builder).parameters:
+        return builder(configuration(**keywords))
+    taken = taken_by(builder, keywords) if spec.is_whole_config else keywords
+    return builder(**{**defaults_against_fetching(builder), **taken})
+
+
+def _config_of(model: nn.Module) -> dict[str, Any]:
+    """Return what a model keeps of its options, defaults among them."""
+    config: Any = getattr(model, "config", None)
+    if callable(getattr(config, "to_dict", None)):
+        config = config.to_dict()
+    return dict(config) if isinstance(config, Mapping) else {}

@@ -1,0 +1,115 @@
+"""Versions and devices that are known for slow or wrong 3-D convolutions, and the cure for each.
+
+Nothing here asks a device: what is there is passed in.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+TENSOR_CORES = (7, 0)
+"""The first compute capability with tensor cores, and the first that PyTorch's documentation of
+the conversion speaks of.
+
+Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.utils.convert_conv3d_weight_memory_format.html
+"""
+
+
+@dataclass(frozen=True)
+class Device:
+    """What is asked about.
+
+    Attributes:
+        torch: PyTorch's version, such as `2.11.0+cu130`.
+        cudnn: cuDNN's number at run time, such as 91900; None where there is none.
+        capability: The compute capability.
+    """
+
+    torch: str
+    cudnn: int | None
+    capability: tuple[int, int]
+
+    @property
+    def torch_release(self) -> tuple[int, int]:
+        """PyTorch's version, in its first two places."""
+        found = re.match(r"(\d+)\.(\d+)", self.torch)
+        return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Something known to be bad.
+
+    Attributes:
+        code: A permanent name.
+        message: What it is.
+        cure: What to do.
+        source: Where it is known from.
+    """
+
+    code: str
+    message: str
+    cure: str
+    source: str
+
+
+_KNOWN: tuple[tuple[Callable[[Device], bool], Trouble], ...] = (
+    (
+        lambda device: _is_between(device.cudnn, 90800, 91500) and device.torch_release < (2, 9),
+        Trouble(
+            "cudnn-wrong-results",
+            "This cuDNN (9.8 to 9.14) gives wrong results for some half-precision Conv3d, and this "
+            "PyTorch does not keep away from it.",
+            "Use PyTorch 2.11 or newer with the cuDNN that it brings.",
+            "https://github.com/pytorch/pytorch/issues/163539",
+        ),
+    ),
+    (
+        lambda device: _is_between(device.cudnn, 90800, 91500) and device.torch_release >= (2, 9),
+        Trouble(
+            "cudnn-avoided",
+            "PyTorch does not use this cuDNN (9.8 to 9.14) for contiguous half-precision Conv3d "
+            "and runs a slow fallback; channels-last is exempt. A speed-up measured here is the "
+            "escape from that, not the layout's.",
+            "Install the cuDNN that PyTorch was built with, 9.15 or newer, and measure again.",
+            "https://github.com/pytorch/pytorch/pull/166480",
+        ),
+    ),
+    (
+        lambda device: device.cudnn is None,
+        Trouble(
+            "no-cudnn",
+            "PyTorch has no cuDNN here: 3-D convolutions run slow fallbacks in either layout.",
+            "Install a PyTorch that brings cuDNN, and check torch.backends.cudnn.is_available().",
+            "https://docs.pytorch.org/docs/stable/backends.html#module-torch.backends.cudnn",
+        ),
+    ),
+    (
+        lambda device: device.capability < TENSOR_CORES,
+        Trouble(
+            "no-tensor-cores",
+            "This GPU has a compute capability below 7.0, so no tensor cores: PyTorch promises "
+            "nothing for channels-last there.",
+            "Keep your file for this GPU, or measure on the one that will serve.",
+            "https://docs.pytorch.org/docs/stable/generated/"
+            "torch.nn.utils.convert_conv3d_weight_memory_format.html",
+        ),
+    ),
+)
+
+
+def troubles_of(device: Device) -> Iterator[Trouble]:
+    """Yield what is known against a device and its libraries.
+
+    >>> [found.code for found in troubles_of(Device("2.10.0+cu128", 91002, (9, 0)))]
+    ['cudnn-avoided']
+    >>> list(troubles_of(Device("2.11.0+cu130", 91900, (9, 0))))
+    []
+    """
+    return (trouble for is_hit, trouble in _KNOWN if is_hit(device))
+
+
+def _is_between(version: int | None, first: int, end: int) -> bool:
+    return version is not None and first <= version < end

@@ -1,0 +1,41 @@
+"""Model folders: what is in a folder, a zip or a tar, which of it are checkpoints, and a new one.
+
+Nothing is ever extracted under a name that an archive gives: a member that has to be a file for a
+while is one in a workplace, under a name of ours.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from convlast.checkpoints import container_of
+from convlast.folders.folder import Folder, Member
+from convlast.folders.index import IndexedFiles
+from convlast.folders.plain import PlainFolder
+from convlast.folders.tarred import TarFolder
+from convlast.folders.zipped import ZipFolder
+from convlast.options import Limits
+from convlast.progress import Progress, silent
+
+__all__ = ["Folder", "Member", "open_folder"]
+
+
+def open_folder(path: Path, workplace: Path, limits: Limits, progress: Progress = silent) -> Folder:
+    """Open a model folder, an archive of one, or an index with the shards that it names.
+
+    Args:
+        path: Where it is.
+        workplace: A folder for files that are needed for a while; they go when it is closed.
+        limits: What it may cost.
+        progress: Told how many bytes there are to unpack, before they take room.
+
+    Raises:
+        CheckpointError: If it cannot be read, is beyond a limit, or has a member that is not a
+            plain file under a name that leads into the folder.
+    """
+    container = container_of(path)
+    if container == "zip-folder":
+        return ZipFolder(path, workplace, limits)
+    if container == "tar-folder":
+        return TarFolder(path, workplace, limits, progress)
+    return IndexedFiles(path, limits) if container == "sharded" else PlainFolder(path, limits)

@@ -1,0 +1,227 @@
+"""What is in a model folder: its checkpoints, the shards among them, and all else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+import torch
+
+from convlast.checkpoints import (
+    FOLDERS,
+    PROGRAMS,
+    Checkpoint,
+    container_of,
+    open_checkpoint,
+)
+from convlast.checkpoints.sniffing import begins_like_a_checkpoint, begins_like_a_pickle
+from convlast.errors import (
+    ConvlastError,
+    MalformedCheckpointError,
+    NoConv3dWeightsError,
+    NotACheckpointError,
+    ProgramNotAllowedError,
+)
+from convlast.folders.folder import Folder
+from convlast.folders.index import Index, indices_of
+from convlast.folders.names import shown
+from convlast.report import Finding, InputFile, Role, Severity
+
+
+@dataclass(frozen=True)
+class Found:
+    """A checkpoint in a folder, as a file of its own for a while.
+
+    Attributes:
+        name: Its path in the folder.
+        path: Where it is now.
+        container: What kind of file it is.
+        is_closed: Whether it holds code, which was not allowed, so that it stays as it is.
+        index: The index that names it, if it is a shard.
+        beside: Biases of its weights that lie in other shards, by their keys; without data.
+    """
+
+    name: str
+    path: Path
+    container: str
+    is_closed: bool = False
+    index: Index | None = None
+    beside: Mapping[str, torch.Tensor] = field(default_factory=dict)
+
+
+class Contents:
+    """The files of a folder, and what is known of them."""
+
+    def __init__(self, folder: Folder) -> None:
+        self.folder = folder
+        self._indices = {index.name: index for index in indices_of(folder)}
+        self._index_of = {
+            shard: index for index in self._indices.values() for shard in index.shards
+        }
+        self._closed: list[str] = []
+        self._checkpoints = 0
+        self._noted: dict[str, list[Finding]] = {}
+
+    @contextmanager
+    def found(self, name: str, allow_programs: bool) -> Iterator[Found | None]:
+        """Give a file if it is a checkpoint, for as long as it is needed; else none.
+
+        Raises:
+            MalformedCheckpointError: If it begins like one and is broken, or an index names it for
+                a shard and it is none.
+        """
+        index = self._index_of.get(name)
+        is_one = begins_like_a_checkpoint(self.folder.head(name))
+        if index is not None and not is_one:
+            raise _no_shard(name, index)
+        if not is_one:
+            yield None
+            return
+        with self.folder.as_file(name) as path, located(name):
+            container = container_of(path)
+            if container in FOLDERS:
+                yield None  # an archive in a folder is one file of it
+                return
+            is_closed = container in PROGRAMS and not allow_programs
+            self._closed += [name] if is_closed else []
+            self._checkpoints += 1
+            beside = self._beside(name, index) if index else {}
+            yield Found(name, path, container, is_closed, index, beside)
+
+    def role_of(self, name: str, found: Found | None) -> Role:
+        """Say what a file is for."""
+        if name in self._indices:
+            return "index"
+        return "checkpoint" if found else "other"
+
+    def describe(self, name: str, found: Found | None, sha256: str) -> InputFile:
+        """Describe a file that stays as it is."""
+        return InputFile(
+            filename=PurePosixPath(name).name,
+            sha256=sha256,
+            bytes=self.folder.members[name].nbytes,
+            container=found.container if found else "other",
+        )
+
+    def note_unconvertible(self, found: Found, findings: list[Finding]) -> None:
+        """Note what was found in a checkpoint that holds no convolution's weight."""
+        self._noted[found.name] = findings
+
+    def findings_of(self, name: str, found: Found | None) -> list[Finding]:
+        """Say what a person should know of a file that stays as it is."""
+        if found is not None and found.is_closed:
+            return [
+                _finding(
+                    "program-not-opened",
+                    "warning",
+                    f"{name} is a {found.container} archive, which holds code. It was not opened, "
+                    "and is as it was. Allow programs (--allow-programs, or "
+                    "CONVLAST_ALLOW_PROGRAMS=true), from senders you trust, to have it converted.",
+                )
+            ]
+        if found is not None:
+            nothing = _finding("no-conv3d-weights", "info", f"{name} holds no Conv3d weight.")
+            return [nothing, *self._noted.get(name, [])]
+        if begins_like_a_pickle(self.folder.head(name)):
+            return [
+                _finding(
+                    "pickle-not-opened",
+                    "info",
+                    f"{name} is a pickle, though none of torch.save's. It was not opened, and is "
+                    "as it was; loading it can run code.",
+                )
+            ]
+        return []
+
+    def refuse_without_layers(self, *, has_layers: bool) -> None:
+        """Refuse a folder in which no layer was found.
+
+        Raises:
+            NotACheckpointError: If it has no checkpoint.
+            ProgramNotAllowedError: If programs were all that might have had some.
+            NoConv3dWeightsError: Else.
+        """
+        if has_layers:
+            return
+        if not self._checkpoints:
+            raise NotACheckpointError(
+                f"There is no checkpoint among its {len(self.folder.members)} files.",
+                remedy="Send what torch.save or safetensors wrote, alone or with what belongs "
+                "to it.",
+            )
+        if self._closed:
+            raise ProgramNotAllowedError(
+                f"{shown(self._closed[0])} holds code, and nothing else in the folder could be "
+                "converted.",
+                remedy="Allow programs, from senders you trust: --allow-programs, or "
+                "CONVLAST_ALLOW_PROGRAMS=true.",
+            )
+        raise NoConv3dWeightsError(
+            f"None of the {self._checkpoints} checkpoints in the folder holds a Conv3d or "
+            "ConvTranspose3d weight.",
+            remedy="There is nothing to convert; keep the folder.",
+        )
+
+    def check_shard(self, found: Found, checkpoint: Checkpoint) -> Iterator[Finding]:
+        """Compare a shard with what its index says is in it.
+
+        Raises:
+            MalformedCheckpointError: If it lacks a tensor, or is no flat dict.
+        """
+        if found.index is None:
+            return
+        if not isinstance(checkpoint.root, dict):
+            raise _no_shard(found.name, found.index)
+        keys = {str(key) for key in checkpoint.root}
+        named = found.index.keys_in(found.name)
+        if missing := sorted(named - keys):
+            raise MalformedCheckpointError(
+                f"The shard lacks {shown(missing[0])}, which the index {found.index.name!r} says "
+                "is in it.",
+                remedy="Fetch the index and its shards anew from where they came.",
+            )
+        for key in sorted(keys - named):
+            yield _finding(
+                "not-in-index",
+                "warning",
+                f"{key} is in the shard, and not in the index {found.index.name}: what "
+                "loads by the index may leave it out.",
+                layer=key,
+            )
+
+    def _beside(self, name: str, index: Index) -> dict[str, torch.Tensor]:
+        """Return the biases of a shard's weights that lie in other shards, without data."""
+        wanted = index.biases_elsewhere(name)
+        found: dict[str, torch.Tensor] = {}
+        for shard in sorted(set(wanted.values())):
+            with self.folder.as_file(shard) as path, located(shard):
+                root = open_checkpoint(path, limits=self.folder.limits).root
+            for key, place in wanted.items():
+                value = root.get(key) if place == shard and isinstance(root, dict) else None
+                if isinstance(value, torch.Tensor):
+                    found[key] = torch.empty(value.shape, device="meta")
+        return found
+
+
+@contextmanager
+def located(name: str) -> Iterator[None]:
+    """Have each error say which file of the folder it is about."""
+    try:
+        yield
+    except ConvlastError as error:
+        if "file" not in error.details:
+            error.locate(name)
+        raise
+
+
+def _finding(code: str, severity: Severity, message: str, *, layer: str | None = None) -> Finding:
+    return Finding(code=code, severity=severity, layer=layer, message=message)
+
+
+def _no_shard(name: str, index: Index) -> MalformedCheckpointError:
+    return MalformedCheckpointError(
+        f"{name!r} is no shard, though the index {index.name!r} says so.",
+        remedy="Fetch the index and its shards anew from where they came.",
+    )

@@ -1,0 +1,133 @@
+"""The index of a sharded checkpoint: a JSON text that says in which file each tensor is.
+
+Source: https://huggingface.co/docs/transformers/main/en/big_models#shard-metadata
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from convlast.checkpoints.sniffing import Container, begins_like_an_index
+from convlast.errors import LimitExceededError, MalformedCheckpointError
+from convlast.folders.folder import Folder, Member
+from convlast.folders.names import shown
+from convlast.folders.plain import PlainFolder, member_of
+from convlast.options import Limits
+
+
+@dataclass(frozen=True)
+class Index:
+    """What an index says.
+
+    Attributes:
+        name: Its own path in the folder.
+        places: The path of the shard that each tensor is in, by the tensor's key.
+    """
+
+    name: str
+    places: dict[str, str]
+
+    @property
+    def shards(self) -> list[str]:
+        """The paths of its shards, each once, sorted."""
+        return sorted(set(self.places.values()))
+
+    def keys_in(self, shard: str) -> set[str]:
+        """Return the keys of the tensors in one shard."""
+        return {key for key, place in self.places.items() if place == shard}
+
+    def biases_elsewhere(self, shard: str) -> dict[str, str]:
+        """Return the biases of weights in a shard that lie in another one, and in which."""
+        found = {}
+        for key in self.keys_in(shard):
+            if key.split(".")[-1] == "weight":
+                bias = f"{key.removesuffix('weight')}bias"
+                if (place := self.places.get(bias, shard)) != shard:
+                    found[bias] = place
+        return found
+
+
+def indices_of(folder: Folder) -> list[Index]:
+    """Return what the indices in a folder say.
+
+    Raises:
+        MalformedCheckpointError: If one cannot be read, or names a shard that is not there beside
+            others that are.
+        LimitExceededError: If they name more than `max_tensors` tensors.
+    """
+    found: list[Index] = []
+    for name in folder.members:
+        if name.endswith(".json") and begins_like_an_index(folder.head(name)):
+            index = read_index(folder, name)
+            found += [index] if index else []
+            _refuse_keys(sum(len(index.places) for index in found), folder.limits)
+    return found
+
+
+def _refuse_keys(number: int, limits: Limits) -> None:
+    if number > limits.max_tensors:
+        raise LimitExceededError(
+            "The indices name many tensors",
+            limit="max_tensors",
+            allowed=limits.max_tensors,
+            found=number,
+        )
+
+
+def read_index(folder: Folder, name: str) -> Index | None:
+    """Read one index; None where the JSON text is something else, or none of its shards is there.
+
+    Raises:
+        MalformedCheckpointError: If it cannot be read, or some of its shards are not there.
+    """
+    places = _places_in(folder, name)
+    base = posixpath.dirname(name)
+    index = Index(name, {key: posixpath.join(base, at) for key, at in places.items()})
+    missing = [shard for shard in index.shards if shard not in folder.members]
+    if len(missing) == len(index.shards):
+        return None
+    if missing:
+        raise MalformedCheckpointError(
+            f"The index {name!r} names {shown(missing[0])}, which is not there.",
+            remedy="Fetch all shards that the index names.",
+        )
+    return index
+
+
+def _places_in(folder: Folder, name: str) -> dict[str, str]:
+    """Return the names that an index gives for its tensors' files; none if it is no index."""
+    try:
+        found = json.loads(folder.read(name))
+    except (ValueError, RecursionError) as error:
+        raise MalformedCheckpointError(f"The index {name!r} is no JSON text.") from error
+    places = found.get("weight_map") if isinstance(found, dict) else None
+    if not isinstance(places, dict) or not all(isinstance(at, str) for at in places.values()):
+        return {}
+    return places
+
+
+class IndexedFiles(PlainFolder):
+    """An index and the shards that it names, and nothing else of the folder that they are in."""
+
+    kind: Container = "sharded"
+
+    def __init__(self, path: Path, limits: Limits) -> None:
+        self._index = path.name
+        super().__init__(path.parent, limits)
+        if read_index(self, path.name) is None:
+            raise MalformedCheckpointError(
+                f"None of the shards that {path.name!r} names is beside it.",
+                remedy="Give the folder, or an archive of it, with all shards in it.",
+            )
+
+    def _find(self) -> Iterator[Member]:
+        """Yield the index, and the shards that are there; they lie beside it, not below."""
+        self.members[self._index] = member_of(self.path, self._index)
+        yield self.members[self._index]
+        for name in sorted(set(_places_in(self, self._index).values())):
+            if "/" not in name and name != self._index and (self.path / name).exists():
+                yield member_of(self.path, name)

@@ -1,0 +1,41 @@
+"""The manifests of all converted checkpoints in a model folder."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from convlast.checkpoints import read_manifest
+from convlast.checkpoints.manifest import Manifest
+from convlast.folders import open_folder
+from convlast.folders.contents import Contents
+from convlast.options import Limits
+
+
+class Notes(BaseModel):
+    """What was done to the files of a model folder."""
+
+    files: dict[str, Manifest]
+    """The manifest of each converted checkpoint, by its path."""
+
+
+def notes_in(path: Path, limits: Limits) -> Notes:
+    """Read the manifest of each checkpoint in a model folder or an archive of one.
+
+    Raises:
+        CheckpointError: If it cannot be read.
+    """
+    found: dict[str, Manifest] = {}
+    with (
+        tempfile.TemporaryDirectory(prefix="convlast-") as workplace,
+        open_folder(path, Path(workplace), limits) as folder,
+    ):
+        contents = Contents(folder)
+        for name in folder.members:
+            with contents.found(name, allow_programs=True) as checkpoint:
+                note = read_manifest(checkpoint.path) if checkpoint else None
+                if note is not None:
+                    found[name] = note
+    return Notes(files=found)

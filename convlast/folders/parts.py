@@ -1,0 +1,78 @@
+"""The checkpoint files that are meant by a path: one file, or the shards of an index."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from convlast.checkpoints import container_of
+from convlast.checkpoints.sniffing import (
+    FOLDERS,
+    HEAD_BYTES,
+    begins_like_a_checkpoint,
+    begins_like_an_index,
+)
+from convlast.errors import NotACheckpointError
+from convlast.folders.index import IndexedFiles
+from convlast.options import Limits
+
+_MAX_LISTED = 5
+
+
+def parts_of(path: Path) -> list[Path]:
+    """Return the one file that a path means, or its shards.
+
+    Args:
+        path: A checkpoint, an index with its shards beside it, or a folder with one of these.
+
+    Raises:
+        NotACheckpointError: If it is an archive, or a folder with none or several.
+        MalformedCheckpointError: If shards are missing.
+    """
+    if path.is_dir():
+        groups = groups_in(path)
+        if len(groups) == 1:
+            return groups[0]
+        names = ", ".join(sorted(group[0].name for group in groups)[:_MAX_LISTED])
+        raise NotACheckpointError(
+            f"One checkpoint is wanted in the folder {path.name!r}, and there are {len(groups)}"
+            f"{f': {names}' if names else ''}.",
+            remedy="Name the file, or the index of its shards.",
+        )
+    if not path.is_file() or (container := container_of(path)) not in FOLDERS:
+        return [path]
+    if container != "sharded":
+        raise NotACheckpointError(
+            f"{path.name!r} is an archive of a model folder.", remedy="Unpack it first."
+        )
+    return _shards_of(path)
+
+
+def groups_in(folder: Path) -> list[list[Path]]:
+    """Return the checkpoints in a folder, not below it; each is a file, or several shards.
+
+    Raises:
+        MalformedCheckpointError: If an index cannot be read, or shards are missing.
+    """
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    heads = {path: _head(path) for path in files}
+    groups = [
+        _shards_of(path)
+        for path in files
+        if path.suffix == ".json" and begins_like_an_index(heads[path])
+    ]
+    shards = {shard for group in groups for shard in group}
+    for path in files:
+        is_one = begins_like_a_checkpoint(heads[path]) and container_of(path) not in FOLDERS
+        if is_one and path not in shards:
+            groups.append([path])
+    return groups
+
+
+def _shards_of(index: Path) -> list[Path]:
+    with IndexedFiles(index, Limits()) as found:
+        return [index.parent / name for name in found.members if name != index.name]
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(HEAD_BYTES)

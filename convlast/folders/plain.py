@@ -1,0 +1,89 @@
+"""A folder of the file system. Links are not followed: they may lead out of it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from convlast.checkpoints.sniffing import Container
+from convlast.errors import MalformedCheckpointError
+from convlast.folders.folder import CHUNK_BYTES, Folder, Member, refuse_misfit
+from convlast.folders.names import refuse_number, shown
+from convlast.options import Limits
+
+
+class PlainFolder(Folder):
+    """A folder, whose files are in the order of their paths' bytes."""
+
+    kind: Container = "folder"
+
+    def __init__(self, path: Path, limits: Limits) -> None:
+        super().__init__(path, None, limits)
+        found: list[Member] = []
+        for member in self._find():
+            found.append(member)
+            refuse_number(len(found) + len(self.bare), limits)
+        found.sort(key=lambda member: os.fsencode(member.name))
+        self.members = {member.name: member for member in found}
+        self.bare.sort()
+
+    def chunks(self, name: str) -> Iterator[bytes]:
+        """Yield the bytes of a member in pieces."""
+        done = 0
+        with (self.path / name).open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                done += len(chunk)
+                yield chunk
+        refuse_misfit(name, self.members[name].nbytes, done)
+
+    @contextmanager
+    def as_file(self, name: str) -> Iterator[Path]:
+        """Give the file itself."""
+        yield self.path / name
+
+    def _find(self) -> Iterator[Member]:
+        """Yield the files, in any order; note the folders."""
+        waiting = [""]
+        while waiting:
+            below = waiting.pop()
+            with os.scandir(self.path / below) as entries:
+                for entry in entries:
+                    name = f"{below}/{entry.name}" if below else entry.name
+                    _refuse_unprintable(name)
+                    if entry.is_dir(follow_symlinks=False):
+                        self.bare.append(name)
+                        waiting.append(name)
+                    else:
+                        yield member_of(self.path, name)
+
+
+def member_of(folder: Path, name: str) -> Member:
+    """Return the file of this name in a folder.
+
+    Raises:
+        MalformedCheckpointError: If it is a link, or anything else but a file.
+    """
+    found = (folder / name).lstat()
+    if not stat.S_ISREG(found.st_mode):
+        raise _refusal(name, found.st_mode)
+    return Member(name, found.st_size)
+
+
+def _refusal(name: str, mode: int) -> MalformedCheckpointError:
+    if stat.S_ISLNK(mode):
+        return MalformedCheckpointError(
+            f"{shown(name)} is a link, which may lead out of the folder.",
+            remedy="Convert a copy without links, which `cp -rL` makes.",
+        )
+    return MalformedCheckpointError(f"{shown(name)} is neither a file nor a folder.")
+
+
+def _refuse_unprintable(name: str) -> None:
+    """Refuse names that a report cannot hold: those of bytes that are no text."""
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise MalformedCheckpointError(f"{shown(name)} has a name that is not UTF-8.") from error

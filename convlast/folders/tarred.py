@@ -1,0 +1,179 @@
+"""A model folder in a tar archive, compressed by gzip or not.
+
+A tar has no directory: it is walked from header to header. The standard library reads these, from
+a file that gives it no more than a header at a time; data is read without it, where it lies.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, cast
+
+from convlast.checkpoints.sniffing import Container
+from convlast.errors import (
+    MalformedCheckpointError,
+    NotACheckpointError,
+)
+from convlast.folders.folder import (
+    CHUNK_BYTES,
+    Folder,
+    Member,
+    refuse_misfit,
+    refuse_unpacked,
+)
+from convlast.folders.names import Names, shown
+from convlast.options import Limits
+from convlast.progress import Progress, silent
+
+_BLOCK_BYTES = 512
+_MAX_HEADER_BYTES = 1 << 16
+"""Of what describes a member: its name, and further records. Far above what any writer makes."""
+
+_STEP_BYTES = 64 << 20
+"""How often it is told how much was unpacked."""
+
+_OLD_TORCH = {"storages", "tensors", "pickle"}
+"""The members of a checkpoint of PyTorch 0.1, which was a tar."""
+
+
+class TarFolder(Folder):
+    """An archive of which each member's place is known."""
+
+    kind: Container = "tar-folder"
+
+    def __init__(
+        self, path: Path, workplace: Path, limits: Limits, progress: Progress = silent
+    ) -> None:
+        super().__init__(path, workplace, limits)
+        self._offsets: dict[str, int] = {}
+        with path.open("rb") as file:
+            is_compressed = file.read(2) == b"\x1f\x8b"
+        self._file = (
+            _unpacked(path, workplace, limits, progress) if is_compressed else path.open("rb")
+        )
+        try:
+            self._look_through()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the archive; what it was unpacked to is gone with that."""
+        self._file.close()
+
+    def chunks(self, name: str) -> Iterator[bytes]:
+        """Yield the bytes of a member in pieces."""
+        nbytes, done = self.members[name].nbytes, 0
+        while done < nbytes:
+            wanted = min(CHUNK_BYTES, nbytes - done)
+            chunk = os.pread(self._file.fileno(), wanted, self._offsets[name] + done)
+            if not chunk:
+                break
+            done += len(chunk)
+            yield chunk
+        refuse_misfit(name, nbytes, done)
+
+    def _look_through(self) -> None:
+        """Check each member, and note where it lies."""
+        names, unpacked_bytes = Names(self.limits), 0
+        for entry in _entries(self._file):
+            name = names.take(entry.name, is_folder=entry.isdir())
+            _refuse_other_than_file(entry)
+            if entry.isdir():
+                self.bare += [name] if name else []
+                continue
+            self.members[name] = Member(name, entry.size)
+            self._offsets[name] = entry.offset_data
+            unpacked_bytes += entry.size
+            refuse_unpacked(unpacked_bytes, self.limits)
+        if self.members.keys() >= _OLD_TORCH:
+            raise NotACheckpointError(
+                "This is a checkpoint of PyTorch 0.1, which no PyTorch of today opens safely.",
+                remedy="Load it with torch.load(weights_only=False) where it came from, and save "
+                "it anew with torch.save.",
+            )
+
+
+def _entries(file: IO[bytes]) -> Iterator[tarfile.TarInfo]:
+    """Yield the headers of a tar, each behind the one before, up to its mark of the end."""
+    header = _Headers(file)
+    reached = 0
+    try:
+        with tarfile.open(fileobj=cast("IO[bytes]", header), mode="r:") as tar:
+            while (entry := tar.next()) is not None:
+                if entry.size < 0 or entry.offset < reached or entry.offset_data <= entry.offset:
+                    raise MalformedCheckpointError(f"Member {shown(entry.name)} has no place.")
+                reached = entry.offset_data + entry.size
+                yield entry
+            end = tar.offset
+    except (tarfile.TarError, ValueError, OverflowError, RecursionError, OSError) as error:
+        raise MalformedCheckpointError(
+            f"The tar archive cannot be read: {type(error).__name__}: {str(error)[:200]}.",
+            remedy="It is probably damaged: fetch it anew from where it came.",
+        ) from error
+    # The library takes a broken header for the end.
+    if reached > os.fstat(file.fileno()).st_size or any(
+        os.pread(file.fileno(), _BLOCK_BYTES, end) or [1]
+    ):
+        raise MalformedCheckpointError(
+            "The tar archive ends without the mark of its end.",
+            remedy="It is probably truncated: compare its size with the original's.",
+        )
+
+
+class _Headers:
+    """A file that gives no more at a time than what describes a member."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.tell, self.seek = file.tell, file.seek
+        self._file = file
+
+    def read(self, nbytes: int) -> bytes:
+        if nbytes > _MAX_HEADER_BYTES:
+            raise MalformedCheckpointError("A member of the tar archive has a header of any size.")
+        return self._file.read(nbytes)
+
+
+def _unpacked(path: Path, workplace: Path, limits: Limits, progress: Progress) -> IO[bytes]:
+    """Write what a compressed archive holds into a file without a name; return that."""
+    target = tempfile.TemporaryFile(dir=workplace)  # noqa: SIM115  # closed by its owner
+    done = 0
+    try:
+        with gzip.open(path) as source:
+            while chunk := source.read(CHUNK_BYTES):
+                done += len(chunk)
+                refuse_unpacked(done, limits)
+                if done % _STEP_BYTES < CHUNK_BYTES:
+                    progress("files", 0, done)
+                target.write(chunk)
+        target.flush()
+        target.seek(0)
+    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+        target.close()
+        raise MalformedCheckpointError(
+            f"The compressed archive is damaged: {error}.",
+            remedy="Fetch it anew from where it came.",
+        ) from error
+    except BaseException:
+        target.close()
+        raise
+    return target
+
+
+def _refuse_other_than_file(entry: tarfile.TarInfo) -> None:
+    """Refuse links, devices, and files with holes, whose bytes are not where they seem to be."""
+    if entry.isdir() or (entry.isreg() and not entry.issparse()):
+        return
+    what = "a link" if entry.issym() or entry.islnk() else "neither a file nor a folder"
+    if entry.issparse():
+        what = "a sparse file"
+    raise MalformedCheckpointError(
+        f"Member {shown(entry.name)} is {what}.",
+        remedy="Pack it anew without, or with what it stands for: tar --hard-dereference -h.",
+    )

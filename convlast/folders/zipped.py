@@ -1,0 +1,103 @@
+"""A model folder in a zip archive."""
+
+from __future__ import annotations
+
+import stat
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from convlast.checkpoints.archive import Member as StoredMember
+from convlast.checkpoints.archive import find_member, open_zip, refuse_overlaps
+from convlast.checkpoints.sniffing import Container
+from convlast.errors import (
+    MalformedCheckpointError,
+    UnsupportedContainerError,
+)
+from convlast.folders.folder import (
+    CHUNK_BYTES,
+    Folder,
+    Member,
+    refuse_misfit,
+    refuse_unpacked,
+)
+from convlast.folders.names import Names, refuse_number, shown
+from convlast.options import Limits
+
+_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
+_UNIX = 3
+"""The system on which attributes have a Unix mode in their upper half."""
+
+
+class ZipFolder(Folder):
+    """An archive, read member by member, whose directory and headers agree."""
+
+    kind: Container = "zip-folder"
+
+    def __init__(self, path: Path, workplace: Path, limits: Limits) -> None:
+        super().__init__(path, workplace, limits)
+        self._archive = open_zip(path)
+        try:
+            self._entries = dict(self._look_through())
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the archive."""
+        self._archive.close()
+
+    def chunks(self, name: str) -> Iterator[bytes]:
+        """Yield the bytes of a member in pieces; the last one only if its CRC is right."""
+        done = 0
+        try:
+            with self._archive.open(self._entries[name]) as file:
+                while chunk := file.read(CHUNK_BYTES):
+                    done += len(chunk)
+                    yield chunk
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+            raise MalformedCheckpointError(
+                f"Member {shown(name)} is damaged: {error}.",
+                remedy="Fetch the archive anew from where it came.",
+            ) from error
+        refuse_misfit(name, self.members[name].nbytes, done)
+
+    def _look_through(self) -> Iterator[tuple[str, zipfile.ZipInfo]]:
+        """Check each member, and yield those that are files."""
+        entries = self._archive.infolist()
+        refuse_number(len(entries), self.limits)
+        refuse_unpacked(sum(entry.file_size for entry in entries), self.limits)
+        names = Names(self.limits)
+        stored: dict[str, StoredMember] = {}
+        with self.path.open("rb") as file:
+            for entry in entries:
+                is_folder = entry.orig_filename.endswith("/")
+                name = names.take(entry.orig_filename, is_folder=is_folder)
+                _refuse_other_than_file(entry, is_folder=is_folder)
+                if is_folder:
+                    self.bare += [name] if name else []
+                    continue
+                stored[name] = find_member(entry, file)
+                self.members[name] = Member(name, entry.file_size)
+                yield name, entry
+        refuse_overlaps(stored, end=self._archive.start_dir)
+
+
+def _refuse_other_than_file(entry: zipfile.ZipInfo, *, is_folder: bool) -> None:
+    """Refuse links, devices, and what is stored in ways that are not read here."""
+    name = shown(entry.orig_filename)
+    mode = entry.external_attr >> 16 if entry.create_system == _UNIX else 0
+    kind = stat.S_IFMT(mode)
+    if kind not in {0, stat.S_IFDIR if is_folder else stat.S_IFREG}:
+        what = "a link" if kind == stat.S_IFLNK else "neither a file nor a folder"
+        raise MalformedCheckpointError(f"Member {name} is {what}.", remedy="Pack it anew without.")
+    if is_folder and (entry.file_size or entry.compress_size):
+        raise MalformedCheckpointError(f"Member {name} is a folder, and has bytes.")
+    if entry.compress_type not in _METHODS:
+        raise UnsupportedContainerError(
+            f"Member {name} is compressed in an unusual way.",
+            remedy="Pack it anew with zip, or with zip -0, which does not compress.",
+        )
+    if entry.compress_type == zipfile.ZIP_STORED and entry.compress_size != entry.file_size:
+        raise MalformedCheckpointError(f"Member {name} has two sizes.")

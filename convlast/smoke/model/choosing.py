@@ -1,0 +1,165 @@
+"""`select=fastest`: which layers to convert, by measurement inside the model.
+
+A layer that is faster alone may cost its neighbours a permutation, so sets of layers are timed in
+the whole model. Tried are all, none, those whose own kernels got faster, and then the model's
+blocks, one after the other, each put the other way. What is chosen was itself timed against none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from statistics import median
+from time import perf_counter
+from typing import TypeAlias
+
+import torch
+
+from convlast.smoke.model.dispatch import profile
+from convlast.smoke.model.specimen import Specimen, Way
+from convlast.smoke.model.timing import Setting, pair_of, race_of
+from convlast.smoke.model.trace import Trace
+from convlast.smoke_report import Choice, Dispatch
+
+LIMIT_S = 60.0
+"""Seconds that the search for a better set may take."""
+
+RACE_S = 3.0
+"""Seconds that the timing of one set may take."""
+
+NOISE = 0.01
+"""A gain below this share is none."""
+
+Names: TypeAlias = frozenset[str]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a set of converted layers gave, against none.
+
+    Attributes:
+        seconds: The median forward.
+        speedup: Against none, timed in turns with it.
+        spread: Half the distance of the quartiles of that.
+    """
+
+    seconds: float
+    speedup: float
+    spread: float
+
+
+def search(
+    layers: Sequence[str],
+    measure: Callable[[Names], Measured],
+    *,
+    guess: Names,
+    is_time_up: Callable[[], bool] = lambda: False,
+) -> dict[Names, Measured]:
+    """Measure sets of layers, each better than the last, and return what was found for each.
+
+    All and none are among them.
+
+    Args:
+        layers: The layers that may be converted.
+        measure: Times one set.
+        guess: A set that may be better than both.
+        is_time_up: Ends the search.
+    """
+    found: dict[Names, Measured] = {}
+    everything: Names = frozenset(layers)
+    for names in (everything, frozenset[str](), guess):
+        if names not in found:
+            found[names] = measure(names)
+    best = max(found, key=lambda names: found[names].speedup)
+    for block in blocks_of(layers):
+        if is_time_up():
+            break
+        other = best - block if block <= best else best | block
+        if other not in found:
+            found[other] = measure(other)
+        if found[other].speedup > found[best].speedup * (1 + NOISE):
+            best = other
+    return found
+
+
+def chosen(found: dict[Names, Measured], layers: Sequence[str]) -> Choice:
+    """Choose the fastest of the sets; none, where no other is faster beyond the noise."""
+    nothing, everything = frozenset[str](), frozenset(layers)
+    best = max(found, key=lambda names: found[names].speedup)
+    if found[best].speedup - 1 <= max(NOISE, found[best].spread / 2):
+        best = nothing
+    elif found[everything].speedup * (1 + NOISE) >= found[best].speedup:
+        best = everything  # the simplest that is as good
+    kinds = {everything: "all", nothing: "none"}
+    seconds = {kinds.get(names, "some"): found[names].seconds for names in (nothing, everything)}
+    seconds |= {kinds.get(best, "some"): found[best].seconds}
+    return Choice(
+        chosen="all" if best == everything else "none" if best == nothing else "some",
+        layers=[name for name in layers if name in best],
+        seconds=seconds,
+        speedup=found[best].speedup,
+        spread=found[best].spread,
+    )
+
+
+def blocks_of(layers: Sequence[str]) -> Iterator[Names]:
+    """Yield the model's blocks, the large ones first, by the names' leading parts.
+
+    >>> [sorted(block) for block in blocks_of(["stem.w", "body.0.w", "body.1.w"])]
+    [['stem.w'], ['body.0.w', 'body.1.w'], ['body.0.w'], ['body.1.w']]
+    """
+    seen: set[Names] = {frozenset(layers)}
+    for depth in range(1, 1 + max((name.count(".") for name in layers), default=0)):
+        prefixes = dict.fromkeys(tuple(name.split(".")[:depth]) for name in layers)
+        for prefix in prefixes:
+            block = frozenset(n for n in layers if tuple(n.split(".")[: len(prefix)]) == prefix)
+            if block not in seen:
+                seen.add(block)
+                yield block
+
+
+def choose_on_accelerator(make: partial[Specimen], samples: int) -> Choice:
+    """Choose the layers of a model whose conversion makes it faster on this device.
+
+    Args:
+        make: Makes a specimen in fp32.
+        samples: N of the input.
+
+    Returns:
+        The choice; its layers are names of parameters in the module.
+    """
+    setting = Setting(samples)
+    contiguous, candidate = pair_of(make, torch.float16)
+    layers = list(candidate.converted)
+
+    def measure(names: Names) -> Measured:
+        candidate.lay_out(sorted(names))
+        found = race_of((contiguous, candidate), setting, RACE_S)
+        return Measured(median(found.second_s), found.speedup, found.spread)
+
+    guess = _faster_alone(contiguous, candidate, setting)
+    began_s = perf_counter()
+    found = search(
+        layers, measure, guess=guess, is_time_up=lambda: perf_counter() - began_s > LIMIT_S
+    )
+    return chosen(found, layers)
+
+
+def _faster_alone(contiguous: Specimen, converted: Specimen, setting: Setting) -> Names:
+    """Return the layers whose own kernels take less time converted."""
+    trace, way = Trace(), setting.way
+    converted.run(Way(way.samples, on_operation=trace.note_operation))
+    before = _seconds(profile(contiguous, way, trace.convolutions, "contiguous")[0])
+    after = _seconds(profile(converted, way, trace.convolutions, "converted")[0])
+    owners = {name.rpartition(".")[0]: name for name in converted.converted}
+    return frozenset(
+        name for owner, name in owners.items() if after.get(owner, 0) < before.get(owner, 0)
+    )
+
+
+def _seconds(dispatches: Iterable[Dispatch]) -> dict[str, float]:
+    totals: dict[str, float] = {}
+    for found in dispatches:
+        totals[found.layer] = totals.get(found.layer, 0.0) + found.seconds
+    return totals

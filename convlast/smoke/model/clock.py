@@ -1,0 +1,140 @@
+"""Two things timed against each other until it is known which is faster, or time is up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import count
+from statistics import median, quantiles
+from time import perf_counter
+from typing import TypeAlias
+
+import torch
+
+Clock: TypeAlias = Callable[[Callable[[], object]], float]
+"""Runs something and returns the seconds that it took."""
+
+WARMUPS = 3
+"""Runs before the first that counts: kernels are chosen, and memory is taken, in these."""
+
+LEAST_ROUNDS = 8
+"""Pairs that are timed at least; quartiles of fewer say nothing."""
+
+TOLERANCE = 0.01
+"""The uncertainty of the median ratio at which it counts as stable."""
+
+
+@dataclass(frozen=True)
+class Race:
+    """What timing two things against each other gave.
+
+    Attributes:
+        first_s: Each time of the first.
+        second_s: Each time of the second, of the same round.
+        is_stable: Whether the median ratio is known to `TOLERANCE`.
+    """
+
+    first_s: tuple[float, ...]
+    second_s: tuple[float, ...]
+    is_stable: bool
+
+    @property
+    def speedup(self) -> float:
+        """How many times as fast the second is: the median over the rounds."""
+        return median(self._ratios)
+
+    @property
+    def spread(self) -> float:
+        """Half the distance of the quartiles of the ratio."""
+        return _spread(self._ratios)
+
+    @property
+    def _ratios(self) -> list[float]:
+        return ratios_of(self.first_s, self.second_s)
+
+
+def race(
+    first: Callable[[], object],
+    second: Callable[[], object],
+    clock: Clock,
+    *,
+    limit_s: float,
+    warmups: int = WARMUPS,
+    least_rounds: int = LEAST_ROUNDS,
+) -> Race:
+    """Time two things in turns, each round in the other order, so that drift falls on both.
+
+    Args:
+        first: One of them.
+        second: The other.
+        clock: Runs and times one.
+        limit_s: Seconds after which no further round begins.
+        warmups: Runs of each before.
+        least_rounds: Rounds that are run whatever they take.
+    """
+    began_s = perf_counter()
+    for _ in range(warmups):
+        clock(first)
+        clock(second)
+    times: tuple[list[float], list[float]] = [], []
+    things = first, second
+    for number in count(1):
+        for index in (0, 1) if number % 2 else (1, 0):
+            times[index].append(clock(things[index]))
+        if number < least_rounds:
+            continue
+        if is_stable(ratios_of(*times)) or perf_counter() - began_s > limit_s:
+            break
+    return Race(tuple(times[0]), tuple(times[1]), is_stable(ratios_of(*times)))
+
+
+def is_stable(ratios: Sequence[float]) -> bool:
+    """Say whether a median is known well: the spread shrinks with the root of the number.
+
+    >>> is_stable([1.0, 1.01] * 8), is_stable([1.0, 2.0] * 8), is_stable([1.0, 1.0])
+    (True, False, False)
+    """
+    if len(ratios) < LEAST_ROUNDS:
+        return False
+    return bool(_spread(ratios) / len(ratios) ** 0.5 < TOLERANCE * median(ratios))
+
+
+def ratios_of(first_s: Sequence[float], second_s: Sequence[float]) -> list[float]:
+    """Return the ratio of each round.
+
+    >>> ratios_of([2.0, 3.0], [1.0, 1.0])
+    [2.0, 3.0]
+    """
+    return [before / max(after, 1e-9) for before, after in zip(first_s, second_s, strict=True)]
+
+
+def clock_of(device: torch.device) -> Clock:
+    """Return the clock of a device: its own events, or the wall's on a CPU."""
+    return _on_device(device) if device.type == "cuda" else _on_cpu
+
+
+def _on_cpu(run: Callable[[], object]) -> float:
+    began_s = perf_counter()
+    run()
+    return perf_counter() - began_s
+
+
+def _on_device(device: torch.device) -> Clock:
+    def clock(run: Callable[[], object]) -> float:
+        with torch.cuda.device(device):
+            start = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+            end = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+            start.record()
+            run()
+            end.record()
+            end.synchronize()
+        return float(start.elapsed_time(end)) / 1e3
+
+    return clock
+
+
+def _spread(ratios: Sequence[float]) -> float:
+    if len(ratios) < 2:
+        return 0.0
+    lower, _, upper = quantiles(ratios, n=4)
+    return (upper - lower) / 2

@@ -1,0 +1,119 @@
+"""fp16 for a whole model on a CPU: tensors are fp16 in earnest, heavy operators compute in fp32.
+
+A CPU without AVX512-FP16 has no fast fp16 convolution, and for some operators no fp16 kernel at
+all. Here dtypes, and so every cast that a model makes, are what they are on a GPU; convolutions,
+matrix products, pooling and norms are computed in fp32 from fp16 operands, and each result is
+rounded to fp16 once, which is what tensor cores and PyTorch's fp16 kernels for CUDA do. All else
+runs in PyTorch's own fp16 kernels for the CPU, which round once too, or in the same way where there
+is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
+
+HEAVY = frozenset(
+    {
+        "convolution",
+        "_convolution",
+        "convolution_overrideable",
+        "conv1d",
+        "conv2d",
+        "conv3d",
+        "conv_transpose1d",
+        "conv_transpose2d",
+        "conv_transpose3d",
+        "linear",
+        "matmul",
+        "mm",
+        "addmm",
+        "bmm",
+        "baddbmm",
+        "addbmm",
+        "addmv",
+        "mv",
+        "dot",
+        "avg_pool2d",
+        "avg_pool3d",
+        "_adaptive_avg_pool2d",
+        "_adaptive_avg_pool3d",
+        "adaptive_avg_pool3d",
+        "mean",
+        "native_batch_norm",
+        "_native_batch_norm_legit",
+        "_native_batch_norm_legit_no_training",
+        "_batch_norm_with_update",
+        "batch_norm",
+        "native_group_norm",
+        "group_norm",
+        "native_layer_norm",
+        "layer_norm",
+        "instance_norm",
+        "_softmax",
+        "softmax",
+        "_log_softmax",
+        "log_softmax",
+        "scaled_dot_product_attention",
+        "_scaled_dot_product_flash_attention_for_cpu",
+        "upsample_trilinear3d",
+        "gelu",
+        "grid_sampler_3d",
+        "_native_multi_head_attention",
+    }
+)
+"""Operators that are computed in fp32: those without a fast fp16 kernel, or without any."""
+
+_LOW = (torch.float16, torch.bfloat16)
+
+
+class Emulation(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's own base
+    """While it is on, operators on low-precision tensors of the CPU are emulated."""
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Run one operator."""
+        kwargs = kwargs or {}
+        if func.overloadpacket.__name__ in HEAVY:
+            return _in_float32(func, args, kwargs)
+        try:
+            return func(*args, **kwargs)
+        except RuntimeError as error:
+            if "not implemented for" not in str(error) or func._schema.is_mutable:
+                raise
+            return _in_float32(func, args, kwargs)
+
+
+def _in_float32(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """Compute in fp32 what fp16 is wanted of; the first low operand has the dtype of the result.
+
+    Casts keep strides, so that the operator chooses the layout that it would choose in fp16.
+    """
+    dtype: torch.dtype | None = None
+
+    def widen(tensor: Tensor) -> Tensor:
+        nonlocal dtype
+        if tensor.dtype not in _LOW:
+            return tensor
+        dtype = dtype or tensor.dtype
+        return tensor.to(torch.float32)
+
+    wide_args, wide_kwargs = tree_map_only(Tensor, widen, (tuple(args), dict(kwargs)))
+    if dtype is not None and wide_kwargs.get("dtype") in _LOW:
+        wide_kwargs["dtype"] = torch.float32
+    result = func(*wide_args, **wide_kwargs)
+    if dtype is None or kwargs.get("dtype") == torch.float32:
+        return result
+    return tree_map_only(
+        Tensor, lambda tensor: tensor.to(dtype) if tensor.dtype == torch.float32 else tensor, result
+    )

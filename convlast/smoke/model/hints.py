@@ -1,0 +1,98 @@
+"""What keeps a convolution from being fast on tensor cores, whatever its layout.
+
+Source: https://docs.nvidia.com/deeplearning/performance/dl-performance-convolutional/index.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from math import prod
+
+from torch import Tensor
+
+from convlast.smoke.model.trace import CONVOLUTIONS
+from convlast.smoke.model.watching import Operation
+
+MULTIPLE = 8
+"""Channels of fp16 that a tensor core's instruction takes at once."""
+
+NAMED = 4
+"""Convolutions that a hint names."""
+
+
+@dataclass
+class Hints:
+    """The convolutions of one forward, by what is to be said of them."""
+
+    patches: list[str] = field(default_factory=list)
+    depthwise: list[str] = field(default_factory=list)
+    grouped: list[str] = field(default_factory=list)
+    odd: list[str] = field(default_factory=list)
+    number: int = 0
+
+    def note_operation(self, operation: Operation) -> None:
+        """Look at one operator."""
+        if operation.name not in CONVOLUTIONS or len(operation.args) < 9:
+            return
+        weight, is_transposed, groups = (operation.args[index] for index in (1, 6, 8))
+        if not isinstance(weight, Tensor) or weight.dim() != 5:
+            return
+        self.number += 1
+        name, inside, outside = operation.place.name, *_channels(weight, is_transposed, groups)
+        if self._is_patch_embedding(operation, weight, is_transposed):
+            self._add(self.patches, name)
+        if groups > 1:
+            self._add(self.depthwise if groups == inside else self.grouped, name)
+        elif inside % MULTIPLE or outside % MULTIPLE:
+            self._add(self.odd, f"{name} ({inside} to {outside})")
+
+    def words(self) -> Iterator[str]:
+        """Yield what is to be said, each with what to do about it."""
+        if self.patches:
+            yield (
+                f"{_listed(self.patches)}: kernel and stride are equal, so it cuts patches. As a "
+                "Linear on the unfolded patches it is one matrix product, faster than any layout "
+                "of the convolution."
+            )
+        if self.depthwise:
+            yield (
+                f"{_listed(self.depthwise)}: depthwise. Tensor cores do not help there, and "
+                "channels-last goes to another kernel: measure before you convert it."
+            )
+        if self.grouped:
+            yield f"{_listed(self.grouped)}: grouped, which cuDNN's fast kernels rarely cover."
+        if self.odd:
+            yield (
+                f"{_listed(self.odd)}: channels that 8 does not divide leave tensor cores partly "
+                "idle. First and last layers seldom profit; pad inner ones to a multiple of 8."
+            )
+
+    def _is_patch_embedding(
+        self, operation: Operation, weight: Tensor, is_transposed: bool
+    ) -> bool:
+        """Say whether it is the first convolution, and its kernel meets each element once."""
+        kernel, stride, padding = weight.shape[2:], operation.args[3], operation.args[4]
+        return (
+            self.number == 1
+            and not is_transposed
+            and tuple(stride) == tuple(kernel)
+            and prod(kernel) > 1
+            and not any(padding)
+        )
+
+    @staticmethod
+    def _add(names: list[str], name: str) -> None:
+        if name not in names:
+            names.append(name)
+
+
+def _channels(weight: Tensor, is_transposed: bool, groups: int) -> tuple[int, int]:
+    """Return how many channels go in and come out."""
+    first, second = weight.shape[0], weight.shape[1] * groups
+    return (first, second) if is_transposed else (second, first)
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more

@@ -1,0 +1,113 @@
+"""What a model returns, taken apart into tensors; and two such results compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from convlast.report import Parity
+from convlast.smoke.parity import compare
+
+Outputs: TypeAlias = dict[str, Tensor]
+"""The floating-point tensors of a result by where they stand in it: `0`, `sample`, `logits.0`."""
+
+QUANTILES = (0.5, 0.9, 0.99, 0.999)
+
+SAMPLES = 1 << 20
+"""Elements that quantiles are drawn from, evenly spaced."""
+
+DEPTH = 5
+"""How deep a result is searched for tensors."""
+
+
+def outputs_of(result: object) -> Outputs:
+    """Return the floating-point tensors in a result.
+
+    Tensors may stand in lists, tuples, dicts (so also in the results of transformers and
+    diffusers), and in the attributes of objects.
+
+    >>> outputs_of((torch.zeros(1), {"aux": torch.ones(2)})).keys()
+    dict_keys(['0', '1.aux'])
+    """
+    return {
+        ".".join(path): tensor.detach()
+        for path, tensor in _leaves(result, ())
+        if tensor.is_floating_point()
+    }
+
+
+def parity_of(reference: Outputs, actual: Outputs, *, pair: str, threshold: float) -> Parity:
+    """Compare two results; return the parity of the output that agrees least.
+
+    Each output is judged by its own scale.
+
+    Raises:
+        ValueError: If they do not have the same outputs of the same shapes.
+    """
+    if reference.keys() != actual.keys():
+        raise ValueError(f"outputs {[*reference]} and {[*actual]} cannot be compared")
+    parities = [
+        compare(reference[name], actual[name], pair=pair, threshold=threshold).model_copy(
+            update={
+                "output": name if len(reference) > 1 else None,
+                "quantiles": _quantiles(reference[name], actual[name]),
+            }
+        )
+        for name in reference
+    ]
+    return max(parities, key=_badness)
+
+
+def _badness(parity: Parity) -> tuple[bool, int, float]:
+    """Order parities: failed ones first, then by what is not finite, then by the difference."""
+    relative = parity.relative
+    if relative is None:
+        relative = 0.0 if parity.passed else float("inf")
+    return not parity.passed, parity.nan + parity.inf, relative
+
+
+def sample_of(tensor: Tensor, number: int) -> Tensor:
+    """Return up to that many elements, evenly spaced in logical order, flat.
+
+    >>> sample_of(torch.arange(10), 4)
+    tensor([0, 2, 5, 7])
+    """
+    if tensor.numel() <= number:
+        return tensor.flatten()
+    places = torch.arange(number, device=tensor.device) * tensor.numel() // number
+    return tensor[torch.unravel_index(places, tensor.shape)]
+
+
+def _leaves(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Tensor]]:
+    if isinstance(value, Tensor):
+        yield path or ("0",), value
+        return
+    if len(path) >= DEPTH:
+        return
+    for name, part in _parts(value):
+        yield from _leaves(part, (*path, str(name)))
+
+
+def _parts(value: Any) -> Iterable[tuple[object, Any]]:
+    if isinstance(value, Mapping):
+        return value.items()
+    if isinstance(value, list | tuple):
+        names = getattr(value, "_fields", range(len(value)))
+        return zip(names, value, strict=True)
+    return vars(value).items() if hasattr(value, "__dict__") else ()
+
+
+def _quantiles(reference: Tensor, actual: Tensor) -> dict[str, float] | None:
+    """Return quantiles of the absolute difference over the reference's scale."""
+    left = sample_of(reference, SAMPLES).to(torch.float64)
+    right = sample_of(actual, SAMPLES).to(torch.float64)
+    both = left.isfinite() & right.isfinite()
+    left, right = left[both], right[both]
+    if not left.numel() or not (scale := float(left.abs().max())):
+        return None
+    differences = ((right - left).abs() / scale).sort().values
+    last = differences.numel() - 1
+    return {str(share): float(differences[round(share * last)]) for share in QUANTILES}

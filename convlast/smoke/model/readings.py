@@ -1,0 +1,180 @@
+"""What each module gave: how it fits into fp16, and a sample to compare with another run.
+
+Keeping every activation would cost the memory of a training step, so each run keeps a sample of
+each module's output, at the same places, and compares those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from math import isfinite
+
+import torch
+from torch import Tensor
+
+from convlast.report import Parity
+from convlast.smoke.layout import memory_format_of
+from convlast.smoke.model.outputs import sample_of
+from convlast.smoke.model.watching import Place, Turn
+from convlast.smoke.parity import compare
+from convlast.smoke_report import Activation
+
+SAMPLES = 1024
+"""Elements kept of each output."""
+
+LARGEST = torch.finfo(torch.float16).max
+
+VANISHING = 2.0**-25
+"""What rounds to zero in fp16, and all below it."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The output of one module's turn.
+
+    Attributes:
+        place: The module.
+        input_shape: Of its first input.
+        absmax: The largest absolute value; infinite or NaN if there is such a value.
+        overflow: Values beyond fp16's range.
+        sample: Some of its values.
+        memory_format: Its layout, where it is 5-D.
+    """
+
+    place: Place
+    input_shape: tuple[int, ...]
+    absmax: float
+    overflow: int
+    sample: Tensor
+    memory_format: str | None
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether all its values are."""
+        return isfinite(self.absmax)
+
+    @property
+    def fits(self) -> bool:
+        """Whether all its values fit into fp16."""
+        return self.absmax < LARGEST + 16
+
+    def activation(self, relative: float | None) -> Activation:
+        """Return what the report says of it, with the error that fp16 made there."""
+        nonzero = self.sample[self.sample != 0]
+        vanishing = int((nonzero.abs() <= VANISHING).sum())
+        known = self.is_finite and self.absmax > 0
+        return Activation(
+            module=self.place.name,
+            kind=self.place.kind,
+            absmax=self.absmax if self.is_finite else None,
+            headroom=LARGEST / self.absmax if known else None,
+            overflow=self.overflow,
+            underflow_share=vanishing / max(nonzero.numel(), 1),
+            relative=relative,
+        )
+
+
+@dataclass
+class Readings:
+    """The readings of one forward, in the order of execution."""
+
+    taken: list[Reading] = field(default_factory=list)
+
+    def note(self, turn: Turn) -> None:
+        """Take the reading of one turn: of its first floating-point output."""
+        output = next((o for o in turn.outputs if o.is_floating_point() and o.numel()), None)
+        if output is None:
+            return
+        absmax = _absmax(output)
+        overflow = 0
+        if not absmax < LARGEST:
+            overflow = int((output.abs() >= LARGEST + 16).sum())
+        self.taken.append(
+            Reading(
+                place=turn.place,
+                input_shape=tuple(turn.inputs[0].shape) if turn.inputs else (),
+                absmax=absmax,
+                overflow=overflow,
+                sample=sample_of(output, SAMPLES).to(torch.float32).cpu(),
+                memory_format=memory_format_of(output) if output.dim() == 5 else None,
+            )
+        )
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What one module gave in two runs."""
+
+    reference: Reading
+    actual: Reading
+
+    @property
+    def relative(self) -> float | None:
+        """The largest difference of the samples over the scale; None where it is not finite."""
+        difference = (self.actual.sample - self.reference.sample).abs()
+        if not difference.numel() or not difference.isfinite().all() or not self.reference.absmax:
+            return None if not difference.isfinite().all() else 0.0
+        return float(difference.max()) / self.reference.absmax
+
+    def parity(self, pair: str, threshold: float) -> Parity:
+        """Compare both samples, as the report has it."""
+        return compare(self.reference.sample, self.actual.sample, pair=pair, threshold=threshold)
+
+    def is_wrong(self, threshold: float) -> bool:
+        """Say whether the second run is off by more than the threshold, or is not finite."""
+        if not self.actual.is_finite and self.reference.is_finite:
+            return True
+        return self.relative is not None and self.relative > threshold
+
+
+def pairs_of(reference: Readings, actual: Readings) -> Iterator[Pair]:
+    """Pair the readings of two runs, as long as both do the same."""
+    for left, right in zip(reference.taken, actual.taken, strict=False):
+        if left.place != right.place or left.sample.shape != right.sample.shape:
+            return
+        yield Pair(left, right)
+
+
+def first_wrong(pairs: Sequence[Pair], threshold: float) -> Pair | None:
+    """Return the first module that goes wrong: the first that is not finite, else far off."""
+    broken = (pair for pair in pairs if not pair.actual.is_finite and pair.reference.is_finite)
+    off = (pair for pair in pairs if pair.is_wrong(threshold))
+    return next(broken, None) or next(off, None)
+
+
+def activations_of(reference: Readings, pairs: Sequence[Pair]) -> list[Activation]:
+    """Return each module's output as the report has it, the worst of its turns."""
+    worst: dict[str, Activation] = {}
+    errors = [pair.relative for pair in pairs]
+    errors += [None] * (len(reference.taken) - len(errors))
+    for reading, error in zip(reference.taken, errors, strict=True):
+        found = reading.activation(error)
+        known = worst.get(found.module)
+        worst[found.module] = found if known is None else _worse(known, found)
+    return list(worst.values())
+
+
+def _worse(left: Activation, right: Activation) -> Activation:
+    """Put two turns of one module together."""
+    both = left, right
+    absmaxes = [found.absmax for found in both if found.absmax is not None]
+    headrooms = [found.headroom for found in both if found.headroom is not None]
+    relatives = [found.relative for found in both if found.relative is not None]
+    return left.model_copy(
+        update={
+            "absmax": max(absmaxes) if len(absmaxes) == len(both) else None,
+            "headroom": min(headrooms, default=None),
+            "overflow": left.overflow + right.overflow,
+            "underflow_share": max(found.underflow_share for found in both),
+            "relative": max(relatives, default=None),
+        }
+    )
+
+
+def _absmax(output: Tensor) -> float:
+    """Return the largest absolute value, read in the order in which the values lie."""
+    strides = output.stride()
+    order = sorted(range(output.dim()), key=strides.__getitem__, reverse=True)
+    least, most = torch.aminmax(output.permute(order))
+    return max(abs(least.item()), abs(most.item()))

@@ -1,0 +1,189 @@
+"""Which layout activations have on their way, who changes it, and what that costs.
+
+A permutation is an operator, not a view, whose 5-D result lies in another order than one of its 5-D
+operands: the operand's bytes are read in one order and written in the other. Weights do not count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from convlast.smoke.layout import order_of
+from convlast.smoke.model.watching import Operation, Place, Turn
+from convlast.smoke_report import Flip, Permutations, TraceStep
+
+CONVOLUTIONS = frozenset(
+    f"aten::{name}" for name in ("convolution", "_convolution", "conv3d", "conv_transpose3d")
+)
+"""The operators that are a convolution, whose second operand is the weight."""
+
+
+@dataclass(frozen=True)
+class _Permuting:
+    """One operator that permutes.
+
+    Attributes:
+        place: The module it is in.
+        operator: PyTorch's name for it.
+        before: The layout of the operands that it permutes.
+        after: The layout of its result.
+        moved: The bytes of these operands.
+        is_convolution: Whether it is one, which permutes its input to the layout it runs in.
+    """
+
+    place: Place
+    operator: str
+    before: str
+    after: str
+    moved: int
+    is_convolution: bool
+
+
+@dataclass(frozen=True)
+class _Event:
+    """A module's turn, or an operator that permutes in a module's own code."""
+
+    place: Place
+    before: str
+    after: str
+    operator: str | None = None
+
+
+@dataclass
+class Trace:
+    """What one forward does to the layout.
+
+    Attributes:
+        permuting: The operators that permute.
+        events: Modules' turns, and these operators, in the order of execution.
+        convolutions: The modules of the convolutions, likewise.
+    """
+
+    permuting: list[_Permuting] = field(default_factory=list)
+    events: list[_Event] = field(default_factory=list)
+    convolutions: list[str] = field(default_factory=list)
+    _first_is_converted: bool = False
+
+    def note_operation(self, operation: Operation) -> None:
+        """Look at one operator."""
+        output = next(iter(_volumes(operation.outputs)), None)
+        if operation.is_view or output is None:
+            return
+        is_convolution = operation.name in CONVOLUTIONS
+        operands = operation.args[:1] if is_convolution else operation.args
+        after = order_of(output)
+        if is_convolution:
+            if not self.convolutions:
+                self._first_is_converted = after == "channels_last_3d"
+            self.convolutions.append(operation.place.name)
+        odd = [
+            operand
+            for operand in _volumes(operands)
+            if {order_of(operand), after} == {"channels_last_3d", "contiguous_format"}
+        ]
+        if odd:
+            before = order_of(odd[0])
+            moved = sum(map(_bytes, odd))
+            found = _Permuting(
+                operation.place, operation.name, before, after, moved, is_convolution
+            )
+            self.permuting.append(found)
+            self.events.append(_Event(operation.place, before, after, operation.name))
+
+    def note_turn(self, turn: Turn) -> None:
+        """Look at one module's turn."""
+        source = next(iter(_volumes(turn.inputs)), None)
+        output = next(iter(_volumes(turn.outputs)), None)
+        if source is not None and output is not None:
+            self.events.append(_Event(turn.place, order_of(source), order_of(output)))
+
+    @property
+    def permutations(self) -> Permutations:
+        """The number and bytes of permutations, and the best case: one, at the first convolution.
+
+        Where the first convolution is not converted, or its input lies alike in both layouts, there
+        need not be any.
+        """
+        entrance = self._entrance
+        return Permutations(
+            number=len(self.permuting),
+            bytes=sum(found.moved for found in self.permuting),
+            best_number=0 if entrance is None else 1,
+            best_bytes=0 if entrance is None else entrance.moved,
+        )
+
+    def flips(self) -> list[Flip]:
+        """Return who permutes, apart from the first convolution, in the order of execution."""
+        flips: dict[tuple[Place, str, str, str], Flip] = {}
+        breaker: Place | None = None
+        for found in self.permuting:
+            if found is self._entrance:
+                continue
+            is_return = found.is_convolution and found.after == "channels_last_3d"
+            key = found.place, found.operator, found.before, found.after
+            flip = flips.setdefault(
+                key,
+                Flip(
+                    module=found.place.name,
+                    kind=found.place.kind,
+                    operator=found.operator,
+                    input_memory_format=found.before,
+                    output_memory_format=found.after,
+                    cause=breaker.name if is_return and breaker else None,
+                    times=0,
+                ),
+            )
+            flip.times += 1
+            flip.bytes += found.moved
+            if found.after == "contiguous_format":
+                breaker = found.place
+        return list(flips.values())
+
+    def steps(self) -> list[TraceStep]:
+        """Return the chain, in the order of execution; a module's further turns are counted.
+
+        A permutation in the code of a module that holds others is a step of its own.
+        """
+        permuting = {found.place for found in self.permuting}
+        having_turns = {event.place for event in self.events if event.operator is None}
+        steps: dict[_Event, TraceStep] = {}
+        for event in self.events:
+            if event.operator is not None and event.place in having_turns:
+                continue
+            step = steps.setdefault(
+                event,
+                TraceStep(
+                    module=event.place.name,
+                    kind=event.operator or event.place.kind,
+                    input_memory_format=event.before,
+                    output_memory_format=event.after,
+                    permutes=event.place in permuting,
+                    calls=0,
+                ),
+            )
+            step.calls += 1
+        return list(steps.values())
+
+    @property
+    def _entrance(self) -> _Permuting | None:
+        """The permutation at the first convolution, which even the best case has."""
+        if not self._first_is_converted or not self.permuting:
+            return None
+        first = self.permuting[0]
+        return first if first.is_convolution else None
+
+
+def _volumes(values: Sequence[Any]) -> Iterator[Tensor]:
+    """Yield the 5-D activations among the operands of an operator, or its results."""
+    for value in tree_leaves(list(values)):
+        if isinstance(value, Tensor) and value.dim() == 5 and value.numel():
+            yield value
+
+
+def _bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.itemsize

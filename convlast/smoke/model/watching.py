@@ -1,0 +1,260 @@
+"""A forward, watched: each operator with the module that called it, and each module's turn.
+
+Modules are followed by hooks, operators by a dispatch mode, which also sees what TorchScript and
+exported programs do. Those take no hooks: there each operator counts as a module.
+"""
+
+from __future__ import annotations
+
+import linecache
+import traceback
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+ROOT_NAME = "(the model itself)"
+"""What an operator is called by that no named module called."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A module, or an operator of a program, by name and kind."""
+
+    name: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operator that ran.
+
+    Attributes:
+        place: The module that called it.
+        name: PyTorch's name for it, such as `aten::avg_pool3d`.
+        args: What it was called with; tensors may be parameters.
+        outputs: The tensors that it gave.
+        is_view: Whether it only looks at the same bytes in another way.
+    """
+
+    place: Place
+    name: str
+    args: tuple[Any, ...]
+    outputs: tuple[Tensor, ...]
+    is_view: bool
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One module's turn, of those that hold no other module that ran; or a program's operator."""
+
+    place: Place
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Where and how a forward ended that raised.
+
+    Attributes:
+        message: What was raised.
+        place: The module that was running.
+        operator: PyTorch's operator that raised; None where it was no operator.
+        line: The line of the model's own code.
+    """
+
+    message: str
+    place: Place | None = None
+    operator: str | None = None
+    line: str | None = None
+
+
+@dataclass
+class _Frame:
+    place: Place
+    is_leaf: bool = True
+
+
+class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's own base
+    """Follows one forward; a context manager.
+
+    Args:
+        module: The model that runs.
+        takes_hooks: Whether its modules can be followed.
+        on_operation: Called for each operator.
+        on_turn: Called for each module's turn.
+    """
+
+    def __init__(
+        self,
+        module: torch.nn.Module,
+        *,
+        takes_hooks: bool,
+        on_operation: Callable[[Operation], None] | None = None,
+        on_turn: Callable[[Turn], None] | None = None,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # as above
+        self._module, self._takes_hooks = module, takes_hooks
+        self._on_operation, self._on_turn = on_operation, on_turn
+        self._owners = owners_of(module)
+        self._stack: list[_Frame] = []
+        self._seen: Counter[str] = Counter()
+        self._hooks: list[Any] = []
+        self._raised: tuple[Place, str] | None = None
+        self._is_telling = False
+
+    def __enter__(self) -> Watch:
+        """Begin."""
+        if self._takes_hooks:
+            for name, module in self._module.named_modules():
+                if name:
+                    self._follow(name, module)
+        super().__enter__()  # type: ignore[no-untyped-call]  # as above
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End; an error goes on."""
+        super().__exit__(kind, error, trace)  # type: ignore[no-untyped-call]  # as above
+        for hook in self._hooks:
+            hook.remove()
+
+    def failure_of(self, error: BaseException) -> Failure:
+        """Say where the forward raised that was watched."""
+        place, operator = self._raised or (self._stack[-1].place if self._stack else None, None)
+        return Failure(words_of(error), place, operator, _line_of(error))
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Run one operator and tell of it."""
+        if self._is_telling:
+            return func(*args, **(kwargs or {}))
+        name = func._schema.name
+        try:
+            result = func(*args, **(kwargs or {}))
+        except RuntimeError:
+            self._raised = (self._place(name, args), name)
+            raise
+        self._raised = None
+        outputs = tuple(part for part in tree_leaves(result) if isinstance(part, Tensor))
+        if outputs:
+            self._tell(name, args, outputs, is_view=func.is_view)
+        return result
+
+    def _tell(
+        self, name: str, args: Sequence[Any], outputs: tuple[Tensor, ...], *, is_view: bool
+    ) -> None:
+        if self._takes_hooks:
+            place = self._place(name, args)
+        else:
+            place = self._place_in_program(name, args)
+            if not is_view:
+                self._tell_turn(Turn(place, self._activations(args), outputs))
+        if self._on_operation:
+            self._on_operation(Operation(place, name, tuple(args), outputs, is_view))
+
+    def _tell_turn(self, turn: Turn) -> None:
+        """Tell of a turn; operators that the listener itself uses are not the model's."""
+        if self._on_turn:
+            self._is_telling = True
+            try:
+                self._on_turn(turn)
+            finally:
+                self._is_telling = False
+
+    def _place(self, operator: str, args: Sequence[Any]) -> Place:
+        if self._stack:
+            return self._stack[-1].place
+        if self._takes_hooks:
+            return Place(ROOT_NAME, type(self._module).__name__)
+        return Place(self._owner(args) or operator, operator)
+
+    def _place_in_program(self, operator: str, args: Sequence[Any]) -> Place:
+        if (owner := self._owner(args)) is not None:
+            return Place(owner, operator)
+        short = operator.rpartition("::")[2]
+        self._seen[short] += 1
+        return Place(f"{short}_{self._seen[short]}", operator)
+
+    def _owner(self, args: Sequence[Any]) -> str | None:
+        """Return the name of the module whose parameters an operator was given."""
+        for part in tree_leaves(args):
+            if isinstance(part, Tensor) and (owner := self._owners.get(part.data_ptr())):
+                return owner
+        return None
+
+    def _activations(self, args: Sequence[Any]) -> tuple[Tensor, ...]:
+        return tuple(
+            part
+            for part in tree_leaves(args)
+            if isinstance(part, Tensor) and part.data_ptr() not in self._owners
+        )
+
+    def _follow(self, name: str, module: torch.nn.Module) -> None:
+        place = Place(name, type(module).__name__)
+
+        def begin(_module: object, _args: object) -> None:
+            for frame in self._stack:
+                frame.is_leaf = False
+            self._stack.append(_Frame(place))
+
+        def end(_module: object, args: object, kwargs: object, result: object) -> None:
+            frame = self._stack.pop()
+            if frame.is_leaf:
+                self._tell_turn(Turn(place, _tensors((args, kwargs)), _tensors(result)))
+
+        self._hooks.append(module.register_forward_pre_hook(begin))
+        self._hooks.append(module.register_forward_hook(end, with_kwargs=True))
+
+
+def owners_of(module: torch.nn.Module) -> dict[int, str]:
+    """Return the name of the module that holds each parameter and buffer, by their address."""
+    held = [*module.named_parameters(), *module.named_buffers()]
+    return {
+        tensor.data_ptr(): name.rpartition(".")[0] or name
+        for name, tensor in held
+        if tensor.numel()
+    }
+
+
+def words_of(error: BaseException) -> str:
+    r"""Say in one line what an error says; TorchScript's says it last, behind where it was.
+
+    >>> words_of(ValueError("too small\nand more"))
+    'ValueError: too small'
+    """
+    lines = str(error).strip().splitlines() or [""]
+    is_script = lines[0].startswith("The following operation failed in the TorchScript")
+    return f"{type(error).__name__}: {lines[-1 if is_script else 0][:300]}"
+
+
+def _line_of(error: BaseException) -> str | None:
+    """Return the last line outside PyTorch and this package that led to an error."""
+    own = {Path(torch.__file__).parent, Path(__file__).parents[2]}
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        if path.is_absolute() and not own & set(path.parents):
+            code = linecache.getline(frame.filename, frame.lineno or 0).strip()
+            return f"{path.name}:{frame.lineno}: {code}"[:200]
+    return None
+
+
+def _tensors(value: Any) -> tuple[Tensor, ...]:
+    return tuple(part for part in tree_leaves(value) if isinstance(part, Tensor))

@@ -1,0 +1,117 @@
+"""All ways of running a model, in an order that needs one module and rounds it once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+
+from convlast.options import MemoryFormat
+from convlast.progress import Progress
+from convlast.smoke.model.clock import clock_of
+from convlast.smoke.model.hints import Hints
+from convlast.smoke.model.judgement import Runs
+from convlast.smoke.model.readings import Readings
+from convlast.smoke.model.specimen import Outcome, Specimen, Way
+from convlast.smoke.model.trace import Trace
+from convlast.smoke.model.watching import Failure, Operation, Turn
+
+NUMBER = 8
+"""Runs in all, for those who watch."""
+
+
+@dataclass
+class Observations:
+    """What was seen on the way, with the larger input.
+
+    Attributes:
+        exact: What each module gave in fp32.
+        contiguous: The same in fp16.
+        converted: The same in fp16 with converted weights.
+        trace: What the converted model does to the layout.
+        hints: What is to be said of its convolutions.
+    """
+
+    exact: Readings = field(default_factory=Readings)
+    contiguous: Readings = field(default_factory=Readings)
+    converted: Readings = field(default_factory=Readings)
+    trace: Trace = field(default_factory=Trace)
+    hints: Hints = field(default_factory=Hints)
+
+    def note_operation(self, operation: Operation) -> None:
+        """Look at one operator of the converted model."""
+        self.trace.note_operation(operation)
+        self.hints.note_operation(operation)
+
+    def note_turn(self, turn: Turn) -> None:
+        """Look at one module's turn in the converted model."""
+        self.converted.note(turn)
+        self.trace.note_turn(turn)
+
+
+@dataclass
+class Ways:
+    """The runs of one model.
+
+    Attributes:
+        specimen: The model; in fp16 and contiguous in the end.
+        samples: N of the larger input.
+        memory_format: The layout of the converted weights.
+        progress: Told of each run.
+        fp32_s: What one run in fp32 took on a CPU, contiguous and converted.
+    """
+
+    specimen: Specimen
+    samples: int
+    memory_format: MemoryFormat
+    progress: Progress
+    seen: Observations = field(default_factory=Observations)
+    fp32_s: tuple[float, float] | None = None
+    _done: int = 0
+
+    def run(self) -> Runs:
+        """Run all of them: in fp32, under autocast, then in fp16."""
+        specimen, seen, several = self.specimen, self.seen, self.samples
+        reference = self._run(Way(several, on_turn=seen.exact.note))
+        if isinstance(reference, Failure):
+            return Runs(reference, reference)
+        contiguous_s = self._time()
+        autocast = self._run(Way(several, is_autocast=True))
+        specimen.lay_out()
+        autocast_converted = None
+        if isinstance(autocast, dict):
+            autocast_converted = self._run(Way(several, is_autocast=True))
+            if isinstance(autocast_converted, dict):
+                self.fp32_s = contiguous_s, self._time()
+        specimen.cast(torch.float16)
+        converted = self._run(
+            Way(several, on_operation=seen.note_operation, on_turn=seen.note_turn)
+        )
+        converted_alone = self._run(Way(1))
+        converted_input = None
+        if self.memory_format == "channels_last_3d":
+            converted_input = self._run(Way(several, is_input_converted=True))
+        specimen.lay_out(())
+        return Runs(
+            reference=reference,
+            contiguous=self._run(Way(several, on_turn=seen.contiguous.note)),
+            converted=converted,
+            converted_input=converted_input,
+            autocast=autocast,
+            autocast_converted=autocast_converted,
+            contiguous_alone=self._run(Way(1)),
+            converted_alone=converted_alone,
+        )
+
+    def _time(self) -> float:
+        """Time one run in fp32, on a CPU; runs of the same shape have gone before."""
+        if self.specimen.device.type != "cpu":
+            return 0.0
+        way = Way(self.samples)
+        inputs = self.specimen.inputs(way)
+        return clock_of(self.specimen.device)(lambda: self.specimen.call(inputs, way))
+
+    def _run(self, way: Way) -> Outcome:
+        self._done += 1
+        self.progress("smoke", self._done, NUMBER)
+        return self.specimen.run(way)

@@ -1,0 +1,204 @@
+"""The smoke of a whole model: run, judge, and look for what would help."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from convlast.architectures.subject import Subject
+from convlast.options import MemoryFormat
+from convlast.progress import Progress
+from convlast.report import LayerSmoke, Parity
+from convlast.smoke.memory import is_out_of_memory, release
+from convlast.smoke.model.judgement import Fault, Runs, distinct, judge, status_of, words
+from convlast.smoke.model.measuring import measure
+from convlast.smoke.model.outputs import Outputs
+from convlast.smoke.model.readings import Pair, activations_of, first_wrong, pairs_of
+from convlast.smoke.model.remedies import judge_layout_in_float32, try_bfloat16, try_float32
+from convlast.smoke.model.specimen import Specimen, Way, Weights
+from convlast.smoke.model.watching import Failure
+from convlast.smoke.model.ways import Ways
+from convlast.smoke.parity import DTYPE_THRESHOLD, LAYOUT_THRESHOLD
+from convlast.smoke.precision import name_on
+from convlast.smoke_report import FirstWrong, Smoke
+
+ATTEMPTS = 4
+"""Sizes of the input that are tried before memory counts as too small."""
+
+
+@dataclass
+class ModelSmoke:
+    """What the smoke of a whole model found.
+
+    Attributes:
+        smoke: For the report.
+        layers: What each convolution gave inside the model, by the name of its layer.
+        faults: What is wrong.
+        halvings: How often the spatial extents of the input had to be halved.
+    """
+
+    smoke: Smoke
+    layers: dict[str, LayerSmoke]
+    faults: list[Fault]
+    halvings: int = 0
+
+
+def smoke_model(
+    subject: Subject,
+    converted: Weights,
+    device: torch.device,
+    *,
+    samples: int = 2,
+    memory_format: MemoryFormat = "channels_last_3d",
+    progress: Progress,
+) -> ModelSmoke:
+    """Run a whole model in fp16, contiguous and converted, against fp32, and judge it.
+
+    Where memory runs out, a smaller input is tried, and the reason says so.
+
+    Args:
+        subject: The model.
+        converted: Its converted weights.
+        device: Where it runs.
+        samples: N of the larger input; what breaks on layouts breaks from two on.
+        memory_format: The layout of the converted weights.
+        progress: Told of each run.
+
+    Raises:
+        DeviceLostError: If the device cannot be used any more.
+        RuntimeError: If memory runs out with the smallest input as well.
+    """
+    for halvings in range(ATTEMPTS):
+        try:
+            specimen = Specimen(subject, converted, device, halvings)
+            found = _smoke(Ways(specimen, samples, memory_format, progress))
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error) or halvings == ATTEMPTS - 1:
+                raise
+        else:
+            found.halvings = halvings
+            if halvings:
+                found.smoke.reason = f"memory ran out; the input was halved {halvings} times"
+            return found
+        del specimen
+        release(device)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _smoke(ways: Ways) -> ModelSmoke:
+    specimen, seen = ways.specimen, ways.seen
+    runs = ways.run()
+    judgement = judge(runs, ways.samples)
+    pairs = list(pairs_of(seen.exact, seen.contiguous))
+    layouts = list(pairs_of(seen.contiguous, seen.converted))
+    smoke = _outline(ways, pairs)
+    faults = _located(distinct(judgement.faults), layouts)
+    parity = judgement.parity
+    if isinstance(runs.reference, dict) and _is_in_doubt(faults, runs):
+        parity = parity + _look_into_float16(ways, smoke, faults, runs.reference, pairs)
+    smoke.parity, smoke.status = parity, status_of(faults)
+    if isinstance(runs.converted, dict) and isinstance(runs.contiguous, dict):
+        measure(ways, smoke)
+    if smoke.status == "skipped":
+        smoke.reason = next(fault.message for fault in faults if fault.blame == "reference")
+    return ModelSmoke(smoke, _layers(specimen.subject, pairs, layouts), faults)
+
+
+def _outline(ways: Ways, pairs: list[Pair]) -> Smoke:
+    """Say what was run, and what was seen on the way."""
+    specimen, seen = ways.specimen, ways.seen
+    return Smoke(
+        scope="model",
+        dtype=name_on(specimen.device),
+        device=str(specimen.device),
+        status="passed",
+        model=specimen.subject.name,
+        origin=specimen.subject.origin,
+        entry=specimen.subject.entry,
+        input_shape=specimen.input_shape(ways.samples),
+        activations=activations_of(seen.exact, pairs),
+        flips=seen.trace.flips(),
+        trace=seen.trace.steps(),
+        permutations=seen.trace.permutations,
+        hints=list(seen.hints.words()),
+    )
+
+
+def _is_in_doubt(faults: list[Fault], runs: Runs) -> bool:
+    """Say whether fp16 is at fault, so that its runs tell little of the layout."""
+    return isinstance(runs.contiguous, Failure) or any(fault.blame == "dtype" for fault in faults)
+
+
+def _look_into_float16(
+    ways: Ways, smoke: Smoke, faults: list[Fault], reference: Outputs, pairs: list[Pair]
+) -> list[Parity]:
+    """Find where fp16 goes wrong, whether the layout is right in fp32, and what helps."""
+    way, old = Way(ways.samples), ways.specimen
+    wrong = first_wrong(pairs, DTYPE_THRESHOLD)
+    if wrong is not None:
+        smoke.first_wrong = _first_wrong(wrong)
+    fresh = Specimen(old.subject, old.converted, old.device, old.halvings)
+    layout, fault = judge_layout_in_float32(fresh, reference, way)
+    if fault is not None:
+        faults.append(fault)
+    fresh.lay_out(())
+    parities = [layout, try_bfloat16(fresh, reference, way)]
+    del fresh
+    if old.subject.takes_hooks and pairs:
+        names = [pair.reference.place.name for pair in pairs if pair.is_wrong(DTYPE_THRESHOLD)]
+        fresh = Specimen(old.subject, old.converted, old.device, old.halvings)
+        smoke.kept_in_float32 = try_float32(fresh, reference, ways.seen.exact, names, way)
+        parities.append(smoke.kept_in_float32.parity)
+    known = [parity for parity in parities if parity is not None]
+    return [parity.model_copy(update={"samples": ways.samples}) for parity in known]
+
+
+def _first_wrong(pair: Pair) -> FirstWrong:
+    place = pair.reference.place
+    if pair.actual.is_finite:
+        message = f"off by {pair.relative or 0:.1%} of its own scale"
+    else:
+        message = f"not finite in float16; in float32 at most {pair.reference.absmax:.3g}"
+    return FirstWrong(module=place.name, kind=place.kind, message=message)
+
+
+def _located(faults: list[Fault], layouts: list[Pair]) -> list[Fault]:
+    """Name the first module whose result depends on the layout, in the faults that say so."""
+    wrong = first_wrong(layouts, LAYOUT_THRESHOLD)
+    if wrong is None:
+        return faults
+    place = wrong.reference.place
+    tail = f"the first module that does is {place.name} ({place.kind})"
+    return [
+        replace(fault, message=f"{fault.message}; {tail}", failure=Failure(fault.message, place))
+        if fault.blame == "layout" and fault.failure is None
+        else fault
+        for fault in faults
+    ]
+
+
+def _layers(subject: Subject, pairs: list[Pair], layouts: list[Pair]) -> dict[str, LayerSmoke]:
+    """Return what each convolution gave inside the model, by the name of its layer."""
+    dtype_of = {pair.reference.place.name: pair for pair in pairs}
+    layout_of = {pair.reference.place.name: pair for pair in layouts}
+    owners = {layer: name.rpartition(".")[0] for layer, name in subject.weights.items()}
+    return {
+        layer: _layer_smoke(dtype_of[owner], layout_of.get(owner))
+        for layer, owner in owners.items()
+        if owner in dtype_of
+    }
+
+
+def _layer_smoke(dtype: Pair, layout: Pair | None) -> LayerSmoke:
+    parity = dtype.parity("dtype", DTYPE_THRESHOLD)
+    smoke = LayerSmoke(
+        status="passed", input_shape=list(dtype.reference.input_shape), parity=[parity]
+    )
+    if not parity.passed:
+        smoke.status, smoke.reason = "inaccurate", f"float16 is at fault: {words(parity)}"
+    if layout is not None:
+        smoke.parity.append(layout.parity("layout", LAYOUT_THRESHOLD))
+        smoke.finite = layout.actual.is_finite
+        smoke.output_memory_format = layout.actual.memory_format
+    return smoke

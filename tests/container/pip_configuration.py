@@ -1,0 +1,85 @@
+"""This machine's configuration of pip, as the two secrets that a build may be given.
+
+Folders of wheels are served on loopback, since a build does not see this machine's files.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import secrets
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+CANARY = f"canary-{secrets.token_hex(16)}"
+"""Stands in the configuration as a comment, to be looked for where it must not be."""
+
+_SCOPED = re.compile(r"(?:global|site|user|install|:env:)\.(.+)")
+_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+
+
+@contextmanager
+def build_secrets(folder: Path) -> Iterator[dict[str, str]]:
+    """Write the secrets into a folder; give the variables that the compose file reads.
+
+    They are good while the context lasts.
+    """
+    options = _options()
+    bundle = Path(options.pop("cert", "") or _CERTIFICATES)
+    places = options.pop("find-links", "").split()
+    with ExitStack() as serving:
+        served = [
+            serving.enter_context(_served(Path(place))) if Path(place).is_dir() else place
+            for place in places
+        ]
+        if served:
+            options["find-links"] = " ".join(served)
+        variables = {"PIP_CONF": str(folder / "pip.conf")}
+        if bundle.is_file():
+            options["cert"] = "/run/secrets/ca_bundle"
+            variables["CA_BUNDLE"] = str(bundle)
+        lines = [f"{name} = {value}\n" for name, value in options.items()]
+        conf = folder / "pip.conf"
+        conf.touch(mode=0o600)
+        conf.write_text("".join([f"# {CANARY}\n[global]\n", *lines]))
+        yield variables
+
+
+def _options() -> dict[str, str]:
+    """Read what pip would use; what only this machine's files answer is left out."""
+    listed = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True
+    ).stdout
+    options: dict[str, str] = {}
+    for line in listed.splitlines():
+        name, _, value = line.partition("=")
+        if scoped := _SCOPED.fullmatch(name):
+            options[scoped[1]] = str(ast.literal_eval(value))
+    indexes = options.pop("extra-index-url", "").split()
+    if reachable := [index for index in indexes if not index.startswith("file:")]:
+        options["extra-index-url"] = " ".join(reachable)
+    return options
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base's name
+        """Say nothing."""
+
+
+@contextmanager
+def _served(folder: Path) -> Iterator[str]:
+    """Serve a folder on loopback; give its address."""
+    handler = partial(_Quiet, directory=os.fspath(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()

@@ -1,0 +1,376 @@
+from __future__ import annotations
+
+from collections import OrderedDict
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from convlast.architectures import Spec, Subject, find_subject
+from convlast.checkpoints import open_checkpoint
+from convlast.errors import ArchitectureMismatchError, ArchitectureNotAllowedError, OptionError
+from convlast.memory_format import strides_of
+from convlast.options import Options
+from convlast.plan import apply_strides, make_plan
+from tests.builders import save, save_exported_program, save_safetensors, save_torchscript
+
+pytestmark = pytest.mark.usefixtures("fakenets")
+
+NET = "fakenets.nets.Net"
+
+
+def net(name: str = "plain.Net", **options: Any) -> nn.Module:
+    """Make a model of the fake package, with values unlike those it starts with."""
+    module, _, last = f"fakenets.nets.{name}".rpartition(".")
+    torch.manual_seed(7)
+    model: nn.Module = getattr(import_module(module), last)(**options)
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.is_floating_point() and tensor.dim():
+            nn.init.uniform_(tensor, 0.5, 1.0)
+    return model.eval()
+
+
+def subject_of(path: Path, spec: Spec | None = None, **options: Any) -> Subject | None:
+    """Find what can be run of a file, after the plan has been carried out."""
+    checkpoint = open_checkpoint(path, allow_programs=True)
+    plan = make_plan(checkpoint, "channels_last_3d")
+    apply_strides(plan)
+    return find_subject(
+        checkpoint, plan, Options.parse(**options), prefixes=["fakenets.nets"], spec=spec
+    )
+
+
+def found(path: Path, spec: Spec | None = None, **options: Any) -> Subject:
+    """Find what can be run of a file, which there is."""
+    subject = subject_of(path, spec, **options)
+    assert subject is not None
+    return subject
+
+
+def result_of(subject: Subject, batch: int = 2) -> Tensor:
+    """Run a subject."""
+    inputs = subject.make_inputs(batch)
+    module = subject.make_module()
+    method = module if subject.entry == "forward" else getattr(module, subject.entry)
+    with torch.no_grad():
+        result: Tensor = method(*inputs.args, **inputs.kwargs)
+    return result
+
+
+def agree(subject: Subject, model: nn.Module) -> None:
+    """Hold that a subject does what the model does from which the file was saved."""
+    inputs = subject.make_inputs(2)
+    with torch.no_grad():
+        assert torch.equal(result_of(subject), model(*inputs.args, **inputs.kwargs))
+
+
+@pytest.mark.parametrize("name", ["Net", "plain.Net", "make", "odd.make"])
+def test_a_named_model_has_the_values_of_the_file(tmp_path: Path, name: str) -> None:
+    """It gives, bit for bit, what the model gave that was saved."""
+    model = net()
+    path = save(model.state_dict(), tmp_path / "m.pt")
+
+    subject = found(path, architecture=f"fakenets.nets.{name}")
+
+    agree(subject, model)
+    assert subject.name == f"fakenets.nets.{name}"
+    assert (subject.origin, subject.entry) == ("architecture option", "forward")
+    assert subject.takes_hooks
+    convolutions = ("first.weight", "rest.0.weight", "last.weight")
+    assert subject.weights == {key: key for key in convolutions}
+
+
+def test_a_module_is_fresh_plain_and_fp32(tmp_path: Path) -> None:
+    """Whatever the file's dtype and layout; and one does not share with the next."""
+    model = net().to(torch.float16)
+    state_dict = model.state_dict()
+    state_dict["first.weight"] = state_dict["first.weight"].to(memory_format=torch.channels_last_3d)
+    subject = found(save(state_dict, tmp_path / "m.pt"), architecture=NET)
+
+    first, second = subject.make_module(), subject.make_module()
+
+    for (key, one), two in zip(first.named_parameters(), second.parameters(), strict=True):
+        assert one.dtype == torch.float32
+        assert one.device.type == "cpu"
+        assert one.stride() == strides_of(one.shape, "contiguous_format")
+        assert one.data_ptr() != two.data_ptr()
+        assert torch.equal(one, state_dict[key].float())
+    assert not any(module.training for module in first.modules())
+
+
+def test_a_batch_is_the_same_each_time_and_begins_like_a_smaller_one(tmp_path: Path) -> None:
+    """So that N = 1 and N = 2 can be compared."""
+    path = save(net().state_dict(), tmp_path / "m.pt")
+    subject = found(path, architecture=NET, input_shape="3,2,5,6,7")
+
+    (one,), (two,), (again,) = (subject.make_inputs(n).args for n in (1, 2, 2))
+
+    assert isinstance(one, Tensor)
+    assert isinstance(two, Tensor)
+    assert isinstance(again, Tensor)
+    assert two.shape == (2, 2, 5, 6, 7)
+    assert torch.equal(two, again)
+    assert torch.equal(two[:1], one)
+    assert two.is_contiguous()
+
+
+@pytest.mark.parametrize("prefix", ["module.", "model.", "module._orig_mod.", "net."])
+def test_what_wraps_a_model_is_taken_off(tmp_path: Path, prefix: str) -> None:
+    """The plan's names are still those of the file."""
+    model = net()
+    wrapped = {prefix + key: value for key, value in model.state_dict().items()}
+    path = save({"epoch": 1, "state_dict": wrapped}, tmp_path / "m.pt")
+
+    subject = found(path, architecture=NET)
+
+    agree(subject, model)
+    assert subject.weights[f"{prefix}first.weight"] == "first.weight"
+
+
+def test_safetensors_do(tmp_path: Path) -> None:
+    """The container makes no difference."""
+    model = net()
+    path = save_safetensors(dict(model.state_dict()), tmp_path / "m.safetensors")
+    agree(found(path, architecture=NET), model)
+
+
+def test_options_are_given(tmp_path: Path) -> None:
+    """As keyword arguments."""
+    model = net(features=6, classes=3)
+    path = save(model.state_dict(), tmp_path / "m.pt")
+    options = '{"features": 6, "classes": 3}'
+    agree(found(path, architecture=NET, architecture_options=options), model)
+
+
+@pytest.mark.parametrize("name", ["Constant", "Tied"])
+def test_odd_models_are_built(tmp_path: Path, name: str) -> None:
+    """One that computes while it is built, and one whose parameters stand in two places."""
+    model = net(f"odd.{name}")
+    if name == "Constant":
+        nn.init.constant_(model.get_buffer("shift"), 3.0)
+    subject = found(
+        save(model.state_dict(), tmp_path / "m.pt"), architecture=f"fakenets.nets.odd.{name}"
+    )
+
+    agree(subject, model)
+    made: Any = subject.make_module()
+    assert name != "Tied" or made.last.weight is made.rest[0].weight
+
+
+def test_weights_are_not_fetched(tmp_path: Path) -> None:
+    """A default that would is overruled."""
+    path = save(net().state_dict(), tmp_path / "m.pt")
+    assert found(path, architecture="fakenets.nets.odd.Fetching").entry == "forward"
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("odd.Huge", {}),
+        ("odd.Endless", {}),
+        ("plain.Net", {"features": 1 << 20}),
+        ("plain.Net", {"depth": 1 << 30}),
+    ],
+)
+def test_a_model_much_larger_than_the_file_is_refused(
+    tmp_path: Path, name: str, options: dict[str, Any]
+) -> None:
+    """Before memory or time is spent on it."""
+    path = save(net().state_dict(), tmp_path / "m.pt")
+    with pytest.raises(ArchitectureMismatchError, match="much larger than the checkpoint"):
+        subject_of(path, architecture=f"fakenets.nets.{name}", architecture_options=options)
+
+
+def test_a_state_dict_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    """Missing and unexpected keys are listed, and other shapes."""
+    state_dict = net().state_dict()
+    state_dict["head.weight"] = state_dict.pop("last.weight")
+    state_dict["first.bias"] = torch.zeros(5)
+    path = save(OrderedDict(state_dict), tmp_path / "m.pt")
+
+    with pytest.raises(ArchitectureMismatchError, match="does not fit fakenets") as refusal:
+        subject_of(path, architecture=NET)
+
+    assert refusal.value.details == {
+        "missing": ["last.weight"],
+        "unexpected": ["head.weight"],
+        "shapes": ["first.bias: [5] in the file, [4] in the model"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "reason"),
+    [
+        (NET, {"architecture_options": {"colour": "red"}}, "unexpected keyword argument"),
+        (NET, {"entry_point": "encode"}, "no method 'encode'. It has forward, decode"),
+        ("fakenets.nets.odd.number", {}, "made a int, not a model"),
+        ("fakenets.nets.odd.Wanting", {}, "wants 'atlas'"),
+        ("fakenets.nets.odd.Asking", {}, "wants 'encoder_hidden_states'"),
+        ("fakenets.nets.odd.Exploding", {}, "larger than .* bytes"),
+    ],
+)
+def test_what_cannot_be_built_or_run_is_told(
+    tmp_path: Path, name: str, options: dict[str, Any], reason: str
+) -> None:
+    """As a bad option, with what to change."""
+    path = save(net().state_dict(), tmp_path / "m.pt")
+    with pytest.raises(OptionError, match=reason):
+        subject_of(path, architecture=name, **options)
+
+
+def test_an_entry_point_is_taken(tmp_path: Path) -> None:
+    """With the channels of its first convolution."""
+    model = net(features=2)
+    path = save(model.state_dict(), tmp_path / "m.pt")
+    options: dict[str, Any] = {"architecture": NET, "architecture_options": {"features": 2}}
+
+    subject = found(path, **options, entry_point="decode")
+
+    assert subject.entry == "decode"
+    assert result_of(subject).shape[1] == 2
+
+
+def test_an_input_is_found_where_one_size_alone_runs(tmp_path: Path) -> None:
+    """By trying."""
+    path = save(net("odd.Picky").state_dict(), tmp_path / "m.pt")
+    subject = found(path, architecture="fakenets.nets.odd.Picky")
+    assert result_of(subject).shape == (2, 2 * 24**3)
+
+
+def test_a_config_says_what_the_model_is(tmp_path: Path) -> None:
+    """And may say more than the class takes."""
+    model = net(features=6)
+    path = save(model.state_dict(), tmp_path / "m.pt")
+    spec = Spec(NET, {"features": 6, "sample_rate": 3}, "config.json", True)
+
+    subject = found(path, spec)
+
+    agree(subject, model)
+    assert subject.origin == "config.json"
+
+
+def test_a_config_cannot_name_what_an_option_could_not(tmp_path: Path) -> None:
+    """The allow-list holds for both."""
+    path = save(net().state_dict(), tmp_path / "m.pt")
+    with pytest.raises(ArchitectureNotAllowedError):
+        subject_of(path, Spec("os.system", {"command": "true"}))
+
+
+def test_plans_in_the_checkpoint_say_what_the_model_is(tmp_path: Path) -> None:
+    """nnU-Net keeps them beside the weights."""
+    path = save(
+        {
+            "network_weights": net().state_dict(),
+            "init_args": {
+                "configuration": "c",
+                "plans": {
+                    "configurations": {
+                        "c": {
+                            "architecture": {
+                                "network_class_name": "fakenets.nets.odd.Planned",
+                                "arch_kwargs": {"conv_op": "torch.nn.modules.conv.Conv3d"},
+                            }
+                        }
+                    }
+                },
+                "dataset_json": {"channel_names": {"0": "CT"}, "labels": {"a": 0, "b": 1}},
+            },
+        },
+        tmp_path / "m.pt",
+    )
+    assert found(path).origin == "plans of nnU-Net"
+
+
+def test_a_state_dict_alone_says_nothing(tmp_path: Path) -> None:
+    """There is nothing to run, and nothing wrong."""
+    assert subject_of(save(net().state_dict(), tmp_path / "m.pt")) is None
+
+
+@pytest.mark.parametrize("is_wrapped", [False, True])
+def test_a_pickled_module_runs(tmp_path: Path, is_wrapped: bool) -> None:
+    """The file says itself what it is; ties stay."""
+    shared = nn.Conv3d(4, 4, 3, padding=1)
+    model = nn.Sequential(nn.Conv3d(2, 4, 1), shared, nn.BatchNorm3d(4), shared).eval()
+    path = save({"model": model} if is_wrapped else model, tmp_path / "m.pt")
+
+    subject = found(path)
+
+    agree(subject, model)
+    made: Any = subject.make_module()
+    assert subject.name == "pickled module"
+    assert made[1] is made[3]
+    assert set(subject.weights.values()) <= {
+        n for n, _ in made.named_parameters(remove_duplicate=False)
+    }
+
+
+def test_a_pickled_module_is_not_run_on_what_is_too_large(tmp_path: Path) -> None:
+    """A padding of thousands makes a small input a huge one."""
+    path = save(nn.Sequential(nn.Conv3d(1, 1, 3, padding=30_000)), tmp_path / "m.pt")
+    with pytest.raises(OptionError, match="larger than"):
+        subject_of(path)
+
+
+def test_torchscript_runs(tmp_path: Path) -> None:
+    """Its modules take no hooks."""
+    path = save_torchscript(tmp_path / "m.pt")
+    subject = found(path)
+    made: Any = subject.make_module()
+
+    assert (subject.name, subject.takes_hooks) == ("torchscript", False)
+    assert set(subject.weights.values()) <= set(dict(made.named_parameters()))
+    assert subject.weights
+    assert result_of(subject).shape[0] == 2
+
+
+def test_an_exported_program_runs_on_its_own_inputs(tmp_path: Path) -> None:
+    """One that was exported for a fixed batch gets that batch."""
+    subject = found(save_exported_program(tmp_path / "m.pt2"))
+    (one,), (two,) = (subject.make_inputs(n).args for n in (1, 2))
+
+    assert (subject.name, subject.takes_hooks) == ("exported program", False)
+    assert isinstance(one, Tensor)
+    assert isinstance(two, Tensor)
+    assert torch.equal(one, two)
+    assert result_of(subject).shape[0] == one.shape[0]
+    assert subject.weights
+
+
+class Scaling(nn.Module):
+    """A model of two inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv3d(2, 4, 3)
+
+    def forward(self, x: Tensor, scale: Tensor) -> Any:
+        """Convolve and scale."""
+        return self.conv(x) * scale
+
+
+def test_a_program_of_several_inputs_and_any_batch_runs(tmp_path: Path) -> None:
+    """The batch is what is asked for; the other input stays what it is."""
+    batch = torch.export.Dim("batch", min=1)
+    program = torch.export.export(
+        Scaling().eval(),
+        (torch.randn(2, 2, 6, 6, 6), torch.ones(1)),
+        dynamic_shapes=({0: batch}, None),
+    )
+    torch.export.save(program, tmp_path / "m.pt2")
+
+    subject = found(tmp_path / "m.pt2")
+
+    assert result_of(subject, 5).shape[0] == 5
+    scale = subject.make_inputs(5).args[1]
+    assert isinstance(scale, Tensor)
+    assert scale.shape == (1,)
+    assert subject.weights == {"conv.weight": "conv.weight"}
+
+
+def test_a_program_takes_no_architecture(tmp_path: Path) -> None:
+    """It says itself what it runs."""
+    with pytest.raises(OptionError, match="says itself what it runs"):
+        subject_of(save_torchscript(tmp_path / "m.pt"), architecture=NET)
