@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
 from torch import nn
@@ -22,6 +22,16 @@ _LOAD = {
 }
 
 _MAX_REASONS = 10
+
+_MAX_KINDS = 4
+
+_OF_CHOICE: dict[str, Decision] = {"all": "convert", "some": "convert_some", "none": "keep"}
+
+_CLEARLY = 0.95
+"""Of the contiguous time: a convolution that takes less is faster alone."""
+
+_NOTABLE = 0.02
+"""The share of time from which permuting kernels are worth a word."""
 
 
 def advise(
@@ -45,13 +55,72 @@ def advise(
     if verdict_of(list(findings)) == "failed":
         broken = [finding.message for finding in findings if finding.severity == "error"]
         return Advice(decision="keep", reasons=["Keep your file.", *broken[:5]], load=load)
-    reasons = ["Speed was not measured on a GPU: whether it pays there is open."]
-    if smoke is not None and smoke.scope == "layers":
-        reasons.append(
+    decision, reason = _decide(smoke)
+    return Advice(decision=decision, reasons=[reason, *_reasons(smoke)], load=load)
+
+
+def _decide(smoke: Smoke | None) -> tuple[Decision, str]:
+    """Decide by what was measured, and say what that was."""
+    timing = smoke.timing if smoke else None
+    if smoke is None or timing is None or not timing.representative:
+        return "undecided", "Speed was not measured on a GPU: whether it pays there is open."
+    measured = f"{timing.speedup:.2f} times as fast (± {timing.spread:.2f}) as the contiguous one"
+    if smoke.choice is not None:
+        decision = _OF_CHOICE[smoke.choice.chosen]
+        return decision, f"What select=fastest chose is {measured}."
+    if timing.speedup > 1 + timing.spread:
+        return "convert", f"The converted model is {measured}."
+    if faster := _faster_alone(smoke):
+        return "convert_some", (
+            f"The converted model is {measured}, and {faster} convolutions are faster alone: "
+            "select=fastest finds those that pay."
+        )
+    return "keep", f"The converted model is {measured}: it gains nothing here."
+
+
+def _faster_alone(smoke: Smoke) -> int:
+    """Count the convolutions whose own kernels take less time converted."""
+    seconds: dict[str, dict[str, float]] = {"contiguous": {}, "converted": {}}
+    for found in smoke.dispatch:
+        times = seconds[found.weights]
+        times[found.layer] = times.get(found.layer, 0.0) + found.seconds
+    before, after = seconds["contiguous"], seconds["converted"]
+    return sum(after[layer] < before.get(layer, 0.0) * _CLEARLY for layer in after)
+
+
+def _reasons(smoke: Smoke | None) -> Iterator[str]:
+    """Yield what a person can act on."""
+    if smoke is None or smoke.scope == "none":
+        return
+    if smoke.scope == "layers":
+        yield (
             "Layers were run one by one, with assumed strides and padding: what stands between "
             "them, which can undo the layout, was not looked at."
         )
-    return Advice(decision="undecided", reasons=reasons, load=load)
+    done, breakers = smoke.permutations, _breakers(smoke)
+    if done is not None and done.number > done.best_number:
+        times = "permutation" if done.number == 1 else "permutations"
+        broken = f" The chain is broken by {', '.join(breakers)}." if breakers else ""
+        yield (
+            f"A forward makes {done.number:,} {times} of {done.bytes:,} bytes, and at best "
+            f"{done.best_number}.{broken}"
+        )
+    elif done is not None:
+        yield "The layout stays channels-last from the first convolution on."
+    for found in smoke.layout_kernels:
+        if found.weights == "converted" and found.share > _NOTABLE:
+            yield f"Kernels that only permute take {found.share:.0%} of the time."
+    yield from smoke.hints
+
+
+def _breakers(smoke: Smoke) -> list[str]:
+    """Name what breaks the chain by kind, the commonest first, each with an example."""
+    examples: dict[str, list[str]] = {}
+    for flip in smoke.flips:
+        if flip.cause is None and flip.output_memory_format == "contiguous_format":
+            examples.setdefault(flip.kind, []).append(flip.module)
+    ordered = sorted(examples.items(), key=lambda item: -len(item[1]))
+    return [f"{len(names)} × {kind} (such as {names[0]})" for kind, names in ordered[:_MAX_KINDS]]
 
 
 def advise_on_shard(advice: Advice, index: str) -> Advice:

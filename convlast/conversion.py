@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -28,6 +29,7 @@ def convert(  # noqa: PLR0913  # the pinned face: two files, options, and four r
     device: str = "auto",
     limits: Limits = _LIMITS,
     allow_programs: bool = False,
+    architecture_prefixes: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Convert a checkpoint's Conv3d weights, prove the result, and write it.
@@ -43,6 +45,8 @@ def convert(  # noqa: PLR0913  # the pinned face: two files, options, and four r
         device: `auto`, `cpu`, `cuda` or `cuda:1`.
         limits: What the file may cost.
         allow_programs: Whether files that hold code may be opened.
+        architecture_prefixes: The modules that an architecture may come from; None for the
+            default ones.
         progress: Called as `progress(stage, done, total)`.
 
     Returns:
@@ -52,6 +56,7 @@ def convert(  # noqa: PLR0913  # the pinned face: two files, options, and four r
         ConvlastError: One of its kinds; see `convlast.errors`.
     """
     job = _job(Path(source), options, limits, progress or silent, _name_of(source))
+    job.architecture_prefixes = architecture_prefixes
     return job.run(device, allow_programs, lambda _container: Path(target))[0]
 
 
@@ -65,6 +70,7 @@ def convert_into(  # noqa: PLR0913  # as convert
     device: str = "auto",
     limits: Limits = _LIMITS,
     allow_programs: bool = False,
+    architecture_prefixes: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> tuple[Report, Path]:
     """Convert a checkpoint into a folder, under the name an artifact of it has.
@@ -78,6 +84,7 @@ def convert_into(  # noqa: PLR0913  # as convert
         device: As for `convert`; so are the others.
         limits: As for `convert`.
         allow_programs: As for `convert`.
+        architecture_prefixes: As for `convert`.
         progress: As for `convert`.
 
     Returns:
@@ -88,6 +95,7 @@ def convert_into(  # noqa: PLR0913  # as convert
     """
     known = name or _name_of(source)
     job = _job(Path(source), options, limits, progress or silent, known, sha256)
+    job.architecture_prefixes = architecture_prefixes
     return job.run(
         device,
         allow_programs,

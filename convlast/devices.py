@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from convlast.compatibility import Device, Trouble, troubles_of
 from convlast.errors import (
     DeviceLostError,
     DeviceUnavailableError,
@@ -92,6 +93,15 @@ def environment_of(device: torch.device) -> Environment:
         cpu=_cpu(),
         platform=_platform(),
     )
+
+
+def troubles_on(device: torch.device) -> list[Trouble]:
+    """Return what is known against a GPU and its libraries; nothing is asked of a CPU."""
+    if device.type != "cuda":
+        return []
+    cudnn: int | None = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+    major, minor = torch.cuda.get_device_capability(device)
+    return list(troubles_of(Device(torch.__version__, cudnn, (major, minor))))
 
 
 def _dotted(version: int) -> str:

@@ -8,7 +8,7 @@ One file is open at a time, so that memory does not grow with their number.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -51,6 +51,8 @@ class FolderConversion:
     name: str
     sha256: str | None = None
     """The digest of the source, where it is one file and that is known."""
+    architecture_prefixes: Sequence[str] | None = None
+    """The modules that an architecture may come from; None for the default ones."""
     sections: Sections = field(default_factory=Sections)
 
     def run(
@@ -150,6 +152,7 @@ class _Files:
             self.job.progress,
             filename,
             routes=self.routes,
+            architecture_prefixes=self.job.architecture_prefixes,
         )
         checkpoint = job.open(allow_programs=True)
         job.findings += contents.check_shard(found, checkpoint)

@@ -13,7 +13,7 @@ from torch import Tensor
 from convlast import findings, smoke_findings
 from convlast.architectures import Spec, Subject, find_subject
 from convlast.checkpoints import Checkpoint
-from convlast.compatibility import Device, troubles_of
+from convlast.devices import troubles_on
 from convlast.errors import ArchitectureError, OptionError
 from convlast.options import Options
 from convlast.plan import Decision, Plan
@@ -23,6 +23,7 @@ from convlast.smoke.file import audit_ranges, smoke_layers, summarise_smoke
 from convlast.smoke.memory import is_out_of_memory
 from convlast.smoke.model.choosing import choose_on_accelerator
 from convlast.smoke.model.specimen import Specimen, Weights
+from convlast.smoke.model.ways import Request
 from convlast.smoke.model.whole import ModelSmoke, smoke_model
 from convlast.smoke_report import Choice
 
@@ -97,7 +98,7 @@ def infer(context: Context, read: Read, *, is_cast: bool, choice: Choice | None)
     ranges = audit_ranges(context.checkpoint, context.plan)
     inference.smoke.range = ranges
     inference.findings.extend(findings.of_ranges(ranges, is_cast=is_cast))
-    inference.findings.extend(_of_device(device))
+    inference.findings.extend(smoke_findings.of_troubles(troubles_on(device)))
     return inference
 
 
@@ -227,9 +228,12 @@ def _model_or_reason(
             subject,
             weights_of(subject, context.plan, read),
             context.device,
-            samples=_samples(context.options),
-            memory_format=context.options.memory_format,
-            progress=context.progress,
+            Request(
+                samples=_samples(context.options),
+                needs_batches=_asked(context.options) > 1,
+                memory_format=context.options.memory_format,
+            ),
+            context.progress,
         )
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error) or context.options.smoke == "model":
@@ -261,14 +265,10 @@ def _of_layers(context: Context, read: Read, reason: str) -> Inference:
     return Inference(smoke, layers, told)
 
 
-def _of_device(device: torch.device) -> list[Finding]:
-    if device.type != "cuda":
-        return []
-    cudnn: int | None = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
-    major, minor = torch.cuda.get_device_capability(device)
-    known = Device(torch.__version__, cudnn, (major, minor))
-    return list(smoke_findings.of_troubles(troubles_of(known)))
+def _asked(options: Options) -> int:
+    """Return N of the input that is asked for."""
+    return options.input_shape[0] if options.input_shape else SAMPLES
 
 
 def _samples(options: Options) -> int:
-    return max(SAMPLES, options.input_shape[0] if options.input_shape else SAMPLES)
+    return max(SAMPLES, _asked(options))

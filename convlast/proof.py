@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -117,6 +118,7 @@ def _check_by_torch(
             comparison.differ("values", (name,), "PyTorch loads other values.")
 
 
+@cache
 def _strides_by_pytorch(shape: torch.Size) -> tuple[int, ...]:
     """Let PyTorch's own function lay out a weight of this shape; it needs no memory for that."""
     owner = torch.nn.Conv3d(1, 1, 1, device="meta")

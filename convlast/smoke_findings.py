@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from convlast.compatibility import Trouble
 from convlast.report import Finding, Severity
@@ -12,6 +12,7 @@ from convlast.smoke_report import Flip, Smoke
 
 _CODES: dict[str, tuple[str, Severity]] = {
     "layout": ("layout-error", "error"),
+    "batch": ("layout-breaks-batches", "warning"),
     "dtype": ("fp16-inaccurate", "warning"),
     "input": ("channels-last-input", "warning"),
     "reference": ("model-raises", "warning"),
@@ -91,7 +92,7 @@ def of_speed(smoke: Smoke, min_speedup: float | None) -> Iterator[Finding]:
         )
 
 
-def of_troubles(troubles: Iterator[Trouble]) -> Iterator[Finding]:
+def of_troubles(troubles: Iterable[Trouble]) -> Iterator[Finding]:
     """Tell what is known against the device and its libraries."""
     for trouble in troubles:
         yield Finding(
@@ -112,7 +113,7 @@ def of_layers_only(reason: str) -> Finding:
 
 def _advice_on(fault: Fault, smoke: Smoke) -> Iterator[str]:
     """Say what to do about a fault."""
-    if fault.blame == "layout":
+    if fault.blame in {"layout", "batch"}:
         if fault.failure and fault.failure.operator in _VIEWS:
             yield (
                 "A view needs the elements in contiguous order, and behind a converted "

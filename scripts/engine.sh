@@ -23,6 +23,7 @@ export DEBIAN_FRONTEND=noninteractive
 # shellcheck source=/dev/null
 codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
 mirror() { # the one that apt uses here
+    # shellcheck disable=SC2016  # apt fills it in
     apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' "Codename: $codename" | head -1
 }
 

@@ -1,6 +1,6 @@
 """uvicorn, made to drain: on SIGTERM the jobs that are in are finished, and no new one comes in.
 
-Not for ever: whoever sends the signal kills the process some time later, and then nothing is tidied.
+Not for ever: whoever sends the signal kills the process some time later, and then nothing is tidy.
 """
 
 from __future__ import annotations

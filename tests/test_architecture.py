@@ -25,11 +25,11 @@ report
 memory_format
 checkpoints
 folders
-permutation weights
+permutation weights compatibility
 plan
 casting comparison devices naming workplace
 architectures
-writing smoke compatibility
+writing smoke
 proof trial findings smoke_findings advice loading applied_layout
 survival state_dict records
 rendering inference
@@ -46,7 +46,7 @@ Two more see nothing of the core: `rendering` reads reports, and `client` speaks
 """
 
 ONLY = {
-    "rendering": {"checkpoints", "options", "report", "rendering", "version"},
+    "rendering": {"checkpoints", "options", "report", "rendering", "smoke_report", "version"},
     "client": {"errors", "options", "report", "client", "version", "progress", "naming", "digest"},
 }
 """What some modules confine themselves to."""

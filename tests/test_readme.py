@@ -18,7 +18,7 @@ from service.problems import TABLE
 from tests.service.running import REAL, Running, start
 
 README = tables.README.read_text()
-DONE_BY_MAKE = re.compile(r"make (\w+)")
+DONE_BY_MAKE = re.compile(r"make ([\w-]+)")
 
 
 def blocks(language: str) -> list[str]:

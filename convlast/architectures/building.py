@@ -8,11 +8,13 @@ refused before memory is spent on it.
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import get_ident
+from time import monotonic
+from types import FrameType
 from typing import Any
 
 import torch
@@ -38,6 +40,11 @@ _FACTORIES = {
 }
 """What makes a tensor out of nothing."""
 
+_MODULE = nn.Module.__init__.__code__
+
+MAX_S = 60.0
+"""Of one attempt to build a model."""
+
 _DEPTH = 4
 """Of lists and dicts in each other, in which a module may keep tensors."""
 
@@ -59,9 +66,9 @@ class Budget:
         """Return what is enough for the model of a checkpoint, with what it has of its own.
 
         >>> Budget.beside(1000, 10)
-        Budget(elements=16779216, parts=10400)
+        Budget(elements=16779216, parts=5100)
         """
-        return cls(2 * elements + (1 << 24), 40 * tensors + 10_000)
+        return cls(2 * elements + (1 << 24), 10 * tensors + 5_000)
 
 
 class _Overrun(BaseException):
@@ -69,13 +76,13 @@ class _Overrun(BaseException):
 
 
 class _Ledger(TorchFunctionMode):
-    """Counts what is made while it is active, in this thread."""
+    """Counts what is made while it is active."""
 
     def __init__(self, budget: Budget) -> None:
         super().__init__()
         self._budget = budget
         self._elements = self._parts = 0
-        self._thread = get_ident()
+        self._deadline = monotonic() + MAX_S
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func not in _FACTORIES or "out" in (kwargs or {}):
@@ -85,10 +92,15 @@ class _Ledger(TorchFunctionMode):
         self._spend(outline.numel())
         return func(*args, **(kwargs or {}))
 
-    def count_module(self, *_: object) -> None:
-        """Count a module that was put into another."""
-        if get_ident() == self._thread:
+    def on_call(self, frame: FrameType, event: str, _: object) -> None:
+        """Count the modules that are made, whether or not they have tensors, and look at the time.
+
+        A profiling function, which `sys.setprofile` has called for every call in this thread.
+        """
+        if event == "call" and frame.f_code is _MODULE:
             self._spend(0)
+        elif monotonic() > self._deadline:
+            raise _Overrun
 
     def _spend(self, elements: int) -> None:
         self._elements += elements
@@ -164,19 +176,19 @@ def replace(model: nn.Module, values: Mapping[int, torch.Tensor]) -> None:
 
 
 def _built(name: str, build: Callable[[], Any], budget: Budget, device: str) -> nn.Module:
-    ledger = _Ledger(budget)
-    counting = nn.modules.module.register_module_module_registration_hook(ledger.count_module)
+    ledger, before = _Ledger(budget), sys.getprofile()
     try:
+        sys.setprofile(ledger.on_call)
         with _quietly(), torch.device(device), ledger, torch.no_grad():
             model = build()
     except _Overrun:
         raise ArchitectureMismatchError(
             f"{name} with these options is much larger than the checkpoint: more than "
-            f"{budget.elements:,} values, or {budget.parts:,} tensors and modules.",
+            f"{budget.elements:,} values, {budget.parts:,} tensors and modules, or {MAX_S:.0f} s.",
             remedy="Give the options that the checkpoint's model was made with.",
         ) from None
     finally:
-        counting.remove()
+        sys.setprofile(before)
     if not isinstance(model, nn.Module):
         raise OptionError("architecture", f"{name} made a {type(model).__name__}, not a model.")
     return model.eval()

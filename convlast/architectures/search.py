@@ -22,11 +22,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from convlast.architectures.sizes import Shape
 from convlast.errors import OptionError
 
-FLOPS = 5e9
-"""A size that costs more is not preferred to a smaller one that runs, on a CPU."""
+FLOPS, BYTES = 5e9, 16 << 20
+"""A size that takes more, in all or for its largest tensor, is not preferred to a smaller one that
+runs, on a CPU."""
 
 ACCELERATION = 100
-"""How many times as much it may cost on any other device."""
+"""How many times as much it may take on any other device."""
 
 MAX_BYTES = 1 << 30
 """Of one tensor, in a try."""
@@ -47,8 +48,8 @@ def find_shape(
 ) -> Shape:
     """Return the shape of an input that the model runs on, with N = 1.
 
-    It is from the first group of which any costs at most `FLOPS`, or on an accelerator more: the
-    largest. Where none does it is the first that runs.
+    It is from the first group of which any takes at most `FLOPS` and `BYTES`, or on an accelerator
+    more: the largest. Where none does it is the first that runs.
 
     Args:
         model: The model without values; moved to the meta device to be tried.
@@ -60,7 +61,7 @@ def find_shape(
     Raises:
         OptionError: If none is found.
     """
-    search = _Search(run, FLOPS * (1 if device.type == "cpu" else ACCELERATION))
+    search = _Search(run, 1 if device.type == "cpu" else ACCELERATION)
     found = search.best(copy.deepcopy(model).to("meta"), groups, "meta")
     if found := found or search.best(make_real(), groups, "cpu"):
         return found
@@ -75,8 +76,8 @@ def find_shape(
 class _Search:
     """The tries, and what came of them."""
 
-    def __init__(self, run: Run, flops: float) -> None:
-        self._run, self._flops = run, flops
+    def __init__(self, run: Run, scale: int) -> None:
+        self._run, self._scale = run, scale
         self._deadline = monotonic() + MAX_S
         self._stopped: set[Shape] = set()
         self.failure = ""
@@ -90,7 +91,7 @@ class _Search:
                 if shape in self._stopped or monotonic() > self._deadline:
                     continue
                 cost = self._try(model, shape, device)
-                if cost is not None and cost > self._flops:
+                if cost is not None and cost > self._scale:
                     dear = dear or shape
                     break
                 cheap = shape if cost is not None else cheap
@@ -98,8 +99,8 @@ class _Search:
                 return cheap
         return dear
 
-    def _try(self, model: Any, shape: Shape, device: str) -> int | None:
-        """Run a model once; return the operations it took, None where it did not run."""
+    def _try(self, model: Any, shape: Shape, device: str) -> float | None:
+        """Run a model once; return what it took of what is preferred, None where it did not run."""
         counter, watching = FlopCounterMode(display=False), _Watching(self._deadline)
         try:
             with warnings.catch_warnings(), torch.no_grad(), torch.device(device):
@@ -116,7 +117,7 @@ class _Search:
             words = str(error).strip().partition("\n")[0][:200].rstrip(".")
             self.failure = f"With {shape} it raises {type(error).__name__}: {words}"
             return None
-        return int(counter.get_total_flops())
+        return max(counter.get_total_flops() / FLOPS, watching.largest_bytes / BYTES)
 
 
 class _Stop(BaseException):
@@ -129,12 +130,15 @@ class _Watching(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch'
     def __init__(self, deadline: float) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # PyTorch's
         self._deadline = deadline
+        self.largest_bytes = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if monotonic() > self._deadline:
             raise _Stop("time was up")
         result = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(result):
-            if isinstance(leaf, torch.Tensor) and leaf.numel() * leaf.itemsize > MAX_BYTES:
+            if isinstance(leaf, torch.Tensor):
+                self.largest_bytes = max(self.largest_bytes, leaf.numel() * leaf.itemsize)
+            if self.largest_bytes > MAX_BYTES:
                 raise _Stop(f"a tensor of {tuple(leaf.shape)} is larger than {MAX_BYTES:,} bytes")
         return result

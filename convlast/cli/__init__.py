@@ -199,10 +199,10 @@ def report(
     """
     from convlast.checkpoints import is_folder, read_manifest
 
-    if is_folder(artifact):
+    found = read_manifest(artifact)
+    if found is None and is_folder(artifact):
         _report_folder(artifact, as_json=as_json)
         return
-    found = read_manifest(artifact)
     if found is None:
         outcome.end(
             outcome.FAILED,

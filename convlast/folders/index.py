@@ -61,7 +61,7 @@ def indices_of(folder: Folder) -> list[Index]:
     """
     found: list[Index] = []
     for name in folder.members:
-        if name.endswith(".json") and begins_like_an_index(folder.head(name)):
+        if begins_like_an_index(folder.head(name)):
             index = read_index(folder, name)
             found += [index] if index else []
             _refuse_keys(sum(len(index.places) for index in found), folder.limits)

@@ -55,11 +55,7 @@ def groups_in(folder: Path) -> list[list[Path]]:
     """
     files = sorted(path for path in folder.iterdir() if path.is_file())
     heads = {path: _head(path) for path in files}
-    groups = [
-        _shards_of(path)
-        for path in files
-        if path.suffix == ".json" and begins_like_an_index(heads[path])
-    ]
+    groups = [_shards_of(path) for path in files if begins_like_an_index(heads[path])]
     shards = {shard for group in groups for shard in group}
     for path in files:
         is_one = begins_like_a_checkpoint(heads[path]) and container_of(path) not in FOLDERS

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 
-from convlast.rendering import notation, summary, tables
+from convlast.rendering import notation, smoke_page, summary, tables
 from convlast.rendering.markup import Markup, element
 from convlast.report import (
     Advice,
@@ -162,10 +162,8 @@ def _layers(layers: Sequence[Layer]) -> Iterator[Markup]:
 
 
 def _smoke(smoke: Smoke) -> Iterator[Markup]:
-    if smoke.range:
-        yield from _section("Values that fp16 cannot hold", tables.ranges(smoke.range))
-    if smoke.flips:
-        yield from _section("Modules that change the layout", tables.flips(smoke.flips))
+    for title, content in smoke_page.sections(smoke):
+        yield from _section(title, content)
 
 
 def _facts(report: Report) -> Markup:

@@ -48,6 +48,7 @@ STATUSES: dict[Status, str] = {
 
 DECISIONS = {
     "convert": "Use the converted file.",
+    "convert_some": "Convert some of the layers.",
     "keep": "Keep your file.",
     "undecided": "Measure on a GPU before you decide.",
 }

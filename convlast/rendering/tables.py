@@ -34,39 +34,39 @@ def tag(text: str, state: summary.State) -> Markup:
 
 def layers(rows: Iterable[Layer]) -> Markup:
     """Write the layer report."""
-    headers = ["Layer", "Weight", "Status", "Strides before, after", "fp16 alone", "Relative error"]
-    return _table(headers, map(_layer, rows))
+    headers = ["Layer", "Weight", "Status", "Strides before, after", "In fp16", "Relative error"]
+    return table(headers, map(_layer, rows))
 
 
 def files(rows: Sequence[FileSection]) -> Markup:
     """Write the files of a model folder, the checkpoints first, and how many more there are."""
     known = [row for row in rows if row.role != "other"]
     headers = ["File", "Role", "Verdict", "Container", "Size", "Change"]
-    table = _table(headers, map(_file, known[:_MAX_FILES]))
+    written = table(headers, map(_file, known[:_MAX_FILES]))
     others = len(rows) - len(known[:_MAX_FILES])
     note = f"{notation.count(others, 'more file')}, in the JSON report." if others else ""
-    return element("div", table, element("p", note, class_="note"))
+    return element("div", written, element("p", note, class_="note"))
 
 
 def _file(row: FileSection) -> list[Markup]:
     state = summary.VERDICT_STATES[row.verdict]
     change = "none" if row.artifact and row.artifact.unchanged else "layout"
     return [
-        _named(row.path),
-        _cell(row.role),
-        _cell(tag(summary.VERDICTS[row.verdict], state)),
-        _cell(row.input.container),
-        _cell(notation.size(row.input.bytes), class_="number"),
-        _cell(change if row.artifact else "–"),
+        named(row.path),
+        cell(row.role),
+        cell(tag(summary.VERDICTS[row.verdict], state)),
+        cell(row.input.container),
+        cell(notation.size(row.input.bytes), class_="number"),
+        cell(change if row.artifact else "–"),
     ]
 
 
 def survival(rows: Iterable[Survival]) -> Markup:
     """Write which ways of loading keep the layout."""
-    return _table(
+    return table(
         ["Way of loading", "Layout", "Why"],
         (
-            [_named(row.route), element("td", tag(*_SURVIVAL[row.survives])), _cell(row.message)]
+            [named(row.route), element("td", tag(*_SURVIVAL[row.survives])), cell(row.message)]
             for row in rows
         ),
     )
@@ -75,21 +75,21 @@ def survival(rows: Iterable[Survival]) -> Markup:
 def ranges(rows: Iterable[Range]) -> Markup:
     """Write which tensors hold values that fp16 cannot."""
     headers = ["Tensor", "Values", "Largest", "Overflow", "Vanish", "Not finite before"]
-    return _table(headers, map(_range, rows), numbers_from=1)
+    return table(headers, map(_range, rows), numbers_from=1)
 
 
 def flips(rows: Iterable[Flip]) -> Markup:
     """Write which modules change the memory format on the way through."""
-    return _table(
+    return table(
         ["Module", "Layout in", "Layout out"],
         (
-            [_named(row.module), _cell(row.input_memory_format), _cell(row.output_memory_format)]
+            [named(row.module), cell(row.input_memory_format), cell(row.output_memory_format)]
             for row in rows
         ),
     )
 
 
-def _table(
+def table(
     headers: Sequence[str], rows: Iterable[Sequence[Markup]], *, numbers_from: int | None = None
 ) -> Markup:
     """Write a table; the columns from `numbers_from` on are aligned to the right."""
@@ -103,11 +103,13 @@ def _table(
     return element("div", element("table", head, body), class_="table")
 
 
-def _named(name: str) -> Markup:
+def named(name: str) -> Markup:
+    """Write the cell that names a row."""
     return element("th", element("code", name), scope="row")
 
 
-def _cell(*content: str, class_: str = "text") -> Markup:
+def cell(*content: str, class_: str = "text") -> Markup:
+    """Write a cell."""
     return element("td", *content, class_=class_)
 
 
@@ -125,10 +127,10 @@ def _layer(layer: Layer) -> list[Markup]:
     alias = f"same as {layer.alias_of}" if layer.alias_of else None
     status = tag(layer.status, STATUS_STATES.get(layer.status, "unknown"))
     return [
-        _named(layer.name),
-        _cell(layer.kind, *_notes(weight, layer.evidence), class_="weight"),
-        _cell(status, *_notes(layer.reason, alias), class_="status"),
-        _cell(*_lines(dict.fromkeys(strides)), class_="mono"),
+        named(layer.name),
+        cell(layer.kind, *_notes(weight, layer.evidence), class_="weight"),
+        cell(status, *_notes(layer.reason, alias), class_="status"),
+        cell(*_lines(dict.fromkeys(strides)), class_="mono"),
         *_layer_smoke(layer),
     ]
 
@@ -136,7 +138,7 @@ def _layer(layer: Layer) -> list[Markup]:
 def _layer_smoke(layer: Layer) -> list[Markup]:
     smoke = layer.smoke
     if smoke is None:
-        return [_cell("–"), _cell("–")]
+        return [cell("–"), cell("–")]
     status = tag(smoke.status, _SMOKE_STATES.get(smoke.status, "unknown"))
     finite = {True: "finite", False: "not finite", None: None}[smoke.finite]
     errors = [
@@ -145,12 +147,12 @@ def _layer_smoke(layer: Layer) -> list[Markup]:
         if (parity := summary.find_parity(smoke, pair))
     ]
     return [
-        _cell(status, *_notes(finite, smoke.output_memory_format, smoke.reason)),
-        _cell(*_lines(errors), class_="nowrap"),
+        cell(status, *_notes(finite, smoke.output_memory_format, smoke.reason)),
+        cell(*_lines(errors), class_="nowrap"),
     ]
 
 
 def _range(row: Range) -> list[Markup]:
     counts = (f"{number:,}" for number in (row.overflow, row.underflow, row.nonfinite))
     numbers = [f"{row.numel:,}", notation.magnitude(row.absmax), *counts]
-    return [_named(row.name), *(_cell(number, class_="number") for number in numbers)]
+    return [named(row.name), *(cell(number, class_="number") for number in numbers)]

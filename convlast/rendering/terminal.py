@@ -15,7 +15,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from convlast.rendering import notation, summary
+from convlast.rendering import chain, notation, summary
 from convlast.rendering.notation import printable
 from convlast.report import (
     Advice,
@@ -27,6 +27,7 @@ from convlast.report import (
     LayerSmoke,
     Report,
     Severity,
+    Smoke,
 )
 
 if TYPE_CHECKING:
@@ -40,6 +41,9 @@ MAX_FILES = 20
 
 MAX_FINDINGS = 5
 """Findings shown of one code."""
+
+MAX_LINKS = 16
+"""Links of the chain that are shown."""
 
 _LEGEND = "Relative errors: dtype is fp16 against fp32, layout is both layouts in fp16."
 _STATE_STYLES: dict[summary.State, str] = {
@@ -138,6 +142,25 @@ def _layers_of(report: Report, max_layers: int) -> Iterator[RenderableType]:
         yield Text(_LEGEND, "dim")
     yield from _left_out(len(report.layers) - max_layers, "layer")
     yield from _assumptions(report.layers)
+    if report.smoke and report.smoke.trace:
+        yield _title("The layout on its way")
+        yield from _chain(report.smoke)
+
+
+def _chain(smoke: Smoke) -> Iterator[Text]:
+    if smoke.permutations:
+        yield _text(chain.words_on(smoke.permutations))
+    links = chain.links_of(smoke.trace)
+    for link in links[:MAX_LINKS]:
+        mark = "⇄" if link.permutes else " "
+        layout = chain.LAYOUTS.get(link.layout, link.layout)
+        style = "yellow" if link.permutes else "green"
+        yield Text.assemble(
+            (f"  {mark} {layout:13}", style),
+            printable(link.title),
+            (f" {printable(link.rest)}", "dim"),
+        )
+    yield from _left_out(len(links) - MAX_LINKS, "link")
 
 
 def _header(report: Report) -> RenderableType:
@@ -187,7 +210,7 @@ def _claims(report: Report) -> RenderableType:
 def _layers(layers: Sequence[Layer], max_layers: int) -> Table:
     if len(layers) > max_layers:
         layers = sorted(layers, key=summary.is_troubled, reverse=True)[:max_layers]
-    table = _table("Status", "Layer: weight, strides, and the convolution run alone in fp16")
+    table = _table("Status", "Layer: weight, strides, and the convolution in fp16")
     for layer in layers:
         status = Text(layer.status, _STATUS_STYLES.get(layer.status, ""))
         table.add_row(status, Text("\n").join(_lines(layer)))

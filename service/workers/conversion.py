@@ -13,7 +13,7 @@ import torch
 import torch._dynamo  # torch.export loads it when first used: seconds, here spent once for all
 
 from convlast import conversion, inspection
-from convlast.devices import resolve
+from convlast.devices import resolve, troubles_on
 from convlast.errors import DeviceUnavailableError
 from convlast.progress import Progress
 from convlast.rendering import html
@@ -55,6 +55,8 @@ def probe(device: str) -> dict[str, Any]:
             "cuda": torch.version.cuda,
             "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
             "gpu": torch.cuda.get_device_name(where),
+            "compute_capability": ".".join(map(str, torch.cuda.get_device_capability(where))),
+            "known_trouble": [f"{found.code}: {found.message}" for found in troubles_on(where)],
             "memory_free_bytes": free_bytes,
             "memory_total_bytes": total_bytes,
         }
@@ -87,6 +89,7 @@ def run(job: Job, device: str, progress: Progress) -> Finished:
             device=device,
             limits=job.limits,
             allow_programs=job.allow_programs,
+            architecture_prefixes=job.architecture_prefixes,
             progress=progress,
         )
     began_s = perf_counter()

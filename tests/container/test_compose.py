@@ -72,7 +72,9 @@ def test_the_service_is_ready_and_behind_all_walls(service: Deployment) -> None:
 
 def test_its_processes_have_no_privilege(service: Deployment) -> None:
     """Each runs as user 10001, without a capability, behind the engine's filter of calls."""
-    script = "import pathlib\nfor p in pathlib.Path('/proc').glob('[0-9]*/status'): print(p.read_text())"
+    script = (
+        "import pathlib\nfor p in pathlib.Path('/proc').glob('[0-9]*/status'): print(p.read_text())"
+    )
     statuses = service.inside(script).split("\n\n")
     assert len(statuses) > 4
     for status in filter(None, statuses):

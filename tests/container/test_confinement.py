@@ -23,6 +23,11 @@ folder = pathlib.Path(sys.argv[1]) / "jobs" / "other"
 folder.mkdir()
 (folder / "secret.pt").write_text("secret")
 """
+SHOW_FOREIGN = """
+import pathlib, sys
+file = pathlib.Path(sys.argv[1])
+print(file.read_text(), *file.parent.iterdir())
+"""
 FIND_SERVICE = """
 import pathlib
 for each in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
@@ -47,8 +52,7 @@ def foreign(trusting: Deployment) -> Iterator[str]:
     """Name a file of another job; it has to be as it was afterwards."""
     path = f"{WORK}/jobs/other/secret.pt"
     yield path
-    script = "import pathlib, sys; f = pathlib.Path(sys.argv[1]); print(f.read_text(), *f.parent.iterdir())"
-    assert trusting.inside(script, path).split() == ["secret", path]
+    assert trusting.inside(SHOW_FOREIGN, path).split() == ["secret", path]
 
 
 def outcome(service: Deployment, function: Callable[..., object], *arguments: object) -> str:

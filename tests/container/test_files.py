@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
+import kubernetes_validate  # type: ignore[import-untyped]  # it has no types
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own
 
 from service.settings import Settings
 from tests.container.engine import ROOT
@@ -45,9 +45,7 @@ def test_all_that_the_build_takes_is_let_in() -> None:
 
 
 @pytest.mark.parametrize("version", SUPPORTED)
-def test_the_kubernetes_file_fits_the_schema(
-    version: str, documents: list[dict[str, Any]]
-) -> None:
+def test_the_kubernetes_file_fits_the_schema(version: str, documents: list[dict[str, Any]]) -> None:
     """Its objects are what the API takes, and hold nothing that it would pass over."""
     assert [each["kind"] for each in documents] == ["Deployment", "Service"]
     for each in documents:

@@ -13,7 +13,7 @@ from tests.container.pip_configuration import CANARY
 pytestmark = pytest.mark.container
 
 BUILDERS = ("pip", "pip3", "gcc", "cc", "g++", "make", "hatchling", "git", "curl")
-MOUNTED = ("/opt/tools", "/wheels", "/src", "/tmp", "/etc/pip.conf", "/run/secrets")
+MOUNTED = ("/opt/tools", "/wheels", "/src", "/tmp", "/etc/pip.conf", "/run/secrets")  # noqa: S108  # looked at
 FIND_PROGRAMS = "import shutil, sys; print(*filter(shutil.which, sys.argv[1:]))"
 FIND_FILES = """
 import pathlib, sys
@@ -83,9 +83,7 @@ def test_all_packages_are_pinned(engine: Engine, image: str) -> None:
 def test_no_secret_is_in_a_layer(engine: Engine, image: str) -> None:
     """Pip's configuration is in no layer, no history and no setting of what would be pushed."""
     command = ["docker", "save", image]
-    with subprocess.Popen(
-        command, env=dict(engine.environment), stdout=subprocess.PIPE
-    ) as saving:
+    with subprocess.Popen(command, env=dict(engine.environment), stdout=subprocess.PIPE) as saving:
         counted = subprocess.run(
             ["grep", "--count", "--text", CANARY],
             stdin=saving.stdout,

@@ -131,7 +131,7 @@ def test_inspect_and_verify_call_their_verbs(verbs: Verbs, source: Path, tmp_pat
     assert run("verify", source, other).exit_code == 0
     assert verbs.calls == [
         ("inspect", (source,), {"limits": Limits(), "allow_programs": True}),
-        ("verify", (source, other), {}),
+        ("verify", (source, other), {"limits": Limits(), "allow_programs": False}),
     ]
 
 
@@ -261,7 +261,6 @@ def test_termination_unwinds(monkeypatch: pytest.MonkeyPatch, source: Path, tmp_
     ("arguments", "words"),
     [
         (["convert", "{folder}/absent.pt"], "does not exist"),
-        (["convert", "{folder}"], "is a directory"),
         (["convert"], "Missing argument"),
         (["convert", "{source}", "--bogus"], "No such option"),
         (["convert", "{source}", "--memory-format", "nhwc"], "memory_format has a bad value"),
@@ -315,6 +314,7 @@ def test_manifest_is_printed(monkeypatch: pytest.MonkeyPatch, source: Path) -> N
 def test_absent_manifest_is_status_1(monkeypatch: pytest.MonkeyPatch, source: Path) -> None:
     """A file that carries no manifest was not converted here, and the command says so."""
     monkeypatch.setattr(checkpoints, "read_manifest", lambda _: None)
+    monkeypatch.setattr(checkpoints, "is_folder", lambda _: False)
     result = run("report", source)
 
     assert (result.exit_code, result.stdout) == (1, "")

@@ -90,6 +90,16 @@ def zip_with_one_member_in_many_places(count: int = 40) -> bytes:
     return data[:end] + entries + bytes(tail)
 
 
+def zip_with_overlapping_members() -> bytes:
+    """Return a zip in which one member goes on over the next one."""
+
+    def change(data: bytearray) -> None:
+        nbytes = data.index(b"second") + 6 - data.index(b"first")
+        struct.pack_into("<II", data, central_header(data, "a") + 20, nbytes, nbytes)
+
+    return patched(zipped(("a", b"first"), ("b", b"second"), sound_too=False), change)
+
+
 def zip_bomb(nbytes: int = 1 << 30) -> bytes:
     """Return a zip of a member that is a thousand times as large as what is stored for it."""
     buffer = io.BytesIO()

@@ -62,7 +62,10 @@ ATTACKS: dict[str, tuple[Callable[[], bytes], str, str]] = NAMES | {
         attack.zip_with_two_names, "malformed-checkpoint", "another name",
     ),
     "a zip with one member in many places": (
-        attack.zip_with_one_member_in_many_places, "malformed-checkpoint", "shares bytes",
+        attack.zip_with_one_member_in_many_places, "malformed-checkpoint", "another name",
+    ),
+    "a zip with overlapping members": (
+        attack.zip_with_overlapping_members, "malformed-checkpoint", "shares bytes",
     ),
     "a zip bomb": (attack.zip_bomb, "limit-exceeded", "max_unpacked_bytes"),
     "a zip that says less": (attack.zip_that_says_less, "malformed-checkpoint", "damaged"),

@@ -42,13 +42,14 @@ class Fault:
     """Something that is wrong, and whose fault it is.
 
     Attributes:
-        blame: `layout`: the conversion's. `dtype`: fp16's own. `input`: only a channels-last input
-            does it. `reference`: the model does not run, in fp32 or at all in fp16.
+        blame: `layout`: the conversion's. `batch`: that too, but not with one sample, which is all
+            that was asked for. `dtype`: fp16's own. `input`: only a channels-last input does it.
+            `reference`: the model does not run, in fp32 or at all in fp16.
         message: What is wrong.
         failure: Where it raised, if it did.
     """
 
-    blame: Literal["layout", "dtype", "input", "reference"]
+    blame: Literal["layout", "batch", "dtype", "input", "reference"]
     message: str
     failure: Failure | None = None
 
@@ -86,8 +87,14 @@ class Runs:
     converted_alone: Outcome | None = None
 
 
-def judge(runs: Runs, samples: int) -> Judgement:
-    """Judge a model by its runs with N samples and with one."""
+def judge(runs: Runs, samples: int, *, needs_batches: bool = True) -> Judgement:
+    """Judge a model by its runs with N samples and with one.
+
+    Args:
+        runs: The outcomes.
+        samples: N.
+        needs_batches: Whether a layout fault counts that one sample does not show.
+    """
     judgement = Judgement()
     reference = runs.reference
     if isinstance(reference, Failure):
@@ -100,7 +107,7 @@ def judge(runs: Runs, samples: int) -> Judgement:
     judgement.parity = [
         parity.model_copy(update={"samples": samples}) for parity in judgement.parity
     ]
-    _judge_alone(judgement, runs)
+    _judge_alone(judgement, runs, needs_batches=needs_batches)
     return judgement
 
 
@@ -161,7 +168,7 @@ def located(failure: Failure) -> str:
     parts = [failure.message]
     if failure.operator:
         parts.append(f"raised by {failure.operator}")
-    if failure.place:
+    if failure.place and failure.place.name != failure.operator:
         parts.append(f"in {failure.place.name} ({failure.place.kind})")
     if failure.line:
         parts.append(f"at {failure.line}")
@@ -199,7 +206,7 @@ def _judge_half(judgement: Judgement, reference: Outputs, runs: Runs) -> None:
         _note(judgement, parity, wrong, "input", what, runs.converted_input)
 
 
-def _judge_alone(judgement: Judgement, runs: Runs) -> None:
+def _judge_alone(judgement: Judgement, runs: Runs, *, needs_batches: bool) -> None:
     """Judge the layout with one sample; a layout fault that is not there too has that said."""
     dtype = next((parity for parity in judgement.parity if parity.pair == "dtype"), None)
     contiguous, converted = runs.contiguous_alone, runs.converted_alone
@@ -211,7 +218,11 @@ def _judge_alone(judgement: Judgement, runs: Runs) -> None:
     judgement.parity += [found.model_copy(update={"samples": 1}) for found in alone.parity]
     if not alone.faults:
         judgement.faults = [
-            replace(fault, message=f"{fault.message} (with one sample it does not)")
+            replace(
+                fault,
+                blame="layout" if needs_batches else "batch",
+                message=f"{fault.message} (with one sample it does not)",
+            )
             if fault.blame == "layout"
             else fault
             for fault in judgement.faults

@@ -22,9 +22,9 @@ def measure(ways: Ways, smoke: Smoke) -> None:
             smoke.timings = [smoke.timing]
         return
     make = partial(Specimen, old.subject, old.converted, old.device, old.halvings)
-    smoke.timings = time_on_accelerator(make, ways.samples)
+    smoke.timings = time_on_accelerator(make, ways.request.samples)
     smoke.timing = smoke.timings[0]
-    layers, way = ways.seen.trace.convolutions, Way(ways.samples)
+    layers, way = ways.seen.trace.convolutions, Way(ways.request.samples)
     contiguous, converted = pair_of(make, torch.float16)
     for dispatch, kernels in (
         profile(contiguous, way, layers, "contiguous"),

@@ -110,9 +110,10 @@ class Specimen:
             DeviceLostError: If the device cannot be used any more.
             RuntimeError: If memory ran out.
         """
+        inputs = self.inputs(way)
         with self._watched(way) as watch:
             try:
-                result = self.call(self.inputs(way), way)
+                result = self.call(inputs, way)
                 health.wait_for(self.device)
             except ConvlastError:
                 raise

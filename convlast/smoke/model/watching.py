@@ -7,6 +7,7 @@ exported programs do. Those take no hooks: there each operator counts as a modul
 from __future__ import annotations
 
 import linecache
+import re
 import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,8 @@ from torch.utils._pytree import tree_leaves
 
 ROOT_NAME = "(the model itself)"
 """What an operator is called by that no named module called."""
+
+_MARKED = re.compile(r"\n([^\n]+)\n *~+ <--- HERE")
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's ow
         self._stack: list[_Frame] = []
         self._seen: Counter[str] = Counter()
         self._hooks: list[Any] = []
-        self._raised: tuple[Place, str] | None = None
+        self._raised: tuple[Place, str, str] | None = None
         self._is_telling = False
 
     def __enter__(self) -> Watch:
@@ -133,8 +136,10 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's ow
 
     def failure_of(self, error: BaseException) -> Failure:
         """Say where the forward raised that was watched."""
-        place, operator = self._raised or (self._stack[-1].place if self._stack else None, None)
-        return Failure(words_of(error), place, operator, _line_of(error))
+        if self._raised is None:
+            place = self._stack[-1].place if self._stack else None
+            return Failure(words_of(error), place, None, _line_of(error))
+        return Failure(self._raised[2], *self._raised[:2], _line_of(error))
 
     def __torch_dispatch__(
         self,
@@ -149,8 +154,8 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's ow
         name = func._schema.name
         try:
             result = func(*args, **(kwargs or {}))
-        except RuntimeError:
-            self._raised = (self._place(name, args), name)
+        except RuntimeError as error:
+            self._raised = (self._place(name, args), name, words_of(error))
             raise
         self._raised = None
         outputs = tuple(part for part in tree_leaves(result) if isinstance(part, Tensor))
@@ -235,18 +240,19 @@ def owners_of(module: torch.nn.Module) -> dict[int, str]:
 
 
 def words_of(error: BaseException) -> str:
-    r"""Say in one line what an error says; TorchScript's says it last, behind where it was.
+    r"""Say in one line what an error says.
 
     >>> words_of(ValueError("too small\nand more"))
     'ValueError: too small'
     """
     lines = str(error).strip().splitlines() or [""]
-    is_script = lines[0].startswith("The following operation failed in the TorchScript")
-    return f"{type(error).__name__}: {lines[-1 if is_script else 0][:300]}"
+    return f"{type(error).__name__}: {lines[0][:300]}"
 
 
 def _line_of(error: BaseException) -> str | None:
     """Return the last line outside PyTorch and this package that led to an error."""
+    if marked := _MARKED.search(str(error)):  # by TorchScript, in the code of the program
+        return marked[1].strip()[:200]
     own = {Path(torch.__file__).parent, Path(__file__).parents[2]}
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         path = Path(frame.filename)

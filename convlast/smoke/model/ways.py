@@ -20,6 +20,21 @@ NUMBER = 8
 """Runs in all, for those who watch."""
 
 
+@dataclass(frozen=True)
+class Request:
+    """What a smoke of a whole model is asked for.
+
+    Attributes:
+        samples: N of the larger input; what breaks on layouts breaks from two on.
+        needs_batches: Whether a fault counts that only more than one sample shows.
+        memory_format: The layout of the converted weights.
+    """
+
+    samples: int = 2
+    needs_batches: bool = True
+    memory_format: MemoryFormat = "channels_last_3d"
+
+
 @dataclass
 class Observations:
     """What was seen on the way, with the larger input.
@@ -55,15 +70,13 @@ class Ways:
 
     Attributes:
         specimen: The model; in fp16 and contiguous in the end.
-        samples: N of the larger input.
-        memory_format: The layout of the converted weights.
+        request: What is asked for.
         progress: Told of each run.
         fp32_s: What one run in fp32 took on a CPU, contiguous and converted.
     """
 
     specimen: Specimen
-    samples: int
-    memory_format: MemoryFormat
+    request: Request
     progress: Progress
     seen: Observations = field(default_factory=Observations)
     fp32_s: tuple[float, float] | None = None
@@ -71,7 +84,7 @@ class Ways:
 
     def run(self) -> Runs:
         """Run all of them: in fp32, under autocast, then in fp16."""
-        specimen, seen, several = self.specimen, self.seen, self.samples
+        specimen, seen, several = self.specimen, self.seen, self.request.samples
         reference = self._run(Way(several, on_turn=seen.exact.note))
         if isinstance(reference, Failure):
             return Runs(reference, reference)
@@ -89,7 +102,7 @@ class Ways:
         )
         converted_alone = self._run(Way(1))
         converted_input = None
-        if self.memory_format == "channels_last_3d":
+        if self.request.memory_format == "channels_last_3d":
             converted_input = self._run(Way(several, is_input_converted=True))
         specimen.lay_out(())
         return Runs(
@@ -107,7 +120,7 @@ class Ways:
         """Time one run in fp32, on a CPU; runs of the same shape have gone before."""
         if self.specimen.device.type != "cpu":
             return 0.0
-        way = Way(self.samples)
+        way = Way(self.request.samples)
         inputs = self.specimen.inputs(way)
         return clock_of(self.specimen.device)(lambda: self.specimen.call(inputs, way))
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from convlast.architectures.subject import Subject
-from convlast.options import MemoryFormat
-from convlast.progress import Progress
+from convlast.progress import Progress, silent
 from convlast.report import LayerSmoke, Parity
 from convlast.smoke.memory import is_out_of_memory, release
 from convlast.smoke.model.judgement import Fault, Runs, distinct, judge, status_of, words
@@ -18,7 +17,7 @@ from convlast.smoke.model.readings import Pair, activations_of, first_wrong, pai
 from convlast.smoke.model.remedies import judge_layout_in_float32, try_bfloat16, try_float32
 from convlast.smoke.model.specimen import Specimen, Way, Weights
 from convlast.smoke.model.watching import Failure
-from convlast.smoke.model.ways import Ways
+from convlast.smoke.model.ways import Request, Ways
 from convlast.smoke.parity import DTYPE_THRESHOLD, LAYOUT_THRESHOLD
 from convlast.smoke.precision import name_on
 from convlast.smoke_report import FirstWrong, Smoke
@@ -48,10 +47,8 @@ def smoke_model(
     subject: Subject,
     converted: Weights,
     device: torch.device,
-    *,
-    samples: int = 2,
-    memory_format: MemoryFormat = "channels_last_3d",
-    progress: Progress,
+    request: Request,
+    progress: Progress = silent,
 ) -> ModelSmoke:
     """Run a whole model in fp16, contiguous and converted, against fp32, and judge it.
 
@@ -61,8 +58,7 @@ def smoke_model(
         subject: The model.
         converted: Its converted weights.
         device: Where it runs.
-        samples: N of the larger input; what breaks on layouts breaks from two on.
-        memory_format: The layout of the converted weights.
+        request: What is asked for.
         progress: Told of each run.
 
     Raises:
@@ -72,7 +68,7 @@ def smoke_model(
     for halvings in range(ATTEMPTS):
         try:
             specimen = Specimen(subject, converted, device, halvings)
-            found = _smoke(Ways(specimen, samples, memory_format, progress))
+            found = _smoke(Ways(specimen, request, progress))
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error) or halvings == ATTEMPTS - 1:
                 raise
@@ -89,7 +85,7 @@ def smoke_model(
 def _smoke(ways: Ways) -> ModelSmoke:
     specimen, seen = ways.specimen, ways.seen
     runs = ways.run()
-    judgement = judge(runs, ways.samples)
+    judgement = judge(runs, ways.request.samples, needs_batches=ways.request.needs_batches)
     pairs = list(pairs_of(seen.exact, seen.contiguous))
     layouts = list(pairs_of(seen.contiguous, seen.converted))
     smoke = _outline(ways, pairs)
@@ -116,7 +112,7 @@ def _outline(ways: Ways, pairs: list[Pair]) -> Smoke:
         model=specimen.subject.name,
         origin=specimen.subject.origin,
         entry=specimen.subject.entry,
-        input_shape=specimen.input_shape(ways.samples),
+        input_shape=specimen.input_shape(ways.request.samples),
         activations=activations_of(seen.exact, pairs),
         flips=seen.trace.flips(),
         trace=seen.trace.steps(),
@@ -134,7 +130,7 @@ def _look_into_float16(
     ways: Ways, smoke: Smoke, faults: list[Fault], reference: Outputs, pairs: list[Pair]
 ) -> list[Parity]:
     """Find where fp16 goes wrong, whether the layout is right in fp32, and what helps."""
-    way, old = Way(ways.samples), ways.specimen
+    way, old = Way(ways.request.samples), ways.specimen
     wrong = first_wrong(pairs, DTYPE_THRESHOLD)
     if wrong is not None:
         smoke.first_wrong = _first_wrong(wrong)
@@ -151,7 +147,7 @@ def _look_into_float16(
         smoke.kept_in_float32 = try_float32(fresh, reference, ways.seen.exact, names, way)
         parities.append(smoke.kept_in_float32.parity)
     known = [parity for parity in parities if parity is not None]
-    return [parity.model_copy(update={"samples": ways.samples}) for parity in known]
+    return [parity.model_copy(update={"samples": ways.request.samples}) for parity in known]
 
 
 def _first_wrong(pair: Pair) -> FirstWrong:

@@ -105,7 +105,7 @@ FILES = {
         class Picky(Net):
             '''Runs on one size alone.'''
             def forward(self, x):
-                return super().forward(x).reshape(-1, 2 * 24 ** 3)
+                return super().forward(x).reshape(x.shape[0], 2 * 24 ** 3)
 
         class Exploding(Net):
             def forward(self, x):

@@ -16,7 +16,7 @@ EVALUATED: dict[str, dict[str, Any]] = {
     "an expression": {"network_def": {**UNET, "act": "$__import__('os').system('true')"}},
     "an expression in a list": {"network_def": {**UNET, "channels": ["$1"]}},
     "an expression by reference": {"a": "$1", "network_def": {**UNET, "act": "@a"}},
-    "an object by reference": {"a": {"_target_": "os.system"}, "network_def": {**UNET, "act": "@a"}},
+    "an object by reference": {"a": {"_target_": "b"}, "network_def": {**UNET, "act": "@a"}},
     "an object": {"network_def": {**UNET, "act": {"_target_": "os.system", "command": "true"}}},
     "a macro": {"network_def": {**UNET, "act": "%other.json::a"}},
     "a reference to nothing": {"network_def": {**UNET, "act": "@a::b::3"}},

@@ -1,0 +1,105 @@
+"""The report of a model folder, in a terminal and as a page: a section for each file."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+import convlast
+from convlast.options import Options
+from convlast.rendering import html, summary, terminal
+from convlast.report import Report
+from tests.convlast.folders import building
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """Return the report of a conversion."""
+    folder = building.model_folder(tmp_path_factory.mktemp("folder") / "model")
+    return convlast.convert(folder, folder.with_name("out"), Options(smoke="none"))
+
+
+def printed(report: Report) -> str:
+    """Print it on a console of 80 columns."""
+    stream = io.StringIO()
+    Console(file=stream, width=80).print(terminal.render(report))
+    return stream.getvalue()
+
+
+TOLD = [
+    "checkpoint_final.pth",
+    "old.pth",
+    "plans.pkl",
+    "text.safetensors",
+    f"vae/{building.FIRST}.safetensors",
+    f"vae/{building.SECOND}.safetensors",
+]
+"""Files of which there is something to say."""
+
+
+def test_the_terminal_has_a_section_for_each_file_that_matters(report: Report) -> None:
+    """In order, with its layers below its path; the others are counted."""
+    text = printed(report)
+    lines = text.splitlines()
+    assert [line.strip() for line in lines if line.strip() in TOLD] == TOLD
+    assert max(map(len, lines)) <= 80
+    assert text.count("0.weight") == 3
+    assert "3 other files, byte for byte." in text
+    assert "\\n" not in text
+
+
+def test_the_terminal_shows_so_many_files(report: Report) -> None:
+    """Where there are more, a line says how many."""
+    many = report.model_copy(update={"files": [], "layers": []})
+    for index in range(terminal.MAX_FILES + 7):
+        section = report.files[0].model_copy(update={"path": f"{index}.pt"})
+        many.files.append(section)
+        many.layers.append(report.layers[0].model_copy(update={"file": section.path}))
+    text = printed(many)
+    assert "7 more files" in text
+    assert f"{terminal.MAX_FILES}.pt" not in text
+
+
+def test_the_page_has_them_too(report: Report) -> None:
+    """As headings, and all checkpoints and indices in one table."""
+    page = html.render(report)
+    for path in TOLD:
+        assert f"<h2><code>{path}</code></h2>" in page
+    assert '<th scope="row"><code>vae/m.safetensors.index.json</code></th>' in page
+    assert page.count("0.weight") == 3
+
+
+def test_paths_are_escaped(report: Report) -> None:
+    """A path is the sender's: on a page it makes no tag, and in a terminal it acts on nothing."""
+    path = "<b>\x1b[2J.pt"
+    changed = report.model_copy(
+        update={
+            "files": [report.files[0].model_copy(update={"path": path})],
+            "layers": [report.layers[0].model_copy(update={"file": path})],
+        }
+    )
+    assert "<b>" not in html.render(changed)
+    assert "\x1b" not in html.render(changed)
+    assert "\x1b[2J" not in printed(changed)
+
+
+def test_claims_are_those_of_the_worst_file(report: Report) -> None:
+    """With the file named, and how many are good."""
+    claims = {claim.title: claim for claim in summary.claims(report)}
+    assert claims["Converted exactly"].state == "good"
+    assert claims["Converted exactly"].text.startswith("4 of 4 checkpoints.")
+    survives = claims["Survives loading"]
+    assert survives.state == "bad"
+    assert f"vae/{building.FIRST}" in survives.text
+
+
+def test_findings_of_no_file_stand_apart(report: Report) -> None:
+    """Such as a file that a converted folder has too many."""
+    verified = report.model_copy(deep=True)
+    verified.findings.append(
+        verified.findings[0].model_copy(update={"file": None, "message": "About the whole."})
+    )
+    assert "About the whole." in printed(verified)
+    assert html.render(verified).count("About the whole.") == 1

@@ -1,0 +1,79 @@
+"""`select=fastest` against models of what layers cost: no search may end worse than all or none."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from convlast.smoke.model.choosing import NOISE, Measured, Names, chosen, search
+
+LAYERS = ["stem.w", "body.0.a.w", "body.0.b.w", "body.1.a.w", "body.1.b.w", "head.w"]
+
+
+def chain_cost(names: Names, gains: list[float], permutation: float) -> float:
+    """Return the time of a chain: each converted layer gains, each change of layout costs."""
+    states = [layer in names for layer in LAYERS]
+    changes = sum(a != b for a, b in zip([False, *states], [*states, False], strict=True))
+    own = sum(1.0 - gain * state for gain, state in zip(gains, states, strict=True))
+    return own + permutation * changes
+
+
+def measured(names: Names, gains: list[float], permutation: float) -> Measured:
+    """Measure without noise."""
+    seconds = chain_cost(names, gains, permutation)
+    return Measured(seconds, chain_cost(frozenset(), gains, permutation) / seconds, 0.0)
+
+
+@given(
+    st.lists(st.floats(-0.9, 0.9), min_size=6, max_size=6),
+    st.floats(0, 0.5),
+    st.frozensets(st.sampled_from(LAYERS)),
+)
+def test_it_is_never_slower_than_the_better_of_all_and_none(
+    gains: list[float], permutation: float, guess: Names
+) -> None:
+    """Whatever layers gain or lose, and whatever is guessed first."""
+    found = search(LAYERS, lambda names: measured(names, gains, permutation), guess=guess)
+    choice = chosen(found, LAYERS)
+    taken = chain_cost(frozenset(choice.layers), gains, permutation)
+    better = min(
+        chain_cost(frozenset(LAYERS), gains, permutation),
+        chain_cost(frozenset(), gains, permutation),
+    )
+    assert taken <= better * (1 + 2 * NOISE)
+
+
+def test_a_block_that_loses_is_left_out() -> None:
+    """And what gains is kept."""
+    gains = [0.5, 0.5, 0.5, -0.8, -0.8, 0.5]
+    found = search(LAYERS, lambda names: measured(names, gains, 0.01), guess=frozenset())
+    choice = chosen(found, LAYERS)
+    assert choice.chosen == "some"
+    assert choice.layers == ["stem.w", "body.0.a.w", "body.0.b.w", "head.w"]
+    assert set(choice.seconds) == {"all", "none", "some"}
+
+
+def test_what_gains_nothing_is_not_converted() -> None:
+    """Half a percent is noise."""
+    found = search(LAYERS, lambda names: measured(names, [0.005] * 6, 0.0), guess=frozenset())
+    choice = chosen(found, LAYERS)
+    assert (choice.chosen, choice.layers) == ("none", [])
+
+
+def test_all_is_taken_where_some_is_no_better() -> None:
+    """The simplest choice that is as good."""
+    gains = [0.3, 0.3, 0.3, 0.3, 0.3, 0.0]
+    found = search(LAYERS, lambda names: measured(names, gains, 0.0), guess=frozenset(LAYERS[:5]))
+    assert chosen(found, LAYERS).chosen == "all"
+
+
+def test_the_search_ends_when_time_is_up() -> None:
+    """All, none and the guess are measured in any case."""
+    tried: list[Names] = []
+
+    def measure(names: Names) -> Measured:
+        tried.append(names)
+        return Measured(1.0, 1.0, 0.0)
+
+    search(LAYERS, measure, guess=frozenset({"stem.w"}), is_time_up=lambda: True)
+    assert len(tried) == 3

@@ -1,0 +1,60 @@
+"""Two things timed against each other, with clocks that tests set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import chain, count, repeat
+
+import torch
+
+from convlast.smoke.model.clock import LEAST_ROUNDS, WARMUPS, clock_of, race
+
+
+def first() -> object:
+    """Stand for one thing."""
+    return None
+
+
+def second() -> object:
+    """Stand for the other."""
+    return None
+
+
+def scripted(*, of_first: Iterator[float], of_second: Iterator[float]) -> Callable[..., float]:
+    """Return a clock that reads its times off two scripts."""
+    return lambda run: next(of_first if run is first else of_second)
+
+
+def test_a_steady_ratio_is_found_in_the_fewest_rounds() -> None:
+    """Twice as fast, without spread."""
+    found = race(first, second, scripted(of_first=repeat(2.0), of_second=repeat(1.0)), limit_s=60)
+    assert (found.speedup, found.spread, found.is_stable) == (2.0, 0.0, True)
+    assert len(found.first_s) == LEAST_ROUNDS
+
+
+def test_warming_up_does_not_count() -> None:
+    """The first runs are slow."""
+    clock = scripted(of_first=chain([99.0] * WARMUPS, repeat(1.0)), of_second=repeat(1.0))
+    assert race(first, second, clock, limit_s=60).speedup == 1.0
+
+
+def test_times_that_never_settle_are_unstable() -> None:
+    """The limit ends it, and the answer says so."""
+    wild = (1.0 + 3.0 * (number % 2) for number in count())
+    found = race(first, second, scripted(of_first=wild, of_second=repeat(1.0)), limit_s=0.0)
+    assert not found.is_stable
+    assert found.spread > 0.5
+
+
+def test_drift_falls_on_both() -> None:
+    """A device that gets slower from run to run does not favour the one that goes first."""
+    now = count(100)
+    found = race(first, second, lambda _run: float(next(now)), limit_s=0.0, least_rounds=40)
+    assert abs(found.speedup - 1) < 0.01
+
+
+def test_the_cpus_clock_runs_what_it_times() -> None:
+    """And answers seconds."""
+    ran: list[int] = []
+    assert clock_of(torch.device("cpu"))(lambda: ran.append(1)) >= 0
+    assert ran == [1]

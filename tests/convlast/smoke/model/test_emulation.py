@@ -1,0 +1,99 @@
+"""fp16 on a CPU: the arithmetic of native fp16, and the dtypes and layouts of a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from convlast.memory_format import strides_of
+from convlast.smoke.layout import order_of
+from convlast.smoke.model.emulation import Emulation
+
+OPERATORS: dict[str, Callable[[Tensor], Tensor]] = {
+    "conv3d": lambda x: nn.functional.conv3d(x, torch.ones(4, 4, 3, 3, 3, dtype=x.dtype) / 8),
+    "linear": lambda x: nn.functional.linear(x, torch.ones(5, 6, dtype=x.dtype) / 3),
+    "batch_norm": lambda x: nn.functional.batch_norm(
+        x, torch.zeros(4, dtype=x.dtype), torch.full((4,), 3.0, dtype=x.dtype)
+    ),
+    "group_norm": lambda x: nn.functional.group_norm(x, 2),
+    "softmax": lambda x: x.softmax(1),
+    "upsample": lambda x: nn.functional.interpolate(x, scale_factor=2, mode="trilinear"),
+    "relu": torch.relu,
+}
+
+
+def emulated(operator: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Run an operator emulated."""
+    with torch.no_grad(), Emulation():  # type: ignore[no-untyped-call]  # PyTorch's own base
+        return operator(x)
+
+
+def convolve(weight: Tensor, x: Tensor) -> Tensor:
+    """Convolve."""
+    return nn.functional.conv3d(x, weight)
+
+
+def half_input() -> Tensor:
+    """Return a small input in fp16."""
+    return torch.randn(2, 4, 6, 6, 6, generator=torch.Generator().manual_seed(1)).half()
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_it_agrees_with_native_fp16_to_one_rounding(name: str) -> None:
+    """Where PyTorch has a kernel for the CPU, slow as it may be."""
+    x = half_input()
+    with torch.no_grad():
+        native = OPERATORS[name](x)
+    found = emulated(OPERATORS[name], x)
+    assert found.dtype == native.dtype == torch.float16
+    unit = float(native.abs().max()) * 2.0**-10
+    assert float((found.float() - native.float()).abs().max()) <= unit
+
+
+def test_pooling_works_though_the_cpu_has_no_kernel() -> None:
+    """It is what fp32 gives, rounded."""
+    x = half_input()
+    found = emulated(lambda x: nn.functional.avg_pool3d(x, 2), x)
+    assert torch.equal(found, nn.functional.avg_pool3d(x.float(), 2).half())
+
+
+def test_autocast_casts_as_it_would_on_a_gpu() -> None:
+    """The convolution is in fp16, and its weights and the next norm are not."""
+    model = nn.Sequential(nn.Conv3d(4, 8, 3), nn.BatchNorm3d(8)).eval()
+    seen = []
+    model[0].register_forward_hook(lambda _module, _args, output: seen.append(output.dtype))
+    with torch.autocast("cpu", torch.float16):
+        emulated(model, half_input().float())
+    assert seen == [torch.float16]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_sum_is_rounded_once(dtype: torch.dtype) -> None:
+    """In fp16 alone 2048 + 1 + 1 is 2048; with sums in fp32 it is 2050."""
+    x = torch.tensor([2048.0, 1.0, 1.0]).reshape(1, 3, 1, 1, 1).to(dtype)
+    weight = torch.ones(1, 3, 1, 1, 1, dtype=dtype)
+    found = emulated(lambda x: nn.functional.conv3d(x, weight), x)
+    assert found.item() == float(torch.tensor(2050.0).to(dtype))
+
+
+@pytest.mark.parametrize("shape", [(8, 4, 3, 3, 3), (8, 4, 1, 1, 1)])
+def test_the_layout_of_the_weight_decides_as_in_native_fp16(shape: tuple[int, ...]) -> None:
+    """Also for a kernel of 1×1×1, which is contiguous in both formats at once."""
+    weight = torch.randn(shape).half()
+    strides = strides_of(shape, "channels_last_3d")
+    converted = torch.empty_strided(shape, strides, dtype=torch.float16).copy_(weight)
+    for given, order in ((weight, "contiguous_format"), (converted, "channels_last_3d")):
+        assert order_of(emulated(partial(convolve, given), half_input())) == order
+
+
+def test_fp32_is_left_alone() -> None:
+    """A module that a model keeps in fp32 computes in fp32."""
+    x = torch.tensor([1.0 + 2.0**-20])
+    assert torch.equal(emulated(lambda x: x * 1, x), x)
+    assert emulated(lambda x: nn.functional.avg_pool3d(x, 1), half_input().float()).dtype == (
+        torch.float32
+    )

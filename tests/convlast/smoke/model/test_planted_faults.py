@@ -1,0 +1,282 @@
+"""A fault of each kind, planted in a small model: found, pinned on its layer, and told."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from convlast import smoke_findings
+from convlast.report import Finding, verdict_of
+from convlast.smoke.model.ways import Request
+from convlast.smoke.model.whole import ModelSmoke
+from tests.subjects import smoked
+
+SHAPE = (3, 6, 6, 6)
+
+
+class Sound(nn.Module):
+    """Convolutions, a norm and an activation, none of which breaks anything."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv3d(3, 8, 3, padding=1)
+        self.norm = nn.BatchNorm3d(8)
+        self.second = nn.Conv3d(8, 8, 3, padding=1)
+        self.last = nn.Conv3d(8, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run."""
+        return cast(Tensor, self.last(self.second(self.norm(self.first(x)).relu()).relu()))
+
+
+class Overflowing(Sound):
+    """The second convolution gives values beyond 65504, and the third makes them small again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.no_grad():
+            self.second.weight.mul_(1e6)
+            self.last.weight.mul_(1e-6)
+
+
+class LargeVariance(Sound):
+    """A variance of 1e6 is infinite in fp16, and the norm then gives its bias alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.no_grad():
+            self.first.weight.mul_(1e3)
+            cast(Tensor, self.norm.running_var).fill_(1e6)
+            self.norm.bias.fill_(0.1)
+
+
+class Viewing(Sound):
+    """Flattens with a view, which a channels-last tensor of two samples does not allow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(4 * 6**3, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run."""
+        x = super().forward(x)
+        return cast(Tensor, self.head(x.view(x.size(0), -1)))
+
+
+class Corrupting(nn.Conv3d):
+    """A convolution that is a few percent off for channels-last weights alone."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # PyTorch's name
+        """Run."""
+        is_converted = self.weight.stride(1) == 1
+        return super().forward(input) * (1.05 if is_converted else 1.0)
+
+
+class Corrupted(Sound):
+    """One of its convolutions corrupts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.second = Corrupting(8, 8, 3, padding=1)
+
+
+class Flipping(Sound):
+    """Makes the tensor contiguous between two convolutions, in a module of its own."""
+
+    class Contiguous(nn.Module):
+        """Does that."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            """Run."""
+            return x.contiguous()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flip = self.Contiguous()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run."""
+        x = self.flip(self.norm(self.first(x)))
+        return cast(Tensor, self.last(self.second(x)))
+
+
+def told(found: ModelSmoke, code: str) -> list[Finding]:
+    """Return the findings of one code."""
+    return [finding for finding in smoke_findings.of_model(found) if finding.code == code]
+
+
+def verdict(found: ModelSmoke) -> str:
+    """Draw the verdict that a report has."""
+    return verdict_of(list(smoke_findings.of_model(found)))
+
+
+def test_a_sound_model_passes_all_ways() -> None:
+    """Each pair was compared, with two samples and with one, and every one passes."""
+    found = smoked(Sound, SHAPE)
+    assert (found.smoke.status, found.faults, verdict(found)) == ("passed", [], "passed")
+    assert [(parity.pair, parity.samples) for parity in found.smoke.parity] == [
+        ("dtype", 2),
+        ("layout", 2),
+        ("layout_input", 2),
+        ("autocast", 2),
+        ("autocast_layout", 2),
+        ("layout", 1),
+    ]
+    assert all(parity.passed for parity in found.smoke.parity)
+    assert {smoke.status for smoke in found.layers.values()} == {"passed"}
+    assert found.smoke.permutations is not None
+    assert found.smoke.permutations.number == found.smoke.permutations.best_number == 1
+
+
+def test_an_overflow_is_fp16s_fault() -> None:
+    """It is named with its module, and so is what has to stay in fp32, which is then right."""
+    found = smoked(Overflowing, SHAPE)
+    assert (found.smoke.status, verdict(found)) == ("passed_with_findings",) * 2
+    assert {fault.blame for fault in found.faults} == {"dtype"}
+    assert found.smoke.first_wrong is not None
+    assert found.smoke.first_wrong.module == "second"
+    (activation,) = (a for a in found.smoke.activations if a.module == "second")
+    assert activation.overflow > 0
+    assert activation.headroom is not None
+    assert activation.headroom < 1
+    kept = found.smoke.kept_in_float32
+    assert kept is not None
+    assert kept.helps
+    assert "second" in kept.modules
+    (overflow,) = told(found, "fp16-overflow")
+    assert overflow.layer == "second"
+    (inaccurate,) = told(found, "fp16-inaccurate")
+    assert "first module that goes wrong is second (Conv3d)" in inaccurate.message
+    assert "bfloat16 would do" in inaccurate.message
+
+
+def test_a_large_variance_is_found_though_all_is_finite() -> None:
+    """No NaN, no infinity in any output: only the comparison with fp32 tells."""
+    found = smoked(LargeVariance, SHAPE)
+    dtype = found.smoke.parity[0]
+    assert (dtype.pair, dtype.nan, dtype.inf, dtype.passed) == ("dtype", 0, 0, False)
+    assert found.smoke.first_wrong is not None
+    assert (found.smoke.first_wrong.module, found.smoke.first_wrong.kind) == ("norm", "BatchNorm3d")
+    kept = found.smoke.kept_in_float32
+    assert kept is not None
+    assert (kept.modules, kept.helps) == (["norm"], True)
+    assert verdict(found) == "passed_with_findings"
+    (finding,) = told(found, "fp16-inaccurate")
+    assert "with norm kept in float32" in finding.message
+
+
+def test_a_view_fails_with_two_samples_and_says_where() -> None:
+    """The operator, the line of the model's code, and the cure."""
+    found = smoked(Viewing, SHAPE)
+    assert (found.smoke.status, verdict(found)) == ("failed", "failed")
+    (finding,) = told(found, "layout-error")
+    assert "aten::view" in finding.message
+    assert "test_planted_faults.py:" in finding.message
+    assert "x.view(x.size(0), -1)" in finding.message
+    assert "(with one sample it does not)" in finding.message
+    assert ".flatten(1)" in finding.message
+    (alone,) = (p for p in found.smoke.parity if p.pair == "layout" and p.samples == 1)
+    assert alone.passed
+
+
+def test_a_view_is_a_finding_where_one_sample_was_asked_for() -> None:
+    """Who serves one sample at a time has no trouble with it."""
+    found = smoked(Viewing, SHAPE, Request(needs_batches=False))
+    assert (found.smoke.status, verdict(found)) == ("passed_with_findings",) * 2
+    assert told(found, "layout-breaks-batches")
+
+
+def test_a_corrupting_layout_fails_and_names_its_layer() -> None:
+    """fp16 is not to blame, and the first module that differs is the one."""
+    found = smoked(Corrupted, SHAPE)
+    assert (found.smoke.status, verdict(found)) == ("failed", "failed")
+    assert found.smoke.parity[0].passed
+    (finding,) = told(found, "layout-error")
+    assert finding.layer == "second"
+    assert "the first module that does is second (Corrupting)" in finding.message
+    layout = next(p for p in found.layers["second.weight"].parity if p.pair == "layout")
+    assert not layout.passed
+
+
+def test_a_flip_in_the_middle_is_named_with_its_cost() -> None:
+    """Who breaks the chain, and who has to permute again for that."""
+    found = smoked(Flipping, SHAPE)
+    assert found.smoke.status == "passed"
+    breaks, returns = found.smoke.flips
+    moved = 2 * 8 * 6**3 * 2
+    assert (breaks.module, breaks.kind, breaks.cause) == ("flip", "Contiguous", None)
+    assert (breaks.output_memory_format, breaks.bytes) == ("contiguous_format", moved)
+    assert (returns.module, returns.cause, returns.bytes) == ("second", "flip", moved)
+    assert found.smoke.permutations is not None
+    assert (found.smoke.permutations.number, found.smoke.permutations.best_number) == (3, 1)
+    (finding,) = told(found, "layout-broken")
+    assert finding.layer == "flip"
+
+
+def test_a_corrupting_layout_is_found_where_fp16_is_broken_as_well() -> None:
+    """fp16 tells nothing then; fp32 does."""
+
+    class Both(LargeVariance):
+        """Both faults at once."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.second = Corrupting(8, 8, 3, padding=1)
+
+    found = smoked(Both, SHAPE)
+    assert found.smoke.status == "failed"
+    assert {"layout", "dtype"} <= {fault.blame for fault in found.faults}
+    (parity,) = (p for p in found.smoke.parity if p.pair == "layout_float32")
+    assert not parity.passed
+
+
+def test_a_model_that_does_not_run_is_skipped_with_the_reason() -> None:
+    """Neither passed nor the conversion's fault."""
+
+    class Raising(Sound):
+        """Raises in any precision."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            """Run."""
+            raise ValueError("no such mode")
+
+    found = smoked(Raising, SHAPE)
+    assert found.smoke.status == "skipped"
+    assert "no such mode" in str(found.smoke.reason)
+    assert verdict(found) == "passed_with_findings"
+
+
+def test_only_a_channels_last_input_at_fault_does_not_fail() -> None:
+    """The artifact works with the inputs that it always had."""
+
+    class Picky(Sound):
+        """Views its input."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            """Run."""
+            return super().forward(x.view(x.size(0), -1).view(x.shape))
+
+    found = smoked(Picky, SHAPE)
+    assert verdict(found) == "passed_with_findings"
+    assert told(found, "channels-last-input")
+
+
+def test_memory_that_runs_out_makes_the_input_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the report says so."""
+
+    class Hungry(Sound):
+        """Has room for small inputs alone."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            """Run."""
+            if x.shape[2] > 3:
+                raise RuntimeError("CUDA out of memory, or nearly")
+            return super().forward(x)
+
+    found = smoked(Hungry, SHAPE)
+    assert (found.smoke.status, found.halvings) == ("passed", 1)
+    assert found.smoke.input_shape == [2, 3, 3, 3, 3]
+    assert told(found, "smoke-shrunk")
