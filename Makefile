@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-RECIPES := $(VENV)/recipes
+# A name that the sandbox knows packages by.
+RECIPES := $(VENV)/recipes/site-packages
 
 .PHONY: help setup serve demo test check fix cover recipes engine image-test gpu bench clean
 

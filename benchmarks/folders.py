@@ -17,6 +17,7 @@ import tarfile
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -40,7 +41,7 @@ def main() -> None:
         sys.exit(1)
 
 
-def measure(work: Path, files: int, megabytes: int, smoke: str) -> dict[str, object]:
+def measure(work: Path, files: int, megabytes: int, smoke: str) -> dict[str, Any]:
     """Convert the largest file alone, and then each kind of folder of so many files."""
     torch.save({"a.weight": torch.ones(8, 8, 3, 3, 3)}, work / "tiny.pt")
     baseline_mib = peak_mib(work / "tiny.pt", smoke)
@@ -90,7 +91,7 @@ def shard(folder: Path, files: int, source: Path) -> Path:
     """Write so many shards, each as large as a file, and their index."""
     folder.mkdir()
     tensors = torch.load(source, weights_only=True, mmap=True)
-    places = {}
+    places: dict[str, str] = {}
     for index in range(files):
         name = f"model-{index + 1:05}-of-{files:05}.safetensors"
         save_file({f"{index}.{key}": value for key, value in tensors.items()}, folder / name)

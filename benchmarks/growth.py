@@ -103,7 +103,7 @@ def by_tensors(count: int, repeats: int, folder: Path) -> dict[str, float]:
     }
 
 
-def in_turn(ways: dict[str, Callable[[], object]], repeats: int, made: Path) -> dict[str, float]:
+def in_turn(ways: Mapping[str, Callable[[], object]], repeats: int, made: Path) -> dict[str, float]:
     """Do each in turn, several times; return the median seconds of each."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(repeats):

@@ -16,6 +16,8 @@ from pathlib import Path, PurePosixPath
 import torch
 
 from convlast.advice import advise_on_folder, advise_on_shard
+from convlast.allocation import return_freed_memory
+from convlast.architectures import spec_beside
 from convlast.checkpoints import container_of
 from convlast.devices import environment_of, resolve
 from convlast.errors import NoConv3dWeightsError, OptionError
@@ -135,6 +137,7 @@ class _Files:
             with contents.found(name, allow_programs) as found:
                 if found is None or not self._convert(found, contents, selection):
                     self._copy(name, found, contents)
+            return_freed_memory()
             done += member.nbytes
         contents.refuse_without_layers(has_layers=bool(self.job.sections.layers))
         selection.refuse_unmatched()
@@ -153,6 +156,8 @@ class _Files:
             filename,
             routes=self.routes,
             architecture_prefixes=self.job.architecture_prefixes,
+            # A shard has a part of the state dict, which no model fits.
+            spec=None if found.index else spec_beside(found.name, self._read),
         )
         checkpoint = job.open(allow_programs=True)
         job.findings += contents.check_shard(found, checkpoint)
@@ -169,6 +174,12 @@ class _Files:
         self.output.add(found.name, made)
         made.unlink(missing_ok=True)
         return True
+
+    def _read(self, name: str) -> bytes | None:
+        """Read a small file that may say what a model is."""
+        member = self.folder.members.get(name)
+        is_read = member is not None and member.nbytes <= self.folder.limits.max_header_bytes
+        return self.folder.read(name) if is_read else None
 
     def _options(self, found: Found) -> Options:
         """Return the options for one file, which stays of its kind: others name it."""

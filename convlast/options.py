@@ -58,10 +58,12 @@ class Options(BaseModel):
 
     container: Literal["auto", "torch", "safetensors"] = "auto"
     """The kind of file to write. `auto` keeps the input's own where it can hold strides; torch
-    legacy and safetensors become torch zip."""
+    legacy and safetensors become torch zip. In a model folder each file keeps its kind, and
+    only `auto` is allowed."""
 
     dtype: Literal["keep", "float16"] = "keep"
-    """`float16` also casts the state dict; what overflows or underflows is reported."""
+    """`float16` also casts the state dict; what overflows or underflows is reported. Not for model
+    folders."""
 
     smoke: Literal["auto", "model", "layers", "none"] = "auto"
     """The fp16 inference: the whole `model`, each of the `layers`, or `none`. `auto` takes the

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 
 LAYERS = """
 version
+allocation crc
 errors options progress digest smoke_report
 report
 memory_format
@@ -144,7 +145,16 @@ def test_the_library_knows_no_http_and_no_environment(module: str) -> None:
 
 def test_the_service_sees_the_edges_of_the_library_alone() -> None:
     """Only what runs in the worker reaches further than errors, options and report."""
-    light = {"errors", "options", "progress", "report", "rendering", "version", "naming", "__init__"}
+    light = {
+        "errors",
+        "options",
+        "progress",
+        "report",
+        "rendering",
+        "version",
+        "naming",
+        "__init__",
+    }
     for module, path in modules("service").items():
         if module.startswith("service.workers"):
             continue

@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeAlias
 
 from convlast.errors import ArchitectureNotAllowedError
 
 MAX_BYTES = 4 << 20
 """Of a file that is read."""
+
+Read: TypeAlias = Callable[[str], bytes | None]
 
 _CONFIG = "config.json"
 _BUNDLE = ("inference.json", "train.json", "evaluate.json")
@@ -38,34 +40,53 @@ class Spec:
         options: Its keyword arguments, as JSON.
         origin: The file, or what in it said so.
         is_whole_config: Whether `options` also has what the class does not take.
+        obstacle: Why it cannot be used.
     """
 
     name: str
     options: dict[str, Any] = field(default_factory=dict)
     origin: str = "config.json"
     is_whole_config: bool = False
+    obstacle: ArchitectureNotAllowedError | None = None
 
 
 def discover(folder: Path, file: Path) -> Spec | None:
     """Look for what the files around a checkpoint say of its model.
 
     Args:
-        folder: The model's folder; nothing outside is read.
+        folder: The model's folder; nothing outside is read, nor through a link.
         file: The checkpoint in it.
 
     Returns:
         The first description of a known kind, the nearest first; None where there is none.
-
-    Raises:
-        ArchitectureNotAllowedError: If a `network_def` wants code to be evaluated.
     """
-    for place in _places(folder.resolve(), file.resolve()):
-        if (config := _read(place / _CONFIG)) is not None and (found := spec_of_config(config)):
+    top, path = folder.resolve(), file.resolve()
+    if not path.is_relative_to(top):
+        return None
+    return spec_beside(path.relative_to(top).as_posix(), lambda name: _bytes_of(top / name))
+
+
+def spec_beside(file: str, read: Read) -> Spec | None:
+    """Look for what the files around a checkpoint say of its model, wherever the folder is.
+
+    Args:
+        file: The path of the checkpoint in it, with `/` between the parts.
+        read: Gives the bytes of a file at such a path; None where there is none.
+
+    Returns:
+        As `discover`. One that cannot be used says why.
+    """
+    for place in PurePosixPath(file).parents:
+        if (config := _parsed(read(str(place / _CONFIG)))) and (found := spec_of_config(config)):
             return found
-        for name in _BUNDLE:
-            for path in (place / name, place / "configs" / name):
-                if (config := _read(path)) is not None and (found := spec_of_bundle(config)):
+        for name in (*_BUNDLE, *(f"configs/{name}" for name in _BUNDLE)):
+            try:
+                if (config := _parsed(read(str(place / name)))) and (
+                    found := spec_of_bundle(config)
+                ):
                     return found
+            except ArchitectureNotAllowedError as error:
+                return Spec("", origin="network_def", obstacle=error)
     return None
 
 
@@ -206,23 +227,23 @@ def _refusal(place: str, what: str, value: object) -> ArchitectureNotAllowedErro
     )
 
 
-def _places(folder: Path, file: Path) -> Iterator[Path]:
-    """Yield the folders from the one of the checkpoint up to the model's."""
-    place = file.parent
-    while place.is_relative_to(folder):
-        yield place
-        if place == folder:
-            return
-        place = place.parent
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    """Read a JSON object; None for anything else, a link among it."""
+def _bytes_of(path: Path) -> bytes | None:
+    """Read a small file; None for what is none, or is behind a link."""
     try:
         if path.resolve() != path or not path.is_file() or path.stat().st_size > MAX_BYTES:
             return None
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def _parsed(data: bytes | None) -> dict[str, Any] | None:
+    """Read a JSON object; None for anything else."""
+    if data is None or len(data) > MAX_BYTES:
+        return None
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 

@@ -88,6 +88,8 @@ def _subject_in_program(case: Case) -> Subject:
 
 
 def _subject_of_spec(spec: Spec, case: Case, prefixes: Sequence[str] | None) -> Subject:
+    if spec.obstacle is not None:
+        raise spec.obstacle
     builder = resolve(spec.name, prefixes)
     keywords = keywords_of(spec.options)
     wrapper, found = state_dict_of(case.plan)

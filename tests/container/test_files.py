@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,14 @@ def test_all_that_the_build_takes_is_let_in() -> None:
     for name in ("constraints.txt", "convlast", "service", "pyproject.toml", "README.md"):
         assert f"!{name}" in let_in
     assert let_in[0] == "*"
+
+
+def test_the_readme_names_files_that_there_are() -> None:
+    """Each compose file of its commands is there, and so is what it says of Kubernetes."""
+    named = set(re.findall(r"-f (\S+\.yml)|`(deploy/\S+)`", (ROOT / "README.md").read_text()))
+    files = {"".join(each) for each in named}
+    assert {"docker-compose.cpu.yml", "docker-compose.keys.yml"} <= files
+    assert all((ROOT / each).is_file() for each in files)
 
 
 @pytest.mark.parametrize("version", SUPPORTED)

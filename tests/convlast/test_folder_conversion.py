@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -339,13 +340,13 @@ def test_a_failed_file_fails_the_folder(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the whole report, and nothing written, unless that is asked for."""
-    from convlast import file_conversion
+    from convlast import findings
     from convlast.report import Finding
 
     def broken(*_: object) -> list[Finding]:
         return [Finding(code="values-changed", severity="error", message="They changed.")]
 
-    monkeypatch.setattr(file_conversion.findings, "of_comparison", broken)
+    monkeypatch.setattr(findings, "of_comparison", broken)
     with pytest.raises(VerificationError) as refusal:
         convlast.convert(folder, tmp_path / "out", QUIET)
     assert not any(section.artifact for section in refusal.value.report.files)
@@ -403,3 +404,51 @@ def test_limits_hold_for_each_file(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ConvlastError, match=r"'checkpoint_final.pth': .*max_members") as refusal:
         convlast.convert(folder, tmp_path / "out", QUIET, limits=Limits(max_members=3))
     assert refusal.value.code == "limit-exceeded"
+
+
+def test_one_file_is_open_at_a_time(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When a checkpoint is opened, nothing of the one before is left, nor is its file."""
+    import gc
+    import weakref
+
+    from convlast.file_conversion import FileConversion
+
+    open_as_ever, opened = FileConversion.open, list[weakref.ref[Any]]()
+    sources: list[Path] = []
+
+    def open_alone(job: FileConversion, allow_programs: bool) -> Any:
+        assert not any(reference() for reference in opened)
+        assert not any(source.exists() for source in sources)
+        checkpoint = open_as_ever(job, allow_programs)
+        opened.append(weakref.ref(checkpoint))
+        sources.append(job.source)
+        return checkpoint
+
+    monkeypatch.setattr(FileConversion, "open", open_alone)
+    gc.disable()
+    try:
+        convlast.convert(building.packed_tar_gz(folder), tmp_path / "out.tar", QUIET)
+    finally:
+        gc.enable()
+    assert len(opened) == 5
+
+
+@pytest.mark.shared
+def test_real_checkpoints_in_one_folder(shared_checkpoints: Path, tmp_path: Path) -> None:
+    """Whatever their names say, and beside files that are none of ours; verified as a whole."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for path in shared_checkpoints.iterdir():
+        shutil.copyfile(path, folder / path.name)
+    report = convlast.convert(building.packed_tar(folder), tmp_path / "out.tar", QUIET)
+    sections = {section.path: section for section in report.files}
+    assert sections["mvsnerf.tar"].input.container == "torch"
+    assert sections["lua_torch.t7"].role == "other"
+    closed = [found.file for found in report.findings if found.code == "program-not-opened"]
+    assert closed == ["gnina_default2017_torchscript.pt"]
+    nothing = [found.file for found in report.findings if found.code == "no-conv3d-weights"]
+    assert nothing == ["topaz_2d_only.sav"]
+    assert sum(layer.status == "converted" for layer in report.layers) > 150
+    assert convlast.verify(folder, tmp_path / "out.tar").verdict == "passed"

@@ -78,7 +78,7 @@ def test_defaults_are_the_first_of_each_list() -> None:
     assert Options().model_dump() == {
         "memory_format": "channels_last_3d", "select": ("all",), "container": "auto",
         "dtype": "keep", "smoke": "auto", "architecture": None, "architecture_options": {},
-        "input_shape": None, "on_failure": "reject", "min_speedup": None,
+        "entry_point": "auto", "input_shape": None, "on_failure": "reject", "min_speedup": None,
     }  # fmt: skip
 
 
@@ -86,20 +86,6 @@ def test_defaults_are_the_first_of_each_list() -> None:
 def test_every_field_is_described(model: type[Options | Limits]) -> None:
     """Help texts and the HTTP schema are made from these."""
     assert all(field.description for field in model.model_fields.values())
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        Options(select=("fastest",)),
-        Options(smoke="model"),
-        Options(architecture="torchvision.models.video.r3d_18"),
-    ],
-)
-def test_what_is_not_there_yet_is_refused(options: Options, tmp_path: Path) -> None:
-    """An option that is allowed and cannot be done yet says so before any work."""
-    with pytest.raises(OptionError, match="yet"):
-        convlast.convert(tmp_path / "missing.pt", tmp_path / "out.pt", options)
 
 
 def test_float16(tmp_path: Path) -> None:

@@ -119,10 +119,11 @@ def test_refused(case: str, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     source = tmp_path / "in" / "source.bin"
     source.write_bytes(build())
-    for do in (
+    verbs: list[Callable[[], object]] = [
         lambda: convlast.convert(source, tmp_path / "in" / "target", QUIET, limits=SMALL),
         lambda: convlast.inspect(source, limits=SMALL),
-    ):
+    ]
+    for do in verbs:
         began_s = time.thread_time()
         with pytest.raises(ConvlastError) as refusal:
             do()

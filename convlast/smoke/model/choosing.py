@@ -152,9 +152,10 @@ def _faster_alone(contiguous: Specimen, converted: Specimen, setting: Setting) -
     converted.run(Way(way.samples, on_operation=trace.note_operation))
     before = _seconds(profile(contiguous, way, trace.convolutions, "contiguous")[0])
     after = _seconds(profile(converted, way, trace.convolutions, "converted")[0])
-    owners = {name.rpartition(".")[0]: name for name in converted.converted}
     return frozenset(
-        name for owner, name in owners.items() if after.get(owner, 0) < before.get(owner, 0)
+        name
+        for name, owner in converted.owners().items()
+        if name in converted.converted and after.get(owner, 0) < before.get(owner, 0)
     )
 
 

@@ -71,20 +71,22 @@ class Runs:
         contiguous: In fp16, contiguous.
         converted: In fp16, with converted weights.
         converted_input: The same with a channels-last input.
-        autocast: Under autocast, contiguous.
-        autocast_converted: Under autocast, with converted weights.
-        contiguous_alone: In fp16, contiguous, with one sample; the others have several.
+        reference_alone: In fp32, contiguous, with one sample; those above have several.
+        contiguous_alone: In fp16, contiguous, with one sample.
         converted_alone: In fp16, with converted weights and one sample.
+        autocast: Under autocast, contiguous, with one sample.
+        autocast_converted: The same with converted weights.
     """
 
     reference: Outcome
     contiguous: Outcome
     converted: Outcome | None = None
     converted_input: Outcome | None = None
-    autocast: Outcome | None = None
-    autocast_converted: Outcome | None = None
+    reference_alone: Outcome | None = None
     contiguous_alone: Outcome | None = None
     converted_alone: Outcome | None = None
+    autocast: Outcome | None = None
+    autocast_converted: Outcome | None = None
 
 
 def judge(runs: Runs, samples: int, *, needs_batches: bool = True) -> Judgement:
@@ -102,12 +104,13 @@ def judge(runs: Runs, samples: int, *, needs_batches: bool = True) -> Judgement:
         judgement.faults.append(Fault("reference", message, reference))
         return judgement
     _judge_half(judgement, reference, runs)
-    if runs.autocast is not None:
-        _judge_autocast(judgement, reference, runs)
-    judgement.parity = [
-        parity.model_copy(update={"samples": samples}) for parity in judgement.parity
-    ]
+    several = len(judgement.parity)
     _judge_alone(judgement, runs, needs_batches=needs_batches)
+    _judge_autocast(judgement, runs)
+    judgement.parity = [
+        parity.model_copy(update={"samples": samples if index < several else 1})
+        for index, parity in enumerate(judgement.parity)
+    ]
     return judgement
 
 
@@ -215,7 +218,7 @@ def _judge_alone(judgement: Judgement, runs: Runs, *, needs_batches: bool) -> No
     alone = Judgement()
     parity, wrong = compare_layouts(contiguous, converted, dtype, "layout")
     _note(alone, parity, wrong, "layout", "With one sample the converted model", converted)
-    judgement.parity += [found.model_copy(update={"samples": 1}) for found in alone.parity]
+    judgement.parity += alone.parity
     if not alone.faults:
         judgement.faults = [
             replace(
@@ -230,11 +233,13 @@ def _judge_alone(judgement: Judgement, runs: Runs, *, needs_batches: bool) -> No
     judgement.faults += alone.faults
 
 
-def _judge_autocast(judgement: Judgement, reference: Outputs, runs: Runs) -> None:
-    if isinstance(runs.autocast, Failure) or runs.autocast is None:
-        if runs.autocast is not None:
-            message = f"Under autocast the model raises, contiguous too: {located(runs.autocast)}"
-            judgement.faults.append(Fault("dtype", message, runs.autocast))
+def _judge_autocast(judgement: Judgement, runs: Runs) -> None:
+    reference = runs.reference_alone
+    if runs.autocast is None or not isinstance(reference, dict):
+        return
+    if isinstance(runs.autocast, Failure):
+        message = f"Under autocast the model raises, contiguous too: {located(runs.autocast)}"
+        judgement.faults.append(Fault("dtype", message, runs.autocast))
         return
     dtype = parity_of(reference, runs.autocast, pair="autocast", threshold=DTYPE_THRESHOLD)
     judgement.parity.append(dtype)

@@ -18,7 +18,7 @@ def measure(ways: Ways, smoke: Smoke) -> None:
     old = ways.specimen
     if old.device.type != "cuda":
         if ways.fp32_s is not None:
-            smoke.timing = timing_on_cpu(smoke.input_shape, ways.fp32_s)
+            smoke.timing = timing_on_cpu(old.input_shape(1), ways.fp32_s)
             smoke.timings = [smoke.timing]
         return
     make = partial(Specimen, old.subject, old.converted, old.device, old.halvings)

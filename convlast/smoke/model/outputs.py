@@ -16,7 +16,7 @@ Outputs: TypeAlias = dict[str, Tensor]
 
 QUANTILES = (0.5, 0.9, 0.99, 0.999)
 
-SAMPLES = 1 << 20
+SAMPLES = 1 << 16
 """Elements that quantiles are drawn from, evenly spaced."""
 
 DEPTH = 5

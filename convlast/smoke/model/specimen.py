@@ -19,7 +19,7 @@ from convlast.smoke import health
 from convlast.smoke.memory import is_out_of_memory
 from convlast.smoke.model.emulation import Emulation
 from convlast.smoke.model.outputs import Outputs, outputs_of
-from convlast.smoke.model.watching import Failure, Operation, Turn, Watch
+from convlast.smoke.model.watching import Failure, Operation, Turn, Watch, owners_of
 from convlast.smoke.precision import exact_float32, is_native
 
 Weights: TypeAlias = Mapping[str, Callable[[], Tensor]]
@@ -97,6 +97,19 @@ class Specimen:
             (made.args, made.kwargs),
         )
         return Inputs(args, kwargs)
+
+    def owners(self) -> dict[str, str]:
+        """Return the module of each weight, by the weight's name.
+
+        A module that stands in two places is followed under the first of its names.
+        """
+        first = owners_of(self.module)
+        held = dict(self.module.named_parameters(remove_duplicate=False))
+        return {
+            name: first.get(held[name].data_ptr(), name.rpartition(".")[0])
+            for name in self.subject.weights.values()
+            if name in held
+        }
 
     def input_shape(self, samples: int) -> list[int] | None:
         """Return the shape of the first input."""

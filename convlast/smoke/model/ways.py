@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from time import perf_counter
 
 import torch
 
 from convlast.options import MemoryFormat
 from convlast.progress import Progress
-from convlast.smoke.model.clock import clock_of
 from convlast.smoke.model.hints import Hints
 from convlast.smoke.model.judgement import Runs
 from convlast.smoke.model.readings import Readings
@@ -16,7 +16,7 @@ from convlast.smoke.model.specimen import Outcome, Specimen, Way
 from convlast.smoke.model.trace import Trace
 from convlast.smoke.model.watching import Failure, Operation, Turn
 
-NUMBER = 8
+NUMBER = 10
 """Runs in all, for those who watch."""
 
 
@@ -88,14 +88,14 @@ class Ways:
         reference = self._run(Way(several, on_turn=seen.exact.note))
         if isinstance(reference, Failure):
             return Runs(reference, reference)
-        contiguous_s = self._time()
-        autocast = self._run(Way(several, is_autocast=True))
+        reference_alone, contiguous_s = self._time(Way(1))
+        autocast = self._run(Way(1, is_autocast=True))
         specimen.lay_out()
         autocast_converted = None
         if isinstance(autocast, dict):
-            autocast_converted = self._run(Way(several, is_autocast=True))
-            if isinstance(autocast_converted, dict):
-                self.fp32_s = contiguous_s, self._time()
+            autocast_converted = self._run(Way(1, is_autocast=True))
+        if specimen.device.type == "cpu":
+            self.fp32_s = contiguous_s, self._time(Way(1))[1]
         specimen.cast(torch.float16)
         converted = self._run(
             Way(several, on_operation=seen.note_operation, on_turn=seen.note_turn)
@@ -107,6 +107,7 @@ class Ways:
         specimen.lay_out(())
         return Runs(
             reference=reference,
+            reference_alone=reference_alone,
             contiguous=self._run(Way(several, on_turn=seen.contiguous.note)),
             converted=converted,
             converted_input=converted_input,
@@ -116,13 +117,11 @@ class Ways:
             converted_alone=converted_alone,
         )
 
-    def _time(self) -> float:
-        """Time one run in fp32, on a CPU; runs of the same shape have gone before."""
-        if self.specimen.device.type != "cpu":
-            return 0.0
-        way = Way(self.request.samples)
-        inputs = self.specimen.inputs(way)
-        return clock_of(self.specimen.device)(lambda: self.specimen.call(inputs, way))
+    def _time(self, way: Way) -> tuple[Outcome, float]:
+        """Run in one way, and return the seconds that took as well."""
+        began_s = perf_counter()
+        outcome = self._run(way)
+        return outcome, perf_counter() - began_s
 
     def _run(self, way: Way) -> Outcome:
         self._done += 1

@@ -98,7 +98,7 @@ def _smoke(ways: Ways) -> ModelSmoke:
         measure(ways, smoke)
     if smoke.status == "skipped":
         smoke.reason = next(fault.message for fault in faults if fault.blame == "reference")
-    return ModelSmoke(smoke, _layers(specimen.subject, pairs, layouts), faults)
+    return ModelSmoke(smoke, _layers(specimen, pairs, layouts), faults)
 
 
 def _outline(ways: Ways, pairs: list[Pair]) -> Smoke:
@@ -174,15 +174,15 @@ def _located(faults: list[Fault], layouts: list[Pair]) -> list[Fault]:
     ]
 
 
-def _layers(subject: Subject, pairs: list[Pair], layouts: list[Pair]) -> dict[str, LayerSmoke]:
+def _layers(specimen: Specimen, pairs: list[Pair], layouts: list[Pair]) -> dict[str, LayerSmoke]:
     """Return what each convolution gave inside the model, by the name of its layer."""
     dtype_of = {pair.reference.place.name: pair for pair in pairs}
     layout_of = {pair.reference.place.name: pair for pair in layouts}
-    owners = {layer: name.rpartition(".")[0] for layer, name in subject.weights.items()}
+    owners = specimen.owners()
     return {
         layer: _layer_smoke(dtype_of[owner], layout_of.get(owner))
-        for layer, owner in owners.items()
-        if owner in dtype_of
+        for layer, name in specimen.subject.weights.items()
+        if (owner := owners.get(name)) in dtype_of and owner is not None
     }
 
 

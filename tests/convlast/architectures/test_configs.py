@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from convlast.architectures.configs import discover, spec_of_bundle, spec_of_config, spec_of_plans
+from convlast.architectures.configs import (
+    discover,
+    spec_beside,
+    spec_of_bundle,
+    spec_of_config,
+    spec_of_plans,
+)
 from convlast.errors import ArchitectureNotAllowedError
 
 UNET = {"_target_": "UNet", "spatial_dims": 3, "channels": [8, 16]}
@@ -180,3 +186,17 @@ def test_plans_of_nnunet_say_what_their_model_is(labels: dict[str, Any], classes
 def test_another_checkpoint_has_no_plans(root: object) -> None:
     """Whatever it holds where plans would be."""
     assert spec_of_plans(root) is None
+
+
+def test_a_bundle_that_wants_code_is_told_where_a_model_is_wanted(tmp_path: Path) -> None:
+    """It is no reason to refuse the folder: most bundles hold expressions."""
+    write(tmp_path / "configs/inference.json", EVALUATED["an expression"])
+    spec = discover(tmp_path, tmp_path / "models/model.pt")
+    assert spec is not None
+    assert isinstance(spec.obstacle, ArchitectureNotAllowedError)
+
+
+def test_a_large_file_is_not_parsed() -> None:
+    """Wherever it comes from."""
+    text = json.dumps({**WAN, "note": "x" * (5 << 20)}).encode()
+    assert spec_beside("model.pt", lambda _: text) is None

@@ -260,6 +260,15 @@ def test_a_config_cannot_name_what_an_option_could_not(tmp_path: Path) -> None:
         subject_of(path, Spec("os.system", {"command": "true"}))
 
 
+def test_a_config_that_cannot_be_used_says_why(tmp_path: Path) -> None:
+    """When a model is looked for, and not before."""
+    path = save(net().state_dict(), tmp_path / "m.pt")
+    obstacle = ArchitectureNotAllowedError("It wants code.")
+    with pytest.raises(ArchitectureNotAllowedError, match="It wants code"):
+        subject_of(path, Spec("", obstacle=obstacle))
+    assert found(path, Spec("", obstacle=obstacle), architecture=NET).name == NET
+
+
 def test_plans_in_the_checkpoint_say_what_the_model_is(tmp_path: Path) -> None:
     """nnU-Net keeps them beside the weights."""
     path = save(
@@ -396,3 +405,12 @@ def test_a_program_takes_no_architecture(tmp_path: Path) -> None:
     """It says itself what it runs."""
     with pytest.raises(OptionError, match="says itself what it runs"):
         subject_of(save_script(tmp_path / "m.pt"), architecture=NET)
+
+
+@pytest.mark.shared
+def test_the_program_of_gnina_runs_on_the_grid_it_is_made_for(shared_checkpoints: Path) -> None:
+    """Only one size runs, and that one is found."""
+    subject = found(shared_checkpoints / "gnina_default2017_torchscript.pt", input_shape=None)
+    (grid,) = subject.make_inputs(2).args
+    assert isinstance(grid, Tensor)
+    assert grid.shape == (2, 35, 48, 48, 48)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from typing import cast
@@ -137,14 +138,16 @@ def test_a_program_has_operators_for_modules() -> None:
 
     def make() -> nn.Module:
         model = nn.Sequential(nn.Conv3d(4, 8, 3), nn.AvgPool3d(2), nn.Conv3d(8, 8, 1)).eval()
-        return cast(nn.Module, torch.jit.script(model))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch deprecates it, and files of it are there
+            return cast(nn.Module, torch.jit.script(model))
 
-    subject = replace(
-        subject_of(lambda: nn.Sequential(nn.Conv3d(4, 8, 3), nn.AvgPool3d(2), nn.Conv3d(8, 8, 1)),
-                   (4, 6, 6, 6)),
-        make_module=make, takes_hooks=False,
-    )  # fmt: skip
-    specimen = Specimen(subject, converted_of(subject), CPU)
+    eager = subject_of(
+        lambda: nn.Sequential(nn.Conv3d(4, 8, 3), nn.AvgPool3d(2), nn.Conv3d(8, 8, 1)),
+        (4, 6, 6, 6),
+    )
+    program = replace(eager, make_module=make, takes_hooks=False)
+    specimen = Specimen(program, converted_of(eager), CPU)
     specimen.lay_out()
     trace = Trace()
     specimen.run(Way(2, on_operation=trace.note_operation, on_turn=trace.note_turn))
