@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 
 
 def return_freed_memory() -> None:
-    """Have the C library give back what it keeps for later, where it is one that can (glibc).
+    """Free what only refers to itself, and have the C library give back what it keeps for later.
 
-    It learns from the sizes that are freed, and keeps up to 64 MiB: a whole weight, beside which
-    the next file's would come. Source: mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD.
+    Programs that torch has traced refer to themselves, and to their weights. The C library, where
+    it is one that can give back (glibc), learns from the sizes that are freed, and keeps up to
+    64 MiB: a whole weight, beside which the next file's would come.
+    Source: mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD.
     """
+    gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from math import prod
 from typing import Any, TypeAlias
 
 import torch
@@ -77,8 +79,14 @@ def sample_of(tensor: Tensor, number: int) -> Tensor:
     """
     if tensor.numel() <= number:
         return tensor.flatten()
-    places = torch.arange(number, device=tensor.device) * tensor.numel() // number
-    return tensor[torch.unravel_index(places, tensor.shape)]
+    return tensor[_places(tuple(tensor.shape), number, tensor.device)]
+
+
+@lru_cache(maxsize=256)
+def _places(shape: tuple[int, ...], number: int, device: torch.device) -> tuple[Tensor, ...]:
+    """Return the indices of evenly spaced elements."""
+    numbers = torch.arange(number, device=device) * prod(shape) // number
+    return torch.unravel_index(numbers, shape)
 
 
 def _leaves(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Tensor]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeAlias
@@ -19,7 +19,7 @@ from convlast.smoke import health
 from convlast.smoke.memory import is_out_of_memory
 from convlast.smoke.model.emulation import Emulation
 from convlast.smoke.model.outputs import Outputs, outputs_of
-from convlast.smoke.model.watching import Failure, Operation, Turn, Watch, owners_of
+from convlast.smoke.model.watching import Failure, Operation, Turn, Watch, owners_of, words_of
 from convlast.smoke.precision import exact_float32, is_native
 
 Weights: TypeAlias = Mapping[str, Callable[[], Tensor]]
@@ -124,18 +124,35 @@ class Specimen:
             RuntimeError: If memory ran out.
         """
         inputs = self.inputs(way)
-        with self._watched(way) as watch:
-            try:
+        try:
+            with self._prepared(way), self._observed(way):
                 result = self.call(inputs, way)
                 health.wait_for(self.device)
-            except ConvlastError:
-                raise
-            except Exception as error:
-                if is_out_of_memory(error):
-                    raise
-                health.require_alive(self.device)
-                return watch.failure_of(error)
+        except ConvlastError:
+            raise
+        except Exception as error:
+            self._require_no_accident(error)
+            return self._locate(way) or Failure(words_of(error))
         return outputs_of(result)
+
+    def _locate(self, way: Way) -> Failure | None:
+        """Run once more what raised, watching every operator, and say where it does."""
+        inputs = self.inputs(way)
+        watch = Watch(self.module, takes_hooks=self.subject.takes_hooks)
+        try:
+            with self._prepared(way), watch:
+                self.call(inputs, way)
+                health.wait_for(self.device)
+        except Exception as error:
+            self._require_no_accident(error)
+            return watch.failure_of(error)
+        return None
+
+    def _require_no_accident(self, error: Exception) -> None:
+        """Pass on what is no result: memory that ran out, a device that is lost."""
+        if is_out_of_memory(error):
+            raise error
+        health.require_alive(self.device)
 
     def call(self, inputs: Inputs, way: Way) -> Any:
         """Call the model, in the precision of the way; nothing is watched and nothing caught."""
@@ -152,21 +169,27 @@ class Specimen:
             return entry(*inputs.args, **inputs.kwargs)
 
     @contextmanager
-    def _watched(self, way: Way) -> Iterator[Watch]:
-        """Emulate fp16 where there is none, fix random numbers, and watch what the model does."""
-        watch = Watch(
-            self.module,
-            takes_hooks=self.subject.takes_hooks,
-            on_operation=way.on_operation,
-            on_turn=way.on_turn,
-        )
+    def _prepared(self, way: Way) -> Iterator[None]:
+        """Fix random numbers, and emulate fp16 where there is none."""
         with ExitStack() as stack:
             devices = [self.device] if self.device.type == "cuda" else []
             stack.enter_context(torch.random.fork_rng(devices=devices))
             torch.manual_seed(0)
             if not is_native(self.device) and (way.is_autocast or self.dtype != torch.float32):
                 stack.enter_context(Emulation())  # type: ignore[no-untyped-call]
-            yield stack.enter_context(watch)
+            yield
+
+    def _observed(self, way: Way) -> AbstractContextManager[object]:
+        """Watch as much as is listened to; watching every operator costs time."""
+        if way.on_operation is None and way.on_turn is None:
+            return nullcontext()
+        return Watch(
+            self.module,
+            takes_hooks=self.subject.takes_hooks,
+            on_operation=way.on_operation,
+            on_turn=way.on_turn,
+            sees_operators=way.on_operation is not None or not self.subject.takes_hooks,
+        )
 
     def _weights(self) -> list[tuple[str, nn.Parameter]]:
         """Return the weights that a conversion changes, each once."""

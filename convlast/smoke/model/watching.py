@@ -94,6 +94,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's ow
         takes_hooks: Whether its modules can be followed.
         on_operation: Called for each operator.
         on_turn: Called for each module's turn.
+        sees_operators: Whether operators are seen at all, and not modules alone.
     """
 
     def __init__(
@@ -103,9 +104,11 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's ow
         takes_hooks: bool,
         on_operation: Callable[[Operation], None] | None = None,
         on_turn: Callable[[Turn], None] | None = None,
+        sees_operators: bool = True,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # as above
         self._module, self._takes_hooks = module, takes_hooks
+        self._sees_operators = sees_operators
         self._on_operation, self._on_turn = on_operation, on_turn
         self._owners = owners_of(module)
         self._stack: list[_Frame] = []
@@ -120,7 +123,8 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's ow
             for name, module in self._module.named_modules():
                 if name:
                     self._follow(name, module)
-        super().__enter__()  # type: ignore[no-untyped-call]  # as above
+        if self._sees_operators:
+            super().__enter__()  # type: ignore[no-untyped-call]  # as above
         return self
 
     def __exit__(
@@ -130,7 +134,8 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's ow
         trace: TracebackType | None,
     ) -> None:
         """End; an error goes on."""
-        super().__exit__(kind, error, trace)  # type: ignore[no-untyped-call]  # as above
+        if self._sees_operators:
+            super().__exit__(kind, error, trace)  # type: ignore[no-untyped-call]  # as above
         for hook in self._hooks:
             hook.remove()
 
