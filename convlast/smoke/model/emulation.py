@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map_only
+
+from convlast.smoke.model.watching import tensors_in
 
 HEAVY = frozenset(
     {
@@ -99,21 +100,22 @@ def _in_float32(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[s
 
     Casts keep strides, so that the operator chooses the layout that it would choose in fp16.
     """
-    dtype: torch.dtype | None = None
-
-    def widen(tensor: Tensor) -> Tensor:
-        nonlocal dtype
-        if tensor.dtype not in _LOW:
-            return tensor
-        dtype = dtype or tensor.dtype
-        return tensor.to(torch.float32)
-
-    wide_args, wide_kwargs = tree_map_only(Tensor, widen, (tuple(args), dict(kwargs)))
-    if dtype is not None and wide_kwargs.get("dtype") in _LOW:
-        wide_kwargs["dtype"] = torch.float32
-    result = func(*wide_args, **wide_kwargs)
-    if dtype is None or kwargs.get("dtype") == torch.float32:
+    dtype = next((part.dtype for part in tensors_in((args, kwargs)) if part.dtype in _LOW), None)
+    if dtype is None:
+        return func(*args, **kwargs)
+    wide = {name: _cast(value, _LOW, torch.float32) for name, value in kwargs.items()}
+    if kwargs.get("dtype") in _LOW:
+        wide["dtype"] = torch.float32
+    result = func(*_cast(tuple(args), _LOW, torch.float32), **wide)
+    if kwargs.get("dtype") == torch.float32:
         return result
-    return tree_map_only(
-        Tensor, lambda tensor: tensor.to(dtype) if tensor.dtype == torch.float32 else tensor, result
-    )
+    return _cast(result, (torch.float32,), dtype)
+
+
+def _cast(value: Any, dtypes: tuple[torch.dtype, ...], dtype: torch.dtype) -> Any:
+    """Cast tensors of some dtypes, alone or in tuples and lists, which operators take and give."""
+    if isinstance(value, Tensor):
+        return value.to(dtype) if value.dtype in dtypes else value
+    if isinstance(value, tuple | list):
+        return type(value)([_cast(part, dtypes, dtype) for part in value])
+    return value

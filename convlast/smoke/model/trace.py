@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
 from convlast.smoke.layout import order_of
-from convlast.smoke.model.watching import Operation, Place, Turn
+from convlast.smoke.model.watching import Operation, Place, Turn, tensors_in
 from convlast.smoke_report import Flip, Permutations, TraceStep
 
 CONVOLUTIONS = frozenset(
@@ -179,10 +178,8 @@ class Trace:
 
 
 def _volumes(values: Sequence[Any]) -> Iterator[Tensor]:
-    """Yield the 5-D activations among the operands of an operator, or its results."""
-    for value in tree_leaves(list(values)):
-        if isinstance(value, Tensor) and value.dim() == 5 and value.numel():
-            yield value
+    """Return the 5-D activations among the operands of an operator, or its results."""
+    return (value for value in tensors_in(tuple(values)) if value.dim() == 5 and value.numel())
 
 
 def _bytes(tensor: Tensor) -> int:

@@ -10,7 +10,7 @@ import linecache
 import re
 import traceback
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +19,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 ROOT_NAME = "(the model itself)"
 """What an operator is called by that no named module called."""
@@ -163,7 +162,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's ow
             self._raised = (self._place(name, args), name, words_of(error))
             raise
         self._raised = None
-        outputs = tuple(part for part in tree_leaves(result) if isinstance(part, Tensor))
+        outputs = tuple(tensors_in(result))
         if outputs:
             self._tell(name, args, outputs, is_view=func.is_view)
         return result
@@ -205,17 +204,13 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's ow
 
     def _owner(self, args: Sequence[Any]) -> str | None:
         """Return the name of the module whose parameters an operator was given."""
-        for part in tree_leaves(args):
-            if isinstance(part, Tensor) and (owner := self._owners.get(part.data_ptr())):
+        for part in tensors_in(args):
+            if owner := self._owners.get(part.data_ptr()):
                 return owner
         return None
 
     def _activations(self, args: Sequence[Any]) -> tuple[Tensor, ...]:
-        return tuple(
-            part
-            for part in tree_leaves(args)
-            if isinstance(part, Tensor) and part.data_ptr() not in self._owners
-        )
+        return tuple(part for part in tensors_in(args) if part.data_ptr() not in self._owners)
 
     def _follow(self, name: str, module: torch.nn.Module) -> None:
         place = Place(name, type(module).__name__)
@@ -228,7 +223,9 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's ow
         def end(_module: object, args: object, kwargs: object, result: object) -> None:
             frame = self._stack.pop()
             if frame.is_leaf:
-                self._tell_turn(Turn(place, _tensors((args, kwargs)), _tensors(result)))
+                self._tell_turn(
+                    Turn(place, tuple(tensors_in((args, kwargs))), tuple(tensors_in(result)))
+                )
 
         self._hooks.append(module.register_forward_pre_hook(begin))
         self._hooks.append(module.register_forward_hook(end, with_kwargs=True))
@@ -267,5 +264,13 @@ def _line_of(error: BaseException) -> str | None:
     return None
 
 
-def _tensors(value: Any) -> tuple[Tensor, ...]:
-    return tuple(part for part in tree_leaves(value) if isinstance(part, Tensor))
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """Yield the tensors in nested tuples, lists and dicts."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, tuple | list):
+        for part in value:
+            yield from tensors_in(part)
+    elif isinstance(value, Mapping):
+        for part in value.values():
+            yield from tensors_in(part)
