@@ -83,6 +83,12 @@ def of_speed(smoke: Smoke, min_speedup: float | None) -> Iterator[Finding]:
             message="The times still moved when the time for measuring was up: something else "
             "uses this device, or its clock changes.",
         )
+    if not any(found.kernels for found in smoke.dispatch):
+        yield Finding(
+            code="kernels-not-seen",
+            severity="info",
+            message="The profiler saw no kernels, so which ones ran is not known.",
+        )
     slow = {found.layer for found in smoke.dispatch if found.route == "slow"}
     if slow:
         yield Finding(

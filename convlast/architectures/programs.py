@@ -20,7 +20,7 @@ from convlast.architectures.search import find_shape
 from convlast.architectures.sizes import Shape, candidates, channels_of
 from convlast.architectures.subject import Inputs, Subject
 from convlast.architectures.values import made_by, state_dict_of, weights_of
-from convlast.errors import UnsupportedContainerError
+from convlast.errors import OptionError, UnsupportedContainerError
 from convlast.plan import Plan
 
 
@@ -68,11 +68,18 @@ def subject_of_script(case: Case) -> Subject:
     """Return a TorchScript program as something that can be run.
 
     Raises:
-        OptionError: If no input is found that it runs on, or it has no such method.
+        OptionError: If no input is found that it runs on, it has no such method, or was frozen.
         UnsupportedContainerError: If PyTorch cannot load it.
     """
     make_module = partial(_script, case.checkpoint.path)
     made = make_module()
+    weights = _weights(case.plan, made)
+    if not weights:
+        raise OptionError(
+            "smoke",
+            "The program was frozen: its weights are constants of its code, in float32 for good.",
+            remedy="Use smoke=layers, or send the program as it was before torch.jit.freeze.",
+        )
     entry = entry_of(made, case.options.entry_point)
     groups = candidates(_channels(case.plan), {})
     shape = case.options.input_shape or find_shape(
@@ -83,7 +90,7 @@ def subject_of_script(case: Case) -> Subject:
         origin="torchscript",
         entry=entry,
         make_module=make_module,
-        weights=_weights(case.plan, made),
+        weights=weights,
         make_inputs=lambda batch: Inputs((normal((batch, *shape[1:])),), {}),
         takes_hooks=False,
     )

@@ -46,7 +46,7 @@ class Link:
         number = len(self.steps) - 1
         if not number:
             return ""
-        return f"and {notation.count(number, 'module')} more, to {self.steps[-1].module}"
+        return f"and {notation.count(number, 'more module')}, to {self.steps[-1].module}"
 
 
 def links_of(trace: Sequence[TraceStep]) -> list[Link]:

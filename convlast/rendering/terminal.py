@@ -156,7 +156,7 @@ def _chain(smoke: Smoke) -> Iterator[Text]:
         layout = chain.LAYOUTS.get(link.layout, link.layout)
         style = "yellow" if link.permutes else "green"
         yield Text.assemble(
-            (f"  {mark} {layout:13}", style),
+            (f"  {mark} {layout:14}", style),
             printable(link.title),
             (f" {printable(link.rest)}", "dim"),
         )

@@ -86,7 +86,6 @@ def assert_loads_alike(before: Path, after: Path) -> None:
 HEADS: dict[str, tuple[bytes, str]] = {
     "nothing": (b"", "empty"),
     "text": (b"hello, world\n" * 50, "no format known"),
-    "a tar archive": (bytes(257) + b"ustar\x0000" + bytes(248), "tar archive"),
     "HDF5": (b"\x89HDF\r\n\x1a\n" + bytes(64), "HDF5"),
     "NumPy": (b"\x93NUMPY\x01\x00" + bytes(64), "NumPy"),
     "gzip": (b"\x1f\x8b\x08" + bytes(64), "gzip"),

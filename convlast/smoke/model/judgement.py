@@ -71,22 +71,20 @@ class Runs:
         contiguous: In fp16, contiguous.
         converted: In fp16, with converted weights.
         converted_input: The same with a channels-last input.
-        reference_alone: In fp32, contiguous, with one sample; those above have several.
-        contiguous_alone: In fp16, contiguous, with one sample.
+        autocast: Under autocast, contiguous.
+        autocast_converted: Under autocast, with converted weights.
+        contiguous_alone: In fp16, contiguous, with one sample; the others have several.
         converted_alone: In fp16, with converted weights and one sample.
-        autocast: Under autocast, contiguous, with one sample.
-        autocast_converted: The same with converted weights.
     """
 
     reference: Outcome
     contiguous: Outcome
     converted: Outcome | None = None
     converted_input: Outcome | None = None
-    reference_alone: Outcome | None = None
-    contiguous_alone: Outcome | None = None
-    converted_alone: Outcome | None = None
     autocast: Outcome | None = None
     autocast_converted: Outcome | None = None
+    contiguous_alone: Outcome | None = None
+    converted_alone: Outcome | None = None
 
 
 def judge(runs: Runs, samples: int, *, needs_batches: bool = True) -> Judgement:
@@ -104,9 +102,9 @@ def judge(runs: Runs, samples: int, *, needs_batches: bool = True) -> Judgement:
         judgement.faults.append(Fault("reference", message, reference))
         return judgement
     _judge_half(judgement, reference, runs)
+    _judge_autocast(judgement, reference, runs)
     several = len(judgement.parity)
     _judge_alone(judgement, runs, needs_batches=needs_batches)
-    _judge_autocast(judgement, runs)
     judgement.parity = [
         parity.model_copy(update={"samples": samples if index < several else 1})
         for index, parity in enumerate(judgement.parity)
@@ -233,9 +231,8 @@ def _judge_alone(judgement: Judgement, runs: Runs, *, needs_batches: bool) -> No
     judgement.faults += alone.faults
 
 
-def _judge_autocast(judgement: Judgement, runs: Runs) -> None:
-    reference = runs.reference_alone
-    if runs.autocast is None or not isinstance(reference, dict):
+def _judge_autocast(judgement: Judgement, reference: Outputs, runs: Runs) -> None:
+    if runs.autocast is None:
         return
     if isinstance(runs.autocast, Failure):
         message = f"Under autocast the model raises, contiguous too: {located(runs.autocast)}"

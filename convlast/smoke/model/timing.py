@@ -14,7 +14,7 @@ from torch import nn
 
 from convlast.smoke.model.clock import Race, clock_of, race
 from convlast.smoke.model.specimen import Specimen, Way
-from convlast.smoke_report import Timing
+from convlast.smoke_report import Smoke, Timing
 
 LIMIT_S = 4.0
 """Seconds for one comparison on an accelerator."""
@@ -65,8 +65,8 @@ def time_on_accelerator(
     return timings
 
 
-def timing_on_cpu(input_shape: list[int] | None, seconds: tuple[float, float]) -> Timing:
-    """Return what one run of each in fp32 took on a CPU, which tells nothing about a GPU."""
+def timing_on_cpu(smoke: Smoke, seconds: tuple[float, float]) -> Timing:
+    """Return what one run of each took on a CPU, emulated, which tells nothing about a GPU."""
     contiguous_s, converted_s = seconds
     return Timing(
         contiguous_s=contiguous_s,
@@ -75,8 +75,9 @@ def timing_on_cpu(input_shape: list[int] | None, seconds: tuple[float, float]) -
         spread=0.0,
         representative=False,
         stable=False,
-        dtype="float32",
-        input_shape=input_shape,
+        dtype=smoke.dtype,
+        autocast=True,
+        input_shape=smoke.input_shape,
         rounds=1,
     )
 

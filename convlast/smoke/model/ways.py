@@ -16,7 +16,7 @@ from convlast.smoke.model.specimen import Outcome, Specimen, Way
 from convlast.smoke.model.trace import Trace
 from convlast.smoke.model.watching import Failure, Operation, Turn
 
-NUMBER = 10
+NUMBER = 8
 """Runs in all, for those who watch."""
 
 
@@ -72,14 +72,14 @@ class Ways:
         specimen: The model; in fp16 and contiguous in the end.
         request: What is asked for.
         progress: Told of each run.
-        fp32_s: What one run in fp32 took on a CPU, contiguous and converted.
+        autocast_s: What one run under autocast took, contiguous and converted.
     """
 
     specimen: Specimen
     request: Request
     progress: Progress
     seen: Observations = field(default_factory=Observations)
-    fp32_s: tuple[float, float] | None = None
+    autocast_s: tuple[float, float] | None = None
     _done: int = 0
 
     def run(self) -> Runs:
@@ -88,14 +88,13 @@ class Ways:
         reference = self._run(Way(several, on_turn=seen.exact.note))
         if isinstance(reference, Failure):
             return Runs(reference, reference)
-        reference_alone, contiguous_s = self._time(Way(1))
-        autocast = self._run(Way(1, is_autocast=True))
+        under_autocast = Way(several, is_autocast=True)
+        autocast, contiguous_s = self._time(under_autocast)
         specimen.lay_out()
         autocast_converted = None
         if isinstance(autocast, dict):
-            autocast_converted = self._run(Way(1, is_autocast=True))
-        if specimen.device.type == "cpu":
-            self.fp32_s = contiguous_s, self._time(Way(1))[1]
+            autocast_converted, converted_s = self._time(under_autocast)
+            self.autocast_s = contiguous_s, converted_s
         specimen.cast(torch.float16)
         converted = self._run(
             Way(several, on_operation=seen.note_operation, on_turn=seen.note_turn)
@@ -107,7 +106,6 @@ class Ways:
         specimen.lay_out(())
         return Runs(
             reference=reference,
-            reference_alone=reference_alone,
             contiguous=self._run(Way(several, on_turn=seen.contiguous.note)),
             converted=converted,
             converted_input=converted_input,

@@ -1,0 +1,137 @@
+"""The chain of layouts, on the page and in the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from convlast.rendering import html, terminal
+from convlast.rendering.chain import MAX_LINKS, draw, links_of
+from convlast.report import Report
+from convlast.smoke_report import (
+    Activation,
+    Choice,
+    Dispatch,
+    FirstWrong,
+    KeptInFloat32,
+    Parity,
+    Permutations,
+    Smoke,
+    Timing,
+    TraceStep,
+)
+
+HERE = Path(__file__).parent
+LAST, FIRST = "channels_last_3d", "contiguous_format"
+
+
+def step(module: str, before: str, after: str, kind: str = "Conv3d") -> TraceStep:
+    """Return one step."""
+    return TraceStep(
+        module=module, kind=kind, input_memory_format=before, output_memory_format=after,
+        permutes=before != after,
+    )  # fmt: skip
+
+
+CHAIN = [
+    step("stem", FIRST, LAST),
+    step("norm", LAST, LAST, "BatchNorm3d"),
+    step("act", LAST, LAST, "ReLU"),
+    step("<b>pool</b>", LAST, FIRST, "AvgPool3d"),
+    step("head", FIRST, LAST),
+]
+PERMUTATIONS = Permutations(number=3, bytes=3_000_000, best_number=1, best_bytes=1_000_000)
+
+
+def report_with(smoke: Smoke) -> Report:
+    """Return a recorded report with another smoke."""
+    report = Report.model_validate_json((HERE / "report.json").read_text())
+    return report.model_copy(update={"smoke": smoke})
+
+
+def whole_smoke() -> Smoke:
+    """Return a smoke in which there is something of everything."""
+    parity = Parity(
+        pair="kept_in_float32", samples=2, max_abs=0.1, mean_abs=0.01, relative=0.004,
+        quantiles={"0.99": 0.002}, cosine=0.99999, threshold=0.02, passed=True,
+    )  # fmt: skip
+    ran = Dispatch(
+        layer="stem", weights="converted", route="slow", kernels=["vol2col"], seconds=0.002
+    )
+    timing = Timing(
+        contiguous_s=0.02, converted_s=0.01, speedup=2.0, spread=0.1, representative=True,
+        stable=False, cudnn_benchmark=True, input_shape=[2, 1, 8, 8, 8], rounds=9,
+        contiguous_peak_bytes=10_000, converted_peak_bytes=20_000,
+    )  # fmt: skip
+    activation = Activation(
+        module="norm", kind="BatchNorm3d", absmax=70_000.0, headroom=0.9, overflow=3,
+        underflow_share=0.25, relative=None,
+    )  # fmt: skip
+    return Smoke(
+        scope="model", dtype="float16", device="cuda:0", status="passed_with_findings",
+        model="nets.Net", origin="architecture option", entry="forward",
+        input_shape=[2, 1, 8, 8, 8], parity=[parity], activations=[activation] * 30,
+        first_wrong=FirstWrong(module="norm", kind="BatchNorm3d", message="off by 90%"),
+        kept_in_float32=KeptInFloat32(modules=["norm"], parity=parity, helps=True),
+        trace=CHAIN, permutations=PERMUTATIONS, dispatch=[ran], timings=[timing], timing=timing,
+        choice=Choice(chosen="some", layers=["stem"], seconds={}, speedup=1.2, spread=0.01),
+    )  # fmt: skip
+
+
+def test_a_chain_is_cut_where_it_permutes() -> None:
+    """And runs of modules that leave the layout alone are one link."""
+    links = links_of(CHAIN)
+    assert [(link.layout, len(link.steps), link.permutes) for link in links] == [
+        (LAST, 3, True),
+        (FIRST, 1, True),
+        (LAST, 1, True),
+    ]
+    assert links[0].rest == "and 2 more modules, to act"
+
+
+def test_a_large_model_collapses() -> None:
+    """A thousand modules in one layout are one box; a thousand flips end after some."""
+    quiet = [step(f"m{index}", LAST, LAST) for index in range(1000)]
+    assert draw(quiet, None).count("<li") == 1
+    restless = [step(f"m{i}", *((FIRST, LAST) if i % 2 else (LAST, FIRST))) for i in range(1000)]
+    drawn = draw(restless, None)
+    assert drawn.count("<li") == MAX_LINKS
+    assert "940 more links" in drawn
+
+
+def test_names_of_modules_are_escaped() -> None:
+    """They are the sender's."""
+    drawn = draw(CHAIN, PERMUTATIONS)
+    assert "<b>pool</b>" not in drawn
+    assert "&lt;b&gt;pool&lt;/b&gt;" in drawn
+
+
+def test_the_page_has_every_part_of_the_smoke() -> None:
+    """Parity, the chain, times, kernels, activations."""
+    page = html.render(report_with(whole_smoke()))
+    for words in (
+        "The whole model in fp16",
+        "fp16 with some modules in fp32, against fp32",
+        "Keeping norm in fp32 cures it.",
+        "3 permutations of 3.0 MB in a forward; at best 1 of 1.0 MB.",
+        "slow fallback",
+        "2.00 ± 0.10",
+        "unstable",
+        "0.9 ×",
+        "10 more modules, with more headroom",
+        "select=fastest converts some.",
+    ):
+        assert words in page, words
+    assert "<script" not in page
+
+
+def test_the_terminal_draws_the_chain_in_lines() -> None:
+    """One for each link, with the mark where it permutes."""
+    console = Console(width=80, file=None, record=True, color_system=None)
+    with console.capture() as capture:
+        console.print(terminal.render(report_with(whole_smoke())))
+    printed = capture.get()
+    assert "The layout on its way" in printed
+    assert "⇄ channels-last stem (Conv3d) and 2 more modules, to act" in printed
+    assert "⇄ contiguous    <b>pool</b> (AvgPool3d)" in printed
