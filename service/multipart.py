@@ -126,7 +126,7 @@ class Multipart:
             self._parser.register(name, field)
         self._bytes = self._head_bytes = 0
         self._in_content = False
-        self._tail = b""
+        self._tail = self._held = b""
 
     def write(self, data: bytes) -> None:
         """Take the next bytes of the body.
@@ -139,7 +139,7 @@ class Multipart:
         while start < len(data):
             piece = data[start : start + self._step(data, start)]
             before = self._bounds.progress
-            self._parse(piece)
+            self._parse(self._whole(piece))
             # A large piece was looked through already; here are the ends of it, or all of it.
             recent = self._tail + piece[-_TAIL_BYTES:]
             self._tail = recent[-_TAIL_BYTES:]
@@ -156,6 +156,18 @@ class Multipart:
             raise MalformedRequestError(
                 f"The body has more than {MAX_OVERHEAD_BYTES:,} bytes beside the checkpoint."
             )
+
+    def _whole(self, piece: bytes) -> bytes:
+        """Hold back the first bytes of a content that may yet become a boundary.
+
+        The parser takes them for a broken one if its input ends in the midst of them.
+        """
+        data = self._held + piece
+        # Only a piece that ends soon after a head can end so.
+        _, blank, begun = (self._tail + piece)[-len(self._edge) - 4 :].rpartition(b"\r\n\r\n")
+        count = len(begun) if blank and self._edge.startswith(begun) else 0
+        self._held = data[len(data) - count :]
+        return data[: len(data) - count]
 
     def _step(self, data: bytes, start: int) -> int:
         """Say how many bytes hold no end of a head that is too long."""
@@ -195,6 +207,7 @@ class Multipart:
         Raises:
             MalformedRequestError: If it did not, or had no checkpoint.
         """
+        self._parse(self._held)
         if self._edge + b"--" not in self._tail:
             raise MalformedRequestError("The body ends before its last boundary.")
         if not self._checkpoint.parts:

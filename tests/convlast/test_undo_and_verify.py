@@ -165,10 +165,10 @@ def codes_of(report: Report) -> set[tuple[str, str | None]]:
 
 
 CODE = {
-    "torchscript": ("code/__torch__/torch/nn/modules/container.py", b"input", b"inpuT"),
+    "torchscript": ("code/__torch__/", b"input", b"inpuT"),
     "exported program": ("models/model.json", b"aten.conv3d.default", b"aten.conv3d.padding"),
 }
-"""A member with code, and a change of it."""
+"""Where the code is, and a change of it. TorchScript's names depend on what was compiled before."""
 
 
 @pytest.mark.parametrize("kind", CODE)
@@ -180,7 +180,7 @@ def test_another_code_is_not_the_same_program(kind: str, tmp_path: Path) -> None
     whole = target.read_bytes()
     name, old, new = CODE[kind]
     changes: list[Callable[[str, bytes], bytes | None]] = [
-        lambda member, data: data.replace(old, new) if member == name else data,
+        lambda member, data: data.replace(old, new) if member.startswith(name) else data,
         lambda member, data: None if member == "byteorder" else data,
     ]
     for change in changes:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import io
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from convlast.errors import OptionError
@@ -35,6 +35,9 @@ def void(_: object) -> None:
 
 
 @given(content=st.binary(max_size=5000), step=st.integers(1, 700))
+@example(content=b"-", step=1)
+@example(content=b"--", step=2)
+@example(content=b"--edge", step=1)
 def test_the_file_comes_out_as_it_went_in(content: bytes, step: int) -> None:
     """However the body is cut, each byte of the file is kept, and fields too."""
     body = (
