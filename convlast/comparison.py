@@ -9,9 +9,9 @@ from typing import Literal
 import torch
 from torch import nn
 
-from convlast.checkpoints.checkpoint import Checkpoint, Scratch
+from convlast.checkpoints.checkpoint import SLICE_BYTES, Checkpoint, Scratch
 from convlast.checkpoints.tree import Entry, Path, dotted
-from convlast.memory_format import geometry_of
+from convlast.memory_format import geometry_of, slices_of
 from convlast.permutation import bits_of
 from convlast.report import Proof
 
@@ -207,6 +207,14 @@ class _Pairs:
         if before.stride() == after.stride() and before.dtype == after.dtype:
             chunks = zip(self._before.chunks(before), self._after.chunks(after), strict=True)
             return all(_is_same_bytes(left, right) for left, right in chunks)
+        pairs = [(before, after)]
+        if self._before.reads_parts and self._after.reads_parts:
+            parts = slices_of(before, SLICE_BYTES)
+            if len(parts) > 1:
+                pairs = list(zip(parts, torch.split(after, [len(p) for p in parts]), strict=True))
+        return all(self._is_equal(*pair) for pair in pairs)
+
+    def _is_equal(self, before: torch.Tensor, after: torch.Tensor) -> bool:
         value = self._before.read(before, self._scratch).to(after.dtype)
         return torch.equal(bits_of(value), bits_of(self._after.read(after)))
 

@@ -109,6 +109,22 @@ def geometry_of(tensor: torch.Tensor) -> Geometry:
     return tensor.dtype, tuple(tensor.shape), tensor.stride(), int(tensor.storage_offset())
 
 
+def slices_of(weight: torch.Tensor, max_bytes: int) -> list[torch.Tensor]:
+    """Cut a tensor along its first dimension, where that is the outermost in memory too.
+
+    Both layouts of a convolution weight keep that dimension outermost: each slice can be permuted,
+    or compared, alone.
+
+    >>> [tuple(each.shape) for each in slices_of(torch.zeros(5, 2), 16)]
+    [(2, 2), (2, 2), (1, 2)]
+    """
+    count = weight.shape[0] if weight.dim() else 0
+    if count < 2 or weight.stride(0) * count != weight.numel():
+        return [weight]
+    each_bytes = weight.numel() // count * weight.itemsize
+    return list(torch.split(weight, max(1, max_bytes // max(1, each_bytes))))
+
+
 def span_of(tensor: torch.Tensor) -> tuple[int, int]:
     """Return where a tensor's bytes start and end within its storage.
 

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import torch
 
@@ -22,6 +22,9 @@ from convlast.errors import MalformedCheckpointError
 from convlast.memory_format import span_of
 
 Storage: TypeAlias = torch.UntypedStorage
+
+SLICE_BYTES = 8 << 20
+"""What of one weight is in memory at a time, where its layout allows it to be cut."""
 
 CHUNK_BYTES = 1 << 20
 """A multiple of every item size; small enough that a processor's cache holds it."""
@@ -79,6 +82,9 @@ class Checkpoint:
     """Names that `torch.load(weights_only=True)` has to be allowed: of `torch.nn`, and NumPy's."""
     declared: dict[tuple[object, ...], Declaration] = field(default_factory=dict)
     """What a program says of its convolutions, by the paths of their weights."""
+
+    reads_parts: ClassVar[bool] = True
+    """Whether a part of a tensor can be read without the rest."""
 
     def add(self, storage: Storage, stored: StoredBytes) -> None:
         """Say where a storage's bytes lie."""

@@ -47,6 +47,8 @@ class Outline:
 class ZippedProgram(Checkpoint):
     """A program, whose members may be compressed. Its root is a dict of tensors by name."""
 
+    reads_parts = False  # a member may be compressed
+
     def __init__(self, path: Path, container: str, limits: Limits) -> None:
         self.tensors: dict[str, torch.Tensor] = {}
         super().__init__(path, container, self.tensors)

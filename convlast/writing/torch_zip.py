@@ -17,9 +17,16 @@ import torch
 from convlast.casting import Cast, Casts
 from convlast.checkpoints import manifest as manifests
 from convlast.checkpoints.archive import Archive, read_directory
-from convlast.checkpoints.checkpoint import Checkpoint, Storage, StoredBytes, tensor_over
+from convlast.checkpoints.checkpoint import (
+    SLICE_BYTES,
+    Checkpoint,
+    Storage,
+    StoredBytes,
+    tensor_over,
+)
 from convlast.crc import crc32
 from convlast.errors import MalformedCheckpointError
+from convlast.memory_format import slices_of
 from convlast.options import Limits
 from convlast.permutation import Restriding, permute_all
 from convlast.plan import Decision, Plan
@@ -88,8 +95,8 @@ def _fill(  # what is written, and how
     # Copies keep the kernel busy, and permutations a processor or a GPU: side by side.
     with ThreadPoolExecutor(1) as pool:
         copying = pool.submit(copy)
-        for decision in filling.convert(whole, names, device):
-            portions.add(decision.original.nbytes)
+        for nbytes in filling.convert(whole, names, device):
+            portions.add(nbytes)
         copying.result()
     filling.convert_parts(parts, names, device)
 
@@ -142,52 +149,58 @@ class _Filling:
 
     def convert(
         self, decisions: list[Decision], names: dict[int, str], device: torch.device
-    ) -> Iterator[Decision]:
-        """Fill members that are one converted weight each; yield each weight that is written.
+    ) -> Iterator[int]:
+        """Fill members that are one converted weight each; yield the size of each slice written.
 
         Args:
             decisions: The weights.
             names: The member that each storage is in, by the storage's id.
             device: Where the weights are permuted.
         """
-        for decision, before, after in self._write(decisions, names, device):
-            storage = decision.original.untyped_storage()
-            _require_crc(self._checkpoint.stored(storage), crc32(before))
-            self.crcs[names[id(storage)]] = crc32(after)
-            yield decision
+        found: dict[str, tuple[StoredBytes, int]] = {}
+        for storage, before, after in self._write(decisions, names, device):
+            name, stored = names[id(storage)], self._checkpoint.stored(storage)
+            found[name] = stored, crc32(before, found[name][1] if name in found else 0)
+            self.crcs[name] = crc32(after, self.crcs.get(name, 0))
+            yield len(after)
+        for stored, crc in found.values():
+            _require_crc(stored, crc)
 
     def convert_parts(
         self, decisions: list[Decision], names: dict[int, str], device: torch.device
     ) -> None:
         """Write converted weights over parts of members that are filled; as `convert` otherwise."""
-        patched = {
-            names[id(decision.original.untyped_storage())]
-            for decision, _, _ in self._write(decisions, names, device)
-        }
+        patched = {names[id(storage)] for storage, _, _ in self._write(decisions, names, device)}
         for name in patched:
             member = self._skeleton.members[name]
             self.crcs[name] = crc_of(self._target, member.offset, member.nbytes)
 
     def _write(
         self, decisions: list[Decision], names: dict[int, str], device: torch.device
-    ) -> Iterator[tuple[Decision, memoryview, memoryview]]:
-        """Write weights in their new order; yield each with its bytes before and after."""
-        weights = ((self._restriding(d), partial(self._read, d)) for d in decisions)
-        for decision, (before, after) in zip(decisions, permute_all(weights, device), strict=True):
-            member = self._skeleton.members[names[id(decision.original.untyped_storage())]]
-            start = int(decision.original.storage_offset()) * self._restriding(decision).itemsize
-            write_exactly(self._target, after, member.offset + start)
-            yield decision, before, after
+    ) -> Iterator[tuple[Storage, memoryview, memoryview]]:
+        """Write weights in their new order, slice by slice; yield each with its storage."""
+        slices = [(d, part) for d in decisions for part in _slices(d)]
+        jobs = (
+            (self._restriding(part, decision.stride_after), partial(self._read, part))
+            for decision, part in slices
+        )
+        for (decision, part), (before, after) in zip(
+            slices, permute_all(jobs, device), strict=True
+        ):
+            storage = decision.original.untyped_storage()
+            itemsize = torch.float16.itemsize if self._is_cast(part) else part.itemsize
+            start = int(part.storage_offset()) * itemsize
+            write_exactly(
+                self._target, after, self._skeleton.members[names[id(storage)]].offset + start
+            )
+            yield storage, before, after
 
-    def _restriding(self, decision: Decision) -> Restriding:
-        weight = decision.original
-        is_cast = self._is_cast(weight)
-        itemsize = torch.float16.itemsize if is_cast else weight.itemsize
-        return Restriding(tuple(weight.shape), weight.stride(), decision.stride_after, itemsize)
+    def _restriding(self, weight: torch.Tensor, after: tuple[int, ...]) -> Restriding:
+        itemsize = torch.float16.itemsize if self._is_cast(weight) else weight.itemsize
+        return Restriding(tuple(weight.shape), weight.stride(), after, itemsize)
 
-    def _read(self, decision: Decision, buffer: memoryview) -> None:
+    def _read(self, weight: torch.Tensor, buffer: memoryview) -> None:
         """Read a weight in the order it has, as fp16 where it is cast."""
-        weight = decision.original
         if not self._is_cast(weight):
             self._checkpoint.read_into(buffer, weight)
             return
@@ -211,6 +224,14 @@ class _Filling:
             write_exactly(self._target, memoryview(data), position)
             position, crc = position + len(data), crc32(data, crc)
         self.crcs[name] = crc
+
+
+def _slices(decision: Decision) -> list[torch.Tensor]:
+    """Cut a weight where both its layouts can be cut."""
+    weight = decision.original
+    if weight.stride(0) != decision.stride_after[0]:
+        return [weight]
+    return slices_of(weight, SLICE_BYTES)
 
 
 def _require_crc(stored: StoredBytes, crc: int) -> None:
