@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from importlib.util import find_spec
 from typing import Any
@@ -26,3 +27,12 @@ def torchvision_imports() -> dict[str, Any]:
             exec(block.code, names)  # noqa: S102  # the page's own code
             import torchvision  # noqa: F401  # so that no test is the first
     return names
+
+
+@pytest.fixture(scope="session", autouse=True)
+def monai_imports(torchvision_imports: dict[str, Any]) -> None:
+    """Import MONAI's handlers quietly: an import that a warning has broken stays broken there."""
+    if find_spec("monai") is not None and find_spec("ignite") is not None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            importlib.import_module("monai.handlers")
