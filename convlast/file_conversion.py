@@ -251,6 +251,8 @@ class FileConversion:
         context = self._context(checkpoint, plan, device)
         with self._timed("smoke"):
             inference = infer(context, proven.read_converted, is_cast=is_cast, choice=self.choice)
+        if inference.smoke.scope == "model":  # which has found out what code alone only hints at
+            self.findings = [f for f in self.findings if f.code != "view-in-program"]
         self.findings += inference.findings
         return inference
 

@@ -54,7 +54,8 @@ class Options(BaseModel):
 
     select: Annotated[tuple[str, ...], BeforeValidator(_split)] = ("all",)
     """Which layers are converted: `all`, `fastest` (what a measurement on this device says is
-    faster), or patterns (fnmatch, on the whole key). A pattern that matches nothing is an error."""
+    faster; needs a GPU, and a model to run), or patterns (fnmatch, on the whole key). A pattern that
+    matches nothing is an error."""
 
     container: Literal["auto", "torch", "safetensors"] = "auto"
     """The kind of file to write. `auto` keeps the input's own where it can hold strides; torch
@@ -90,7 +91,7 @@ class Options(BaseModel):
     """What a failed verdict means: no artifact, or the artifact all the same."""
 
     min_speedup: Annotated[float, Field(gt=0)] | None = None
-    """A measured speed-up below this is a failure."""
+    """A measured speed-up below this is a failure. Needs a GPU, and a model to run."""
 
     @field_validator("select")
     @classmethod

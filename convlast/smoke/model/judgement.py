@@ -155,6 +155,13 @@ def compare_layouts(
     return parity, f"gives other results: {words(parity)}"
 
 
+def is_close(contiguous: Outputs, converted: Outputs) -> bool:
+    """Say whether two layouts agree beyond doubt."""
+    if _shapes(contiguous) != _shapes(converted):
+        return False
+    return parity_of(contiguous, converted, pair="layout", threshold=LAYOUT_THRESHOLD).passed
+
+
 def words(parity: Parity) -> str:
     """Say in words what is wrong with a parity."""
     if parity.nan or parity.inf:

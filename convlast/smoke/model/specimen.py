@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_map, tree_map_only
 
 from convlast.architectures.subject import Inputs, Subject
 from convlast.errors import ConvlastError
@@ -35,6 +35,7 @@ class Way:
 
     Attributes:
         samples: N of the input.
+        first_of: If given, the input is the first sample of the one with so many.
         is_autocast: Whether under autocast to fp16; the module is in fp32 then.
         is_input_converted: Whether the input is channels-last too.
         on_operation: Called for each operator.
@@ -42,6 +43,7 @@ class Way:
     """
 
     samples: int
+    first_of: int | None = None
     is_autocast: bool = False
     is_input_converted: bool = False
     on_operation: Callable[[Operation], None] | None = None
@@ -90,6 +92,8 @@ class Specimen:
     def inputs(self, way: Way) -> Inputs:
         """Make the inputs of one way."""
         made = self.subject.make_inputs(way.samples)
+        if way.first_of is not None:
+            made = _first_of(made, self.subject.make_inputs(way.first_of))
         prepare = partial(self._prepare, is_converted=way.is_input_converted)
         args, kwargs = tree_map_only(
             Tensor,
@@ -207,3 +211,15 @@ class Specimen:
         if tensor.is_floating_point():
             tensor = tensor.to(dtype)
         return tensor.to(self.device)
+
+
+def _first_of(one: Inputs, several: Inputs) -> Inputs:
+    """Return the inputs of the first of several samples; `one` tells which extents count them."""
+
+    def first(single: object, every: object) -> object:
+        if isinstance(single, Tensor) and isinstance(every, Tensor) and single.dim():
+            return every[: single.shape[0]] if single.shape != every.shape else every
+        return every
+
+    args, kwargs = tree_map(first, (one.args, one.kwargs), (several.args, several.kwargs))
+    return Inputs(args, kwargs)

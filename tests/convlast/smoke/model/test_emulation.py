@@ -23,6 +23,10 @@ OPERATORS: dict[str, Callable[[Tensor], Tensor]] = {
     "softmax": lambda x: x.softmax(1),
     "upsample": lambda x: nn.functional.interpolate(x, scale_factor=2, mode="trilinear"),
     "relu": torch.relu,
+    "instance_norm": nn.functional.instance_norm,
+    "adaptive": lambda x: nn.functional.adaptive_avg_pool3d(x * 9 + 5, 2),
+    "mean": lambda x: x.mean((2, 3, 4)),
+    "gelu": nn.functional.gelu,
 }
 
 
@@ -42,16 +46,18 @@ def half_input() -> Tensor:
     return torch.randn(2, 4, 6, 6, 6, generator=torch.Generator().manual_seed(1)).half()
 
 
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last_3d])
 @pytest.mark.parametrize("name", OPERATORS)
-def test_it_agrees_with_native_fp16_to_one_rounding(name: str) -> None:
-    """Where PyTorch has a kernel for the CPU, slow as it may be."""
-    x = half_input()
+def test_it_is_fp32_rounded_once(name: str, memory_format: torch.memory_format) -> None:
+    """To one unit in the last place of the largest value; the layout that comes out is fp32's."""
+    x = half_input().to(memory_format=memory_format)
     with torch.no_grad():
-        native = OPERATORS[name](x)
+        exact = OPERATORS[name](x.float())
     found = emulated(OPERATORS[name], x)
-    assert found.dtype == native.dtype == torch.float16
-    unit = float(native.abs().max()) * 2.0**-10
-    assert float((found.float() - native.float()).abs().max()) <= unit
+    assert found.dtype == torch.float16
+    assert found.stride() == exact.stride()
+    unit = float(exact.abs().max()) * 2.0**-10
+    assert float((found.float() - exact).abs().max()) <= unit
 
 
 def test_pooling_works_though_the_cpu_has_no_kernel() -> None:
@@ -97,3 +103,13 @@ def test_fp32_is_left_alone() -> None:
     assert emulated(lambda x: nn.functional.avg_pool3d(x, 1), half_input().float()).dtype == (
         torch.float32
     )
+
+
+def test_one_sample_has_the_layout_and_the_values_of_the_first_of_two() -> None:
+    """PyTorch's kernel for one small sample on a CPU would lose the layout."""
+    weight = torch.randn(8, 4, 3, 3, 3).half().to(memory_format=torch.channels_last_3d)
+    two = half_input()
+    one, both = (emulated(partial(convolve, weight), x) for x in (two[:1].contiguous(), two))
+    assert one.shape == (1, 8, 4, 4, 4)
+    assert order_of(one) == "channels_last_3d"
+    assert torch.equal(one, both[:1])

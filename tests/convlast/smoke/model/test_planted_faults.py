@@ -280,3 +280,18 @@ def test_memory_that_runs_out_makes_the_input_smaller(monkeypatch: pytest.Monkey
     assert (found.smoke.status, found.halvings) == ("passed", 1)
     assert found.smoke.input_shape == [2, 3, 3, 3, 3]
     assert told(found, "smoke-shrunk")
+
+
+def test_a_model_that_mixes_its_samples_is_run_with_one() -> None:
+    """What one sample gives is not the first of what two give: nobody is blamed for that."""
+
+    class Mixing(Sound):
+        """Takes the mean over the samples away."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            """Run."""
+            x = super().forward(x)
+            return x - x.mean(0, keepdim=True) / 2
+
+    found = smoked(Mixing, SHAPE)
+    assert (found.smoke.status, found.faults) == ("passed", [])
