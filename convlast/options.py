@@ -54,8 +54,8 @@ class Options(BaseModel):
 
     select: Annotated[tuple[str, ...], BeforeValidator(_split)] = ("all",)
     """Which layers are converted: `all`, `fastest` (what a measurement on this device says is
-    faster; needs a GPU, and a model to run), or patterns (fnmatch, on the whole key). A pattern that
-    matches nothing is an error."""
+    faster; needs a GPU, and a model to run), or patterns (fnmatch, on the whole key). A pattern
+    that matches nothing is an error."""
 
     container: Literal["auto", "torch", "safetensors"] = "auto"
     """The kind of file to write. `auto` keeps the input's own where it can hold strides; torch
