@@ -78,9 +78,9 @@ def of_script(*, was_run: bool, difference: str | None, calls_view: bool) -> Ite
         yield Finding(
             code="view-in-program",
             severity="warning",
-            message="The program's code calls torch.view, which raises on a channels-last tensor "
-            "of two samples or more. Give input_shape=N,C,D,H,W, with N at least 2, to have the "
-            "program run before and after.",
+            message="The program's code calls torch.view, which raises on channels-last tensors; "
+            "on a CPU a small single sample passes, since its convolutions lose the layout. Give "
+            "input_shape=N,C,D,H,W, with N at least 2, to have the program run before and after.",
         )
 
 

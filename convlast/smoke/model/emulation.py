@@ -95,7 +95,8 @@ def _in_float32(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> An
         wide["dtype"] = torch.float32
     operands = _cast(tuple(args), _LOW, torch.float32)
     if _is_slow_for_one(func, operands):
-        # And that kernel loses the layout, which cuDNN's do not.
+        # And that kernel loses the layout, which cuDNN's do not: a view behind it would pass here
+        # and raise on a GPU.
         result = func(torch.cat([operands[0]] * 2), *operands[1:], **wide)[:1]
     else:
         result = func(*operands, **wide)
