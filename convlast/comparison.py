@@ -13,6 +13,7 @@ from convlast.checkpoints.checkpoint import SLICE_BYTES, Checkpoint, Scratch
 from convlast.checkpoints.tree import Entry, Path, dotted
 from convlast.memory_format import geometry_of, slices_of
 from convlast.permutation import bits_of
+from convlast.pieces import equal_elements
 from convlast.report import Proof
 
 Aspect = Literal["structure", "values", "strides"]
@@ -216,7 +217,7 @@ class _Pairs:
 
     def _is_equal(self, before: torch.Tensor, after: torch.Tensor) -> bool:
         value = self._before.read(before, self._scratch).to(after.dtype)
-        return torch.equal(bits_of(value), bits_of(self._after.read(after)))
+        return equal_elements(bits_of(value), bits_of(self._after.read(after)))
 
 
 def _is_same_bytes(left: torch.Tensor, right: torch.Tensor) -> bool:
@@ -224,4 +225,4 @@ def _is_same_bytes(left: torch.Tensor, right: torch.Tensor) -> bool:
     addresses = (left.storage_offset(), right.storage_offset(), left.numel(), right.numel())
     if all(address % 8 == 0 for address in addresses):
         left, right = left.view(torch.int64), right.view(torch.int64)
-    return torch.equal(left, right)
+    return equal_elements(left, right)

@@ -8,7 +8,6 @@ The artifact is made in a hidden folder beside its place, and moved there when a
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,12 +20,11 @@ import torch
 from convlast import findings
 from convlast.advice import advise, way_of_loading
 from convlast.architectures import Spec
-from convlast.casting import Casts, cast_to_float16
 from convlast.checkpoints import PROGRAMS, Checkpoint, open_checkpoint
 from convlast.checkpoints.torchscript import TorchScript
 from convlast.checkpoints.zipped_program import ZippedProgram
 from convlast.devices import device_errors_translated, environment_of, resolve
-from convlast.digest import sha256_and_crc32_of, sha256_of
+from convlast.digest import Digesting, sha256_of
 from convlast.errors import VerificationError
 from convlast.inference import (
     Context,
@@ -35,10 +33,9 @@ from convlast.inference import (
     narrow_to_fastest,
     refuse_unmeasurable,
 )
-from convlast.memory_format import strides_of
 from convlast.naming import target_container
 from convlast.options import Limits, Options
-from convlast.plan import Plan, Selection, apply_strides, make_plan
+from convlast.plan import Plan, Selection, make_plan
 from convlast.progress import Progress
 from convlast.proof import Proven, prove
 from convlast.report import (
@@ -53,9 +50,8 @@ from convlast.smoke_report import Choice
 from convlast.survival import try_routes
 from convlast.trial import difference_of_scripts, require_same_results
 from convlast.workplace import refuse_misleading_name, refuse_same_file, workplace_beside
-from convlast.writing.programs import write_program
-from convlast.writing.safetensors import write_safetensors
-from convlast.writing.torch_zip import write_torch
+from convlast.writing.artifact import Written, write_artifact
+from convlast.writing.torch_zip import Follow
 
 
 @dataclass
@@ -155,22 +151,21 @@ class FileConversion:
         self, checkpoint: Checkpoint, plan: Plan, folder: Path, device: torch.device, filename: str
     ) -> tuple[Path, Report]:
         container = target_container(self.options, checkpoint.container)
-        with ThreadPoolExecutor(1) as digesting:
-            input_digest = digesting.submit(self._digest)
-            made, unchanged, casts = self._write(checkpoint, plan, folder, device, container)
-            artifact_digests = digesting.submit(sha256_and_crc32_of, made)
+        with ThreadPoolExecutor(2) as pool:
+            input_digest, digests = pool.submit(self._digest), Digesting(pool)
+            written = self._write(checkpoint, plan, folder, device, container, digests.begin)
             with self._timed("prove"):
                 self.progress("prove", 0, 1)
-                proven = prove(checkpoint, plan, made, casts, self.limits)
+                proven = prove(checkpoint, plan, written.path, written.casts, self.limits)
                 self.findings += findings.of_comparison(proven.comparison)
-            is_cast = bool(casts.paths)
+            is_cast = bool(written.casts.paths)
             inference = self._infer(checkpoint, plan, device, proven, is_cast=is_cast)
             survival = proven.survival + self._try_routes(plan, proven, folder)
-        self.findings += findings.of_result(plan, container, unchanged=unchanged)
+        self.findings += findings.of_result(plan, container, unchanged=written.is_unchanged)
         layers = plan.layers()
         for layer in layers:
             layer.smoke = inference.layers.get(layer.name)
-        sha256, crc = artifact_digests.result()
+        sha256, crc = digests.result()
         report = Report(
             verdict=verdict_of(self.findings),
             findings=self.findings,
@@ -179,9 +174,9 @@ class FileConversion:
                 filename=filename,
                 sha256=sha256,
                 crc32=crc,
-                bytes=made.stat().st_size,
+                bytes=written.path.stat().st_size,
                 container=container,
-                unchanged=unchanged,
+                unchanged=written.is_unchanged,
             ),
             options=self.options,
             environment=environment_of(device),
@@ -198,7 +193,7 @@ class FileConversion:
             ),
             seconds=self.seconds,
         )
-        return made, report
+        return written.path, report
 
     def _write(
         self,
@@ -207,24 +202,23 @@ class FileConversion:
         folder: Path,
         device: torch.device,
         container: str,
-    ) -> tuple[Path, bool, Casts]:
-        """Write the artifact; return it, whether it is the input itself, and what was cast."""
+        follow: Follow,
+    ) -> Written:
         with self._timed("write"):
-            apply_strides(plan)
-            casts = Casts()
-            if self.options.dtype == "float16":
-                casts = cast_to_float16(checkpoint, plan)
-            if not casts.paths and _needs_no_change(checkpoint, plan, container):
-                extension = ".safetensors" if container == "safetensors" else ".pt"
-                return Path(shutil.copyfile(self.source, folder / f"copy{extension}")), True, casts
-            if isinstance(checkpoint, ZippedProgram):
-                made = write_program(checkpoint, plan, folder, device, self.progress)
-                self._try_program(checkpoint, made)
-                return made, False, casts
-            if container == "safetensors":
-                return write_safetensors(checkpoint, plan, folder, self.progress), False, casts
-            made = write_torch(checkpoint, plan, folder, device, self.progress, casts)
-            return made, False, casts
+            is_cast = self.options.dtype == "float16"
+            written = write_artifact(
+                checkpoint,
+                plan,
+                folder,
+                device,
+                self.progress,
+                container=container,
+                is_cast=is_cast,
+                follow=follow,
+            )
+            if isinstance(checkpoint, ZippedProgram) and not written.is_unchanged:
+                self._try_program(checkpoint, written.path)
+            return written
 
     def _try_program(self, program: ZippedProgram, made: Path) -> None:
         if not isinstance(program, TorchScript):
@@ -299,18 +293,6 @@ class FileConversion:
         start = perf_counter()
         yield
         self.seconds[stage] = round(self.seconds.get(stage, 0) + perf_counter() - start, 6)
-
-
-def _needs_no_change(checkpoint: Checkpoint, plan: Plan, container: str) -> bool:
-    if plan.conversions or container != checkpoint.container:
-        return False
-    if container != "safetensors" or checkpoint.manifest is None:
-        return True
-    # The bytes of a safetensors file are contiguous whatever its manifest says.
-    return all(
-        layer.stride_after == strides_of(layer.shape, "contiguous_format")
-        for layer in checkpoint.manifest.layers
-    )
 
 
 def rejection(report: Report) -> VerificationError:

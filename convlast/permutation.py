@@ -12,6 +12,7 @@ from typing import TypeAlias
 import torch
 
 from convlast.checkpoints.checkpoint import tensor_over
+from convlast.pieces import copy_elements
 
 _CARRIER = {
     1: torch.uint8,
@@ -118,13 +119,14 @@ class _Slot:
         carrier = _CARRIER[restriding.itemsize]
         source = self._before[: self._nbytes].view(carrier)
         target = self._after[: self._nbytes].view(carrier)
+        shape, before, after = restriding.shape, restriding.before, restriding.after
         if self._stream is None:
-            _restride(source, target, restriding)
+            copy_elements(target.as_strided(shape, after), source.as_strided(shape, before))
             return
         with torch.cuda.stream(self._stream):
             arrived = source.to(self._device, non_blocking=True)
             moved = torch.empty_like(arrived)
-            _restride(arrived, moved, restriding)
+            moved.as_strided(shape, after).copy_(arrived.as_strided(shape, before))
             target.copy_(moved, non_blocking=True)
 
     def finish(self) -> tuple[memoryview, memoryview]:
@@ -136,12 +138,6 @@ class _Slot:
     def _room(self, nbytes: int) -> torch.Tensor:
         # A GPU copies to and from pinned memory by itself, while this thread goes on.
         return torch.empty(nbytes, dtype=torch.uint8, pin_memory=self._is_on_gpu and nbytes > 0)
-
-
-def _restride(source: torch.Tensor, target: torch.Tensor, restriding: Restriding) -> None:
-    """Copy elements from one order into the other, both flat and on one device."""
-    shape = restriding.shape
-    target.as_strided(shape, restriding.after).copy_(source.as_strided(shape, restriding.before))
 
 
 def _view(flat: torch.Tensor, nbytes: int) -> memoryview:

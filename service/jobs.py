@@ -60,7 +60,6 @@ async def run_job(
     caller: Caller,
     *,
     verb: Literal["convert", "inspect"],
-    checksums: bool = False,
 ) -> Ran:
     """Receive the checkpoint of a request and have it worked on.
 
@@ -96,7 +95,6 @@ async def run_job(
                 limits=settings.limits,
                 allow_programs=settings.allow_programs,
                 architecture_prefixes=settings.architecture_prefixes,
-                checksums=checksums,
             )
             workers = context.converters if verb == "convert" else context.inspectors
             finished = await _while_connected(request, workers.run(job, _following(folder)))

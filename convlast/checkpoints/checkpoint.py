@@ -23,7 +23,7 @@ from convlast.memory_format import span_of
 
 Storage: TypeAlias = torch.UntypedStorage
 
-SLICE_BYTES = 8 << 20
+SLICE_BYTES = 4 << 20
 """What of one weight is in memory at a time, where its layout allows it to be cut."""
 
 CHUNK_BYTES = 1 << 20

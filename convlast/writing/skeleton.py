@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from convlast.checkpoints.archive import Archive
+from convlast.checkpoints.archive import Archive, Member
 from convlast.checkpoints.checkpoint import Checkpoint, Storage
 from convlast.errors import StorageFullError
 
@@ -103,7 +103,7 @@ def root_name(checkpoint: Checkpoint) -> str:
 
 
 def finish(archive: Archive, crcs: dict[str, int], extras: Iterable[tuple[str, bytes]]) -> None:
-    """State the CRCs of members, and add further members, to a skeleton that was filled.
+    """Make the directory of a skeleton that was filled, and add further members.
 
     Args:
         archive: The skeleton's directory.
@@ -111,10 +111,6 @@ def finish(archive: Archive, crcs: dict[str, int], extras: Iterable[tuple[str, b
         extras: Members to add, likewise; at least one, since that rewrites the directory. They
             are taken one at a time.
     """
-    with archive.path.open("r+b") as file:
-        for name, crc in crcs.items():
-            member = archive.members[name]
-            _state_crc(file.fileno(), member.offset + member.nbytes, crc)
     with zipfile.ZipFile(archive.path, "a") as zipped:
         for entry in zipped.infolist():
             entry.CRC = crcs.get(entry.filename.removeprefix(f"{archive.root}/"), entry.CRC)
@@ -123,8 +119,9 @@ def finish(archive: Archive, crcs: dict[str, int], extras: Iterable[tuple[str, b
             zipped.writestr(zipfile.ZipInfo(f"{archive.root}/{name}"), data)
 
 
-def _state_crc(descriptor: int, offset: int, crc: int) -> None:
+def state_crc(descriptor: int, member: Member, crc: int) -> None:
     """Write a CRC into the data descriptor that torch puts behind a member."""
+    offset = member.offset + member.nbytes
     if os.pread(descriptor, len(_DESCRIPTOR), offset) == _DESCRIPTOR:
         os.pwrite(descriptor, struct.pack("<I", crc), offset + len(_DESCRIPTOR))
 

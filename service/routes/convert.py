@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from service.answers import OFFERS, answer
 from service.context import CallerOf, ContextOf
 from service.jobs import OPTION_NAMES, run_job, server_timing
-from service.negotiation import JSON, ZIP, negotiate
+from service.negotiation import JSON, negotiate
 from service.openapi import (
     CONVERT_CODES,
     CONVERT_CONTENT,
@@ -42,7 +42,7 @@ async def convert(request: Request, context: ContextOf, caller: CallerOf) -> Res
     kept for a while; `application/octet-stream` is the artifact.
     """
     media_type = negotiate(request.headers.get("accept"), OFFERS)
-    ran = await run_job(request, context, caller, verb="convert", checksums=media_type == ZIP)
+    ran = await run_job(request, context, caller, verb="convert")
     return await answer(media_type, ran, request, context)
 
 

@@ -33,8 +33,6 @@ class Job(BaseModel):
     limits: Limits = Limits()
     allow_programs: bool = False
     architecture_prefixes: tuple[str, ...] | None = None
-    checksums: bool = False
-    """Whether the CRCs that a zip needs are wanted."""
 
 
 class Made(BaseModel):
@@ -43,6 +41,7 @@ class Made(BaseModel):
     filename: str
     bytes: int
     crc32: int | None = None
+    """What a zip states of it."""
 
 
 class Finished(BaseModel):

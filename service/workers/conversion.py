@@ -13,12 +13,12 @@ import torch
 import torch._dynamo  # torch.export loads it when first used: seconds, here spent once for all
 
 from convlast import conversion, inspection
+from convlast.crc import crc32
 from convlast.devices import resolve, troubles_on
 from convlast.errors import DeviceUnavailableError
 from convlast.progress import Progress
 from convlast.rendering import html
 from convlast.report import Report
-from convlast.writing.copying import crc_of
 from service.workers import REPORT_HTML, REPORT_JSON, Finished, Job, Made
 
 
@@ -94,19 +94,15 @@ def run(job: Job, device: str, progress: Progress) -> Finished:
         )
     began_s = perf_counter()
     files = _write_reports(report, job.folder)
-    reported_s = perf_counter()
-    made = [_made(path, job.checksums) for path in files]
-    made_artifact = _made(artifact, job.checksums) if artifact else None
+    made_artifact = None
+    if artifact and report.artifact:
+        made_artifact = _made(artifact, report.artifact.crc32)
     return Finished(
         verdict=report.verdict,
         artifact=made_artifact,
         artifact_sha256=report.artifact.sha256 if report.artifact else None,
-        reports=made,
-        seconds={
-            **report.seconds,
-            "report": reported_s - began_s,
-            "checksums": perf_counter() - reported_s,
-        },
+        reports=[_made(path, crc32(path.read_bytes())) for path in files],
+        seconds={**report.seconds, "report": perf_counter() - began_s},
     )
 
 
@@ -117,14 +113,5 @@ def _write_reports(report: Report, folder: Path) -> list[Path]:
     return [json_path, html_path]
 
 
-def _made(path: Path, checksums: bool) -> Made:
-    return Made(
-        filename=path.name,
-        bytes=path.stat().st_size,
-        crc32=_crc32(path) if checksums else None,
-    )
-
-
-def _crc32(path: Path) -> int:
-    with path.open("rb") as file:
-        return crc_of(file.fileno(), 0, path.stat().st_size)
+def _made(path: Path, crc: int | None) -> Made:
+    return Made(filename=path.name, bytes=path.stat().st_size, crc32=crc)

@@ -1,0 +1,51 @@
+"""Elementwise work in pieces so small that PyTorch keeps it on the thread that asks.
+
+Beside a conversion the other processors take digests. Threads that PyTorch started for a larger
+tensor would take turns with them, and wait for each other in loops; a piece also stays in the
+cache. Nothing has to be set for that, which other threads of a process would feel as well.
+
+Source: https://github.com/pytorch/pytorch/blob/v2.13.0/aten/src/ATen/TensorIterator.h (GRAIN_SIZE)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+PIECE_ELEMENTS = 32_767
+"""One less than the number from which PyTorch uses more than one thread."""
+
+
+def pieces_of(*tensors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
+    """Cut tensors of one shape alike, along their first dimensions.
+
+    >>> [tuple(piece.shape) for piece, in pieces_of(torch.zeros(3, 2, 20_000))]
+    [(1, 20000), (1, 20000), (1, 20000), (1, 20000), (1, 20000), (1, 20000)]
+    """
+    if tensors[0].numel() <= PIECE_ELEMENTS:
+        yield tensors
+        return
+    each = tensors[0].numel() // len(tensors[0])
+    if each <= PIECE_ELEMENTS:
+        yield from zip(*(torch.split(t, PIECE_ELEMENTS // each) for t in tensors), strict=True)
+        return
+    for parts in zip(*(t.unbind() for t in tensors), strict=True):
+        yield from pieces_of(*parts)
+
+
+def copy_elements(target: torch.Tensor, source: torch.Tensor) -> None:
+    """Copy a tensor into another one of its shape, whatever their strides."""
+    for into, piece in pieces_of(target, source):
+        into.copy_(piece)
+
+
+def equal_elements(left: torch.Tensor, right: torch.Tensor) -> bool:
+    """Say whether two tensors have the same shape and values, whatever their strides.
+
+    >>> equal_elements(torch.zeros(2, 3), torch.zeros(3, 2).t())
+    True
+    """
+    return left.shape == right.shape and all(
+        torch.equal(one, other) for one, other in pieces_of(left, right)
+    )

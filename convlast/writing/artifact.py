@@ -1,0 +1,91 @@
+"""The file that a conversion makes, of whatever container."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from convlast.casting import Casts, cast_to_float16
+from convlast.checkpoints import Checkpoint
+from convlast.checkpoints.zipped_program import ZippedProgram
+from convlast.digest import Part
+from convlast.memory_format import strides_of
+from convlast.plan import Plan, apply_strides
+from convlast.progress import Progress
+from convlast.writing.programs import write_program
+from convlast.writing.safetensors import write_safetensors
+from convlast.writing.torch_zip import Follow, write_torch
+
+
+@dataclass(frozen=True)
+class Written:
+    """A file that was made.
+
+    Attributes:
+        path: Where it is.
+        is_unchanged: Whether it is the input, byte for byte.
+        casts: What became fp16.
+    """
+
+    path: Path
+    is_unchanged: bool = False
+    casts: Casts = field(default_factory=Casts)
+
+
+def write_artifact(  # noqa: PLR0913  # what, where and how
+    checkpoint: Checkpoint,
+    plan: Plan,
+    folder: Path,
+    device: torch.device,
+    progress: Progress,
+    *,
+    container: str,
+    is_cast: bool,
+    follow: Follow,
+) -> Written:
+    """Write what was planned into a folder.
+
+    Args:
+        checkpoint: The source, whose tensors get their new strides.
+        plan: What is to be done.
+        folder: Where the file is made.
+        device: Where weights are permuted.
+        progress: Told how far it is.
+        container: The container of the file.
+        is_cast: Whether floating-point tensors become fp16.
+        follow: Told of the file and its parts, which may be read while it is written.
+
+    Raises:
+        StorageFullError: If there is no room.
+        MalformedCheckpointError: If the source is damaged.
+    """
+    apply_strides(plan)
+    casts = cast_to_float16(checkpoint, plan) if is_cast else Casts()
+    if not casts.paths and _needs_no_change(checkpoint, plan, container):
+        extension = ".safetensors" if container == "safetensors" else ".pt"
+        copy = shutil.copyfile(checkpoint.path, folder / f"copy{extension}")
+        written = Written(Path(copy), is_unchanged=True, casts=casts)
+    elif isinstance(checkpoint, ZippedProgram):
+        written = Written(write_program(checkpoint, plan, folder, device, progress), casts=casts)
+    elif container == "safetensors":
+        written = Written(write_safetensors(checkpoint, plan, folder, progress), casts=casts)
+    else:
+        path = write_torch(checkpoint, plan, folder, device, progress, casts, follow)
+        return Written(path, casts=casts)
+    follow(written.path, [Part(None)])
+    return written
+
+
+def _needs_no_change(checkpoint: Checkpoint, plan: Plan, container: str) -> bool:
+    if plan.conversions or container != checkpoint.container:
+        return False
+    if container != "safetensors" or checkpoint.manifest is None:
+        return True
+    # The bytes of a safetensors file are contiguous whatever its manifest says.
+    return all(
+        layer.stride_after == strides_of(layer.shape, "contiguous_format")
+        for layer in checkpoint.manifest.layers
+    )
