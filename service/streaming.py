@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import stat
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -124,22 +127,39 @@ class PiecesResponse(Response):
         start = {"type": "http.response.start", "status": self.status_code}
         await send({**start, "headers": self.raw_headers})
         if with_body:
-            async for chunk in self._chunks():
-                if gone.done():
-                    return
-                async with asyncio.timeout(self._delivery.idle_s):
-                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            async with contextlib.aclosing(self._chunks()) as chunks:
+                async for chunk in chunks:
+                    if gone.done():
+                        return
+                    async with asyncio.timeout(self._delivery.idle_s):
+                        await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 
-    async def _chunks(self) -> AsyncIterator[bytes]:
+    async def _chunks(self) -> AsyncGenerator[bytes]:
+        """Yield the body; while one chunk is sent, a thread reads the next one."""
+        reading: deque[asyncio.Future[bytes]] = deque()
+        try:
+            for read in self._reads():
+                reading.append(asyncio.ensure_future(asyncio.to_thread(read)))
+                if len(reading) > 1:
+                    yield await asyncio.shield(reading[0])
+                    reading.popleft()
+            for last in reading:
+                yield await asyncio.shield(last)
+        finally:
+            # A thread does not stop when nobody waits for it, and it needs the file.
+            if reading:
+                await asyncio.wait(reading)
+
+    def _reads(self) -> Iterator[Callable[[], bytes]]:
         for piece in self.pieces:
             if isinstance(piece, bytes):
-                yield piece
+                yield partial(bytes, piece)
                 continue
             end = piece.start + piece.size_bytes
             for offset in range(piece.start, end, CHUNK_BYTES):
                 length = min(CHUNK_BYTES, end - offset)
-                yield await asyncio.to_thread(os.pread, piece.file.fileno(), length, offset)
+                yield partial(os.pread, piece.file.fileno(), length, offset)
 
     def _free(self) -> None:
         for piece in self.pieces:

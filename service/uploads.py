@@ -29,6 +29,8 @@ from service.workspace import JobFolder
 MULTIPART, RAW = "multipart/form-data", "application/octet-stream"
 # Bytes are handed to a thread in pieces of this size: a hop costs as much as writing 64 KiB.
 _BATCH_BYTES = 1 << 20
+_BATCH_PIECES = 256
+"""Of a client that sends single bytes, each of which is an object of forty."""
 
 
 @dataclass(frozen=True)
@@ -122,14 +124,14 @@ async def receive(
     return body.finish()
 
 
-async def _fill(body: _Body, batches: AsyncIterator[bytes]) -> None:
+async def _fill(body: _Body, batches: AsyncIterator[list[bytes]]) -> None:
     """Write one batch in a thread while the next one comes in."""
     writing: asyncio.Future[None] | None = None
     try:
         async for batch in batches:
             if writing is not None:
-                await writing
-            writing = asyncio.ensure_future(asyncio.to_thread(body.write, batch))
+                await asyncio.shield(writing)
+            writing = asyncio.ensure_future(asyncio.to_thread(body.write_all, batch))
     finally:
         # The thread does not stop when it is no longer waited for, and it needs the file.
         if writing is not None:
@@ -156,13 +158,14 @@ class _Body:
         self._path = folder.path / "upload"
         self.file = self._path.open("xb", buffering=0)
 
-    def write(self, data: bytes) -> None:
-        """Take the next bytes."""
-        self._digest.update(data)
-        if self._multipart:
-            self._multipart.write(data)
-        else:
-            self._keep(data)
+    def write_all(self, batch: list[bytes]) -> None:
+        """Take the next pieces, which are not copied into one."""
+        for data in batch:
+            self._digest.update(data)
+            if self._multipart:
+                self._multipart.write(data)
+            else:
+                self._keep(data)
 
     def _keep(self, data: bytes) -> None:
         self._bytes += len(data)
@@ -187,9 +190,10 @@ class _Body:
         return Upload(self._path, name, self._bytes, self._sha256.hexdigest(), fields)
 
 
-async def _batches(request: Request, idle_s: float) -> AsyncIterator[bytes]:
+async def _batches(request: Request, idle_s: float) -> AsyncIterator[list[bytes]]:
     """Give the body in pieces large enough to be worth a hop to a thread."""
-    batch = bytearray()
+    batch: list[bytes] = []
+    batch_bytes = 0
     stream = request.stream()
     while True:
         try:
@@ -201,12 +205,14 @@ async def _batches(request: Request, idle_s: float) -> AsyncIterator[bytes]:
             ) from None
         if chunk is None:
             break
-        batch += chunk
-        if len(batch) >= _BATCH_BYTES:
-            yield bytes(batch)
-            batch.clear()
+        if chunk:
+            batch.append(chunk)
+            batch_bytes += len(chunk)
+        if batch_bytes >= _BATCH_BYTES or len(batch) >= _BATCH_PIECES:
+            yield batch
+            batch, batch_bytes = [], 0
     if batch:
-        yield bytes(batch)
+        yield batch
 
 
 def _media_type(headers: Headers) -> str:

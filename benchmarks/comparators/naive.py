@@ -1,6 +1,9 @@
 """The service that anyone would write: UploadFile, torch.load, convert, torch.save, FileResponse.
 
-python -m benchmarks.comparators.naive PORT FOLDER
+    python -m benchmarks.comparators.naive PORT FOLDER [LOOP HTTP]
+
+On `asyncio` and `h11`, which `pip install fastapi uvicorn python-multipart` gives, unless others
+are named.
 """
 
 from __future__ import annotations
@@ -37,4 +40,11 @@ def make_app(folder: Path) -> FastAPI:
 
 
 if __name__ == "__main__":
-    uvicorn.run(make_app(Path(sys.argv[2])), port=int(sys.argv[1]), log_level="warning")
+    loop, http = sys.argv[3:] or ("asyncio", "h11")
+    uvicorn.run(
+        make_app(Path(sys.argv[2])),
+        port=int(sys.argv[1]),
+        log_level="warning",
+        loop=loop,
+        http=http,
+    )

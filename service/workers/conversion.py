@@ -6,6 +6,7 @@ It is imported by the fork server and by no one else.
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
@@ -16,17 +17,21 @@ from convlast import conversion, inspection
 from convlast.crc import crc32
 from convlast.devices import resolve, troubles_on
 from convlast.errors import DeviceUnavailableError
-from convlast.progress import Progress
+from convlast.options import Options
+from convlast.progress import Progress, silent
 from convlast.rendering import html
 from convlast.report import Report
 from service.workers import REPORT_HTML, REPORT_JSON, Finished, Job, Made
 
 
 def warm(device: str) -> dict[str, Any]:
-    """Run a small fp16 convolution in both layouts, so that the first job need not wait for it.
+    """Do once what jobs do, in small: what a process does for the first time takes longer.
+
+    A convolution in both layouts prepares the device, and a conversion all the rest. A worker that
+    cannot convert is never ready.
 
     Raises:
-        DeviceUnavailableError: If the device is absent.
+        ConvlastError: If the device is absent, or the conversion fails.
     """
     where = resolve(device)
     dtype = torch.float16 if where.type == "cuda" else torch.float32
@@ -36,6 +41,18 @@ def warm(device: str) -> dict[str, Any]:
         torch.nn.functional.conv3d(
             volume.to(memory_format=memory_format), weight.to(memory_format=memory_format)
         )
+    with TemporaryDirectory() as folder:
+        source = Path(folder, "upload")
+        torch.save({"conv.weight": torch.zeros(2, 2, 1, 1, 2), "bias": torch.zeros(2)}, source)
+        job = Job(
+            id="rehearsal",
+            verb="convert",
+            source=source,
+            folder=Path(folder),
+            filename="rehearsal.pt",
+            options=Options(smoke="none"),
+        )
+        run(job, device, silent)
     return probe(device)
 
 
