@@ -15,7 +15,7 @@ from convlast.options import Options
 from convlast.permutation import Read, Restriding
 from convlast.plan import Plan
 from convlast.report import Report
-from convlast.writing import torch_zip
+from convlast.writing import filling
 from tests import builders
 
 QUIET = Options(smoke="none")
@@ -50,17 +50,17 @@ def misplacing(plan: Plan) -> None:
 Plant = Callable[[pytest.MonkeyPatch], None]
 FAULTS: dict[str, tuple[Plant, str]] = {
     "two elements swapped": (
-        lambda patch: patch.setattr(torch_zip, "permute_all", swapping), "values-changed",
+        lambda patch: patch.setattr(filling, "permute_all", swapping), "values-changed",
     ),
     "elements not moved": (
-        lambda patch: patch.setattr(torch_zip, "permute_all", forgetting), "values-changed",
+        lambda patch: patch.setattr(filling, "permute_all", forgetting), "values-changed",
     ),
     "strides of another kind": (
-        lambda patch: patch.setattr("convlast.file_conversion.apply_strides", misplacing),
+        lambda patch: patch.setattr("convlast.writing.artifact.apply_strides", misplacing),
         "strides-wrong",
     ),
     "strides forgotten": (
-        lambda patch: patch.setattr("convlast.file_conversion.apply_strides", lambda _: None),
+        lambda patch: patch.setattr("convlast.writing.artifact.apply_strides", lambda _: None),
         "values-changed",
     ),
 }  # fmt: skip

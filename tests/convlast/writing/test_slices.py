@@ -12,7 +12,7 @@ import convlast
 from convlast import comparison
 from convlast.errors import VerificationError
 from convlast.options import Options
-from convlast.writing import torch_zip
+from convlast.writing import filling
 from convlast.writing.copying import write_exactly
 from tests import builders
 
@@ -48,7 +48,7 @@ def test_the_artifact_is_the_same(
     chosen = Options.parse(smoke="none", **options)
     source = checkpoint(tmp_path / "source.pt")
     convlast.convert(source, tmp_path / "whole.pt", chosen)
-    monkeypatch.setattr(torch_zip, "SLICE_BYTES", SMALL)
+    monkeypatch.setattr(filling, "SLICE_BYTES", SMALL)
     monkeypatch.setattr(comparison, "SLICE_BYTES", SMALL)
     report = convlast.convert(source, tmp_path / "cut.pt", chosen)
     assert report.verdict != "failed"
@@ -57,7 +57,7 @@ def test_the_artifact_is_the_same(
 
 def test_a_fault_in_one_slice_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The proof looks at every slice, the last one too."""
-    monkeypatch.setattr(torch_zip, "SLICE_BYTES", SMALL)
+    monkeypatch.setattr(filling, "SLICE_BYTES", SMALL)
     monkeypatch.setattr(comparison, "SLICE_BYTES", SMALL)
     written: list[int] = []
 
@@ -69,7 +69,7 @@ def test_a_fault_in_one_slice_is_found(tmp_path: Path, monkeypatch: pytest.Monke
         write_exactly(descriptor, memoryview(spoilt), offset)
 
     source = builders.save({"weight": torch.randn(8, 4, 3, 3, 3)}, tmp_path / "source.pt")
-    monkeypatch.setattr(torch_zip, "write_exactly", damaging)
+    monkeypatch.setattr(filling, "write_exactly", damaging)
     with pytest.raises(VerificationError):
         convlast.convert(source, tmp_path / "target.pt", Options(smoke="none"))
     assert len(written) == 8, "one slice for each output channel"
