@@ -8,8 +8,10 @@ a checkpoint larger than memory can be opened, and read one tensor at a time.
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, TypeAlias
 
@@ -86,6 +88,13 @@ class Checkpoint:
     reads_parts: ClassVar[bool] = True
     """Whether a part of a tensor can be read without the rest."""
 
+    @cached_property
+    def descriptor(self) -> int:
+        """The file, opened once and closed with the last use of this object."""
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, descriptor)
+        return descriptor
+
     def add(self, storage: Storage, stored: StoredBytes) -> None:
         """Say where a storage's bytes lie."""
         self.storages[id(storage)] = (storage, stored)
@@ -116,8 +125,7 @@ class Checkpoint:
         """Fill a buffer with the bytes that a tensor spans; it must be of their size."""
         start, _ = span_of(tensor)
         offset = self.stored(tensor.untyped_storage()).offset + start
-        with self.path.open("rb") as file:
-            read_exactly(file.fileno(), buffer, offset)
+        read_exactly(self.descriptor, buffer, offset)
 
     def chunks(self, tensor: torch.Tensor) -> Iterator[torch.Tensor]:
         """Yield the bytes that a tensor spans as flat uint8 pieces of bounded size, in order.
@@ -128,11 +136,10 @@ class Checkpoint:
         origin = self.stored(tensor.untyped_storage()).offset
         buffer = bytearray(min(CHUNK_BYTES, end - start))
         pieces, view = tensor_over(buffer, torch.uint8), memoryview(buffer)
-        with self.path.open("rb") as file:
-            for position in range(start, end, CHUNK_BYTES):
-                count = min(CHUNK_BYTES, end - position)
-                read_exactly(file.fileno(), view[:count], origin + position)
-                yield pieces[:count]
+        for position in range(start, end, CHUNK_BYTES):
+            count = min(CHUNK_BYTES, end - position)
+            read_exactly(self.descriptor, view[:count], origin + position)
+            yield pieces[:count]
 
 
 def tensor_over(buffer: bytearray | memoryview, dtype: torch.dtype) -> torch.Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import IO
 
 import torch
 
@@ -32,8 +31,7 @@ class Filling:
         checkpoint: Checkpoint,
         skeleton: Archive,
         casts: Casts,
-        source: IO[bytes],
-        target: IO[bytes],
+        target: int,
     ) -> None:
         """Begin with nothing filled.
 
@@ -41,11 +39,10 @@ class Filling:
             checkpoint: Where the bytes are.
             skeleton: The directory of what is filled.
             casts: What becomes fp16.
-            source: The checkpoint's file.
-            target: The skeleton's file.
+            target: The skeleton's file, open for reading and writing.
         """
         self._checkpoint, self._skeleton, self._casts = checkpoint, skeleton, casts
-        self._source, self._target = source.fileno(), target.fileno()
+        self._source, self._target = checkpoint.descriptor, target
         self.crcs: dict[str, int] = {}
         """The CRC of each member that is filled."""
         self.parts = Parts(

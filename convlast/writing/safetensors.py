@@ -49,7 +49,7 @@ def write_safetensors(checkpoint: Checkpoint, plan: Plan, folder: Path, progress
     metadata = {"format": "pt", **checkpoint.metadata}
     metadata[METADATA_KEY] = plan.manifest(checkpoint.manifest).encode().decode()
     path = folder / "model.safetensors"
-    with path.open("w+b") as target, checkpoint.path.open("rb") as source:
+    with path.open("w+b") as target:
         offset = write_header(target, entries, metadata)
         target.flush()
         for name, (original, dtype) in tensors.items():
@@ -58,7 +58,11 @@ def write_safetensors(checkpoint: Checkpoint, plan: Plan, folder: Path, progress
                 origin = checkpoint.stored(original.untyped_storage()).offset
                 first, _ = span_of(original)
                 copy_range(
-                    source.fileno(), target.fileno(), origin + first, offset + start, end - start
+                    checkpoint.descriptor,
+                    target.fileno(),
+                    origin + first,
+                    offset + start,
+                    end - start,
                 )
             else:
                 data = _contiguous_bytes(checkpoint, original, dtype)

@@ -67,8 +67,8 @@ def write_torch(  # noqa: PLR0913  # what, where and how
     """
     path, storages = write_skeleton(checkpoint, folder)
     skeleton = read_directory(path, Limits(max_members=len(storages) + 100))
-    with checkpoint.path.open("rb") as source, path.open("r+b") as target:
-        filling = Filling(checkpoint, skeleton, casts, source, target)
+    with path.open("r+b") as target:
+        filling = Filling(checkpoint, skeleton, casts, target.fileno())
         portions = Portions(progress, "write", sum(storage.nbytes() for storage in storages))
         with filling.parts as parts:
             follow(path, parts)

@@ -1,0 +1,109 @@
+"""What a conversion costs, in numbers that do not depend on the clock or the machine."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+
+import convlast
+from convlast.conversion import convert_into
+from convlast.options import Options
+from tests import builders
+
+QUIET = Options(smoke="none")
+COUNTS: list[Counter[str]] = []
+"""Those that are being made; an audit hook stays for ever, so that there is one."""
+
+OVERHEAD_BYTES = 2 << 20
+"""Modules that are loaded, records, directories."""
+
+IO = Path("/proc/self/io")
+
+
+@sys.addaudithook
+def _count(event: str, arguments: tuple[object, ...]) -> None:
+    for counter in COUNTS:
+        counter[event] += 1
+
+
+@contextmanager
+def counted() -> Iterator[Counter[str]]:
+    """Count what the interpreter is asked to do meanwhile."""
+    counter: Counter[str] = Counter()
+    COUNTS.append(counter)
+    try:
+        yield counter
+    finally:
+        COUNTS.remove(counter)
+
+
+def moved_bytes() -> tuple[int, int]:
+    """Return what this process has read and written so far, the kernel's copies for it included."""
+    lines = dict(line.split(": ") for line in IO.read_text().splitlines())
+    return int(lines["rchar"]), int(lines["wchar"])
+
+
+def converted(source: Path) -> Counter[str]:
+    """Convert a checkpoint; return what was counted."""
+    target = source.with_name("target.pt")
+    with counted() as counter:
+        convlast.convert(source, target, QUIET, device="cpu")
+    target.unlink()
+    return counter
+
+
+def checkpoint(path: Path, tensors: int, elements: int = 27) -> Path:
+    """Save so many convolution weights, and as many other tensors of their size."""
+    return builders.save(
+        {
+            f"{index}.{kind}": torch.randn(shape)
+            for index in range(tensors)
+            for kind, shape in (
+                ("weight", (elements // 27, 1, 3, 3, 3)),
+                ("table", (elements,)),
+            )
+        },
+        path,
+    )
+
+
+def test_files_are_opened_as_often_for_many_tensors_as_for_few(tmp_path: Path) -> None:
+    """None is opened for a tensor."""
+    few, many = (checkpoint(tmp_path / f"{count}.pt", count) for count in (3, 150))
+    converted(few)  # which loads modules
+    assert converted(many)["open"] == converted(few)["open"] <= 20
+
+
+def test_no_process_is_started(tmp_path: Path) -> None:
+    """By the library, in the process that called it."""
+    counter = converted(checkpoint(tmp_path / "model.pt", 3))
+    started = {"subprocess.Popen", "os.fork", "os.posix_spawn", "os.system", "os.exec"}
+    assert not started & set(counter)
+
+
+@pytest.mark.skipif(not IO.exists(), reason="this kernel does not count bytes")
+@pytest.mark.parametrize(
+    ("sha256", "readings"),
+    [(None, 4), ("0" * 64, 3)],
+    ids=["digest taken here", "digest known"],
+)
+def test_bytes_are_moved_as_often_as_they_must(
+    tmp_path: Path, sha256: str | None, readings: int
+) -> None:
+    """Written once; read to write, to prove, and once for each digest that is not known."""
+    source = checkpoint(tmp_path / "model.pt", 4, elements=27 << 15)
+    size_bytes = source.stat().st_size
+    folder = tmp_path / "made"
+    folder.mkdir()
+    for _ in range(2):  # the first one loads modules
+        before = moved_bytes()
+        convert_into(source, folder, QUIET, sha256=sha256, device="cpu")
+        after = moved_bytes()
+    assert after[0] - before[0] <= readings * size_bytes + OVERHEAD_BYTES
+    assert after[1] - before[1] <= size_bytes + OVERHEAD_BYTES
