@@ -61,8 +61,8 @@ image-test: engine ## the image, built and run by docker compose; fails without 
 gpu: $(READY) ## the tests that need a GPU; fails, not skips, without one
 	$(BIN)/python -m pytest -m gpu --require gpu $(ARGS)
 
-bench: $(READY) ## the benchmarks; prints JSON
-	$(BIN)/python -m benchmarks.memory
+bench: $(READY) ## the benchmarks that need no GPU; prints JSON, takes minutes on a quiet machine
+	$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## remove what the other commands made
 	rm -rf $(VENV) .cache dist demo .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -126,9 +126,14 @@ def save_checkpoint(path: Path, megabytes: float) -> None:
 
 
 @contextlib.contextmanager
-def services(folder: Path) -> Iterator[tuple[dict[str, str], dict[str, int]]]:
-    """Start the three; yield where they listen, and their processes."""
-    convlast = start(folder, REAL)
+def services(folder: Path, **settings: object) -> Iterator[tuple[dict[str, str], dict[str, int]]]:
+    """Start all of them; yield where they listen, and their processes.
+
+    Args:
+        folder: Where they write.
+        settings: Those of convlast, by their names in `service.settings`.
+    """
+    convlast = start(folder, REAL, **settings)
     others = {name: _start(command, folder) for name, command in OTHERS.items()}
     try:
         convlast.wait_until_ready()

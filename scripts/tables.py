@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin
 
 from convlast.options import Options
+from scripts.figures import figures
 from service.problems import TABLE
 from service.settings import Settings
 
@@ -52,24 +52,6 @@ def errors() -> str:
     rows = ["| status | code | meaning |", "|---|---|---|"]
     rows += [f"| {row.status} | `{code}` | {row.title} |" for code, row in TABLE.items()]
     return "\n".join(rows)
-
-
-def figures() -> str:
-    """Return what was measured, from the committed results."""
-    result = json.loads((ROOT / "benchmarks" / "results" / "memory.json").read_text())
-    rows = [
-        "| checkpoint | convolution weights | peak anonymous memory, torch included |",
-        "|---:|---:|---:|",
-    ]
-    rows += [
-        f"| {found['checkpoint_mib']:,} MiB | {found['convolution_weights_mib']:,.0f} MiB "
-        f"| {found['peak_mib']:,.0f} MiB |"
-        for found in result["results"]
-    ]
-    return "\n".join(rows) + (
-        f"\n\nMeasured by `make bench` (`benchmarks/memory.py`) on {result['cpu']}, torch "
-        f"{result['torch']}, on {result['date']}, with the smoke of every layer."
-    )
 
 
 def _values(annotation: Any) -> list[str]:

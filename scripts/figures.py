@@ -1,0 +1,125 @@
+"""The figures of the README, from the committed results of the benchmarks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
+
+
+def figures() -> str:
+    """Return all of them, as Markdown."""
+    return "\n\n".join([_speed(), _plot(), _growth(), _memory(), _smoke()])
+
+
+def _speed() -> str:
+    """Compare the library and the service with what anyone would write."""
+    library, serving = _result("library"), _result("serving")
+    seconds = {name: each["median"] for name, each in library["seconds"].items()}
+    rows = [
+        ("| what | convlast | compared with | takes | convlast takes |"),
+        "|---|---:|---|---:|---:|",
+        f"| `convlast.convert`, {library['megabytes']:,} MiB | {seconds['convlast']:.2f} s "
+        f"| load, convert, save, and both digests | {seconds['script']:.2f} s "
+        f"| {seconds['convlast'] / seconds['script']:.2f} times |",
+    ]
+    for found in serving["results"]:
+        seconds = {name: each["median"] for name, each in found["seconds"].items()}
+        for name, meaning in _OTHERS.items():
+            rows.append(
+                f"| `POST /convert`, {found['megabytes']:,.0f} MiB | {seconds['convlast']:.3g} s "
+                f"| {meaning} | {seconds[name]:.3g} s "
+                f"| {seconds['convlast'] / seconds[name]:.2f} times |"
+            )
+    notes = (
+        "Medians, with `smoke=none`, a warm worker and everything on tmpfs: `convlast` proves what "
+        "it made, the others do not; all take the SHA-256 of what comes and of what goes."
+    )
+    return "\n".join(rows) + f"\n\n{notes} {_measured('library', library['machine'])}"
+
+
+_OTHERS = {
+    "floor": "the same bytes to disk and back, nothing in between",
+    "naive": "`UploadFile`, load, convert, save, `FileResponse`",
+    "tuned": "the same on uvloop and httptools",
+}
+
+
+def _plot() -> str:
+    """Draw the largest of the requests."""
+    found = max(_result("serving")["results"], key=lambda each: float(each["megabytes"]))
+    seconds = {name: each["median"] for name, each in found["seconds"].items()}
+    names = sorted(seconds, key=lambda name: float(seconds[name]))
+    return "\n".join(
+        [
+            "```mermaid",
+            "xychart-beta horizontal",
+            f'    title "POST /convert with {found["megabytes"]:,.0f} MiB, seconds"',
+            f"    x-axis [{', '.join(names)}]",
+            f"    bar [{', '.join(format(seconds[name], '.2f') for name in names)}]",
+            "```",
+        ]
+    )
+
+
+def _growth() -> str:
+    """Tell how time grows."""
+    growth, disk = _result("growth"), _result("growth-disk")
+    sizes = [(each, "tmpfs") for each in growth["bytes"]]
+    sizes += [(each, "disk") for each in disk["bytes"]]
+    rows = ["| checkpoint, one small convolution | on | convlast | a copy and both digests | |"]
+    rows += ["|---:|---|---:|---:|---:|"]
+    rows += [
+        f"| {each['megabytes']:,} MiB | {where} | {each['convlast_s']:.2f} s "
+        f"| {each['copy_s']:.2f} s | {each['times_the_copy']:.2f} times |"
+        for each, where in sizes
+    ]
+    rows += ["", "| tensors | convlast | each |", "|---:|---:|---:|"]
+    rows += [
+        f"| {each['tensors']:,} | {each['convlast_s']:.2f} s "
+        f"| {each['microseconds_each']:,.0f} µs |"
+        for each in growth["tensors"]
+    ]
+    return "\n".join(rows) + f"\n\n{_measured('growth', growth['machine'])}"
+
+
+def _memory() -> str:
+    """Tell what memory a conversion takes."""
+    result, disk = _result("memory"), _result("memory-disk")
+    rows = [
+        "| checkpoint | convolution weights | smoke | peak anonymous memory, torch included |",
+        "|---:|---:|---|---:|",
+    ]
+    rows += [
+        f"| {each['checkpoint_mib']:,} MiB | {each['convolution_weights_mib']:,.0f} MiB "
+        f"| {'none' if found['smoke'] == 'none' else 'every layer'} | {each['peak_mib']:,.0f} MiB |"
+        for found in (result, disk)
+        for each in found["results"]
+    ]
+    return "\n".join(rows) + f"\n\n{_measured('memory', result)}"
+
+
+def _smoke() -> str:
+    """Tell what the smoke of a whole model costs."""
+    result = _result("smoke")
+    rows = ["| smoke of the whole model | input | in forwards in fp32 |", "|---|---|---:|"]
+    rows += [
+        f"| `{each['model']}`, {each['entry']} | {'×'.join(map(str, each['input_shape']))} "
+        f"| {each['ratio']:.1f} |"
+        for each in result["results"]
+    ]
+    return "\n".join(rows) + f"\n\n{_measured('smoke', result)} On a CPU: what it takes, not pays."
+
+
+def _measured(name: str, machine: dict[str, Any]) -> str:
+    return (
+        f"Measured by `benchmarks/{name}.py` on {machine['cpu']}, {machine['cores']} cores, torch "
+        f"{machine['torch']}, on {machine['date']}."
+    )
+
+
+def _result(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
+    return found
