@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import torch
@@ -25,11 +26,12 @@ from convlast.report import InputFile, Report, verdict_of
 _LIMITS = Limits()
 
 
-def inspect(
+def inspect(  # noqa: PLR0913  # each has a default that is right for most
     source: str | os.PathLike[str],
     options: Options | None = None,
     *,
     name: str | None = None,
+    sha256: str | None = None,
     limits: Limits = _LIMITS,
     allow_programs: bool = False,
     progress: Progress | None = None,
@@ -40,6 +42,7 @@ def inspect(
         source: The checkpoint, or model folder.
         options: What a conversion would be asked for; `memory_format` and `select` count.
         name: The name the source is known by, if not its own.
+        sha256: The digest of a file, where it is known.
         limits: What the file may cost.
         allow_programs: Whether files that hold code may be opened.
         progress: For a model folder called as `progress("files", done, total)`, in bytes.
@@ -51,7 +54,7 @@ def inspect(
         ConvlastError: One of its kinds; see `convlast.errors`.
     """
     path, options = Path(source), options or Options()
-    selection = Selection(options.select)
+    inspection = _Inspection(options, Selection(options.select), limits)
     known = name or path.resolve().name
     if is_folder(path):
         with (
@@ -59,75 +62,80 @@ def inspect(
             open_folder(path, Path(workplace), limits, progress or silent) as folder,
         ):
             (progress or silent)("files", 0, folder.nbytes)
-            return _inspect_folder(folder, known, options, selection, allow_programs)
+            return inspection.of_folder(folder, known, allow_programs)
     checkpoint = open_checkpoint(path, limits=limits, allow_programs=allow_programs)
-    report = _inspect_file(checkpoint, known, options, selection, limits)
-    selection.refuse_unmatched()
+    report = inspection.of_file(checkpoint, known, sha256)
+    inspection.selection.refuse_unmatched()
     return report
 
 
-def _inspect_file(
-    checkpoint: Checkpoint,
-    name: str,
-    options: Options,
-    selection: Selection,
-    limits: Limits,
-    beside: Mapping[str, torch.Tensor] | None = None,
-) -> Report:
-    plan = make_plan(checkpoint, options.memory_format, selection, limits, beside)
-    layers = plan.layers()
-    for layer in layers:
-        if layer.status == "converted":
-            layer.status = "convertible"
-    found = list(findings.of_plan(plan))
-    return Report(
-        verdict=verdict_of(found),
-        findings=found,
-        input=InputFile(
-            filename=name,
-            sha256=sha256_of(checkpoint.path),
-            bytes=checkpoint.path.stat().st_size,
-            container=checkpoint.container,
-            wrapper=plan.wrapper,
-        ),
-        options=options,
-        environment=environment_of(torch.device("cpu")),
-        layers=layers,
-    )
+@dataclass(frozen=True)
+class _Inspection:
+    """What is asked for, of a file or of all of a folder."""
 
+    options: Options
+    selection: Selection
+    limits: Limits
 
-def _inspect_folder(
-    folder: Folder, name: str, options: Options, selection: Selection, allow_programs: bool
-) -> Report:
-    contents, sections = Contents(folder), Sections()
-    for path in folder.members:
-        with contents.found(path, allow_programs) as found:
-            report = _inspect_member(found, contents, options, selection) if found else None
-            if report is not None:
-                sections.add(path, report)
-                continue
-            given = contents.describe(path, found, folder.digest(path))
-            noted = contents.findings_of(path, found)
-            sections.add_other(path, contents.role_of(path, found), given, noted, None)
-    contents.refuse_without_layers(has_layers=bool(sections.layers))
-    selection.refuse_unmatched()
-    given = input_of_folder(folder, name, sections)
-    return sections.report(given, None, options, environment_of(torch.device("cpu")))
+    def of_file(
+        self,
+        checkpoint: Checkpoint,
+        name: str,
+        sha256: str | None = None,
+        beside: Mapping[str, torch.Tensor] | None = None,
+    ) -> Report:
+        """Report on one checkpoint."""
+        memory_format = self.options.memory_format
+        plan = make_plan(checkpoint, memory_format, self.selection, self.limits, beside)
+        layers = plan.layers()
+        for layer in layers:
+            if layer.status == "converted":
+                layer.status = "convertible"
+        found = list(findings.of_plan(plan))
+        return Report(
+            verdict=verdict_of(found),
+            findings=found,
+            input=InputFile(
+                filename=name,
+                sha256=sha256 or sha256_of(checkpoint.path),
+                bytes=checkpoint.path.stat().st_size,
+                container=checkpoint.container,
+                wrapper=plan.wrapper,
+            ),
+            options=self.options,
+            environment=environment_of(torch.device("cpu")),
+            layers=layers,
+        )
 
+    def of_folder(self, folder: Folder, name: str, allow_programs: bool) -> Report:
+        """Report on each checkpoint of a folder, and on what stands beside them."""
+        contents, sections = Contents(folder), Sections()
+        for path in folder.members:
+            with contents.found(path, allow_programs) as found:
+                report = self._of_member(found, contents) if found else None
+                if report is not None:
+                    sections.add(path, report)
+                    continue
+                given = contents.describe(path, found, folder.digest(path))
+                noted = contents.findings_of(path, found)
+                sections.add_other(path, contents.role_of(path, found), given, noted, None)
+        contents.refuse_without_layers(has_layers=bool(sections.layers))
+        self.selection.refuse_unmatched()
+        given = input_of_folder(folder, name, sections)
+        environment = environment_of(torch.device("cpu"))
+        return sections.report(given, None, self.options, environment)
 
-def _inspect_member(
-    found: Found, contents: Contents, options: Options, selection: Selection
-) -> Report | None:
-    """Report on a checkpoint; none where there is nothing to convert in it, or it is closed."""
-    if found.is_closed:
-        return None
-    limits, name = contents.folder.limits, PurePosixPath(found.name).name
-    checkpoint = open_checkpoint(found.path, limits=limits, allow_programs=True)
-    noted = list(contents.check_shard(found, checkpoint))
-    try:
-        report = _inspect_file(checkpoint, name, options, selection, limits, found.beside)
-    except NoConv3dWeightsError:
-        contents.note_unconvertible(found, noted)
-        return None
-    report.findings += noted
-    return report
+    def _of_member(self, found: Found, contents: Contents) -> Report | None:
+        """Report on a checkpoint; none where nothing in it is to be converted, or it is closed."""
+        if found.is_closed:
+            return None
+        checkpoint = open_checkpoint(found.path, limits=self.limits, allow_programs=True)
+        noted = list(contents.check_shard(found, checkpoint))
+        try:
+            name = PurePosixPath(found.name).name
+            report = self.of_file(checkpoint, name, beside=found.beside)
+        except NoConv3dWeightsError:
+            contents.note_unconvertible(found, noted)
+            return None
+        report.findings += noted
+        return report

@@ -92,6 +92,7 @@ def run(job: Job, device: str, progress: Progress) -> Finished:
             job.source,
             job.options,
             name=job.filename,
+            sha256=job.sha256,
             limits=job.limits,
             allow_programs=job.allow_programs,
             progress=progress,

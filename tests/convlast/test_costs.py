@@ -107,3 +107,15 @@ def test_bytes_are_moved_as_often_as_they_must(
         after = moved_bytes()
     assert after[0] - before[0] <= readings * size_bytes + OVERHEAD_BYTES
     assert after[1] - before[1] <= size_bytes + OVERHEAD_BYTES
+
+
+@pytest.mark.skipif(not IO.exists(), reason="this kernel does not count bytes")
+def test_an_inspection_reads_no_data_where_the_digest_is_known(tmp_path: Path) -> None:
+    """Names, shapes and strides are all that it needs."""
+    source = checkpoint(tmp_path / "model.pt", 4, elements=27 << 15)
+    for _ in range(2):  # the first one loads modules
+        before = moved_bytes()
+        report = convlast.inspect(source, QUIET, sha256="0" * 64)
+        after = moved_bytes()
+    assert report.input.sha256 == "0" * 64
+    assert after[0] - before[0] <= OVERHEAD_BYTES < source.stat().st_size
