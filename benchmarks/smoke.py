@@ -1,12 +1,14 @@
 """What the smoke of a whole model costs, in forwards of the same model in fp32.
 
-    PYTHONPATH=.venv/recipes python -m benchmarks.smoke
+    PYTHONPATH=.venv/recipes/site-packages python -m benchmarks.smoke
+    PYTHONPATH=... python -m benchmarks.smoke --program FILE N,C,D,H,W
 
 Each model is built by its architecture from a checkpoint with random values, as a conversion does
-it. In turns, the model is run in fp32, without gradients, and smoked whole; each pair gives a
-ratio, of which the median counts. `cpu_ratio` is the same of the processor's time, on which others
-that use the machine have less influence. Models whose package is absent are left out by name.
-Prints one JSON object; exits with 1 if a ratio is above what is allowed.
+it; a program, such as TorchScript, is what its file holds. In turns, the model is run in fp32,
+without gradients, and smoked whole; each pair gives a ratio, of which the median counts.
+`cpu_ratio` is the same of the processor's time, on which others that use the machine have less
+influence. Models whose package is absent are left out by name. Prints one JSON object; exits with 1
+if a ratio is above what is allowed.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -74,6 +76,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", help="a part of the names of the models")
+    parser.add_argument("--program", nargs=2, action="append", default=[], help="file and shape")
     arguments = parser.parse_args()
     results, absent = [], []
     for name in MODELS:
@@ -86,6 +89,12 @@ def main() -> None:
         else:
             results.append(measure(name, arguments.rounds))
             print(json.dumps(results[-1]), file=sys.stderr)
+    for file, shape in arguments.program:
+        asked = Options.parse(input_shape=shape)
+        assert asked.input_shape is not None
+        subject, converted = found_in(Path(file), asked)
+        found = compare(Path(file).name, subject, converted, asked.input_shape, arguments.rounds)
+        results.append(found)
     passed = all(result["ratio"] <= ALLOWED for result in results)
     print(
         json.dumps(
@@ -106,11 +115,19 @@ def main() -> None:
 
 
 def measure(name: str, rounds: int) -> dict[str, Any]:
-    """Time forward and smoke of one model in turns."""
-    _, shape, _ = MODELS[name]
+    """Build one model and compare."""
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         subject, converted = built(name, Path(folder, "model.pt"))
+        return compare(name, subject, converted, MODELS[name][1], rounds)
+
+
+def compare(
+    name: str, subject: Subject, converted: Weights, shape: Sequence[int], rounds: int
+) -> dict[str, Any]:
+    """Time forward and smoke of one model in turns."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         module, inputs = subject.make_module(), subject.make_inputs(shape[0])
         run = getattr(module, subject.entry)
         statuses: list[str] = []
@@ -150,11 +167,16 @@ def built(name: str, path: Path) -> tuple[Subject, Weights]:
         {"architecture": name, "architecture_options": options, "input_shape": shape,
          "entry_point": entry}
     )  # fmt: skip
-    checkpoint = open_checkpoint(path)
+    return found_in(path, asked)
+
+
+def found_in(path: Path, asked: Options) -> tuple[Subject, Weights]:
+    """Find the model of a file as a conversion does, and its converted weights."""
+    checkpoint = open_checkpoint(path, allow_programs=True)
     plan = make_plan(checkpoint, "channels_last_3d")
     subject = find_subject(checkpoint, plan, asked)
     if subject is None:
-        raise SystemExit(f"{name} was not built")
+        raise SystemExit(f"{path.name}: no model was found")
 
     def read(decision: Decision) -> torch.Tensor:
         weight = checkpoint.read(decision.original)

@@ -67,6 +67,8 @@ class Specimen:
     halvings: int = 0
     module: nn.Module = field(init=False)
     dtype: torch.dtype = field(init=False, default=torch.float32)
+    _drawn: dict[int, Inputs] = field(init=False, default_factory=dict)
+    """Inputs by their number of samples: to draw them can take longer than a forward."""
 
     def __post_init__(self) -> None:
         """Make the module."""
@@ -91,9 +93,9 @@ class Specimen:
 
     def inputs(self, way: Way) -> Inputs:
         """Make the inputs of one way."""
-        made = self.subject.make_inputs(way.samples)
+        made = self._draw(way.samples)
         if way.first_of is not None:
-            made = _first_of(made, self.subject.make_inputs(way.first_of))
+            made = _first_of(made, self._draw(way.first_of))
         prepare = partial(self._prepare, is_converted=way.is_input_converted)
         args, kwargs = tree_map_only(
             Tensor,
@@ -101,6 +103,11 @@ class Specimen:
             (made.args, made.kwargs),
         )
         return Inputs(args, kwargs)
+
+    def _draw(self, samples: int) -> Inputs:
+        if samples not in self._drawn:
+            self._drawn[samples] = self.subject.make_inputs(samples)
+        return self._drawn[samples]
 
     def owners(self) -> dict[str, str]:
         """Return the module of each weight, by the weight's name.
@@ -200,7 +207,9 @@ class Specimen:
         held = dict([*self.module.named_parameters(remove_duplicate=False)])
         return [(name, held[name]) for name in self.converted if name in held]
 
-    def _prepare(self, tensor: Tensor, *, dtype: torch.dtype, is_converted: bool) -> Tensor:
+    def _prepare(self, drawn: Tensor, *, dtype: torch.dtype, is_converted: bool) -> Tensor:
+        """Return what the model gets, which it may write to."""
+        tensor = drawn
         if tensor.dim() == 5:
             for _ in range(self.halvings):
                 depth, height, width = ((extent + 1) // 2 for extent in tensor.shape[2:])
@@ -210,7 +219,8 @@ class Specimen:
                 tensor = tensor.to(memory_format=torch.channels_last_3d)
         if tensor.is_floating_point():
             tensor = tensor.to(dtype)
-        return tensor.to(self.device)
+        tensor = tensor.to(self.device)
+        return tensor.clone() if tensor.data_ptr() == drawn.data_ptr() else tensor
 
 
 def _first_of(one: Inputs, several: Inputs) -> Inputs:
