@@ -23,6 +23,9 @@ from convlast.rendering import html
 from convlast.report import Report
 from service.workers import REPORT_HTML, REPORT_JSON, Finished, Job, Made
 
+REHEARSAL = "rehearsal-"
+"""How the folder begins that a worker uses while it warms up."""
+
 
 def warm(device: str) -> dict[str, Any]:
     """Do once what jobs do, in small: what a process does for the first time takes longer.
@@ -41,7 +44,7 @@ def warm(device: str) -> dict[str, Any]:
         torch.nn.functional.conv3d(
             volume.to(memory_format=memory_format), weight.to(memory_format=memory_format)
         )
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory(prefix=REHEARSAL) as folder:
         source = Path(folder, "upload")
         torch.save({"conv.weight": torch.zeros(2, 2, 1, 1, 2), "bias": torch.zeros(2)}, source)
         job = Job(

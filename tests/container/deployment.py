@@ -102,6 +102,7 @@ class Deployment:
             for name in found
             if name.startswith(("jobs/", "store/")) or name.count("/") > 1
             if not name.startswith("pymp-")
+            if "/rehearsal-" not in name  # of a worker that warms up
         }
 
     def client(self) -> httpx.Client:

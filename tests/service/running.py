@@ -52,8 +52,9 @@ class Running:
         """Name what lies in its work folder, as paths relative to it."""
         found = {str(path.relative_to(self.work_dir)) for path in self.work_dir.rglob("*")}
         found -= {"jobs", "store", "lock", "probe", "workers"}
-        # Each worker that waits has a folder, which is empty.
-        return {name for name in found if not re.fullmatch(r"workers/[0-9a-f]{16}", name)}
+        # Each worker that waits has a folder, which is empty but for what it rehearses with.
+        waiting = re.compile(r"workers/[0-9a-f]{16}(/rehearsal-.*)?")
+        return {name for name in found if not waiting.fullmatch(name)}
 
     def descendants(self) -> set[int]:
         """Give the processes that it has started, and theirs."""
