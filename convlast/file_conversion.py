@@ -158,6 +158,8 @@ class FileConversion:
                 self.progress("prove", 0, 1)
                 proven = prove(checkpoint, plan, written.path, written.casts, self.limits)
                 self.findings += findings.of_comparison(proven.comparison)
+                # Before the smoke: a damaged input is refused here, at the latest.
+                sha256, crc = digests.result()
             is_cast = bool(written.casts.paths)
             inference = self._infer(checkpoint, plan, device, proven, is_cast=is_cast)
             survival = proven.survival + self._try_routes(plan, proven, folder)
@@ -165,7 +167,6 @@ class FileConversion:
         layers = plan.layers()
         for layer in layers:
             layer.smoke = inference.layers.get(layer.name)
-        sha256, crc = digests.result()
         report = Report(
             verdict=verdict_of(self.findings),
             findings=self.findings,

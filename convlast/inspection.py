@@ -42,7 +42,7 @@ def inspect(  # noqa: PLR0913  # each has a default that is right for most
         source: The checkpoint, or model folder.
         options: What a conversion would be asked for; `memory_format` and `select` count.
         name: The name the source is known by, if not its own.
-        sha256: The digest of a file, where it is known.
+        sha256: The digest of a file or an archive, where it is known.
         limits: What the file may cost.
         allow_programs: Whether files that hold code may be opened.
         progress: For a model folder called as `progress("files", done, total)`, in bytes.
@@ -62,7 +62,7 @@ def inspect(  # noqa: PLR0913  # each has a default that is right for most
             open_folder(path, Path(workplace), limits, progress or silent) as folder,
         ):
             (progress or silent)("files", 0, folder.nbytes)
-            return inspection.of_folder(folder, known, allow_programs)
+            return inspection.of_folder(folder, known, allow_programs, sha256)
     checkpoint = open_checkpoint(path, limits=limits, allow_programs=allow_programs)
     report = inspection.of_file(checkpoint, known, sha256)
     inspection.selection.refuse_unmatched()
@@ -107,7 +107,9 @@ class _Inspection:
             layers=layers,
         )
 
-    def of_folder(self, folder: Folder, name: str, allow_programs: bool) -> Report:
+    def of_folder(
+        self, folder: Folder, name: str, allow_programs: bool, sha256: str | None = None
+    ) -> Report:
         """Report on each checkpoint of a folder, and on what stands beside them."""
         contents, sections = Contents(folder), Sections()
         for path in folder.members:
@@ -121,7 +123,7 @@ class _Inspection:
                 sections.add_other(path, contents.role_of(path, found), given, noted, None)
         contents.refuse_without_layers(has_layers=bool(sections.layers))
         self.selection.refuse_unmatched()
-        given = input_of_folder(folder, name, sections)
+        given = input_of_folder(folder, name, sections, sha256)
         environment = environment_of(torch.device("cpu"))
         return sections.report(given, None, self.options, environment)
 

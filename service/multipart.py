@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from email.message import Message
 
 from multipart import (  # type: ignore[import-untyped]  # it has no marker for its types
     MultipartError,
     MultipartSegment,
     ParserLimitReached,
     PushMultipartParser,
-    parse_options_header,
 )
 
 from convlast.errors import OptionError
@@ -42,12 +42,13 @@ class Multipart:
         """
         if len(content_type) > MAX_CONTENT_TYPE_CHARS:
             raise MalformedRequestError("The Content-Type is too long.")
-        _, parameters = parse_options_header(content_type)
+        # As `email` reads it, a boundary without quotes may hold any sign; many senders rely on it.
+        message = Message()
+        message["Content-Type"] = content_type
         try:
-            self._parser = PushMultipartParser(
-                parameters.get("boundary", ""), max_header_size=MAX_HEAD_BYTES
-            )
-        except (MultipartError, UnicodeError):
+            boundary = message.get_boundary() or ""
+            self._parser = PushMultipartParser(boundary, max_header_size=MAX_HEAD_BYTES)
+        except (MultipartError, ValueError, LookupError, TypeError):
             raise MalformedRequestError("The Content-Type names no usable boundary.") from None
         self._write = write
         self._values: dict[str, list[bytearray]] = {name: [] for name in field_names}

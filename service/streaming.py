@@ -17,6 +17,7 @@ from typing import BinaryIO
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from service.completion import completed
 from service.errors import NotFoundError
 
 # Starlette's 64 KiB is five times slower: each chunk costs a hop between threads.
@@ -149,7 +150,7 @@ class PiecesResponse(Response):
         finally:
             # A thread does not stop when nobody waits for it, and it needs the file.
             if reading:
-                await asyncio.wait(reading)
+                await completed(asyncio.wait(reading))
 
     def _reads(self) -> Iterator[Callable[[], bytes]]:
         for piece in self.pieces:

@@ -13,6 +13,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from convlast.errors import NotACheckpointError
+from service.completion import completed
 from service.context import Context
 from service.digests import ContentDigest
 from service.errors import (
@@ -135,7 +136,7 @@ async def _fill(body: _Body, batches: AsyncIterator[list[bytes]]) -> None:
     finally:
         # The thread does not stop when it is no longer waited for, and it needs the file.
         if writing is not None:
-            await asyncio.wait({writing})
+            await completed(asyncio.wait({writing}))
     if writing is not None:
         writing.result()
 

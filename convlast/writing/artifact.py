@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -67,8 +68,9 @@ def write_artifact(  # noqa: PLR0913  # what, where and how
     if not casts.paths and _needs_no_change(checkpoint, plan, container):
         extension = ".safetensors" if container == "safetensors" else ".pt"
         copy = shutil.copyfile(checkpoint.path, folder / f"copy{extension}")
-        written = Written(Path(copy), is_unchanged=True, casts=casts)
-    elif isinstance(checkpoint, ZippedProgram):
+        follow(Path(copy), _parts_of(checkpoint))
+        return Written(Path(copy), is_unchanged=True, casts=casts)
+    if isinstance(checkpoint, ZippedProgram):
         written = Written(write_program(checkpoint, plan, folder, device, progress), casts=casts)
     elif container == "safetensors":
         written = Written(write_safetensors(checkpoint, plan, folder, progress), casts=casts)
@@ -77,6 +79,19 @@ def write_artifact(  # noqa: PLR0913  # what, where and how
         return Written(path, casts=casts)
     follow(written.path, [Part(None)])
     return written
+
+
+def _parts_of(checkpoint: Checkpoint) -> Iterator[Part]:
+    """Yield the parts of an input, with the CRCs that it states of its members."""
+    position = 0
+    # A program's members may be compressed, and their CRCs are of what is in them.
+    if checkpoint.archive is not None and checkpoint.container == "torch":
+        members = checkpoint.archive.members.items()
+        for name, member in sorted(members, key=lambda item: item[1].offset):
+            yield Part(member.offset - position)
+            yield Part(member.nbytes, member.crc, name)
+            position = member.offset + member.nbytes
+    yield Part(None)
 
 
 def _needs_no_change(checkpoint: Checkpoint, plan: Plan, container: str) -> bool:

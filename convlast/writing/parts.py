@@ -28,6 +28,7 @@ class Parts:
                 what follows the last one.
         """
         self._open = deque(sorted(starts))
+        self._unfinished = set(self._open)
         self._done: dict[int, tuple[int, Part | None]] = {}
         self._claims: deque[tuple[int, Part]] = deque()
         self._final = self._open[0] if self._open else 0
@@ -41,8 +42,14 @@ class Parts:
             start: Where it begins.
             nbytes: Its size.
             claim: What is stated of it and not checked yet.
+
+        Raises:
+            ValueError: If no such part is open: what was called final may have been read.
         """
         with self._changed:
+            if start not in self._unfinished:
+                raise ValueError(f"no part that begins at {start} is open")
+            self._unfinished.remove(start)
             self._done[start] = start + nbytes, claim
             while self._open and self._open[0] in self._done:
                 first = self._open.popleft()
@@ -62,10 +69,17 @@ class Parts:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Let the reader come to its end."""
+        """Let the reader come to its end.
+
+        Raises:
+            ValueError: If a part is open still, and with it what is claimed of those behind it.
+        """
         with self._changed:
-            self._is_whole, self._is_given_up = error is None, error is not None
+            self._is_whole = error is None and not self._unfinished
+            self._is_given_up = not self._is_whole
             self._changed.notify_all()
+            if error is None and self._unfinished:
+                raise ValueError(f"{len(self._unfinished)} parts were never called final")
 
     def __iter__(self) -> Iterator[Part]:
         """Yield the parts in order, as they become final; stop short if the writer gave up."""

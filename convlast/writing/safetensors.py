@@ -14,11 +14,12 @@ import torch
 from convlast.checkpoints.checkpoint import Checkpoint, tensor_over
 from convlast.checkpoints.manifest import METADATA_KEY
 from convlast.checkpoints.safetensors import name_of, write_header
+from convlast.digest import require_crc
 from convlast.errors import OptionError
 from convlast.memory_format import span_of
 from convlast.plan import Plan
 from convlast.progress import Progress
-from convlast.writing.copying import copy_range, write_exactly
+from convlast.writing.copying import copy_range, crc_of, write_exactly
 
 
 def write_safetensors(checkpoint: Checkpoint, plan: Plan, folder: Path, progress: Progress) -> Path:
@@ -54,6 +55,7 @@ def write_safetensors(checkpoint: Checkpoint, plan: Plan, folder: Path, progress
         target.flush()
         for name, (original, dtype) in tensors.items():
             start, end = entries[name]["data_offsets"]
+            _require_whole(checkpoint, original)
             if dtype == original.dtype and original.is_contiguous():
                 origin = checkpoint.stored(original.untyped_storage()).offset
                 first, _ = span_of(original)
@@ -69,6 +71,14 @@ def write_safetensors(checkpoint: Checkpoint, plan: Plan, folder: Path, progress
                 write_exactly(target.fileno(), memoryview(data), offset + start)
             progress("write", end, position)
     return path
+
+
+def _require_whole(checkpoint: Checkpoint, original: torch.Tensor) -> None:
+    """Refuse a tensor whose storage has not the CRC that the input states of it."""
+    stored = checkpoint.stored(original.untyped_storage())
+    if stored.crc is not None:
+        crc = crc_of(checkpoint.descriptor, stored.offset, stored.nbytes)
+        require_crc(stored.member, stored.crc, crc)
 
 
 def _flat_tensors(

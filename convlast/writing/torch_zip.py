@@ -90,12 +90,13 @@ def _fill(  # what is written, and how
     names = _names_by_source(storages, casts)
     whole = [d for d in plan.conversions if id(d.original.untyped_storage()) in replaced]
     parts = [d for d in plan.conversions if id(d.original.untyped_storage()) not in replaced]
-    patched = {id(d.original.untyped_storage()) for d in parts}
+    # By name: the storages of what is cast are not those of the input.
+    patched = {names[id(d.original.untyped_storage())] for d in parts}
 
     def copy() -> None:
         for index, storage in enumerate(storages):
             if id(storage) not in replaced:
-                filling.fill(f"data/{index}", storage, is_final=id(storage) not in patched)
+                filling.fill(f"data/{index}", storage, is_final=f"data/{index}" not in patched)
                 portions.add(storage.nbytes())
 
     # Copies keep the kernel busy, and permutations a processor or a GPU: side by side.

@@ -99,6 +99,19 @@ def test_fields_are_text() -> None:
         _ = parts.fields
 
 
+@pytest.mark.parametrize("boundary", ["----=_Part_1.2", '"a b"', "x" * 70, "'+_,-./:=?"])
+def test_a_boundary_may_hold_what_senders_put_into_it(boundary: str) -> None:
+    """With quotes or, though it should have some, without."""
+    kept = io.BytesIO()
+    parts = Multipart(
+        f"multipart/form-data; boundary={boundary}", [], lambda d: void(kept.write(d))
+    )
+    edge = boundary.strip('"').encode()
+    parts.write(FILE.replace(b"edge", edge) + b"content\r\n--" + edge + b"--\r\n")
+    parts.close()
+    assert kept.getvalue() == b"content"
+
+
 @pytest.mark.parametrize("content_type", ["multipart/form-data", "multipart/form-data; boundary="])
 def test_a_boundary_is_needed(content_type: str) -> None:
     """A media type that names no boundary is refused."""

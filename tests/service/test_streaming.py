@@ -59,8 +59,9 @@ async def is_held_by(released: threading.Event, work: Coroutine[Any, Any, None])
     """Cancel work whose thread waits for an event; say whether it ends only after that."""
     task = asyncio.ensure_future(work)
     await asyncio.sleep(0.1)
-    task.cancel()
-    await asyncio.sleep(0.1)
+    for _ in range(2):  # a deadline, and then the end of the service
+        task.cancel()
+        await asyncio.sleep(0.1)
     was_held = not task.done()
     released.set()
     with contextlib.suppress(asyncio.CancelledError):

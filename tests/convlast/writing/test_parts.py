@@ -69,6 +69,23 @@ def test_a_reader_is_let_go_when_the_writer_gives_up() -> None:
         assert reading.result(10) == []
 
 
+def test_nothing_is_final_twice() -> None:
+    """What was called final may have been read, so that a change of it would go unseen."""
+    parts = Parts([0, 10])
+    parts.add(0, 5)
+    for start in (0, 3):
+        with pytest.raises(ValueError, match=f"no part that begins at {start} is open"):
+            parts.add(start, 5)
+
+
+def test_no_part_is_forgotten() -> None:
+    """Nor what is claimed of those behind it: the writer fails, and the reader stops short."""
+    parts = Parts([0, 10])
+    with pytest.raises(ValueError, match="1 parts were never called final"), parts:
+        parts.add(10, 5, Part(5, 123, "member"))
+    assert take(parts) == []
+
+
 def test_a_file_without_parts_is_read_at_its_end() -> None:
     """When all of it is final."""
     with Parts([]) as parts:
