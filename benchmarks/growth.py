@@ -41,13 +41,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tensors", type=int, nargs="*", default=[100, 1000, 10_000, 100_000])
     parser.add_argument("--megabytes", type=int, nargs="*", default=[10, 100, 1000])
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=3, help="of each size")
+    parser.add_argument("--repeats-of-tensors", type=int, default=1, help="of each number")
     parser.add_argument("--work", type=Path, help="a folder; tmpfs, or a disk for the largest")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.work) as name:
         folder = Path(name)
         sizes = [by_bytes(size, arguments.repeats, folder) for size in arguments.megabytes]
-        counts = [by_tensors(count, arguments.repeats, folder) for count in arguments.tensors]
+        counts = [
+            by_tensors(count, arguments.repeats_of_tensors, folder) for count in arguments.tensors
+        ]
     large = [size["times_the_copy"] for size in sizes if size["megabytes"] >= LARGE_MIB]
     each = [count["microseconds_each"] for count in counts if count["tensors"] >= 1000]
     is_linear = all(more <= TIMES_PER_TENSOR * less for less, more in zip(each, each[1:]))  # noqa: B905, RUF007  # pairs
