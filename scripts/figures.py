@@ -11,7 +11,7 @@ RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 
 def figures() -> str:
     """Return all of them, as Markdown."""
-    return "\n\n".join([_speed(), _plot(), _growth(), _memory(), _smoke()])
+    return "\n\n".join([_speed(), _plot(), _requests(), _growth(), _memory(), _smoke()])
 
 
 def _speed() -> str:
@@ -62,6 +62,21 @@ def _plot() -> str:
             "```",
         ]
     )
+
+
+def _requests() -> str:
+    """Tell how many small requests are answered."""
+    result = _result("requests")
+    rows = [
+        f"| clients at once, {result['megabytes']:,.0f} MiB each | answers a second | median |",
+        "|---:|---:|---:|",
+    ]
+    rows += [
+        f"| {each['clients']} | {each['convlast']['answers_per_s']:.1f} "
+        f"| {each['convlast']['median_s']:.2f} s |"
+        for each in result["results"]
+    ]
+    return "\n".join(rows) + f"\n\n{_measured('requests', result['machine'])}"
 
 
 def _growth() -> str:

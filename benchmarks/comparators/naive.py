@@ -9,6 +9,7 @@ are named.
 from __future__ import annotations
 
 import hashlib
+import secrets
 import sys
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import torch
 import uvicorn
 from fastapi import FastAPI, UploadFile
 from fastapi.responses import FileResponse
+from starlette.background import BackgroundTask
 
 
 def make_app(folder: Path) -> FastAPI:
@@ -30,11 +32,15 @@ def make_app(folder: Path) -> FastAPI:
         for name, tensor in state_dict.items():
             if tensor.dim() == 5:
                 state_dict[name] = tensor.contiguous(memory_format=torch.channels_last_3d)
-        path = folder / "naive.pt"
+        path = folder / f"naive-{secrets.token_hex(8)}.pt"
         torch.save(state_dict, path)
         with path.open("rb") as file:
             made = hashlib.file_digest(file, "sha256").hexdigest()
-        return FileResponse(path, headers={"X-Input": received, "X-Artifact": made})
+        return FileResponse(
+            path,
+            headers={"X-Input": received, "X-Artifact": made},
+            background=BackgroundTask(path.unlink),
+        )
 
     return app
 
