@@ -69,6 +69,8 @@ class Specimen:
     dtype: torch.dtype = field(init=False, default=torch.float32)
     _drawn: dict[int, Inputs] = field(init=False, default_factory=dict)
     """Inputs by their number of samples: to draw them can take longer than a forward."""
+    _located: dict[str, Failure] = field(init=False, default_factory=dict)
+    """Where the model raised, by what it raised: to find out takes a run that is watched."""
 
     def __post_init__(self) -> None:
         """Make the module."""
@@ -143,7 +145,11 @@ class Specimen:
             raise
         except Exception as error:
             self._require_no_accident(error)
-            return self._locate(way) or Failure(words_of(error))
+            words = words_of(error)
+            # Ways that raise the same are taken to do so in the same place, found once.
+            if words not in self._located:
+                self._located[words] = self._locate(way) or Failure(words)
+            return self._located[words]
         return outputs_of(result)
 
     def _locate(self, way: Way) -> Failure | None:
