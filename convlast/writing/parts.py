@@ -32,6 +32,7 @@ class Parts:
         self._done: dict[int, tuple[int, Part | None]] = {}
         self._claims: deque[tuple[int, Part]] = deque()
         self._final = self._open[0] if self._open else 0
+        self._read = 0
         self._is_whole = self._is_given_up = False
         self._changed = Condition()
 
@@ -57,7 +58,8 @@ class Parts:
                 if its_claim is not None:
                     self._claims.append((first, its_claim))
                 self._final = self._open[0] if self._open else end
-            self._changed.notify_all()
+            if self._is_enough():
+                self._changed.notify_all()
 
     def __enter__(self) -> Parts:
         """Begin to write."""
@@ -86,7 +88,8 @@ class Parts:
         position = 0
         while True:
             with self._changed:
-                while not self._is_enough(position):
+                self._read = position
+                while not self._is_enough():
                     self._changed.wait()
                 if self._is_given_up:
                     return
@@ -102,6 +105,6 @@ class Parts:
             yield Part(final - position)
             position = final
 
-    def _is_enough(self, position: int) -> bool:
+    def _is_enough(self) -> bool:
         is_over = self._is_whole or self._is_given_up
-        return is_over or self._final - position >= _STEP_BYTES
+        return is_over or self._final - self._read >= _STEP_BYTES
