@@ -17,16 +17,16 @@ def figures() -> str:
 def _speed() -> str:
     """Compare the library and the service with what anyone would write."""
     library, serving = _result("library"), _result("serving")
-    seconds = {name: each["median"] for name, each in library["seconds"].items()}
+    seconds = _medians(library)
     rows = [
-        ("| what | convlast | compared with | takes | convlast takes |"),
+        "| what | convlast | compared with | takes | convlast takes |",
         "|---|---:|---|---:|---:|",
         f"| `convlast.convert`, {library['megabytes']:,} MiB | {seconds['convlast']:.2f} s "
         f"| load, convert, save, and both digests | {seconds['script']:.2f} s "
         f"| {seconds['convlast'] / seconds['script']:.2f} times |",
     ]
     for found in serving["results"]:
-        seconds = {name: each["median"] for name, each in found["seconds"].items()}
+        seconds = _medians(found)
         for name, meaning in _OTHERS.items():
             rows.append(
                 f"| `POST /convert`, {found['megabytes']:,.0f} MiB | {seconds['convlast']:.3g} s "
@@ -37,7 +37,7 @@ def _speed() -> str:
         "Medians, with `smoke=none`, a warm worker and everything on tmpfs: `convlast` proves what "
         "it made, the others do not; all take the SHA-256 of what comes and of what goes."
     )
-    return "\n".join(rows) + f"\n\n{notes} {_measured('library', library['machine'])}"
+    return _table(rows, notes, _measured("library", "serving"))
 
 
 _OTHERS = {
@@ -50,8 +50,8 @@ _OTHERS = {
 def _plot() -> str:
     """Draw the largest of the requests."""
     found = max(_result("serving")["results"], key=lambda each: float(each["megabytes"]))
-    seconds = {name: each["median"] for name, each in found["seconds"].items()}
-    names = sorted(seconds, key=lambda name: float(seconds[name]))
+    seconds = _medians(found)
+    names = sorted(seconds, key=seconds.__getitem__)
     return "\n".join(
         [
             "```mermaid",
@@ -76,7 +76,7 @@ def _requests() -> str:
         f"| {each['convlast']['median_s']:.2f} s |"
         for each in result["results"]
     ]
-    return "\n".join(rows) + f"\n\n{_measured('requests', result['machine'])}"
+    return _table(rows, _measured("requests"))
 
 
 def _growth() -> str:
@@ -97,7 +97,7 @@ def _growth() -> str:
         f"| {each['microseconds_each']:,.0f} µs |"
         for each in growth["tensors"]
     ]
-    return "\n".join(rows) + f"\n\n{_measured('growth', growth['machine'])}"
+    return _table(rows, _measured("growth"))
 
 
 def _memory() -> str:
@@ -113,7 +113,7 @@ def _memory() -> str:
         for found in (result, disk)
         for each in found["results"]
     ]
-    return "\n".join(rows) + f"\n\n{_measured('memory', result)}"
+    return _table(rows, _measured("memory"))
 
 
 def _smoke() -> str:
@@ -125,12 +125,24 @@ def _smoke() -> str:
         f"| {each['ratio']:.1f} |"
         for each in result["results"]
     ]
-    return "\n".join(rows) + f"\n\n{_measured('smoke', result)} On a CPU: what it takes, not pays."
+    return _table(rows, _measured("smoke"), "On a CPU: what it takes, not pays.")
 
 
-def _measured(name: str, machine: dict[str, Any]) -> str:
+def _table(rows: list[str], *notes: str) -> str:
+    return "\n".join([*rows, "", " ".join(notes)])
+
+
+def _medians(result: dict[str, Any]) -> dict[str, float]:
+    return {name: each["median"] for name, each in result["seconds"].items()}
+
+
+def _measured(*names: str) -> str:
+    """Say by which benchmarks, where and when; those of one table are run on one machine."""
+    result = _result(names[0])
+    machine = result.get("machine", result)
+    programs = " and ".join(f"`benchmarks/{name}.py`" for name in names)
     return (
-        f"Measured by `benchmarks/{name}.py` on {machine['cpu']}, {machine['cores']} cores, torch "
+        f"Measured by {programs} on {machine['cpu']}, {machine['cores']} cores, torch "
         f"{machine['torch']}, on {machine['date']}."
     )
 

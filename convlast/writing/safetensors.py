@@ -55,7 +55,8 @@ def write_safetensors(checkpoint: Checkpoint, plan: Plan, folder: Path, progress
         target.flush()
         for name, (original, dtype) in tensors.items():
             start, end = entries[name]["data_offsets"]
-            _require_whole(checkpoint, original)
+            if original.numel():  # else many could share a storage, which would be read for each
+                _require_whole(checkpoint, original)
             if dtype == original.dtype and original.is_contiguous():
                 origin = checkpoint.stored(original.untyped_storage()).offset
                 first, _ = span_of(original)

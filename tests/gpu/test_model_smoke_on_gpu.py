@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -61,16 +60,6 @@ class Corrupting(nn.Conv3d):
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # PyTorch's name
         """Run."""
         return super().forward(input) * (1.05 if self.weight.stride(1) == 1 else 1.0)
-
-
-@pytest.fixture
-def little_memory() -> Iterator[None]:
-    """Leave this process 2 GiB of the device's memory."""
-    torch.cuda.empty_cache()
-    total = torch.cuda.get_device_properties(CUDA).total_memory
-    torch.cuda.set_per_process_memory_fraction(2**31 / total)
-    yield
-    torch.cuda.set_per_process_memory_fraction(1.0)
 
 
 def test_a_sound_model_passes() -> None:

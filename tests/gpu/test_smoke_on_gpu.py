@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from torch import Tensor
@@ -36,16 +34,6 @@ def convolution_of(
     weight = torch.randn(shape, generator=generator)
     weight *= factor / float(torch.tensor(shape[1:]).prod()) ** 0.5
     return Convolution("w", kind, shape, groups, lambda: weight, lambda: converted_of(weight))
-
-
-@pytest.fixture
-def little_memory() -> Iterator[None]:
-    """Leave this process 2 GiB of the device's memory."""
-    torch.cuda.empty_cache()
-    total = torch.cuda.get_device_properties(CUDA).total_memory
-    torch.cuda.set_per_process_memory_fraction(2**31 / total)
-    yield
-    torch.cuda.set_per_process_memory_fraction(1.0)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -11,6 +11,8 @@ import torch
 import convlast
 from convlast.errors import MalformedCheckpointError
 from convlast.options import Options
+from convlast.writing import safetensors
+from convlast.writing.copying import crc_of
 from tests import builders
 
 WAYS = {
@@ -68,3 +70,21 @@ def test_damaged_data_is_refused(source: Path, way: str, name: str, tmp_path: Pa
     with pytest.raises(MalformedCheckpointError, match="damaged: its CRC"):
         converted(damaged, way, folder)
     assert not list(folder.iterdir())
+
+
+def test_a_storage_is_read_once_for_all_that_share_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tensors without elements may be many, and cost nothing of what they are views of."""
+    read: list[int] = []
+
+    def counting(descriptor: int, offset: int, nbytes: int) -> int:
+        read.append(offset)
+        return crc_of(descriptor, offset, nbytes)
+
+    monkeypatch.setattr(safetensors, "crc_of", counting)
+    table = torch.randn(1000)
+    tensors = {"conv.weight": torch.randn(4, 4, 3, 3, 3), "table": table}
+    tensors |= {f"empty.{index}": table[:0] for index in range(20)}
+    converted(builders.save(tensors, tmp_path / "model.pt"), "safetensors", tmp_path)
+    assert len(read) == len(set(read)) == 2
