@@ -11,9 +11,10 @@ from torch import nn
 
 from convlast.checkpoints.checkpoint import SLICE_BYTES, Checkpoint, Scratch
 from convlast.checkpoints.tree import Entry, Path, dotted
-from convlast.memory_format import geometry_of, slices_of
-from convlast.permutation import bits_of
-from convlast.pieces import equal_elements
+from convlast.following import Match
+from convlast.memory_format import geometry_of, slices_of, span_of
+from convlast.permutation import Restriding, bits_of
+from convlast.pieces import equal_bytes, equal_elements
 from convlast.report import Proof
 
 Aspect = Literal["structure", "values", "strides"]
@@ -51,7 +52,7 @@ class Comparison:
         return any(difference.aspect == aspect for difference in self.differences)
 
 
-def compare(
+def compare(  # noqa: PLR0913  # what, with what, and what is known
     before: Checkpoint,
     after: Checkpoint,
     entries_before: Sequence[Entry],
@@ -59,6 +60,7 @@ def compare(
     *,
     cast: frozenset[Path] = frozenset(),
     is_flat: bool = False,
+    matches: frozenset[Match] = frozenset(),
 ) -> Comparison:
     """Compare all tensors of two checkpoints, and all that stands around them.
 
@@ -70,6 +72,7 @@ def compare(
         cast: Paths of tensors that were cast to fp16 on purpose.
         is_flat: Whether the other is of a container that holds nothing but names and values:
             no classes, device tags or `requires_grad`.
+        matches: What is known to be the same in both files, and is not read again.
     """
     comparison = Comparison()
     if not is_flat:
@@ -77,7 +80,7 @@ def compare(
     if [entry.path for entry in entries_before] != [entry.path for entry in entries_after]:
         comparison.differ("structure", (), "The tensors, or their order, changed.")
         return comparison
-    pairs = _Pairs(before, after, comparison, is_flat=is_flat)
+    pairs = _Pairs(before, after, comparison, matches, is_flat=is_flat)
     for old, new in zip(entries_before, entries_after, strict=True):
         comparison.tensors += 1
         if isinstance(new.value, torch.Tensor) and old.original is not None:
@@ -149,15 +152,22 @@ class _Pairs:
     """The pairs of tensors of two checkpoints, and what is known of their storages."""
 
     def __init__(
-        self, before: Checkpoint, after: Checkpoint, comparison: Comparison, *, is_flat: bool
+        self,
+        before: Checkpoint,
+        after: Checkpoint,
+        comparison: Comparison,
+        matches: frozenset[Match],
+        *,
+        is_flat: bool,
     ) -> None:
         self._before, self._after, self._comparison = before, after, comparison
+        self._matches = matches
         self._is_flat = is_flat
         self._partners: dict[int, int] = {}
         self._compared: set[tuple[object, ...]] = set()
         self._scratch = Scratch()
 
-    def compare(
+    def compare(  # what, with what, and what is known
         self, old: Entry, before: torch.Tensor, after: torch.Tensor, *, is_cast: bool
     ) -> None:
         """Compare one pair of tensors in all respects."""
@@ -171,7 +181,7 @@ class _Pairs:
         key = (id(before.untyped_storage()), geometry_of(before), geometry_of(after))
         if key not in self._compared:
             self._compared.add(key)
-            if not self._has_same_values(before, after):
+            if not (self._is_known(before, after) or self._has_same_values(before, after)):
                 self._comparison.differ("values", old.path, "Its values changed.")
 
     def _compare_attributes(
@@ -204,10 +214,26 @@ class _Pairs:
         if old != new:
             self._comparison.differ("structure", path, f"Its device tag changed: {old} to {new}.")
 
+    def _is_known(self, before: torch.Tensor, after: torch.Tensor) -> bool:
+        """Say whether the bytes of both are known to hold the same values."""
+        if not self._matches or before.dtype != after.dtype:
+            return False
+        left = self._before.stored(before.untyped_storage())
+        right = self._after.stored(after.untyped_storage())
+        if geometry_of(before) == geometry_of(after):
+            match = Match(left.offset, right.offset, left.nbytes)
+            return left.nbytes == right.nbytes and match in self._matches
+        (start, end), other = span_of(before), span_of(after)
+        restriding = Restriding(
+            tuple(before.shape), before.stride(), after.stride(), before.itemsize
+        )
+        match = Match(left.offset + start, right.offset + start, end - start, restriding)
+        return (start, end) == other and match in self._matches
+
     def _has_same_values(self, before: torch.Tensor, after: torch.Tensor) -> bool:
         if before.stride() == after.stride() and before.dtype == after.dtype:
             chunks = zip(self._before.chunks(before), self._after.chunks(after), strict=True)
-            return all(_is_same_bytes(left, right) for left, right in chunks)
+            return all(equal_bytes(left, right) for left, right in chunks)
         pairs = [(before, after)]
         if self._before.reads_parts and self._after.reads_parts:
             parts = slices_of(before, SLICE_BYTES)
@@ -218,11 +244,3 @@ class _Pairs:
     def _is_equal(self, before: torch.Tensor, after: torch.Tensor) -> bool:
         value = self._before.read(before, self._scratch).to(after.dtype)
         return equal_elements(bits_of(value), bits_of(self._after.read(after)))
-
-
-def _is_same_bytes(left: torch.Tensor, right: torch.Tensor) -> bool:
-    """Compare flat uint8 tensors, eight bytes at a time where their addresses allow it."""
-    addresses = (left.storage_offset(), right.storage_offset(), left.numel(), right.numel())
-    if all(address % 8 == 0 for address in addresses):
-        left, right = left.view(torch.int64), right.view(torch.int64)
-    return equal_elements(left, right)

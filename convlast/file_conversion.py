@@ -24,8 +24,9 @@ from convlast.checkpoints import PROGRAMS, Checkpoint, open_checkpoint
 from convlast.checkpoints.torchscript import TorchScript
 from convlast.checkpoints.zipped_program import ZippedProgram
 from convlast.devices import device_errors_translated, environment_of, resolve
-from convlast.digest import Digesting, sha256_of
+from convlast.digest import sha256_of
 from convlast.errors import VerificationError
+from convlast.following import Following
 from convlast.inference import (
     Context,
     Inference,
@@ -152,14 +153,21 @@ class FileConversion:
     ) -> tuple[Path, Report]:
         container = target_container(self.options, checkpoint.container)
         with ThreadPoolExecutor(2) as pool:
-            input_digest, digests = pool.submit(self._digest), Digesting(pool)
-            written = self._write(checkpoint, plan, folder, device, container, digests.begin)
+            input_digest = pool.submit(self._digest)
+            following = Following(pool, checkpoint.descriptor)
+            written = self._write(checkpoint, plan, folder, device, container, following.begin)
             with self._timed("prove"):
                 self.progress("prove", 0, 1)
-                proven = prove(checkpoint, plan, written.path, written.casts, self.limits)
+                followed = following.result()  # a damaged input is refused here, at the latest
+                proven = prove(
+                    checkpoint,
+                    plan,
+                    written.path,
+                    written.casts,
+                    self.limits,
+                    followed.matches,
+                )
                 self.findings += findings.of_comparison(proven.comparison)
-                # Before the smoke: a damaged input is refused here, at the latest.
-                sha256, crc = digests.result()
             is_cast = bool(written.casts.paths)
             inference = self._infer(checkpoint, plan, device, proven, is_cast=is_cast)
             survival = proven.survival + self._try_routes(plan, proven, folder)
@@ -173,8 +181,8 @@ class FileConversion:
             input=self._input(checkpoint, plan, input_digest.result()),
             artifact=Artifact(
                 filename=filename,
-                sha256=sha256,
-                crc32=crc,
+                sha256=followed.sha256,
+                crc32=followed.crc32,
                 bytes=written.path.stat().st_size,
                 container=container,
                 unchanged=written.is_unchanged,

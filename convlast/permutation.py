@@ -6,13 +6,13 @@ import ctypes
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import torch
 
 from convlast.checkpoints.checkpoint import tensor_over
-from convlast.pieces import copy_elements
+from convlast.pieces import copy_elements, equal_elements
 
 _CARRIER = {
     1: torch.uint8,
@@ -44,6 +44,27 @@ class Restriding:
     def nbytes(self) -> int:
         """Its size, in either order."""
         return math.prod(self.shape) * self.itemsize
+
+    def slices(self, max_bytes: int) -> Iterator[Restriding]:
+        """Cut it along its first dimension, where that is the outermost in both orders.
+
+        >>> [part.shape for part in Restriding((3, 2), (2, 1), (2, 1), 4).slices(16)]
+        [(2, 2), (1, 2)]
+        """
+        count = self.shape[0]
+        if count < 2 or not self.before[0] == self.after[0] == math.prod(self.shape[1:]):
+            yield self
+            return
+        step = max(1, max_bytes // max(1, self.nbytes // count))
+        for start in range(0, count, step):
+            yield replace(self, shape=(min(step, count - start), *self.shape[1:]))
+
+    def relates(self, before: memoryview, after: memoryview) -> bool:
+        """Say whether bytes in the one order and bytes in the other are the same elements."""
+        carrier = _CARRIER[self.itemsize]
+        left = tensor_over(before, carrier).as_strided(self.shape, self.before)
+        right = tensor_over(after, carrier).as_strided(self.shape, self.after)
+        return equal_elements(bits_of(left), bits_of(right))
 
 
 Read: TypeAlias = Callable[[memoryview], None]

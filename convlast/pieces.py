@@ -49,3 +49,15 @@ def equal_elements(left: torch.Tensor, right: torch.Tensor) -> bool:
     return left.shape == right.shape and all(
         torch.equal(one, other) for one, other in pieces_of(left, right)
     )
+
+
+def equal_bytes(left: torch.Tensor, right: torch.Tensor) -> bool:
+    """Compare flat uint8 tensors, eight bytes at a time where their addresses allow it.
+
+    >>> equal_bytes(torch.zeros(9, dtype=torch.uint8), torch.zeros(9, dtype=torch.uint8))
+    True
+    """
+    addresses = (left.storage_offset(), right.storage_offset(), left.numel(), right.numel())
+    if all(address % 8 == 0 for address in addresses):
+        left, right = left.view(torch.int64), right.view(torch.int64)
+    return equal_elements(left, right)

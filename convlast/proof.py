@@ -14,6 +14,7 @@ from convlast.checkpoints.reloading import reload_torch, tensors_by_torch
 from convlast.checkpoints.tree import Path as TreePath
 from convlast.checkpoints.tree import walk
 from convlast.comparison import Comparison, compare, proof_of
+from convlast.following import Match
 from convlast.options import Limits
 from convlast.permutation import bits_of
 from convlast.plan import Decision, Plan, place_of
@@ -46,10 +47,24 @@ class Proven:
         return laid_out.copy_(tensor)
 
 
-def prove(
-    checkpoint: Checkpoint, plan: Plan, artifact: Path, casts: Casts, limits: Limits
+def prove(  # what, against what, and what is known
+    checkpoint: Checkpoint,
+    plan: Plan,
+    artifact: Path,
+    casts: Casts,
+    limits: Limits,
+    matches: frozenset[Match] = frozenset(),
 ) -> Proven:
     """Load an artifact anew and compare it with the input.
+
+    Args:
+        checkpoint: The input.
+        plan: What was to be done.
+        artifact: The file that was made.
+        casts: What became fp16.
+        limits: Those of opening it.
+        matches: Bytes of the file that were read, and are those of the input. A tensor that
+            PyTorch finds there has the input's values; all others are read and compared.
 
     Raises:
         CheckpointError: If it cannot be loaded, which would be our fault.
@@ -68,6 +83,7 @@ def prove(
         entries,
         cast=frozenset(casts.paths),
         is_flat=not holds_strides,
+        matches=matches,
     )
     tensors = {
         entry.path: entry.value for entry in entries if isinstance(entry.value, torch.Tensor)

@@ -27,7 +27,7 @@ memory_format
 checkpoints
 folders
 permutation weights compatibility
-plan
+following plan
 casting comparison devices naming workplace
 architectures
 writing smoke

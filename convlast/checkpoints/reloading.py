@@ -22,6 +22,7 @@ from convlast.checkpoints.checkpoint import (
     Storage,
     StoredBytes,
 )
+from convlast.checkpoints.mapping import Mapping
 from convlast.errors import UnsupportedContainerError
 from convlast.memory_format import span_of
 
@@ -77,6 +78,8 @@ def reload_torch(path: Path) -> ReloadedCheckpoint:
             remedy="Save the state dict alone: torch.save(model.state_dict(), path).",
         ) from error
     checkpoint = ReloadedCheckpoint(path, "torch", root)
+    mapping = Mapping(path)
     for storage, location in storages:
-        checkpoint.add(storage, StoredBytes(0, storage.nbytes(), location))
+        offset = mapping.offset_of(storage.data_ptr())
+        checkpoint.add(storage, StoredBytes(offset, storage.nbytes(), location))
     return checkpoint

@@ -12,7 +12,7 @@ import torch
 from convlast.casting import Casts, cast_to_float16
 from convlast.checkpoints import Checkpoint
 from convlast.checkpoints.zipped_program import ZippedProgram
-from convlast.digest import Part
+from convlast.following import Part
 from convlast.memory_format import strides_of
 from convlast.plan import Plan, apply_strides
 from convlast.progress import Progress
@@ -89,7 +89,7 @@ def _parts_of(checkpoint: Checkpoint) -> Iterator[Part]:
         members = checkpoint.archive.members.items()
         for name, member in sorted(members, key=lambda item: item[1].offset):
             yield Part(member.offset - position)
-            yield Part(member.nbytes, member.crc, name)
+            yield Part(member.nbytes, member.crc, name, origin=member.offset)
             position = member.offset + member.nbytes
     yield Part(None)
 

@@ -11,7 +11,8 @@ from convlast.casting import Cast, Casts
 from convlast.checkpoints.archive import Archive
 from convlast.checkpoints.checkpoint import SLICE_BYTES, Checkpoint, Storage, tensor_over
 from convlast.crc import crc32
-from convlast.digest import Part, require_crc
+from convlast.digest import require_crc
+from convlast.following import Part
 from convlast.memory_format import slices_of
 from convlast.permutation import Restriding, permute_all
 from convlast.plan import Decision
@@ -20,7 +21,7 @@ from convlast.writing.parts import Parts
 from convlast.writing.skeleton import state_crc
 
 _CLAIM_BYTES = 64 << 10
-"""The least member whose CRC is checked when the whole file is read, and not on its way."""
+"""The least member that is checked and compared when the whole file is read, and not alone."""
 
 
 class Filling:
@@ -65,9 +66,10 @@ class Filling:
             return
         stored, member = self._checkpoint.stored(storage), self._skeleton.members[name]
         claim = None
-        if is_final and stored.crc is not None and stored.nbytes >= _CLAIM_BYTES:
-            crc = stored.crc  # believed for now, which spares a pass
-            claim = Part(stored.nbytes, crc, stored.member)
+        if is_final and stored.nbytes >= _CLAIM_BYTES:
+            claim = Part(stored.nbytes, stored.crc, stored.member, stored.offset)
+        if claim is not None and claim.crc is not None:
+            crc = claim.crc  # believed for now, which spares a pass
         else:
             crc = crc_of(self._source, stored.offset, stored.nbytes)
             require_crc(stored.member, stored.crc, crc)
@@ -86,6 +88,7 @@ class Filling:
             device: Where the weights are permuted.
         """
         crc_before = crc_after = nbytes = 0
+        claims = self._claims(decisions, names)
         for storage, before, after in self._write(decisions, names, device):
             crc_before, crc_after = crc32(before, crc_before), crc32(after, crc_after)
             nbytes += len(after)
@@ -93,8 +96,20 @@ class Filling:
             name, stored = names[id(storage)], self._checkpoint.stored(storage)
             if nbytes == self._skeleton.members[name].nbytes:
                 require_crc(stored.member, stored.crc, crc_before)
-                self._complete(name, crc_after)
+                self._complete(name, crc_after, claims.get(name))
                 crc_before = crc_after = nbytes = 0
+
+    def _claims(self, decisions: list[Decision], names: dict[int, str]) -> dict[str, Part]:
+        """Say of each member that is one large weight where it came from, and its order."""
+        claims = {}
+        for decision in decisions:
+            storage = decision.original.untyped_storage()
+            stored = self._checkpoint.stored(storage)
+            restriding = self._restriding(decision.original, decision.stride_after)
+            if restriding.nbytes == stored.nbytes >= _CLAIM_BYTES:
+                claim = Part(stored.nbytes, None, stored.member, stored.offset, restriding)
+                claims[names[id(storage)]] = claim
+        return claims
 
     def convert_parts(
         self, decisions: list[Decision], names: dict[int, str], device: torch.device

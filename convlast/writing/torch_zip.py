@@ -17,7 +17,7 @@ from convlast.casting import Casts
 from convlast.checkpoints import manifest as manifests
 from convlast.checkpoints.archive import read_directory
 from convlast.checkpoints.checkpoint import Checkpoint, Storage
-from convlast.digest import Part
+from convlast.following import Part
 from convlast.options import Limits
 from convlast.plan import Plan
 from convlast.progress import Portions, Progress
