@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import torch
 
+from convlast.checkpoints.mapping import Mapping
 from convlast.conversion import convert_into
 from convlast.options import Options
 from tests.service.sandbox.sandboxed import (
@@ -60,6 +61,13 @@ def load_mapped(path: str) -> float:
     """Load a checkpoint without reading it into memory."""
     loaded = torch.load(path, mmap=True, weights_only=True)
     return float(loaded["weight"].sum())
+
+
+def find_mapped(path: str) -> list[int]:
+    """Ask where in the file a mapped checkpoint's tensors lie."""
+    loaded = torch.load(path, mmap=True, weights_only=True)
+    mapping = Mapping(Path(path))
+    return [mapping.offset_of(tensor.data_ptr()) for tensor in loaded.values()]
 
 
 def write_files(folder: str) -> dict[str, str]:
@@ -169,6 +177,14 @@ def test_checkpoint_is_mapped(folder: Path) -> None:
     torch.save({"weight": torch.ones(1 << 20)}, path)
     outcome = run_inside(load_mapped, str(path), folder=folder)
     assert outcome.value == 1 << 20, outcome
+
+
+def test_the_kernel_tells_where_a_mapped_file_lies(folder: Path) -> None:
+    """Else each conversion would compare all bytes once more."""
+    path = folder / "model.pt"
+    torch.save({"weight": torch.full((8,), 7.0)}, path)
+    outcome = run_inside(find_mapped, str(path), folder=folder)
+    assert outcome.value == [path.read_bytes().index(torch.full((8,), 7.0).numpy().tobytes())]
 
 
 def test_file_that_was_moved_in_is_read(folder: Path, foreign: Path) -> None:
