@@ -73,11 +73,10 @@ def normal(shape: Shape, device: str = "cpu") -> torch.Tensor:
     """Draw normal values, the same each time; the first ones of a batch are those of a smaller."""
     if device == "meta":
         return torch.empty(shape, device="meta")
-    samples = [
-        torch.randn(shape[1:], generator=torch.Generator("cpu").manual_seed(number), device="cpu")
-        for number in range(shape[0])
-    ]
-    return torch.stack(samples)
+    batch = torch.empty(shape, device="cpu")
+    for number, sample in enumerate(batch):
+        sample.normal_(generator=torch.Generator("cpu").manual_seed(number))
+    return batch
 
 
 def _parameters(method: Callable[..., Any]) -> tuple[list[str], set[str]]:

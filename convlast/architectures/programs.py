@@ -209,7 +209,7 @@ def _batches(program: Any) -> int | None:
 def _of_batch(value: Any, batch: int, fixed: int | None) -> Any:
     """Return an example input for another batch, where the program takes one."""
     if not isinstance(value, torch.Tensor):
-        return value
+        return copy.deepcopy(value)  # it may hold tensors, which the program may write to
     value = value.float() if value.is_floating_point() else value
     if fixed is None and value.dim() > 1:
         repeats = -(-batch // value.shape[0])

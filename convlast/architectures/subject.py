@@ -33,7 +33,8 @@ class Subject:
         make_module: Makes a fresh module on the CPU, in fp32 and eval mode, with the values of the
             original file and contiguous strides.
         weights: The parameter's name in the module, for each layer's name in the plan.
-        make_inputs: Makes the inputs of a batch of N, the same each time: fp32, contiguous, CPU.
+        make_inputs: Makes the inputs of a batch of N, fresh tensors of the same values each time:
+            fp32, contiguous, CPU.
         takes_hooks: False for TorchScript and exported programs, whose modules take no hooks.
     """
 

@@ -36,8 +36,8 @@ was 0.048 %, the worst 0.12 %. Beyond 2 % something other than rounding is at wo
 vanish, or sums that cancel.
 """
 
-BLOCK_NUMEL = 1 << 22
-"""Elements compared together, in float64: 32 MiB for each temporary."""
+BLOCK_NUMEL = 1 << 18
+"""Elements compared together, in float64: a temporary of 2 MiB stays in a CPU core's cache."""
 
 
 @dataclass
@@ -56,17 +56,20 @@ class _Tally:
 
     def add(self, reference: Tensor, actual: Tensor) -> None:
         """Count one block, both flat and in float64."""
-        if not (reference.isfinite().all() and actual.isfinite().all()):
-            reference, actual = self._sort_out(reference, actual)
-        else:  # as a rule, and worth the passes that it saves
+        reference_square, actual_square = float(reference.dot(reference)), float(actual.dot(actual))
+        if math.isfinite(reference_square + actual_square):  # and so is each value, as a rule
             self.compared += reference.numel()
             self.scale = max(self.scale, _absmax(reference))
+        else:
+            reference, actual = self._sort_out(reference, actual)
+            reference_square = float(reference.dot(reference))
+            actual_square = float(actual.dot(actual))
         difference = (actual - reference).abs_()
         self.max_abs = max(self.max_abs, float(difference.max()))
         self.sum_abs += float(difference.sum())
         self.dot += float(reference.dot(actual))
-        self.reference_square += float(reference.dot(reference))
-        self.actual_square += float(actual.dot(actual))
+        self.reference_square += reference_square
+        self.actual_square += actual_square
 
     def _sort_out(self, reference: Tensor, actual: Tensor) -> tuple[Tensor, Tensor]:
         """Count what is not finite, and return both with zeros in its place."""

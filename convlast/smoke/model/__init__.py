@@ -1,6 +1,7 @@
 """The smoke of a whole model: fp16 against fp32, contiguous against converted, and who is to blame.
 
 specimen    the model in one precision and layout at a time, and a run of it
+modes       every operator seen, without PyTorch's compiler
 emulation   fp16 for whole models on a CPU
 watching    a forward watched: each operator, each module's turn, and where it raised
 outputs     what a model returns, taken apart and compared

@@ -16,8 +16,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from convlast.smoke.model.modes import OperatorMode
 from convlast.smoke.model.watching import tensors_in
 
 HEAVY = frozenset(
@@ -60,7 +60,7 @@ _CONVOLUTIONS = frozenset({"convolution", "_convolution", "conv3d", "conv_transp
 _LOW = (torch.float16, torch.bfloat16)
 
 
-class Emulation(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's own base
+class Emulation(OperatorMode):  # type: ignore[no-untyped-call]  # of its own base
     """While it is on, operators on low-precision tensors of the CPU are emulated."""
 
     def __torch_dispatch__(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, TypeAlias
 
 import torch
@@ -19,7 +18,15 @@ from convlast.smoke import health
 from convlast.smoke.memory import is_out_of_memory
 from convlast.smoke.model.emulation import Emulation
 from convlast.smoke.model.outputs import Outputs, outputs_of
-from convlast.smoke.model.watching import Failure, Operation, Turn, Watch, owners_of, words_of
+from convlast.smoke.model.watching import (
+    Failure,
+    Operation,
+    Turn,
+    Watch,
+    address_of,
+    owners_of,
+    tensors_in,
+)
 from convlast.smoke.precision import exact_float32, is_native
 
 Weights: TypeAlias = Mapping[str, Callable[[], Tensor]]
@@ -67,19 +74,19 @@ class Specimen:
     halvings: int = 0
     module: nn.Module = field(init=False)
     dtype: torch.dtype = field(init=False, default=torch.float32)
-    _drawn: dict[int, Inputs] = field(init=False, default_factory=dict)
-    """Inputs by their number of samples: to draw them can take longer than a forward."""
-    _located: dict[str, Failure] = field(init=False, default_factory=dict)
-    """Where the model raised, by what it raised: to find out takes a run that is watched."""
+    _held: dict[tuple[int, int | None], Inputs] = field(init=False, default_factory=dict)
+    """Inputs in the module's precision, by `samples` and `first_of`: to draw them, and to copy
+    them, can take as long as a forward."""
 
     def __post_init__(self) -> None:
         """Make the module."""
         self.module = self.subject.make_module().to(self.device)
 
     def cast(self, dtype: torch.dtype) -> None:
-        """Round parameters and buffers; there is no way back to what they were."""
+        """Round parameters, buffers and inputs; there is no way back to what they were."""
         self.module.to(dtype)
         self.dtype = dtype
+        self._held = {key: _each(self._round, made) for key, made in self._held.items()}
 
     def lay_out(self, names: Sequence[str] | None = None) -> None:
         """Give the named parameters, or all, the converted layout, and the others contiguous."""
@@ -94,22 +101,31 @@ class Specimen:
             parameter.data = weight.to(parameter.dtype).to(self.device)
 
     def inputs(self, way: Way) -> Inputs:
-        """Make the inputs of one way."""
-        made = self._draw(way.samples)
-        if way.first_of is not None:
-            made = _first_of(made, self._draw(way.first_of))
-        prepare = partial(self._prepare, is_converted=way.is_input_converted)
-        args, kwargs = tree_map_only(
-            Tensor,
-            partial(prepare, dtype=torch.float32 if way.is_autocast else self.dtype),
-            (made.args, made.kwargs),
-        )
-        return Inputs(args, kwargs)
+        """Make the inputs of one way, which the model may write to."""
+        return _each(Tensor.clone, self._inputs(way))
 
-    def _draw(self, samples: int) -> Inputs:
-        if samples not in self._drawn:
-            self._drawn[samples] = self.subject.make_inputs(samples)
-        return self._drawn[samples]
+    def _inputs(self, way: Way) -> Inputs:
+        """Return the inputs of one way, which are not for keeping what is written to them."""
+        made = self._hold(way.samples, way.first_of)
+        return _each(_channels_last, made) if way.is_input_converted else made
+
+    def _hold(self, samples: int, first_of: int | None = None) -> Inputs:
+        key = samples, first_of
+        if key not in self._held:
+            drawn = self.subject.make_inputs(samples)
+            if first_of is None:
+                self._held[key] = _each(self._prepare, drawn)
+            else:
+                self._held[key] = _first_of(drawn, self._hold(first_of))
+        return self._held[key]
+
+    def _drop(self, written: Set[int]) -> None:
+        """Forget the inputs that a run wrote to."""
+        self._held = {
+            key: made
+            for key, made in self._held.items()
+            if written.isdisjoint(map(address_of, tensors_in((made.args, made.kwargs))))
+        }
 
     def owners(self) -> dict[str, str]:
         """Return the module of each weight, by the weight's name.
@@ -126,7 +142,7 @@ class Specimen:
 
     def input_shape(self, samples: int) -> list[int] | None:
         """Return the shape of the first input."""
-        args = self.inputs(Way(samples)).args
+        args = self._hold(samples).args
         return next((list(arg.shape) for arg in args if isinstance(arg, Tensor)), None)
 
     def run(self, way: Way) -> Outcome:
@@ -136,34 +152,25 @@ class Specimen:
             DeviceLostError: If the device cannot be used any more.
             RuntimeError: If memory ran out.
         """
-        inputs = self.inputs(way)
+        inputs = self._inputs(way)
+        watch = Watch(
+            self.module,
+            takes_hooks=self.subject.takes_hooks,
+            on_operation=way.on_operation,
+            on_turn=way.on_turn,
+        )
         try:
-            with self._prepared(way), self._observed(way):
+            with self._prepared(way), watch:
                 result = self.call(inputs, way)
                 health.wait_for(self.device)
         except ConvlastError:
             raise
         except Exception as error:
             self._require_no_accident(error)
-            words = words_of(error)
-            # Ways that raise the same are taken to do so in the same place, found once.
-            if words not in self._located:
-                self._located[words] = self._locate(way) or Failure(words)
-            return self._located[words]
-        return outputs_of(result)
-
-    def _locate(self, way: Way) -> Failure | None:
-        """Run once more what raised, watching every operator, and say where it does."""
-        inputs = self.inputs(way)
-        watch = Watch(self.module, takes_hooks=self.subject.takes_hooks)
-        try:
-            with self._prepared(way), watch:
-                self.call(inputs, way)
-                health.wait_for(self.device)
-        except Exception as error:
-            self._require_no_accident(error)
             return watch.failure_of(error)
-        return None
+        finally:
+            self._drop(watch.written)
+        return outputs_of(result)
 
     def _require_no_accident(self, error: Exception) -> None:
         """Pass on what is no result: memory that ran out, a device that is lost."""
@@ -191,42 +198,45 @@ class Specimen:
         with ExitStack() as stack:
             devices = [self.device] if self.device.type == "cuda" else []
             stack.enter_context(torch.random.fork_rng(devices=devices))
-            torch.manual_seed(0)
+            self._seed()
             if not is_native(self.device) and (way.is_autocast or self.dtype != torch.float32):
                 stack.enter_context(Emulation())  # type: ignore[no-untyped-call]
             yield
 
-    def _observed(self, way: Way) -> AbstractContextManager[object]:
-        """Watch as much as is listened to; watching every operator costs time."""
-        if way.on_operation is None and way.on_turn is None:
-            return nullcontext()
-        return Watch(
-            self.module,
-            takes_hooks=self.subject.takes_hooks,
-            on_operation=way.on_operation,
-            on_turn=way.on_turn,
-            sees_operators=way.on_operation is not None or not self.subject.takes_hooks,
-        )
+    def _seed(self) -> None:
+        """Seed what the model can draw from; devices that it is not on are left alone."""
+        if self.device.type == "cpu":
+            torch.default_generator.manual_seed(0)
+        else:
+            torch.manual_seed(0)
 
     def _weights(self) -> list[tuple[str, nn.Parameter]]:
         """Return the weights that a conversion changes, each once."""
         held = dict([*self.module.named_parameters(remove_duplicate=False)])
         return [(name, held[name]) for name in self.converted if name in held]
 
-    def _prepare(self, drawn: Tensor, *, dtype: torch.dtype, is_converted: bool) -> Tensor:
-        """Return what the model gets, which it may write to."""
+    def _prepare(self, drawn: Tensor) -> Tensor:
+        """Return a tensor in the size and precision of the specimen, on its device."""
         tensor = drawn
         if tensor.dim() == 5:
             for _ in range(self.halvings):
                 depth, height, width = ((extent + 1) // 2 for extent in tensor.shape[2:])
                 tensor = tensor[..., :depth, :height, :width]
             tensor = tensor.contiguous()
-            if is_converted:
-                tensor = tensor.to(memory_format=torch.channels_last_3d)
-        if tensor.is_floating_point():
-            tensor = tensor.to(dtype)
-        tensor = tensor.to(self.device)
-        return tensor.clone() if tensor.data_ptr() == drawn.data_ptr() else tensor
+        return self._round(tensor).to(self.device)
+
+    def _round(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self.dtype) if tensor.is_floating_point() else tensor
+
+
+def _each(change: Callable[[Tensor], Tensor], inputs: Inputs) -> Inputs:
+    """Change each tensor of the inputs."""
+    args, kwargs = tree_map_only(Tensor, change, (inputs.args, inputs.kwargs))
+    return Inputs(args, kwargs)
+
+
+def _channels_last(tensor: Tensor) -> Tensor:
+    return tensor.to(memory_format=torch.channels_last_3d) if tensor.dim() == 5 else tensor
 
 
 def _first_of(one: Inputs, several: Inputs) -> Inputs:
@@ -234,7 +244,7 @@ def _first_of(one: Inputs, several: Inputs) -> Inputs:
 
     def first(single: object, every: object) -> object:
         if isinstance(single, Tensor) and isinstance(every, Tensor) and single.dim():
-            return every[: single.shape[0]] if single.shape != every.shape else every
+            return every[: single.shape[0]]
         return every
 
     args, kwargs = tree_map(first, (one.args, one.kwargs), (several.args, several.kwargs))

@@ -18,7 +18,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from convlast.smoke.model.modes import OperatorMode
 
 ROOT_NAME = "(the model itself)"
 """What an operator is called by that no named module called."""
@@ -85,7 +86,7 @@ class _Frame:
     is_leaf: bool = True
 
 
-class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's own base
+class Watch(OperatorMode):
     """Follows one forward; a context manager.
 
     Args:
@@ -93,7 +94,9 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's ow
         takes_hooks: Whether its modules can be followed.
         on_operation: Called for each operator.
         on_turn: Called for each module's turn.
-        sees_operators: Whether operators are seen at all, and not modules alone.
+
+    Attributes:
+        written: The addresses of the storages that operators wrote to.
     """
 
     def __init__(
@@ -103,27 +106,25 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's ow
         takes_hooks: bool,
         on_operation: Callable[[Operation], None] | None = None,
         on_turn: Callable[[Turn], None] | None = None,
-        sees_operators: bool = True,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # as above
         self._module, self._takes_hooks = module, takes_hooks
-        self._sees_operators = sees_operators
         self._on_operation, self._on_turn = on_operation, on_turn
-        self._owners = owners_of(module)
+        self._owners = {} if takes_hooks else owners_of(module)
         self._stack: list[_Frame] = []
         self._seen: Counter[str] = Counter()
         self._hooks: list[Any] = []
-        self._raised: tuple[Place, str, str] | None = None
+        self._raised: tuple[str, Place | None, str] | None = None
         self._is_telling = False
+        self.written: set[int] = set()
 
     def __enter__(self) -> Watch:
-        """Begin."""
-        if self._takes_hooks:
+        """Begin; modules are followed where somebody listens, which costs time."""
+        if self._takes_hooks and (self._on_operation or self._on_turn):
             for name, module in self._module.named_modules():
                 if name:
                     self._follow(name, module)
-        if self._sees_operators:
-            super().__enter__()  # type: ignore[no-untyped-call]  # as above
+        super().__enter__()  # type: ignore[no-untyped-call]  # as above
         return self
 
     def __exit__(
@@ -133,17 +134,16 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's ow
         trace: TracebackType | None,
     ) -> None:
         """End; an error goes on."""
-        if self._sees_operators:
-            super().__exit__(kind, error, trace)  # type: ignore[no-untyped-call]  # as above
+        super().__exit__(kind, error, trace)  # type: ignore[no-untyped-call]  # as above
         for hook in self._hooks:
             hook.remove()
 
     def failure_of(self, error: BaseException) -> Failure:
         """Say where the forward raised that was watched."""
-        if self._raised is None:
-            place = self._stack[-1].place if self._stack else None
-            return Failure(words_of(error), place, None, _line_of(error))
-        return Failure(self._raised[2], *self._raised[:2], _line_of(error))
+        words, place, operator = self._raised or (words_of(error), None, None)
+        if self._takes_hooks:
+            place = self._place_of(error) or place
+        return Failure(words, place, operator, _line_of(error))
 
     def __torch_dispatch__(
         self,
@@ -159,9 +159,11 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's ow
         try:
             result = func(*args, **(kwargs or {}))
         except RuntimeError as error:
-            self._raised = (self._place(name, args), name, words_of(error))
+            self._raised = (words_of(error), self._place(name, args), name)
             raise
         self._raised = None
+        if func._schema.is_mutable:
+            self.written.update(map(address_of, _written(func, args, kwargs or {})))
         outputs = tuple(tensors_in(result))
         if outputs:
             self._tell(name, args, outputs, is_view=func.is_view)
@@ -170,6 +172,8 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's ow
     def _tell(
         self, name: str, args: Sequence[Any], outputs: tuple[Tensor, ...], *, is_view: bool
     ) -> None:
+        if self._on_operation is None and (self._takes_hooks or self._on_turn is None):
+            return
         if self._takes_hooks:
             place = self._place(name, args)
         else:
@@ -194,6 +198,16 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's ow
         if self._takes_hooks:
             return Place(ROOT_NAME, type(self._module).__name__)
         return Place(self._owner(args) or operator, operator)
+
+    def _place_of(self, error: BaseException) -> Place | None:
+        """Return the innermost module whose code an error went through."""
+        names = {id(module): name for name, module in self._module.named_modules() if name}
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        for frame in reversed(frames):
+            module = frame.f_locals.get("self")
+            if name := names.get(id(module)):
+                return Place(name, type(module).__name__)
+        return None
 
     def _place_in_program(self, operator: str, args: Sequence[Any]) -> Place:
         if (owner := self._owner(args)) is not None:
@@ -241,6 +255,16 @@ def owners_of(module: torch.nn.Module) -> dict[int, str]:
     }
 
 
+def address_of(tensor: Tensor) -> int:
+    """Return where the storage of a tensor lies, which its views share; 0 where it has none.
+
+    >>> tensor = torch.zeros(2, 2)
+    >>> address_of(tensor) == address_of(tensor[1])
+    True
+    """
+    return tensor.untyped_storage().data_ptr() if tensor.layout == torch.strided else 0
+
+
 def words_of(error: BaseException) -> str:
     r"""Say in one line what an error says.
 
@@ -274,3 +298,12 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
     elif isinstance(value, Mapping):
         for part in value.values():
             yield from tensors_in(part)
+
+
+def _written(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[Tensor]:
+    """Yield the operands that an operator writes to."""
+    written = {a.name for a in func._schema.arguments if a.alias_info and a.alias_info.is_write}
+    names = (argument.name for argument in func._schema.arguments)
+    for name, value in (*zip(names, args, strict=False), *kwargs.items()):
+        if name in written:
+            yield from tensors_in(value)

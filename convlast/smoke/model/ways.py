@@ -105,7 +105,7 @@ class Ways:
             converted_input = self._run(Way(several, is_input_converted=True))
         specimen.lay_out(())
         contiguous = self._run(Way(several, on_turn=seen.contiguous.note))
-        contiguous_alone = self._contiguous_alone(contiguous, converted_alone)
+        contiguous_alone = self._contiguous_alone(contiguous, converted, converted_alone)
         return Runs(
             reference=reference,
             contiguous=contiguous,
@@ -117,13 +117,20 @@ class Ways:
             converted_alone=converted_alone,
         )
 
-    def _contiguous_alone(self, contiguous: Outcome, converted_alone: Outcome) -> Outcome:
+    def _contiguous_alone(
+        self, contiguous: Outcome, converted: Outcome, converted_alone: Outcome
+    ) -> Outcome | None:
         """Return what the first sample alone gives, contiguous, without a run where that is clear.
 
         In a model that looks at each sample by itself it is the first part of what several give.
-        Where that differs from the converted run, only a run tells who is right.
+        Where that differs from the converted run, only a run tells who is right. None where nobody
+        asks: the contiguous model raises, or the converted one raises as it does with several.
         """
-        if isinstance(contiguous, dict) and isinstance(converted_alone, dict):
+        if isinstance(contiguous, Failure):
+            return None
+        if isinstance(converted_alone, Failure) and converted_alone == converted:
+            return None
+        if isinstance(converted_alone, dict):
             first = {name: output[:1] for name, output in contiguous.items() if output.dim()}
             if is_close(first, converted_alone):
                 return first

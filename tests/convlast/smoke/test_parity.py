@@ -68,6 +68,14 @@ def test_values_that_are_not_finite_are_counted_and_fail() -> None:
     assert (parity.relative, parity.cosine) == (None, None)
 
 
+def test_values_whose_squares_overflow_are_finite() -> None:
+    """Only float64 has such values; the cosine alone is not known then."""
+    large = torch.tensor([1e200, -2e200], dtype=torch.float64)
+    parity = compared(large, large)
+    assert (parity.nan, parity.inf, parity.passed) == (0, 0, True)
+    assert (parity.relative, parity.mean_abs, parity.cosine) == (0.0, 0.0, None)
+
+
 def test_the_reference_is_not_held_to_what_it_is_not() -> None:
     """Where the reference is NaN or infinite nothing is asked of the other."""
     parity = compared([NAN, INF, -INF, 2.0], [1.0, NAN, INF, 2.0])
