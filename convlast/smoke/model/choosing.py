@@ -119,12 +119,16 @@ def blocks_of(layers: Sequence[str]) -> Iterator[Names]:
                 yield block
 
 
-def choose_on_accelerator(make: partial[Specimen], samples: int) -> Choice:
+def choose_on_accelerator(
+    make: partial[Specimen], samples: int, *, limit_s: float = LIMIT_S, race_s: float = RACE_S
+) -> Choice:
     """Choose the layers of a model whose conversion makes it faster on this device.
 
     Args:
         make: Makes a specimen in fp32.
         samples: N of the input.
+        limit_s: Seconds that the search for a better set may take.
+        race_s: Seconds that the timing of one set may take.
 
     Returns:
         The choice; its layers are names of parameters in the module.
@@ -135,13 +139,13 @@ def choose_on_accelerator(make: partial[Specimen], samples: int) -> Choice:
 
     def measure(names: Names) -> Measured:
         candidate.lay_out(sorted(names))
-        found = race_of((contiguous, candidate), setting, RACE_S)
+        found = race_of((contiguous, candidate), setting, race_s)
         return Measured(median(found.second_s), found.speedup, found.spread)
 
     guess = _faster_alone(contiguous, candidate, setting)
     began_s = perf_counter()
     found = search(
-        layers, measure, guess=guess, is_time_up=lambda: perf_counter() - began_s > LIMIT_S
+        layers, measure, guess=guess, is_time_up=lambda: perf_counter() - began_s > limit_s
     )
     return chosen(found, layers)
 

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from torch import nn
 
-from convlast.smoke.model.choosing import NOISE, Measured, Names, chosen, search
+from convlast.smoke.model.choosing import (
+    NOISE,
+    Measured,
+    Names,
+    choose_on_accelerator,
+    chosen,
+    search,
+)
+from convlast.smoke.model.specimen import Specimen
+from tests.subjects import CPU, converted_of, subject_of
 
 LAYERS = ["stem.w", "body.0.a.w", "body.0.b.w", "body.1.a.w", "body.1.b.w", "head.w"]
 
@@ -78,3 +90,14 @@ def test_the_search_ends_when_time_is_up() -> None:
 
     search(LAYERS, measure, guess=frozenset({"stem.w"}), is_time_up=lambda: True)
     assert len(tried) == 3
+
+
+def test_a_choice_inside_a_model_is_one_of_the_sets_that_were_timed() -> None:
+    """Tried on a CPU, which has no kernels to guess by, in no time."""
+    subject = subject_of(
+        lambda: nn.Sequential(nn.Conv3d(2, 4, 3), nn.Conv3d(4, 4, 3)), (2, 6, 6, 6)
+    )
+    make = partial(Specimen, subject, converted_of(subject), CPU)
+    choice = choose_on_accelerator(make, 2, limit_s=0.0, race_s=0.0)
+    assert {"all": ["0.weight", "1.weight"], "none": []}[choice.chosen] == choice.layers
+    assert set(choice.seconds) == {"all", "none"}
