@@ -65,7 +65,7 @@ bench: $(READY) ## the benchmarks that need no GPU; prints JSON, takes minutes o
 	$(BIN)/python -m benchmarks $(ARGS)
 
 bench-gpu: $(READY) ## the benchmark that needs a GPU; fails without one, prints JSON
-	@PYTHONPATH=$(RECIPES) $(BIN)/python -m benchmarks.gpu $(ARGS)
+	@PYTHONPATH=$${PYTHONPATH:+$$PYTHONPATH:}$(RECIPES) $(BIN)/python -m benchmarks.gpu $(ARGS)
 
 clean: ## remove what the other commands made
 	rm -rf $(VENV) .cache dist demo .mypy_cache .pytest_cache .ruff_cache .hypothesis
