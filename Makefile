@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # A name that the sandbox knows packages by.
 RECIPES := $(VENV)/recipes/site-packages
 
-.PHONY: help setup serve demo test check fix cover recipes engine image-test gpu bench clean
+.PHONY: help setup serve demo test check fix cover recipes engine image-test gpu bench bench-gpu clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -63,6 +63,9 @@ gpu: $(READY) ## the tests that need a GPU; fails, not skips, without one
 
 bench: $(READY) ## the benchmarks that need no GPU; prints JSON, takes minutes on a quiet machine
 	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-gpu: $(READY) ## the benchmark that needs a GPU; fails without one, prints JSON
+	@PYTHONPATH=$${PYTHONPATH:+$$PYTHONPATH:}$(RECIPES) $(BIN)/python -m benchmarks.gpu $(ARGS)
 
 clean: ## remove what the other commands made
 	rm -rf $(VENV) .cache dist demo .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -189,11 +189,13 @@ def built(name: str, path: Path) -> tuple[Subject, Weights]:
     return found_in(path, asked)
 
 
-def found_in(path: Path, asked: Options) -> tuple[Subject, Weights]:
+def found_in(
+    path: Path, asked: Options, prefixes: Sequence[str] | None = None
+) -> tuple[Subject, Weights]:
     """Find the model of a file as a conversion does, and its converted weights."""
     checkpoint = open_checkpoint(path, allow_programs=True)
     plan = make_plan(checkpoint, "channels_last_3d")
-    subject = find_subject(checkpoint, plan, asked)
+    subject = find_subject(checkpoint, plan, asked, prefixes=prefixes)
     if subject is None:
         raise SystemExit(f"{path.name}: no model was found")
 

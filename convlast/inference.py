@@ -20,7 +20,7 @@ from convlast.plan import Decision, Plan
 from convlast.progress import Progress
 from convlast.report import Finding, LayerSmoke, Smoke
 from convlast.smoke.file import audit_ranges, smoke_layers, summarise_smoke
-from convlast.smoke.memory import is_out_of_memory
+from convlast.smoke.memory import is_out_of_memory, shrinking
 from convlast.smoke.model.choosing import choose_on_accelerator
 from convlast.smoke.model.specimen import Specimen, Weights
 from convlast.smoke.model.ways import Request
@@ -95,6 +95,7 @@ def infer(context: Context, read: Read, *, is_cast: bool, choice: Choice | None)
         found, reason = _model_or_reason(context, subject, read)
     inference = _of_model(context, found) if found else _of_layers(context, read, reason)
     inference.smoke.choice = choice
+    inference.findings.extend(smoke_findings.of_choice(choice))
     ranges = audit_ranges(context.checkpoint, context.plan)
     inference.smoke.range = ranges
     inference.findings.extend(findings.of_ranges(ranges, is_cast=is_cast))
@@ -110,6 +111,7 @@ def narrow_to_fastest(context: Context) -> tuple[Plan, Choice]:
 
     Raises:
         OptionError: If there is no GPU to measure on, or no model to measure.
+        RuntimeError: If memory runs out with a small input as well.
     """
     subject = find_subject(
         context.checkpoint,
@@ -128,7 +130,12 @@ def narrow_to_fastest(context: Context) -> tuple[Plan, Choice]:
         return laid_out.copy_(weight)
 
     make = partial(Specimen, subject, weights_of(subject, context.plan, read), context.device)
-    choice = choose_on_accelerator(make, _samples(context.options))
+
+    def attempt(halvings: int) -> Choice:
+        return choose_on_accelerator(partial(make, halvings=halvings), _samples(context.options))
+
+    choice, halvings = shrinking(attempt, context.device)
+    choice.halvings = halvings
     layers = {name: layer for layer, name in subject.weights.items()}
     choice.layers = [layers[name] for name in choice.layers]
     return narrowed(context.plan, set(choice.layers), set(subject.weights)), choice
@@ -222,7 +229,10 @@ def _no_model(option: str) -> OptionError:
 def _model_or_reason(
     context: Context, subject: Subject, read: Read
 ) -> tuple[ModelSmoke | None, str]:
-    """Run the model; where memory does not even suffice for a small input, say so."""
+    """Run the model; where memory does not even suffice for a small input, say so.
+
+    That never costs the artifact, not even where the whole model was asked for.
+    """
     try:
         found = smoke_model(
             subject,
@@ -236,7 +246,7 @@ def _model_or_reason(
             context.progress,
         )
     except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error) or context.options.smoke == "model":
+        if not is_out_of_memory(error):
             raise
         return None, "memory does not suffice for the whole model, even on a small input."
     return found, ""
@@ -262,6 +272,7 @@ def _of_layers(context: Context, read: Read, reason: str) -> Inference:
     if reason:
         smoke.reason = reason
         told.append(smoke_findings.of_layers_only(reason))
+    told += smoke_findings.of_speed(smoke, context.options.min_speedup)
     return Inference(smoke, layers, told)
 
 

@@ -8,7 +8,7 @@ from convlast.compatibility import Trouble
 from convlast.report import Finding, Severity
 from convlast.smoke.model.judgement import Fault
 from convlast.smoke.model.whole import ModelSmoke
-from convlast.smoke_report import Flip, Smoke
+from convlast.smoke_report import Choice, Flip, Smoke
 
 _CODES: dict[str, tuple[str, Severity]] = {
     "layout": ("layout-error", "error"),
@@ -62,6 +62,12 @@ def of_speed(smoke: Smoke, min_speedup: float | None) -> Iterator[Finding]:
     """Tell what was measured of speed, as far as it means anything."""
     timing = smoke.timing
     if timing is None or not timing.representative:
+        if min_speedup is not None:
+            yield Finding(
+                code="speedup-missed",
+                severity="error",
+                message=f"min_speedup asks for {min_speedup}, and no speed was measured.",
+            )
         return
     measured = f"{timing.speedup:.2f} times as fast (± {timing.spread:.2f})"
     if min_speedup is not None and timing.speedup < min_speedup:
@@ -95,6 +101,17 @@ def of_speed(smoke: Smoke, min_speedup: float | None) -> Iterator[Finding]:
             code="slow-convolution",
             severity="warning",
             message=f"{_listed(sorted(slow))}: PyTorch's slow fallback ran, not cuDNN.",
+        )
+
+
+def of_choice(choice: Choice | None) -> Iterator[Finding]:
+    """Tell of a choice that was made on a smaller input."""
+    if choice is not None and choice.halvings:
+        yield Finding(
+            code="smoke-shrunk",
+            severity="info",
+            message="Memory ran out, so select=fastest measured a smaller input, halved "
+            f"{choice.halvings} times.",
         )
 
 

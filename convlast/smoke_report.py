@@ -221,6 +221,8 @@ class Choice(_Model):
     speedup: float
     """Of the choice against `none`."""
     spread: float
+    halvings: int = 0
+    """How often the input was halved, for want of memory."""
 
 
 class Smoke(_Model):

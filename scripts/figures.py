@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+from scripts.gpu_figures import NOT_MEASURED, gpu_figures
+
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 
 
 def figures() -> str:
     """Return all of them, as Markdown."""
-    return "\n\n".join([_speed(), _plot(), _requests(), _growth(), _memory(), _smoke()])
+    return "\n\n".join([_speed(), _plot(), _requests(), _growth(), _memory(), _smoke(), _gpu()])
 
 
 def _speed() -> str:
@@ -126,6 +128,12 @@ def _smoke() -> str:
         for each in result["results"]
     ]
     return _table(rows, _measured("smoke"), "On a CPU: what it takes, not pays.")
+
+
+def _gpu() -> str:
+    """Tell what the layout pays on a GPU, once there was one."""
+    is_measured = (RESULTS / "gpu.json").exists()
+    return gpu_figures(_result("gpu")) if is_measured else NOT_MEASURED
 
 
 def _table(rows: list[str], *notes: str) -> str:

@@ -16,10 +16,6 @@ from service.problems import Problem, ProblemError
 
 router = APIRouter(tags=["operation"])
 
-# PyTorch refuses these for contiguous fp16 Conv3d and falls back to a slow kernel; channels-last
-# is exempt, so a speed-up measured there is an escape. Source: aten/src/ATen/native/Convolution.cpp
-_SLOW_CUDNN = range(90800, 91500)
-
 
 @router.get("/livez", summary="Whether the service is alive")
 async def livez() -> dict[str, str]:
@@ -42,7 +38,7 @@ async def readyz(context: ContextOf) -> JSONResponse:
         "inspectors": inspectors.model_dump(),
         "storage": {"problem": storage},
         "draining": context.places.draining,
-        "warnings": [*_warnings(converters.facts), *_present(context.keyring.problem)],
+        "warnings": [*_known(converters.facts), *_present(context.keyring.problem)],
     }
     wrong = [
         *(["The service is draining."] if context.places.draining else []),
@@ -86,13 +82,6 @@ def _present(warning: str | None) -> list[str]:
     return [warning] if warning else []
 
 
-def _warnings(facts: dict[str, Any]) -> list[str]:
-    """Name what runs, but badly."""
-    cudnn = facts.get("cudnn")
-    if not isinstance(cudnn, int) or cudnn not in _SLOW_CUDNN:
-        return []
-    return [
-        f"torch {facts.get('torch')} with cuDNN {cudnn // 10000}.{cudnn // 100 % 100}: "
-        "PyTorch runs contiguous fp16 Conv3d without cuDNN here, so a speed-up says little. "
-        "Take cuDNN 9.15 or newer."
-    ]
+def _known(facts: dict[str, Any]) -> list[str]:
+    """Name what runs, but badly, as the worker knows it of its device and libraries."""
+    return list(facts.get("known_trouble", ()))

@@ -68,7 +68,11 @@ def probe(device: str) -> dict[str, Any]:
     where = resolve(device)
     if int(torch.ones(8, device=where).sum().item()) != 8:
         raise DeviceUnavailableError(f"The device {where} adds up eight ones to something else.")
-    facts: dict[str, Any] = {"torch": torch.__version__, "device": str(where)}
+    facts: dict[str, Any] = {
+        "torch": torch.__version__,
+        "device": str(where),
+        "known_trouble": [f"{t.code}: {t.message} {t.cure}" for t in troubles_on(where)],
+    }
     if where.type == "cuda":
         free_bytes, total_bytes = torch.cuda.mem_get_info(where)
         facts |= {
@@ -76,7 +80,6 @@ def probe(device: str) -> dict[str, Any]:
             "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
             "gpu": torch.cuda.get_device_name(where),
             "compute_capability": ".".join(map(str, torch.cuda.get_device_capability(where))),
-            "known_trouble": [f"{found.code}: {found.message}" for found in troubles_on(where)],
             "memory_free_bytes": free_bytes,
             "memory_total_bytes": total_bytes,
         }

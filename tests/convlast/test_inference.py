@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from torch import nn
 
 import convlast
-from convlast import Options
+from convlast import Options, file_conversion, inference
 from convlast.advice import advise
 from convlast.checkpoints import open_checkpoint
 from convlast.compatibility import Device, troubles_of
@@ -17,6 +18,7 @@ from convlast.errors import OptionError
 from convlast.inference import narrowed
 from convlast.plan import make_plan
 from convlast.report import Advice, Finding
+from convlast.smoke.model.specimen import Specimen
 from convlast.smoke_findings import of_speed, of_troubles
 from convlast.smoke_report import Choice, Dispatch, Flip, Permutations, Smoke, Timing
 from tests.builders import a_model, one_convolution
@@ -151,7 +153,54 @@ def test_a_missed_speedup_is_an_error() -> None:
 
 def test_a_cpus_time_is_no_finding() -> None:
     """Whatever it is."""
-    assert list(of_speed(smoke_of(timing(0.5, representative=False)), 1.5)) == []
+    assert list(of_speed(smoke_of(timing(0.5, representative=False)), None)) == []
+
+
+@pytest.mark.parametrize("measured", [None, timing(9.0, representative=False)])
+def test_a_speedup_that_nobody_measured_is_missed(measured: Timing | None) -> None:
+    """A pipeline that asks for one does not go on without, whatever kept it from being measured."""
+    (found,) = of_speed(smoke_of(measured), 1.5)
+    assert (found.code, found.severity) == ("speedup-missed", "error")
+    assert "no speed was measured" in found.message
+
+
+def test_memory_that_never_suffices_costs_no_artifact(
+    module: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Layers are run instead, and the report says why, even where the whole model was asked for."""
+
+    def starve(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(inference, "smoke_model", starve)
+    report = convlast.convert(module, tmp_path / "out.pt", Options(smoke="model"))
+    assert (tmp_path / "out.pt").exists()
+    assert report.smoke is not None
+    assert report.smoke.scope == "layers"
+    (told,) = (finding for finding in report.findings if finding.code == "model-not-run")
+    assert "memory does not suffice" in told.message
+
+
+def test_fastest_is_measured_on_a_smaller_input_where_memory_runs_out(
+    module: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the report says so."""
+
+    def choose(make: partial[Specimen], samples: int) -> Choice:
+        if make().halvings < 2:
+            raise torch.OutOfMemoryError
+        layers = list(make().converted)[:1]
+        return Choice(chosen="some", layers=layers, seconds={}, speedup=1.2, spread=0.0)
+
+    monkeypatch.setattr(inference, "choose_on_accelerator", choose)
+    monkeypatch.setattr(file_conversion, "refuse_unmeasurable", lambda options, device: None)
+    report = convlast.convert(module, tmp_path / "out.pt", Options(select=("fastest",)))
+    assert [layer.status for layer in report.layers] == ["converted", "kept"]
+    assert report.smoke is not None
+    assert report.smoke.choice is not None
+    assert report.smoke.choice.halvings == 2
+    (told,) = (finding for finding in report.findings if finding.code == "smoke-shrunk")
+    assert "halved 2 times" in told.message
 
 
 def test_nothing_gained_and_unstable_are_told() -> None:

@@ -35,8 +35,9 @@ def warm(device: str) -> dict[str, Any]:
 
 
 def probe(device: str) -> dict[str, Any]:
-    """Be healthy."""
-    return {"device": device, "torch": "none", "memory_free_bytes": 1, "memory_total_bytes": 2}
+    """Be healthy, on a device that is known for something."""
+    facts = {"device": device, "torch": "none", "known_trouble": ["no-cudnn: There is none."]}
+    return {**facts, "memory_free_bytes": 1, "memory_total_bytes": 2}
 
 
 def run(job: Job, device: str, progress: Progress) -> Finished:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import torch
 
+from convlast.smoke import health
 from convlast.smoke.model.specimen import Specimen, Way
 from convlast.smoke_report import Dispatch, LayoutKernels
 
@@ -54,18 +55,17 @@ def profile(
     """Profile one forward, after another that warms up.
 
     Args:
-        specimen: The model, on a GPU.
+        specimen: The model; on a CPU no kernels are seen.
         way: How it is run.
         layers: The modules of the convolutions, in the order of execution.
         weights: Which weights it has, for the report.
     """
     inputs = specimen.inputs(way)
     specimen.call(inputs, way)
-    torch.cuda.synchronize(specimen.device)
-    activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
-    with torch.profiler.profile(activities=activities, acc_events=True) as profiler:
+    health.wait_for(specimen.device)
+    with torch.profiler.profile(acc_events=True) as profiler:
         specimen.call(inputs, way)
-        torch.cuda.synchronize(specimen.device)
+        health.wait_for(specimen.device)
     events = list(profiler.events() or ())
     convolutions = [list(_kernels(event)) for event in convolutions_in(events)]
     kernels = [ran for event in events if event.cpu_parent is None for ran in _kernels(event)]

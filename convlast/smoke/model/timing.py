@@ -60,7 +60,7 @@ def time_on_accelerator(
     settings = settings_for(samples)
     for is_autocast in (False, True):
         pair = pair_of(make, torch.float32 if is_autocast else torch.float16)
-        timings += [_time(pair, s, limit_s) for s in settings if s.is_autocast == is_autocast]
+        timings += [time_pair(pair, s, limit_s) for s in settings if s.is_autocast == is_autocast]
         del pair
     return timings
 
@@ -107,7 +107,8 @@ def race_of(
         )
 
 
-def _time(pair: tuple[Specimen, Specimen], setting: Setting, limit_s: float) -> Timing:
+def time_pair(pair: Sequence[Specimen], setting: Setting, limit_s: float) -> Timing:
+    """Time two specimens against each other, and note what memory each takes."""
     contiguous, converted = pair
     found = race_of(pair, setting, limit_s)
     return Timing(
@@ -115,7 +116,7 @@ def _time(pair: tuple[Specimen, Specimen], setting: Setting, limit_s: float) -> 
         converted_s=median(found.second_s),
         speedup=found.speedup,
         spread=found.spread,
-        representative=True,
+        representative=contiguous.device.type == "cuda",
         stable=found.is_stable,
         autocast=setting.is_autocast,
         cudnn_benchmark=setting.benchmark,
@@ -127,8 +128,10 @@ def _time(pair: tuple[Specimen, Specimen], setting: Setting, limit_s: float) -> 
     )
 
 
-def _peak_bytes(specimen: Specimen, way: Way) -> int:
+def _peak_bytes(specimen: Specimen, way: Way) -> int | None:
     """Return the device memory that a forward takes at its highest, its model included."""
+    if specimen.device.type != "cuda":
+        return None
     device, inputs = specimen.device, specimen.inputs(way)
     torch.cuda.synchronize(device)
     torch.cuda.reset_peak_memory_stats(device)

@@ -9,7 +9,7 @@ import torch
 from convlast.architectures.subject import Subject
 from convlast.progress import Progress, silent
 from convlast.report import LayerSmoke, Parity
-from convlast.smoke.memory import is_out_of_memory, release
+from convlast.smoke.memory import shrinking
 from convlast.smoke.model.judgement import Fault, Runs, distinct, judge, status_of, words
 from convlast.smoke.model.measuring import measure
 from convlast.smoke.model.outputs import Outputs
@@ -21,9 +21,6 @@ from convlast.smoke.model.ways import Request, Ways
 from convlast.smoke.parity import DTYPE_THRESHOLD, LAYOUT_THRESHOLD
 from convlast.smoke.precision import name_on
 from convlast.smoke_report import FirstWrong, Smoke
-
-ATTEMPTS = 4
-"""Sizes of the input that are tried before memory counts as too small."""
 
 
 @dataclass
@@ -65,21 +62,16 @@ def smoke_model(
         DeviceLostError: If the device cannot be used any more.
         RuntimeError: If memory runs out with the smallest input as well.
     """
-    for halvings in range(ATTEMPTS):
-        try:
-            specimen = Specimen(subject, converted, device, halvings)
-            found = _smoke(Ways(specimen, request, progress))
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error) or halvings == ATTEMPTS - 1:
-                raise
-        else:
-            found.halvings = halvings
-            if halvings:
-                found.smoke.reason = f"memory ran out; the input was halved {halvings} times"
-            return found
-        del specimen
-        release(device)
-    raise AssertionError("the last attempt returns or raises")
+
+    def attempt(halvings: int) -> ModelSmoke:
+        specimen = Specimen(subject, converted, device, halvings)
+        return _smoke(Ways(specimen, request, progress))
+
+    found, halvings = shrinking(attempt, device)
+    found.halvings = halvings
+    if halvings:
+        found.smoke.reason = f"memory ran out; the input was halved {halvings} times"
+    return found
 
 
 def _smoke(ways: Ways) -> ModelSmoke:

@@ -355,3 +355,19 @@ def test_gnina_breaks_with_two_samples(shared_checkpoints: Path, tmp_path: Path)
     assert convert(source, tmp_path / "one.pt", one).verdict == "passed"
     with pytest.raises(VerificationError, match="view"):
         convert(source, tmp_path / "two.pt", two)
+
+
+@pytest.mark.shared
+def test_gnina_is_smoked_whole(shared_checkpoints: Path, tmp_path: Path) -> None:
+    """On an input that is found: parity, ranges, trace; and the view that breaks, with its line."""
+    source = shared_checkpoints / "gnina_default2017_torchscript.pt"
+    report = convert(source, tmp_path / "out.pt", Options(smoke="model", on_failure="report"))
+    smoke = report.smoke
+    assert smoke is not None
+    assert (smoke.scope, smoke.origin, report.verdict) == ("model", "torchscript", "failed")
+    assert {parity.pair for parity in smoke.parity if parity.passed} == {"dtype", "autocast"}
+    assert {step.kind for step in smoke.trace} >= {"aten::_convolution", "aten::relu"}
+    assert [step.module for step in smoke.trace if step.permutes] == ["features.unit1_conv1"]
+    assert smoke.activations
+    (error,) = (finding for finding in report.findings if finding.code == "layout-error")
+    assert "aten::view, at input = torch.view(" in error.message

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from convlast.smoke.memory import is_out_of_memory, release
+from convlast.smoke.memory import ATTEMPTS, is_out_of_memory, release, shrinking
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,30 @@ def test_another_error_is_not_taken_for_it(error: Exception) -> None:
 def test_a_cpu_has_nothing_to_give_back() -> None:
     """Releasing its memory does nothing."""
     release(torch.device("cpu"))
+
+
+def test_a_run_is_tried_on_smaller_inputs() -> None:
+    """Until it has room."""
+
+    def run(halvings: int) -> str:
+        if halvings < 2:
+            raise MemoryError
+        return "ran"
+
+    assert shrinking(run, torch.device("cpu")) == ("ran", 2)
+
+
+@pytest.mark.parametrize(
+    ("error", "tries"), [(MemoryError(), ATTEMPTS), (RuntimeError("expected 8 channels"), 1)]
+)
+def test_what_no_smaller_input_helps_is_raised(error: Exception, tries: int) -> None:
+    """Memory that never suffices, after the smallest; anything else at once."""
+    tried: list[int] = []
+
+    def run(halvings: int) -> None:
+        tried.append(halvings)
+        raise error
+
+    with pytest.raises(type(error)):
+        shrinking(run, torch.device("cpu"))
+    assert len(tried) == tries

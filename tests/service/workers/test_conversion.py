@@ -13,7 +13,9 @@ import pytest
 import torch
 
 import convlast
+from convlast.compatibility import Device, troubles_of
 from convlast.report import Report
+from service.workers import conversion
 from tests.service.running import REAL, Running, start
 
 VARYING = {"seconds", "environment", "timing"}
@@ -93,3 +95,13 @@ def test_versions_come_from_the_worker(real: Running) -> None:
     """The service knows torch's version without having imported it."""
     with real.client() as client:
         assert client.get("/version").json()["torch"] == torch.__version__
+
+
+def test_a_worker_tells_what_is_known_against_its_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the library's own table, with the cure; of a CPU nothing."""
+    assert conversion.probe("cpu")["known_trouble"] == []
+    old = Device("2.13.0", 92000, (6, 1))
+    monkeypatch.setattr(conversion, "troubles_on", lambda device: list(troubles_of(old)))
+    (told,) = conversion.probe("cpu")["known_trouble"]
+    assert told.startswith("no-tensor-cores: This GPU has a compute capability below 7.0")
+    assert "Keep your file for this GPU" in told

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from torch import nn
 
-from convlast.smoke.model.choosing import NOISE, Measured, Names, chosen, search
+from convlast.smoke.model.choosing import (
+    NOISE,
+    Measured,
+    Names,
+    choose_on_accelerator,
+    chosen,
+    confirmed,
+    search,
+)
+from convlast.smoke.model.specimen import Specimen
+from tests.subjects import CPU, converted_of, subject_of
 
 LAYERS = ["stem.w", "body.0.a.w", "body.0.b.w", "body.1.a.w", "body.1.b.w", "head.w"]
 
@@ -68,6 +82,43 @@ def test_all_is_taken_where_some_is_no_better() -> None:
     assert chosen(found, LAYERS).chosen == "all"
 
 
+@pytest.mark.parametrize(
+    ("of_all", "again", "kind"),
+    [(1.2, 1.1, "some"), (1.2, 1.005, "all"), (1.2, 0.9, "all"), (0.8, 1.1, "some"),
+     (0.8, 0.9, "none")],
+)  # fmt: skip
+def test_some_are_taken_only_if_they_are_faster_once_more(
+    of_all: float, again: float, kind: str
+) -> None:
+    """Than the better of all and none; the best of many timings may be luck."""
+    some, everything, nothing = frozenset(LAYERS[:2]), frozenset(LAYERS), frozenset[str]()
+    found = {
+        everything: Measured(1 / of_all, of_all, 0.0),
+        nothing: Measured(1.0, 1.0, 0.0),
+        some: Measured(0.7, 1 / 0.7, 0.0),
+    }
+    asked: list[tuple[Names, Names]] = []
+
+    def timed(rival: Names, names: Names) -> float:
+        asked.append((rival, names))
+        return again
+
+    choice = confirmed(found, LAYERS, timed)
+    assert asked == [(everything if of_all > 1 else nothing, some)]
+    assert choice.chosen == kind
+    assert frozenset(choice.layers) == {"some": some, "all": everything, "none": nothing}[kind]
+
+
+def test_all_and_none_need_no_second_look() -> None:
+    """They are what it would be compared with."""
+    found = search(LAYERS, lambda names: measured(names, [0.3] * 6, 0.0), guess=frozenset())
+
+    def never(rival: Names, names: Names) -> float:
+        raise AssertionError
+
+    assert confirmed(found, LAYERS, never).chosen == "all"
+
+
 def test_the_search_ends_when_time_is_up() -> None:
     """All, none and the guess are measured in any case."""
     tried: list[Names] = []
@@ -78,3 +129,14 @@ def test_the_search_ends_when_time_is_up() -> None:
 
     search(LAYERS, measure, guess=frozenset({"stem.w"}), is_time_up=lambda: True)
     assert len(tried) == 3
+
+
+def test_a_choice_inside_a_model_is_one_of_the_sets_that_were_timed() -> None:
+    """Tried on a CPU, which has no kernels to guess by, in no time."""
+    subject = subject_of(
+        lambda: nn.Sequential(nn.Conv3d(2, 4, 3), nn.Conv3d(4, 4, 3)), (2, 6, 6, 6)
+    )
+    make = partial(Specimen, subject, converted_of(subject), CPU)
+    choice = choose_on_accelerator(make, 2, limit_s=0.0, race_s=0.0)
+    assert {"all": ["0.weight", "1.weight"], "none": []}[choice.chosen] == choice.layers
+    assert set(choice.seconds) == {"all", "none"}

@@ -1,0 +1,53 @@
+"""What a timing says of itself, with the little that a CPU can tell."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import nn
+
+from convlast.smoke.model.specimen import Specimen
+from convlast.smoke.model.timing import Setting, pair_of, settings_for, time_pair
+from tests.subjects import CPU, converted_of, subject_of
+
+
+def test_a_pair_is_timed_under_its_setting() -> None:
+    """The shape, the precision and the rounds are noted; of a CPU no memory, and no advice."""
+    subject = subject_of(lambda: nn.Sequential(nn.Conv3d(2, 4, 3)), (2, 6, 6, 6))
+    make = partial(Specimen, subject, converted_of(subject), CPU)
+    found = time_pair(pair_of(make, torch.float32), Setting(3, is_autocast=True), 0.0)
+    assert (found.input_shape, found.autocast, found.cudnn_benchmark) == (
+        [3, 2, 6, 6, 6],
+        True,
+        False,
+    )
+    assert found.rounds >= 8
+    assert not found.representative
+    assert (found.contiguous_peak_bytes, found.converted_peak_bytes) == (None, None)
+
+
+def test_cudnn_chooses_by_trial_only_while_that_is_timed() -> None:
+    """The setting is the caller's before and behind it."""
+    before = torch.backends.cudnn.benchmark
+    seen: list[bool] = []
+
+    class Looking(nn.Conv3d):
+        def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002  # PyTorch's name
+            seen.append(torch.backends.cudnn.benchmark)
+            return super().forward(input)
+
+    subject = subject_of(lambda: nn.Sequential(Looking(2, 4, 3)), (2, 6, 6, 6))
+    make = partial(Specimen, subject, converted_of(subject), CPU)
+    time_pair(pair_of(make, torch.float16), Setting(1, benchmark=True), 0.0)
+    assert set(seen) == {True}
+    assert torch.backends.cudnn.benchmark is before
+
+
+def test_both_inputs_autocast_and_the_choice_by_trial_are_timed() -> None:
+    """The first is the one that the advice rests on: plain fp16, several samples."""
+    first, *others = settings_for(2)
+    assert (first.samples, first.is_autocast, first.benchmark) == (2, False, False)
+    assert {each.samples for each in others} == {1, 2}
+    assert any(each.is_autocast for each in others)
+    assert any(each.benchmark for each in others)

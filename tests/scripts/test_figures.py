@@ -1,0 +1,89 @@
+"""The figures of the README, with results of a GPU and without."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.gpu.measuring import Limits
+from benchmarks.gpu.models import Model
+from benchmarks.gpu.runs import gather, result_of
+from benchmarks.gpu.weights import measure
+from benchmarks.machine import describe, describe_gpu
+from scripts import figures
+from scripts.gpu_figures import NOT_MEASURED
+from tests.subjects import CPU
+
+MODEL = Model(
+    "benchmarks.gpu.models.PatchEmbedding", (2, 3, 2, 8, 8), {"width": 8, "patch": [2, 4, 4]}
+)
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the results, without those of a GPU."""
+    folder = shutil.copytree(figures.RESULTS, tmp_path / "results")
+    (folder / "gpu.json").unlink(missing_ok=True)
+    monkeypatch.setattr(figures, "RESULTS", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole() -> dict[str, Any]:
+    """What the benchmark gives: a model, one that failed, one that is absent, and the weights."""
+    made = {
+        "patches": result_of(MODEL, CPU, Limits(race_s=0.0, search_s=0.0), None),
+        "broken": {"passed": False, "error": "RuntimeError: a | b"},
+        "gone": {"absent": "not here"},
+    }
+    machine = {**describe(), **describe_gpu(CPU), "gpu": "Some GPU"}
+    weights = measure(CPU, 1, {"tiny": (3, (4, 3, 2, 2, 2))})
+    found = gather(made, made.__getitem__, lambda so_far: None)
+    whole: dict[str, Any] = json.loads(
+        json.dumps({"machine": machine, "weights": weights, **found})
+    )
+    return whole
+
+
+def test_without_a_gpu_it_says_plainly_that_none_was_measured(results: Path) -> None:
+    """Instead of a table."""
+    assert NOT_MEASURED in figures.figures()
+    assert "select=fastest" not in figures.figures()
+
+
+def test_with_a_gpu_there_are_tables_and_a_plot(results: Path, whole: dict[str, Any]) -> None:
+    """Of what was measured, with what failed and what was absent; every row has all its cells."""
+    (results / "gpu.json").write_text(json.dumps(whole))
+    text = figures.figures()
+    assert NOT_MEASURED not in text
+    assert 'x-axis ["patches"]' in text
+    assert "failed: RuntimeError: a / b" in text
+    assert "Left out, since not installed: gone." in text
+    assert "on Some GPU" in text
+    for table in re.findall(r"(?:^\|.*\n?)+", text, re.MULTILINE):
+        assert len({row.count("|") for row in table.strip().splitlines()}) == 1, table
+
+
+def test_what_fastest_chose_and_whether_it_paid_is_told(
+    results: Path, whole: dict[str, Any]
+) -> None:
+    """A model whose choice was slower is named."""
+    model = {**whole["results"][0], "passed": False}
+    (results / "gpu.json").write_text(json.dumps({**whole, "results": [model]}))
+    text = figures.figures()
+    assert "in 0 of 1 models, and not so in patches." in text
+    assert f"patches {len(model['choice']['layers'])} of 1." in text
+
+
+def test_only_failures_are_told_as_well(results: Path, whole: dict[str, Any]) -> None:
+    """There is nothing to draw then."""
+    broken = [each for each in whole["results"] if "error" in each]
+    changed = {**whole, "results": broken, "weights": {"passed": False, "error": "no"}}
+    (results / "gpu.json").write_text(json.dumps(changed))
+    assert "Times as fast" not in figures.figures()
+    assert "| broken | failed: " in figures.figures()
