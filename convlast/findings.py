@@ -134,7 +134,7 @@ def of_ranges(ranges: Iterable[Range], *, is_cast: bool) -> Iterator[Finding]:
                 "infinite in fp16" + (". Keep it in float32" if not is_cast else ", and did"),
             )
         if found.underflow:
-            share = found.underflow / found.numel
+            share = found.underflow_share
             yield _range_finding(
                 "fp16-underflow",
                 "warning" if share > UNDERFLOW_SHARE else "info",

@@ -8,6 +8,7 @@ from convlast.compatibility import Trouble
 from convlast.report import Finding, Severity
 from convlast.smoke.model.judgement import Fault
 from convlast.smoke.model.whole import ModelSmoke
+from convlast.smoke.ranges import LEAST_HEADROOM
 from convlast.smoke_report import Choice, Flip, Smoke
 
 _CODES: dict[str, tuple[str, Severity]] = {
@@ -19,10 +20,6 @@ _CODES: dict[str, tuple[str, Severity]] = {
 }
 
 _VIEWS = {"aten::view", "aten::_unsafe_view", "aten::view_as"}
-
-HEADROOM = 4.0
-"""An activation that fits into fp16's range fewer times than this is told of: another input may be
-a few times as large as the one that was drawn here."""
 
 MAX_NAMED = 8
 """Modules that one message names."""
@@ -181,7 +178,7 @@ def _of_activations(smoke: Smoke) -> Iterator[Finding]:
                 "65504, which are infinite in fp16. Keep it, and what takes its output, in "
                 "float32.",
             )
-        elif found.headroom is not None and found.headroom < HEADROOM:
+        elif found.headroom is not None and found.headroom < LEAST_HEADROOM:
             yield Finding(
                 code="fp16-little-headroom",
                 severity="info",

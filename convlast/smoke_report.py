@@ -81,6 +81,11 @@ class Range(_Model):
     """Values other than zero that become zero."""
     nonfinite: int = 0
     """Values that are not finite to begin with."""
+    headroom: float | None = None
+    """65504 over `absmax`: how often the values fit into fp16's range; null where that is no
+    number."""
+    underflow_share: float = 0.0
+    """The share of all values that become zero, and were not."""
 
 
 class Activation(_Model):
@@ -246,7 +251,7 @@ class Smoke(_Model):
     parity: list[Parity] = Field(default_factory=list)
     """The worst of each pair over all layers, or the whole model's."""
     range: list[Range] = Field(default_factory=list)
-    """Tensors with values that fp16 cannot hold."""
+    """Tensors with values that fp16 cannot hold, or hardly."""
     activations: list[Activation] = Field(default_factory=list)
     """The output of each module, in the order of execution."""
     first_wrong: FirstWrong | None = None

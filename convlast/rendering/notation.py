@@ -65,6 +65,15 @@ def magnitude(value: float | None) -> str:
     return "0" if value == 0 else f"{value:.1e}"
 
 
+def times(factor: float | None) -> str:
+    """Write how many times something is another; null stands for no number.
+
+    >>> times(12.34), times(None)
+    ('12.3 ×', '–')
+    """
+    return "–" if factor is None else f"{factor:,.1f} ×"
+
+
 def duration(seconds: float) -> str:
     """Write a time in the unit that fits it.
 

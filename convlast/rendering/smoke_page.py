@@ -44,7 +44,7 @@ def sections(smoke: Smoke) -> Iterator[tuple[str, Markup]]:
     if smoke.dispatch:
         yield "Kernels", _dispatch(smoke.dispatch)
     if smoke.range:
-        yield "Values that fp16 cannot hold", tables.ranges(smoke.range)
+        yield "Values that fp16 cannot hold, or hardly", tables.ranges(smoke.range)
     if smoke.activations:
         yield "Activations in fp16", _activations(smoke.activations)
 
@@ -100,7 +100,7 @@ def _activations(rows: Sequence[Activation]) -> Markup:
 def _activation_row(row: Activation) -> list[Markup]:
     numbers = [
         notation.magnitude(row.absmax),
-        "–" if row.headroom is None else f"{row.headroom:,.1f} ×",
+        notation.times(row.headroom),
         f"{row.overflow:,}",
         f"{row.underflow_share:.1%}",
         "–" if row.relative is None else notation.magnitude(row.relative),

@@ -73,8 +73,8 @@ def survival(rows: Iterable[Survival]) -> Markup:
 
 
 def ranges(rows: Iterable[Range]) -> Markup:
-    """Write which tensors hold values that fp16 cannot."""
-    headers = ["Tensor", "Values", "Largest", "Overflow", "Vanish", "Not finite before"]
+    """Write which tensors hold values that fp16 cannot hold, or hardly."""
+    headers = ["Tensor", "Values", "Largest", "Headroom", "Overflow", "Vanish", "Not finite before"]
     return table(headers, map(_range, rows), numbers_from=1)
 
 
@@ -154,5 +154,6 @@ def _layer_smoke(layer: Layer) -> list[Markup]:
 
 def _range(row: Range) -> list[Markup]:
     counts = (f"{number:,}" for number in (row.overflow, row.underflow, row.nonfinite))
-    numbers = [f"{row.numel:,}", notation.magnitude(row.absmax), *counts]
+    largest, headroom = notation.magnitude(row.absmax), notation.times(row.headroom)
+    numbers = [f"{row.numel:,}", largest, headroom, *counts]
     return [named(row.name), *(cell(number, class_="number") for number in numbers)]

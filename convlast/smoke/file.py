@@ -15,7 +15,7 @@ from convlast.report import LayerSmoke, Range, Smoke
 from convlast.smoke.judgement import summarise
 from convlast.smoke.layers import Convolution, smoke_layer
 from convlast.smoke.precision import name_on
-from convlast.smoke.ranges import audit, is_audited
+from convlast.smoke.ranges import audit, is_audited, is_worth_telling
 
 ReadConverted = Callable[[Decision], torch.Tensor]
 """Reads a weight from the artifact, with the strides its users will see."""
@@ -55,12 +55,12 @@ def smoke_layers(
 
 
 def audit_ranges(checkpoint: Checkpoint, plan: Plan) -> list[Range]:
-    """Return the tensors of the state dicts with values that fp16 cannot hold."""
+    """Return the tensors of the state dicts whose values fp16 cannot hold, or hardly."""
     ranges = (
         audit(name, (chunk.view(tensor.dtype) for chunk in checkpoint.chunks(tensor)))
         for name, tensor in _audited(plan)
     )
-    return [found for found in ranges if found.overflow or found.underflow or found.nonfinite]
+    return [found for found in ranges if is_worth_telling(found)]
 
 
 def summarise_smoke(

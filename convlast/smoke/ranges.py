@@ -11,6 +11,11 @@ from convlast.report import Range
 
 AUDITED = frozenset({torch.float64, torch.float32, torch.bfloat16, torch.float16})
 
+LARGEST = torch.finfo(torch.float16).max
+LEAST_HEADROOM = 4.0
+"""What fits into fp16's range fewer times than this is told of: another input may be a few times as
+large as the one that was drawn here, and a weight may grow by as much in further training."""
+
 BLOCK_NUMEL = 1 << 19
 """Elements looked at together: what is computed from them stays in a CPU core's cache, and the
 memory taken does not grow with the tensor."""
@@ -35,15 +40,16 @@ def audit(name: str, chunks: Iterable[Tensor]) -> Range:
         name: The tensor's name, for the report.
         chunks: Its values, flat, in pieces of any size. All of one audited dtype, on one device.
 
-    >>> audit("w", [torch.tensor([0.0, 1e-9, -7e4, 2.0])]).model_dump(exclude={"name", "absmax"})
-    {'numel': 4, 'overflow': 1, 'underflow': 1, 'nonfinite': 0}
+    >>> found = audit("w", [torch.tensor([0.0, 1e-9, -7e4, 2.0])])
+    >>> found.overflow, found.underflow, found.underflow_share, found.nonfinite
+    (1, 1, 0.25, 0)
     """
     absmax, numel, overflow, underflow, nonfinite = 0.0, 0, 0, 0, 0
     for block in _blocks(chunks):
         half = block.to(torch.float16)
         numel += block.numel()
         largest = _absmax(block)
-        if largest < torch.finfo(torch.float16).max:
+        if largest < LARGEST:
             absmax = max(absmax, largest)
         else:  # rare, so that these passes may cost something
             finite = block.isfinite()
@@ -60,7 +66,15 @@ def audit(name: str, chunks: Iterable[Tensor]) -> Range:
         overflow=overflow,
         underflow=underflow,
         nonfinite=nonfinite,
+        headroom=LARGEST / absmax if absmax and not nonfinite else None,
+        underflow_share=underflow / numel if numel else 0.0,
     )
+
+
+def is_worth_telling(found: Range) -> bool:
+    """Say whether anything of a tensor is lost in fp16, or little is wanting."""
+    is_close = found.headroom is not None and found.headroom < LEAST_HEADROOM
+    return bool(found.overflow or found.underflow or found.nonfinite or is_close)
 
 
 def _blocks(chunks: Iterable[Tensor]) -> Iterator[Tensor]:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from convlast.smoke import ranges
-from convlast.smoke.ranges import AUDITED, audit, is_audited
+from convlast.smoke.ranges import AUDITED, audit, is_audited, is_worth_telling
 
 WIDTHS = {torch.float64: 64, torch.float32: 32, torch.float16: 16}
 tensors = st.sampled_from(sorted(WIDTHS, key=str)).flatmap(
@@ -36,6 +36,8 @@ def test_counts_are_what_a_cast_to_fp16_does(tensor: Tensor) -> None:
         assert found.absmax is None
     else:
         assert found.absmax == max((abs(x) for x, _ in pairs), default=0.0)
+        assert found.headroom == (65504 / found.absmax if found.absmax else None)
+    assert found.underflow_share * len(pairs) == pytest.approx(found.underflow)
 
 
 @given(tensors, st.integers(1, 4), st.integers(1, 4))
@@ -75,3 +77,12 @@ def test_what_fp16_holds_by_nature_is_audited_for_what_is_not_finite() -> None:
 def test_other_dtypes_are_not_audited(dtype: torch.dtype) -> None:
     """Integers and complex numbers have no fp16 of their own, and fp8 always fits."""
     assert not is_audited(dtype)
+
+
+@pytest.mark.parametrize(
+    ("value", "is_told"),
+    [(1.0, False), (16376.0, False), (16400.0, True), (7e4, True), (1e-9, True), (math.nan, True)],
+)
+def test_what_does_not_fit_or_hardly_is_told_of(value: float, is_told: bool) -> None:
+    """A weight that fits into the range four times is not worth a row."""
+    assert is_worth_telling(audit("w", [torch.tensor([value, 0.5])])) == is_told
