@@ -80,7 +80,7 @@ def verify_file(
         NoConv3dWeightsError: If the first has no convolution's weight.
     """
     plan = make_plan(before, "channels_last_3d", limits=limits, beside=beside)
-    entries = walk(after.root, limits)
+    entries = walk(after.root, limits, keep_originals=False)
     is_flat = "safetensors" in {before.container, after.container}
     comparison = compare(before, after, plan.entries, entries, is_flat=is_flat)
     strides = {
