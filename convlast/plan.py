@@ -13,6 +13,7 @@ import torch
 from convlast.checkpoints.checkpoint import Checkpoint
 from convlast.checkpoints.manifest import LayerLayout, Manifest
 from convlast.checkpoints.tree import Entry, dotted, walk
+from convlast.collector import collecting_seldom
 from convlast.errors import NoConv3dWeightsError, OptionError
 from convlast.memory_format import Geometry, geometry_of, is_dense, span_of, strides_of
 from convlast.options import Limits, MemoryFormat
@@ -124,6 +125,7 @@ class Selection:
                 )
 
 
+@collecting_seldom()
 def make_plan(
     checkpoint: Checkpoint,
     memory_format: MemoryFormat,

@@ -13,6 +13,7 @@ from convlast import findings
 from convlast.checkpoints import Checkpoint, is_folder, open_checkpoint
 from convlast.checkpoints.tree import Path as TreePath
 from convlast.checkpoints.tree import walk
+from convlast.collector import collecting_seldom
 from convlast.comparison import Comparison, compare, proof_of
 from convlast.devices import environment_of
 from convlast.digest import sha256_of
@@ -68,6 +69,7 @@ def verify(
     )
 
 
+@collecting_seldom()
 def verify_file(
     before: Checkpoint,
     after: Checkpoint,

@@ -22,6 +22,7 @@ from convlast.checkpoints.checkpoint import (
     Storage,
     StoredBytes,
 )
+from convlast.collector import collecting_seldom
 from convlast.errors import UnsupportedContainerError
 from convlast.memory_format import span_of
 
@@ -54,6 +55,7 @@ def tensors_by_torch(path: Path, container: str) -> dict[str, torch.Tensor]:
     return {name: value for name, value in tensors.items() if isinstance(value, torch.Tensor)}
 
 
+@collecting_seldom()
 def reload_torch(path: Path, asks_for: Collection[str] | None = None) -> ReloadedCheckpoint:
     """Load a torch zip file with `torch.load`, its data mapped and not read.
 
