@@ -91,6 +91,7 @@ class Objects:
     def make(self) -> None:
         """Make an object of a class."""
         arguments, made = self._stack.pop(), self._stack.pop()
+        self._refuse_value(made)
         if not isinstance(made, Global) or str(made) not in classes():
             self._handed_over += [made, arguments]
             self._stack.append(OPAQUE)
@@ -104,6 +105,7 @@ class Objects:
     def call(self) -> None:
         """Call a function."""
         arguments, called = self._stack.pop(), self._stack.pop()
+        self._refuse_value(called)
         self._keys.take_arguments(called, arguments)
         self._stack.append(OPAQUE)
         name = str(called) if isinstance(called, Global) else ""
@@ -115,6 +117,14 @@ class Objects:
             self._handed_over.append(arguments)
             if is_known(name):
                 self._misuses.setdefault(name, "is called with arguments that it must not have")
+
+    def _refuse_value(self, called: object) -> None:
+        """Note that something is called which is no name; torch would refuse it, and write it out.
+
+        What a few bytes stand for can be longer, written out, than any memory.
+        """
+        if not isinstance(called, Global):
+            self._misuses.setdefault("a value", "is called")
 
     def give_state(self) -> None:
         """Give an object its attributes."""
