@@ -85,7 +85,9 @@ class _Machine:
         self.objects = Objects(self._stack)
 
     def step(self, opcode: pickletools.OpcodeInfo, arg: Any) -> None:
-        if (verb := _VERBS.get(opcode.name)) is not None:
+        if opcode.name in _ATOMS:
+            self._stack.append(arg)
+        elif (verb := _VERBS.get(opcode.name)) is not None:
             verb(self, arg)
         elif not self.objects.step(opcode.name):
             self._apply_declared_effect(opcode)
@@ -158,7 +160,6 @@ _ATOMS = {
 """The opcodes that do nothing but to push their argument."""
 
 _VERBS: dict[str, Callable[[_Machine, Any], None]] = {
-    **dict.fromkeys(_ATOMS, _Machine.push),
     **dict.fromkeys(_PUT, _Machine.put),
     **dict.fromkeys(_GET, _Machine.get),
     "MARK": lambda machine, _: machine.push(MARK),
@@ -174,7 +175,7 @@ _VERBS: dict[str, Callable[[_Machine, Any], None]] = {
     "STACK_GLOBAL": lambda machine, _: machine.name_global(),
     "BINPERSID": lambda machine, _: machine.push_storage(),
 }
-"""What is done for each opcode; for one that is not here, what pickletools says of the stack."""
+"""What is done for each other opcode; for the rest, what pickletools says of the stack."""
 
 
 def _global(module: object, name: object) -> Global:
