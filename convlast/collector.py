@@ -24,9 +24,10 @@ _FOUND: list[int] = []
 def collecting_seldom() -> Iterator[None]:
     """Let Python collect garbage seldom meanwhile; also a decorator.
 
-    There is one collector for the whole process. It goes on: the garbage of other threads waits
-    for so many objects at most, where a pause or a freeze would have no bound. Where the caller
-    has turned it off, asked it to look more seldom still, or sets it meanwhile, that stays so.
+    There is one collector for the whole process. It goes on, for each generation by as much more
+    seldom, so that the garbage of other threads waits and does not pile up, as it could in a pause.
+    Where the caller has turned it off, asked it to look more seldom still, or sets it meanwhile,
+    that stays so.
     """
     with _LOCK:
         young, *older = gc.get_threshold()
