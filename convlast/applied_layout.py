@@ -81,7 +81,9 @@ def manifest_of(path: Path) -> Manifest:
                     remedy="Name the file that the model was loaded from.",
                 )
     note = next(iter(found.values()))
-    return note.model_copy(update={"layers": tuple(layers.values())})
+    return Manifest(
+        convlast=note.convlast, memory_format=note.memory_format, layers=tuple(layers.values())
+    )
 
 
 def _names_of(layers: Iterable[LayerLayout], tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:

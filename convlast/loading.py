@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -92,7 +92,7 @@ def _load_file(path: Path) -> Any:
             return torch.load(file, weights_only=True, map_location="cpu")
     manifest = checkpoint.manifest
     state_dict: dict[str, torch.Tensor] = {}
-    for entry in walk(checkpoint.root, Limits()):
+    for entry in walk(checkpoint.root, Limits(), keep_originals=False):
         assert isinstance(entry.value, torch.Tensor)  # noqa: S101  # all there is in safetensors
         key, value = str(entry.path[0]), checkpoint.read(entry.value)
         if manifest and (stride := manifest.stride_after(key, tuple(value.shape))):
@@ -104,8 +104,8 @@ def _load_file(path: Path) -> Any:
 def _wrapper_of(path: Path) -> tuple[object, ...]:
     """Return the way to the state dict with most convolution weights."""
     plan = make_plan(open_checkpoint(path), "channels_last_3d")
-    wrappers = [decision.candidate.path[:-1] for decision in plan.decisions]
-    return max(wrappers, key=wrappers.count)
+    wrappers = Counter(decision.candidate.path[:-1] for decision in plan.decisions)
+    return max(wrappers, key=wrappers.__getitem__)
 
 
 def _completed(state_dict: dict[str, torch.Tensor], module: nn.Module) -> dict[str, torch.Tensor]:

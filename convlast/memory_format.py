@@ -119,7 +119,7 @@ def slices_of(weight: torch.Tensor, max_bytes: int) -> list[torch.Tensor]:
     [(2, 2), (2, 2), (1, 2)]
     """
     count = weight.shape[0] if weight.dim() else 0
-    if count < 2 or weight.stride(0) * count != weight.numel():
+    if count < 2 or weight.nbytes <= max_bytes or weight.stride(0) * count != weight.numel():
         return [weight]
     each_bytes = weight.numel() // count * weight.itemsize
     return list(torch.split(weight, max(1, max_bytes // max(1, each_bytes))))
@@ -132,8 +132,8 @@ def span_of(tensor: torch.Tensor) -> tuple[int, int]:
     (32, 96)
     """
     start = int(tensor.storage_offset()) * tensor.itemsize
-    if tensor.numel() == 0:
-        return start, start
+    if tensor.is_contiguous():
+        return start, start + tensor.numel() * tensor.itemsize
     last = sum(
         stride * (extent - 1) for stride, extent in zip(tensor.stride(), tensor.shape, strict=True)
     )

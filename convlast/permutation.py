@@ -128,15 +128,15 @@ class _Slot:
         self._device = device
         self._is_on_gpu = device.type == "cuda"
         self._stream = torch.cuda.Stream(device) if self._is_on_gpu else None  # type: ignore[no-untyped-call] # torch's
-        self._before = self._after = self._room(0)
+        self._resize(0)
         self._nbytes = 0
 
     def start(self, restriding: Restriding, read: Read) -> None:
         """Read a weight, and begin to permute it."""
         self._nbytes = restriding.nbytes
         if self._before.numel() < self._nbytes:
-            self._before, self._after = self._room(self._nbytes), self._room(self._nbytes)
-        read(_view(self._before, self._nbytes))
+            self._resize(self._nbytes)
+        read(self._view_before[: self._nbytes])
         carrier = _CARRIER[restriding.itemsize]
         source = self._before[: self._nbytes].view(carrier)
         target = self._after[: self._nbytes].view(carrier)
@@ -154,16 +154,20 @@ class _Slot:
         """Wait for it; return its bytes in both orders."""
         if self._stream is not None:
             self._stream.synchronize()
-        return _view(self._before, self._nbytes), _view(self._after, self._nbytes)
+        return self._view_before[: self._nbytes], self._view_after[: self._nbytes]
+
+    def _resize(self, nbytes: int) -> None:
+        self._before, self._after = self._room(nbytes), self._room(nbytes)
+        self._view_before, self._view_after = _view(self._before), _view(self._after)
 
     def _room(self, nbytes: int) -> torch.Tensor:
         # A GPU copies to and from pinned memory by itself, while this thread goes on.
         return torch.empty(nbytes, dtype=torch.uint8, pin_memory=self._is_on_gpu and nbytes > 0)
 
 
-def _view(flat: torch.Tensor, nbytes: int) -> memoryview:
-    """Give the first bytes of a tensor as a buffer; it must not outlive the tensor."""
-    array = (ctypes.c_ubyte * nbytes).from_address(flat.data_ptr() or 0)
+def _view(flat: torch.Tensor) -> memoryview:
+    """Give the bytes of a tensor as a buffer; it must not outlive the tensor."""
+    array = (ctypes.c_ubyte * flat.numel()).from_address(flat.data_ptr() or 0)
     return memoryview(array).cast("B")
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TypeAlias
@@ -12,6 +13,7 @@ import torch
 from convlast.checkpoints.checkpoint import Checkpoint
 from convlast.checkpoints.manifest import LayerLayout, Manifest
 from convlast.checkpoints.tree import Entry, dotted, walk
+from convlast.collector import collecting_seldom
 from convlast.errors import NoConv3dWeightsError, OptionError
 from convlast.memory_format import Geometry, geometry_of, is_dense, span_of, strides_of
 from convlast.options import Limits, MemoryFormat
@@ -69,8 +71,8 @@ class Plan:
     @property
     def wrapper(self) -> str | None:
         """The path of the state dict with most convolution weights."""
-        paths = [decision.candidate.path[:-1] for decision in self.decisions]
-        return dotted(max(paths, key=paths.count)) or None if paths else None
+        paths = Counter(decision.candidate.path[:-1] for decision in self.decisions)
+        return dotted(max(paths, key=paths.__getitem__)) or None if paths else None
 
     def layers(self) -> list[Layer]:
         """Return the layers as the report has them."""
@@ -123,6 +125,7 @@ class Selection:
                 )
 
 
+@collecting_seldom()
 def make_plan(
     checkpoint: Checkpoint,
     memory_format: MemoryFormat,
@@ -158,12 +161,10 @@ def make_plan(
         selection.refuse_unmatched()
     touched = _touched_places(entries)
     firsts: dict[Place, Decision] = {}
-    selected = {
-        place_of(c.tensor) for c, name in zip(candidates, names, strict=True) if name in chosen
-    }
+    places = [place_of(candidate.tensor) for candidate in candidates]
+    selected = {place for place, name in zip(places, names, strict=True) if name in chosen}
     decisions: list[Decision] = []
-    for candidate, name in zip(candidates, names, strict=True):
-        place = place_of(candidate.tensor)
+    for candidate, name, place in zip(candidates, names, places, strict=True):
         decision = _decide(
             candidate,
             name,
@@ -258,22 +259,25 @@ def place_of(tensor: torch.Tensor) -> Place:
     return id(tensor.untyped_storage()), geometry_of(tensor)
 
 
-def _touched_places(entries: Iterable[Entry]) -> set[Place]:
+def _touched_places(entries: Sequence[Entry]) -> set[Place]:
     """Return the places whose bytes another tensor, not an alias, touches as well.
 
     Sorted by where they start, a span overlaps an earlier one exactly if it starts before the
     farthest end so far; and of all earlier spans that reach past that start, each two overlap
     in it, so that marking the farthest and the new one marks them all.
     """
+    storages = [_storage_with_data(entry.value) for entry in entries]
+    users = Counter(storages)
     spans: dict[int, set[tuple[int, int, Place]]] = {}
-    for entry in entries:
+    for entry, storage in zip(entries, storages, strict=True):
         value = entry.value
+        if storage is None or users[storage] == 1:
+            continue
         if isinstance(value, torch.UntypedStorage):
-            place: Place = (id(value), (torch.uint8, (), (), -1))
-            spans.setdefault(id(value), set()).add((0, value.nbytes(), place))
-        elif value.layout == torch.strided and not value.is_meta and value.numel():
-            place = place_of(value)
-            spans.setdefault(place[0], set()).add((*span_of(value), place))
+            place: Place = (storage, (torch.uint8, (), (), -1))
+            spans.setdefault(storage, set()).add((0, value.nbytes(), place))
+        else:
+            spans.setdefault(storage, set()).add((*span_of(value), place_of(value)))
     touched: set[Place] = set()
     for group in spans.values():
         reached, farthest = -1, None
@@ -283,6 +287,15 @@ def _touched_places(entries: Iterable[Entry]) -> set[Place]:
             if end > reached:
                 reached, farthest = end, place
     return touched
+
+
+def _storage_with_data(value: torch.Tensor | torch.UntypedStorage) -> int | None:
+    """Return the id of the storage that holds a value's elements; None where there are none."""
+    if isinstance(value, torch.UntypedStorage):
+        return id(value)
+    if value.layout != torch.strided or value.is_meta or not value.numel():
+        return None
+    return id(value.untyped_storage())
 
 
 def _layer(decision: Decision) -> Layer:

@@ -13,6 +13,7 @@ from convlast import findings
 from convlast.checkpoints import Checkpoint, is_folder, open_checkpoint
 from convlast.checkpoints.tree import Path as TreePath
 from convlast.checkpoints.tree import walk
+from convlast.collector import collecting_seldom
 from convlast.comparison import Comparison, compare, proof_of
 from convlast.devices import environment_of
 from convlast.digest import sha256_of
@@ -68,6 +69,7 @@ def verify(
     )
 
 
+@collecting_seldom()
 def verify_file(
     before: Checkpoint,
     after: Checkpoint,
@@ -80,7 +82,7 @@ def verify_file(
         NoConv3dWeightsError: If the first has no convolution's weight.
     """
     plan = make_plan(before, "channels_last_3d", limits=limits, beside=beside)
-    entries = walk(after.root, limits)
+    entries = walk(after.root, limits, keep_originals=False)
     is_flat = "safetensors" in {before.container, after.container}
     comparison = compare(before, after, plan.entries, entries, is_flat=is_flat)
     strides = {

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 
 LAYERS = """
 version
-allocation crc pieces
+allocation collector crc pieces
 errors options progress digest smoke_report
 report
 memory_format

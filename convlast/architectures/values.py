@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
 import torch
@@ -21,8 +22,8 @@ def state_dict_of(plan: Plan) -> tuple[Path, dict[str, torch.Tensor]]:
 
     The tensors have no data, and the strides of the original.
     """
-    paths = [decision.candidate.path[:-1] for decision in plan.decisions]
-    wrapper = max(paths, key=paths.count)
+    paths = Counter(decision.candidate.path[:-1] for decision in plan.decisions)
+    wrapper = max(paths, key=paths.__getitem__)
     return wrapper, dict(_below(wrapper, plan.entries))
 
 

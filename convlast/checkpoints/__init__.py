@@ -14,6 +14,7 @@ from convlast.checkpoints.sniffing import FOLDERS, begins_like_torch_zip, contai
 from convlast.checkpoints.torch_legacy import open_torch_legacy
 from convlast.checkpoints.torch_zip import open_torch_zip
 from convlast.checkpoints.torchscript import open_torchscript
+from convlast.collector import collecting_seldom
 from convlast.errors import NotACheckpointError, ProgramNotAllowedError
 from convlast.options import Limits
 
@@ -51,6 +52,7 @@ def is_folder(path: Path) -> bool:
     return not begins_like_torch_zip(path) and container_of(path) in FOLDERS
 
 
+@collecting_seldom()
 def open_checkpoint(
     path: Path, *, limits: Limits | None = None, allow_programs: bool = False
 ) -> Checkpoint:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from threading import RLock
 
@@ -16,15 +16,21 @@ _LOCK = RLock()
 
 
 @contextmanager
-def known_names_allowed() -> Iterator[None]:
+def known_names_allowed(names: Collection[str] | None = None) -> Iterator[None]:
     """Let `torch.load(weights_only=True)` load modules of `torch.nn` and NumPy's scalars.
 
     Only for files whose pickle was scanned, and found to use them as it may.
+
+    Args:
+        names: Those that the file asks for; None for all that are known. torch looks through the
+            whole list for each object of a class.
     """
-    named = [(found, name) for name, found in classes().items()]
+    known = classes()
+    named = [(known[name], name) for name in (known if names is None else names) if name in known]
+    numbers = numpy_scalars.safe_globals() if names is None or set(names) - set(known) else []
     with _LOCK:
         there = torch.serialization.get_safe_globals()
         # What the caller has allowed stays allowed afterwards.
-        wanted = [found for found in (*named, *numpy_scalars.safe_globals()) if found not in there]
+        wanted = [found for found in (*named, *numbers) if found not in there]
         with torch.serialization.safe_globals(wanted):
             yield

@@ -12,7 +12,7 @@ import struct
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from convlast.crc import crc32
 from convlast.errors import LimitExceededError, MalformedCheckpointError
@@ -26,8 +26,7 @@ _FOLDER = 0x10
 """An attribute of MS-DOS, by which torch takes a member for a folder, and reads no data."""
 
 
-@dataclass(frozen=True)
-class Member:
+class Member(NamedTuple):
     """One member of an archive.
 
     Attributes:
@@ -153,7 +152,8 @@ def _refuse_paths(entries: list[zipfile.ZipInfo]) -> None:
     """Refuse names that would lead out of the folder into which somebody unpacks an artifact."""
     for entry in entries:
         name = entry.orig_filename
-        if name.startswith("/") or ".." in name.split("/") or not {"\\", "\0"}.isdisjoint(name):
+        is_above = ".." in name and ".." in name.split("/")
+        if is_above or name.startswith("/") or "\\" in name or "\0" in name:
             raise MalformedCheckpointError(f"Member {name!r} has a name that leads elsewhere.")
 
 
@@ -203,17 +203,18 @@ def find_member(entry: zipfile.ZipInfo, file: IO[bytes]) -> Member:
         raise MalformedCheckpointError(
             f"Member {entry.filename!r} is marked as something else than stored bytes."
         )
+    name, descriptor = entry.orig_filename.encode("utf-8"), file.fileno()
     header = b""
-    if 0 <= entry.header_offset < os.fstat(file.fileno()).st_size:
-        header = os.pread(file.fileno(), _LOCAL_HEADER.size, entry.header_offset)
+    if 0 <= entry.header_offset < os.fstat(descriptor).st_size:
+        header = os.pread(descriptor, _LOCAL_HEADER.size + len(name), entry.header_offset)
     if len(header) < _LOCAL_HEADER.size or header[:4] != b"PK\x03\x04":
         raise MalformedCheckpointError(f"Member {entry.filename!r} has no header in the file.")
-    *_, name_bytes, extra_bytes = _LOCAL_HEADER.unpack(header)
-    name = os.pread(file.fileno(), name_bytes, entry.header_offset + _LOCAL_HEADER.size)
-    if name not in {
-        entry.orig_filename.encode("utf-8"),
-        entry.orig_filename.encode("cp437", "replace"),
-    }:
+    *_, name_bytes, extra_bytes = _LOCAL_HEADER.unpack_from(header)
+    found = header[_LOCAL_HEADER.size :]
+    if len(name) != name_bytes:
+        found = os.pread(descriptor, name_bytes, entry.header_offset + _LOCAL_HEADER.size)
+    is_utf8 = found == name
+    if not is_utf8 and found != entry.orig_filename.encode("cp437", "replace"):
         raise MalformedCheckpointError(
             f"Member {entry.filename!r} has another name in its own header."
         )

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, NamedTuple, TypeAlias
 
 import torch
 
@@ -32,8 +32,7 @@ CHUNK_BYTES = 1 << 20
 """A multiple of every item size; small enough that a processor's cache holds it."""
 
 
-@dataclass(frozen=True)
-class StoredBytes:
+class StoredBytes(NamedTuple):
     """Where the bytes of one storage lie in the file.
 
     Attributes:

@@ -62,9 +62,12 @@ class Keys:
         Raises:
             MalformedCheckpointError: If hashing it could take long.
         """
-        if str(called) == _REBUILDING and isinstance(arguments, tuple) and len(arguments) > 2:
+        # Nothing but a name is written out: a few bytes can stand for a tuple without end.
+        name = str(called) if isinstance(called, Global) else ""
+        if name == _REBUILDING and isinstance(arguments, tuple) and len(arguments) > 2:
             called, arguments = arguments[0], arguments[2]
-        if isinstance(called, Global) and str(called) in _HASHING:
+            name = str(called) if isinstance(called, Global) else ""
+        if name in _HASHING:
             for argument in _items(arguments):
                 for element in _items(argument):
                     self.take([element])

@@ -7,6 +7,7 @@ under `convlast`.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Annotated, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, FailFast, ValidationError
@@ -26,6 +27,9 @@ _MAX_STRIDE = 1 << 48
 
 
 Numbers: TypeAlias = Annotated[tuple[int, ...], FailFast()]
+
+_Strides: TypeAlias = dict[tuple[str, tuple[int, ...]], tuple[int, ...]]
+"""Those that fit, by a layer's name or key, and its shape."""
 
 
 class LayerLayout(BaseModel):
@@ -62,17 +66,22 @@ class Manifest(BaseModel):
 
     def stride_before(self, name: str, shape: tuple[int, ...]) -> tuple[int, ...] | None:
         """Return the strides a layer had at first, if they fit this shape."""
-        for layer in self.layers:
-            if layer.name == name and layer.shape == shape and _fits(layer.stride_before, shape):
-                return layer.stride_before
-        return None
+        return self._strides_before.get((name, shape))
 
     def stride_after(self, key: str, shape: tuple[int, ...]) -> tuple[int, ...] | None:
         """Return the strides a tensor of a flat state dict gets, if they fit this shape."""
-        for layer in self.layers:
-            if layer.key == key and layer.shape == shape and _fits(layer.stride_after, shape):
-                return layer.stride_after
-        return None
+        return self._strides_after.get((key, shape))
+
+    # Of several layers with one name the first counts. A changed `model_copy` would keep these.
+    @cached_property
+    def _strides_before(self) -> _Strides:
+        fitting = (layer for layer in self.layers if _fits(layer.stride_before, layer.shape))
+        return {(each.name, each.shape): each.stride_before for each in reversed([*fitting])}
+
+    @cached_property
+    def _strides_after(self) -> _Strides:
+        fitting = (layer for layer in self.layers if _fits(layer.stride_after, layer.shape))
+        return {(each.key, each.shape): each.stride_after for each in reversed([*fitting])}
 
 
 def decode(data: bytes | str) -> Manifest | None:

@@ -14,7 +14,15 @@ from typing import Any
 from convlast.checkpoints import numpy_scalars
 from convlast.checkpoints.keys import Keys
 from convlast.checkpoints.modules import classes, found_in, misuses_of
-from convlast.checkpoints.values import OPAQUE, Dict, Global, Instance, List, NumberType
+from convlast.checkpoints.values import (
+    OPAQUE,
+    Dict,
+    Global,
+    Instance,
+    List,
+    NumberType,
+    last_mark,
+)
 
 _ORDERED_DICT = "collections.OrderedDict"
 
@@ -22,31 +30,18 @@ _ORDERED_DICT = "collections.OrderedDict"
 class Objects:
     """The objects of one pickle."""
 
-    def __init__(self, stack: list[Any], last_mark: Callable[[], int]) -> None:
+    def __init__(self, stack: list[Any]) -> None:
         self._misuses: dict[str, str] = {}
-        self._stack, self._last_mark = stack, last_mark
+        self._stack = stack
         self._instances: list[Instance] = []
         self._handed_over: list[object] = []
         self._keys = Keys()
-        self._verbs: dict[str, Callable[[], None]] = {
-            "NEWTRUE": lambda: stack.append(True),
-            "NEWFALSE": lambda: stack.append(False),
-            "EMPTY_DICT": lambda: stack.append(Dict()),
-            "EMPTY_LIST": lambda: stack.append(List()),
-            "APPEND": lambda: self._append([stack.pop()]),
-            "APPENDS": lambda: self._append(self._pop_group()),
-            "SETITEM": lambda: self._set_items([stack.pop(-2), stack.pop()]),
-            "SETITEMS": lambda: self._set_items(self._pop_group()),
-            "NEWOBJ": self._make,
-            "REDUCE": self._call,
-            "BUILD": self._give_state,
-        }
 
     def step(self, opcode: str) -> bool:
         """Carry out an opcode that builds something; False for any other."""
-        verb = self._verbs.get(opcode)
+        verb = _VERBS.get(opcode)
         if verb is not None:
-            verb()
+            verb(self)
         return verb is not None
 
     def judge(self) -> dict[str, str]:
@@ -63,21 +58,40 @@ class Objects:
                 self._misuses.setdefault(name, "is handed to a function")
         return self._misuses
 
-    def _append(self, items: list[object]) -> None:
+    def push(self, value: object) -> None:
+        """Put a value on the stack."""
+        self._stack.append(value)
+
+    def pop(self, index: int = -1) -> object:
+        """Take a value from the stack."""
+        return self._stack.pop(index)
+
+    def pop_group(self) -> list[object]:
+        """Take all from the stack that was put there since the last mark, and the mark."""
+        mark = last_mark(self._stack)
+        group = self._stack[mark + 1 :]
+        del self._stack[mark:]
+        return group
+
+    def append(self, items: list[object]) -> None:
+        """Put values into the list on the stack."""
         if isinstance(target := self._stack[-1], List):
             target.items.extend(items)
         else:
             self._handed_over.extend(items)
 
-    def _set_items(self, items: list[object]) -> None:
+    def set_items(self, items: list[object]) -> None:
+        """Put keys, each with its value, into the dict on the stack."""
         self._keys.take(items[::2])
         if isinstance(target := self._stack[-1], Dict):
             target.pairs.extend(zip(items[::2], items[1::2], strict=False))
         else:
             self._handed_over.extend(items)
 
-    def _make(self) -> None:
+    def make(self) -> None:
+        """Make an object of a class."""
         arguments, made = self._stack.pop(), self._stack.pop()
+        self._refuse_value(made)
         if not isinstance(made, Global) or str(made) not in classes():
             self._handed_over += [made, arguments]
             self._stack.append(OPAQUE)
@@ -88,8 +102,10 @@ class Objects:
         self._instances.append(instance)
         self._stack.append(instance)
 
-    def _call(self) -> None:
+    def call(self) -> None:
+        """Call a function."""
         arguments, called = self._stack.pop(), self._stack.pop()
+        self._refuse_value(called)
         self._keys.take_arguments(called, arguments)
         self._stack.append(OPAQUE)
         name = str(called) if isinstance(called, Global) else ""
@@ -102,7 +118,16 @@ class Objects:
             if is_known(name):
                 self._misuses.setdefault(name, "is called with arguments that it must not have")
 
-    def _give_state(self) -> None:
+    def _refuse_value(self, called: object) -> None:
+        """Note that something is called which is no name; torch would refuse it, and write it out.
+
+        What a few bytes stand for can be longer, written out, than any memory.
+        """
+        if not isinstance(called, Global):
+            self._misuses.setdefault("a value", "is called")
+
+    def give_state(self) -> None:
+        """Give an object its attributes."""
         state, target = self._stack.pop(), self._stack[-1]
         if isinstance(target, Instance):
             target.states.append(state)
@@ -111,11 +136,22 @@ class Objects:
         elif not numpy_scalars.is_number_state(state):
             self._misuses.setdefault(numpy_scalars.DTYPE, "is given a state that no number has")
 
-    def _pop_group(self) -> list[object]:
-        mark = self._last_mark()
-        group = self._stack[mark + 1 :]
-        del self._stack[mark:]
-        return group
+
+# A table for all, since an object that held its own methods would refer to itself, and be kept,
+# with all that it holds, until Python's collector looks.
+_VERBS: dict[str, Callable[[Objects], None]] = {
+    "NEWTRUE": lambda objects: objects.push(True),
+    "NEWFALSE": lambda objects: objects.push(False),
+    "EMPTY_DICT": lambda objects: objects.push(Dict()),
+    "EMPTY_LIST": lambda objects: objects.push(List()),
+    "APPEND": lambda objects: objects.append([objects.pop()]),
+    "APPENDS": lambda objects: objects.append(objects.pop_group()),
+    "SETITEM": lambda objects: objects.set_items([objects.pop(-2), objects.pop()]),
+    "SETITEMS": lambda objects: objects.set_items(objects.pop_group()),
+    "NEWOBJ": Objects.make,
+    "REDUCE": Objects.call,
+    "BUILD": Objects.give_state,
+}
 
 
 def is_known(name: str) -> bool:

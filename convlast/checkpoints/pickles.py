@@ -9,14 +9,14 @@ from __future__ import annotations
 import io
 import pickletools
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import torch
 
 from convlast.checkpoints.objects import Objects, is_known
-from convlast.checkpoints.values import MARK, OPAQUE
+from convlast.checkpoints.values import MARK, OPAQUE, last_mark
 from convlast.checkpoints.values import Global as Global
 from convlast.errors import MalformedCheckpointError, UnsupportedContainerError
 
@@ -43,8 +43,7 @@ ITEM_BYTES = {
 """Bytes of one element in each storage class that torch pickles."""
 
 
-@dataclass(frozen=True)
-class StorageReference:
+class StorageReference(NamedTuple):
     """A storage that a pickle refers to."""
 
     key: str
@@ -72,9 +71,8 @@ class Scan:
         return frozenset(str(entry) for entry in self.names if is_known(str(entry)))
 
 
-_PUT = {"PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"}
-_GET = {"GET", "BINGET", "LONG_BINGET"}
-_TUPLE = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+_PUT = ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE")
+_GET = ("GET", "BINGET", "LONG_BINGET")
 
 
 class _Machine:
@@ -84,51 +82,55 @@ class _Machine:
         self.scan = Scan()
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
-        self.objects = Objects(self._stack, self._last_mark)
+        self.objects = Objects(self._stack)
 
     def step(self, opcode: pickletools.OpcodeInfo, arg: Any) -> None:
-        name, stack = opcode.name, self._stack
-        if name in _PUT:
-            self._memo[len(self._memo) if arg is None else int(arg)] = stack[-1]
-        elif name in _GET:
-            stack.append(self._memo[int(arg)])
-        elif name in _TUPLE:
-            self._push_tuple(len(stack) - _TUPLE[name])
-        elif name == "TUPLE":
-            mark = self._last_mark()
-            del stack[mark]
-            self._push_tuple(mark)
-        elif name == "FRAME":
-            self.scan.is_framed = True
-        elif name == "BINPERSID":
-            self.scan.storages.append(_storage_reference(stack.pop()))
-            stack.append(OPAQUE)
-        elif not self.objects.step(name):
-            self._step_other(opcode, arg)
+        if opcode.name in _ATOMS:
+            self._stack.append(arg)
+        elif (verb := _VERBS.get(opcode.name)) is not None:
+            verb(self, arg)
+        elif not self.objects.step(opcode.name):
+            self._apply_declared_effect(opcode)
 
-    def _step_other(self, opcode: pickletools.OpcodeInfo, arg: Any) -> None:
-        name, stack = opcode.name, self._stack
-        if name in {"GLOBAL", "INST"}:
-            found = _global(*str(arg).split(" ", 1))
-            self.scan.names.add(found)
-            if name == "GLOBAL":
-                stack.append(found)
-                return
-        elif name == "STACK_GLOBAL":
-            found = _global(stack[-2], stack[-1])
-            self.scan.names.add(found)
-            stack[-2:] = [found]
-            return
-        elif opcode.arg is not None and not opcode.stack_before and opcode.stack_after:
-            stack.append(arg)
-            return
-        self._apply_declared_effect(opcode)
+    def put(self, arg: Any) -> None:
+        self._memo[len(self._memo) if arg is None else int(arg)] = self._stack[-1]
+
+    def get(self, arg: Any) -> None:
+        self._stack.append(self._memo[int(arg)])
+
+    def push(self, value: object) -> None:
+        self._stack.append(value)
+
+    def push_global(self, arg: Any) -> None:
+        self._stack.append(self._name(*str(arg).split(" ", 1)))
+
+    def name_global(self) -> None:
+        self._stack[-2:] = [self._name(self._stack[-2], self._stack[-1])]
+
+    def make_instance(self, arg: Any) -> None:
+        self._name(*str(arg).split(" ", 1))
+        self._apply_declared_effect(_OPCODES["INST"])
+
+    def push_storage(self) -> None:
+        self.scan.storages.append(_storage_reference(self._stack.pop()))
+        self._stack.append(OPAQUE)
+
+    def frame(self) -> None:
+        self.scan.is_framed = True
+
+    def push_tuple(self, count: int) -> None:
+        start = len(self._stack) - count
+        self._stack[start:] = [tuple(self._stack[start:])]
+
+    def push_group(self) -> None:
+        mark = last_mark(self._stack)
+        self._stack[mark:] = [tuple(self._stack[mark + 1 :])]
 
     def _apply_declared_effect(self, opcode: pickletools.OpcodeInfo) -> None:
         """Move the stack as pickletools says this opcode does."""
         before, after = opcode.stack_before, opcode.stack_after
         if pickletools.stackslice in before or opcode.name == "POPMARK":
-            del self._stack[self._last_mark() :]
+            del self._stack[last_mark(self._stack) :]
             before = before[: before.index(pickletools.markobject)] if before else []
         if len(before) > len(self._stack):
             raise MalformedCheckpointError("Its pickle takes more from the stack than is there.")
@@ -142,14 +144,38 @@ class _Machine:
             else:
                 self._stack.append(OPAQUE)
 
-    def _push_tuple(self, start: int) -> None:
-        self._stack[start:] = [tuple(self._stack[start:])]
+    def _name(self, module: object, name: object) -> Global:
+        found = _global(module, name)
+        self.scan.names.add(found)
+        return found
 
-    def _last_mark(self) -> int:
-        for index in range(len(self._stack) - 1, -1, -1):
-            if self._stack[index] is MARK:
-                return index
-        raise MalformedCheckpointError("Its pickle closes a group that it did not open.")
+
+_OPCODES = {opcode.name: opcode for opcode in pickletools.opcodes}
+
+_ATOMS = {
+    name
+    for name, opcode in _OPCODES.items()
+    if opcode.arg is not None and not opcode.stack_before and opcode.stack_after
+} - {*_GET, "GLOBAL"}
+"""The opcodes that do nothing but to push their argument."""
+
+_VERBS: dict[str, Callable[[_Machine, Any], None]] = {
+    **dict.fromkeys(_PUT, _Machine.put),
+    **dict.fromkeys(_GET, _Machine.get),
+    "MARK": lambda machine, _: machine.push(MARK),
+    "NONE": lambda machine, _: machine.push(None),
+    "EMPTY_TUPLE": lambda machine, _: machine.push(()),
+    "TUPLE1": lambda machine, _: machine.push_tuple(1),
+    "TUPLE2": lambda machine, _: machine.push_tuple(2),
+    "TUPLE3": lambda machine, _: machine.push_tuple(3),
+    "TUPLE": lambda machine, _: machine.push_group(),
+    "FRAME": lambda machine, _: machine.frame(),
+    "GLOBAL": _Machine.push_global,
+    "INST": _Machine.make_instance,
+    "STACK_GLOBAL": lambda machine, _: machine.name_global(),
+    "BINPERSID": lambda machine, _: machine.push_storage(),
+}
+"""What is done for each other opcode; for the rest, what pickletools says of the stack."""
 
 
 def _global(module: object, name: object) -> Global:

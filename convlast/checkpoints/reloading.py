@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,11 @@ from convlast.checkpoints.checkpoint import (
     Storage,
     StoredBytes,
 )
+<<<<<<< HEAD
 from convlast.checkpoints.mapping import Mapping
+=======
+from convlast.collector import collecting_seldom
+>>>>>>> tensors
 from convlast.errors import UnsupportedContainerError
 from convlast.memory_format import span_of
 
@@ -55,8 +59,13 @@ def tensors_by_torch(path: Path, container: str) -> dict[str, torch.Tensor]:
     return {name: value for name, value in tensors.items() if isinstance(value, torch.Tensor)}
 
 
-def reload_torch(path: Path) -> ReloadedCheckpoint:
+@collecting_seldom()
+def reload_torch(path: Path, asks_for: Collection[str] | None = None) -> ReloadedCheckpoint:
     """Load a torch zip file with `torch.load`, its data mapped and not read.
+
+    Args:
+        path: The file.
+        asks_for: The names that torch has to be allowed, as for `known_names_allowed`.
 
     Raises:
         UnsupportedContainerError: If it holds what torch writes and does not read.
@@ -68,7 +77,7 @@ def reload_torch(path: Path) -> ReloadedCheckpoint:
         return storage
 
     try:
-        with known_names_allowed():
+        with known_names_allowed(asks_for):
             # torch hands over an untyped storage, whatever its annotation says.
             root = torch.load(path, weights_only=True, mmap=True, map_location=record)  # type: ignore[arg-type]
     except pickle.UnpicklingError as error:  # a class, for one

@@ -8,7 +8,7 @@ the file is refused before memory is set aside for it.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -124,13 +124,18 @@ def refuse_numbers(found: Scan, limits: Limits) -> None:
 
 
 def load_structure(
-    path: Path, references: list[StorageReference], *, legacy: bool = False
+    path: Path,
+    references: list[StorageReference],
+    asks_for: Collection[str],
+    *,
+    legacy: bool = False,
 ) -> tuple[object, list[tuple[Storage, StorageReference]]]:
     """Load a checkpoint's objects, and pair each storage with the reference that made it.
 
     Args:
         path: The file.
         references: What its pickle refers to, in order; from `scan`.
+        asks_for: The names that torch has to be allowed; likewise.
         legacy: Whether it is in torch's legacy format.
 
     Raises:
@@ -155,7 +160,7 @@ def load_structure(
             path.open("rb") as file,
             warnings.catch_warnings(),
             torch.serialization.skip_data(),
-            known_names_allowed(),
+            known_names_allowed(asks_for),
         ):
             warnings.simplefilter("ignore")
             # torch hands over an untyped storage, whatever its annotation says.

@@ -45,7 +45,7 @@ def open_torch_legacy(path: Path, limits: Limits) -> Checkpoint:
         refuse_numbers(objects, limits)
         keys = _read_keys(_bounded(file, limits))
         stored = dict(_read_storages(file, objects, keys, path.stat().st_size))
-    root, pairs = load_structure(path, objects.storages, legacy=True)
+    root, pairs = load_structure(path, objects.storages, objects.asks_for, legacy=True)
     checkpoint = Checkpoint(path, "torch-legacy", root, asks_for=objects.asks_for)
     for storage, reference in pairs:
         checkpoint.add(storage, stored[reference.key])

@@ -38,7 +38,7 @@ def open_torch_zip(path: Path, limits: Limits) -> Checkpoint:
     refuse_numbers(found, limits)
     for reference in found.storages:
         _refuse_misfit(archive, reference)
-    root, pairs = load_structure(path, found.storages)
+    root, pairs = load_structure(path, found.storages, found.asks_for)
     checkpoint = Checkpoint(path, "torch", root, archive=archive, asks_for=found.asks_for)
     for storage, reference in pairs:
         member = archive.members[f"data/{reference.key}"]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import chain
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import nn
@@ -32,6 +31,9 @@ _HOLDERS = (
     nn.Module,
 )
 
+_LEAVES = (torch.Tensor, torch.UntypedStorage)
+_HASHED = (dict, set, frozenset)
+
 _STATE = ("_parameters", "_buffers", "_modules")
 """Where a module has its tensors, and the modules in it."""
 
@@ -39,8 +41,7 @@ _MAX_DEPTH = 200
 """No real checkpoint nests deeper; a walk that goes on has met a cycle."""
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """A tensor, or a bare storage, and where it stands.
 
     Attributes:
@@ -48,7 +49,8 @@ class Entry:
             its state dict has.
         value: The tensor or storage.
         owner: The dict, list, tuple or module that holds it; None for the root itself.
-        original: A view of a tensor that keeps its present strides, should they be changed.
+        original: A view of a tensor that keeps its present strides, should they be changed; None
+            if none was asked for.
     """
 
     path: Path
@@ -57,10 +59,15 @@ class Entry:
     original: torch.Tensor | None = None
 
 
-def walk(root: object, limits: Limits) -> list[Entry]:
+def walk(root: object, limits: Limits, *, keep_originals: bool = True) -> list[Entry]:
     """Return every tensor and bare storage below an object, in order.
 
     One that stands in several places is returned for each of them.
+
+    Args:
+        root: The object.
+        limits: What it may cost.
+        keep_originals: Whether the entries of tensors get an `original`.
 
     Raises:
         LimitExceededError: If there are more than `max_tensors`, or if they are larger than what is
@@ -69,7 +76,7 @@ def walk(root: object, limits: Limits) -> list[Entry]:
         UnsupportedContainerError: If a tensor or NaN is the key of a dict, or in a set.
     """
     entries: list[Entry] = []
-    for entry in _walk(root, (), (), {}):
+    for entry in _Walk(keep_originals=keep_originals).below(root, (), ()):
         _refuse_hooks(entry)
         entries.append(entry)
         if len(entries) > limits.max_tensors:
@@ -95,42 +102,55 @@ def dotted(path: Path) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _walk(
-    value: object,
-    path: Path,
-    owners: tuple[object, ...],
-    fruitful: dict[int, list[tuple[object, object]]],
-) -> Iterator[Entry]:
-    """Yield the entries below a value, whose owners are given from the root on.
+class _Walk:
+    """One walk.
 
-    A list that stands in many places is looked through once: `fruitful` has, by the id of each
+    A list that stands in many places is looked through once: `_fruitful` has, by the id of each
     object that was, those of its children that lead to tensors. Else a few hundred bytes could
     name more places than there is time to visit.
     """
-    if len(owners) > _MAX_DEPTH:
-        raise MalformedCheckpointError("Its objects are nested too deeply, or contain themselves.")
-    if isinstance(value, torch.storage.TypedStorage):
-        value = value._untyped_storage
-    if isinstance(value, torch.Tensor | torch.UntypedStorage):
-        original = value.detach() if isinstance(value, torch.Tensor) else None
-        yield Entry(path, value, owners[-1] if owners else None, original)
-    children = fruitful.get(id(value))
-    kept: list[tuple[object, object]] = []
-    for key, child in _children(value) if children is None else children:
-        is_fruitful = False
-        inside = _path_of(key, value, path, owners)
-        for entry in _walk(child, inside, (*owners, value), fruitful):
-            is_fruitful = True
-            yield entry
-        if is_fruitful:
-            kept.append((key, child))
-    fruitful[id(value)] = kept
+
+    def __init__(self, *, keep_originals: bool) -> None:
+        self._keeps_originals = keep_originals
+        self._fruitful: dict[int, list[tuple[object, object]]] = {}
+
+    def below(self, value: object, path: Path, owners: tuple[object, ...]) -> Iterator[Entry]:
+        """Yield the entries below a value, whose owners are given from the root on."""
+        if len(owners) > _MAX_DEPTH:
+            raise MalformedCheckpointError(
+                "Its objects are nested too deeply, or contain themselves."
+            )
+        if isinstance(value, torch.storage.TypedStorage):
+            value = value._untyped_storage
+        if isinstance(value, _LEAVES):
+            yield self._entry(value, path, owners)
+            if not getattr(value, "__dict__", None):
+                return  # as nearly all
+        children = self._fruitful.get(id(value))
+        inside = (*owners, value)
+        kept: list[tuple[object, object]] = []
+        for key, child in _children(value) if children is None else children:
+            is_fruitful = False
+            for entry in self.below(child, _path_of(key, value, path, owners), inside):
+                is_fruitful = True
+                yield entry
+            if is_fruitful:
+                kept.append((key, child))
+        self._fruitful[id(value)] = kept
+
+    def _entry(
+        self, value: torch.Tensor | torch.UntypedStorage, path: Path, owners: tuple[object, ...]
+    ) -> Entry:
+        original = None
+        if self._keeps_originals and isinstance(value, torch.Tensor):
+            original = value.detach()
+        return Entry(path, value, owners[-1] if owners else None, original)
 
 
 def _children(value: object) -> Iterator[tuple[object, object]]:
     """Yield what a value holds that can itself hold, or be, a tensor."""
     children: list[Iterable[tuple[object, object]]] = []
-    if isinstance(value, dict | set | frozenset):
+    if isinstance(value, _HASHED):
         _refuse_unequal(value)
     if isinstance(value, dict):
         children.append(value.items())
@@ -157,6 +177,8 @@ def _path_of(key: object, value: object, path: Path, owners: tuple[object, ...])
 def _refuse_unequal(keys: Iterable[object]) -> None:
     """Refuse, as keys or elements of sets, what does not equal itself once it is loaded anew."""
     for key in keys:
+        if type(key) is str:
+            continue
         if isinstance(key, tuple):
             _refuse_unequal(key)
         elif isinstance(key, _HOLDERS):
@@ -187,6 +209,8 @@ def _refuse_expansion(entries: Iterable[Entry], limits: Limits) -> None:
     for entry in entries:
         tensor = entry.value
         if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided or tensor.is_meta:
+            continue
+        if tensor.is_contiguous():  # which repeats nothing
             continue
         place = id(tensor.untyped_storage()), geometry_of(tensor)
         if place in seen:

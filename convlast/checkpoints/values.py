@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from convlast.errors import MalformedCheckpointError
+
 
 @dataclass(frozen=True)
 class Global:
@@ -23,6 +25,18 @@ class Global:
 MARK = object()
 OPAQUE = object()
 """Stands for whatever is none of the others: a tensor, a storage, the result of a call."""
+
+
+def last_mark(stack: list[object]) -> int:
+    """Return where the last group on a stack begins.
+
+    Raises:
+        MalformedCheckpointError: If none does.
+    """
+    for index in range(len(stack) - 1, -1, -1):
+        if stack[index] is MARK:
+            return index
+    raise MalformedCheckpointError("Its pickle closes a group that it did not open.")
 
 
 @dataclass(eq=False, slots=True)

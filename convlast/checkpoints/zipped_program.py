@@ -6,10 +6,12 @@ and can be written again with other strides in it.
 
 from __future__ import annotations
 
+import weakref
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -59,6 +61,13 @@ class ZippedProgram(Checkpoint):
         if manifest.MEMBER in self.members.members:
             self.manifest = manifest.decode(self.member(manifest.MEMBER))
 
+    @cached_property
+    def _zipped(self) -> zipfile.ZipFile:
+        """The file, whose directory is read once; closed with the last use of this object."""
+        zipped = zipfile.ZipFile(self.path)
+        weakref.finalize(self, zipped.close)
+        return zipped
+
     def rewritten(self) -> dict[str, bytes]:
         """Return the members that describe tensors, with the strides these have now.
 
@@ -88,8 +97,7 @@ class ZippedProgram(Checkpoint):
         if name not in self.members.members:
             raise MalformedCheckpointError(f"The archive has no member {name!r}.")
         try:
-            with zipfile.ZipFile(self.path) as zipped:
-                return zipped.read(f"{self.members.root}/{name}")
+            return self._zipped.read(f"{self.members.root}/{name}")
         except (zipfile.BadZipFile, zlib.error, EOFError) as error:
             raise MalformedCheckpointError(
                 f"Member {name!r} is damaged: {error}.",
@@ -148,8 +156,7 @@ class ZippedProgram(Checkpoint):
         if member not in self._by_member:
             if member not in self.members.members:
                 raise MalformedCheckpointError(f"The archive has no member {member!r}.")
-            with zipfile.ZipFile(self.path) as zipped:
-                nbytes = zipped.getinfo(f"{self.members.root}/{member}").file_size
+            nbytes = self._zipped.getinfo(f"{self.members.root}/{member}").file_size
             storage = torch.empty(nbytes, dtype=torch.uint8).untyped_storage()
             self._by_member[member] = storage
             self.add(storage, StoredBytes(0, nbytes, outline.location, member=member))

@@ -12,7 +12,12 @@ import torch
 from convlast.casting import Casts, cast_to_float16
 from convlast.checkpoints import Checkpoint
 from convlast.checkpoints.zipped_program import ZippedProgram
+<<<<<<< HEAD
 from convlast.following import Part
+=======
+from convlast.collector import collecting_seldom
+from convlast.digest import Part
+>>>>>>> tensors
 from convlast.memory_format import strides_of
 from convlast.plan import Plan, apply_strides
 from convlast.progress import Progress
@@ -36,6 +41,7 @@ class Written:
     casts: Casts = field(default_factory=Casts)
 
 
+@collecting_seldom()
 def write_artifact(  # noqa: PLR0913  # what, where and how
     checkpoint: Checkpoint,
     plan: Plan,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
 
 from convlast.checkpoints.checkpoint import read_exactly
 from convlast.crc import crc32
@@ -32,13 +33,28 @@ def copy_range(
         except OSError as error:
             if error.errno not in _NOT_IN_KERNEL:
                 raise _translated(error) from error
-            _copy_through_memory(
-                source, target, source_offset + copied, target_offset + copied, nbytes - copied
-            )
+            for position, piece in _pieces(source, source_offset + copied, nbytes - copied):
+                write_exactly(target, piece, target_offset + copied + position)
             return
         if count == 0:
             raise MalformedCheckpointError("The file ends inside the data of a tensor.")
         copied += count
+
+
+def copy_with_crc(
+    source: int, target: int, source_offset: int, target_offset: int, nbytes: int
+) -> int:
+    """Copy bytes between two open files through memory; return their CRC-32.
+
+    Raises:
+        MalformedCheckpointError: If the source ends before.
+        StorageFullError: If the target's file system is full.
+    """
+    crc = 0
+    for position, piece in _pieces(source, source_offset, nbytes):
+        crc = crc32(piece, crc)
+        write_exactly(target, piece, target_offset + position)
+    return crc
 
 
 def write_exactly(descriptor: int, data: memoryview, offset: int) -> None:
@@ -62,22 +78,18 @@ def crc_of(descriptor: int, offset: int, nbytes: int) -> int:
         MalformedCheckpointError: If the file ends before.
     """
     crc = 0
-    buffer = memoryview(bytearray(min(_BUFFER_BYTES, nbytes)))
-    for position in range(0, nbytes, _BUFFER_BYTES):
-        piece = buffer[: min(_BUFFER_BYTES, nbytes - position)]
-        read_exactly(descriptor, piece, offset + position)
+    for _, piece in _pieces(descriptor, offset, nbytes):
         crc = crc32(piece, crc)
     return crc
 
 
-def _copy_through_memory(
-    source: int, target: int, source_offset: int, target_offset: int, nbytes: int
-) -> None:
+def _pieces(descriptor: int, offset: int, nbytes: int) -> Iterator[tuple[int, memoryview]]:
+    """Read a range of a file piece by piece; each is overwritten by the next one."""
     buffer = memoryview(bytearray(min(_BUFFER_BYTES, nbytes)))
     for position in range(0, nbytes, _BUFFER_BYTES):
         piece = buffer[: min(_BUFFER_BYTES, nbytes - position)]
-        read_exactly(source, piece, source_offset + position)
-        write_exactly(target, piece, target_offset + position)
+        read_exactly(descriptor, piece, offset + position)
+        yield position, piece
 
 
 def _translated(error: OSError) -> Exception:

@@ -16,7 +16,7 @@ from convlast.following import Part
 from convlast.memory_format import slices_of
 from convlast.permutation import Restriding, permute_all
 from convlast.plan import Decision
-from convlast.writing.copying import copy_range, crc_of, write_exactly
+from convlast.writing.copying import copy_range, copy_with_crc, crc_of, write_exactly
 from convlast.writing.parts import Parts
 from convlast.writing.skeleton import state_crc
 
@@ -65,15 +65,16 @@ class Filling:
                 self._complete(name, crc)
             return
         stored, member = self._checkpoint.stored(storage), self._skeleton.members[name]
+        place = (self._source, self._target, stored.offset, member.offset, stored.nbytes)
         claim = None
         if is_final and stored.nbytes >= _CLAIM_BYTES:
             claim = Part(stored.nbytes, stored.crc, stored.member, stored.offset)
         if claim is not None and claim.crc is not None:
             crc = claim.crc  # believed for now, which spares a pass
+            copy_range(*place)
         else:
-            crc = crc_of(self._source, stored.offset, stored.nbytes)
+            crc = copy_with_crc(*place)
             require_crc(stored.member, stored.crc, crc)
-        copy_range(self._source, self._target, stored.offset, member.offset, stored.nbytes)
         if is_final:
             self._complete(name, crc, claim)
 

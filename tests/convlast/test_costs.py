@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 import torch
@@ -23,6 +27,13 @@ COUNTS: list[Counter[str]] = []
 OVERHEAD_BYTES = 2 << 20
 """Modules that are loaded, records, directories."""
 
+CALLS_EACH = 600
+"""Of Python's functions by this library's code, and in it, for one tensor more."""
+
+COLLECTIONS = 20
+"""Of Python's garbage, while some hundreds of tensors are converted."""
+
+OWN = str(Path(convlast.__file__).parent)
 IO = Path("/proc/self/io")
 
 
@@ -41,6 +52,24 @@ def counted() -> Iterator[Counter[str]]:
         yield counter
     finally:
         COUNTS.remove(counter)
+
+
+@contextmanager
+def calls_counted() -> Iterator[Counter[str]]:
+    """Count what this library's functions are called, and call, in all threads."""
+    counter: Counter[str] = Counter()
+
+    def count(frame: FrameType, event: str, _argument: object) -> None:
+        if event in {"call", "c_call"} and frame.f_code.co_filename.startswith(OWN):
+            counter[event] += 1
+
+    threading.setprofile(count)
+    sys.setprofile(count)
+    try:
+        yield counter
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)
 
 
 def moved_bytes() -> tuple[int, int]:
@@ -78,6 +107,61 @@ def test_files_are_opened_as_often_for_many_tensors_as_for_few(tmp_path: Path) -
     few, many = (checkpoint(tmp_path / f"{count}.pt", count) for count in (3, 150))
     converted(few)  # which loads modules
     assert converted(many)["open"] == converted(few)["open"] <= 20
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_program_is_opened_as_often_for_many_tensors_as_for_few(tmp_path: Path) -> None:
+    """Its directory is not read again for a tensor."""
+    opened = []
+    for count in (1, 1, 20):  # the first one loads modules
+        layers = (torch.nn.Conv3d(2, 2, 3, bias=False) for _ in range(count))
+        source = tmp_path / f"{count}.pt"
+        jit: Any = torch.jit  # whose functions are not annotated
+        jit.save(jit.script(torch.nn.Sequential(*layers)), source)
+        with counted() as counter:
+            convlast.convert(source, tmp_path / "made.pt", QUIET, device="cpu", allow_programs=True)
+        opened.append(counter["open"])
+    assert opened[2] == opened[1]
+
+
+def test_each_of_many_tensors_costs_as_many_calls_as_each_of_few(tmp_path: Path) -> None:
+    """There and back, where there is a note of what was done."""
+    back = Options(smoke="none", memory_format="contiguous_format")
+    made, undone = tmp_path / "made.pt", tmp_path / "undone.pt"
+    calls = []
+    for count in (3, 50, 100, 200):  # the first one loads modules
+        source = checkpoint(tmp_path / f"{count}.pt", count)
+        with calls_counted() as there:
+            convlast.convert(source, made, QUIET, device="cpu")
+        with calls_counted() as again:
+            convlast.convert(made, undone, back, device="cpu")
+        calls.append([there.total(), again.total()])
+    _, few, more, most = calls
+    for direction in range(2):
+        each_of_few = (more[direction] - few[direction]) / (2 * 50)
+        each_of_many = (most[direction] - more[direction]) / (2 * 100)
+        assert each_of_many == pytest.approx(each_of_few, rel=0.01)
+        assert each_of_many <= CALLS_EACH
+
+
+def test_pythons_collector_hardly_looks_while_tensors_are_made(tmp_path: Path) -> None:
+    """All that there is would be looked at again and again, and nothing be found."""
+    source = checkpoint(tmp_path / "model.pt", 400)
+    collected: list[int] = []
+
+    def note(phase: str, info: dict[str, int]) -> None:
+        if phase == "start":
+            collected.append(info["generation"])
+
+    before = gc.get_threshold()
+    gc.set_threshold(700, 10, 10)  # Python's own
+    gc.callbacks.append(note)
+    try:
+        converted(source)
+    finally:
+        gc.callbacks.remove(note)
+        gc.set_threshold(*before)
+    assert len(collected) <= COLLECTIONS
 
 
 def test_no_process_is_started(tmp_path: Path) -> None:

@@ -67,6 +67,12 @@ ATTACKS: dict[str, tuple[Build, str, str]] = {
     "a tuple bomb for a global": (
         lambda: nests_objects.tuples(b"q\xf0h\xf0\x93"), "malformed-checkpoint", "name",
     ),
+    "a tuple bomb that is called": (
+        lambda: nests_objects.tuples(b")R"), "unsafe-checkpoint", "is called",
+    ),
+    "a tuple bomb that is made": (
+        lambda: nests_objects.tuples(b")\x81"), "unsafe-checkpoint", "is called",
+    ),
     "deep tuples as an identity": (
         lambda: nests_objects.deep_tuples(b"Q"), "malformed-checkpoint", "storage",
     ),
