@@ -106,7 +106,7 @@ def _compare_objects(
     if type(old) is not type(new):
         comparison.differ("structure", path, f"{type(old).__name__} became {type(new).__name__}.")
         return
-    if isinstance(old, torch.UntypedStorage | torch.storage.TypedStorage):
+    if _is_data_alone(old) and _is_data_alone(new):
         return
     left, right = _parts(old), _parts(new)
     if left is None or right is None:
@@ -120,6 +120,13 @@ def _compare_objects(
             _compare_objects(left[key], right[key], (*path, key), comparison, seen)
         inside = (*path, "__dict__")
         _compare_objects(_attributes(old), _attributes(new), inside, comparison, seen)
+
+
+def _is_data_alone(value: object) -> bool:
+    """Say whether this is a storage, or a tensor without Python attributes."""
+    if isinstance(value, torch.Tensor):
+        return not _attributes(value)
+    return isinstance(value, torch.UntypedStorage | torch.storage.TypedStorage)
 
 
 def _parts(value: object) -> dict[object, object] | None:
@@ -146,6 +153,17 @@ def _is_same_leaf(old: object, new: object) -> bool:
     if hasattr(old, "tobytes"):  # a number of NumPy's
         return repr(old) == repr(new)
     return bool(old == new)
+
+
+def _facts(tensor: torch.Tensor) -> dict[str, object]:
+    """Return what must be the same of two tensors beside their values and strides, by its name."""
+    return {
+        "shape": tensor.shape,
+        "dtype": tensor.dtype,
+        "conjugation": tensor.is_conj(),
+        "negation": tensor.is_neg(),
+        "device": tensor.is_meta,
+    }
 
 
 class _Pairs:
@@ -187,21 +205,22 @@ class _Pairs:
     def _compare_attributes(
         self, old: Entry, before: torch.Tensor, after: torch.Tensor, *, is_cast: bool
     ) -> bool:
-        facts = {
-            "shape": (before.shape, after.shape),
-            "dtype": (torch.float16 if is_cast else before.dtype, after.dtype),
-            "conjugation": (before.is_conj(), after.is_conj()),
-            "negation": (before.is_neg(), after.is_neg()),
-            "device": (before.is_meta, after.is_meta),
-        }
+        left, right = _facts(before), _facts(after)
+        if is_cast:
+            left["dtype"] = torch.float16
         if not self._is_flat and isinstance(old.value, torch.Tensor):
-            facts["requires_grad"] = (old.value.requires_grad, after.requires_grad)
-        different = {fact: pair for fact, pair in facts.items() if pair[0] != pair[1]}
-        for fact, (left, right) in different.items():
-            self._comparison.differ(
-                "structure", old.path, f"Its {fact} changed: {left} became {right}."
+            left["requires_grad"], right["requires_grad"] = (
+                old.value.requires_grad,
+                after.requires_grad,
             )
-        return not different
+        if left == right:
+            return True
+        for fact, value in left.items():
+            if value != right[fact]:
+                self._comparison.differ(
+                    "structure", old.path, f"Its {fact} changed: {value} became {right[fact]}."
+                )
+        return False
 
     def _compare_storages(self, path: Path, before: torch.Tensor, after: torch.Tensor) -> None:
         """Check that aliases are still aliases, and that device tags are kept."""

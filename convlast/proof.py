@@ -13,6 +13,7 @@ from convlast.checkpoints import PROGRAMS, Checkpoint, open_checkpoint
 from convlast.checkpoints.reloading import reload_torch, tensors_by_torch
 from convlast.checkpoints.tree import Path as TreePath
 from convlast.checkpoints.tree import walk
+from convlast.collector import collecting_seldom
 from convlast.comparison import Comparison, compare, proof_of
 from convlast.following import Match
 from convlast.options import Limits
@@ -47,6 +48,7 @@ class Proven:
         return laid_out.copy_(tensor)
 
 
+@collecting_seldom()
 def prove(  # what, against what, and what is known
     checkpoint: Checkpoint,
     plan: Plan,
@@ -72,10 +74,10 @@ def prove(  # what, against what, and what is known
     holds_strides = not artifact.name.endswith(".safetensors")
     is_program = checkpoint.container in PROGRAMS
     if holds_strides and not is_program:
-        loaded: Checkpoint = reload_torch(artifact)
+        loaded: Checkpoint = reload_torch(artifact, checkpoint.asks_for)
     else:
         loaded = open_checkpoint(artifact, limits=limits, allow_programs=True)
-    entries = walk(loaded.root, limits)
+    entries = walk(loaded.root, limits, keep_originals=False)
     comparison = compare(
         checkpoint,
         loaded,

@@ -22,11 +22,8 @@ from convlast.checkpoints.checkpoint import (
     Storage,
     StoredBytes,
 )
-<<<<<<< HEAD
 from convlast.checkpoints.mapping import Mapping
-=======
 from convlast.collector import collecting_seldom
->>>>>>> tensors
 from convlast.errors import UnsupportedContainerError
 from convlast.memory_format import span_of
 
@@ -60,7 +57,7 @@ def tensors_by_torch(path: Path, container: str) -> dict[str, torch.Tensor]:
 
 
 @collecting_seldom()
-def reload_torch(path: Path, asks_for: Collection[str] | None = None) -> ReloadedCheckpoint:
+def reload_torch(path: Path, asks_for: Collection[str]) -> ReloadedCheckpoint:
     """Load a torch zip file with `torch.load`, its data mapped and not read.
 
     Args:

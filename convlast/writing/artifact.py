@@ -12,12 +12,8 @@ import torch
 from convlast.casting import Casts, cast_to_float16
 from convlast.checkpoints import Checkpoint
 from convlast.checkpoints.zipped_program import ZippedProgram
-<<<<<<< HEAD
-from convlast.following import Part
-=======
 from convlast.collector import collecting_seldom
-from convlast.digest import Part
->>>>>>> tensors
+from convlast.following import Part
 from convlast.memory_format import strides_of
 from convlast.plan import Plan, apply_strides
 from convlast.progress import Progress
