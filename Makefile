@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# What the benchmarks compare with needs this, and nothing else does.
+COMPARED := $(VENV)/compared
 # A name that the sandbox knows packages by.
 RECIPES := $(VENV)/recipes/site-packages
 
@@ -61,8 +63,14 @@ image-test: engine ## the image, built and run by docker compose; fails without 
 gpu: $(READY) ## the tests that need a GPU; fails, not skips, without one
 	$(BIN)/python -m pytest -m gpu --require gpu $(ARGS)
 
-bench: $(READY) ## the benchmarks that need no GPU; prints JSON, takes minutes on a quiet machine
+bench: $(READY) $(COMPARED)/.ready ## the benchmarks that need no GPU; prints JSON, takes minutes on a quiet machine
 	$(BIN)/python -m benchmarks $(ARGS)
+
+# Beside the environment: it holds a module of the same name as a dependency of ours.
+$(COMPARED)/.ready: $(READY) benchmarks/comparators/requirements.txt
+	rm -rf $(COMPARED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(COMPARED) --requirement benchmarks/comparators/requirements.txt
+	@touch $@
 
 bench-gpu: $(READY) ## the benchmark that needs a GPU; fails without one, prints JSON
 	@PYTHONPATH=$${PYTHONPATH:+$$PYTHONPATH:}$(RECIPES) $(BIN)/python -m benchmarks.gpu $(ARGS)

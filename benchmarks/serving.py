@@ -163,7 +163,11 @@ def _start(command: Sequence[str], folder: Path) -> tuple[subprocess.Popen[bytes
         str(folder),
         *more,
     ]
-    environment = {**os.environ, "TMPDIR": str(folder)}  # where UploadFile spools
+    environment = {
+        **os.environ,
+        "TMPDIR": str(folder),  # where UploadFile spools
+        "PYTHONPATH": str(Path(sys.prefix, "compared")),  # see the Makefile
+    }
     return subprocess.Popen(command, env=environment), port
 
 

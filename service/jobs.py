@@ -98,7 +98,7 @@ async def run_job(
             )
             workers = context.converters if verb == "convert" else context.inspectors
             finished = await _while_connected(request, workers.run(job, _following(folder)))
-            await asyncio.to_thread(upload.path.unlink, missing_ok=True)
+            await asyncio.to_thread(folder.drop, upload.path)
         except BaseException:
             await asyncio.to_thread(folder.remove)
             raise

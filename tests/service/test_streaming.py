@@ -88,7 +88,8 @@ def test_a_file_stays_open_while_a_thread_reads_it(
     assert asyncio.run(is_held_by(released, send()))
 
 
-def test_a_file_stays_open_while_a_thread_writes_it() -> None:
+@pytest.mark.parametrize("slow", ["write", "hash"])
+def test_a_file_stays_open_while_a_thread_works_on_it(slow: str) -> None:
     """Though the client has left in the middle of its upload."""
     released = threading.Event()
 
@@ -96,8 +97,18 @@ def test_a_file_stays_open_while_a_thread_writes_it() -> None:
         def __init__(self) -> None:
             """Take nothing."""
 
-        def write_all(self, batch: list[bytes]) -> None:
-            released.wait(10)
+        def unpack(self, batch: list[bytes]) -> list[bytes]:
+            return batch
+
+        def write(self, pieces: list[bytes]) -> None:
+            self._wait_if("write")
+
+        def hash(self, batch: list[bytes], pieces: list[bytes]) -> None:
+            self._wait_if("hash")
+
+        def _wait_if(self, verb: str) -> None:
+            if slow == verb:
+                released.wait(10)
 
     async def batches() -> AsyncIterator[list[bytes]]:
         yield [b"a"]

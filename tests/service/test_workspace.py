@@ -1,0 +1,61 @@
+"""The folder of a job: what is in it goes, and the room with it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from service.room import Room
+from service.workspace import JobFolder
+from tests.service.running import wait_for
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> JobFolder:
+    """Make the folder of a job."""
+    return JobFolder(tmp_path, Room(1 << 20))
+
+
+def test_a_file_is_dropped_before_its_bytes_are_freed(
+    folder: JobFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for that, and yet the name is gone at once."""
+    released, closed, close = threading.Event(), list[os.stat_result](), os.close
+
+    def slow_close(descriptor: int) -> None:
+        released.wait(10)
+        closed.append(os.fstat(descriptor))
+        close(descriptor)
+
+    monkeypatch.setattr(os, "close", slow_close)
+    path = folder.path / "upload"
+    path.write_bytes(b"content")
+    folder.drop(path)
+    assert not path.exists()
+    assert not closed
+    released.set()
+    wait_for(lambda: closed)
+    assert (closed[0].st_nlink, closed[0].st_size) == (0, 7)
+
+
+def test_what_is_not_there_is_dropped(folder: JobFolder) -> None:
+    """A worker may have removed or moved it."""
+    folder.drop(folder.path / "upload")
+
+
+def test_a_link_is_dropped_and_not_what_it_names(folder: JobFolder) -> None:
+    """A worker may have put one in its place."""
+    (folder.path / "other").write_bytes(b"content")
+    (folder.path / "upload").symlink_to("other")
+    folder.drop(folder.path / "upload")
+    assert [path.name for path in folder.path.iterdir()] == ["other"]
+
+
+def test_a_pipe_is_dropped_though_nobody_writes(folder: JobFolder) -> None:
+    """It is not opened, which would wait."""
+    os.mkfifo(folder.path / "upload")
+    folder.drop(folder.path / "upload")
+    assert not list(folder.path.iterdir())
