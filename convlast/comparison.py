@@ -11,10 +11,10 @@ from torch import nn
 
 from convlast.checkpoints.checkpoint import SLICE_BYTES, Checkpoint, Scratch
 from convlast.checkpoints.tree import Entry, Path, dotted
-from convlast.following import Match
 from convlast.memory_format import geometry_of, slices_of, span_of
 from convlast.permutation import Restriding, bits_of
 from convlast.pieces import equal_bytes, equal_elements
+from convlast.readback import Match
 from convlast.report import Proof
 
 Aspect = Literal["structure", "values", "strides"]

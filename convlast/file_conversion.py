@@ -24,9 +24,8 @@ from convlast.checkpoints import PROGRAMS, Checkpoint, open_checkpoint
 from convlast.checkpoints.torchscript import TorchScript
 from convlast.checkpoints.zipped_program import ZippedProgram
 from convlast.devices import device_errors_translated, environment_of, resolve
-from convlast.digest import sha256_of
+from convlast.digest import Digesting, sha256_of
 from convlast.errors import VerificationError
-from convlast.following import Following
 from convlast.inference import (
     Context,
     Inference,
@@ -153,21 +152,16 @@ class FileConversion:
     ) -> tuple[Path, Report]:
         container = target_container(self.options, checkpoint.container)
         with ThreadPoolExecutor(2) as pool:
-            input_digest = pool.submit(self._digest)
-            following = Following(pool, checkpoint.descriptor)
-            written = self._write(checkpoint, plan, folder, device, container, following.begin)
+            input_digest, digests = pool.submit(self._digest), Digesting(pool)
+            written = self._write(checkpoint, plan, folder, device, container, digests.begin)
             with self._timed("prove"):
                 self.progress("prove", 0, 1)
-                followed = following.result()  # a damaged input is refused here, at the latest
                 proven = prove(
-                    checkpoint,
-                    plan,
-                    written.path,
-                    written.casts,
-                    self.limits,
-                    followed.matches,
+                    checkpoint, plan, written.path, written.casts, self.limits, written.matches
                 )
                 self.findings += findings.of_comparison(proven.comparison)
+                # Before the smoke: a damaged input is refused here, at the latest.
+                sha256, crc = digests.result()
             is_cast = bool(written.casts.paths)
             inference = self._infer(checkpoint, plan, device, proven, is_cast=is_cast)
             survival = proven.survival + self._try_routes(plan, proven, folder)
@@ -181,8 +175,8 @@ class FileConversion:
             input=self._input(checkpoint, plan, input_digest.result()),
             artifact=Artifact(
                 filename=filename,
-                sha256=followed.sha256,
-                crc32=followed.crc32,
+                sha256=sha256,
+                crc32=crc,
                 bytes=written.path.stat().st_size,
                 container=container,
                 unchanged=written.is_unchanged,

@@ -6,7 +6,7 @@ import ctypes
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import torch
@@ -44,20 +44,6 @@ class Restriding:
     def nbytes(self) -> int:
         """Its size, in either order."""
         return math.prod(self.shape) * self.itemsize
-
-    def slices(self, max_bytes: int) -> Iterator[Restriding]:
-        """Cut it along its first dimension, where that is the outermost in both orders.
-
-        >>> [part.shape for part in Restriding((3, 2), (2, 1), (2, 1), 4).slices(16)]
-        [(2, 2), (1, 2)]
-        """
-        count = self.shape[0]
-        if count < 2 or not self.before[0] == self.after[0] == math.prod(self.shape[1:]):
-            yield self
-            return
-        step = max(1, max_bytes // max(1, self.nbytes // count))
-        for start in range(0, count, step):
-            yield replace(self, shape=(min(step, count - start), *self.shape[1:]))
 
     def relates(self, before: memoryview, after: memoryview) -> bool:
         """Say whether bytes in the one order and bytes in the other are the same elements."""

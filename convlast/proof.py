@@ -15,10 +15,10 @@ from convlast.checkpoints.tree import Path as TreePath
 from convlast.checkpoints.tree import walk
 from convlast.collector import collecting_seldom
 from convlast.comparison import Comparison, compare, proof_of
-from convlast.following import Match
 from convlast.options import Limits
 from convlast.permutation import bits_of
 from convlast.plan import Decision, Plan, place_of
+from convlast.readback import Match
 from convlast.report import Proof, Survival
 
 
@@ -65,7 +65,7 @@ def prove(  # what, against what, and what is known
         artifact: The file that was made.
         casts: What became fp16.
         limits: Those of opening it.
-        matches: Bytes of the file that were read, and are those of the input. A tensor that
+        matches: Bytes of the file that were read back, and are those of the input. A tensor that
             PyTorch finds there has the input's values; all others are read and compared.
 
     Raises:

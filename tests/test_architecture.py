@@ -27,7 +27,7 @@ memory_format
 checkpoints
 folders
 permutation weights compatibility
-following plan
+readback plan
 casting comparison devices naming workplace
 architectures
 writing smoke

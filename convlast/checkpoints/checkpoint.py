@@ -25,8 +25,9 @@ from convlast.memory_format import span_of
 
 Storage: TypeAlias = torch.UntypedStorage
 
-SLICE_BYTES = 4 << 20
-"""What of one weight is in memory at a time, where its layout allows it to be cut."""
+SLICE_BYTES = 1 << 20
+"""What of one weight is in memory at a time, where its layout allows it to be cut: so little that
+it is in the cache still when it is written, read back and compared."""
 
 CHUNK_BYTES = 1 << 20
 """A multiple of every item size; small enough that a processor's cache holds it."""

@@ -13,10 +13,11 @@ from convlast.casting import Casts, cast_to_float16
 from convlast.checkpoints import Checkpoint
 from convlast.checkpoints.zipped_program import ZippedProgram
 from convlast.collector import collecting_seldom
-from convlast.following import Part
+from convlast.digest import Part
 from convlast.memory_format import strides_of
 from convlast.plan import Plan, apply_strides
 from convlast.progress import Progress
+from convlast.readback import Match
 from convlast.writing.programs import write_program
 from convlast.writing.safetensors import write_safetensors
 from convlast.writing.torch_zip import Follow, write_torch
@@ -30,11 +31,13 @@ class Written:
         path: Where it is.
         is_unchanged: Whether it is the input, byte for byte.
         casts: What became fp16.
+        matches: What was read back, and found to be the input's.
     """
 
     path: Path
     is_unchanged: bool = False
     casts: Casts = field(default_factory=Casts)
+    matches: frozenset[Match] = frozenset()
 
 
 @collecting_seldom()
@@ -77,8 +80,8 @@ def write_artifact(  # noqa: PLR0913  # what, where and how
     elif container == "safetensors":
         written = Written(write_safetensors(checkpoint, plan, folder, progress), casts=casts)
     else:
-        path = write_torch(checkpoint, plan, folder, device, progress, casts, follow)
-        return Written(path, casts=casts)
+        path, matches = write_torch(checkpoint, plan, folder, device, progress, casts, follow)
+        return Written(path, casts=casts, matches=matches)
     follow(written.path, [Part(None)])
     return written
 
@@ -91,7 +94,7 @@ def _parts_of(checkpoint: Checkpoint) -> Iterator[Part]:
         members = checkpoint.archive.members.items()
         for name, member in sorted(members, key=lambda item: item[1].offset):
             yield Part(member.offset - position)
-            yield Part(member.nbytes, member.crc, name, origin=member.offset)
+            yield Part(member.nbytes, member.crc, name)
             position = member.offset + member.nbytes
     yield Part(None)
 

@@ -8,20 +8,27 @@ from functools import partial
 import torch
 
 from convlast.casting import Cast, Casts
-from convlast.checkpoints.archive import Archive
-from convlast.checkpoints.checkpoint import SLICE_BYTES, Checkpoint, Storage, tensor_over
+from convlast.checkpoints.archive import Archive, Member
+from convlast.checkpoints.checkpoint import (
+    SLICE_BYTES,
+    Checkpoint,
+    Storage,
+    StoredBytes,
+    tensor_over,
+)
 from convlast.crc import crc32
-from convlast.digest import require_crc
-from convlast.following import Part
+from convlast.digest import Part, require_crc
 from convlast.memory_format import slices_of
 from convlast.permutation import Restriding, permute_all
 from convlast.plan import Decision
+from convlast.readback import PIECE_BYTES, Match, ReadBack
 from convlast.writing.copying import copy_range, copy_with_crc, crc_of, write_exactly
 from convlast.writing.parts import Parts
 from convlast.writing.skeleton import state_crc
 
-_CLAIM_BYTES = 64 << 10
-"""The least member that is checked and compared when the whole file is read, and not alone."""
+_LARGE_BYTES = 64 << 10
+"""The least member whose CRC is checked when the whole file is read, and not on its way, and the
+least storage or weight that is read back."""
 
 
 class Filling:
@@ -50,6 +57,11 @@ class Filling:
             member.offset for name, member in skeleton.members.items() if name.startswith("data/")
         )
         """How far the file is final."""
+        self.matches: set[Match] = set()
+        """What was read back, and found to be the input's."""
+        self._made = ReadBack(self._source, target)
+        self._differing: set[int] = set()
+        """The ids of weights that are not what they should be."""
 
     def fill(self, name: str, storage: Storage, *, is_final: bool) -> None:
         """Fill one member with a storage as it is, or as fp16.
@@ -65,58 +77,64 @@ class Filling:
                 self._complete(name, crc)
             return
         stored, member = self._checkpoint.stored(storage), self._skeleton.members[name]
-        place = (self._source, self._target, stored.offset, member.offset, stored.nbytes)
-        claim = None
-        if is_final and stored.nbytes >= _CLAIM_BYTES:
-            claim = Part(stored.nbytes, stored.crc, stored.member, stored.offset)
-        if claim is not None and claim.crc is not None:
-            crc = claim.crc  # believed for now, which spares a pass
-            copy_range(*place)
-        else:
-            crc = copy_with_crc(*place)
+        if not is_final or stored.nbytes < _LARGE_BYTES:
+            crc = copy_with_crc(
+                self._source, self._target, stored.offset, member.offset, stored.nbytes
+            )
             require_crc(stored.member, stored.crc, crc)
+            claim = None
+        else:
+            # What is stated is believed for now, which spares a pass.
+            crc = stored.crc or crc_of(self._source, stored.offset, stored.nbytes)
+            claim = Part(stored.nbytes, stored.crc, stored.member)
+            self._copy(stored, member)
         if is_final:
             self._complete(name, crc, claim)
 
+    def _copy(self, stored: StoredBytes, member: Member) -> None:
+        """Copy a large storage, piece by piece, and read it back."""
+        is_same = True
+        for start in range(0, stored.nbytes, PIECE_BYTES):
+            nbytes = min(PIECE_BYTES, stored.nbytes - start)
+            origin, offset = stored.offset + start, member.offset + start
+            copy_range(self._source, self._target, origin, offset, nbytes)
+            is_same = is_same and self._made.is_copy(origin, offset, nbytes)
+        if is_same:
+            self.matches.add(Match(stored.offset, member.offset, stored.nbytes))
+
     def convert(
         self, decisions: list[Decision], names: dict[int, str], device: torch.device
-    ) -> Iterator[int]:
-        """Fill members that are one converted weight each; yield the size of each slice written.
+    ) -> Iterator[tuple[Decision, int]]:
+        """Fill members that are one converted weight each.
+
+        On a GPU one slice is on its way there and back while another one is yielded.
 
         Args:
             decisions: The weights.
             names: The member that each storage is in, by the storage's id.
             device: Where the weights are permuted.
+
+        Yields:
+            The weight, and the size, of each slice that was written.
         """
         crc_before = crc_after = nbytes = 0
-        claims = self._claims(decisions, names)
-        for storage, before, after in self._write(decisions, names, device):
+        for decision, before, after in self._write(decisions, names, device):
             crc_before, crc_after = crc32(before, crc_before), crc32(after, crc_after)
             nbytes += len(after)
-            yield len(after)
+            yield decision, len(after)
+            storage = decision.original.untyped_storage()
             name, stored = names[id(storage)], self._checkpoint.stored(storage)
             if nbytes == self._skeleton.members[name].nbytes:
                 require_crc(stored.member, stored.crc, crc_before)
-                self._complete(name, crc_after, claims.get(name))
+                self._complete(name, crc_after)
                 crc_before = crc_after = nbytes = 0
-
-    def _claims(self, decisions: list[Decision], names: dict[int, str]) -> dict[str, Part]:
-        """Say of each member that is one large weight where it came from, and its order."""
-        claims = {}
-        for decision in decisions:
-            storage = decision.original.untyped_storage()
-            stored = self._checkpoint.stored(storage)
-            restriding = self._restriding(decision.original, decision.stride_after)
-            if restriding.nbytes == stored.nbytes >= _CLAIM_BYTES:
-                claim = Part(stored.nbytes, None, stored.member, stored.offset, restriding)
-                claims[names[id(storage)]] = claim
-        return claims
 
     def convert_parts(
         self, decisions: list[Decision], names: dict[int, str], device: torch.device
     ) -> None:
         """Write converted weights over parts of members that are filled; as `convert` otherwise."""
-        patched = {names[id(storage)] for storage, _, _ in self._write(decisions, names, device)}
+        written = self._write(decisions, names, device)
+        patched = {names[id(each.original.untyped_storage())] for each, _, _ in written}
         for name in patched:
             member = self._skeleton.members[name]
             self._complete(name, crc_of(self._target, member.offset, member.nbytes))
@@ -130,8 +148,8 @@ class Filling:
 
     def _write(
         self, decisions: list[Decision], names: dict[int, str], device: torch.device
-    ) -> Iterator[tuple[Storage, memoryview, memoryview]]:
-        """Write weights in their new order, slice by slice; yield each with its storage."""
+    ) -> Iterator[tuple[Decision, memoryview, memoryview]]:
+        """Write weights in their new order, slice by slice; yield each with its weight."""
         slices = [(d, part) for d in decisions for part in _slices(d)]
         jobs = (
             (self._restriding(part, decision.stride_after), partial(self._read, part))
@@ -140,13 +158,42 @@ class Filling:
         for (decision, part), (before, after) in zip(
             slices, permute_all(jobs, device), strict=True
         ):
-            storage = decision.original.untyped_storage()
-            itemsize = torch.float16.itemsize if self._is_cast(part) else part.itemsize
-            start = int(part.storage_offset()) * itemsize
-            write_exactly(
-                self._target, after, self._skeleton.members[names[id(storage)]].offset + start
+            name = names[id(decision.original.untyped_storage())]
+            member = self._skeleton.members[name]
+            write_exactly(self._target, after, member.offset + self._start_of(part))
+            self._read_back(decision, part, before, member)
+            yield decision, before, after
+
+    def _read_back(
+        self, decision: Decision, part: torch.Tensor, before: memoryview, member: Member
+    ) -> None:
+        """Compare a slice of a large weight with what was written; note the weight with its last.
+
+        Args:
+            decision: The weight, and its new strides.
+            part: The slice, as it was.
+            before: Its bytes, likewise.
+            member: Where the weight was written.
+        """
+        weight, after = decision.original, decision.stride_after
+        if self._is_cast(weight) or weight.nbytes < _LARGE_BYTES:
+            return
+        offset = member.offset + self._start_of(part)
+        if not self._made.is_restrided(self._restriding(part, after), before, offset):
+            self._differing.add(id(decision))
+        is_last = self._start_of(part) + part.nbytes == self._start_of(weight) + weight.nbytes
+        if is_last and id(decision) not in self._differing:
+            start, stored = (
+                self._start_of(weight),
+                self._checkpoint.stored(weight.untyped_storage()),
             )
-            yield storage, before, after
+            places = stored.offset + start, member.offset + start
+            self.matches.add(Match(*places, weight.nbytes, self._restriding(weight, after)))
+
+    def _start_of(self, weight: torch.Tensor) -> int:
+        """Return where a weight starts in its storage as it is written, in bytes."""
+        itemsize = torch.float16.itemsize if self._is_cast(weight) else weight.itemsize
+        return int(weight.storage_offset()) * itemsize
 
     def _restriding(self, weight: torch.Tensor, after: tuple[int, ...]) -> Restriding:
         itemsize = torch.float16.itemsize if self._is_cast(weight) else weight.itemsize

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from threading import Condition
 from types import TracebackType
 
-from convlast.following import Part
+from convlast.digest import Part
 
 _STEP_BYTES = 4 << 20
 """What has to be there before a waiting reader is woken."""
@@ -42,7 +42,7 @@ class Parts:
         Args:
             start: Where it begins.
             nbytes: Its size.
-            claim: What is stated of it and not checked yet, and where it came from.
+            claim: What is stated of it and not checked yet.
 
         Raises:
             ValueError: If no such part is open: what was called final may have been read.

@@ -6,8 +6,8 @@ pass through memory, one at a time.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeAlias
 
@@ -17,10 +17,11 @@ from convlast.casting import Casts
 from convlast.checkpoints import manifest as manifests
 from convlast.checkpoints.archive import read_directory
 from convlast.checkpoints.checkpoint import Checkpoint, Storage
-from convlast.following import Part
+from convlast.digest import Part
 from convlast.options import Limits
-from convlast.plan import Plan
+from convlast.plan import Decision, Plan
 from convlast.progress import Portions, Progress
+from convlast.readback import Match
 from convlast.writing.filling import Filling
 from convlast.writing.skeleton import finish, write_skeleton
 
@@ -45,7 +46,7 @@ def write_torch(  # noqa: PLR0913  # what, where and how
     progress: Progress,
     casts: Casts,
     follow: Follow,
-) -> Path:
+) -> tuple[Path, frozenset[Match]]:
     """Write a checkpoint, whose tensors have their new strides, as a torch zip file.
 
     Args:
@@ -59,7 +60,7 @@ def write_torch(  # noqa: PLR0913  # what, where and how
             check the CRCs that they claim.
 
     Returns:
-        The file, in the folder.
+        The file, in the folder, and what of it was read back and is the input's.
 
     Raises:
         StorageFullError: If there is no room.
@@ -74,7 +75,7 @@ def write_torch(  # noqa: PLR0913  # what, where and how
             follow(path, parts)
             _fill(filling, storages, plan, casts, device, portions)
             finish(skeleton, filling.crcs, _extras(checkpoint, plan))
-    return path
+    return path, frozenset(filling.matches)
 
 
 def _fill(  # what is written, and how
@@ -85,27 +86,33 @@ def _fill(  # what is written, and how
     device: torch.device,
     portions: Portions,
 ) -> None:
-    """Fill all members."""
+    """Fill all members, about in the order of the file, so that it can be read meanwhile."""
     replaced = _storages_replaced(plan, casts)
     names = _names_by_source(storages, casts)
-    whole = [d for d in plan.conversions if id(d.original.untyped_storage()) in replaced]
-    parts = [d for d in plan.conversions if id(d.original.untyped_storage()) not in replaced]
+    converted = sorted(plan.conversions, key=lambda d: _index(names, d))
+    whole = [d for d in converted if id(d.original.untyped_storage()) in replaced]
+    parts = [d for d in converted if id(d.original.untyped_storage()) not in replaced]
     # By name: the storages of what is cast are not those of the input.
     patched = {names[id(d.original.untyped_storage())] for d in parts}
+    copies = deque((n, each) for n, each in enumerate(storages) if id(each) not in replaced)
 
-    def copy() -> None:
-        for index, storage in enumerate(storages):
-            if id(storage) not in replaced:
-                filling.fill(f"data/{index}", storage, is_final=f"data/{index}" not in patched)
-                portions.add(storage.nbytes())
+    def copy(end: int) -> None:
+        """Copy what comes before a member; on a GPU the next weight is on its way meanwhile."""
+        while copies and copies[0][0] < end:
+            index, storage = copies.popleft()
+            filling.fill(f"data/{index}", storage, is_final=f"data/{index}" not in patched)
+            portions.add(storage.nbytes())
 
-    # Copies keep the kernel busy, and permutations a processor or a GPU: side by side.
-    with ThreadPoolExecutor(1) as pool:
-        copying = pool.submit(copy)
-        for nbytes in filling.convert(whole, names, device):
-            portions.add(nbytes)
-        copying.result()
+    for decision, nbytes in filling.convert(whole, names, device):
+        copy(_index(names, decision))
+        portions.add(nbytes)
+    copy(len(storages))
     filling.convert_parts(parts, names, device)
+
+
+def _index(names: dict[int, str], decision: Decision) -> int:
+    """Return the number of the member that a weight is in."""
+    return int(names[id(decision.original.untyped_storage())].removeprefix("data/"))
 
 
 def _storages_replaced(plan: Plan, casts: Casts) -> frozenset[int]:

@@ -59,27 +59,6 @@ def test_many_share_memory_and_do_not_mix(all_shapes: list[tuple[int, ...]]) -> 
     ]
 
 
-@given(shapes, st.sampled_from([1, 2, 4, 8, 16]), st.integers(1, 500))
-def test_slices_are_the_whole(shape: tuple[int, ...], itemsize: int, max_bytes: int) -> None:
-    """In order, none larger than need be, and each related to the other order by itself."""
-    contiguous, moved = (
-        strides_of(shape, "contiguous_format"),
-        strides_of(shape, "channels_last_3d"),
-    )
-    weight = random_bits(shape, torch.uint8)
-    whole = Restriding(shape, contiguous, moved, 1)
-    before, after = bytearray(bytes_of(weight)), bytearray(permuted(weight, moved, CPU))
-    position = 0
-    for part in whole.slices(max_bytes):
-        end = position + part.nbytes
-        assert part.nbytes <= max_bytes or part.shape[0] == 1
-        assert part.relates(memoryview(before)[position:end], memoryview(after)[position:end])
-        position = end
-    assert position == whole.nbytes
-    sized = Restriding(shape, contiguous, moved, itemsize)
-    assert sum(part.nbytes for part in sized.slices(max_bytes)) == sized.nbytes
-
-
 @given(shapes, st.sampled_from(DTYPES), st.data())
 def test_one_other_bit_is_not_the_same_weight(
     shape: tuple[int, ...], dtype: torch.dtype, data: st.DataObject

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convlast.following import Part
+from convlast.digest import Part
 from convlast.writing import parts as parts_module
 from convlast.writing.parts import Parts
 

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-import hashlib
-import zlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,100 +14,76 @@ import convlast
 from convlast import comparison
 from convlast.checkpoints import mapping
 from convlast.errors import MalformedCheckpointError, VerificationError
-from convlast.following import Followed, Match, Part, follow
 from convlast.memory_format import strides_of
 from convlast.options import Options
 from convlast.permutation import Restriding, permuted
+from convlast.readback import ReadBack
 from tests import builders
 from tests.convlast.test_proof import forgetting, swapping
 
 QUIET = Options(smoke="none")
-SHAPE = (32, 16, 3, 3, 3)
-"""55,296 bytes in fp32, of which a slice is 1,728."""
-
+SHAPE = (8, 4, 3, 3, 3)
 WEIGHT = Restriding(
     SHAPE, strides_of(SHAPE, "contiguous_format"), strides_of(SHAPE, "channels_last_3d"), 4
 )
 
-
-def followed(folder: Path, made: bytes, parts: list[Part], source: bytes = b"") -> Followed:
-    """Follow a file that is there already."""
-    path, origin = folder / "made", folder / "source"
-    path.write_bytes(made)
-    origin.write_bytes(source)
-    with origin.open("rb") as file:
-        return follow(path, parts, file.fileno())
+needs_maps = pytest.mark.skipif(
+    not Path("/proc/self/maps").exists(), reason="no /proc/self/maps here"
+)
 
 
-@given(st.lists(st.binary(max_size=50), max_size=5))
-def test_parts_do_not_change_the_digests(
-    tmp_path_factory: pytest.TempPathFactory, contents: list[bytes]
+@contextmanager
+def read_back(folder: Path, source: bytes, target: bytes) -> Iterator[ReadBack]:
+    """Open two files with these bytes."""
+    paths = folder / "source", folder / "target"
+    for path, content in zip(paths, (source, target), strict=True):
+        path.write_bytes(content)
+    with paths[0].open("rb") as origin, paths[1].open("rb") as made:
+        yield ReadBack(origin.fileno(), made.fileno())
+
+
+@given(st.binary(min_size=1, max_size=50), st.integers(0, 9), st.integers(0, 9), st.data())
+def test_a_copy_is_told_from_what_differs_in_one_bit(
+    tmp_path_factory: pytest.TempPathFactory,
+    content: bytes,
+    origin: int,
+    offset: int,
+    data: st.DataObject,
 ) -> None:
-    """The whole file counts, however it is cut, and each part has the CRC that is claimed."""
-    whole = b"".join(contents)
-    parts = [Part(len(content), zlib.crc32(content), "member") for content in contents]
-    for cut in ([*parts, Part(None)], [Part(None)]):
-        found = followed(tmp_path_factory.mktemp("following"), whole, cut)
-        assert (found.sha256, found.crc32) == (hashlib.sha256(whole).hexdigest(), zlib.crc32(whole))
-        assert not found.matches
+    """Wherever it lies in both files."""
+    folder = tmp_path_factory.mktemp("readback")
+    made = bytearray(bytes(offset) + content)
+    with read_back(folder, bytes(origin) + content, bytes(made)) as both:
+        assert both.is_copy(origin, offset, len(content))
+    made[offset + data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    with read_back(folder, bytes(origin) + content, bytes(made)) as both:
+        assert not both.is_copy(origin, offset, len(content))
 
 
-def test_a_wrong_claim_is_refused_by_name(tmp_path: Path) -> None:
-    """The part is named as it was called in the input."""
-    parts = [Part(100), Part(1 << 19, 1, "data/7"), Part(None)]
-    with pytest.raises(MalformedCheckpointError, match="'data/7' is damaged"):
-        followed(tmp_path, bytes(1 << 20), parts)
-
-
-def test_a_file_that_ends_before_a_claimed_part_is_refused(tmp_path: Path) -> None:
-    """What is not there has no CRC."""
-    with pytest.raises(MalformedCheckpointError, match="damaged"):
-        followed(tmp_path, b"ab", [Part(3, zlib.crc32(b"abc"), "data/0")])
-
-
-def test_what_is_the_same_in_both_files_is_named(tmp_path: Path) -> None:
-    """Bytes in the same order, and elements in another one."""
+@given(st.integers(0, WEIGHT.nbytes - 1))
+def test_a_weight_is_told_from_what_differs_in_one_bit(
+    tmp_path_factory: pytest.TempPathFactory, position: int
+) -> None:
+    """Element by element, in the one order and in the other."""
     weight = torch.randn(SHAPE)
-    before = bytes(weight.view(-1).view(torch.uint8).tolist())
-    after = permuted(weight, WEIGHT.after, torch.device("cpu"))
-    table = bytes(range(256)) * 2048  # several pieces
-    parts = [
-        Part(7),
-        Part(len(table), origin=3),
-        Part(len(after), origin=3 + len(table), restriding=WEIGHT),
-        Part(None),
-    ]
-    found = followed(tmp_path, bytes(7) + table + after + b"end", parts, b"abc" + table + before)
-    assert found.matches == {
-        Match(3, 7, len(table)),
-        Match(3 + len(table), 7 + len(table), len(after), WEIGHT),
-    }
+    before = bytearray(weight.view(-1).view(torch.uint8).tolist())
+    made = bytearray(b"head" + permuted(weight, WEIGHT.after, torch.device("cpu")))
+    folder = tmp_path_factory.mktemp("readback")
+    with read_back(folder, b"", bytes(made)) as both:
+        assert both.is_restrided(WEIGHT, memoryview(before), 4)
+    made[4 + position] ^= 1
+    with read_back(folder, b"", bytes(made)) as both:
+        assert not both.is_restrided(WEIGHT, memoryview(before), 4)
 
 
-@given(st.integers(0, WEIGHT.nbytes - 1), st.booleans())
-def test_one_other_bit_is_no_match(
-    tmp_path_factory: pytest.TempPathFactory, position: int, is_moved: bool
-) -> None:
-    """Wherever it is; the digest is that of what is there."""
-    weight = torch.arange(WEIGHT.nbytes // 4, dtype=torch.int32).view(SHAPE)
-    before = bytes(weight.view(-1).view(torch.uint8).tolist())
-    made = bytearray(permuted(weight, WEIGHT.after, torch.device("cpu")) if is_moved else before)
-    made[position] ^= 1
-    part = Part(len(made), origin=0, restriding=WEIGHT if is_moved else None)
-    found = followed(tmp_path_factory.mktemp("following"), bytes(made), [part], before)
-    assert not found.matches
-    assert found.sha256 == hashlib.sha256(made).hexdigest()
-
-
-def test_a_part_that_is_cut_short_is_no_match(tmp_path: Path) -> None:
-    """Though all of it that is there is the same."""
-    assert not followed(tmp_path, b"abc", [Part(5, origin=0)], b"abcde").matches
-
-
-def test_a_source_that_ends_before_is_refused(tmp_path: Path) -> None:
-    """It was longer when it was opened."""
-    with pytest.raises(MalformedCheckpointError, match="ends at byte 3"):
-        followed(tmp_path, b"abcde", [Part(5, origin=0)], b"abc")
+@pytest.mark.parametrize(("source", "target"), [(b"abc", b"abcde"), (b"abcde", b"abc")])
+def test_a_file_that_ends_before_is_refused(source: bytes, target: bytes, tmp_path: Path) -> None:
+    """It was longer when it was opened, or when it was written."""
+    with (
+        read_back(tmp_path, source, target) as both,
+        pytest.raises(MalformedCheckpointError, match="ends at byte 3"),
+    ):
+        both.is_copy(0, 0, 5)
 
 
 @pytest.fixture
@@ -139,11 +116,11 @@ def numbers_compared(patch: pytest.MonkeyPatch) -> list[int]:
     return numbers
 
 
-@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="no /proc/self/maps here")
+@needs_maps
 def test_large_tensors_are_not_read_again_for_the_proof(
     source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They were compared when the file was digested; small ones are compared alone."""
+    """They were compared when they were written; small ones are compared alone."""
     numbers = numbers_compared(monkeypatch)
     report = convlast.convert(source, source.with_name("made.pt"), QUIET, device="cpu")
     assert report.proof is not None
@@ -177,8 +154,6 @@ def test_a_copy_that_went_wrong_is_found(source: Path, monkeypatch: pytest.Monke
     """Its CRC is that of the input no more."""
 
     def garbling(source_: int, target: int, origin: int, offset: int, nbytes: int) -> None:
-        import os
-
         os.pwrite(target, bytes(nbytes), offset)
 
     monkeypatch.setattr("convlast.writing.filling.copy_range", garbling)
@@ -186,7 +161,7 @@ def test_a_copy_that_went_wrong_is_found(source: Path, monkeypatch: pytest.Monke
         convlast.convert(source, source.with_name("made.pt"), QUIET, device="cpu")
 
 
-@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="no /proc/self/maps here")
+@needs_maps
 def test_a_tensor_that_lies_elsewhere_in_the_file_is_compared(
     source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
