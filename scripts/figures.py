@@ -13,7 +13,7 @@ RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 
 def figures() -> str:
     """Return all of them, as Markdown."""
-    return "\n\n".join([_speed(), _plot(), _requests(), _growth(), _memory(), _smoke(), _gpu()])
+    return "\n\n".join([_speed(), _plot(), _start(), _requests(), _growth(), _memory(), _smoke(), _gpu()])
 
 
 def _speed() -> str:
@@ -64,6 +64,17 @@ def _plot() -> str:
             "```",
         ]
     )
+
+
+def _start() -> str:
+    """Tell how soon the service answers."""
+    seconds = _medians(_result("start"))
+    rows = ["| after the start of the service | |", "|---|---:|"]
+    rows += [
+        f"| `/livez` answers | {seconds['/livez']:.2f} s |",
+        f"| `/readyz` does: a worker waits, warmed | {seconds['/readyz']:.2f} s |",
+    ]
+    return _table(rows, _measured("start"))
 
 
 def _requests() -> str:
