@@ -13,7 +13,9 @@ RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 
 def figures() -> str:
     """Return all of them, as Markdown."""
-    return "\n\n".join([_speed(), _plot(), _start(), _requests(), _growth(), _memory(), _smoke(), _gpu()])
+    return "\n\n".join(
+        [_speed(), _plot(), _start(), _requests(), _growth(), _memory(), _smoke(), _gpu()]
+    )
 
 
 def _speed() -> str:
