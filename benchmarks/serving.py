@@ -44,6 +44,9 @@ OTHERS = {
     "naive": ("naive", "asyncio", "h11"),
     "tuned": ("naive", "uvloop", "httptools"),
 }
+_PATH = [path for path in [os.environ.get("PYTHONPATH")] if path]
+"""Behind it come the packages that only the other services need; see the Makefile."""
+
 SMALL_MIB, ABOVE_THE_FLOOR_S = 16, 0.05
 
 
@@ -166,7 +169,7 @@ def _start(command: Sequence[str], folder: Path) -> tuple[subprocess.Popen[bytes
     environment = {
         **os.environ,
         "TMPDIR": str(folder),  # where UploadFile spools
-        "PYTHONPATH": str(Path(sys.prefix, "compared")),  # see the Makefile
+        "PYTHONPATH": os.pathsep.join([*_PATH, str(Path(sys.prefix, "compared"))]),
     }
     return subprocess.Popen(command, env=environment), port
 

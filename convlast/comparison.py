@@ -196,7 +196,8 @@ class _Pairs:
             return
         if not self._is_flat:
             self._compare_storages(old.path, before, after)
-        key = (id(before.untyped_storage()), geometry_of(before), geometry_of(after))
+        storages = id(before.untyped_storage()), id(after.untyped_storage())
+        key = (*storages, geometry_of(before), geometry_of(after))
         if key not in self._compared:
             self._compared.add(key)
             if not (self._is_known(before, after) or self._has_same_values(before, after)):

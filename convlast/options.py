@@ -91,8 +91,8 @@ class Options(BaseModel):
     """What a failed verdict means: no artifact, or the artifact all the same."""
 
     min_speedup: Annotated[float, Field(gt=0)] | None = None
-    """A measured speed-up below this is a failure, and so is one that could not be measured. Needs
-    a GPU, and a model to run."""
+    """A measured speed-up below this is a failure; one that could not be measured is a finding.
+    Needs a GPU, and a model to run."""
 
     @field_validator("select")
     @classmethod

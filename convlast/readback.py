@@ -60,22 +60,25 @@ class ReadBack:
         Raises:
             MalformedCheckpointError: If either file ends before.
         """
-        before, after = self._before.take(nbytes), self._after.take(nbytes)
-        read_exactly(self._source, before, origin)
-        read_exactly(self._target, after, offset)
-        return equal_bytes(tensor_over(before, torch.uint8), tensor_over(after, torch.uint8))
+        both = self._read(origin, offset, nbytes)
+        return equal_bytes(*(tensor_over(each, torch.uint8) for each in both))
 
-    def is_restrided(self, restriding: Restriding, before: memoryview, offset: int) -> bool:
-        """Say whether the file holds a weight, or a slice of one, in its new order.
+    def is_restrided(self, restriding: Restriding, origin: int, offset: int) -> bool:
+        """Say whether the file holds a weight of the input, or a slice of one, in its new order.
 
         Args:
             restriding: Both orders.
-            before: The input's bytes, in the old one.
-            offset: Where the others lie in the file.
+            origin: Where it lies in the input.
+            offset: Where it lies in the file.
 
         Raises:
-            MalformedCheckpointError: If the file ends before.
+            MalformedCheckpointError: If either file ends before.
         """
-        after = self._after.take(restriding.nbytes)
+        return restriding.relates(*self._read(origin, offset, restriding.nbytes))
+
+    def _read(self, origin: int, offset: int, nbytes: int) -> tuple[memoryview, memoryview]:
+        """Read both files anew: nothing of what the writer had in memory counts."""
+        before, after = self._before.take(nbytes), self._after.take(nbytes)
+        read_exactly(self._source, before, origin)
         read_exactly(self._target, after, offset)
-        return restriding.relates(before, after)
+        return before, after

@@ -65,6 +65,11 @@ class ContentDigest:
             self._promised[member[1]] = digest
             self._hashes[member[1]] = hashlib.new(_ALGORITHMS[member[1]])
 
+    @property
+    def is_promised(self) -> bool:
+        """Whether there is one to compare with, so that the content has to be seen."""
+        return bool(self._hashes)
+
     def update(self, data: bytes) -> None:
         """Add bytes of the content."""
         for each in self._hashes.values():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
@@ -129,22 +129,30 @@ async def receive(
 
 async def _fill(body: _Body, batches: AsyncIterator[list[bytes]]) -> None:
     """Hash one batch in a thread, and write it in another, while the next one comes in."""
-    keeping: asyncio.Future[tuple[None, None]] | None = None
+    keeping: asyncio.Future[tuple[BaseException | None, BaseException | None]] | None = None
     try:
         async for batch in batches:
             pieces = body.unpack(batch)
             if keeping is not None:
-                await asyncio.shield(keeping)
+                _raise_first(await asyncio.shield(keeping))
             keeping = asyncio.gather(
                 asyncio.to_thread(body.write, pieces),
-                asyncio.to_thread(body.hash, batch, pieces),
+                asyncio.to_thread(body.hash, pieces, batch if body.digest.is_promised else []),
+                return_exceptions=True,  # so that it is done when both threads are
             )
     finally:
         # A thread does not stop when it is no longer waited for, and it needs the file.
         if keeping is not None:
             await completed(asyncio.wait({keeping}))
     if keeping is not None:
-        keeping.result()
+        _raise_first(keeping.result())
+
+
+def _raise_first(results: Iterable[BaseException | None]) -> None:
+    """Raise what a thread raised, if one did."""
+    for error in results:
+        if error is not None:
+            raise error
 
 
 class _Body:
@@ -155,7 +163,7 @@ class _Body:
     ) -> None:
         self._headers = headers
         self._max_bytes = settings.max_upload_bytes
-        self._digest = ContentDigest(headers.get("content-digest"))
+        self.digest = ContentDigest(headers.get("content-digest"))
         self._sha256 = hashlib.sha256()
         self._bytes = 0
         self._pieces: list[bytes] = []
@@ -181,10 +189,10 @@ class _Body:
         self._folder.take(len(data))
         self._pieces.append(data)
 
-    def hash(self, batch: list[bytes], pieces: list[bytes]) -> None:
-        """Add a batch to the digest that was promised, and its pieces to the checkpoint's."""
+    def hash(self, pieces: list[bytes], batch: list[bytes]) -> None:
+        """Add pieces to the checkpoint's digest, and the batch to the one that was promised."""
         for data in batch:
-            self._digest.update(data)
+            self.digest.update(data)
         for data in pieces:
             self._sha256.update(data)
 
@@ -197,7 +205,7 @@ class _Body:
 
     def finish(self) -> Upload:
         """Check that all of it came."""
-        self._digest.check()
+        self.digest.check()
         filename, fields = _disposition_filename(self._headers), []
         if self._multipart:
             self._multipart.close()

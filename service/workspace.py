@@ -58,16 +58,18 @@ class JobFolder:
     def drop(self, path: Path) -> None:
         """Remove a file, if it is there; its bytes are freed while the caller goes on.
 
-        That takes a while, some 0.15 s a gigabyte, and whoever waits for an answer need not.
+        That takes a while, some 0.15 s a gigabyte, and whoever waits for an answer need not; but
+        where there is no descriptor or thread to be had, they do.
         """
         try:
             held = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except FileNotFoundError:
+        except OSError:
+            path.unlink(missing_ok=True)
             return
         try:
             path.unlink(missing_ok=True)
         finally:
-            threading.Thread(target=os.close, args=(held,)).start()
+            _close_aside(held)
 
     def leave(self) -> None:
         """Give the room back; the files are someone else's now."""
@@ -78,6 +80,14 @@ class JobFolder:
         """Remove what is still there."""
         shutil.rmtree(self.path, ignore_errors=True)
         self.leave()
+
+
+def _close_aside(descriptor: int) -> None:
+    """Close a descriptor in a thread, if one can be started."""
+    try:
+        threading.Thread(target=os.close, args=(descriptor,)).start()
+    except RuntimeError:
+        os.close(descriptor)
 
 
 WORKERS = "workers"

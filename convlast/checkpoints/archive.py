@@ -213,8 +213,7 @@ def find_member(entry: zipfile.ZipInfo, file: IO[bytes]) -> Member:
     found = header[_LOCAL_HEADER.size :]
     if len(name) != name_bytes:
         found = os.pread(descriptor, name_bytes, entry.header_offset + _LOCAL_HEADER.size)
-    is_utf8 = found == name
-    if not is_utf8 and found != entry.orig_filename.encode("cp437", "replace"):
+    if found != name and found != entry.orig_filename.encode("cp437", "replace"):
         raise MalformedCheckpointError(
             f"Member {entry.filename!r} has another name in its own header."
         )

@@ -20,7 +20,7 @@ class Mapping:
         """Ask the kernel; where it does not tell, all is unknown."""
         name = str(path.resolve())
         try:
-            lines = _MAPS.read_text(errors="surrogateescape").splitlines()
+            lines = _MAPS.read_text(errors="surrogateescape").split("\n")
         except OSError:
             lines = []
         self._areas = sorted(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 
 import torch
@@ -66,9 +67,15 @@ def audit(name: str, chunks: Iterable[Tensor]) -> Range:
         overflow=overflow,
         underflow=underflow,
         nonfinite=nonfinite,
-        headroom=LARGEST / absmax if absmax and not nonfinite else None,
+        headroom=_headroom(absmax) if not nonfinite else None,
         underflow_share=underflow / numel if numel else 0.0,
     )
+
+
+def _headroom(absmax: float) -> float | None:
+    """Return how often the values fit into the range, where that is a number."""
+    headroom = LARGEST / absmax if absmax else math.inf
+    return headroom if math.isfinite(headroom) else None
 
 
 def is_worth_telling(found: Range) -> bool:

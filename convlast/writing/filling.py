@@ -30,6 +30,9 @@ _LARGE_BYTES = 64 << 10
 """The least member whose CRC is checked when the whole file is read, and not on its way, and the
 least storage or weight that is read back."""
 
+_SLICE_MAX_BYTES = 4 * SLICE_BYTES
+"""The largest slice that is read back: one of a weight that can hardly be cut, or not at all."""
+
 
 class Filling:
     """The space of each storage in a skeleton, being filled."""
@@ -161,33 +164,28 @@ class Filling:
             name = names[id(decision.original.untyped_storage())]
             member = self._skeleton.members[name]
             write_exactly(self._target, after, member.offset + self._start_of(part))
-            self._read_back(decision, part, before, member)
+            self._read_back(decision, part, member)
             yield decision, before, after
 
-    def _read_back(
-        self, decision: Decision, part: torch.Tensor, before: memoryview, member: Member
-    ) -> None:
+    def _read_back(self, decision: Decision, part: torch.Tensor, member: Member) -> None:
         """Compare a slice of a large weight with what was written; note the weight with its last.
 
         Args:
             decision: The weight, and its new strides.
-            part: The slice, as it was.
-            before: Its bytes, likewise.
+            part: The slice, as it was; one too large for the cache is left to the proof.
             member: Where the weight was written.
         """
         weight, after = decision.original, decision.stride_after
-        if self._is_cast(weight) or weight.nbytes < _LARGE_BYTES:
+        if self._is_cast(weight) or weight.nbytes < _LARGE_BYTES or part.nbytes > _SLICE_MAX_BYTES:
             return
-        offset = member.offset + self._start_of(part)
-        if not self._made.is_restrided(self._restriding(part, after), before, offset):
+        origin = self._checkpoint.stored(weight.untyped_storage()).offset
+        start, first = self._start_of(part), self._start_of(weight)
+        restriding = self._restriding(part, after)
+        if not self._made.is_restrided(restriding, origin + start, member.offset + start):
             self._differing.add(id(decision))
-        is_last = self._start_of(part) + part.nbytes == self._start_of(weight) + weight.nbytes
+        is_last = start + part.nbytes == first + weight.nbytes
         if is_last and id(decision) not in self._differing:
-            start, stored = (
-                self._start_of(weight),
-                self._checkpoint.stored(weight.untyped_storage()),
-            )
-            places = stored.offset + start, member.offset + start
+            places = origin + first, member.offset + first
             self.matches.add(Match(*places, weight.nbytes, self._restriding(weight, after)))
 
     def _start_of(self, weight: torch.Tensor) -> int:

@@ -12,7 +12,7 @@ import secrets
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -22,6 +22,13 @@ CANARY = f"canary-{secrets.token_hex(16)}"
 """Stands in the configuration as a comment, to be looked for where it must not be."""
 
 _SCOPED = re.compile(r"(?:global|site|user|install|:env:)\.(.+)")
+_REACHABLE: dict[str, Callable[[str], bool]] = {
+    "extra-index-url": lambda index: not index.startswith("file:"),
+    # All versions are pinned by the project's own constraints.
+    "constraint": lambda place: "://" in place and not place.startswith("file:"),
+}
+"""Which values of an option a build can reach, for options that may name files."""
+
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
@@ -62,9 +69,9 @@ def _options() -> dict[str, str]:
         name, _, value = line.partition("=")
         if scoped := _SCOPED.fullmatch(name):
             options[scoped[1]] = str(ast.literal_eval(value))
-    indexes = options.pop("extra-index-url", "").split()
-    if reachable := [index for index in indexes if not index.startswith("file:")]:
-        options["extra-index-url"] = " ".join(reachable)
+    for name, is_reachable in _REACHABLE.items():
+        if kept := " ".join(filter(is_reachable, options.pop(name, "").split())):
+            options[name] = kept
     return options
 
 

@@ -157,10 +157,10 @@ def test_a_cpus_time_is_no_finding() -> None:
 
 
 @pytest.mark.parametrize("measured", [None, timing(9.0, representative=False)])
-def test_a_speedup_that_nobody_measured_is_missed(measured: Timing | None) -> None:
-    """A pipeline that asks for one does not go on without, whatever kept it from being measured."""
+def test_a_speedup_that_nobody_measured_is_told_of(measured: Timing | None) -> None:
+    """It is not missed: memory that does not suffice for the model costs no artifact."""
     (found,) = of_speed(smoke_of(measured), 1.5)
-    assert (found.code, found.severity) == ("speedup-missed", "error")
+    assert (found.code, found.severity) == ("speedup-not-measured", "warning")
     assert "no speed was measured" in found.message
 
 

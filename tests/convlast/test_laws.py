@@ -167,7 +167,7 @@ def test_converting_twice_is_converting_once(drawn: Drawn) -> None:
 def test_undo_gives_back_the_original(drawn: Drawn) -> None:
     """After an undo every stride is what it was, whatever order of axes that is.
 
-    What needed no change carries no note of what was there before: that comes out contiguous.
+    What needed no change carries no note of what was there before.
     """
     with tempfile.TemporaryDirectory() as folder:
         source, there, back = (Path(folder) / name for name in ("source", "there", "back"))

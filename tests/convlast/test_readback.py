@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -9,14 +9,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 import convlast
-from convlast import comparison
+from convlast import comparison, permutation
 from convlast.checkpoints import mapping
 from convlast.errors import MalformedCheckpointError, VerificationError
 from convlast.memory_format import strides_of
 from convlast.options import Options
-from convlast.permutation import Restriding, permuted
+from convlast.permutation import Read, Restriding, permuted
 from convlast.readback import ReadBack
 from tests import builders
 from tests.convlast.test_proof import forgetting, swapping
@@ -66,14 +67,14 @@ def test_a_weight_is_told_from_what_differs_in_one_bit(
 ) -> None:
     """Element by element, in the one order and in the other."""
     weight = torch.randn(SHAPE)
-    before = bytearray(weight.view(-1).view(torch.uint8).tolist())
+    source = b"abc" + bytes(weight.view(-1).view(torch.uint8).tolist())
     made = bytearray(b"head" + permuted(weight, WEIGHT.after, torch.device("cpu")))
     folder = tmp_path_factory.mktemp("readback")
-    with read_back(folder, b"", bytes(made)) as both:
-        assert both.is_restrided(WEIGHT, memoryview(before), 4)
+    with read_back(folder, source, bytes(made)) as both:
+        assert both.is_restrided(WEIGHT, 3, 4)
     made[4 + position] ^= 1
-    with read_back(folder, b"", bytes(made)) as both:
-        assert not both.is_restrided(WEIGHT, memoryview(before), 4)
+    with read_back(folder, source, bytes(made)) as both:
+        assert not both.is_restrided(WEIGHT, 3, 4)
 
 
 @pytest.mark.parametrize(("source", "target"), [(b"abc", b"abcde"), (b"abcde", b"abc")])
@@ -138,27 +139,63 @@ def test_where_the_kernel_does_not_tell_all_is_compared(
     assert sorted(numbers) == [10, 4 * 2 * 27, 64 * 32 * 27, 100_000]
 
 
-@pytest.mark.parametrize("fault", [forgetting, swapping])
+def exchanging(
+    weights: Iterable[tuple[Restriding, Read]], device: torch.device
+) -> Iterator[tuple[memoryview, memoryview]]:
+    """Permute weights, and give them in another order."""
+    made = [(bytearray(b), bytearray(a)) for b, a in permutation.permute_all(weights, device)]
+    yield from ((memoryview(before), memoryview(after)) for before, after in reversed(made))
+
+
+def garbling(source: int, target: int, origin: int, offset: int, nbytes: int) -> None:
+    """Copy nothing but zeros."""
+    os.pwrite(target, bytes(nbytes), offset)
+
+
+def save_legacy(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    """Save in the format from before PyTorch 1.6, which states no CRCs."""
+    torch.save(tensors, path, _use_new_zipfile_serialization=False)
+
+
+def save_shared(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    """Save all tensors as parts of one storage."""
+    flat = torch.cat([tensor.flatten() for tensor in tensors.values()])
+    sizes = [tensor.numel() for tensor in tensors.values()]
+    parts = zip(tensors.items(), torch.split(flat, sizes), strict=True)
+    torch.save({name: part.view(tensor.shape) for (name, tensor), part in parts}, path)
+
+
+SAVES: dict[str, Callable[[dict[str, torch.Tensor], Path], object]] = {
+    "zip": torch.save, "legacy": save_legacy, "safetensors": save_file, "shared": save_shared,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", [forgetting, swapping, exchanging])
+@pytest.mark.parametrize("kind", SAVES)
 def test_a_large_weight_that_went_wrong_is_found(
-    fault: object, source: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, fault: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is no match, and so it is compared once more, and named."""
+    """It is no match, and so it is compared once more; or its CRC is not the one stated."""
+    source = tmp_path / ("model.safetensors" if kind == "safetensors" else "model.pt")
+    # Of a size that is one slice, so that what is exchanged are whole weights.
+    SAVES[kind]({f"{name}.weight": torch.randn(64, 16, 3, 3, 3) for name in "ab"}, source)
     monkeypatch.setattr("convlast.writing.filling.permute_all", fault)
-    with pytest.raises(VerificationError) as refusal:
-        convlast.convert(source, source.with_name("made.pt"), QUIET, device="cpu")
-    wrong = {found.layer for found in refusal.value.report.findings if found.severity == "error"}
-    assert "large" in {str(layer).removesuffix(".weight") for layer in wrong}
+    with pytest.raises((VerificationError, MalformedCheckpointError)):
+        convlast.convert(source, tmp_path / "made.pt", QUIET, device="cpu")
+    assert not (tmp_path / "made.pt").exists()
 
 
-def test_a_copy_that_went_wrong_is_found(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its CRC is that of the input no more."""
-
-    def garbling(source_: int, target: int, origin: int, offset: int, nbytes: int) -> None:
-        os.pwrite(target, bytes(nbytes), offset)
-
+@pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors"])
+def test_a_copy_that_went_wrong_is_found(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its CRC where the input states one, and else by what is read back."""
+    source = tmp_path / ("model.safetensors" if kind == "safetensors" else "model.pt")
+    SAVES[kind]({"w.weight": torch.randn(4, 2, 3, 3, 3), "table": torch.randn(100_000)}, source)
     monkeypatch.setattr("convlast.writing.filling.copy_range", garbling)
-    with pytest.raises(MalformedCheckpointError, match="damaged"):
-        convlast.convert(source, source.with_name("made.pt"), QUIET, device="cpu")
+    expected = MalformedCheckpointError if kind == "zip" else VerificationError
+    with pytest.raises(expected):
+        convlast.convert(source, tmp_path / "made.pt", QUIET, device="cpu")
 
 
 @needs_maps

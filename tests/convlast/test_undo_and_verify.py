@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import convlast
@@ -273,3 +273,15 @@ def test_verify_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Monkey
     convlast.verify(archive, tmp_path / "out.tar")
     convlast.inspect(archive)
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_two_tensors_on_one_storage_are_both_compared(tmp_path: Path) -> None:
+    """Where the other file, which knows no aliases, has two copies, either may be another one."""
+    weight, table = torch.randn(4, 2, 3, 3, 3), torch.randn(8)
+    original, other = tmp_path / "original.pt", tmp_path / "other.safetensors"
+    save_file({"conv.weight": weight, "a": table, "b": table.clone()}, other)
+    tensors = {"conv.weight": weight, "a": table, "b": table}
+    torch.save({name: tensors[name] for name in load_file(other)}, original)
+    assert convlast.verify(original, other).verdict != "failed"
+    save_file({"conv.weight": weight, "a": table, "b": torch.zeros(8)}, other)
+    assert convlast.verify(original, other).verdict == "failed"

@@ -12,6 +12,7 @@ import pytest
 from starlette.datastructures import Headers
 
 from service import uploads
+from service.digests import ContentDigest
 from service.settings import Settings
 from service.streaming import CHUNK_BYTES, Delivery, FileSlice, PiecesResponse
 
@@ -96,6 +97,7 @@ def test_a_file_stays_open_while_a_thread_works_on_it(slow: str) -> None:
     class Body(uploads._Body):
         def __init__(self) -> None:
             """Take nothing."""
+            self.digest = ContentDigest(None)
 
         def unpack(self, batch: list[bytes]) -> list[bytes]:
             return batch
@@ -103,7 +105,7 @@ def test_a_file_stays_open_while_a_thread_works_on_it(slow: str) -> None:
         def write(self, pieces: list[bytes]) -> None:
             self._wait_if("write")
 
-        def hash(self, batch: list[bytes], pieces: list[bytes]) -> None:
+        def hash(self, pieces: list[bytes], batch: list[bytes]) -> None:
             self._wait_if("hash")
 
         def _wait_if(self, verb: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from pathlib import Path
@@ -59,3 +60,36 @@ def test_a_pipe_is_dropped_though_nobody_writes(folder: JobFolder) -> None:
     os.mkfifo(folder.path / "upload")
     folder.drop(folder.path / "upload")
     assert not list(folder.path.iterdir())
+
+
+def test_a_file_is_dropped_where_no_thread_can_be_started(
+    folder: JobFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waits then waits longer, and no descriptor stays open."""
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    path = folder.path / "upload"
+    path.write_bytes(b"content")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    folder.drop(path)
+    assert not path.exists()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_file_is_dropped_where_no_descriptor_is_left(
+    folder: JobFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer that is ready is not lost for that."""
+
+    def refuse(*arguments: object) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    path = folder.path / "upload"
+    path.write_bytes(b"content")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refuse)
+        folder.drop(path)
+    assert not path.exists()
