@@ -83,6 +83,8 @@ def compare(  # noqa: PLR0913  # what, with what, and what is known
     pairs = _Pairs(before, after, comparison, matches, is_flat=is_flat)
     for old, new in zip(entries_before, entries_after, strict=True):
         comparison.tensors += 1
+        if isinstance(old.value, torch.Tensor) and old.original is None:
+            raise ValueError("an original is compared with its own strides, and was walked without")
         if isinstance(new.value, torch.Tensor) and old.original is not None:
             pairs.compare(old, old.original, new.value, is_cast=old.path in cast)
     return comparison

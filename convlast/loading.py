@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -103,9 +103,7 @@ def _load_file(path: Path) -> Any:
 
 def _wrapper_of(path: Path) -> tuple[object, ...]:
     """Return the way to the state dict with most convolution weights."""
-    plan = make_plan(open_checkpoint(path), "channels_last_3d")
-    wrappers = Counter(decision.candidate.path[:-1] for decision in plan.decisions)
-    return max(wrappers, key=wrappers.__getitem__)
+    return make_plan(open_checkpoint(path), "channels_last_3d").wrapper_path
 
 
 def _completed(state_dict: dict[str, torch.Tensor], module: nn.Module) -> dict[str, torch.Tensor]:

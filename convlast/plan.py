@@ -12,7 +12,7 @@ import torch
 
 from convlast.checkpoints.checkpoint import Checkpoint
 from convlast.checkpoints.manifest import LayerLayout, Manifest
-from convlast.checkpoints.tree import Entry, dotted, walk
+from convlast.checkpoints.tree import Entry, Path, dotted, walk
 from convlast.collector import collecting_seldom
 from convlast.errors import NoConv3dWeightsError, OptionError
 from convlast.memory_format import Geometry, geometry_of, is_dense, span_of, strides_of
@@ -70,9 +70,14 @@ class Plan:
 
     @property
     def wrapper(self) -> str | None:
-        """The path of the state dict with most convolution weights."""
+        """The path of the state dict with most convolution weights, in words."""
+        return dotted(self.wrapper_path) or None if self.decisions else None
+
+    @property
+    def wrapper_path(self) -> Path:
+        """The path of the state dict with most convolution weights, of which there are some."""
         paths = Counter(decision.candidate.path[:-1] for decision in self.decisions)
-        return dotted(max(paths, key=paths.__getitem__)) or None if paths else None
+        return max(paths, key=paths.__getitem__)
 
     def layers(self) -> list[Layer]:
         """Return the layers as the report has them."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -12,18 +11,16 @@ For a model folder they come for each file, and `files` says how many bytes of a
 
 
 class Portions:
-    """Progress that several threads add to."""
+    """Progress that is told in portions."""
 
     def __init__(self, progress: Progress, stage: str, total: int) -> None:
         self._progress, self._stage, self._total = progress, stage, total
         self._done = 0
-        self._lock = threading.Lock()
 
     def add(self, count: int) -> None:
         """Say that so much more is done."""
-        with self._lock:
-            self._done += count
-            self._progress(self._stage, self._done, self._total)
+        self._done += count
+        self._progress(self._stage, self._done, self._total)
 
 
 def silent(_stage: str, _done: int, _total: int) -> None:

@@ -49,7 +49,7 @@ class Proven:
 
 
 @collecting_seldom()
-def prove(  # what, against what, and what is known
+def prove(
     checkpoint: Checkpoint,
     plan: Plan,
     artifact: Path,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
 import torch
@@ -22,9 +21,7 @@ def state_dict_of(plan: Plan) -> tuple[Path, dict[str, torch.Tensor]]:
 
     The tensors have no data, and the strides of the original.
     """
-    paths = Counter(decision.candidate.path[:-1] for decision in plan.decisions)
-    wrapper = max(paths, key=paths.__getitem__)
-    return wrapper, dict(_below(wrapper, plan.entries))
+    return plan.wrapper_path, dict(_below(plan.wrapper_path, plan.entries))
 
 
 def made_by(

@@ -67,14 +67,20 @@ def audit(name: str, chunks: Iterable[Tensor]) -> Range:
         overflow=overflow,
         underflow=underflow,
         nonfinite=nonfinite,
-        headroom=_headroom(absmax) if not nonfinite else None,
+        headroom=headroom_of(absmax) if not nonfinite else None,
         underflow_share=underflow / numel if numel else 0.0,
     )
 
 
-def _headroom(absmax: float) -> float | None:
-    """Return how often the values fit into the range, where that is a number."""
-    headroom = LARGEST / absmax if absmax else math.inf
+def headroom_of(absmax: float) -> float | None:
+    """Return how often values up to this fit into fp16's range, where that is a number.
+
+    >>> headroom_of(32752.0), headroom_of(0.0), headroom_of(math.inf)
+    (2.0, None, None)
+    """
+    if not math.isfinite(absmax) or not absmax:
+        return None
+    headroom = LARGEST / absmax
     return headroom if math.isfinite(headroom) else None
 
 

@@ -1,7 +1,7 @@
 """A converted checkpoint as a torch zip file, written as a stream.
 
-Storages that do not change go from file to file inside the kernel. Only convolution weights
-pass through memory, one at a time.
+Large storages that do not change go from file to file inside the kernel. Convolution weights pass
+through memory in slices; what is large is read back.
 """
 
 from __future__ import annotations

@@ -18,12 +18,12 @@ from convlast.smoke.layout import memory_format_of
 from convlast.smoke.model.outputs import sample_of
 from convlast.smoke.model.watching import Place, Turn
 from convlast.smoke.parity import compare
+from convlast.smoke.ranges import LARGEST, headroom_of
 from convlast.smoke_report import Activation
 
 SAMPLES = 1024
 """Elements kept of each output."""
 
-LARGEST = torch.finfo(torch.float16).max
 
 VANISHING = 2.0**-25
 """What rounds to zero in fp16, and all below it."""
@@ -63,12 +63,11 @@ class Reading:
         """Return what the report says of it, with the error that fp16 made there."""
         nonzero = self.sample[self.sample != 0]
         vanishing = int((nonzero.abs() <= VANISHING).sum())
-        known = self.is_finite and self.absmax > 0
         return Activation(
             module=self.place.name,
             kind=self.place.kind,
             absmax=self.absmax if self.is_finite else None,
-            headroom=LARGEST / self.absmax if known else None,
+            headroom=headroom_of(self.absmax),
             overflow=self.overflow,
             underflow_share=vanishing / max(nonzero.numel(), 1),
             relative=relative,

@@ -35,8 +35,6 @@ BFLOAT16_THRESHOLD = 0.05
 """Of fp32 and bf16. It has three bits less than fp16, so that each rounding costs eight times as
 much, 0.4 % in the median of single convolutions; with more than 5 % at the end it is no cure."""
 
-LARGEST = torch.finfo(torch.float16).max
-
 
 def judge_layout_in_float32(
     specimen: Specimen, reference: Outputs, way: Way
