@@ -136,7 +136,7 @@ def services(folder: Path, **settings: object) -> Iterator[tuple[dict[str, str],
         folder: Where they write.
         settings: Those of convlast, by their names in `service.settings`.
     """
-    convlast = start(folder, REAL, **settings)
+    convlast = start(folder, REAL, None, **settings)
     others = {name: _start(command, folder) for name, command in OTHERS.items()}
     try:
         convlast.wait_until_ready()

@@ -18,7 +18,11 @@ _TYPE = re.compile(r"[A-Za-z_][\w.]*")
 
 
 def configure() -> None:
-    """Set up logging for this process."""
+    """Set up logging for this process.
+
+    A line that cannot be written, on a full disk or to a pipe whose reader has gone, is lost, and
+    nothing else is: that is how `logging`'s handlers are, and so all lines take their way.
+    """
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -28,9 +32,9 @@ def configure() -> None:
     ]
     render = structlog.processors.JSONRenderer()
     structlog.configure(
-        processors=[*shared, render],
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.stdlib.LoggerFactory(),
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
@@ -40,6 +44,8 @@ def configure() -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
+    # Else it would quote the lost record, on the same stderr, with what was kept out of the line.
+    logging.raiseExceptions = False
 
 
 def outline(traceback: str) -> str:

@@ -158,8 +158,10 @@ class LocalWorkers:
                 try:
                     worker = await self._warm_worker()
                     await self._expect_ready(worker, PROBE_TIMEOUT_S, Probe())
-                # The fork server itself may have been ended; it is started anew the next time.
-                except (ConvlastError, OSError, EOFError) as error:
+                # Whatever it is, there must be a next time: without this task no worker is kept
+                # warm, and the service is never ready again. A fork server that was ended, say,
+                # is started anew.
+                except Exception as error:
                     # What the system says may name a path; it is for the log.
                     is_ours = isinstance(error, ConvlastError)
                     self._problem = str(error) if is_ours else "No worker could be started."

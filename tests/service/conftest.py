@@ -15,8 +15,8 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     """Start services that end with the test."""
     running: list[Running] = []
 
-    def started(module: str = FAKE, **settings: object) -> Running:
-        service = start(tmp_path, module, **settings)
+    def started(module: str = FAKE, *, log: Path | None = None, **settings: object) -> Running:
+        service = start(tmp_path, module, log=log, **settings)
         running.append(service)
         service.wait_until_ready()
         return service

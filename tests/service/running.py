@@ -72,7 +72,7 @@ class Running:
         wait_for(self._is_ready, within_s=START_S)
 
     def _is_ready(self) -> bool:
-        assert self.process.poll() is None, self.log.read_text()
+        assert self.process.poll() is None, self.log.read_text() if self.log.is_file() else self.log
         try:
             return httpx.get(f"{self.url}/readyz", trust_env=False).status_code == 200
         except httpx.TransportError:
@@ -115,14 +115,14 @@ def descendants_of(pid: int) -> set[int]:
     return found
 
 
-def start(folder: Path, module: str = FAKE, **settings: object) -> Running:
+def start(folder: Path, module: str = FAKE, log: Path | None = None, **settings: object) -> Running:
     """Start a service; `settings` are those of `service.settings`, by their names there."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     values = {"work_dir": folder / "work", "port": port, **settings}
     environment = {f"CONVLAST_{name.upper()}": str(value) for name, value in values.items()}
-    log = folder / "log"
+    log = log or folder / "log"
     with log.open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", module],

@@ -4,6 +4,7 @@ import asyncio
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -161,3 +162,23 @@ def test_a_check_tells_whether_the_device_is_there(tmp_path: Path) -> None:
                 task=COLD, device="absent", job_timeout_s=1, confinement=confinement(tmp_path)
             ).check()
         )
+
+
+def test_an_unforeseen_error_is_not_the_last_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever goes wrong while a worker is started, it is tried again, and readiness returns."""
+    starts = iter([RuntimeError("of a kind that nobody thought of")])
+    started = process.WorkerProcess.start
+
+    async def fails_once(*arguments: Any) -> process.WorkerProcess:
+        for error in starts:
+            raise error
+        return await started(*arguments)
+
+    monkeypatch.setattr(process.WorkerProcess, "start", fails_once)
+    monkeypatch.setattr(local, "PROBE_INTERVAL_S", 0.05)
+
+    async def ready(workers: LocalWorkers) -> None:
+        await until(lambda: workers.health().problem == "No worker could be started.")
+        await until(lambda: workers.health().ready)
+
+    with_workers(ready)

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+from tests.service.running import Running, Serve, wait_for
+
+FULL = Path("/dev/full")
+
+
+def workers_of(service: Running) -> set[int]:
+    """Give the workers that wait: each leads a session of its own."""
+    return {pid for pid in service.descendants() if os.getsid(pid) == pid}
+
+
+def test_a_log_that_cannot_be_written_stops_nothing(serve: Serve) -> None:
+    """On a full disk jobs, refusals and drains go on, and a dead worker is replaced."""
+    service = serve(log=FULL, job_timeout_s=1)
+    with service.client() as client:
+        for content, status in [(b"fine", 200), (b"raises", 500), (b"hangs", 504), (b"fine", 200)]:
+            answer = client.post("/convert", files={"checkpoint": ("m.pt", content)})
+            assert answer.status_code == status
+    wait_for(lambda: len(workers_of(service)) == 2)
+    for pid in (killed := workers_of(service)):
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: len(workers_of(service) - killed) == 2)
+    assert service.stop() == 0
+
+
+def test_each_line_is_one_json_object(serve: Serve) -> None:
+    """Our records and those of libraries have the same form: time, level, and what happened."""
+    service = serve()
+    assert service.convert(b"raises").status_code == 500
+    assert service.stop() == 0
+    lines = [json.loads(line) for line in service.log.read_text().splitlines()]
+    assert all({"timestamp", "level", "event"} <= line.keys() for line in lines)
+    events = {line["event"] for line in lines}
+    assert {"job failed", "answered", "draining"} <= events
+    assert any(event.startswith("Started server process") for event in events)
