@@ -48,6 +48,12 @@ def test_a_head_that_does_not_come_ends_the_connection(hurried: Running, first: 
         assert b"upload-too-slow" in answer
 
 
+@pytest.mark.parametrize("idle_s", ["inf", 1e9])
+def test_a_client_may_be_given_all_the_time(serve: Serve, idle_s: float | str) -> None:
+    """More than the kernel can count to is as much as it can."""
+    assert serve(client_idle_s=idle_s).convert(b"fine").status_code == 200
+
+
 def test_a_head_that_drips_ends_too(hurried: Running) -> None:
     """The whole head has a time, so that a field now and then does not stretch it."""
     with hurried.connect() as connection:
