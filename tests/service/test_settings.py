@@ -42,6 +42,8 @@ def test_limits_are_those_of_the_library() -> None:
         ({"CONVLAST_PORT": "ninety"}, "CONVLAST_PORT has a bad value: "),
         ({"CONVLAST_DEVICE": "tpu"}, "CONVLAST_DEVICE has a bad value: name auto, cpu"),
         ({"CONVLAST_MAX_UPLOAD_BYTES": "0"}, "CONVLAST_MAX_UPLOAD_BYTES has a bad value: "),
+        ({"CONVLAST_WORK_DIR": ""}, "CONVLAST_WORK_DIR has a bad value: name a path"),
+        ({"CONVLAST_API_KEYS_FILE": ""}, "CONVLAST_API_KEYS_FILE has a bad value: name a path"),
         ({"CONVLAST_CORS_ORIGINS": "*"}, "CONVLAST_CORS_ORIGINS has a bad value: name origins"),
         ({"CONVLAST_CORS_ORIGINS": "https://a.org/"}, "CONVLAST_CORS_ORIGINS has a bad value: "),
         ({"CONVLAST_TRUSTED_HOSTS": "a.org:80"}, "CONVLAST_TRUSTED_HOSTS has a bad value: "),
