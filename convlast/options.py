@@ -31,11 +31,21 @@ def _split(value: object) -> object:
 
 
 def _parse(value: object) -> object:
-    """Read a JSON text as the value it stands for."""
+    """Read a JSON text as the value it stands for, if all of it can be written again."""
+    if not isinstance(value, str):
+        return value
     try:
-        return json.loads(value) if isinstance(value, str) else value
+        parsed = json.loads(value)
+        json.dumps(parsed, allow_nan=False, ensure_ascii=False).encode()
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    except json.JSONDecodeError:
+        raise
+    except UnicodeError:
+        raise ValueError("a text in it is half a surrogate pair") from None
+    except ValueError:  # NaN, an infinity, or an integer of thousands of digits
+        raise ValueError("a number in it is out of range") from None
+    return parsed
 
 
 class Options(BaseModel):
@@ -90,7 +100,7 @@ class Options(BaseModel):
     on_failure: Literal["reject", "report"] = "reject"
     """What a failed verdict means: no artifact, or the artifact all the same."""
 
-    min_speedup: Annotated[float, Field(gt=0)] | None = None
+    min_speedup: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """A measured speed-up below this is a failure; one that could not be measured is a finding.
     Needs a GPU, and a model to run."""
 

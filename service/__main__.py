@@ -23,10 +23,10 @@ def main() -> int:
         app = create_app(settings)  # and with it the work folder is taken, before a worker uses it
         if settings.device.startswith("cuda"):
             asyncio.run(local_workers(settings, settings.device).check())
+        DrainingServer(app, settings).run()
     except (SettingsError, ConvlastError) as error:
         sys.stderr.write(f"convlast cannot start: {error}\n")
         return 2
-    DrainingServer(app, settings).run()
     return 0
 
 

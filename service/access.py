@@ -69,10 +69,14 @@ class Keyring:
         if authorization is None:
             if self.anonymous_allowed:
                 return ANONYMOUS
-            raise UnauthorizedError("This service needs a key.")
+            raise UnauthorizedError(
+                "This service needs a key.", remedy="Send it as Authorization: Bearer <key>."
+            )
         scheme, _, key = authorization.partition(" ")
         if scheme.lower() != "bearer":
-            raise UnauthorizedError("The scheme of Authorization is not Bearer.")
+            raise UnauthorizedError(
+                "The scheme of Authorization is not Bearer.", remedy="Write Bearer <key>."
+            )
         # Fields of HTTP are bytes, which Latin-1 gives back as they came.
         digest = keyfile.digest_of(key.strip(" \t").encode("latin-1", "replace"))
         # All keys are compared, so that the time taken does not tell which one was near.

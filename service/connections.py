@@ -1,15 +1,19 @@
 """What a connection may do before it has sent a request: uvicorn's own, with bounds.
 
-uvicorn waits for the head of a request as long as it takes, and keeps all of it; and it takes the
-fields that follow a body (trailers) for fields of the head. Refusals made here are problems too.
+uvicorn waits for the head of a request as long as it takes, and keeps all of it; it takes the
+fields that follow a body (trailers) for fields of the head; and it loses the body of a request that
+offers another protocol. Refusals made here are problems too.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+from array import array
+from email.utils import formatdate
 from typing import Any
 
+import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
@@ -33,8 +37,10 @@ class BoundedConnection(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self.parser = _Parser(self)
         self._settings: Settings = app_state["settings"]
         self._beside_bytes = 0
+        self._fault: str | None = None
         self._patience: asyncio.TimerHandle | None = None
         self.waiting_since: float | None = None
         """Since when a request is awaited; none: while there is one."""
@@ -68,7 +74,17 @@ class BoundedConnection(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Leave the request to the application, which has bounds of its own."""
+        """Leave the request to the application, which has bounds of its own.
+
+        Raises:
+            ValueError: If it does not name one host (RFC 9112, section 3.2).
+        """
+        if self.offers_upgrade:
+            return
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
+            self._fault = f"The request has {hosts} Host fields, where there has to be one."
+            raise ValueError(self._fault)  # which the parser makes a refusal
         super().on_headers_complete()
         self._beside_bytes = 0
         self._stop_waiting()
@@ -80,6 +96,8 @@ class BoundedConnection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Be ready for the fields of a request that follows at once."""
+        if self.offers_upgrade:
+            return
         super().on_message_complete()
         self._beside_bytes, self.waiting_since = 0, self.loop.time()
 
@@ -95,9 +113,21 @@ class BoundedConnection(HttpToolsProtocol):
         cycle: RequestResponseCycle | None = self.cycle
         return cycle is not None and not cycle.response_complete
 
+    @property
+    def offers_upgrade(self) -> bool:
+        """Whether the request that is being read would rather go on in another protocol."""
+        # The parser says so of CONNECT too, which is no offer, and which nothing here answers.
+        return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+
+    def head_without_offer(self) -> bytes:
+        """Write the head of the request anew, without the field `Upgrade`."""
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        lines = [b"%b: %b" % field for field in self.headers if field[0] != b"upgrade"]
+        return b"\r\n".join([b"%b %b HTTP/%b" % (method, self.url, version), *lines, b"", b""])
+
     def send_400_response(self, msg: str) -> None:
         """Refuse what is not HTTP."""
-        self._refuse(Problem("malformed-request", msg))
+        self._refuse(Problem("malformed-request", self._fault or msg))
 
     def _await_request(self) -> None:
         self._stop_waiting()
@@ -117,10 +147,55 @@ class BoundedConnection(HttpToolsProtocol):
             self.transport.close()
 
     def _refuse(self, problem: Problem) -> None:
-        """Answer without the application, and close."""
-        if not self.is_answering:
+        """Answer without the application, unless that would come between its answers, and close."""
+        if self._reads_a_body:
+            # It is the body that is broken: for the application, the client has left.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+            self.transport.write(_response(problem))
+        elif not self.is_answering:
             self.transport.write(_response(problem))
         self.transport.close()
+
+    @property
+    def _reads_a_body(self) -> bool:
+        """Whether the one request that is not answered yet has not come whole."""
+        return (
+            self.is_answering
+            and self.cycle.more_body
+            and not self.cycle.response_started
+            and not self.pipeline
+        )
+
+
+class _Parser(httptools.HttpRequestParser):
+    """A parser for a server that speaks HTTP/1.1 and nothing else.
+
+    An offer to go on in another protocol, such as the `Upgrade: h2c` of Java's client, may be
+    passed over (RFC 9110, section 7.8). But the parser takes such a request to have no body, and
+    its body for the next request. So another one reads it, as if nothing had been offered.
+    """
+
+    def __init__(self, connection: BoundedConnection) -> None:
+        super().__init__(connection)
+        self._connection = connection
+        self.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn has it
+
+    def feed_data(self, data: bytes | bytearray | memoryview[int] | array[int]) -> None:
+        """Take bytes."""
+        parser, left = self, memoryview(data)
+        while left:
+            try:
+                super(_Parser, parser).feed_data(left)
+            except httptools.HttpParserUpgrade as offer:
+                if not self._connection.offers_upgrade:
+                    raise
+                left = left[offer.args[0] :]
+                head = self._connection.head_without_offer()
+                parser = self._connection.parser = _Parser(self._connection)
+                super(_Parser, parser).feed_data(head)
+            else:
+                return
 
 
 def _make_way(connections: set[Any], newest: BoundedConnection) -> None:
@@ -145,6 +220,7 @@ def _response(problem: Problem) -> bytes:
         "Content-Type": MEDIA_TYPE,
         "Content-Length": str(len(body)),
         "Connection": "close",
+        "Date": formatdate(usegmt=True),
         **FIELDS,
     }
     head = "".join(f"{name.lower()}: {value}\r\n" for name, value in fields.items())

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI
+from dataclasses import replace
+
+from fastapi import FastAPI, Response
+from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
+
+from service.errors import MalformedRequestError
+from service.problems import Problem
 
 _SENT = ["Authorization", "Content-Digest", "Content-Disposition", "Content-Type", "Range"]
 _CONDITIONS = ["If-None-Match", "If-Range", "X-Request-ID"]
@@ -25,9 +31,26 @@ def install(app: FastAPI, origins: tuple[str, ...]) -> None:
     if not origins:
         return
     app.add_middleware(
-        CORSMiddleware,
+        _Cors,
         allow_origins=list(origins),
         allow_methods=["GET", "HEAD", "POST"],
         allow_headers=[*_SENT, *_CONDITIONS],
         expose_headers=_READ,
     )
+
+
+class _Cors(CORSMiddleware):
+    """Starlette's, whose refusals are problems like all others."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        """Answer what a browser asks before it sends."""
+        response = super().preflight_response(request_headers)
+        if response.status_code < 400:
+            return response
+        error = MalformedRequestError(
+            f"{bytes(response.body).decode()}.",
+            remedy="CONVLAST_CORS_ORIGINS names the origins whose pages may call.",
+        )
+        fields = response.headers.items()
+        kept = {name: value for name, value in fields if not name.startswith("content-")}
+        return replace(Problem.of(error), headers=kept).response()

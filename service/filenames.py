@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from email.message import Message
+from email.utils import collapse_rfc2231_value
 from urllib.parse import quote
+
+from service.errors import MalformedRequestError
 
 # A file system takes 255; the artifact's name is longer than the upload's.
 MAX_BYTES, MAX_UPLOAD_BYTES = 255, 180
+_MAX_FIELD_CHARS = 2048
 _NAMELESS = "checkpoint"
 # Separators, controls, and what a shell or another file system gives a meaning.
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"|?*;&$`\'\\/]')
@@ -48,3 +53,40 @@ def content_disposition(filename: str) -> str:
         return f'attachment; filename="{filename}"'
     fallback = filename.encode("ascii", "replace").decode().replace("?", "_")
     return f"attachment; filename=\"{fallback}\"; filename*=UTF-8''{quote(filename, safe='')}"
+
+
+def named_in(disposition: str) -> str | None:
+    r"""Read the name that a field `Content-Disposition` gives a body; none where it gives none.
+
+    Of two names the extended one counts (RFC 6266, section 4.3). Bytes beyond ASCII are Latin-1 by
+    the letter of HTTP, and nearly always UTF-8, as curl sends them.
+
+    Raises:
+        MalformedRequestError: If it cannot be read.
+
+    >>> named_in("attachment; filename=\"mod_le.pt\"; filename*=UTF-8''mod%C3%A8le.pt")
+    'modèle.pt'
+    """
+    if len(disposition) > _MAX_FIELD_CHARS:
+        raise MalformedRequestError(
+            f"The Content-Disposition has more than {_MAX_FIELD_CHARS:,} bytes."
+        )
+    message = Message()
+    message["content-disposition"] = _as_utf_8(disposition)
+    try:
+        parameters = message.get_params([], "content-disposition")
+        names = [value for key, value in parameters if key.lower() == "filename"]
+        # A name with an encoding is a triple.
+        names.sort(key=lambda value: isinstance(value, str))
+        return collapse_rfc2231_value(names[0]).strip() if names else None
+    # `email` meets a hostile field with either of these.
+    except (ValueError, LookupError):
+        raise MalformedRequestError("The Content-Disposition cannot be read.") from None
+
+
+def _as_utf_8(field: str) -> str:
+    """Read a field, which was read as Latin-1, as UTF-8 if it can be."""
+    try:
+        return field.encode("latin-1").decode()
+    except UnicodeError:
+        return field

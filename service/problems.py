@@ -176,6 +176,8 @@ class Problem:
             headers.setdefault("Retry-After", str(retry_after_s))
         if row.status == 401:
             headers.setdefault("WWW-Authenticate", "Bearer")
+        if row.status == 406:
+            headers.setdefault("Vary", "Accept")
         return Response(text, status_code=row.status, headers=headers, media_type=MEDIA_TYPE)
 
 

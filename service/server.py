@@ -15,8 +15,9 @@ from fastapi import FastAPI
 
 from service.connections import BoundedConnection
 from service.context import Context
-from service.settings import Settings
+from service.settings import Settings, SettingsError
 
+_MAX_IDLE_MS = (1 << 31) - 1  # 24 days: what the kernel can count to
 _log = structlog.get_logger()
 
 
@@ -50,14 +51,31 @@ class DrainingServer(uvicorn.Server):
 
         A client that takes nothing, and never closes, would hold its connection, and with it the
         end of this process; the kernel ends such a connection after this time.
+
+        Raises:
+            SettingsError: If the address is not this machine's, or the port is not to be had.
         """
-        listening = self.config.bind_socket()
-        idle_ms = round(self._settings.client_idle_s * 1000)
+        host, port = self._settings.host, self._settings.port
+        listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        idle_ms = round(min(self._settings.client_idle_s * 1000, _MAX_IDLE_MS))
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, idle_ms)
+        try:
+            listening.bind((host, port))
+        except OSError as error:
+            listening.close()
+            raise SettingsError(
+                f"CONVLAST_HOST={host} and CONVLAST_PORT={port} cannot be used: {error.strerror}."
+            ) from None
+        _log.info("listening", host=host, port=listening.getsockname()[1])
         return listening
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve until a signal has come and all jobs are done."""
+        """Serve until a signal has come and all jobs are done.
+
+        Raises:
+            SettingsError: If the port cannot be opened.
+        """
         self._loop = asyncio.get_running_loop()
         await super().serve(sockets or [self.listen()])
 

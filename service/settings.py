@@ -39,6 +39,16 @@ def _split(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
+def _name_a_path(value: object) -> object:
+    """Refuse an empty text, which `Path` would take for the folder that the service runs in."""
+    if value == "":
+        raise ValueError("name a path, or leave it unset")
+    return value
+
+
+NamedPath = Annotated[Path, BeforeValidator(_name_a_path)]
+
+
 class Settings(Limits):
     """Everything an operator can choose; the fields of `convlast.Limits` are among them."""
 
@@ -102,7 +112,7 @@ class Settings(Limits):
     the store. A checkpoint counts twice: itself, and its artifact; what an archive holds does so
     too."""
 
-    work_dir: Path = Path(f"/var/tmp/convlast-{os.getuid()}")  # noqa: S108  # made 0700, owner checked
+    work_dir: NamedPath = Path(f"/var/tmp/convlast-{os.getuid()}")  # noqa: S108  # made 0700, owner checked
     """The folder for uploads, running jobs and the store; one service at a time uses it."""
 
     store_bytes: PositiveInt = 32 << 30
@@ -111,7 +121,7 @@ class Settings(Limits):
     store_age_s: PositiveFloat = 3600.0
     """Seconds that a finished job is kept."""
 
-    api_keys_file: Path | None = None
+    api_keys_file: NamedPath | None = None
     """A file with one bearer key a line, as `name:key` or bare; `#` starts a comment. It is read
     again when it changes. A name may have several keys; jobs belong to the name."""
 

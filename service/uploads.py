@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
-from email.message import Message
 from pathlib import Path
 
 from starlette.datastructures import Headers
@@ -16,14 +15,10 @@ from convlast.errors import NotACheckpointError
 from service.completion import completed
 from service.context import Context
 from service.digests import ContentDigest
-from service.errors import (
-    MalformedRequestError,
-    UnsupportedMediaTypeError,
-    UploadTooLargeError,
-    UploadTooSlowError,
-)
-from service.filenames import sanitise
-from service.multipart import CHECKPOINT, MAX_HEAD_BYTES, MAX_OVERHEAD_BYTES, Multipart
+from service.errors import UnsupportedMediaTypeError, UploadTooLargeError, UploadTooSlowError
+from service.fields import as_list
+from service.filenames import named_in, sanitise
+from service.multipart import CHECKPOINT, MAX_OVERHEAD_BYTES, Multipart
 from service.settings import Settings
 from service.workspace import JobFolder
 
@@ -71,10 +66,10 @@ def check_headers(headers: Headers, context: Context) -> None:
             "A body of this type is not read here.",
             remedy=f"Send {MULTIPART} (curl -F {CHECKPOINT}=@model.pt) or {RAW}.",
         )
-    if headers.get("content-encoding", "identity").strip().lower() != "identity":
+    if (as_list(headers, "content-encoding") or "identity").strip().lower() != "identity":
         raise UnsupportedMediaTypeError("An encoded body is not read here: send it as it is.")
-    ContentDigest(headers.get("content-digest"))
-    _disposition_filename(headers)
+    ContentDigest(as_list(headers, "content-digest"))
+    named_in(headers.get("content-disposition", ""))
     length = headers.get("content-length")
     if length is None:
         return
@@ -163,7 +158,7 @@ class _Body:
     ) -> None:
         self._headers = headers
         self._max_bytes = settings.max_upload_bytes
-        self.digest = ContentDigest(headers.get("content-digest"))
+        self.digest = ContentDigest(as_list(headers, "content-digest"))
         self._sha256 = hashlib.sha256()
         self._bytes = 0
         self._pieces: list[bytes] = []
@@ -206,7 +201,7 @@ class _Body:
     def finish(self) -> Upload:
         """Check that all of it came."""
         self.digest.check()
-        filename, fields = _disposition_filename(self._headers), []
+        filename, fields = named_in(self._headers.get("content-disposition", "")), []
         if self._multipart:
             self._multipart.close()
             filename, fields = self._multipart.filename, self._multipart.fields
@@ -243,22 +238,6 @@ async def _batches(request: Request, idle_s: float) -> AsyncIterator[list[bytes]
 
 def _media_type(headers: Headers) -> str:
     return headers.get("content-type", "").partition(";")[0].strip().lower()
-
-
-def _disposition_filename(headers: Headers) -> str | None:
-    """Read the name of a raw body from its `Content-Disposition`; none where that is no field."""
-    field = headers.get("content-disposition", "")
-    if len(field) > MAX_HEAD_BYTES:
-        raise MalformedRequestError(
-            f"The Content-Disposition has more than {MAX_HEAD_BYTES:,} bytes."
-        )
-    message = Message()
-    message["content-disposition"] = field
-    try:
-        return message.get_filename()
-    # `email` meets a hostile field with either of these.
-    except (ValueError, LookupError):
-        raise MalformedRequestError("The Content-Disposition cannot be read.") from None
 
 
 def _too_large(max_bytes: int) -> UploadTooLargeError:

@@ -14,6 +14,7 @@ ATTEMPTS = 4
 
 SIGNS = (
     "can't allocate memory",  # PyTorch's allocator on a CPU
+    "Storage size calculation overflowed",  # more bytes than there are addresses
     "not enough memory",  # the same on Windows
     "ALLOC_FAILED",  # cuDNN's and cuBLAS's status
     "out of memory",  # the CUDA runtime, outside PyTorch's allocator

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 
 from service.answers import OFFERS, answer
 from service.context import CallerOf, ContextOf
+from service.fields import as_list
 from service.jobs import OPTION_NAMES, run_job, server_timing
 from service.negotiation import JSON, negotiate
 from service.openapi import (
@@ -41,7 +42,7 @@ async def convert(request: Request, context: ContextOf, caller: CallerOf) -> Res
     and `report.html`, and nothing is kept; `application/json` is the report with links to what is
     kept for a while; `application/octet-stream` is the artifact.
     """
-    media_type = negotiate(request.headers.get("accept"), OFFERS)
+    media_type = negotiate(as_list(request.headers, "accept"), OFFERS)
     ran = await run_job(request, context, caller, verb="convert")
     return await answer(media_type, ran, request, context)
 
@@ -57,7 +58,7 @@ async def convert(request: Request, context: ContextOf, caller: CallerOf) -> Res
 )
 async def inspect(request: Request, context: ContextOf, caller: CallerOf) -> Response:
     """Say which layers of a checkpoint would be converted; needs no GPU and keeps nothing."""
-    media_type = negotiate(request.headers.get("accept"), [JSON, HTML])
+    media_type = negotiate(as_list(request.headers, "accept"), [JSON, HTML])
     ran = await run_job(request, context, caller, verb="inspect")
     path = ran.folder.path / (REPORT_JSON if media_type == JSON else REPORT_HTML)
     try:

@@ -13,17 +13,19 @@ from convlast.version import __version__
 from service.context import ContextOf
 from service.openapi import problems
 from service.problems import Problem, ProblemError
+from service.routes import readable
 
 router = APIRouter(tags=["operation"])
 
 
-@router.get("/livez", summary="Whether the service is alive")
+@readable(router, "/livez", summary="Whether the service is alive")
 async def livez() -> dict[str, str]:
     """Answer as soon as the event loop turns."""
     return {"status": "alive"}
 
 
-@router.get(
+@readable(
+    router,
     "/readyz",
     summary="Whether a job that comes now would be run",
     responses=problems("not-ready"),
@@ -54,7 +56,7 @@ async def readyz(context: ContextOf) -> JSONResponse:
     return JSONResponse({"status": "ready", "checks": checks})
 
 
-@router.get("/version", summary="What runs here")
+@readable(router, "/version", summary="What runs here")
 async def version(context: ContextOf) -> dict[str, Any]:
     """Tell the versions and the device; those of the worker come once it is warm."""
     facts = context.converters.health().facts
@@ -64,11 +66,15 @@ async def version(context: ContextOf) -> dict[str, Any]:
     }
 
 
-@router.get(
+@readable(
+    router,
     "/metrics",
     summary="Counters for Prometheus",
     response_class=Response,
-    responses=problems("unauthorized"),
+    responses={
+        200: {"description": "The counters.", "content": {"text/plain": {}}},
+        **problems("unauthorized"),
+    },
 )
 async def metrics(request: Request, context: ContextOf) -> Response:
     """Give all counters in Prometheus' text format; a setting can make it ask for a key."""

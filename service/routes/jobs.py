@@ -9,11 +9,13 @@ from fastapi import APIRouter, Request, Response
 from service.answers import artifact_headers
 from service.context import Caller, CallerOf, Context, ContextOf
 from service.errors import RangeNotSatisfiableError
+from service.fields import as_list
 from service.negotiation import JSON, negotiate
 from service.openapi import ARTIFACT_CONTENT, HTML, REPORT_CONTENT, problems
 from service.problems import Problem, ProblemError
 from service.protection import REPORT_POLICY
 from service.ranges import parse_range
+from service.routes import readable
 from service.streaming import FileSlice, PiecesResponse
 from service.workers import REPORT_HTML, REPORT_JSON
 
@@ -21,8 +23,8 @@ router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"], default_response_clas
 _CODES = ("unauthorized", "not-found", "too-many-requests", "queue-full", "not-ready")
 
 
-@router.head("/artifact", include_in_schema=False)
-@router.get(
+@readable(
+    router,
     "/artifact",
     summary="The artifact of a job",
     responses={
@@ -36,9 +38,10 @@ async def artifact(job_id: str, request: Request, context: ContextOf, caller: Ca
     """Download the artifact; `Range`, `If-Range` and `If-None-Match` are understood."""
     stored, folder = context.workspace.store.find(job_id, caller.owner)
     headers = artifact_headers(stored)
-    if _matches(request.headers.get("if-none-match"), headers["ETag"]):
+    if _matches(as_list(request.headers, "if-none-match"), headers["ETag"]):
         return Response(status_code=304, headers={"ETag": headers["ETag"]})
-    wanted = request.headers.get("range")
+    # Ranges are defined for GET alone (RFC 9110, section 14.2).
+    wanted = request.headers.get("range") if request.method == "GET" else None
     if request.headers.get("if-range", headers["ETag"]) != headers["ETag"]:
         wanted = None
     try:
@@ -57,7 +60,8 @@ async def artifact(job_id: str, request: Request, context: ContextOf, caller: Ca
     return PiecesResponse([file], status_code=status_code, headers=headers, delivery=delivery)
 
 
-@router.get(
+@readable(
+    router,
     "/report",
     summary="The report of a job",
     responses={
@@ -67,11 +71,12 @@ async def artifact(job_id: str, request: Request, context: ContextOf, caller: Ca
 )
 async def report(job_id: str, request: Request, context: ContextOf, caller: CallerOf) -> Response:
     """Read the report, as JSON or as a page."""
-    media_type = negotiate(request.headers.get("accept"), [JSON, HTML])
+    media_type = negotiate(as_list(request.headers, "accept"), [JSON, HTML])
     return await _send_report(context, job_id, caller, media_type)
 
 
-@router.get(
+@readable(
+    router,
     "/report.html",
     summary="The report of a job as a page",
     responses={200: {"description": "The report.", "content": {HTML: {}}}, **problems(*_CODES)},

@@ -28,6 +28,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "on_failure": ({"on_failure": "ignore"}, "on_failure"),
     "min_speedup of zero": ({"min_speedup": "0"}, "min_speedup"),
     "min_speedup that is not a number": ({"min_speedup": "nan"}, "min_speedup"),
+    "min_speedup without end": ({"min_speedup": "inf"}, "min_speedup"),
     "input_shape of four": ({"input_shape": "1,8,16,16"}, "input_shape"),
     "input_shape of zero": ({"input_shape": "1,8,0,16,16"}, "input_shape"),
     "input_shape of letters": ({"input_shape": "1,8,a,b,c"}, "input_shape"),
@@ -39,6 +40,18 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "architecture_options that are a list": (
         {"architecture": "a.b", "architecture_options": "[1]"}, "architecture_options",
+    ),
+    "architecture_options of half a character": (
+        {"architecture": "a.b", "architecture_options": r'{"a": "\ud800"}'}, "architecture_options",
+    ),
+    "architecture_options of no number": (
+        {"architecture": "a.b", "architecture_options": '{"a": NaN}'}, "architecture_options",
+    ),
+    "architecture_options of a large number": (
+        {"architecture": "a.b", "architecture_options": '{"a": 1e999}'}, "architecture_options",
+    ),
+    "architecture_options of many digits": (
+        {"architecture": "a.b", "architecture_options": "9" * 9999}, "architecture_options",
     ),
     "architecture_options without end": (
         {"architecture": "a.b", "architecture_options": "[" * 100_000}, "architecture_options",
@@ -56,6 +69,7 @@ def test_a_bad_option_is_refused_by_name(bad: str) -> None:
     assert refusal.value.option == option
     assert option in refusal.value.message
     assert refusal.value.remedy
+    assert "sys." not in str(refusal.value)
     assert len(str(refusal.value)) < 1000
 
 

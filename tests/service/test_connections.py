@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import time
 from collections.abc import Iterator
 
 import httpx
@@ -45,6 +46,12 @@ def test_a_head_that_does_not_come_ends_the_connection(hurried: Running, first: 
     assert answer.startswith(b"HTTP/1.1 408") == bool(first)
     if first:
         assert b"upload-too-slow" in answer
+
+
+@pytest.mark.parametrize("idle_s", ["inf", 1e9])
+def test_a_client_may_be_given_all_the_time(serve: Serve, idle_s: float | str) -> None:
+    """More than the kernel can count to is as much as it can."""
+    assert serve(client_idle_s=idle_s).convert(b"fine").status_code == 200
 
 
 def test_a_head_that_drips_ends_too(hurried: Running) -> None:
@@ -115,6 +122,90 @@ def test_requests_that_follow_at_once_are_all_answered(service: Running) -> None
     assert answer.count(b"HTTP/1.1 200") == 3
     for number in (b"1", b"2", b"3"):
         assert b"x-request-id: " + number in answer
+
+
+OFFER = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+UPLOAD = (
+    b"POST /convert HTTP/1.1\r\nHost: x\r\nContent-Type: application/octet-stream\r\n"
+    b"Accept: application/octet-stream\r\n"
+)
+
+
+@pytest.mark.parametrize("first_bytes", [0, 40, len(UPLOAD), 100_000])
+def test_an_offer_of_another_protocol_is_passed_over(service: Running, first_bytes: int) -> None:
+    """The request is answered, body and all, however it comes, and so is the one behind it."""
+    content = b"fine" * 50_000
+    upload = UPLOAD + OFFER + b"Content-Length: %d\r\n\r\n" % len(content) + content
+    last = GET + OFFER.replace(b"Upgrade,", b"Upgrade, close,") + b"\r\n"
+    with service.connect() as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.sendall(upload[:first_bytes])
+        time.sleep(0.1)
+        connection.sendall(upload[first_bytes:] + last)
+        answer = read_all(connection)
+    assert answer.count(b"HTTP/1.1 200") == 2
+    assert content in answer
+
+
+def test_a_body_of_an_offer_is_no_request(service: Running) -> None:
+    """Behind a proxy it would be a request that the proxy has not seen."""
+    hidden = GET + b"X-Request-ID: hidden\r\n\r\n"
+    with service.connect() as connection:
+        connection.sendall(UPLOAD + OFFER + b"Content-Length: %d\r\n\r\n" % len(hidden))
+        time.sleep(0.1)
+        connection.sendall(hidden + GET + b"Connection: close\r\n\r\n")
+        answer = read_all(connection)
+    assert b"x-request-id: hidden" not in answer
+    assert answer.count(b"HTTP/1.1 ") == 2
+
+
+def test_a_tunnel_is_refused(service: Running) -> None:
+    """CONNECT is no offer, and leads nowhere."""
+    with service.connect() as connection:
+        connection.sendall(b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert read_all(connection).startswith(b"HTTP/1.1 400")
+
+
+@pytest.mark.parametrize(
+    ("version", "hosts", "status"),
+    [
+        (b"1.1", 0, b"400"),
+        (b"1.1", 1, b"200"),
+        (b"1.1", 2, b"400"),
+        (b"1.0", 0, b"200"),
+        (b"1.0", 2, b"400"),
+    ],
+)
+def test_one_host_is_named(service: Running, version: bytes, hosts: int, status: bytes) -> None:
+    """None, or several, are refused, and only HTTP/1.0 may name none (RFC 9112, section 3.2)."""
+    with service.connect() as connection:
+        fields = b"Host: x\r\n" * hosts + b"Connection: close\r\n\r\n"
+        connection.sendall(b"GET /livez HTTP/%b\r\n" % version + fields)
+        answer = read_all(connection)
+    assert answer.startswith(b"HTTP/1.1 " + status)
+    assert status == b"200" or b"%d Host fields" % hosts in answer
+    assert b"\r\ndate: " in answer
+
+
+@pytest.mark.parametrize("broken", [b"zz\r\n", b"4\r\nfine5\r\n"])
+def test_a_body_that_breaks_is_answered(service: Running, broken: bytes) -> None:
+    """A false chunk, at once or later, is told to the client, and leaves nothing behind."""
+    with service.connect() as connection:
+        connection.sendall(UPLOAD + b"Transfer-Encoding: chunked\r\n\r\n4\r\nfine\r\n")
+        wait_for(lambda: service.metric("convlast_places_taken") == 1)
+        connection.sendall(broken)
+        answer = read_all(connection)
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert b"malformed-request" in answer
+    wait_for(lambda: service.metric("convlast_places_taken") == 0)
+    assert not list((service.work_dir / "jobs").iterdir())
+
+
+def test_an_answer_under_way_is_not_mixed_up(service: Running) -> None:
+    """What is no request, behind one that is being answered, is not answered in its place."""
+    with service.connect() as connection:
+        connection.sendall(UPLOAD + b"Content-Length: 10\r\n\r\nsleeps 0.3nonsense\r\n\r\n")
+        assert b"HTTP/1.1 400" not in read_all(connection)
 
 
 def test_those_who_wait_longest_make_way(serve: Serve) -> None:

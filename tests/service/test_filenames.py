@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.filenames import content_disposition, sanitise
+from service.errors import MalformedRequestError
+from service.filenames import content_disposition, named_in, sanitise
 
 
 @given(st.text())
@@ -49,3 +50,39 @@ def test_what_is_made_may_have_a_longer_name() -> None:
     """The name of an artifact is that of the upload and more, and is kept whole."""
     made = sanitise("x" * 300 + ".pt").replace(".pt", ".channels_last_3d.pt")
     assert sanitise(made, max_bytes=255) == made
+
+
+@pytest.mark.parametrize(
+    ("field", "name"),
+    [
+        ("", None),
+        ("attachment", None),
+        ('attachment; filename="m.pt"', "m.pt"),
+        ("filename=m.pt", "m.pt"),
+        ('attachment; FileName="a\\"b.pt"', 'a"b.pt'),
+        ("attachment; filename=\"m.pt\"; filename*=UTF-8''mod%C3%A8le.pt", "modèle.pt"),
+        ("attachment; filename*=UTF-8''mod%C3%A8le.pt; filename=\"m.pt\"", "modèle.pt"),
+        ("attachment; filename*=ISO-8859-1''mod%E8le.pt", "modèle.pt"),
+        ('attachment; filename="modèle.pt"', "modèle.pt"),
+        ('attachment; filename="modèle.pt"'.encode().decode("latin-1"), "modèle.pt"),
+    ],
+)
+def test_a_field_names_a_body(field: str, name: str | None) -> None:
+    """As clients write it: plain, encoded, both, or in bytes of either kind."""
+    assert named_in(field) == name
+
+
+@given(st.text(st.characters(max_codepoint=255, exclude_characters="\r\n")))
+def test_a_hostile_field_is_read_or_refused(text: str) -> None:
+    """Nothing else comes of it."""
+    for field in (text, f"attachment; filename{text}", f"attachment; filename*={text}"):
+        try:
+            named_in(field)
+        except MalformedRequestError:
+            continue
+
+
+@given(st.text(min_size=1).map(sanitise))
+def test_what_is_written_is_read(name: str) -> None:
+    """The field of an answer names the body of a request just as well."""
+    assert named_in(content_disposition(name)) == name

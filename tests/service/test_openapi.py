@@ -62,6 +62,14 @@ def test_every_error_is_a_problem(document: dict[str, Any]) -> None:
     assert not [name for name in document["components"]["schemas"] if "Validation" in name]
 
 
+def test_every_answer_has_a_media_type(document: dict[str, Any]) -> None:
+    """A body is of a type that is named; nothing but `304` has none."""
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            bare = [code for code, each in operation["responses"].items() if "content" not in each]
+            assert bare in ([], ["304"]), path
+
+
 def test_every_option_is_a_field_and_a_parameter(document: dict[str, Any]) -> None:
     """The form and the query of a conversion have each option, with its meaning."""
     operation = document["paths"]["/convert"]["post"]

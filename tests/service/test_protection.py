@@ -117,6 +117,9 @@ def test_named_origins_may_call(guarded: Running) -> None:
     assert preflight.headers["access-control-allow-origin"] == ORIGIN
     assert refused.headers["access-control-allow-origin"] == ORIGIN
     assert "Repr-Digest" in refused.headers["access-control-expose-headers"]
+    assert (other.status_code, other.json()["code"]) == (400, "malformed-request")
+    assert "CONVLAST_CORS_ORIGINS" in other.json()["detail"]
+    assert "Origin" in other.headers["vary"]
     for answer in (other, foreign):
         assert "access-control-allow-origin" not in answer.headers
     for answer in (preflight, refused):

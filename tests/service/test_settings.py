@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +42,8 @@ def test_limits_are_those_of_the_library() -> None:
         ({"CONVLAST_PORT": "ninety"}, "CONVLAST_PORT has a bad value: "),
         ({"CONVLAST_DEVICE": "tpu"}, "CONVLAST_DEVICE has a bad value: name auto, cpu"),
         ({"CONVLAST_MAX_UPLOAD_BYTES": "0"}, "CONVLAST_MAX_UPLOAD_BYTES has a bad value: "),
+        ({"CONVLAST_WORK_DIR": ""}, "CONVLAST_WORK_DIR has a bad value: name a path"),
+        ({"CONVLAST_API_KEYS_FILE": ""}, "CONVLAST_API_KEYS_FILE has a bad value: name a path"),
         ({"CONVLAST_CORS_ORIGINS": "*"}, "CONVLAST_CORS_ORIGINS has a bad value: name origins"),
         ({"CONVLAST_CORS_ORIGINS": "https://a.org/"}, "CONVLAST_CORS_ORIGINS has a bad value: "),
         ({"CONVLAST_TRUSTED_HOSTS": "a.org:80"}, "CONVLAST_TRUSTED_HOSTS has a bad value: "),
@@ -91,16 +94,28 @@ def test_a_bad_start_ends_with_one_line(
     tmp_path: Path, name: str, value: str, message: str
 ) -> None:
     """`python -m service` says in one line why it does not start, and exits with 2."""
-    environment = {**os.environ, "CONVLAST_WORK_DIR": str(tmp_path), name: value}
+    assert message in start_in_vain(tmp_path, name, value)
+
+
+def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+    """The commonest reason not to start names its setting like any other."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        line = start_in_vain(tmp_path, "CONVLAST_PORT", str(port))
+    assert f"CONVLAST_PORT={port} cannot be used: Address already in use." in line
+
+
+def start_in_vain(work_dir: Path, name: str, value: str) -> str:
+    """Start the service with a bad setting, and give the line that it says."""
     ended = subprocess.run(
         [sys.executable, "-m", "service"],
         cwd=ROOT,
-        env=environment,
+        env={**os.environ, "CONVLAST_WORK_DIR": str(work_dir), name: value},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
     assert ended.returncode == 2
-    assert message in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
+    return ended.stderr

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import socket
 from pathlib import Path
 
@@ -49,6 +51,21 @@ def test_refusals_come_before_the_body(
     assert answer.startswith(b"HTTP/1.1 " + status)
     assert b"100 Continue" not in answer
     assert b"connection: close" in answer
+
+
+def test_a_list_in_several_lines_is_one_list(service: Running) -> None:
+    """No digest is passed over, nor an encoding, and the best type is found in any line."""
+    right, wrong = (base64.b64encode(hashlib.sha256(each).digest()) for each in (b"fine", b"evil"))
+    digests = b"Content-Digest: unknown=:eA==:\r\nContent-Digest: sha-256=:%b:\r\n"
+    for more, start in (
+        (digests % right, b"HTTP/1.1 200"),
+        (digests % wrong, b"HTTP/1.1 400"),
+        (b"Content-Encoding: identity\r\nContent-Encoding: gzip\r\n", b"HTTP/1.1 415"),
+        (b"Accept: text/html\r\nAccept: application/json\r\n", b"HTTP/1.1 200"),
+    ):
+        with service.connect() as connection:
+            connection.sendall(head(length_bytes=4, more=more + b"Connection: close\r\n") + b"fine")
+            assert read_all(connection).startswith(start), more
 
 
 def test_a_client_that_sends_on_still_gets_the_refusal(service: Running) -> None:

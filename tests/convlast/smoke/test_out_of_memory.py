@@ -19,10 +19,11 @@ def test_memory_that_ran_out_is_recognised(error: Exception) -> None:
     assert is_out_of_memory(error)
 
 
-def test_the_allocator_of_the_cpu_says_what_is_expected_of_it() -> None:
+@pytest.mark.parametrize("shape", [(1 << 46,), (1 << 40, 1 << 40)])
+def test_the_allocator_of_the_cpu_says_what_is_expected_of_it(shape: tuple[int, ...]) -> None:
     """The words are those of the PyTorch that is installed."""
     with pytest.raises(RuntimeError) as caught:
-        torch.empty(1 << 46)
+        torch.empty(shape)
     assert is_out_of_memory(caught.value)
 
 

@@ -27,6 +27,27 @@ def test_an_artifact_is_downloaded_whole(service: Running, link: str) -> None:
         assert head.headers[name] == response.headers[name]
 
 
+def test_a_head_has_no_range(service: Running, link: str) -> None:
+    """Only what GET answers has parts (RFC 9110, section 14.2), inside the artifact or not."""
+    with service.client() as client:
+        for field in ("bytes=0-9", f"bytes={len(CONTENT)}-"):
+            head = client.head(link, headers={"Range": field})
+            assert (head.status_code, head.headers["content-length"]) == (200, str(len(CONTENT)))
+
+
+def test_whatever_is_read_has_a_head(service: Running, link: str) -> None:
+    """HEAD is GET without a body, and who uses another method is told of both."""
+    job = link.removesuffix("/artifact")
+    paths = (link, f"{job}/report", f"{job}/report.html", "/livez", "/readyz", "/version")
+    with service.client() as client:
+        for path in (*paths, "/metrics", "/docs", "/openapi.json"):
+            head, refused = client.head(path), client.delete(path)
+            assert (head.status_code, head.content) == (200, b""), path
+            assert head.headers["content-type"] == client.get(path).headers["content-type"]
+            assert refused.status_code == 405
+            assert set(refused.headers["allow"].split(", ")) == {"GET", "HEAD"}
+
+
 @pytest.mark.parametrize(
     ("field", "start", "end"),
     [("bytes=0-99", 0, 100), ("bytes=1500000-", 1_500_000, None), ("bytes=-7", -7, None)],
@@ -49,9 +70,11 @@ def test_conditions_are_understood(service: Running, link: str) -> None:
     with service.client() as client:
         etag = client.get(link).headers["etag"]
         fresh = client.get(link, headers={"If-None-Match": f'"other", W/{etag}'})
+        later = client.get(link, headers=[("If-None-Match", '"x"'), ("If-None-Match", etag)])
         same = client.get(link, headers={"Range": "bytes=0-9", "If-Range": etag})
         other = client.get(link, headers={"Range": "bytes=0-9", "If-Range": '"other"'})
     assert (fresh.status_code, fresh.content) == (304, b"")
+    assert later.status_code == 304
     assert (same.status_code, len(same.content)) == (206, 10)
     assert (other.status_code, len(other.content)) == (200, len(CONTENT))
 
@@ -73,3 +96,4 @@ def test_a_report_follows_accept(service: Running, link: str) -> None:
         refused = client.get(report, headers={"Accept": "application/zip"})
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert refused.json()["code"] == "not-acceptable"
+    assert page.headers["vary"] == refused.headers["vary"] == "Accept"
