@@ -48,7 +48,16 @@ Two more see nothing of the core: `rendering` reads reports, and `client` speaks
 
 ONLY = {
     "rendering": {"checkpoints", "options", "report", "rendering", "smoke_report", "version"},
-    "client": {"errors", "options", "report", "client", "version", "progress", "naming", "digest"},
+    "client": {
+        "errors",
+        "options",
+        "report",
+        "progress",
+        "naming",
+        "digest",
+        "workplace",
+        "client",
+    },
 }
 """What some modules confine themselves to."""
 
