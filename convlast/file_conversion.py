@@ -35,7 +35,7 @@ from convlast.inference import (
 )
 from convlast.naming import target_container
 from convlast.options import Limits, Options
-from convlast.plan import Plan, Selection, make_plan
+from convlast.plan import Plan, make_plan
 from convlast.progress import Progress
 from convlast.proof import Proven, prove
 from convlast.report import (
@@ -46,6 +46,7 @@ from convlast.report import (
     Survival,
     verdict_of,
 )
+from convlast.selection import Selection
 from convlast.smoke_report import Choice
 from convlast.survival import try_routes
 from convlast.trial import difference_of_scripts, require_same_results

@@ -33,9 +33,9 @@ from convlast.folders.contents import Contents, Found
 from convlast.folders.output import Output, PlainOutput, TarOutput, ZipOutput
 from convlast.inference import refuse_unmeasurable
 from convlast.options import Limits, Options
-from convlast.plan import Selection
 from convlast.progress import Progress
 from convlast.report import Report, Survival
+from convlast.selection import Selection
 from convlast.workplace import refuse_nested, refuse_same_file, workplace_beside
 
 _OUTPUTS: dict[str, Callable[[Path], Output]] = {"zip-folder": ZipOutput, "tar-folder": TarOutput}

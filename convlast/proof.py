@@ -15,9 +15,10 @@ from convlast.checkpoints.tree import Path as TreePath
 from convlast.checkpoints.tree import walk
 from convlast.collector import collecting_seldom
 from convlast.comparison import Comparison, compare, proof_of
+from convlast.memory_format import place_of
 from convlast.options import Limits
 from convlast.permutation import bits_of
-from convlast.plan import Decision, Plan, place_of
+from convlast.plan import Decision, Plan
 from convlast.readback import Match
 from convlast.report import Proof, Survival
 

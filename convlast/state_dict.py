@@ -9,6 +9,7 @@ from convlast.checkpoints.checkpoint import Checkpoint
 from convlast.options import MemoryFormat
 from convlast.plan import apply_strides, make_plan
 from convlast.report import Layer
+from convlast.selection import Selection
 
 
 def convert_state_dict(
@@ -40,7 +41,9 @@ def convert_state_dict(
     >>> state_dict["weight"].stride()
     (216, 1, 72, 24, 8)
     """
-    plan = make_plan(Checkpoint(Path(), "memory", state_dict), memory_format, select)
+    selection = Selection(select)
+    plan = make_plan(Checkpoint(Path(), "memory", state_dict), memory_format, selection)
+    selection.refuse_unmatched()
     for decision in plan.conversions:
         values = decision.original.clone()
         decision.original.as_strided(values.shape, decision.stride_after).copy_(values)

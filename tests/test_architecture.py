@@ -26,7 +26,7 @@ report
 memory_format
 checkpoints
 folders
-permutation weights compatibility
+permutation weights compatibility overlaps selection
 readback plan
 casting comparison devices naming workplace
 architectures

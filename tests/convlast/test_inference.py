@@ -113,7 +113,7 @@ def test_layers_that_were_measured_and_not_chosen_are_kept(tmp_path: Path) -> No
     """Others stay as planned, since nothing is known of them."""
     path = tmp_path / "model.pt"
     torch.save(a_model().state_dict(), path)
-    plan = make_plan(open_checkpoint(path), "channels_last_3d", ("fastest",))
+    plan = make_plan(open_checkpoint(path), "channels_last_3d")
     names = [decision.name for decision in plan.decisions]
     found = narrowed(plan, {names[0]}, set(names[:2]))
     assert [decision.status for decision in found.decisions] == [
