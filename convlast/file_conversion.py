@@ -26,13 +26,8 @@ from convlast.checkpoints.zipped_program import ZippedProgram
 from convlast.devices import device_errors_translated, environment_of, resolve
 from convlast.digest import Digesting, sha256_of
 from convlast.errors import VerificationError
-from convlast.inference import (
-    Context,
-    Inference,
-    infer,
-    narrow_to_fastest,
-    refuse_unmeasurable,
-)
+from convlast.fastest import narrow_to_fastest, refuse_unmeasurable
+from convlast.inference import Context, Inference, infer
 from convlast.naming import target_container
 from convlast.options import Limits, Options
 from convlast.plan import Plan, make_plan

@@ -21,6 +21,7 @@ from convlast.architectures import spec_beside
 from convlast.checkpoints import container_of
 from convlast.devices import environment_of, resolve
 from convlast.errors import NoConv3dWeightsError, OptionError
+from convlast.fastest import refuse_unmeasurable
 from convlast.file_conversion import FileConversion, rejection
 from convlast.folder_report import (
     Sections,
@@ -31,7 +32,6 @@ from convlast.folder_report import (
 from convlast.folders import Folder, open_folder
 from convlast.folders.contents import Contents, Found
 from convlast.folders.output import Output, PlainOutput, TarOutput, ZipOutput
-from convlast.inference import refuse_unmeasurable
 from convlast.options import Limits, Options
 from convlast.progress import Progress
 from convlast.report import Report, Survival

@@ -33,7 +33,7 @@ architectures
 writing smoke
 proof trial findings smoke_findings advice loading applied_layout
 survival state_dict records
-rendering inference
+rendering inference fastest
 folder_report file_conversion
 folder_conversion folder_verification
 conversion inspection verification
