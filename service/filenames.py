@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from email.message import Message
 from urllib.parse import quote
+
+from service.errors import MalformedRequestError
+from service.multipart import MAX_HEAD_BYTES
 
 # A file system takes 255; the artifact's name is longer than the upload's.
 MAX_BYTES, MAX_UPLOAD_BYTES = 255, 180
@@ -48,3 +52,25 @@ def content_disposition(filename: str) -> str:
         return f'attachment; filename="{filename}"'
     fallback = filename.encode("ascii", "replace").decode().replace("?", "_")
     return f"attachment; filename=\"{fallback}\"; filename*=UTF-8''{quote(filename, safe='')}"
+
+
+def disposition_filename(field: str) -> str | None:
+    """Read the name in a `Content-Disposition`; none where it has none.
+
+    Raises:
+        MalformedRequestError: If it cannot be read, or is too long.
+
+    >>> disposition_filename("attachment; filename*=UTF-8''mod%C3%A8le.pt")
+    'modèle.pt'
+    """
+    if len(field) > MAX_HEAD_BYTES:
+        raise MalformedRequestError(
+            f"The Content-Disposition has more than {MAX_HEAD_BYTES:,} bytes."
+        )
+    message = Message()
+    message["content-disposition"] = field
+    try:
+        return message.get_filename()
+    # `email` meets a hostile field with either of these.
+    except (ValueError, LookupError):
+        raise MalformedRequestError("The Content-Disposition cannot be read.") from None
