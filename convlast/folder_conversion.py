@@ -7,7 +7,6 @@ One file is open at a time, so that memory does not grow with their number.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ from convlast.checkpoints import container_of
 from convlast.devices import environment_of, resolve
 from convlast.errors import NoConv3dWeightsError, OptionError
 from convlast.fastest import refuse_unmeasurable
-from convlast.file_conversion import FileConversion, rejection
+from convlast.file_conversion import FileConversion, refuse_failed
 from convlast.folder_report import (
     Sections,
     artifact_of_folder,
@@ -91,9 +90,8 @@ class FolderConversion:
                 converting = _Files(self, folder, output, device, workplace / "one")
                 converting.convert_all(allow_programs)
             report = self._report(folder, kind, output.path, target.name, device)
-            if report.verdict == "failed" and self.options.on_failure == "reject":
-                raise rejection(report)
-            os.replace(output.path, target)  # noqa: PTH105  # the one atomic way, and Path's is the same
+            refuse_failed(report)
+            output.path.replace(target)
         return report, target
 
     def _report(
