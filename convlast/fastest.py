@@ -10,6 +10,7 @@ from torch import Tensor
 
 from convlast.errors import OptionError
 from convlast.inference import Context, no_model, weights_of
+from convlast.memory_format import laid_out
 from convlast.options import Options
 from convlast.plan import Decision, Plan
 from convlast.smoke.memory import shrinking
@@ -60,9 +61,7 @@ def narrow_to_fastest(context: Context) -> tuple[Plan, Choice]:
         raise no_model("select")
 
     def read(decision: Decision) -> Tensor:
-        weight = context.checkpoint.read(decision.original)
-        laid_out = torch.empty_strided(weight.shape, decision.stride_after, dtype=weight.dtype)
-        return laid_out.copy_(weight)
+        return laid_out(context.checkpoint.read(decision.original), decision.stride_after)
 
     make = partial(Specimen, subject, weights_of(subject, context.plan, read), context.device)
 

@@ -117,6 +117,16 @@ def place_of(tensor: torch.Tensor) -> Place:
     return id(tensor.untyped_storage()), geometry_of(tensor)
 
 
+def laid_out(tensor: torch.Tensor, strides: Sequence[int]) -> torch.Tensor:
+    """Return the values of a tensor in these strides, on a storage of their own.
+
+    >>> laid_out(torch.zeros(4, 8, 3, 3, 3), (216, 1, 72, 24, 8)).stride()
+    (216, 1, 72, 24, 8)
+    """
+    made = torch.empty_strided(tensor.shape, strides, dtype=tensor.dtype, device=tensor.device)
+    return made.copy_(tensor.detach())
+
+
 def slices_of(weight: torch.Tensor, max_bytes: int) -> list[torch.Tensor]:
     """Cut a tensor along its first dimension, where that is the outermost in memory too.
 

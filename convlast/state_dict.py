@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 
 from convlast.checkpoints.checkpoint import Checkpoint
-from convlast.memory_format import place_of
+from convlast.memory_format import laid_out, place_of
 from convlast.options import MemoryFormat
-from convlast.plan import Decision, make_plan
+from convlast.plan import make_plan
 from convlast.report import Layer
 from convlast.selection import Selection
 
@@ -48,18 +48,14 @@ def convert_state_dict(
     selection = Selection(select)
     plan = make_plan(Checkpoint(Path(), "memory", state_dict), memory_format, selection)
     selection.refuse_unmatched()
-    converted = {place_of(decision.original): _laid_out(decision) for decision in plan.conversions}
+    converted = {
+        place_of(decision.original): laid_out(decision.original, decision.stride_after)
+        for decision in plan.conversions
+    }
     for entry in plan.entries:
         tensor = entry.value
         if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided:
             continue
-        if (laid_out := converted.get(place_of(tensor))) is not None:
-            tensor.data = laid_out
+        if (weight := converted.get(place_of(tensor))) is not None:
+            tensor.data = weight
     return plan.layers()
-
-
-def _laid_out(decision: Decision) -> torch.Tensor:
-    weight = decision.original
-    return torch.empty_strided(
-        weight.shape, decision.stride_after, dtype=weight.dtype, device=weight.device
-    ).copy_(weight)
