@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias
 
 import torch
-from torch import Tensor
 
 from convlast import findings, smoke_findings
 from convlast.architectures import Spec, Subject, find_subject
@@ -16,18 +14,15 @@ from convlast.checkpoints import Checkpoint
 from convlast.devices import troubles_on
 from convlast.errors import ArchitectureError, OptionError
 from convlast.options import Options
-from convlast.plan import Decision, Plan
+from convlast.plan import Plan
 from convlast.progress import Progress
 from convlast.report import Finding, LayerSmoke, Smoke
-from convlast.smoke.file import audit_ranges, smoke_layers, summarise_smoke
+from convlast.smoke.file import Read, audit_ranges, smoke_layers, summarise_smoke
 from convlast.smoke.memory import is_out_of_memory
 from convlast.smoke.model.specimen import Weights
 from convlast.smoke.model.ways import Request
 from convlast.smoke.model.whole import ModelSmoke, smoke_model
 from convlast.smoke_report import Choice
-
-Read: TypeAlias = Callable[[Decision], Tensor]
-"""Reads a weight with the strides that the plan gives it."""
 
 SAMPLES = 2
 """N of the model's input; what breaks on layouts breaks from two on."""
@@ -199,7 +194,7 @@ def _of_layers(context: Context, read: Read, reason: str) -> Inference:
         context.options.input_shape,
         context.progress,
     )
-    smoke = summarise_smoke(layers, [], context.device)
+    smoke = summarise_smoke(layers, context.device)
     told = list(findings.of_smokes(layers, smoke.dtype))
     if reason:
         smoke.reason = reason
