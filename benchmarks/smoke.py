@@ -34,6 +34,7 @@ from convlast.architectures.packages import import_inside
 from convlast.checkpoints import open_checkpoint
 from convlast.errors import OptionError
 from convlast.inference import weights_of
+from convlast.memory_format import laid_out
 from convlast.options import Options
 from convlast.plan import Decision, make_plan
 from convlast.smoke.model.specimen import Weights
@@ -200,8 +201,7 @@ def found_in(
         raise SystemExit(f"{path.name}: no model was found")
 
     def read(decision: Decision) -> torch.Tensor:
-        weight = checkpoint.read(decision.original)
-        return torch.empty_strided(weight.shape, decision.stride_after).copy_(weight)
+        return laid_out(checkpoint.read(decision.original), decision.stride_after)
 
     return subject, weights_of(subject, plan, read)
 

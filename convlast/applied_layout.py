@@ -13,6 +13,7 @@ from convlast.checkpoints import read_manifest
 from convlast.checkpoints.manifest import LayerLayout, Manifest
 from convlast.errors import ArchitectureMismatchError, MalformedCheckpointError
 from convlast.folders.parts import groups_in, parts_of
+from convlast.memory_format import laid_out
 
 
 def apply_layout(module: nn.Module, manifest: Manifest | str | os.PathLike[str]) -> nn.Module:
@@ -51,10 +52,7 @@ def apply_layout(module: nn.Module, manifest: Manifest | str | os.PathLike[str])
         tensor = tensors[names[layer.key]]
         stride = manifest.stride_after(layer.key, layer.shape)
         if stride is not None and tensor.stride() != stride:
-            laid_out = torch.empty_strided(
-                tensor.shape, stride, dtype=tensor.dtype, device=tensor.device
-            )
-            tensor.data = laid_out.copy_(tensor.data)
+            tensor.data = laid_out(tensor, stride)
     return module
 
 

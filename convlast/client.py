@@ -11,10 +11,8 @@ import base64
 import hashlib
 import json
 import os
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -22,11 +20,13 @@ from typing import IO, Any, Self
 import httpx
 from pydantic import ValidationError
 
+from convlast.digest import sha256_of
 from convlast.errors import OptionError, RemoteError, VerificationError
 from convlast.naming import artifact_filename
 from convlast.options import Options
 from convlast.progress import Progress, silent
 from convlast.report import Report
+from convlast.workplace import refuse_same_file, workplace_beside
 
 _OPTIONS = Options()
 _CHUNK_BYTES = 1 << 20
@@ -111,21 +111,27 @@ class Client:
             The service's report.
 
         Raises:
+            OptionError: If the artifact would replace the checkpoint, or cannot be put there.
+            StorageFullError: If there is no room for the artifact.
             VerificationError: If the proof broke; it holds the report.
             RemoteError: If the service refuses, with the code of its problem, or does not answer.
         """
         advance = progress or silent
-        path = Path(source)
+        path, place = Path(source), Path(target)
+        refuse_same_file(path, place)
         answer = self._post("convert", path, _parameters(options), advance)
         link: str = answer.pop("links")["artifact"]
         report = _report_of(answer)
         if report.artifact is None:
             raise RemoteError("internal", "The service answered without an artifact.")
-        place = Path(target)
         if place.is_dir():
             place /= artifact_filename(path.name, options, report.input.container)
-        with _appearing(place) as file:
-            self._fetch(link, file, report, advance)
+            refuse_same_file(path, place)
+        with workplace_beside(place) as folder:
+            made = folder / place.name
+            with made.open("w+b") as file:
+                self._fetch(link, file, report, advance)
+            made.replace(place)
         return report
 
     def inspect(
@@ -146,7 +152,7 @@ class Client:
             "Accept": "application/json",
             "Content-Type": "application/octet-stream",
             "Content-Length": str(path.stat().st_size),
-            "Content-Digest": f"sha-256=:{_digest(path)}:",
+            "Content-Digest": f"sha-256=:{_base64_of(sha256_of(path))}:",
         }
         for attempt in range(1, self._attempts + 1):
             try:
@@ -226,9 +232,8 @@ def _pieces(path: Path, progress: Progress) -> Iterator[bytes]:
             progress("upload", done, total)
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return base64.b64encode(hashlib.file_digest(file, "sha256").digest()).decode()
+def _base64_of(digest: str) -> str:
+    return base64.b64encode(bytes.fromhex(digest)).decode()
 
 
 def _report_of(body: dict[str, Any]) -> Report:
@@ -267,16 +272,3 @@ def _wait_s(retry_after: str | None, attempt: int) -> float:
     """
     wanted = float(retry_after) if retry_after and retry_after.isdigit() else 0.25 * 2**attempt
     return min(wanted, _LONGEST_WAIT_S)
-
-
-@contextmanager
-def _appearing(target: Path) -> Iterator[IO[bytes]]:
-    """Open a file beside its place, and put it there when all is well."""
-    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=".convlast-")
-    try:
-        with open(descriptor, "w+b") as file:  # noqa: PTH123  # a descriptor, not a path
-            yield file
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

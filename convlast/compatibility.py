@@ -57,7 +57,7 @@ class Trouble:
 
 _KNOWN: tuple[tuple[Callable[[Device], bool], Trouble], ...] = (
     (
-        lambda device: _is_between(device.cudnn, 90800, 91500) and device.torch_release < (2, 9),
+        lambda device: _has_troubled_cudnn(device) and device.torch_release < (2, 9),
         Trouble(
             "cudnn-wrong-results",
             "This cuDNN (9.8 to 9.14) gives wrong results for some half-precision Conv3d, and this "
@@ -67,7 +67,7 @@ _KNOWN: tuple[tuple[Callable[[Device], bool], Trouble], ...] = (
         ),
     ),
     (
-        lambda device: _is_between(device.cudnn, 90800, 91500) and device.torch_release >= (2, 9),
+        lambda device: _has_troubled_cudnn(device) and device.torch_release >= (2, 9),
         Trouble(
             "cudnn-avoided",
             "PyTorch does not use this cuDNN (9.8 to 9.14) for contiguous half-precision Conv3d "
@@ -111,5 +111,6 @@ def troubles_of(device: Device) -> Iterator[Trouble]:
     return (trouble for is_hit, trouble in _KNOWN if is_hit(device))
 
 
-def _is_between(version: int | None, first: int, end: int) -> bool:
-    return version is not None and first <= version < end
+def _has_troubled_cudnn(device: Device) -> bool:
+    """Say whether its cuDNN is one of 9.8 to 9.14."""
+    return device.cudnn is not None and 90800 <= device.cudnn < 91500

@@ -7,7 +7,6 @@ The artifact is made in a hidden folder beside its place, and moved there when a
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -26,16 +25,11 @@ from convlast.checkpoints.zipped_program import ZippedProgram
 from convlast.devices import device_errors_translated, environment_of, resolve
 from convlast.digest import Digesting, sha256_of
 from convlast.errors import VerificationError
-from convlast.inference import (
-    Context,
-    Inference,
-    infer,
-    narrow_to_fastest,
-    refuse_unmeasurable,
-)
+from convlast.fastest import narrow_to_fastest, refuse_unmeasurable
+from convlast.inference import Context, Inference, infer
 from convlast.naming import target_container
 from convlast.options import Limits, Options
-from convlast.plan import Plan, Selection, make_plan
+from convlast.plan import Plan, make_plan
 from convlast.progress import Progress
 from convlast.proof import Proven, prove
 from convlast.report import (
@@ -46,6 +40,7 @@ from convlast.report import (
     Survival,
     verdict_of,
 )
+from convlast.selection import Selection
 from convlast.smoke_report import Choice
 from convlast.survival import try_routes
 from convlast.trial import difference_of_scripts, require_same_results
@@ -142,9 +137,8 @@ class FileConversion:
                     context = self._context(checkpoint, plan, device)
                     plan, self.choice = narrow_to_fastest(context)
             made, report = self._make(checkpoint, plan, folder, device, target.name)
-            if report.verdict == "failed" and self.options.on_failure == "reject":
-                raise rejection(report)
-            os.replace(made, target)  # noqa: PTH105  # the one atomic way, and Path's is the same
+            refuse_failed(report)
+            made.replace(target)
         return report, target
 
     def _make(
@@ -298,14 +292,20 @@ class FileConversion:
         self.seconds[stage] = round(self.seconds.get(stage, 0) + perf_counter() - start, 6)
 
 
-def rejection(report: Report) -> VerificationError:
-    """Return the error for a verdict that was not to be; the report no longer has an artifact."""
+def refuse_failed(report: Report) -> None:
+    """Refuse what did not pass, unless `on_failure` lets it; its report then has no artifact.
+
+    Raises:
+        VerificationError: If it is refused.
+    """
+    if report.verdict != "failed" or report.options.on_failure == "report":
+        return
     errors = [finding for finding in report.findings if finding.severity == "error"]
     more = f", and {len(errors) - 1} more" if len(errors) > 1 else ""
     report.artifact = None
     for section in report.files:
         section.artifact = None
-    return VerificationError(
+    raise VerificationError(
         f"The converted checkpoint did not pass: {errors[0].message}{more}",
         report=report,
         remedy="The report says where. on_failure=report gives the artifact all the same.",

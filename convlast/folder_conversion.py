@@ -7,7 +7,6 @@ One file is open at a time, so that memory does not grow with their number.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -21,7 +20,8 @@ from convlast.architectures import spec_beside
 from convlast.checkpoints import container_of
 from convlast.devices import environment_of, resolve
 from convlast.errors import NoConv3dWeightsError, OptionError
-from convlast.file_conversion import FileConversion, rejection
+from convlast.fastest import refuse_unmeasurable
+from convlast.file_conversion import FileConversion, refuse_failed
 from convlast.folder_report import (
     Sections,
     artifact_of_folder,
@@ -31,11 +31,10 @@ from convlast.folder_report import (
 from convlast.folders import Folder, open_folder
 from convlast.folders.contents import Contents, Found
 from convlast.folders.output import Output, PlainOutput, TarOutput, ZipOutput
-from convlast.inference import refuse_unmeasurable
 from convlast.options import Limits, Options
-from convlast.plan import Selection
 from convlast.progress import Progress
 from convlast.report import Report, Survival
+from convlast.selection import Selection
 from convlast.workplace import refuse_nested, refuse_same_file, workplace_beside
 
 _OUTPUTS: dict[str, Callable[[Path], Output]] = {"zip-folder": ZipOutput, "tar-folder": TarOutput}
@@ -91,9 +90,8 @@ class FolderConversion:
                 converting = _Files(self, folder, output, device, workplace / "one")
                 converting.convert_all(allow_programs)
             report = self._report(folder, kind, output.path, target.name, device)
-            if report.verdict == "failed" and self.options.on_failure == "reject":
-                raise rejection(report)
-            os.replace(output.path, target)  # noqa: PTH105  # the one atomic way, and Path's is the same
+            refuse_failed(report)
+            output.path.replace(target)
         return report, target
 
     def _report(

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias
 
 import torch
-from torch import Tensor
 
 from convlast import findings, smoke_findings
 from convlast.architectures import Spec, Subject, find_subject
@@ -16,19 +14,15 @@ from convlast.checkpoints import Checkpoint
 from convlast.devices import troubles_on
 from convlast.errors import ArchitectureError, OptionError
 from convlast.options import Options
-from convlast.plan import Decision, Plan
+from convlast.plan import Plan
 from convlast.progress import Progress
 from convlast.report import Finding, LayerSmoke, Smoke
-from convlast.smoke.file import audit_ranges, smoke_layers, summarise_smoke
-from convlast.smoke.memory import is_out_of_memory, shrinking
-from convlast.smoke.model.choosing import choose_on_accelerator
-from convlast.smoke.model.specimen import Specimen, Weights
+from convlast.smoke.file import Read, audit_ranges, smoke_layers, summarise_smoke
+from convlast.smoke.memory import is_out_of_memory
+from convlast.smoke.model.specimen import Weights
 from convlast.smoke.model.ways import Request
 from convlast.smoke.model.whole import ModelSmoke, smoke_model
 from convlast.smoke_report import Choice
-
-Read: TypeAlias = Callable[[Decision], Tensor]
-"""Reads a weight with the strides that the plan gives it."""
 
 SAMPLES = 2
 """N of the model's input; what breaks on layouts breaks from two on."""
@@ -55,6 +49,27 @@ class Context:
     progress: Progress
     prefixes: Sequence[str] | None = None
     spec: Spec | None = None
+
+    def find_subject(self) -> Subject | None:
+        """Find the model; as `find_subject` of `convlast.architectures` for the rest."""
+        return find_subject(
+            self.checkpoint,
+            self.plan,
+            self.options,
+            prefixes=self.prefixes,
+            spec=self.spec,
+            device=self.device,
+        )
+
+    @property
+    def asked_samples(self) -> int:
+        """N of the input that is asked for."""
+        return self.options.input_shape[0] if self.options.input_shape else SAMPLES
+
+    @property
+    def samples(self) -> int:
+        """N of the input that is run."""
+        return max(SAMPLES, self.asked_samples)
 
 
 @dataclass(frozen=True)
@@ -103,88 +118,6 @@ def infer(context: Context, read: Read, *, is_cast: bool, choice: Choice | None)
     return inference
 
 
-def narrow_to_fastest(context: Context) -> tuple[Plan, Choice]:
-    """Choose the layers whose conversion makes the model faster on this device.
-
-    Returns:
-        The plan with the other layers kept, and how it was chosen.
-
-    Raises:
-        OptionError: If there is no GPU to measure on, or no model to measure.
-        RuntimeError: If memory runs out with a small input as well.
-    """
-    subject = find_subject(
-        context.checkpoint,
-        context.plan,
-        context.options,
-        prefixes=context.prefixes,
-        spec=context.spec,
-        device=context.device,
-    )
-    if subject is None:
-        raise _no_model("select")
-
-    def read(decision: Decision) -> Tensor:
-        weight = context.checkpoint.read(decision.original)
-        laid_out = torch.empty_strided(weight.shape, decision.stride_after, dtype=weight.dtype)
-        return laid_out.copy_(weight)
-
-    make = partial(Specimen, subject, weights_of(subject, context.plan, read), context.device)
-
-    def attempt(halvings: int) -> Choice:
-        return choose_on_accelerator(partial(make, halvings=halvings), _samples(context.options))
-
-    choice, halvings = shrinking(attempt, context.device)
-    choice.halvings = halvings
-    layers = {name: layer for layer, name in subject.weights.items()}
-    choice.layers = [layers[name] for name in choice.layers]
-    return narrowed(context.plan, set(choice.layers), set(subject.weights)), choice
-
-
-def narrowed(plan: Plan, chosen: set[str], measured: set[str]) -> Plan:
-    """Return a plan that keeps the layers which were measured and not chosen."""
-    dropped = {
-        decision.name
-        for decision in plan.decisions
-        if decision.status == "converted" and decision.name in measured - chosen
-    }
-    dropped = {d.name for d in plan.decisions if d.name in dropped or d.alias_of in dropped}
-    decisions = [
-        replace(decision, status="kept", stride_after=decision.original.stride())
-        if decision.name in dropped
-        else decision
-        for decision in plan.decisions
-    ]
-    return replace(plan, decisions=decisions)
-
-
-def refuse_unmeasurable(options: Options, device: torch.device) -> None:
-    """Refuse what asks for a measurement that this device cannot give.
-
-    Raises:
-        OptionError: If there is something of that kind.
-    """
-    is_fastest = options.select == ("fastest",)
-    for option, is_asked in (
-        ("select", is_fastest),
-        ("min_speedup", options.min_speedup is not None),
-    ):
-        if is_asked and device.type == "cpu":
-            raise OptionError(
-                option,
-                "Times on a CPU say nothing about a GPU, so there is nothing to decide by.",
-                remedy="Use a device with CUDA, or leave it out.",
-            )
-    if is_fastest and options.memory_format != "channels_last_3d":
-        raise OptionError("select", "There is nothing to choose when a conversion is undone.")
-    if options.min_speedup is not None and options.smoke in {"layers", "none"}:
-        raise OptionError(
-            "min_speedup",
-            f"smoke={options.smoke} measures no speed.",
-            remedy="Use smoke=model or smoke=auto.",
-        )
-
-
 def weights_of(subject: Subject, plan: Plan, read: Read) -> Weights:
     """Return the readers of the converted weights, by the names of the module's parameters."""
     return {
@@ -201,24 +134,18 @@ def _subject_or_reason(context: Context) -> tuple[Subject | None, str]:
         return None, ""
     must = options.smoke == "model" or options.architecture or options.min_speedup is not None
     try:
-        subject = find_subject(
-            context.checkpoint,
-            context.plan,
-            options,
-            prefixes=context.prefixes,
-            spec=context.spec,
-            device=context.device,
-        )
+        subject = context.find_subject()
     except (ArchitectureError, OptionError) as error:
         if must:
             raise
         return None, str(error)
     if subject is None and must:
-        raise _no_model("smoke" if options.min_speedup is None else "min_speedup")
+        raise no_model("smoke" if options.min_speedup is None else "min_speedup")
     return subject, "nothing in the file says what model it is for. Give architecture."
 
 
-def _no_model(option: str) -> OptionError:
+def no_model(option: str) -> OptionError:
+    """Return the error for an option that needs a model where none is known."""
     return OptionError(
         option,
         "Nothing in the file says what model it is for, and this needs one to run.",
@@ -239,8 +166,8 @@ def _model_or_reason(
             weights_of(subject, context.plan, read),
             context.device,
             Request(
-                samples=_samples(context.options),
-                needs_batches=_asked(context.options) > 1,
+                samples=context.samples,
+                needs_batches=context.asked_samples > 1,
                 memory_format=context.options.memory_format,
             ),
             context.progress,
@@ -267,19 +194,10 @@ def _of_layers(context: Context, read: Read, reason: str) -> Inference:
         context.options.input_shape,
         context.progress,
     )
-    smoke = summarise_smoke(layers, [], context.device)
+    smoke = summarise_smoke(layers, context.device)
     told = list(findings.of_smokes(layers, smoke.dtype))
     if reason:
         smoke.reason = reason
         told.append(smoke_findings.of_layers_only(reason))
     told += smoke_findings.of_speed(smoke, context.options.min_speedup)
     return Inference(smoke, layers, told)
-
-
-def _asked(options: Options) -> int:
-    """Return N of the input that is asked for."""
-    return options.input_shape[0] if options.input_shape else SAMPLES
-
-
-def _samples(options: Options) -> int:
-    return max(SAMPLES, _asked(options))

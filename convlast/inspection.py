@@ -19,9 +19,10 @@ from convlast.folder_report import Sections, input_of_folder
 from convlast.folders import Folder, open_folder
 from convlast.folders.contents import Contents, Found
 from convlast.options import Limits, Options
-from convlast.plan import Selection, make_plan
+from convlast.plan import make_plan
 from convlast.progress import Progress, silent
 from convlast.report import InputFile, Report, verdict_of
+from convlast.selection import Selection
 
 _LIMITS = Limits()
 

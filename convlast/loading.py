@@ -17,6 +17,7 @@ from convlast.checkpoints.allowing import known_names_allowed
 from convlast.checkpoints.tree import walk
 from convlast.errors import ArchitectureMismatchError, MalformedCheckpointError
 from convlast.folders.parts import parts_of
+from convlast.memory_format import laid_out
 from convlast.options import Limits
 from convlast.plan import make_plan
 
@@ -96,7 +97,7 @@ def _load_file(path: Path) -> Any:
         assert isinstance(entry.value, torch.Tensor)  # noqa: S101  # all there is in safetensors
         key, value = str(entry.path[0]), checkpoint.read(entry.value)
         if manifest and (stride := manifest.stride_after(key, tuple(value.shape))):
-            value = torch.empty_strided(value.shape, stride, dtype=value.dtype).copy_(value)
+            value = laid_out(value, stride)
         state_dict[key] = value
     return state_dict
 

@@ -17,7 +17,7 @@ Source: https://github.com/pytorch/pytorch/blob/v2.13.0/torch/nn/utils/memory_fo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import torch
 from torch import nn
@@ -26,9 +26,12 @@ from convlast.options import MemoryFormat
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
-Geometry = tuple[torch.dtype, tuple[int, ...], tuple[int, ...], int]
+Geometry: TypeAlias = tuple[torch.dtype, tuple[int, ...], tuple[int, ...], int]
 """What two tensors on one storage must share to be the same tensor: dtype, shape, stride,
 storage offset in elements."""
+
+Place: TypeAlias = tuple[int, Geometry]
+"""A storage, by the id of its object, and the geometry of a tensor on it: the same for aliases."""
 
 
 def convert_conv3d_weight_memory_format(
@@ -107,6 +110,21 @@ def is_dense(shape: Sequence[int], strides: Sequence[int]) -> bool:
 def geometry_of(tensor: torch.Tensor) -> Geometry:
     """Return what makes another tensor on the same storage the same tensor."""
     return tensor.dtype, tuple(tensor.shape), tensor.stride(), int(tensor.storage_offset())
+
+
+def place_of(tensor: torch.Tensor) -> Place:
+    """Return the place of a tensor, which its aliases share."""
+    return id(tensor.untyped_storage()), geometry_of(tensor)
+
+
+def laid_out(tensor: torch.Tensor, strides: Sequence[int]) -> torch.Tensor:
+    """Return the values of a tensor in these strides, on a storage of their own.
+
+    >>> laid_out(torch.zeros(4, 8, 3, 3, 3), (216, 1, 72, 24, 8)).stride()
+    (216, 1, 72, 24, 8)
+    """
+    made = torch.empty_strided(tensor.shape, strides, dtype=tensor.dtype, device=tensor.device)
+    return made.copy_(tensor.detach())
 
 
 def slices_of(weight: torch.Tensor, max_bytes: int) -> list[torch.Tensor]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
-from typing import TypeAlias
 
 import torch
 
@@ -14,14 +12,13 @@ from convlast.checkpoints.checkpoint import Checkpoint
 from convlast.checkpoints.manifest import LayerLayout, Manifest
 from convlast.checkpoints.tree import Entry, Path, dotted, walk
 from convlast.collector import collecting_seldom
-from convlast.errors import NoConv3dWeightsError, OptionError
-from convlast.memory_format import Geometry, geometry_of, is_dense, span_of, strides_of
+from convlast.errors import NoConv3dWeightsError
+from convlast.memory_format import Place, is_dense, place_of, strides_of
 from convlast.options import Limits, MemoryFormat
+from convlast.overlaps import touched_places
 from convlast.report import Layer, Status
+from convlast.selection import Selection
 from convlast.weights import Candidate, find_weights
-
-Place: TypeAlias = tuple[int, Geometry]
-"""A storage, by the id of its object, and the geometry of a tensor on it: the same for aliases."""
 
 
 @dataclass(frozen=True)
@@ -91,50 +88,11 @@ class Plan:
         )
 
 
-class Selection:
-    """Which layers are chosen, in one file or over several."""
-
-    def __init__(self, patterns: Sequence[str]) -> None:
-        self._patterns = tuple(patterns)
-        # What is fastest is chosen later, from all.
-        self._takes_all = self._patterns in {("all",), ("fastest",)}
-        self._matched: set[str] = set()
-        self._names: list[str] = []
-
-    def choose(self, names: Sequence[str]) -> set[str]:
-        """Return those of these layers that are chosen."""
-        if self._takes_all:
-            return set(names)
-        chosen: set[str] = set()
-        for pattern in self._patterns:
-            if matched := {name for name in names if fnmatchcase(name, pattern)}:
-                self._matched.add(pattern)
-                chosen |= matched
-        self._names += names
-        return chosen
-
-    def refuse_unmatched(self) -> None:
-        """Refuse a pattern that has matched no layer so far.
-
-        Raises:
-            OptionError: If there is one.
-        """
-        for pattern in self._patterns:
-            if pattern not in self._matched and not self._takes_all:
-                names = self._names
-                raise OptionError(
-                    "select",
-                    f"The pattern {pattern!r} matches none of the {len(names)} convolution "
-                    "weights.",
-                    remedy=f"They are {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}.",
-                )
-
-
 @collecting_seldom()
 def make_plan(
     checkpoint: Checkpoint,
     memory_format: MemoryFormat,
-    select: Sequence[str] | Selection = ("all",),
+    selection: Selection | None = None,
     limits: Limits | None = None,
     beside: Mapping[str, torch.Tensor] | None = None,
 ) -> Plan:
@@ -143,13 +101,12 @@ def make_plan(
     Args:
         checkpoint: What is to be converted.
         memory_format: The layout to give.
-        select: Which layers; a `Selection` is asked by its owner what it has matched.
+        selection: Which layers; None for all. Its owner asks what it has not matched.
         limits: What the checkpoint may cost.
         beside: Tensors by their keys that lie in other shards of the same state dict.
 
     Raises:
         NoConv3dWeightsError: If there is none.
-        OptionError: If a pattern matches none.
     """
     entries = walk(checkpoint.root, limits or Limits())
     candidates, others = find_weights(entries, checkpoint.declared, beside)
@@ -160,11 +117,8 @@ def make_plan(
             remedy="There is nothing to convert; keep the file.",
         )
     names = _names(candidates)
-    selection = select if isinstance(select, Selection) else Selection(select)
-    chosen = selection.choose(names)
-    if selection is not select:
-        selection.refuse_unmatched()
-    touched = _touched_places(entries)
+    chosen = selection.choose(names) if selection else set(names)
+    touched = touched_places(entries)
     firsts: dict[Place, Decision] = {}
     places = [place_of(candidate.tensor) for candidate in candidates]
     selected = {place for place, name in zip(places, names, strict=True) if name in chosen}
@@ -257,50 +211,6 @@ def _names(candidates: Sequence[Candidate]) -> list[str]:
         counts[name] = counts.get(name, 0) + 1
         names.append(name if counts[name] == 1 else f"{name}#{counts[name]}")
     return names
-
-
-def place_of(tensor: torch.Tensor) -> Place:
-    """Return the place of a tensor, which its aliases share."""
-    return id(tensor.untyped_storage()), geometry_of(tensor)
-
-
-def _touched_places(entries: Sequence[Entry]) -> set[Place]:
-    """Return the places whose bytes another tensor, not an alias, touches as well.
-
-    Sorted by where they start, a span overlaps an earlier one exactly if it starts before the
-    farthest end so far; and of all earlier spans that reach past that start, each two overlap
-    in it, so that marking the farthest and the new one marks them all.
-    """
-    storages = [_storage_with_data(entry.value) for entry in entries]
-    users = Counter(storages)
-    spans: dict[int, set[tuple[int, int, Place]]] = {}
-    for entry, storage in zip(entries, storages, strict=True):
-        value = entry.value
-        if storage is None or users[storage] == 1:
-            continue
-        if isinstance(value, torch.UntypedStorage):
-            place: Place = (storage, (torch.uint8, (), (), -1))
-            spans.setdefault(storage, set()).add((0, value.nbytes(), place))
-        else:
-            spans.setdefault(storage, set()).add((*span_of(value), place_of(value)))
-    touched: set[Place] = set()
-    for group in spans.values():
-        reached, farthest = -1, None
-        for start, end, place in sorted(group, key=lambda span: span[:2]):
-            if start < reached and farthest is not None:
-                touched |= {place, farthest}
-            if end > reached:
-                reached, farthest = end, place
-    return touched
-
-
-def _storage_with_data(value: torch.Tensor | torch.UntypedStorage) -> int | None:
-    """Return the id of the storage that holds a value's elements; None where there are none."""
-    if isinstance(value, torch.UntypedStorage):
-        return id(value)
-    if value.layout != torch.strided or value.is_meta or not value.numel():
-        return None
-    return id(value.untyped_storage())
 
 
 def _layer(decision: Decision) -> Layer:

@@ -15,9 +15,10 @@ from convlast.checkpoints.tree import Path as TreePath
 from convlast.checkpoints.tree import walk
 from convlast.collector import collecting_seldom
 from convlast.comparison import Comparison, compare, proof_of
+from convlast.memory_format import laid_out, place_of
 from convlast.options import Limits
 from convlast.permutation import bits_of
-from convlast.plan import Decision, Plan, place_of
+from convlast.plan import Decision, Plan
 from convlast.readback import Match
 from convlast.report import Proof, Survival
 
@@ -44,8 +45,7 @@ class Proven:
         if tensor.stride() == decision.stride_after:
             return tensor
         # A safetensors file: this is what convlast.load does with its manifest.
-        laid_out = torch.empty_strided(tensor.shape, decision.stride_after, dtype=tensor.dtype)
-        return laid_out.copy_(tensor)
+        return laid_out(tensor, decision.stride_after)
 
 
 @collecting_seldom()

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import torch
+
 from convlast.checkpoints.checkpoint import Checkpoint
+from convlast.memory_format import laid_out, place_of
 from convlast.options import MemoryFormat
-from convlast.plan import apply_strides, make_plan
+from convlast.plan import make_plan
 from convlast.report import Layer
+from convlast.selection import Selection
 
 
 def convert_state_dict(
@@ -16,10 +20,12 @@ def convert_state_dict(
     memory_format: MemoryFormat = "channels_last_3d",
     select: Sequence[str] = ("all",),
 ) -> list[Layer]:
-    """Convert the Conv3d weights of a state dict in place, wrapped or not, on any device.
+    """Convert the Conv3d weights of a state dict, wrapped or not, on any device.
 
-    Which tensors are convolution weights is judged as for a file. Each storage is converted
-    once, where it is: tensors keep their identity, and aliases stay aliases.
+    Which tensors are convolution weights is judged as for a file. The tensors stay the same
+    objects, and aliases stay aliases, but each weight gets a storage of its own: what else was on
+    the old one, such as the parameters that `model.state_dict()` leads to, is as it was. They get
+    the layout by `model.load_state_dict(state_dict, assign=True)`.
 
     Args:
         state_dict: The tensors, at any depth.
@@ -33,16 +39,23 @@ def convert_state_dict(
         NoConv3dWeightsError: If there is none.
         OptionError: If a pattern matches none.
 
-    >>> import torch
     >>> state_dict = torch.nn.Conv3d(8, 4, 3).state_dict()
     >>> [layer.status for layer in convert_state_dict(state_dict)]
     ['converted']
     >>> state_dict["weight"].stride()
     (216, 1, 72, 24, 8)
     """
-    plan = make_plan(Checkpoint(Path(), "memory", state_dict), memory_format, select)
-    for decision in plan.conversions:
-        values = decision.original.clone()
-        decision.original.as_strided(values.shape, decision.stride_after).copy_(values)
-    apply_strides(plan)
+    selection = Selection(select)
+    plan = make_plan(Checkpoint(Path(), "memory", state_dict), memory_format, selection)
+    selection.refuse_unmatched()
+    converted = {
+        place_of(decision.original): laid_out(decision.original, decision.stride_after)
+        for decision in plan.conversions
+    }
+    for entry in plan.entries:
+        tensor = entry.value
+        if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided:
+            continue
+        if (weight := converted.get(place_of(tensor))) is not None:
+            tensor.data = weight
     return plan.layers()

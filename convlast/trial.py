@@ -2,8 +2,8 @@
 
 A view that is right for a contiguous tensor raises on one that is channels-last; `torch.export`
 writes such views into what it traces, and people write them between convolutions and linear layers.
-Only a run tells. These lines, and PyTorch's loaders in the proof, are the only ones that run what
-is in a file, and they do so only where programs were allowed.
+Only a run tells. These lines, PyTorch's loaders in the proof, and the smoke are the only ones that
+run what is in a file, and they do so only where programs were allowed.
 
 Source: https://docs.pytorch.org/docs/2.13/export.html#torch.export.ExportedProgram
 """

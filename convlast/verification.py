@@ -19,9 +19,9 @@ from convlast.devices import environment_of
 from convlast.digest import sha256_of
 from convlast.folder_verification import FolderVerification
 from convlast.folders import open_folder
-from convlast.memory_format import strides_of
+from convlast.memory_format import place_of, strides_of
 from convlast.options import Limits, Options
-from convlast.plan import Plan, make_plan, place_of
+from convlast.plan import Plan, make_plan
 from convlast.records import compare_records
 from convlast.report import Artifact, InputFile, Layer, Report, Status, verdict_of
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-NOT_MEASURED = (
-    "No GPU has been measured yet; `make bench-gpu` does it. [benchmarks](benchmarks/README.md) "
-    "lists what is unproven."
-)
+NOT_MEASURED = "No GPU has been measured yet; `make bench-gpu` does it."
 
 
 def gpu_figures(result: dict[str, Any]) -> str:

@@ -9,10 +9,10 @@ from email.utils import collapse_rfc2231_value
 from urllib.parse import quote
 
 from service.errors import MalformedRequestError
+from service.multipart import MAX_HEAD_BYTES
 
 # A file system takes 255; the artifact's name is longer than the upload's.
 MAX_BYTES, MAX_UPLOAD_BYTES = 255, 180
-_MAX_FIELD_CHARS = 2048
 _NAMELESS = "checkpoint"
 # Separators, controls, and what a shell or another file system gives a meaning.
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"|?*;&$`\'\\/]')
@@ -67,9 +67,9 @@ def named_in(disposition: str) -> str | None:
     >>> named_in("attachment; filename=\"mod_le.pt\"; filename*=UTF-8''mod%C3%A8le.pt")
     'modèle.pt'
     """
-    if len(disposition) > _MAX_FIELD_CHARS:
+    if len(disposition) > MAX_HEAD_BYTES:
         raise MalformedRequestError(
-            f"The Content-Disposition has more than {_MAX_FIELD_CHARS:,} bytes."
+            f"The Content-Disposition has more than {MAX_HEAD_BYTES:,} bytes."
         )
     message = Message()
     message["content-disposition"] = _as_utf_8(disposition)

@@ -20,7 +20,8 @@ from service.context import Caller, Context
 from service.errors import full_disk_as_problem
 from service.filenames import sanitise
 from service.streaming import until_left
-from service.uploads import RAW, Upload, check_headers, receive
+from service.upload_headers import RAW, check_headers
+from service.uploads import Upload, receive
 from service.workers import Finished, Job
 from service.workspace import JobFolder
 

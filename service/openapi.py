@@ -15,7 +15,7 @@ from convlast.version import __version__
 from service.multipart import CHECKPOINT
 from service.negotiation import JSON, OCTET_STREAM, ZIP
 from service.problems import MEDIA_TYPE, TABLE, Problem
-from service.uploads import MULTIPART, RAW
+from service.upload_headers import MULTIPART, RAW
 
 HTML = "text/html"
 _REF = "#/components/schemas/{model}"

@@ -13,16 +13,15 @@ from starlette.requests import Request
 
 from convlast.errors import NotACheckpointError
 from service.completion import completed
-from service.context import Context
 from service.digests import ContentDigest
-from service.errors import UnsupportedMediaTypeError, UploadTooLargeError, UploadTooSlowError
+from service.errors import UploadTooSlowError
 from service.fields import as_list
 from service.filenames import named_in, sanitise
-from service.multipart import CHECKPOINT, MAX_OVERHEAD_BYTES, Multipart
+from service.multipart import Multipart
 from service.settings import Settings
+from service.upload_headers import MULTIPART, media_type_of, too_large
 from service.workspace import JobFolder
 
-MULTIPART, RAW = "multipart/form-data", "application/octet-stream"
 _BATCH_BYTES = 4 << 20
 """Of what is handed to threads at once. One batch comes in while they have another: an upload takes
 twice as much memory. Hops between threads, and memory that is given back and taken again, made
@@ -48,42 +47,6 @@ class Upload:
     bytes: int
     sha256: str
     fields: list[tuple[str, str]]
-
-
-def check_headers(headers: Headers, context: Context) -> None:
-    """Refuse what can be refused before the body is read.
-
-    Raises:
-        UnsupportedMediaTypeError: If the body is of another type, or encoded.
-        UploadTooLargeError: If it says that it is too large.
-        StorageFullError: If it says that it is larger than the room on disk, or the room for work.
-        NotACheckpointError: If it says that it is empty.
-        MalformedRequestError: If its `Content-Digest` or `Content-Disposition` cannot be read.
-    """
-    media_type = _media_type(headers)
-    if media_type not in (MULTIPART, RAW):
-        raise UnsupportedMediaTypeError(
-            "A body of this type is not read here.",
-            remedy=f"Send {MULTIPART} (curl -F {CHECKPOINT}=@model.pt) or {RAW}.",
-        )
-    if (as_list(headers, "content-encoding") or "identity").strip().lower() != "identity":
-        raise UnsupportedMediaTypeError("An encoded body is not read here: send it as it is.")
-    ContentDigest(as_list(headers, "content-digest"))
-    named_in(headers.get("content-disposition", ""))
-    length = headers.get("content-length")
-    if length is None:
-        return
-    _check_length(int(length), MAX_OVERHEAD_BYTES if media_type == MULTIPART else 0, context)
-
-
-def _check_length(length: int, overhead_bytes: int, context: Context) -> None:
-    max_bytes = context.settings.max_upload_bytes
-    if length == 0:
-        raise NotACheckpointError("The body is empty.")
-    if length > max_bytes + overhead_bytes:
-        raise _too_large(max_bytes)
-    least_bytes = max(length - overhead_bytes, 0)
-    context.workspace.check_room(least_bytes)
 
 
 async def receive(
@@ -163,7 +126,7 @@ class _Body:
         self._bytes = 0
         self._pieces: list[bytes] = []
         self._multipart: Multipart | None = None
-        if _media_type(headers) == MULTIPART:
+        if media_type_of(headers) == MULTIPART:
             self._multipart = Multipart(headers["content-type"], names, self._keep)
         self._folder = folder
         self._path = folder.path / "upload"
@@ -180,7 +143,7 @@ class _Body:
     def _keep(self, data: bytes) -> None:
         self._bytes += len(data)
         if self._bytes > self._max_bytes:
-            raise _too_large(self._max_bytes)
+            raise too_large(self._max_bytes)
         self._folder.take(len(data))
         self._pieces.append(data)
 
@@ -234,16 +197,3 @@ async def _batches(request: Request, idle_s: float) -> AsyncIterator[list[bytes]
             batch, batch_bytes = [], 0
     if batch:
         yield batch
-
-
-def _media_type(headers: Headers) -> str:
-    return headers.get("content-type", "").partition(";")[0].strip().lower()
-
-
-def _too_large(max_bytes: int) -> UploadTooLargeError:
-    return UploadTooLargeError(
-        f"The checkpoint has more than {max_bytes:,} bytes.",
-        remedy="Raise CONVLAST_MAX_UPLOAD_BYTES where larger ones are meant to come.",
-        limit="max_upload_bytes",
-        allowed=max_bytes,
-    )

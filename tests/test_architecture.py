@@ -26,14 +26,14 @@ report
 memory_format
 checkpoints
 folders
-permutation weights compatibility
+permutation weights compatibility overlaps selection
 readback plan
 casting comparison devices naming workplace
 architectures
 writing smoke
 proof trial findings smoke_findings advice loading applied_layout
 survival state_dict records
-rendering inference
+rendering inference fastest
 folder_report file_conversion
 folder_conversion folder_verification
 conversion inspection verification
@@ -48,7 +48,16 @@ Two more see nothing of the core: `rendering` reads reports, and `client` speaks
 
 ONLY = {
     "rendering": {"checkpoints", "options", "report", "rendering", "smoke_report", "version"},
-    "client": {"errors", "options", "report", "client", "version", "progress", "naming", "digest"},
+    "client": {
+        "errors",
+        "options",
+        "report",
+        "progress",
+        "naming",
+        "digest",
+        "workplace",
+        "client",
+    },
 }
 """What some modules confine themselves to."""
 

@@ -19,8 +19,8 @@ from benchmarks.gpu.measuring import Limits, measure
 from benchmarks.gpu.models import PREFIXES, Model, built
 from convlast.architectures.names import resolve
 from convlast.errors import OptionError
+from convlast.smoke.model.events import words_of
 from convlast.smoke.model.specimen import Specimen
-from convlast.smoke.model.watching import words_of
 
 Result: TypeAlias = dict[str, Any]
 """Of one model: `absent` says what is not installed, `error` what it failed with; else figures."""

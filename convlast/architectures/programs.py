@@ -154,7 +154,7 @@ def _script(path: Path) -> Any:
             warnings.simplefilter("ignore")
             module = jit.load(path, map_location="cpu").eval().float()
     except Exception as error:
-        raise _unloadable("The program", error) from error
+        raise _unloadable(error) from error
     _lay_out_plainly(module)
     return module
 
@@ -165,7 +165,7 @@ def _program(path: Path) -> Any:
             warnings.simplefilter("ignore")
             return torch.export.load(path)
     except Exception as error:
-        raise _unloadable("The program", error) from error
+        raise _unloadable(error) from error
 
 
 def _module_of(program: Any) -> Any:
@@ -217,6 +217,6 @@ def _of_batch(value: Any, batch: int, fixed: int | None) -> Any:
     return value.clone(memory_format=torch.contiguous_format)
 
 
-def _unloadable(what: str, error: Exception) -> UnsupportedContainerError:
+def _unloadable(error: Exception) -> UnsupportedContainerError:
     words = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}"
-    return UnsupportedContainerError(f"{what} cannot be loaded: {words}.")
+    return UnsupportedContainerError(f"The program cannot be loaded: {words}.")

@@ -14,7 +14,7 @@ from convlast.errors import (
     MalformedCheckpointError,
     UnsupportedContainerError,
 )
-from convlast.memory_format import Geometry, geometry_of, span_of
+from convlast.memory_format import Place, place_of, span_of
 from convlast.options import Limits
 
 Path: TypeAlias = tuple[object, ...]
@@ -204,7 +204,7 @@ def _refuse_hooks(entry: Entry) -> None:
 
 def _refuse_expansion(entries: Iterable[Entry], limits: Limits) -> None:
     """Refuse tensors that repeat what is stored for them, with a stride of 0, too often."""
-    seen: set[tuple[int, Geometry]] = set()
+    seen: set[Place] = set()
     found = 0
     for entry in entries:
         tensor = entry.value
@@ -212,7 +212,7 @@ def _refuse_expansion(entries: Iterable[Entry], limits: Limits) -> None:
             continue
         if tensor.is_contiguous():  # which repeats nothing
             continue
-        place = id(tensor.untyped_storage()), geometry_of(tensor)
+        place = place_of(tensor)
         if place in seen:
             continue
         seen.add(place)

@@ -21,7 +21,7 @@ from convlast.checkpoints.archive import Archive, read_directory
 from convlast.checkpoints.checkpoint import CHUNK_BYTES, Checkpoint, StoredBytes, tensor_over
 from convlast.checkpoints.declaration import Declaration
 from convlast.errors import LimitExceededError, MalformedCheckpointError
-from convlast.memory_format import Geometry, geometry_of, span_of
+from convlast.memory_format import Place, place_of, span_of
 from convlast.options import Limits
 
 
@@ -142,14 +142,14 @@ class ZippedProgram(Checkpoint):
 
     def declare_aliases(self) -> None:
         """Note of each tensor what is known best of those that are the same."""
-        known: dict[tuple[int, Geometry], Declaration] = {}
+        known: dict[Place, Declaration] = {}
         for name, tensor in self.tensors.items():
             found = self.declared.get((name,))
-            if found and (found.hyperparameters or _place_of(tensor) not in known):
-                known[_place_of(tensor)] = found
+            if found and (found.hyperparameters or place_of(tensor) not in known):
+                known[place_of(tensor)] = found
         for name, tensor in self.tensors.items():
-            if _place_of(tensor) in known:
-                self.declared[(name,)] = known[_place_of(tensor)]
+            if place_of(tensor) in known:
+                self.declared[(name,)] = known[place_of(tensor)]
 
     def _storage(self, outline: Outline) -> torch.UntypedStorage:
         member = outline.member
@@ -166,10 +166,6 @@ class ZippedProgram(Checkpoint):
 def are_numbers(values: Sequence[object]) -> bool:
     """Say whether these can be extents or strides."""
     return all(type(value) is int and 0 <= value < 1 << 62 for value in values)
-
-
-def _place_of(tensor: torch.Tensor) -> tuple[int, Geometry]:
-    return id(tensor.untyped_storage()), geometry_of(tensor)
 
 
 def _refuse_misfit(outline: Outline, numel: int) -> None:

@@ -87,14 +87,12 @@ def render_manifest(manifest: Manifest, *, max_layers: int = MAX_LAYERS) -> Rend
     return Group(title, table, *_left_out(len(manifest.layers) - max_layers, "layer"))
 
 
-def render_manifests(
-    manifests: Mapping[str, Manifest], *, max_layers: int = MAX_LAYERS
-) -> RenderableType:
+def render_manifests(manifests: Mapping[str, Manifest]) -> RenderableType:
     """Render the manifests of the files of a model folder, each under its path."""
     shown = list(manifests.items())[:MAX_FILES]
     parts: list[RenderableType] = []
     for path, manifest in shown:
-        parts += [_title(path), render_manifest(manifest, max_layers=max_layers)]
+        parts += [_title(path), render_manifest(manifest)]
     return Group(*parts, *_left_out(len(manifests) - len(shown), "file"))
 
 

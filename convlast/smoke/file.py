@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import TypeAlias
 
 import torch
 
@@ -17,14 +18,14 @@ from convlast.smoke.layers import Convolution, smoke_layer
 from convlast.smoke.precision import name_on
 from convlast.smoke.ranges import audit, is_audited, is_worth_telling
 
-ReadConverted = Callable[[Decision], torch.Tensor]
-"""Reads a weight from the artifact, with the strides its users will see."""
+Read: TypeAlias = Callable[[Decision], torch.Tensor]
+"""Reads a weight with the strides that the plan gives it."""
 
 
 def smoke_layers(
     checkpoint: Checkpoint,
     plan: Plan,
-    read_converted: ReadConverted,
+    read: Read,
     device: torch.device,
     input_shape: tuple[int, ...] | None,
     progress: Progress,
@@ -47,7 +48,7 @@ def smoke_layers(
             groups=decision.candidate.groups,
             known=decision.candidate.hyperparameters,
             contiguous=partial(checkpoint.read, decision.original),
-            converted=partial(read_converted, decision),
+            converted=partial(read, decision),
         )
         smokes[decision.name] = smoke_layer(convolution, device, input_shape)
         progress("smoke", done + 1, len(plan.decisions))
@@ -63,9 +64,7 @@ def audit_ranges(checkpoint: Checkpoint, plan: Plan) -> list[Range]:
     return [found for found in ranges if is_worth_telling(found)]
 
 
-def summarise_smoke(
-    smokes: dict[str, LayerSmoke], ranges: list[Range], device: torch.device
-) -> Smoke:
+def summarise_smoke(smokes: dict[str, LayerSmoke], device: torch.device) -> Smoke:
     """Sum the smoke of all layers up for the report."""
     summary = summarise(smokes.items())
     return Smoke(
@@ -77,7 +76,6 @@ def summarise_smoke(
             parity.model_copy(update={"layer": summary.worst[parity.pair]})
             for parity in summary.parity
         ],
-        range=ranges,
     )
 
 

@@ -98,6 +98,40 @@ def test_a_folder_gets_the_artifact_under_its_own_name(source: Path, tmp_path: P
     assert [path.name for path in folder.iterdir()] == ["model.channels_last_3d.pt"]
 
 
+def test_the_checkpoint_is_never_replaced(tmp_path: Path) -> None:
+    """Neither as the target, before anything is sent, nor in a folder by the same name."""
+    source = tmp_path / "model.channels_last_3d.pt"
+    source.write_bytes(b"a checkpoint")
+    sent: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(request)
+        return converted() if request.method == "POST" else httpx.Response(200, content=ARTIFACT)
+
+    with client_of(answer) as client:
+        with pytest.raises(OptionError, match="replace the input"):
+            client.convert(source, source)
+        assert not sent
+        with pytest.raises(OptionError, match="replace the input"):
+            client.convert(source, tmp_path)
+
+    assert [path.name for path in tmp_path.iterdir()] == [source.name]
+    assert source.read_bytes() == b"a checkpoint"
+
+
+def test_an_artifact_can_be_read_by_whom_the_umask_lets(source: Path, tmp_path: Path) -> None:
+    """As one that was made here, and not by its owner alone."""
+    plain = tmp_path / "plain"
+    plain.touch()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return converted() if request.method == "POST" else httpx.Response(200, content=ARTIFACT)
+
+    client_of(answer).convert(source, tmp_path / "out.pt")
+
+    assert (tmp_path / "out.pt").stat().st_mode == plain.stat().st_mode
+
+
 def test_a_broken_download_goes_on_where_it_stopped(source: Path, tmp_path: Path) -> None:
     """After a lost connection only the rest is asked for."""
     ranges: list[str | None] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,18 +9,14 @@ import torch
 from torch import nn
 
 import convlast
-from convlast import Options, file_conversion, inference
+from convlast import Options, inference
 from convlast.advice import advise
-from convlast.checkpoints import open_checkpoint
 from convlast.compatibility import Device, troubles_of
 from convlast.errors import OptionError
-from convlast.inference import narrowed
-from convlast.plan import make_plan
 from convlast.report import Advice, Finding
-from convlast.smoke.model.specimen import Specimen
 from convlast.smoke_findings import of_speed, of_troubles
 from convlast.smoke_report import Choice, Dispatch, Flip, Permutations, Smoke, Timing
-from tests.builders import a_model, one_convolution
+from tests.builders import one_convolution
 
 
 @pytest.fixture
@@ -86,43 +81,10 @@ def test_the_weights_that_run_are_those_that_were_written(module: Path, tmp_path
     assert steps["2"].output_memory_format == "channels_last_3d"
 
 
-@pytest.mark.parametrize(
-    ("options", "option"),
-    [
-        (Options(select=("fastest",)), "select"),
-        (Options(min_speedup=1.1), "min_speedup"),
-    ],
-)
-def test_what_needs_a_gpu_is_refused_on_a_cpu(
-    options: Options, option: str, state_dict: Path, tmp_path: Path
-) -> None:
-    """Before any work: a CPU's times decide nothing."""
-    with pytest.raises(OptionError, match="CPU") as refusal:
-        convlast.convert(state_dict, tmp_path / "out.pt", options, device="cpu")
-    assert refusal.value.details["option"] == option
-    assert not (tmp_path / "out.pt").exists()
-
-
 def test_a_model_that_is_asked_for_and_absent_is_refused(state_dict: Path, tmp_path: Path) -> None:
     """`smoke=model` does not fall back."""
     with pytest.raises(OptionError, match="Give architecture"):
         convlast.convert(state_dict, tmp_path / "out.pt", Options(smoke="model"))
-
-
-def test_layers_that_were_measured_and_not_chosen_are_kept(tmp_path: Path) -> None:
-    """Others stay as planned, since nothing is known of them."""
-    path = tmp_path / "model.pt"
-    torch.save(a_model().state_dict(), path)
-    plan = make_plan(open_checkpoint(path), "channels_last_3d", ("fastest",))
-    names = [decision.name for decision in plan.decisions]
-    found = narrowed(plan, {names[0]}, set(names[:2]))
-    assert [decision.status for decision in found.decisions] == [
-        "converted",
-        "kept",
-        *(decision.status for decision in plan.decisions[2:]),
-    ]
-    kept = found.decisions[1]
-    assert kept.stride_after == kept.original.stride()
 
 
 def timing(speedup: float, spread: float = 0.01, **others: object) -> Timing:
@@ -179,28 +141,6 @@ def test_memory_that_never_suffices_costs_no_artifact(
     assert report.smoke.scope == "layers"
     (told,) = (finding for finding in report.findings if finding.code == "model-not-run")
     assert "memory does not suffice" in told.message
-
-
-def test_fastest_is_measured_on_a_smaller_input_where_memory_runs_out(
-    module: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """And the report says so."""
-
-    def choose(make: partial[Specimen], samples: int) -> Choice:
-        if make().halvings < 2:
-            raise torch.OutOfMemoryError
-        layers = list(make().converted)[:1]
-        return Choice(chosen="some", layers=layers, seconds={}, speedup=1.2, spread=0.0)
-
-    monkeypatch.setattr(inference, "choose_on_accelerator", choose)
-    monkeypatch.setattr(file_conversion, "refuse_unmeasurable", lambda options, device: None)
-    report = convlast.convert(module, tmp_path / "out.pt", Options(select=("fastest",)))
-    assert [layer.status for layer in report.layers] == ["converted", "kept"]
-    assert report.smoke is not None
-    assert report.smoke.choice is not None
-    assert report.smoke.choice.halvings == 2
-    (told,) = (finding for finding in report.findings if finding.code == "smoke-shrunk")
-    assert "halved 2 times" in told.message
 
 
 def test_nothing_gained_and_unstable_are_told() -> None:

@@ -6,54 +6,26 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor
 
 from convlast.checkpoints.checkpoint import Checkpoint
 from convlast.checkpoints.manifest import LayerLayout, Manifest
-from convlast.errors import NoConv3dWeightsError, OptionError
+from convlast.errors import NoConv3dWeightsError
 from convlast.plan import Plan, make_plan
+from convlast.selection import Selection
 from tests import builders
 from tests.builders import SHAPE, numbered
 
 
 def plan_of(root: object, *select: str) -> Plan:
     """Plan a conversion of objects in memory."""
-    checkpoint = Checkpoint(Path(), "torch", root)
-    return make_plan(checkpoint, "channels_last_3d", select or ("all",))
+    selection = Selection(select) if select else None
+    return make_plan(Checkpoint(Path(), "torch", root), "channels_last_3d", selection)
 
 
 def statuses(plan: Plan) -> dict[str, tuple[str, str | None]]:
     """Return what happens to each layer, and why."""
     return {decision.name: (decision.status, decision.reason) for decision in plan.decisions}
-
-
-@settings(max_examples=300, deadline=None)
-@given(
-    st.lists(
-        st.tuples(
-            st.integers(0, 40), st.sampled_from([(1, 2, 1, 1, 2), (1, 2, 2, 1, 2), (1, 1, 1, 1, 3)])
-        ),
-        min_size=1,
-        max_size=6,
-    )
-)
-def test_overlaps_are_found_by_comparing_all_pairs(
-    places: list[tuple[int, tuple[int, ...]]],
-) -> None:
-    """A weight is left alone exactly if another one, not an alias, shares some of its bytes."""
-    buffer = torch.zeros(60)
-    tensors: list[Tensor] = []
-    for offset, shape in places:
-        numel = torch.Size(shape).numel()
-        tensors.append(buffer[offset : offset + numel].view(shape))
-    spans = {(offset, offset + torch.Size(shape).numel(), shape) for offset, shape in places}
-    plan = plan_of({f"c{index}.weight": tensor for index, tensor in enumerate(tensors)})
-    for decision, (offset, shape) in zip(plan.decisions, places, strict=True):
-        mine = (offset, offset + torch.Size(shape).numel(), shape)
-        shared = any(other[0] < mine[1] and mine[0] < other[1] for other in spans if other != mine)
-        assert (decision.reason == "shared-storage") == shared
 
 
 def test_neighbours_are_converted_side_by_side() -> None:
@@ -102,16 +74,6 @@ def test_select_is_matched_against_whole_keys() -> None:
         "3.weight": "converted",
         "4.weight": "converted",
     }
-    with pytest.raises(OptionError, match="matches none of the 4"):
-        plan_of(model, "weight")
-
-
-def test_a_pattern_that_matches_nothing_is_an_error() -> None:
-    """Also beside one that matches; the names that there are are listed."""
-    with pytest.raises(OptionError, match=r"'nothing\*'") as refusal:
-        plan_of(builders.one_convolution(), "conv*", "nothing*")
-    assert refusal.value.option == "select"
-    assert "conv.weight" in refusal.value.remedy
 
 
 def test_an_alias_of_what_is_selected_comes_along() -> None:

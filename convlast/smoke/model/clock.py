@@ -59,7 +59,6 @@ def race(
     clock: Clock,
     *,
     limit_s: float,
-    warmups: int = WARMUPS,
     least_rounds: int = LEAST_ROUNDS,
 ) -> Race:
     """Time two things in turns, each round in the other order, so that drift falls on both.
@@ -69,11 +68,10 @@ def race(
         second: The other.
         clock: Runs and times one.
         limit_s: Seconds after which no further round begins.
-        warmups: Runs of each before.
         least_rounds: Rounds that are run whatever they take.
     """
     began_s = perf_counter()
-    for _ in range(warmups):
+    for _ in range(WARMUPS):
         clock(first)
         clock(second)
     times: tuple[list[float], list[float]] = [], []

@@ -11,8 +11,8 @@ from math import prod
 
 from torch import Tensor
 
+from convlast.smoke.model.events import Operation
 from convlast.smoke.model.trace import CONVOLUTIONS
-from convlast.smoke.model.watching import Operation
 
 MULTIPLE = 8
 """Channels of fp16 that a tensor core's instruction takes at once."""

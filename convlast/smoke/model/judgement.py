@@ -13,9 +13,9 @@ from typing import Literal
 import torch
 
 from convlast.report import Parity
+from convlast.smoke.model.events import Failure
 from convlast.smoke.model.outputs import Outputs, parity_of
 from convlast.smoke.model.specimen import Outcome
-from convlast.smoke.model.watching import Failure
 from convlast.smoke.parity import DTYPE_THRESHOLD, LAYOUT_THRESHOLD
 
 ROUNDINGS = 2.0

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from convlast.report import Parity
 from convlast.smoke.layout import memory_format_of
+from convlast.smoke.model.events import Place, Turn
 from convlast.smoke.model.outputs import sample_of
-from convlast.smoke.model.watching import Place, Turn
 from convlast.smoke.parity import compare
 from convlast.smoke.ranges import LARGEST, headroom_of
 from convlast.smoke_report import Activation

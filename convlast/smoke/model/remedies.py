@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from convlast.report import Parity
+from convlast.smoke.model.events import Failure
 from convlast.smoke.model.judgement import (
     FLOAT32_LAYOUT_THRESHOLD,
     Fault,
@@ -24,7 +25,6 @@ from convlast.smoke.model.judgement import (
 from convlast.smoke.model.outputs import Outputs, parity_of
 from convlast.smoke.model.readings import Readings, first_wrong, pairs_of
 from convlast.smoke.model.specimen import Specimen, Way
-from convlast.smoke.model.watching import Failure
 from convlast.smoke.parity import DTYPE_THRESHOLD
 from convlast.smoke_report import KeptInFloat32
 

@@ -17,16 +17,9 @@ from convlast.memory_format import strides_of
 from convlast.smoke import health
 from convlast.smoke.memory import is_out_of_memory
 from convlast.smoke.model.emulation import Emulation
+from convlast.smoke.model.events import Failure, Operation, Turn
 from convlast.smoke.model.outputs import Outputs, outputs_of
-from convlast.smoke.model.watching import (
-    Failure,
-    Operation,
-    Turn,
-    Watch,
-    address_of,
-    owners_of,
-    tensors_in,
-)
+from convlast.smoke.model.watching import Watch, address_of, owners_of, tensors_in
 from convlast.smoke.precision import exact_float32, is_native
 
 Weights: TypeAlias = Mapping[str, Callable[[], Tensor]]

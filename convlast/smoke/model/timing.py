@@ -91,9 +91,7 @@ def pair_of(make: partial[Specimen], dtype: torch.dtype) -> tuple[Specimen, Spec
     return contiguous, converted
 
 
-def race_of(
-    pair: Sequence[Specimen], setting: Setting, limit_s: float, *, warmups: int = 3
-) -> Race:
+def race_of(pair: Sequence[Specimen], setting: Setting, limit_s: float) -> Race:
     """Time two specimens against each other under one setting."""
     contiguous, converted = pair
     inputs = contiguous.inputs(setting.way)
@@ -103,7 +101,6 @@ def race_of(
             lambda: converted.call(inputs, setting.way),
             clock_of(contiguous.device),
             limit_s=limit_s,
-            warmups=warmups,
         )
 
 

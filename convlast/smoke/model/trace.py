@@ -13,7 +13,8 @@ from typing import Any
 from torch import Tensor
 
 from convlast.smoke.layout import order_of
-from convlast.smoke.model.watching import Operation, Place, Turn, tensors_in
+from convlast.smoke.model.events import Operation, Place, Turn
+from convlast.smoke.model.watching import tensors_in
 from convlast.smoke_report import Flip, Permutations, TraceStep
 
 CONVOLUTIONS = frozenset(

@@ -6,78 +6,21 @@ exported programs do. Those take no hooks: there each operator counts as a modul
 
 from __future__ import annotations
 
-import linecache
-import re
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from convlast.smoke.model.events import Failure, Operation, Place, Turn, line_of, words_of
 from convlast.smoke.model.modes import OperatorMode
 
 ROOT_NAME = "(the model itself)"
-"""What an operator is called by that no named module called."""
-
-_MARKED = re.compile(r"\n([^\n]+)\n *~+ <--- HERE")
-
-
-@dataclass(frozen=True)
-class Place:
-    """A module, or an operator of a program, by name and kind."""
-
-    name: str
-    kind: str
-
-
-@dataclass(frozen=True)
-class Operation:
-    """One operator that ran.
-
-    Attributes:
-        place: The module that called it.
-        name: PyTorch's name for it, such as `aten::avg_pool3d`.
-        args: What it was called with; tensors may be parameters.
-        outputs: The tensors that it gave.
-        is_view: Whether it only looks at the same bytes in another way.
-    """
-
-    place: Place
-    name: str
-    args: tuple[Any, ...]
-    outputs: tuple[Tensor, ...]
-    is_view: bool
-
-
-@dataclass(frozen=True)
-class Turn:
-    """One module's turn, of those that hold no other module that ran; or a program's operator."""
-
-    place: Place
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Where and how a forward ended that raised.
-
-    Attributes:
-        message: What was raised.
-        place: The module that was running.
-        operator: PyTorch's operator that raised; None where it was no operator.
-        line: The line of the model's own code.
-    """
-
-    message: str
-    place: Place | None = None
-    operator: str | None = None
-    line: str | None = None
+"""The place of an operator that no named module called."""
 
 
 @dataclass
@@ -107,7 +50,7 @@ class Watch(OperatorMode):
         on_operation: Callable[[Operation], None] | None = None,
         on_turn: Callable[[Turn], None] | None = None,
     ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # as above
+        super().__init__()  # type: ignore[no-untyped-call]  # PyTorch's
         self._module, self._takes_hooks = module, takes_hooks
         self._on_operation, self._on_turn = on_operation, on_turn
         self._owners = {} if takes_hooks else owners_of(module)
@@ -124,7 +67,7 @@ class Watch(OperatorMode):
             for name, module in self._module.named_modules():
                 if name:
                     self._follow(name, module)
-        super().__enter__()  # type: ignore[no-untyped-call]  # as above
+        super().__enter__()  # type: ignore[no-untyped-call]  # PyTorch's
         return self
 
     def __exit__(
@@ -134,7 +77,7 @@ class Watch(OperatorMode):
         trace: TracebackType | None,
     ) -> None:
         """End; an error goes on."""
-        super().__exit__(kind, error, trace)  # type: ignore[no-untyped-call]  # as above
+        super().__exit__(kind, error, trace)  # type: ignore[no-untyped-call]  # PyTorch's
         for hook in self._hooks:
             hook.remove()
 
@@ -143,7 +86,7 @@ class Watch(OperatorMode):
         words, place, operator = self._raised or (words_of(error), None, None)
         if self._takes_hooks:
             place = self._place_of(error) or place
-        return Failure(words, place, operator, _line_of(error))
+        return Failure(words, place, operator, line_of(error))
 
     def __torch_dispatch__(
         self,
@@ -263,29 +206,6 @@ def address_of(tensor: Tensor) -> int:
     True
     """
     return tensor.untyped_storage().data_ptr() if tensor.layout == torch.strided else 0
-
-
-def words_of(error: BaseException) -> str:
-    r"""Say in one line what an error says.
-
-    >>> words_of(ValueError("too small\nand more"))
-    'ValueError: too small'
-    """
-    lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0][:300]}"
-
-
-def _line_of(error: BaseException) -> str | None:
-    """Return the last line outside PyTorch and this package that led to an error."""
-    if marked := _MARKED.search(str(error)):  # by TorchScript, in the code of the program
-        return marked[1].strip()[:200]
-    own = {Path(torch.__file__).parent, Path(__file__).parents[2]}
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        path = Path(frame.filename)
-        if path.is_absolute() and not own & set(path.parents):
-            code = linecache.getline(frame.filename, frame.lineno or 0).strip()
-            return f"{path.name}:{frame.lineno}: {code}"[:200]
-    return None
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:

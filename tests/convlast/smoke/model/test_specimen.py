@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from convlast.architectures.subject import Inputs
 from convlast.progress import silent
+from convlast.smoke.model.events import Failure, Place
 from convlast.smoke.model.specimen import Specimen, Way
-from convlast.smoke.model.watching import Failure, Place
 from convlast.smoke.model.ways import Request, Ways
 from tests.subjects import CPU, converted_of, subject_of
 

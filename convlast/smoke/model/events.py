@@ -1,0 +1,91 @@
+"""What happens in a forward that is watched: operators, modules' turns, and how it fails."""
+
+from __future__ import annotations
+
+import linecache
+import re
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_MARKED = re.compile(r"\n([^\n]+)\n *~+ <--- HERE")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A module, or an operator of a program, by name and kind."""
+
+    name: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operator that ran.
+
+    Attributes:
+        place: The module that called it.
+        name: PyTorch's name for it, such as `aten::avg_pool3d`.
+        args: What it was called with; tensors may be parameters.
+        outputs: The tensors that it gave.
+        is_view: Whether it only looks at the same bytes in another way.
+    """
+
+    place: Place
+    name: str
+    args: tuple[Any, ...]
+    outputs: tuple[Tensor, ...]
+    is_view: bool
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One module's turn, of those that hold no other module that ran; or a program's operator."""
+
+    place: Place
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Where and how a forward ended that raised.
+
+    Attributes:
+        message: What was raised.
+        place: The module that was running.
+        operator: PyTorch's operator that raised; None where it was no operator.
+        line: The line of the model's own code.
+    """
+
+    message: str
+    place: Place | None = None
+    operator: str | None = None
+    line: str | None = None
+
+
+def words_of(error: BaseException) -> str:
+    r"""Say in one line what an error says.
+
+    >>> words_of(ValueError("too small\nand more"))
+    'ValueError: too small'
+    """
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0][:300]}"
+
+
+def line_of(error: BaseException) -> str | None:
+    """Return the last line outside PyTorch and this package that led to an error."""
+    if marked := _MARKED.search(str(error)):  # by TorchScript, in the code of the program
+        return marked[1].strip()[:200]
+    own = {Path(torch.__file__).parent, Path(__file__).parents[2]}
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        if path.is_absolute() and not own & set(path.parents):
+            code = linecache.getline(frame.filename, frame.lineno or 0).strip()
+            return f"{path.name}:{frame.lineno}: {code}"[:200]
+    return None

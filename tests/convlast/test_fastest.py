@@ -1,0 +1,92 @@
+"""Only a GPU says what is fast, and what it says narrows the plan."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import convlast
+from convlast import Options, fastest, file_conversion
+from convlast.checkpoints import open_checkpoint
+from convlast.errors import OptionError
+from convlast.fastest import narrowed
+from convlast.plan import make_plan
+from convlast.smoke.model.specimen import Specimen
+from convlast.smoke_report import Choice
+from tests.builders import a_model, one_convolution
+
+
+@pytest.fixture
+def state_dict(tmp_path: Path) -> Path:
+    """A file that does not say what model it is for."""
+    path = tmp_path / "model.pt"
+    torch.save(one_convolution(), path)
+    return path
+
+
+@pytest.fixture
+def module(tmp_path: Path) -> Path:
+    """A file that is its own model."""
+    path = tmp_path / "module.pt"
+    model = nn.Sequential(nn.Conv3d(1, 4, 3), nn.InstanceNorm3d(4), nn.Conv3d(4, 2, 3))
+    torch.save(model.eval(), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("options", "option"),
+    [
+        (Options(select=("fastest",)), "select"),
+        (Options(min_speedup=1.1), "min_speedup"),
+    ],
+)
+def test_what_needs_a_gpu_is_refused_on_a_cpu(
+    options: Options, option: str, state_dict: Path, tmp_path: Path
+) -> None:
+    """Before any work: a CPU's times decide nothing."""
+    with pytest.raises(OptionError, match="CPU") as refusal:
+        convlast.convert(state_dict, tmp_path / "out.pt", options, device="cpu")
+    assert refusal.value.details["option"] == option
+    assert not (tmp_path / "out.pt").exists()
+
+
+def test_layers_that_were_measured_and_not_chosen_are_kept(tmp_path: Path) -> None:
+    """Others stay as planned, since nothing is known of them."""
+    path = tmp_path / "model.pt"
+    torch.save(a_model().state_dict(), path)
+    plan = make_plan(open_checkpoint(path), "channels_last_3d")
+    names = [decision.name for decision in plan.decisions]
+    found = narrowed(plan, {names[0]}, set(names[:2]))
+    assert [decision.status for decision in found.decisions] == [
+        "converted",
+        "kept",
+        *(decision.status for decision in plan.decisions[2:]),
+    ]
+    kept = found.decisions[1]
+    assert kept.stride_after == kept.original.stride()
+
+
+def test_fastest_is_measured_on_a_smaller_input_where_memory_runs_out(
+    module: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the report says so."""
+
+    def choose(make: partial[Specimen], samples: int) -> Choice:
+        if make().halvings < 2:
+            raise torch.OutOfMemoryError
+        layers = list(make().converted)[:1]
+        return Choice(chosen="some", layers=layers, seconds={}, speedup=1.2, spread=0.0)
+
+    monkeypatch.setattr(fastest, "choose_on_accelerator", choose)
+    monkeypatch.setattr(file_conversion, "refuse_unmeasurable", lambda options, device: None)
+    report = convlast.convert(module, tmp_path / "out.pt", Options(select=("fastest",)))
+    assert [layer.status for layer in report.layers] == ["converted", "kept"]
+    assert report.smoke is not None
+    assert report.smoke.choice is not None
+    assert report.smoke.choice.halvings == 2
+    (told,) = (finding for finding in report.findings if finding.code == "smoke-shrunk")
+    assert "halved 2 times" in told.message
