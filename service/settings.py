@@ -113,7 +113,8 @@ class Settings(Limits):
     too."""
 
     work_dir: NamedPath = Path(f"/var/tmp/convlast-{os.getuid()}")  # noqa: S108  # made 0700, owner checked
-    """The folder for uploads, running jobs and the store; one service at a time uses it."""
+    """The folder for uploads, running jobs and the store; one service at a time uses it. Name one
+    that is new, or empty, or of an earlier run."""
 
     store_bytes: PositiveInt = 32 << 30
     """Bytes of finished jobs that are kept; the oldest go first."""

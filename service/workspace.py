@@ -6,17 +6,16 @@ and a finished job is moved by renaming.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import threading
 from pathlib import Path
-from typing import TextIO
 
 import structlog
 
 from convlast.errors import StorageFullError
 from service.errors import NotReadyError
+from service.folder_lock import FolderLock
 from service.room import Room
 from service.settings import Settings, SettingsError
 from service.store import Store
@@ -90,8 +89,10 @@ def _close_aside(descriptor: int) -> None:
         os.close(descriptor)
 
 
+_JOBS, _STORE, _PROBE = "jobs", "store", "probe"
 WORKERS = "workers"
 """The folder below which each worker has one of its own; its job's files move there and back."""
+_NAMES = (_JOBS, _STORE, _PROBE, WORKERS)
 
 
 class Workspace:
@@ -101,43 +102,28 @@ class Workspace:
         """Take the folder, and remove what an earlier run has left unfinished.
 
         Raises:
-            SettingsError: If it cannot be written, is another user's, or another service has it.
+            SettingsError: If it cannot be written, another user, program or service has it.
         """
         self.folder = settings.work_dir
-        self._jobs = self.folder / "jobs"
+        self._jobs = self.folder / _JOBS
         self._mending = threading.Lock()
         self.room = Room(settings.work_bytes)
         try:
-            self._lock = self._take_folder()
+            self._lock = FolderLock(self.folder, _NAMES)
             for left in (self._jobs, self.folder / WORKERS, *self.folder.glob(_TEMPORARY)):
                 shutil.rmtree(left, ignore_errors=True)
             self._jobs.mkdir(mode=0o700)
             self.store = Store(
-                self.folder / "store",
+                self.folder / _STORE,
                 max_bytes=settings.store_bytes,
                 max_age_s=settings.store_age_s,
             )
         except OSError as error:
             raise SettingsError(f"CONVLAST_WORK_DIR cannot be used: {error}.") from None
 
-    def _take_folder(self) -> TextIO:
-        """Make the folder, and lock it against other services."""
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if self.folder.stat().st_uid != os.geteuid():
-            raise SettingsError(f"CONVLAST_WORK_DIR={self.folder} belongs to another user.")
-        lock = (self.folder / "lock").open("w")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-            raise SettingsError(
-                f"CONVLAST_WORK_DIR={self.folder} is in use by another service: name another."
-            ) from None
-        return lock
-
     def close(self) -> None:
         """Give the folder back."""
-        self._lock.close()
+        self._lock.release()
 
     def new_job(self, job_id: str) -> JobFolder:
         """Make the folder of a job.
@@ -160,13 +146,15 @@ class Workspace:
                 return
             _log.warning("the work folder is gone and is made again")
             try:
-                lock = self._take_folder()
+                if not self._lock.is_in_place():
+                    # What is left there is what this service has made.
+                    lock = FolderLock(self.folder, ())
+                    self._lock.release()
+                    self._lock = lock
                 self._jobs.mkdir(mode=0o700, exist_ok=True)
                 self.store.folder.mkdir(mode=0o700, exist_ok=True)
             except (OSError, SettingsError):
                 raise NotReadyError("The work folder is gone.") from None
-            self._lock.close()
-            self._lock = lock
 
     def check_room(self, upload_bytes: int) -> None:
         """Look whether an upload of this size would fit now.
@@ -186,7 +174,7 @@ class Workspace:
 
     def problem(self) -> str | None:
         """Say why nothing can be written, if so."""
-        probe = self.folder / "probe"
+        probe = self.folder / _PROBE
         try:
             if not self._jobs.is_dir():
                 self._mend()

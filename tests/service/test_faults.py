@@ -119,6 +119,15 @@ def test_a_work_folder_that_is_deleted_is_made_again(serve: Serve) -> None:
     assert "made again" in service.log.read_text()
 
 
+def test_a_part_of_the_work_folder_that_is_deleted_is_made_again(serve: Serve) -> None:
+    """The lock is still there, and held: it is not taken for another service's."""
+    service = serve()
+    shutil.rmtree(service.work_dir / "jobs")
+    assert service.convert(b"fine").status_code == 200
+    with service.client() as client:
+        assert client.get("/readyz").status_code == 200
+
+
 def test_a_job_whose_folder_is_deleted_is_a_failure_of_its_own(serve: Serve) -> None:
     """It is answered without a word of paths, and the service goes on."""
     service = serve()

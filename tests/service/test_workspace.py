@@ -1,4 +1,4 @@
-"""The folder of a job: what is in it goes, and the room with it."""
+"""The folder of a job: what is in it goes, and the room with it; the folder that it lies in."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from service.room import Room
-from service.workspace import JobFolder
+from service.settings import Settings, SettingsError
+from service.workspace import JobFolder, Workspace
 from tests.service.running import wait_for
 
 
@@ -93,3 +94,22 @@ def test_a_file_is_dropped_where_no_descriptor_is_left(
         patch.setattr(os, "open", refuse)
         folder.drop(path)
     assert not path.exists()
+
+
+@pytest.mark.parametrize("name", ["jobs", "store", "workers", "probe"])
+def test_a_folder_that_others_use_loses_nothing(tmp_path: Path, name: str) -> None:
+    """Somebody names a folder that has files of theirs where the service would keep its own."""
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "thesis").write_text("years of work")
+    with pytest.raises(SettingsError, match="name an empty folder"):
+        Workspace(Settings(work_dir=tmp_path))
+    assert (tmp_path / name / "thesis").read_text() == "years of work"
+
+
+def test_what_an_earlier_run_has_left_unfinished_goes(tmp_path: Path) -> None:
+    """Its jobs are nobody's any more; what it has kept stays."""
+    Workspace(Settings(work_dir=tmp_path)).close()
+    (tmp_path / "jobs" / "one").mkdir()
+    again = Workspace(Settings(work_dir=tmp_path))
+    assert list((tmp_path / "jobs").iterdir()) == []
+    again.close()
