@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from torch import nn
@@ -18,6 +18,7 @@ from convlast.readback import Match
 from convlast.report import Proof
 
 Aspect = Literal["structure", "values", "strides"]
+PartnerT = TypeVar("PartnerT")
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def _compare_objects(
     if left is None or right is None:
         if not _is_same_leaf(old, new):
             comparison.differ("structure", path, "The value changed.")
-    elif list(left) != list(right):
+    elif [*map(_exact, left)] != [*map(_exact, right)]:
         comparison.differ("structure", path, "The keys, their number, or their order changed.")
     elif (id(old), id(new)) not in seen:
         seen.add((id(old), id(new)))
@@ -150,11 +151,22 @@ def _attributes(value: object) -> object:
 
 
 def _is_same_leaf(old: object, new: object) -> bool:
-    if isinstance(old, float | complex):
-        return repr(old) == repr(new)  # NaN is NaN, and -0.0 is not 0.0
-    if hasattr(old, "tobytes"):  # a number of NumPy's
-        return repr(old) == repr(new)
-    return bool(old == new)
+    if isinstance(old, set | frozenset) and isinstance(new, set | frozenset):
+        return {*map(_exact, old)} == {*map(_exact, new)}
+    return bool(_exact(old) == _exact(new))
+
+
+def _exact(value: object) -> object:
+    """Return what equals that of the same value of the same type alone.
+
+    >>> _exact(1) == _exact(True), _exact((0.0,)) == _exact((-0.0,))
+    (False, False)
+    """
+    if isinstance(value, tuple):
+        return type(value), tuple(map(_exact, value))
+    if isinstance(value, float | complex) or hasattr(value, "tobytes"):  # a number of NumPy's
+        return type(value), repr(value)  # NaN is NaN, and -0.0 is not 0.0
+    return type(value), value
 
 
 def _facts(tensor: torch.Tensor) -> dict[str, object]:
@@ -166,6 +178,14 @@ def _facts(tensor: torch.Tensor) -> dict[str, object]:
         "negation": tensor.is_neg(),
         "device": tensor.is_meta,
     }
+
+
+def _are_partners(
+    known: dict[tuple[str, int], PartnerT], left: tuple[int, PartnerT], right: tuple[int, PartnerT]
+) -> bool:
+    """Say whether each of two has no other partner than the other one; from now on it has that."""
+    pairs = ("before", left), ("after", right)
+    return all(known.setdefault((side, one), other) == other for side, (one, other) in pairs)
 
 
 class _Pairs:
@@ -183,7 +203,10 @@ class _Pairs:
         self._before, self._after, self._comparison = before, after, comparison
         self._matches = matches
         self._is_flat = is_flat
-        self._partners: dict[int, int] = {}
+        self._objects: dict[tuple[str, int], int] = {}
+        """The other file's tensor object for each one, by side and id."""
+        self._places: dict[tuple[str, int], tuple[int, int]] = {}
+        """The other file's storage for each one, and how many bytes further its tensors are."""
         self._compared: set[tuple[object, ...]] = set()
         self._scratch = Scratch()
 
@@ -194,10 +217,13 @@ class _Pairs:
         is_alike = self._compare_attributes(old, before, after, is_cast=is_cast)
         if before.stride() != after.stride():
             self._comparison.restrided.append(old.path)
-        if not is_alike or before.is_meta or before.numel() == 0:
+        if not is_alike or before.is_meta:
             return
         if not self._is_flat:
-            self._compare_storages(old.path, before, after)
+            self._compare_aliases(old, before, after)
+            self._compare_device_tags(old.path, before, after)
+        if before.numel() == 0:
+            return
         storages = id(before.untyped_storage()), id(after.untyped_storage())
         key = (*storages, geometry_of(before), geometry_of(after))
         if key not in self._compared:
@@ -225,14 +251,23 @@ class _Pairs:
                 )
         return False
 
-    def _compare_storages(self, path: Path, before: torch.Tensor, after: torch.Tensor) -> None:
-        """Check that aliases are still aliases, and that device tags are kept."""
-        left, right = before.untyped_storage(), after.untyped_storage()
-        for one, other in ((id(left), id(right)), (id(right), id(left))):
-            if self._partners.setdefault(one, other) != other:
-                self._comparison.differ("structure", path, "Its aliases changed.")
-                return
-        old, new = self._before.stored(left).location, self._after.stored(right).location
+    def _compare_aliases(self, old: Entry, before: torch.Tensor, after: torch.Tensor) -> None:
+        """Check that what was one tensor is one, and that what shared bytes shares the same."""
+        objects = id(old.value), id(after)
+        are_alike = _are_partners(self._objects, objects, objects[::-1])
+        if before.numel():
+            left, right = id(before.untyped_storage()), id(after.untyped_storage())
+            # In elements: those of a cast tensor have another size, and the same numbers.
+            moved = int(after.storage_offset() - before.storage_offset()) * before.itemsize
+            are_alike &= _are_partners(
+                self._places, (left, (right, moved)), (right, (left, -moved))
+            )
+        if not are_alike:
+            self._comparison.differ("structure", old.path, "Its aliases changed.")
+
+    def _compare_device_tags(self, path: Path, before: torch.Tensor, after: torch.Tensor) -> None:
+        old = self._before.stored(before.untyped_storage()).location
+        new = self._after.stored(after.untyped_storage()).location
         if old != new:
             self._comparison.differ("structure", path, f"Its device tag changed: {old} to {new}.")
 
