@@ -115,6 +115,19 @@ def test_float16(tmp_path: Path) -> None:
     assert [found.layer for found in overflow] == ["running_var"]
 
 
+@pytest.mark.parametrize("dtype", ["keep", "float16"])
+def test_negated_views(dtype: str, tmp_path: Path) -> None:
+    """They are read as their users see them, and stay as they are: a cast would lose the sign."""
+    weight = torch._neg_view(builders.numbered(*builders.SHAPE))
+    part = torch.complex(builders.numbered(3), builders.numbered(3)).conj().imag
+    source = builders.save({"conv.weight": weight, "part": part}, tmp_path / "source.pt")
+    options = Options.parse(dtype=dtype, input_shape="1,3,4,4,4")
+    report = convlast.convert(source, tmp_path / "target.pt", options, device="cpu")
+    assert report.smoke is not None
+    assert report.smoke.status == "passed"
+    assert restrided(source, tmp_path / "target.pt").keys() == {("conv.weight",)}
+
+
 def test_float16_of_what_is_converted_already(tmp_path: Path) -> None:
     """A cast alone is reason enough to write a file anew."""
     first = builders.save(builders.one_convolution(), tmp_path / "first.pt")
