@@ -22,6 +22,9 @@ from convlast.writing.programs import write_program
 from convlast.writing.safetensors import write_safetensors
 from convlast.writing.torch_zip import Follow, write_torch
 
+_EXTENSIONS = {"safetensors": ".safetensors", "program": ".pt2"}
+"""By which torch knows what to expect of a file."""
+
 
 @dataclass(frozen=True)
 class Written:
@@ -71,8 +74,7 @@ def write_artifact(  # noqa: PLR0913  # what, where and how
     apply_strides(plan)
     casts = cast_to_float16(checkpoint, plan) if is_cast else Casts()
     if not casts.paths and _needs_no_change(checkpoint, plan, container):
-        extension = ".safetensors" if container == "safetensors" else ".pt"
-        copy = shutil.copyfile(checkpoint.path, folder / f"copy{extension}")
+        copy = shutil.copyfile(checkpoint.path, folder / f"copy{_EXTENSIONS.get(container, '.pt')}")
         follow(Path(copy), _parts_of(checkpoint))
         return Written(Path(copy), is_unchanged=True, casts=casts)
     if isinstance(checkpoint, ZippedProgram):
