@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import Literal
 
 import torch
 from torch import nn
@@ -18,7 +18,6 @@ from convlast.readback import Match
 from convlast.report import Proof
 
 Aspect = Literal["structure", "values", "strides"]
-PartnerT = TypeVar("PartnerT")
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,7 @@ def _compare_objects(
     if left is None or right is None:
         if not _is_same_leaf(old, new):
             comparison.differ("structure", path, "The value changed.")
-    elif [*map(_exact, left)] != [*map(_exact, right)]:
+    elif not _are_same_keys(list(left), list(right)):
         comparison.differ("structure", path, "The keys, their number, or their order changed.")
     elif (id(old), id(new)) not in seen:
         seen.add((id(old), id(new)))
@@ -150,6 +149,14 @@ def _attributes(value: object) -> object:
     return getattr(value, "__dict__", None) or None
 
 
+def _are_same_keys(left: list[object], right: list[object]) -> bool:
+    types = [*map(type, left)]
+    if left != right or types != [*map(type, right)]:
+        return False
+    # Nearly always; only of others can two be equal and not the same.
+    return {str, int}.issuperset(types) or [*map(_exact, left)] == [*map(_exact, right)]
+
+
 def _is_same_leaf(old: object, new: object) -> bool:
     if isinstance(old, set | frozenset) and isinstance(new, set | frozenset):
         return {*map(_exact, old)} == {*map(_exact, new)}
@@ -180,14 +187,6 @@ def _facts(tensor: torch.Tensor) -> dict[str, object]:
     }
 
 
-def _are_partners(
-    known: dict[tuple[str, int], PartnerT], left: tuple[int, PartnerT], right: tuple[int, PartnerT]
-) -> bool:
-    """Say whether each of two has no other partner than the other one; from now on it has that."""
-    pairs = ("before", left), ("after", right)
-    return all(known.setdefault((side, one), other) == other for side, (one, other) in pairs)
-
-
 class _Pairs:
     """The pairs of tensors of two checkpoints, and what is known of their storages."""
 
@@ -203,10 +202,10 @@ class _Pairs:
         self._before, self._after, self._comparison = before, after, comparison
         self._matches = matches
         self._is_flat = is_flat
-        self._objects: dict[tuple[str, int], int] = {}
-        """The other file's tensor object for each one, by side and id."""
-        self._places: dict[tuple[str, int], tuple[int, int]] = {}
-        """The other file's storage for each one, and how many bytes further its tensors are."""
+        self._partners: dict[int, int] = {}
+        """The other file's tensor or storage for each one, by id."""
+        self._moved: dict[int, int] = {}
+        """How many bytes further the tensors of a storage are in the other file."""
         self._compared: set[tuple[object, ...]] = set()
         self._scratch = Scratch()
 
@@ -220,8 +219,7 @@ class _Pairs:
         if not is_alike or before.is_meta:
             return
         if not self._is_flat:
-            self._compare_aliases(old, before, after)
-            self._compare_device_tags(old.path, before, after)
+            self._compare_storages(old, before, after)
         if before.numel() == 0:
             return
         storages = id(before.untyped_storage()), id(after.untyped_storage())
@@ -251,25 +249,30 @@ class _Pairs:
                 )
         return False
 
-    def _compare_aliases(self, old: Entry, before: torch.Tensor, after: torch.Tensor) -> None:
-        """Check that what was one tensor is one, and that what shared bytes shares the same."""
-        objects = id(old.value), id(after)
-        are_alike = _are_partners(self._objects, objects, objects[::-1])
-        if before.numel():
-            left, right = id(before.untyped_storage()), id(after.untyped_storage())
-            # In elements: those of a cast tensor have another size, and the same numbers.
-            moved = int(after.storage_offset() - before.storage_offset()) * before.itemsize
-            are_alike &= _are_partners(
-                self._places, (left, (right, moved)), (right, (left, -moved))
-            )
-        if not are_alike:
-            self._comparison.differ("structure", old.path, "Its aliases changed.")
+    def _compare_storages(self, old: Entry, before: torch.Tensor, after: torch.Tensor) -> None:
+        """Check that aliases are still aliases, and that device tags are kept.
 
-    def _compare_device_tags(self, path: Path, before: torch.Tensor, after: torch.Tensor) -> None:
-        old = self._before.stored(before.untyped_storage()).location
-        new = self._after.stored(after.untyped_storage()).location
-        if old != new:
-            self._comparison.differ("structure", path, f"Its device tag changed: {old} to {new}.")
+        What was one tensor must be one, and what shared bytes must share the same ones.
+        """
+        left, right = before.untyped_storage(), after.untyped_storage()
+        is_alike = self._are_partners(id(old.value), id(after))
+        if before.numel():
+            # Counted in elements: those of a cast tensor are smaller, and have the same numbers.
+            moved = int(after.storage_offset() - before.storage_offset()) * before.itemsize
+            is_alike &= self._are_partners(id(left), id(right))
+            is_alike &= self._moved.setdefault(id(left), moved) == moved
+        if not is_alike:
+            self._comparison.differ("structure", old.path, "Its aliases changed.")
+            return
+        tag, now = self._before.stored(left).location, self._after.stored(right).location
+        if tag != now:
+            self._comparison.differ(
+                "structure", old.path, f"Its device tag changed: {tag} to {now}."
+            )
+
+    def _are_partners(self, one: int, other: int) -> bool:
+        partners = self._partners
+        return partners.setdefault(one, other) == other and partners.setdefault(other, one) == one
 
     def _is_known(self, before: torch.Tensor, after: torch.Tensor) -> bool:
         """Say whether the bytes of both are known to hold the same values."""
