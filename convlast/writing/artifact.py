@@ -14,7 +14,6 @@ from convlast.checkpoints import Checkpoint
 from convlast.checkpoints.zipped_program import ZippedProgram
 from convlast.collector import collecting_seldom
 from convlast.digest import Part
-from convlast.memory_format import strides_of
 from convlast.plan import Plan, apply_strides
 from convlast.progress import Progress
 from convlast.readback import Match
@@ -102,12 +101,6 @@ def _parts_of(checkpoint: Checkpoint) -> Iterator[Part]:
 
 
 def _needs_no_change(checkpoint: Checkpoint, plan: Plan, container: str) -> bool:
-    if plan.conversions or container != checkpoint.container:
-        return False
-    if container != "safetensors" or checkpoint.manifest is None:
-        return True
-    # The bytes of a safetensors file are contiguous whatever its manifest says.
-    return all(
-        layer.stride_after == strides_of(layer.shape, "contiguous_format")
-        for layer in checkpoint.manifest.layers
+    return container == checkpoint.container and all(
+        decision.stride_before == decision.stride_after for decision in plan.decisions
     )

@@ -140,6 +140,45 @@ def test_float16_of_what_is_converted_already(tmp_path: Path) -> None:
     assert convlast.load(tmp_path / "third.pt")["conv.weight"].dtype is torch.float16
 
 
+@pytest.mark.parametrize("extension", [".safetensors", ".pt"])
+@pytest.mark.parametrize(
+    ("asked", "statuses", "strides"),
+    [
+        ({}, ["already", "already"], [1, 1]),
+        ({"select": "a.*"}, ["already", "kept"], [1, 1]),
+        ({"memory_format": "contiguous_format"}, ["converted", "converted"], [27, 27]),
+        (
+            {"memory_format": "contiguous_format", "select": "a.*"},
+            ["converted", "kept"],
+            [27, 1],
+        ),
+    ],
+)
+def test_a_layout_in_a_manifest_counts_as_one(
+    asked: dict[str, str],
+    statuses: list[str],
+    strides: list[int],
+    extension: str,
+    tmp_path: Path,
+) -> None:
+    """A layer that is not selected keeps it, an undo undoes it, and what has it needs no change."""
+    weights = {name: builders.numbered(*builders.SHAPE) for name in ("a.weight", "b.weight")}
+    plain = builders.save_safetensors(weights, tmp_path / "plain.safetensors")
+    source, target = tmp_path / "source.safetensors", tmp_path / f"target{extension}"
+    convlast.convert(plain, source, Options(smoke="none", container="safetensors"))
+    container = "safetensors" if extension == ".safetensors" else "torch"
+    report = convlast.convert(source, target, Options.parse(container=container, **asked))
+    loaded = convlast.load(target)
+    assert [layer.status for layer in report.layers] == statuses
+    assert [layer.stride_after[1] for layer in report.layers] == strides
+    assert [layer.stride_before[1] for layer in report.layers] == [1, 1]
+    assert [loaded[name].stride()[1] for name in weights] == strides
+    assert all(torch.equal(loaded[name], weights[name]) for name in weights)
+    assert report.artifact is not None
+    is_same = container == "safetensors" and strides == [1, 1]
+    assert report.artifact.unchanged is (source.read_bytes() == target.read_bytes()) is is_same
+
+
 def test_safetensors(tmp_path: Path) -> None:
     """Its own library reads the same values, in the same order, and the manifest is inside."""
     source = builders.save(dict(builders.a_model().state_dict()), tmp_path / "source.pt")
