@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from torch import nn
 
 from convlast.checkpoints.checkpoint import Checkpoint
+from convlast.checkpoints.tree import Path
 from convlast.report import Advice, Decision, FileSection, Finding, Smoke, verdict_of
 
 _LOAD = {
@@ -40,7 +41,7 @@ def advise(
     *,
     filename: str,
     way: str,
-    wrapper: str | None,
+    wrapper: Path,
 ) -> Advice:
     """Say whether to use the artifact, why, and how to load it.
 
@@ -160,11 +161,10 @@ def way_of_loading(checkpoint: Checkpoint, container: str) -> str:
     return "module" if isinstance(checkpoint.root, nn.Module) else "more than tensors"
 
 
-def _subscripts(wrapper: str | None) -> str:
-    """Write the way into a wrapper as Python does.
+def _subscripts(path: Path) -> str:
+    """Write the way to a state dict as Python does.
 
-    >>> _subscripts("models.0.net")
-    "['models'][0]['net']"
+    >>> _subscripts(("models", 0, "net.ema", "1"))
+    "['models'][0]['net.ema']['1']"
     """
-    parts = wrapper.split(".") if wrapper else []
-    return "".join(f"[{part}]" if part.isdigit() else f"[{part!r}]" for part in parts)
+    return "".join(f"[{part!r}]" for part in path)

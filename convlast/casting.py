@@ -1,7 +1,8 @@
 """The cast of a state dict to fp16, as `module.half()` would do it, storage by storage.
 
 A storage is cast as a whole: offsets and strides, which count elements, stay, and so do aliases.
-One that several dtypes share, or that reaches outside the state dict, stays as it is.
+One that several dtypes share, that reaches outside the state dict, or whose values a tensor negates
+when they are read, stays as it is.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def _common_dtype(entries: Iterable[Entry], state_dicts: set[Path]) -> torch.dty
         tensor = entry.value
         if not isinstance(tensor, torch.Tensor) or entry.path[:-1] not in state_dicts:
             return None
-        if tensor.is_meta or tensor.dtype not in WIDER:
+        if tensor.is_meta or tensor.is_neg() or tensor.dtype not in WIDER:
             return None
         dtypes.add(tensor.dtype)
     return dtypes.pop() if len(dtypes) == 1 else None

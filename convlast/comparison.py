@@ -114,7 +114,7 @@ def _compare_objects(
     if left is None or right is None:
         if not _is_same_leaf(old, new):
             comparison.differ("structure", path, "The value changed.")
-    elif list(left) != list(right):
+    elif not _are_same_keys(list(left), list(right)):
         comparison.differ("structure", path, "The keys, their number, or their order changed.")
     elif (id(old), id(new)) not in seen:
         seen.add((id(old), id(new)))
@@ -149,12 +149,31 @@ def _attributes(value: object) -> object:
     return getattr(value, "__dict__", None) or None
 
 
+def _are_same_keys(left: list[object], right: list[object]) -> bool:
+    types = [*map(type, left)]
+    if left != right or types != [*map(type, right)]:
+        return False
+    # Nearly always; only of others can two be equal and not the same.
+    return {str, int}.issuperset(types) or [*map(_exact, left)] == [*map(_exact, right)]
+
+
 def _is_same_leaf(old: object, new: object) -> bool:
-    if isinstance(old, float | complex):
-        return repr(old) == repr(new)  # NaN is NaN, and -0.0 is not 0.0
-    if hasattr(old, "tobytes"):  # a number of NumPy's
-        return repr(old) == repr(new)
-    return bool(old == new)
+    if isinstance(old, set | frozenset) and isinstance(new, set | frozenset):
+        return {*map(_exact, old)} == {*map(_exact, new)}
+    return bool(_exact(old) == _exact(new))
+
+
+def _exact(value: object) -> object:
+    """Return what equals that of the same value of the same type alone.
+
+    >>> _exact(1) == _exact(True), _exact((0.0,)) == _exact((-0.0,))
+    (False, False)
+    """
+    if isinstance(value, tuple):
+        return type(value), tuple(map(_exact, value))
+    if isinstance(value, float | complex) or hasattr(value, "tobytes"):  # a number of NumPy's
+        return type(value), repr(value)  # NaN is NaN, and -0.0 is not 0.0
+    return type(value), value
 
 
 def _facts(tensor: torch.Tensor) -> dict[str, object]:
@@ -184,6 +203,9 @@ class _Pairs:
         self._matches = matches
         self._is_flat = is_flat
         self._partners: dict[int, int] = {}
+        """The other file's tensor or storage for each one, by id."""
+        self._moved: dict[int, int] = {}
+        """How many bytes further the tensors of a storage are in the other file."""
         self._compared: set[tuple[object, ...]] = set()
         self._scratch = Scratch()
 
@@ -194,10 +216,12 @@ class _Pairs:
         is_alike = self._compare_attributes(old, before, after, is_cast=is_cast)
         if before.stride() != after.stride():
             self._comparison.restrided.append(old.path)
-        if not is_alike or before.is_meta or before.numel() == 0:
+        if not is_alike or before.is_meta:
             return
         if not self._is_flat:
-            self._compare_storages(old.path, before, after)
+            self._compare_storages(old, before, after)
+        if before.numel() == 0:
+            return
         storages = id(before.untyped_storage()), id(after.untyped_storage())
         key = (*storages, geometry_of(before), geometry_of(after))
         if key not in self._compared:
@@ -225,16 +249,30 @@ class _Pairs:
                 )
         return False
 
-    def _compare_storages(self, path: Path, before: torch.Tensor, after: torch.Tensor) -> None:
-        """Check that aliases are still aliases, and that device tags are kept."""
+    def _compare_storages(self, old: Entry, before: torch.Tensor, after: torch.Tensor) -> None:
+        """Check that aliases are still aliases, and that device tags are kept.
+
+        What was one tensor must be one, and what shared bytes must share the same ones.
+        """
         left, right = before.untyped_storage(), after.untyped_storage()
-        for one, other in ((id(left), id(right)), (id(right), id(left))):
-            if self._partners.setdefault(one, other) != other:
-                self._comparison.differ("structure", path, "Its aliases changed.")
-                return
-        old, new = self._before.stored(left).location, self._after.stored(right).location
-        if old != new:
-            self._comparison.differ("structure", path, f"Its device tag changed: {old} to {new}.")
+        is_alike = self._are_partners(id(old.value), id(after))
+        if before.numel():
+            # Counted in elements: those of a cast tensor are smaller, and have the same numbers.
+            moved = int(after.storage_offset() - before.storage_offset()) * before.itemsize
+            is_alike &= self._are_partners(id(left), id(right))
+            is_alike &= self._moved.setdefault(id(left), moved) == moved
+        if not is_alike:
+            self._comparison.differ("structure", old.path, "Its aliases changed.")
+            return
+        tag, now = self._before.stored(left).location, self._after.stored(right).location
+        if tag != now:
+            self._comparison.differ(
+                "structure", old.path, f"Its device tag changed: {tag} to {now}."
+            )
+
+    def _are_partners(self, one: int, other: int) -> bool:
+        partners = self._partners
+        return partners.setdefault(one, other) == other and partners.setdefault(other, one) == one
 
     def _is_known(self, before: torch.Tensor, after: torch.Tensor) -> bool:
         """Say whether the bytes of both are known to hold the same values."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from convlast.checkpoints import is_folder
+from convlast.devices import on_the_cpu
 from convlast.file_conversion import FileConversion
 from convlast.folder_conversion import FolderConversion
 from convlast.naming import artifact_filename
@@ -21,6 +22,7 @@ _OPTIONS = Options()
 _LIMITS = Limits()
 
 
+@on_the_cpu()
 def convert(  # noqa: PLR0913  # the pinned face: two files, options, and four rare keywords
     source: PathLike,
     target: PathLike,
@@ -60,6 +62,7 @@ def convert(  # noqa: PLR0913  # the pinned face: two files, options, and four r
     return job.run(device, allow_programs, lambda _container: Path(target))[0]
 
 
+@on_the_cpu()
 def convert_into(  # noqa: PLR0913  # as convert
     source: PathLike,
     folder: PathLike,

@@ -6,7 +6,7 @@ import platform
 import re
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
@@ -52,6 +52,17 @@ def resolve(device: str) -> torch.device:
             remedy="Use --device cpu (setting CONVLAST_DEVICE=cpu), or check the NVIDIA driver.",
         )
     return torch.device("cuda", index)
+
+
+@contextmanager
+def on_the_cpu() -> Iterator[None]:
+    """Make tensors on the CPU where no device is named; also a decorator.
+
+    Callers can have another default: `torch.set_default_device`, or `with torch.device("meta")`.
+    """
+    # Only then, since the mode looks at each call of torch.
+    with nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu"):
+        yield
 
 
 @contextmanager

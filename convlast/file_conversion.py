@@ -186,7 +186,7 @@ class FileConversion:
                 inference.smoke,
                 filename=filename,
                 way=way_of_loading(checkpoint, container),
-                wrapper=plan.wrapper,
+                wrapper=plan.wrapper_path,
             ),
             seconds=self.seconds,
         )

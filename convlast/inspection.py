@@ -12,7 +12,7 @@ import torch
 
 from convlast import findings
 from convlast.checkpoints import Checkpoint, is_folder, open_checkpoint
-from convlast.devices import environment_of
+from convlast.devices import environment_of, on_the_cpu
 from convlast.digest import sha256_of
 from convlast.errors import NoConv3dWeightsError
 from convlast.folder_report import Sections, input_of_folder
@@ -27,6 +27,7 @@ from convlast.selection import Selection
 _LIMITS = Limits()
 
 
+@on_the_cpu()
 def inspect(  # noqa: PLR0913  # each has a default that is right for most
     source: str | os.PathLike[str],
     options: Options | None = None,

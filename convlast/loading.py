@@ -15,6 +15,7 @@ from torch import nn
 from convlast.checkpoints import open_checkpoint
 from convlast.checkpoints.allowing import known_names_allowed
 from convlast.checkpoints.tree import walk
+from convlast.devices import on_the_cpu
 from convlast.errors import ArchitectureMismatchError, MalformedCheckpointError
 from convlast.folders.parts import parts_of
 from convlast.memory_format import laid_out
@@ -22,6 +23,7 @@ from convlast.options import Limits
 from convlast.plan import make_plan
 
 
+@on_the_cpu()
 def load(path: str | os.PathLike[str]) -> Any:
     """Load a checkpoint with its layout, also where the container cannot hold strides.
 
@@ -48,6 +50,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     return state_dict
 
 
+@on_the_cpu()
 def load_into(module: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
     """Load a converted checkpoint into a model, layout kept.
 
@@ -90,7 +93,7 @@ def _load_file(path: Path) -> Any:
     if checkpoint.container != "safetensors":
         # Opened here, since torch takes a path that ends in .safetensors for such a file.
         with path.open("rb") as file, known_names_allowed():
-            return torch.load(file, weights_only=True, map_location="cpu")
+            return torch.load(file, weights_only=True, mmap=False, map_location="cpu")
     manifest = checkpoint.manifest
     state_dict: dict[str, torch.Tensor] = {}
     for entry in walk(checkpoint.root, Limits(), keep_originals=False):

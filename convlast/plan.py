@@ -29,6 +29,7 @@ class Decision:
         candidate: The weight.
         name: Its name in the report.
         original: A view of it that keeps the strides it has in the input.
+        stride_before: The strides its users see: these, or for safetensors those in the manifest.
         stride_after: The strides it will have.
         status: What happens to it.
         reason: Why it is skipped.
@@ -38,6 +39,7 @@ class Decision:
     candidate: Candidate
     name: str
     original: torch.Tensor
+    stride_before: tuple[int, ...]
     stride_after: tuple[int, ...]
     status: Status
     reason: str | None = None
@@ -62,8 +64,15 @@ class Plan:
 
     @property
     def conversions(self) -> list[Decision]:
-        """The decisions to convert, one for each span of bytes."""
-        return [d for d in self.decisions if d.status == "converted" and d.alias_of is None]
+        """The decisions by which elements change places, one for each span of bytes.
+
+        Not those to convert alone: what a manifest lays out is contiguous in a safetensors file.
+        """
+        return [
+            decision
+            for decision in self.decisions
+            if decision.alias_of is None and decision.stride_after != decision.original.stride()
+        ]
 
     @property
     def wrapper(self) -> str | None:
@@ -127,6 +136,7 @@ def make_plan(
         decision = _decide(
             candidate,
             name,
+            _seen(candidate, checkpoint),
             _target(candidate.tensor, name, memory_format, checkpoint.manifest),
             is_selected=place in selected,
             is_touched=place in touched,
@@ -162,25 +172,25 @@ def apply_strides(plan: Plan) -> None:
 def _decide(
     candidate: Candidate,
     name: str,
+    before: tuple[int, ...],
     target: tuple[int, ...],
     *,
     is_selected: bool,
     is_touched: bool,
 ) -> Decision:
     tensor = candidate.tensor
-    before = tensor.stride()
-    original = tensor.detach()
+    kept = Decision(candidate, name, tensor.detach(), before, before, "kept")
     if obstacle := candidate.unconvertible or _obstacle(tensor):
-        return Decision(candidate, name, original, before, "skipped", obstacle)
+        return replace(kept, status="skipped", reason=obstacle)
     if not is_selected:
-        return Decision(candidate, name, original, before, "kept")
+        return kept
     if before == target:
-        return Decision(candidate, name, original, before, "already")
+        return replace(kept, status="already")
     if not is_dense(tensor.shape, before):
-        return Decision(candidate, name, original, before, "skipped", "not-dense")
+        return replace(kept, status="skipped", reason="not-dense")
     if is_touched:
-        return Decision(candidate, name, original, before, "skipped", "shared-storage")
-    return Decision(candidate, name, original, target, "converted")
+        return replace(kept, status="skipped", reason="shared-storage")
+    return replace(kept, status="converted", stride_after=target)
 
 
 def _obstacle(tensor: torch.Tensor) -> str | None:
@@ -188,6 +198,14 @@ def _obstacle(tensor: torch.Tensor) -> str | None:
     if tensor.is_meta:
         return "no-data"
     return "quantized" if tensor.is_quantized else None
+
+
+def _seen(candidate: Candidate, checkpoint: Checkpoint) -> tuple[int, ...]:
+    """Return the strides that `convlast.load` gives a weight."""
+    tensor, noted = candidate.tensor, None
+    if checkpoint.container == "safetensors" and checkpoint.manifest is not None:
+        noted = checkpoint.manifest.stride_after(str(candidate.path[-1]), tuple(tensor.shape))
+    return noted or tensor.stride()
 
 
 def _target(
@@ -223,7 +241,7 @@ def _layer(decision: Decision) -> Layer:
         shape=list(tensor.shape),
         dtype=str(tensor.dtype).removeprefix("torch."),
         groups=candidate.groups,
-        stride_before=list(tensor.stride()),
+        stride_before=list(decision.stride_before),
         stride_after=list(decision.stride_after),
         status=decision.status,
         reason=decision.reason,
@@ -240,6 +258,6 @@ def _layout(decision: Decision, earlier: Manifest | None) -> LayerLayout:
         name=decision.name,
         key=dotted(decision.candidate.path[-1:]),
         shape=shape,
-        stride_before=known or tensor.stride(),
+        stride_before=known or decision.stride_before,
         stride_after=decision.stride_after,
     )

@@ -6,9 +6,9 @@ Names follow PyTorch. Strides are in elements, sizes in bytes, times in seconds.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from convlast.options import Options
 from convlast.smoke_report import Flip as Flip
@@ -27,6 +27,18 @@ Status = Literal["converted", "already", "kept", "skipped", "convertible"]
 Kind = Literal["Conv3d", "ConvTranspose3d", "unknown"]
 Decision = Literal["convert", "convert_some", "keep", "undecided"]
 Role = Literal["checkpoint", "index", "other"]
+
+
+def _as_text(name: str) -> str:
+    r"""Escape what is in a file's name and is no valid text, which JSON cannot hold.
+
+    >>> _as_text("caf\udce9.pt")
+    'caf\\udce9.pt'
+    """
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+Filename = Annotated[str, AfterValidator(_as_text)]
 
 
 class _Model(BaseModel):
@@ -51,7 +63,7 @@ class Finding(_Model):
 class InputFile(_Model):
     """The file, or model folder, that was given."""
 
-    filename: str
+    filename: Filename
     """Its name, without the folder it is in."""
     sha256: str
     """The digest of its bytes, in hexadecimal. A folder's is that of its listing: a line as
@@ -69,7 +81,7 @@ class InputFile(_Model):
 class Artifact(_Model):
     """The file, or model folder, that was made."""
 
-    filename: str
+    filename: Filename
     """Its name, without the folder it is in."""
     sha256: str
     """The digest of its bytes, or of a folder's listing, in hexadecimal."""

@@ -15,7 +15,7 @@ from convlast.checkpoints.tree import Path as TreePath
 from convlast.checkpoints.tree import walk
 from convlast.collector import collecting_seldom
 from convlast.comparison import Comparison, compare, proof_of
-from convlast.devices import environment_of
+from convlast.devices import environment_of, on_the_cpu
 from convlast.digest import sha256_of
 from convlast.folder_verification import FolderVerification
 from convlast.folders import open_folder
@@ -28,6 +28,7 @@ from convlast.report import Artifact, InputFile, Layer, Report, Status, verdict_
 _LIMITS = Limits()
 
 
+@on_the_cpu()
 def verify(
     original: str | os.PathLike[str],
     converted: str | os.PathLike[str],
@@ -90,7 +91,7 @@ def verify_file(
         for entry in entries
         if isinstance(entry.value, torch.Tensor)
     }
-    _check_strides(plan, strides, comparison)
+    _check_strides(plan, strides, comparison, holds_strides=after.container != "safetensors")
     compare_records(before, after, comparison)
     layers = [
         _layer(layer, strides.get(decision.candidate.path))
@@ -129,11 +130,16 @@ def _stride(checkpoint: Checkpoint, path: TreePath, tensor: torch.Tensor) -> tup
 
 
 def _check_strides(
-    plan: Plan, strides: dict[TreePath, tuple[int, ...]], comparison: Comparison
+    plan: Plan,
+    strides: dict[TreePath, tuple[int, ...]],
+    comparison: Comparison,
+    *,
+    holds_strides: bool,
 ) -> None:
     """Note strides that no conversion gives.
 
-    A tensor that is not a convolution weight, nor an alias of one, must have kept its own.
+    A tensor that is not a convolution weight, nor an alias of one, must have kept its own, or
+    become contiguous where the container holds no strides.
     """
     weights = {place_of(decision.original) for decision in plan.decisions}
     for entry in plan.entries:
@@ -141,8 +147,10 @@ def _check_strides(
         if tensor is None or stride is None or stride == tensor.stride():
             continue
         allowed: set[tuple[int, ...]] = set()
+        if not holds_strides:
+            allowed = {torch.empty(tensor.shape, device="meta").stride()}
         if place_of(tensor) in weights:
-            allowed = {
+            allowed |= {
                 strides_of(tensor.shape, "channels_last_3d"),
                 strides_of(tensor.shape, "contiguous_format"),
             }

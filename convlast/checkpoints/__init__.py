@@ -62,6 +62,11 @@ def open_checkpoint(
         CheckpointError: One of its kinds, if the file cannot be opened or must not be.
     """
     if not (path.is_file() or path.is_dir()):
+        if path.exists():
+            raise NotACheckpointError(
+                f"{path.name!r} is a pipe or a device, and not a file.",
+                remedy="Write what comes out of it into a file first: it is read more than once.",
+            )
         raise NotACheckpointError(f"There is no file {path.name!r}.")
     container = container_of(path)
     if container in FOLDERS:

@@ -119,7 +119,10 @@ class Checkpoint:
         start, end = span_of(tensor)
         buffer = (scratch or Scratch()).take(end - start)
         self.read_into(buffer, tensor)
-        return tensor_over(buffer, tensor.dtype).as_strided(tensor.shape, tensor.stride(), 0)
+        read = tensor_over(buffer, tensor.dtype).as_strided(tensor.shape, tensor.stride(), 0)
+        if tensor.is_conj():
+            read = read.conj()
+        return torch._neg_view(read) if tensor.is_neg() else read
 
     def read_into(self, buffer: memoryview, tensor: torch.Tensor) -> None:
         """Fill a buffer with the bytes that a tensor spans; it must be of their size."""

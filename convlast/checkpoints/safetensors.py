@@ -31,6 +31,9 @@ DTYPES = {
     "I8": torch.int8,
     "F8_E4M3": torch.float8_e4m3fn,
     "F8_E5M2": torch.float8_e5m2,
+    "F8_E4M3FNUZ": torch.float8_e4m3fnuz,
+    "F8_E5M2FNUZ": torch.float8_e5m2fnuz,
+    "F8_E8M0": torch.float8_e8m0fnu,
     "I16": torch.int16,
     "U16": torch.uint16,
     "F16": torch.float16,
@@ -126,7 +129,8 @@ def _tensor(name: str, entry: dict[str, Any]) -> torch.Tensor:
     dtype = DTYPES.get(entry["dtype"])
     if dtype is None:
         raise UnsupportedContainerError(
-            f"Tensor {name!r} has the dtype {entry['dtype']}, which PyTorch lacks here."
+            f"Tensor {name!r} has the dtype {entry['dtype']}, which is not read here.",
+            remedy="Save it in another dtype, or leave it out.",
         )
     try:
         return torch.empty(entry["shape"], dtype=dtype)

@@ -164,7 +164,7 @@ def load_structure(
         ):
             warnings.simplefilter("ignore")
             # torch hands over an untyped storage, whatever its annotation says.
-            root = torch.load(file, weights_only=True, map_location=record)  # type: ignore[arg-type]
+            root = torch.load(file, weights_only=True, mmap=False, map_location=record)  # type: ignore[arg-type]
     except ConvlastError:
         raise
     except MemoryError as error:

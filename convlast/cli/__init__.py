@@ -20,7 +20,7 @@ from rich.console import Console
 import convlast
 from convlast.cli import outcome, progress
 from convlast.cli.parameters import flattened
-from convlast.errors import OptionError
+from convlast.errors import CheckpointError, OptionError
 from convlast.options import Limits, Options
 from convlast.progress import Progress
 from convlast.rendering import terminal
@@ -137,6 +137,9 @@ def convert(
     _keep_apart(source, target, output.report)
 
     def work() -> Report:
+        if output.report is not None and source.is_file() and (not target or target.is_dir()):
+            place = _place_in(target or source.absolute().parent, source, options)
+            _keep_apart(source, place, output.report)
         with progress.shown_on(Console(stderr=True)) as advance:
             if execution.server is not None:
                 return _convert_elsewhere(execution, source, target, options, advance)
@@ -259,6 +262,20 @@ def _convert_into(source: Path, folder: Path, options: Options, **settings: Any)
     return made
 
 
+def _place_in(folder: Path, source: Path, options: Options) -> Path | None:
+    """Return where in a folder the artifact of a file goes, under the name that the library gives.
+
+    None for what is no checkpoint: the verb will say so.
+    """
+    from convlast.checkpoints import container_of
+    from convlast.naming import artifact_filename
+
+    try:
+        return folder / artifact_filename(source.name, options, container_of(source))
+    except CheckpointError:
+        return None
+
+
 def _keep_apart(source: Path, target: Path | None, report: Path | None) -> None:
     """Refuse names that would overwrite the input, or one output with the other."""
     if target is not None and not target.parent.is_dir():
@@ -266,5 +283,11 @@ def _keep_apart(source: Path, target: Path | None, report: Path | None) -> None:
     for written, option in ((target, "'--output'"), (report, "'--report'")):
         if written is not None and written.exists() and written.samefile(source):
             raise typer.BadParameter("this is the input", param_hint=option)
-    if report is not None and target is not None and report.resolve() == target.resolve():
-        raise typer.BadParameter("this is the file of --output", param_hint="'--report'")
+    if report is None:
+        return
+    place = report.resolve()
+    folders = place.parents if source.is_dir() else ()
+    if source.resolve() in folders:
+        raise typer.BadParameter("this is in the input", param_hint="'--report'")
+    if target is not None and target.resolve() in (place, *folders):
+        raise typer.BadParameter("this is where the artifact goes", param_hint="'--report'")

@@ -3,7 +3,7 @@
 0    passed, with findings or without
 1    failed or refused; the reason is on stderr
 2    usage: an option that does not exist, has a bad value, or does not fit the checkpoint
-130  interrupted (143: terminated)
+130  interrupted (143: terminated, 129: its terminal was closed)
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ from convlast.rendering import html, terminal
 from convlast.rendering.notation import printable
 from convlast.report import Report
 
-FAILED, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+
+_SIGNALLED = 128
+"""A command that a signal ends has this status and the signal's number, as shells have it."""
 
 
 class Output(BaseModel):
@@ -100,7 +103,10 @@ def reasoned(command: Callable[..., None]) -> Callable[..., None]:
         except BrokenPipeError:
             raise  # the reader of stdout has gone, as in `| head`
         except OSError as error:
-            end(FAILED, error.strerror or "failed", f"'{error.filename}'")
+            reason = error.strerror or str(error)
+            if error.filename is None:  # a write, to a file system that is full
+                end(FAILED, "failed", f"{reason}.")
+            end(FAILED, reason, f"'{error.filename}'")
         except KeyboardInterrupt:
             end(INTERRUPTED, "interrupted", "The work was stopped.")
 
@@ -117,13 +123,20 @@ def _deliver(report: Report, output: Output) -> None:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Unwind on SIGTERM too, so that what is half written goes away."""
+    """Unwind on SIGTERM and SIGHUP too, so that what is half written goes away.
 
-    def stop(*_: object) -> None:
-        sys.exit(TERMINATED)
+    One that is ignored stays ignored, as SIGHUP under `nohup`.
+    """
 
-    before = signal.signal(signal.SIGTERM, stop)
+    def stop(number: int, _: object) -> None:
+        sys.exit(_SIGNALLED + number)
+
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    before = {n: found for n in numbers if (found := signal.getsignal(n)) != signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

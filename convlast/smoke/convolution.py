@@ -165,4 +165,4 @@ def fits(convolution: Convolution, input_shape: tuple[int, ...]) -> bool:
 def make_input(shape: tuple[int, ...], device: torch.device) -> Tensor:
     """Draw a normal input, the same each time; PyTorch's own generators are left alone."""
     generator = torch.Generator(device).manual_seed(0)
-    return torch.randn(shape, generator=generator, device=device)
+    return torch.randn(shape, generator=generator, device=device, dtype=torch.float32)

@@ -14,13 +14,15 @@ from convlast.checkpoints import Checkpoint
 from convlast.checkpoints.zipped_program import ZippedProgram
 from convlast.collector import collecting_seldom
 from convlast.digest import Part
-from convlast.memory_format import strides_of
 from convlast.plan import Plan, apply_strides
 from convlast.progress import Progress
 from convlast.readback import Match
 from convlast.writing.programs import write_program
 from convlast.writing.safetensors import write_safetensors
 from convlast.writing.torch_zip import Follow, write_torch
+
+_EXTENSIONS = {"safetensors": ".safetensors", "program": ".pt2"}
+"""By which torch knows what to expect of a file."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,7 @@ def write_artifact(  # noqa: PLR0913  # what, where and how
     apply_strides(plan)
     casts = cast_to_float16(checkpoint, plan) if is_cast else Casts()
     if not casts.paths and _needs_no_change(checkpoint, plan, container):
-        extension = ".safetensors" if container == "safetensors" else ".pt"
-        copy = shutil.copyfile(checkpoint.path, folder / f"copy{extension}")
+        copy = shutil.copyfile(checkpoint.path, folder / f"copy{_EXTENSIONS.get(container, '.pt')}")
         follow(Path(copy), _parts_of(checkpoint))
         return Written(Path(copy), is_unchanged=True, casts=casts)
     if isinstance(checkpoint, ZippedProgram):
@@ -100,12 +101,6 @@ def _parts_of(checkpoint: Checkpoint) -> Iterator[Part]:
 
 
 def _needs_no_change(checkpoint: Checkpoint, plan: Plan, container: str) -> bool:
-    if plan.conversions or container != checkpoint.container:
-        return False
-    if container != "safetensors" or checkpoint.manifest is None:
-        return True
-    # The bytes of a safetensors file are contiguous whatever its manifest says.
-    return all(
-        layer.stride_after == strides_of(layer.shape, "contiguous_format")
-        for layer in checkpoint.manifest.layers
+    return container == checkpoint.container and all(
+        decision.stride_before == decision.stride_after for decision in plan.decisions
     )

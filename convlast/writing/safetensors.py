@@ -13,7 +13,8 @@ import torch
 
 from convlast.checkpoints.checkpoint import Checkpoint, tensor_over
 from convlast.checkpoints.manifest import METADATA_KEY
-from convlast.checkpoints.safetensors import name_of, write_header
+from convlast.checkpoints.safetensors import METADATA, name_of, write_header
+from convlast.checkpoints.tree import dotted
 from convlast.digest import require_crc
 from convlast.errors import OptionError
 from convlast.memory_format import span_of
@@ -92,9 +93,13 @@ def _flat_tensors(
         original, value = entry.original, entry.value
         name = entry.path[0] if len(entry.path) == 1 else None
         if original is None or not isinstance(value, torch.Tensor) or not isinstance(name, str):
-            raise _misfit(f"{'.'.join(map(str, entry.path))} is not a tensor of one flat dict")
+            raise _misfit(f"{dotted(entry.path)} is not a tensor of one flat dict")
+        if name == METADATA or name != dotted(entry.path):
+            raise _misfit(f"{name!r} cannot be a name in it")
         if original.is_meta or original.is_quantized or name_of(value.dtype) is None:
             raise _misfit(f"{name} has the dtype {value.dtype}")
+        if original.is_conj() or original.is_neg():
+            raise _misfit(f"{name} is a view that conjugates or negates what is stored")
         other = storages.setdefault(id(original.untyped_storage()), name)
         if other != name and original.numel():
             raise _misfit(f"{name} shares its storage with {other}")

@@ -218,6 +218,11 @@ def test_rejected_conversion_still_delivers_its_report(
             1,
             "convlast: Permission denied: '/out.pt'\n",
         ),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            1,
+            "convlast: failed: No space left on device.\n",
+        ),
         (KeyboardInterrupt(), 130, "convlast: interrupted: The work was stopped.\n"),
     ],
 )
@@ -238,23 +243,47 @@ def test_reason_cannot_act_on_the_terminal(verbs: Verbs, source: Path) -> None:
     assert r"No \x1b[2J here." in run("convert", source).stderr
 
 
-def test_termination_unwinds(monkeypatch: pytest.MonkeyPatch, source: Path, tmp_path: Path) -> None:
-    """SIGTERM runs what cleans up, ends with 143, and leaves the handler as it was."""
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_termination_unwinds(
+    number: signal.Signals,
+    status: int,
+    monkeypatch: pytest.MonkeyPatch,
+    source: Path,
+    tmp_path: Path,
+) -> None:
+    """A signal runs what cleans up, ends with its status, and leaves the handler as it was."""
     left = tmp_path / "half-written"
 
     def interrupted(*_: object, **__: object) -> None:
         left.touch()
         try:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
         finally:
             left.unlink()
 
-    before = signal.getsignal(signal.SIGTERM)
+    before = signal.getsignal(number)
     monkeypatch.setitem(vars(convlast), "inspect", interrupted)
 
-    assert run("inspect", source).exit_code == 143
+    assert run("inspect", source).exit_code == status
     assert not left.exists()
-    assert signal.getsignal(signal.SIGTERM) == before
+    assert signal.getsignal(number) == before
+
+
+def test_an_ignored_signal_stays_ignored(
+    monkeypatch: pytest.MonkeyPatch, made: Report, source: Path
+) -> None:
+    """Under nohup the work goes on when the terminal is closed."""
+
+    def unmoved(*_: object, **__: object) -> Report:
+        os.kill(os.getpid(), signal.SIGHUP)
+        return made
+
+    monkeypatch.setitem(vars(convlast), "inspect", unmoved)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert run("inspect", source).exit_code == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize(
@@ -272,7 +301,12 @@ def test_termination_unwinds(monkeypatch: pytest.MonkeyPatch, source: Path, tmp_
         (["convert", "{source}", "-o", "{folder}/absent/out.pt"], "there is no folder"),
         (["convert", "{source}", "--report", "{folder}/absent/r.json"], "there is no folder"),
         (["convert", "{source}", "--report", "{folder}"], "is a folder"),
-        (["convert", "{source}", "-o", "{folder}/x", "--report", "{folder}/x"], "file of --output"),
+        (
+            ["convert", "{source}", "-o", "{folder}/x", "--report", "{folder}/x"],
+            "the artifact goes",
+        ),
+        (["convert", "{folder}", "--report", "{folder}/r.json"], "this is in the input"),
+        (["verify", "{folder}", "{folder}", "--report", "{folder}/r.json"], "is in the input"),
         (["verify", "{source}", "{folder}/absent.pt"], "does not exist"),
         (["verify", "{source}"], "Missing argument"),
         (["inspect", "{source}", "--select", "all"], "No such option"),

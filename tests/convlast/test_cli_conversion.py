@@ -97,6 +97,20 @@ def test_convert_gives_the_report_in_each_form(source: Path, tmp_path: Path) -> 
     assert "2.weight" in (tmp_path / "r.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("output", [(), ("-o", ".")])
+def test_the_report_never_takes_the_artifact_s_place(
+    output: tuple[str, ...], source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the library names the artifact: the call is wrong, and nothing is written."""
+    monkeypatch.chdir(source.parent)
+    report = source.with_name("model.channels_last_3d.pt")
+    result = run("convert", source, *output, "--smoke=none", "--report", report)
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "the artifact goes" in " ".join(result.stderr.replace("│", " ").split())
+    assert files_in(source.parent) == {"model.pt"}
+
+
 def test_conversion_is_undone(source: Path, converted: Path) -> None:
     """`--memory-format contiguous_format` gives the strides that were there."""
     back = source.with_name("back.pt")

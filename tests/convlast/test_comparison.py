@@ -31,7 +31,10 @@ def original() -> dict[str, Any]:
         "parameter": nn.Parameter(numbered(3)),
         "nan": torch.tensor([float("nan"), 0.0]),
         "complex": torch.complex(numbered(2), numbered(2)),
-        "beside": [1, "two", 3.0, float("nan"), complex(0, float("nan")), (4,), {5: 6}],
+        "beside": [1, "two", 3.0, float("nan"), complex(0, float("nan")), (4,), {5: 6}, {7}],
+        "halves": [*torch.zeros(2, 4)],
+        "twice": [frozen := nn.Parameter(numbered(3), requires_grad=False), frozen],
+        "empty": torch.empty(0),
     }
 
 
@@ -75,10 +78,25 @@ def attribute(root: dict[str, Any]) -> None:
     vars(root["nan"])["mark"] = 1
 
 
+def overlapping(root: dict[str, Any]) -> None:
+    """Let two tensors of equal values share bytes that they did not share, on the same storage."""
+    first, _ = root["halves"]
+    root["halves"][1] = first.as_strided((4,), (1,), 2)
+
+
+def two_objects(root: dict[str, Any]) -> None:
+    """Put a second Parameter on the same bytes in the place of one that stood there twice."""
+    root["twice"][1] = nn.Parameter(root["twice"][0].detach(), requires_grad=False)
+
+
 CHANGES: dict[str, tuple[Change, str, str]] = {
     "a value": (one_value, "values", "encoder.weight"),
     "a sign of zero": (put("nan", torch.tensor([float("nan"), -0.0])), "values", "nan"),
     "an alias": (put_weight("decoder.weight", numbered(*SHAPE)), "structure", "aliases"),
+    "an overlap of equal values": (overlapping, "structure", "aliases"),
+    "two objects for one": (two_objects, "structure", "aliases"),
+    "a type of key": (lambda root: root["beside"].__setitem__(6, {5.0: 6}), "structure", "keys"),
+    "a type in a set": (lambda root: root["beside"].__setitem__(7, {7.0}), "structure", "value"),
     "the order of keys": (order, "structure", "order"),
     "a missing key": (lambda root: root.pop("nan"), "structure", "keys"),
     "another key": (put("more", 1), "structure", "keys"),
@@ -127,6 +145,15 @@ def test_a_device_tag_is_compared(tmp_path: Path) -> None:
     """A file that moved from one device to another is not the same file."""
     comparison = compared(lambda _: None, tmp_path, tag="cuda:0")
     assert "device tag" in comparison.differences[0].message
+
+
+def test_a_device_tag_of_an_empty_tensor_is_compared(tmp_path: Path) -> None:
+    """It has no bytes, and stands on a device all the same."""
+    only = {"empty": torch.empty(0)}
+    before = open_checkpoint(builders.save(only, tmp_path / "before.pt"))
+    after = open_checkpoint(builders.save_from("cuda:0", only, tmp_path / "after.pt"))
+    entries = [walk(each.root, Limits()) for each in (before, after)]
+    assert "device tag" in compare(before, after, *entries).differences[0].message
 
 
 def test_strides_are_told_and_are_no_difference(tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ from convlast.errors import (
     UnsupportedContainerError,
 )
 from convlast.options import Options
+from convlast.rendering import html
+from convlast.report import Report
 from tests import builders
 from tests.exactness import Loaded, restrided, strides_by_pytorch
 
@@ -147,6 +149,37 @@ def test_a_torch_file_whatever_its_name(tmp_path: Path) -> None:
     report = convlast.convert(source, tmp_path / "target", QUIET)
     assert "torch.load" in report.survival[0].route
     assert conversion.convert_into(source, tmp_path, QUIET)[1].suffix == ".pt"
+
+
+def test_a_name_that_is_no_text(tmp_path: Path) -> None:
+    """A file system allows any bytes in a name; a report, which is JSON, has them escaped."""
+    source = builders.save(builders.one_convolution(), tmp_path / "model.pt")
+    odd = source.rename(tmp_path / os.fsdecode(b"caf\xe9.pt"))
+    report, made = conversion.convert_into(odd, tmp_path, QUIET)
+    assert os.fsencode(made.name) == b"caf\xe9.channels_last_3d.pt"
+    again = Report.model_validate_json(report.model_dump_json())
+    assert (again.input.filename, again) == ("caf\\udce9.pt", report)
+    assert html.render(again).encode()
+    assert convlast.verify(odd, made).model_dump_json()
+    assert convlast.inspect(odd).model_dump_json()
+
+
+@pytest.mark.parametrize("keys", [("0",), (0, "net.ema"), ("a'b", "1.5"), ()])
+def test_the_advised_way_to_load_it_is_code_that_runs(
+    keys: tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the keys of the wrapper: numbers, texts of digits, with dots or quotes in them."""
+    model = builders.a_model()
+    root: Any = model.state_dict()
+    for key in reversed(keys):
+        root = {key: root}
+    source = builders.save(root, tmp_path / "source.pt")
+    report = convlast.convert(source, tmp_path / "it's.pt", QUIET)
+    monkeypatch.chdir(tmp_path)
+    assert report.advice is not None
+    exec(report.advice.load, {"torch": torch, "model": model})  # noqa: S102  # what a reader would run
+    weight = model.get_parameter("0.weight")
+    assert weight.stride() == strides_by_pytorch(weight)
 
 
 def test_a_read_only_input_gives_an_artifact_like_any_other(tmp_path: Path) -> None:

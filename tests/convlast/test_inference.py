@@ -101,7 +101,7 @@ def smoke_of(timing: Timing | None = None, **others: object) -> Smoke:
 
 def advice_on(smoke: Smoke) -> Advice:
     """Return the advice on a smoke."""
-    return advise([], smoke, filename="m.pt", way="torch", wrapper=None)
+    return advise([], smoke, filename="m.pt", way="torch", wrapper=())
 
 
 def test_a_missed_speedup_is_an_error() -> None:

@@ -129,6 +129,19 @@ def test_float16(tmp_path: Path) -> None:
     assert [found.layer for found in overflow] == ["running_var"]
 
 
+@pytest.mark.parametrize("dtype", ["keep", "float16"])
+def test_negated_views(dtype: str, tmp_path: Path) -> None:
+    """They are read as their users see them, and stay as they are: a cast would lose the sign."""
+    weight = torch._neg_view(builders.numbered(*builders.SHAPE))
+    part = torch.complex(builders.numbered(3), builders.numbered(3)).conj().imag
+    source = builders.save({"conv.weight": weight, "part": part}, tmp_path / "source.pt")
+    options = Options.parse(dtype=dtype, input_shape="1,3,4,4,4")
+    report = convlast.convert(source, tmp_path / "target.pt", options, device="cpu")
+    assert report.smoke is not None
+    assert report.smoke.status == "passed"
+    assert restrided(source, tmp_path / "target.pt").keys() == {("conv.weight",)}
+
+
 def test_float16_of_what_is_converted_already(tmp_path: Path) -> None:
     """A cast alone is reason enough to write a file anew."""
     first = builders.save(builders.one_convolution(), tmp_path / "first.pt")
@@ -139,6 +152,45 @@ def test_float16_of_what_is_converted_already(tmp_path: Path) -> None:
     assert report.artifact is not None
     assert not report.artifact.unchanged
     assert convlast.load(tmp_path / "third.pt")["conv.weight"].dtype is torch.float16
+
+
+@pytest.mark.parametrize("extension", [".safetensors", ".pt"])
+@pytest.mark.parametrize(
+    ("asked", "statuses", "strides"),
+    [
+        ({}, ["already", "already"], [1, 1]),
+        ({"select": "a.*"}, ["already", "kept"], [1, 1]),
+        ({"memory_format": "contiguous_format"}, ["converted", "converted"], [27, 27]),
+        (
+            {"memory_format": "contiguous_format", "select": "a.*"},
+            ["converted", "kept"],
+            [27, 1],
+        ),
+    ],
+)
+def test_a_layout_in_a_manifest_counts_as_one(
+    asked: dict[str, str],
+    statuses: list[str],
+    strides: list[int],
+    extension: str,
+    tmp_path: Path,
+) -> None:
+    """A layer that is not selected keeps it, an undo undoes it, and what has it needs no change."""
+    weights = {name: builders.numbered(*builders.SHAPE) for name in ("a.weight", "b.weight")}
+    plain = builders.save_safetensors(weights, tmp_path / "plain.safetensors")
+    source, target = tmp_path / "source.safetensors", tmp_path / f"target{extension}"
+    convlast.convert(plain, source, Options(smoke="none", container="safetensors"))
+    container = "safetensors" if extension == ".safetensors" else "torch"
+    report = convlast.convert(source, target, Options.parse(container=container, **asked))
+    loaded = convlast.load(target)
+    assert [layer.status for layer in report.layers] == statuses
+    assert [layer.stride_after[1] for layer in report.layers] == strides
+    assert [layer.stride_before[1] for layer in report.layers] == [1, 1]
+    assert [loaded[name].stride()[1] for name in weights] == strides
+    assert all(torch.equal(loaded[name], weights[name]) for name in weights)
+    assert report.artifact is not None
+    is_same = container == "safetensors" and strides == [1, 1]
+    assert report.artifact.unchanged is (source.read_bytes() == target.read_bytes()) is is_same
 
 
 def test_safetensors(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from convlast.errors import (
     CheckpointError,
     DeviceUnavailableError,
     NoConv3dWeightsError,
+    NotACheckpointError,
     OptionError,
     ProgramNotAllowedError,
     StorageFullError,
@@ -59,6 +61,14 @@ def test_a_torch_file_is_not_called_safetensors(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="safetensors") as refusal:
         convlast.convert(source, tmp_path / "target.safetensors", QUIET)
     assert "container=safetensors" in refusal.value.remedy
+
+
+def test_a_pipe_is_called_one(tmp_path: Path) -> None:
+    """It is there, so that `there is no file` would mislead who wrote `<(zcat model.pt.gz)`."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(NotACheckpointError, match="a pipe or a device") as refusal:
+        convlast.convert(tmp_path / "pipe", tmp_path / "target.pt", QUIET)
+    assert "into a file first" in refusal.value.remedy
 
 
 def test_a_target_without_a_folder(tmp_path: Path) -> None:

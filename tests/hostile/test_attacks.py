@@ -172,7 +172,7 @@ ATTACKS: dict[str, tuple[Build, str, str]] = {
     "metadata that is a list": (
         lambda: header.with_metadata(["convlast"]), "malformed-checkpoint", "safetensors",
     ),
-    "an unknown dtype": (header.of_an_unknown_dtype, "unsupported-container", "F8_E8M0"),
+    "an unknown dtype": (header.of_an_unknown_dtype, "unsupported-container", "F4"),
 }  # fmt: skip
 
 

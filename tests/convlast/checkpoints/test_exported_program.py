@@ -299,6 +299,18 @@ def test_the_artifact_is_the_same_each_time(tmp_path: Path) -> None:
     assert (tmp_path / "one.pt2").read_bytes() == (tmp_path / "two.pt2").read_bytes()
 
 
+def test_one_that_needs_no_change_is_loaded_without_complaint(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """PyTorch warns of a program in a file that is not called `.pt2`, as the copy could be."""
+    source = exported(UNet(), tmp_path / "in.pt2")
+    convert(source, tmp_path / "one.pt2")
+    caplog.clear()
+    convert(tmp_path / "one.pt2", tmp_path / "two.pt2")
+    assert (tmp_path / "one.pt2").read_bytes() == (tmp_path / "two.pt2").read_bytes()
+    assert caplog.messages == []
+
+
 def test_it_is_refused_unless_allowed(tmp_path: Path) -> None:
     """A program is opened for those who allow it, and inspection runs none of it."""
     source = exported(WORKING["a stack"](), tmp_path / "in.pt2")
