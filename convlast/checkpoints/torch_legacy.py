@@ -118,13 +118,25 @@ def _read_storages(
         file.seek(reference.nbytes, 1)
 
 
+_LIST = {
+    *("PROTO", "FRAME", "STOP"),
+    *("EMPTY_LIST", "LIST", "MARK", "APPEND", "APPENDS"),
+    *("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"),
+}
+"""The opcodes of a list, beside those of what is in it."""
+
+
 def _read_keys(file: IO[bytes]) -> list[str]:
     """Read a pickled list of strings, opcode by opcode."""
+    keys: list[str] = []
     try:
-        return [
-            arg.decode("ascii") if isinstance(arg, bytes) else str(arg)
-            for opcode, arg, _ in pickletools.genops(file)
-            if "UNICODE" in opcode.name or "STRING" in opcode.name
-        ]
+        for opcode, arg, _ in pickletools.genops(file):
+            if "UNICODE" in opcode.name or "STRING" in opcode.name:
+                keys.append(arg.decode("ascii") if isinstance(arg, bytes) else str(arg))
+            elif opcode.name not in _LIST:
+                raise MalformedCheckpointError(
+                    f"The list of storages holds more than their names: {opcode.name}."
+                )
     except (ValueError, IndexError) as error:
         raise MalformedCheckpointError(f"The list of storages cannot be read: {error}.") from error
+    return keys

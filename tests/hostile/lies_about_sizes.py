@@ -7,7 +7,15 @@ import io
 import torch
 
 from tests import builders
-from tests.hostile.parts import FLOATS, state_dict, storage, tensor, text, torch_zip
+from tests.hostile.parts import (
+    FLOATS,
+    sound_legacy,
+    state_dict,
+    storage,
+    tensor,
+    text,
+    torch_zip,
+)
 
 
 def storage_larger_than_its_member() -> bytes:
@@ -87,3 +95,11 @@ def legacy_with_views() -> bytes:
     no_view, view = b"Ntq", b"(" + text("view") + b"K\x00K\x01ttq"
     assert data.count(no_view) == 1
     return data.replace(no_view, view)
+
+
+def legacy_with_a_number_for_a_key() -> bytes:
+    """Return a legacy file whose list of storages has a number behind the name of the only one."""
+    data = sound_legacy()
+    start = data.rindex(b"]q\x00X")
+    end = data.index(b"a.", start)
+    return data[:end] + b"aK\x51" + data[end:]

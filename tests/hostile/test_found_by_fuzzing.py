@@ -16,6 +16,7 @@ import torch
 import convlast
 from convlast.errors import ConvlastError, UnsafeCheckpointError
 from convlast.options import Options
+from tests.hostile import lies_about_sizes
 from tests.hostile.parts import (
     PROTOCOL,
     STOP,
@@ -131,6 +132,9 @@ FOUND: dict[str, tuple[Callable[[], bytes], str, str]] = {
         lambda: checkpoint(text("x") + b"\x85" * 100_000 + NONE), "malformed-checkpoint", "keys",
     ),
     "numbers of one hash": (numbers_of_one_hash, "malformed-checkpoint", "keys"),
+    "a number among the names of storages": (
+        lies_about_sizes.legacy_with_a_number_for_a_key, "malformed-checkpoint", "BININT1",
+    ),
 }  # fmt: skip
 
 
