@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -23,6 +22,7 @@ from convlast.plan import make_plan
 from convlast.progress import Progress, silent
 from convlast.report import InputFile, Report, verdict_of
 from convlast.selection import Selection
+from convlast.workplace import temporary_folder
 
 _LIMITS = Limits()
 
@@ -60,8 +60,8 @@ def inspect(  # noqa: PLR0913  # each has a default that is right for most
     known = name or path.resolve().name
     if is_folder(path):
         with (
-            tempfile.TemporaryDirectory(prefix="convlast-") as workplace,
-            open_folder(path, Path(workplace), limits, progress or silent) as folder,
+            temporary_folder() as workplace,
+            open_folder(path, workplace, limits, progress or silent) as folder,
         ):
             (progress or silent)("files", 0, folder.nbytes)
             return inspection.of_folder(folder, known, allow_programs, sha256)

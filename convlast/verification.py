@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from convlast.options import Limits, Options
 from convlast.plan import Plan, make_plan
 from convlast.records import compare_records
 from convlast.report import Artifact, InputFile, Layer, Report, Status, verdict_of
+from convlast.workplace import temporary_folder
 
 _LIMITS = Limits()
 
@@ -57,9 +57,9 @@ def verify(
     before, after = Path(original), Path(converted)
     if is_folder(before) and is_folder(after):
         with (
-            tempfile.TemporaryDirectory(prefix="convlast-") as workplace,
-            open_folder(before, Path(workplace), limits) as one,
-            open_folder(after, Path(workplace), limits) as other,
+            temporary_folder() as workplace,
+            open_folder(before, workplace, limits) as one,
+            open_folder(after, workplace, limits) as other,
         ):
             verifying = FolderVerification(one, other, verify_file, allow_programs=allow_programs)
             return verifying.run(before.resolve().name, after.resolve().name)

@@ -58,7 +58,8 @@ def workplace_beside(target: Path, *, for_folder: bool = False) -> Iterator[Path
         for_folder: Whether it will be a folder.
 
     Raises:
-        OptionError: If the target's folder is absent, or the target cannot be replaced.
+        OptionError: If the target's folder is absent or may not be written to, or the target cannot
+            be replaced.
         StorageFullError: If the file system fills up.
     """
     if not target.parent.is_dir():
@@ -71,12 +72,42 @@ def workplace_beside(target: Path, *, for_folder: bool = False) -> Iterator[Path
         )
     if target.is_dir() and not for_folder:
         raise OptionError("target", f"{str(target)!r} is a folder.", remedy="Name a file in it.")
+    with _full_disk_translated("Free room for an artifact like the input."):
+        try:
+            folder = tempfile.TemporaryDirectory(dir=target.parent, prefix=".convlast-")
+        except OSError as error:
+            if error.errno not in {errno.EACCES, errno.EPERM, errno.EROFS}:
+                raise
+            raise OptionError(
+                "target",
+                f"Nothing can be written to the folder {str(target.parent)!r}: {error.strerror}.",
+                remedy="Name a place where you may write.",
+            ) from error
+        with folder as name:
+            yield Path(name)
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Make a folder among the temporary ones for as long as a look into an archive takes.
+
+    Raises:
+        StorageFullError: If the file system fills up.
+    """
+    with (
+        _full_disk_translated(
+            "Free room for what is in the archive where temporary files lie (TMPDIR)."
+        ),
+        tempfile.TemporaryDirectory(prefix="convlast-") as name,
+    ):
+        yield Path(name)
+
+
+@contextmanager
+def _full_disk_translated(remedy: str) -> Iterator[None]:
     try:
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".convlast-") as folder:
-            yield Path(folder)
+        yield
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise StorageFullError(
-                "The file system is full.", remedy="Free room for an artifact like the input."
-            ) from error
+            raise StorageFullError("The file system is full.", remedy=remedy) from error
         raise

@@ -22,13 +22,13 @@ LAYERS = """
 version
 allocation collector crc pieces
 errors options progress digest smoke_report
-report
+report workplace
 memory_format
 checkpoints
 folders
 permutation weights compatibility overlaps selection
 readback plan
-casting comparison devices naming workplace
+casting comparison devices naming
 architectures
 writing smoke
 proof trial findings smoke_findings advice loading applied_layout

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -12,6 +11,7 @@ from convlast.checkpoints.manifest import Manifest
 from convlast.folders import open_folder
 from convlast.folders.contents import Contents
 from convlast.options import Limits
+from convlast.workplace import temporary_folder
 
 
 class Notes(BaseModel):
@@ -29,8 +29,8 @@ def notes_in(path: Path, limits: Limits) -> Notes:
     """
     found: dict[str, Manifest] = {}
     with (
-        tempfile.TemporaryDirectory(prefix="convlast-") as workplace,
-        open_folder(path, Path(workplace), limits) as folder,
+        temporary_folder() as workplace,
+        open_folder(path, workplace, limits) as folder,
     ):
         contents = Contents(folder)
         for name in folder.members:

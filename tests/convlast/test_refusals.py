@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -109,6 +111,39 @@ def test_a_full_file_system_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(StorageFullError, match="full"):
         convlast.convert(source, tmp_path / "target.pt", QUIET)
     assert [path.name for path in tmp_path.iterdir()] == ["source.pt"]
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
+def test_a_folder_that_is_not_to_be_written(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The target's folder is named, and not the hidden one that could not be made in it."""
+
+    def refused(*_: object) -> None:
+        raise OSError(number, os.strerror(number), "hidden")
+
+    source = builders.save(builders.one_convolution(), tmp_path / "source.pt")
+    monkeypatch.setattr("os.mkdir", refused)
+    with pytest.raises(OptionError, match="Nothing can be written to the folder") as refusal:
+        convlast.convert(source, tmp_path / "target.pt", QUIET)
+    assert os.strerror(number) in str(refusal.value)
+    assert "hidden" not in str(refusal.value)
+
+
+def test_no_room_for_what_is_in_an_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look into one needs room among the temporary files, and says so."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "model").mkdir()
+    builders.save(builders.one_convolution(), tmp_path / "model" / "source.pt")
+    archive = shutil.make_archive(str(tmp_path / "model"), "zip", tmp_path / "model")
+    monkeypatch.setattr("os.mkdir", full)
+    with pytest.raises(StorageFullError, match="TMPDIR"):
+        convlast.inspect(archive)
+    with pytest.raises(StorageFullError, match="TMPDIR"):
+        convlast.verify(archive, archive)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
