@@ -84,7 +84,7 @@ def narrowed(plan: Plan, chosen: set[str], measured: set[str]) -> Plan:
     }
     dropped = {d.name for d in plan.decisions if d.name in dropped or d.alias_of in dropped}
     decisions = [
-        replace(decision, status="kept", stride_after=decision.original.stride())
+        replace(decision, status="kept", stride_after=decision.stride_before)
         if decision.name in dropped
         else decision
         for decision in plan.decisions

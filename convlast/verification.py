@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 
 import torch
 
 from convlast import findings
 from convlast.checkpoints import Checkpoint, is_folder, open_checkpoint
+from convlast.checkpoints.manifest import Manifest
 from convlast.checkpoints.tree import Path as TreePath
 from convlast.checkpoints.tree import walk
 from convlast.collector import collecting_seldom
@@ -18,7 +19,7 @@ from convlast.devices import environment_of, on_the_cpu
 from convlast.digest import sha256_of
 from convlast.folder_verification import FolderVerification
 from convlast.folders import open_folder
-from convlast.memory_format import place_of, strides_of
+from convlast.memory_format import Place, place_of, strides_of
 from convlast.options import Limits, Options
 from convlast.plan import Plan, make_plan
 from convlast.records import compare_records
@@ -91,7 +92,8 @@ def verify_file(
         for entry in entries
         if isinstance(entry.value, torch.Tensor)
     }
-    _check_strides(plan, strides, comparison, holds_strides=after.container != "safetensors")
+    given = _strides_given(plan, before.manifest)
+    _check_strides(plan, given, strides, comparison, holds_strides=after.container != "safetensors")
     compare_records(before, after, comparison)
     layers = [
         _layer(layer, strides.get(decision.candidate.path))
@@ -129,8 +131,26 @@ def _stride(checkpoint: Checkpoint, path: TreePath, tensor: torch.Tensor) -> tup
     return stride or tensor.stride()
 
 
+def _strides_given(plan: Plan, manifest: Manifest | None) -> Mapping[Place, Set[tuple[int, ...]]]:
+    """Return the strides that a conversion gives each weight, or an undo, or that it keeps."""
+    given: dict[Place, set[tuple[int, ...]]] = {}
+    for decision in plan.decisions:
+        shape = tuple(decision.original.shape)
+        first = manifest.stride_before(decision.name, shape) if manifest else None
+        given.setdefault(place_of(decision.original), set()).update(
+            (
+                strides_of(shape, "channels_last_3d"),
+                strides_of(shape, "contiguous_format"),
+                first or decision.stride_before,
+                decision.stride_before,
+            )
+        )
+    return given
+
+
 def _check_strides(
     plan: Plan,
+    given: Mapping[Place, Set[tuple[int, ...]]],
     strides: dict[TreePath, tuple[int, ...]],
     comparison: Comparison,
     *,
@@ -141,19 +161,13 @@ def _check_strides(
     A tensor that is not a convolution weight, nor an alias of one, must have kept its own, or
     become contiguous where the container holds no strides.
     """
-    weights = {place_of(decision.original) for decision in plan.decisions}
     for entry in plan.entries:
         tensor, stride = entry.original, strides.get(entry.path)
         if tensor is None or stride is None or stride == tensor.stride():
             continue
-        allowed: set[tuple[int, ...]] = set()
+        allowed = given.get(place_of(tensor), set())
         if not holds_strides:
-            allowed = {torch.empty(tensor.shape, device="meta").stride()}
-        if place_of(tensor) in weights:
-            allowed |= {
-                strides_of(tensor.shape, "channels_last_3d"),
-                strides_of(tensor.shape, "contiguous_format"),
-            }
+            allowed = allowed | {torch.empty(tensor.shape, device="meta").stride()}
         if stride not in allowed:
             comparison.differ(
                 "strides", entry.path, f"Its strides {tensor.stride()} became {stride}."

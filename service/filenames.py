@@ -79,8 +79,8 @@ def named_in(disposition: str) -> str | None:
         # A name with an encoding is a triple.
         names.sort(key=lambda value: isinstance(value, str))
         return collapse_rfc2231_value(names[0]).strip() if names else None
-    # `email` meets a hostile field with either of these.
-    except (ValueError, LookupError):
+    # `email` meets a hostile field with any of these.
+    except (TypeError, ValueError, LookupError):
         raise MalformedRequestError("The Content-Disposition cannot be read.") from None
 
 

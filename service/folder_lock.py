@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from service.settings import SettingsError
@@ -21,7 +22,7 @@ class FolderLock:
         Args:
             folder: The folder.
             names: What the service removes or overwrites in it. It may be there only where a lock
-                says that a service has made it: an empty file, older than all the rest.
+                says that a service has made it: an empty file, made before all the rest.
 
         Raises:
             SettingsError: If the folder is another user's, another service has it, or there is
@@ -41,10 +42,16 @@ class FolderLock:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            self.release()
+            self._file.close()
             raise SettingsError(
                 f"CONVLAST_WORK_DIR={folder} is in use by another service: name another."
             ) from None
+        self._touch()
+
+    def _touch(self) -> None:
+        """Make the lock young: else those who clean up temporary files take it before the rest."""
+        with suppress(OSError):  # a file system that has become read-only, say
+            os.utime(self._file.fileno())
 
     def _made_by_others(self, names: Iterable[str]) -> list[str]:
         if not self._path.exists():
@@ -61,4 +68,5 @@ class FolderLock:
 
     def release(self) -> None:
         """Give the folder back."""
+        self._touch()
         self._file.close()

@@ -142,9 +142,9 @@ class Workspace:
     def _mend(self) -> None:
         """Make the folders again: those who clean up temporary files take what looks unused."""
         with self._mending:
-            if self._jobs.is_dir():
+            if self._is_whole():
                 return
-            _log.warning("the work folder is gone and is made again")
+            _log.warning("the work folder, or a part of it, is gone and is made again")
             try:
                 if not self._lock.is_in_place():
                     # What is left there is what this service has made.
@@ -155,6 +155,10 @@ class Workspace:
                 self.store.folder.mkdir(mode=0o700, exist_ok=True)
             except (OSError, SettingsError):
                 raise NotReadyError("The work folder is gone.") from None
+
+    def _is_whole(self) -> bool:
+        """Say whether jobs have their place, and a lock keeps others away from it."""
+        return self._jobs.is_dir() and self._lock.is_in_place()
 
     def check_room(self, upload_bytes: int) -> None:
         """Look whether an upload of this size would fit now.
@@ -176,7 +180,7 @@ class Workspace:
         """Say why nothing can be written, if so."""
         probe = self.folder / _PROBE
         try:
-            if not self._jobs.is_dir():
+            if not self._is_whole():
                 self._mend()
             probe.write_bytes(b"writable")
             probe.unlink()

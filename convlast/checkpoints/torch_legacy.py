@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, cast
 
+import torch
+
 from convlast.checkpoints.checkpoint import Checkpoint, StoredBytes
 from convlast.checkpoints.pickles import Scan, StorageReference, scan
 from convlast.checkpoints.structure import (
@@ -21,6 +23,7 @@ from convlast.checkpoints.structure import (
     refuse_numbers,
     refuse_protocol,
 )
+from convlast.checkpoints.tree import walk
 from convlast.errors import (
     LimitExceededError,
     MalformedCheckpointError,
@@ -49,7 +52,19 @@ def open_torch_legacy(path: Path, limits: Limits) -> Checkpoint:
     checkpoint = Checkpoint(path, "torch-legacy", root, asks_for=objects.asks_for)
     for storage, reference in pairs:
         checkpoint.add(storage, stored[reference.key])
+    empty = [stored[reference.key] for reference in objects.storages if not reference.nbytes]
+    if len(empty) > 1 and len({each.location for each in empty}) == 1:
+        _add_empty(checkpoint, empty[0], limits)
     return checkpoint
+
+
+def _add_empty(checkpoint: Checkpoint, stored: StoredBytes, limits: Limits) -> None:
+    """Add the storages that torch makes for further references to empty ones, and tells nobody."""
+    for entry in walk(checkpoint.root, limits, keep_originals=False):
+        value = entry.value
+        storage = value.untyped_storage() if isinstance(value, torch.Tensor) else value
+        if not storage.nbytes() and id(storage) not in checkpoint.storages:
+            checkpoint.add(storage, stored)
 
 
 class _Bounded:

@@ -86,6 +86,21 @@ def test_device_tags_are_kept(tag: str, legacy: bool, tmp_path: Path) -> None:
     assert set(Loaded(tmp_path / "target.pt").tags.values()) == {tag}
 
 
+def test_empty_tensors_of_a_legacy_file_share_a_storage(tmp_path: Path) -> None:
+    """torch.load gives each one of its own, which is none of the file's; their tag is kept."""
+    empty = torch.empty(0)
+    views = {"view": empty.view(0, 3), "integers": empty.view(torch.int32)}
+    root = {**builders.one_convolution(), "empty": empty, **views}
+    source = builders.save_from(
+        "cuda:7", root, tmp_path / "source.pt", _use_new_zipfile_serialization=False
+    )
+    convlast.convert(source, tmp_path / "target.pt", QUIET)
+    loaded = Loaded(tmp_path / "target.pt")
+    assert set(loaded.tags.values()) == {"cuda:7"}
+    assert loaded.root["integers"].dtype == torch.int32
+    assert convlast.verify(source, tmp_path / "target.pt").verdict == "passed"
+
+
 def test_the_same_bytes_from_another_process_under_another_name(tmp_path: Path) -> None:
     """Neither the process, its hash seed, the file's name nor the time is in the artifact."""
     source = builders.save_legacy(builders.nested_wrappers(), tmp_path / "source.pt")

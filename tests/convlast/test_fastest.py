@@ -17,6 +17,7 @@ from convlast.fastest import narrowed
 from convlast.plan import make_plan
 from convlast.smoke.model.specimen import Specimen
 from convlast.smoke_report import Choice
+from tests import builders
 from tests.builders import a_model, one_convolution
 
 
@@ -68,6 +69,18 @@ def test_layers_that_were_measured_and_not_chosen_are_kept(tmp_path: Path) -> No
     ]
     kept = found.decisions[1]
     assert kept.stride_after == kept.original.stride()
+
+
+def test_a_layer_that_is_not_chosen_keeps_what_a_manifest_gives_it(tmp_path: Path) -> None:
+    """Its bytes in a safetensors file are contiguous, whatever its order is."""
+    order = torch.zeros(3, 3, 3, 3, 4).permute(4, 3, 0, 1, 2)
+    tensors = {"a.weight": order, "b.weight": order.contiguous()}
+    path = builders.save(tensors | {"a.bias": torch.zeros(4)}, tmp_path / "model.pt")
+    options = Options(select=("b.*",), smoke="none", container="safetensors")
+    convlast.convert(path, tmp_path / "model.safetensors", options)
+    plan = make_plan(open_checkpoint(tmp_path / "model.safetensors"), "channels_last_3d")
+    kept = narrowed(plan, set(), {"a.weight"}).decisions[0]
+    assert (kept.status, kept.stride_after) == ("kept", order.stride())
 
 
 def test_fastest_is_measured_on_a_smaller_input_where_memory_runs_out(

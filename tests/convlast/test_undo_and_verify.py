@@ -285,3 +285,24 @@ def test_two_tensors_on_one_storage_are_both_compared(tmp_path: Path) -> None:
     assert convlast.verify(original, other).verdict != "failed"
     save_file({"conv.weight": weight, "a": table, "b": torch.zeros(8)}, other)
     assert convlast.verify(original, other).verdict == "failed"
+
+
+@pytest.mark.parametrize("extension", [".pt", ".safetensors"])
+def test_weights_that_came_in_an_order_of_their_own_are_verified(
+    tmp_path: Path, extension: str
+) -> None:
+    """JAX's are permuted: what is not selected keeps that order, and an undo gives it back."""
+    order = torch.zeros(3, 3, 3, 3, 4).permute(4, 3, 0, 1, 2)
+    tensors = {"a.weight": order, "a.bias": torch.zeros(4), "b.weight": order + 1}
+    paths = [builders.save(tensors | {"b.bias": torch.zeros(4)}, tmp_path / "0.pt")]
+    container: Any = "safetensors" if extension == ".safetensors" else "torch"
+    for options in (
+        QUIET.model_copy(update={"select": ("b.*",), "container": container}),
+        QUIET.model_copy(update={"select": ("b.*",), "container": "torch"}),
+        UNDO,
+    ):
+        end = ".pt" if options.container != "safetensors" else extension
+        paths.append(tmp_path / f"{len(paths)}{end}")
+        convlast.convert(paths[-2], paths[-1], options)
+        assert convlast.verify(paths[-2], paths[-1]).verdict == "passed"
+    assert torch.load(paths[-1])["b.weight"].stride() == order.stride()

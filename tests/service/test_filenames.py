@@ -82,6 +82,12 @@ def test_a_hostile_field_is_read_or_refused(text: str) -> None:
             continue
 
 
+def test_parts_of_a_name_without_order_are_refused() -> None:
+    """Python's `email` compares a number with nothing, and raises a TypeError."""
+    with pytest.raises(MalformedRequestError):
+        named_in("attachment; filename*=a; filename*1=b")
+
+
 @given(st.text(min_size=1).map(sanitise))
 def test_what_is_written_is_read(name: str) -> None:
     """The field of an answer names the body of a request just as well."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,18 @@ def test_other_files_do_not_matter(tmp_path: Path) -> None:
     """A volume has its lost+found."""
     (tmp_path / "lost+found").mkdir()
     FolderLock(tmp_path, NAMES).release()
+
+
+def test_a_lock_is_as_young_as_its_service(tmp_path: Path) -> None:
+    """Those who clean up temporary files by their age do not take it and leave the rest."""
+    path = tmp_path / "lock"
+    path.touch()
+    os.utime(path, (0, 0))
+    lock = FolderLock(tmp_path, NAMES)
+    assert path.stat().st_mtime > 0
+    os.utime(path, (0, 0))
+    lock.release()
+    assert path.stat().st_mtime > 0
 
 
 def test_it_is_known_whether_the_lock_is_in_place(tmp_path: Path) -> None:

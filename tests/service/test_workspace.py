@@ -113,3 +113,14 @@ def test_what_an_earlier_run_has_left_unfinished_goes(tmp_path: Path) -> None:
     again = Workspace(Settings(work_dir=tmp_path))
     assert list((tmp_path / "jobs").iterdir()) == []
     again.close()
+
+
+def test_a_lock_that_is_gone_is_put_back(tmp_path: Path) -> None:
+    """Those who clean up temporary files have taken it alone; the next start has its folder."""
+    workspace = Workspace(Settings(work_dir=tmp_path))
+    (tmp_path / "lock").unlink()
+    assert workspace.problem() is None
+    with pytest.raises(SettingsError, match="in use by another service"):
+        Workspace(Settings(work_dir=tmp_path))
+    workspace.close()
+    Workspace(Settings(work_dir=tmp_path)).close()
