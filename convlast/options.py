@@ -19,6 +19,7 @@ from pydantic import (
 from convlast.errors import OptionError
 
 MemoryFormat = Literal["channels_last_3d", "contiguous_format"]
+Dtype = Literal["keep", "float16"]
 
 
 _PREFIX = "Value error, "
@@ -72,7 +73,7 @@ class Options(BaseModel):
     legacy and safetensors become torch zip. In a model folder each file keeps its kind, and
     only `auto` is allowed."""
 
-    dtype: Literal["keep", "float16"] = "keep"
+    dtype: Dtype = "keep"
     """`float16` also casts the state dict; what overflows or underflows is reported. Not for model
     folders."""
 

@@ -14,7 +14,7 @@ from convlast.checkpoints.tree import Entry, Path, dotted, walk
 from convlast.collector import collecting_seldom
 from convlast.errors import NoConv3dWeightsError
 from convlast.memory_format import Place, is_dense, place_of, strides_of
-from convlast.options import Limits, MemoryFormat
+from convlast.options import Dtype, Limits, MemoryFormat
 from convlast.overlaps import touched_places
 from convlast.report import Layer, Status
 from convlast.selection import Selection
@@ -55,12 +55,14 @@ class Plan:
         entries: Every tensor in the checkpoint.
         decisions: One for each convolution weight, in the checkpoint's order.
         others: The 5-D tensors that are no convolution weights.
+        dtype: Whether tensors are cast as well.
     """
 
     memory_format: MemoryFormat
     entries: list[Entry]
     decisions: list[Decision]
     others: list[Entry]
+    dtype: Dtype = "keep"
 
     @property
     def conversions(self) -> list[Decision]:
@@ -93,6 +95,7 @@ class Plan:
         """Return the note for the artifact, which keeps what an earlier one says of the input."""
         return Manifest(
             memory_format=self.memory_format,
+            dtype=self.dtype if earlier is None or self.dtype != "keep" else earlier.dtype,
             layers=tuple(_layout(decision, earlier) for decision in self.decisions),
         )
 

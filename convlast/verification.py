@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 
 import torch
 
 from convlast import findings
+from convlast.casting import WIDER
 from convlast.checkpoints import Checkpoint, is_folder, open_checkpoint
 from convlast.checkpoints.manifest import Manifest
+from convlast.checkpoints.tree import Entry, walk
 from convlast.checkpoints.tree import Path as TreePath
-from convlast.checkpoints.tree import walk
 from convlast.collector import collecting_seldom
 from convlast.comparison import Comparison, compare, proof_of
 from convlast.devices import environment_of, on_the_cpu
@@ -40,7 +41,8 @@ def verify(
     """Prove that one checkpoint is the other with its convolution weights laid out anew.
 
     Every tensor is compared bit for bit; keys, order, aliases, dtypes and device tags must be
-    the same, and only convolution weights may have other strides. In a model folder or an archive
+    the same, and only convolution weights may have other strides. Of an artifact that says that it
+    was cast to fp16 (`dtype=float16`), what is in fp16 must be the cast of what was wider. In a model folder or an archive
     of one, every other file must be the same byte for byte; either may be packed, or not.
 
     Args:
@@ -86,7 +88,8 @@ def verify_file(
     plan = make_plan(before, "channels_last_3d", limits=limits, beside=beside)
     entries = walk(after.root, limits, keep_originals=False)
     is_flat = "safetensors" in {before.container, after.container}
-    comparison = compare(before, after, plan.entries, entries, is_flat=is_flat)
+    cast = _cast_paths(plan, entries, after.manifest)
+    comparison = compare(before, after, plan.entries, entries, cast=cast, is_flat=is_flat)
     strides = {
         entry.path: _stride(after, entry.path, entry.value)
         for entry in entries
@@ -119,7 +122,27 @@ def verify_file(
         options=Options(),
         environment=environment_of(torch.device("cpu")),
         layers=layers,
-        proof=proof_of(comparison),
+        proof=proof_of(comparison, is_cast=bool(cast)),
+    )
+
+
+def _cast_paths(
+    plan: Plan, entries: Sequence[Entry], manifest: Manifest | None
+) -> frozenset[TreePath]:
+    """Return the paths of tensors that were cast to fp16 on purpose, as the artifact says."""
+    if manifest is None or manifest.dtype != "float16":
+        return frozenset()
+    wide = {
+        entry.path
+        for entry in plan.entries
+        if entry.original is not None and entry.original.dtype in WIDER
+    }
+    return frozenset(
+        entry.path
+        for entry in entries
+        if entry.path in wide
+        and isinstance(entry.value, torch.Tensor)
+        and entry.value.dtype == torch.float16
     )
 
 

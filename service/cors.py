@@ -49,8 +49,8 @@ class _Cors(CORSMiddleware):
             return response
         error = MalformedRequestError(
             f"{bytes(response.body).decode()}.",
-            remedy="CONVLAST_CORS_ORIGINS names the origins whose pages may call, with the fields and "
-            "methods that are in the documents.",
+            remedy="Pages of the origins in CONVLAST_CORS_ORIGINS may call, with the methods and "
+            "fields that the documents name.",
         )
         fields = response.headers.items()
         kept = {name: value for name, value in fields if not name.startswith("content-")}

@@ -13,7 +13,7 @@ from typing import Annotated, TypeAlias
 from pydantic import BaseModel, ConfigDict, FailFast, ValidationError
 
 from convlast.memory_format import is_dense
-from convlast.options import MemoryFormat
+from convlast.options import Dtype, MemoryFormat
 from convlast.version import __version__
 
 MEMBER = "extra/convlast.json"
@@ -57,6 +57,8 @@ class Manifest(BaseModel):
     """The version that wrote it."""
     memory_format: MemoryFormat
     """The layout that was asked for."""
+    dtype: Dtype = "keep"
+    """`float16` if floating-point tensors were cast to it, now or in an earlier conversion."""
     layers: Annotated[tuple[LayerLayout, ...], FailFast()]
     """Every convolution weight, in the file's order."""
 

@@ -81,6 +81,7 @@ def render_manifest(manifest: Manifest, *, max_layers: int = MAX_LAYERS) -> Rend
         )
     title = Text.assemble(
         (printable(manifest.memory_format), "bold green"),
+        "" if manifest.dtype == "keep" else f", cast to {manifest.dtype}",
         f"  {notation.count(len(manifest.layers), 'layer')}, written by convlast ",
         printable(manifest.convlast),
     )

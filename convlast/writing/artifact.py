@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -72,6 +72,8 @@ def write_artifact(  # noqa: PLR0913  # what, where and how
     """
     apply_strides(plan)
     casts = cast_to_float16(checkpoint, plan) if is_cast else Casts()
+    if casts.paths:
+        plan = replace(plan, dtype="float16")
     if not casts.paths and _needs_no_change(checkpoint, plan, container):
         copy = shutil.copyfile(checkpoint.path, folder / f"copy{_EXTENSIONS.get(container, '.pt')}")
         follow(Path(copy), _parts_of(checkpoint))

@@ -306,3 +306,54 @@ def test_weights_that_came_in_an_order_of_their_own_are_verified(
         convlast.convert(paths[-2], paths[-1], options)
         assert convlast.verify(paths[-2], paths[-1]).verdict == "passed"
     assert torch.load(paths[-1])["b.weight"].stride() == order.stride()
+
+
+@pytest.fixture
+def cast(tmp_path: Path) -> tuple[Path, Path]:
+    """Convert a checkpoint of several dtypes, and cast it."""
+    source, target = tmp_path / "source.pt", tmp_path / "target.pt"
+    root = building.weights() | {"scale": torch.tensor([1.0, 65_504.0, 1e-9], dtype=torch.float64)}
+    builders.save(root | {"steps": torch.arange(3)}, source)
+    convlast.convert(source, target, Options(smoke="none", dtype="float16"))
+    return source, target
+
+
+def test_a_cast_artifact_is_verified(cast: tuple[Path, Path]) -> None:
+    """It says that it was cast, also after it was converted again, and is the cast of what was."""
+    source, target = cast
+    report = convlast.verify(source, target)
+    assert report.verdict != "failed", report.findings
+    assert report.proof is not None
+    assert report.proof.values == "cast"
+    undone = target.with_name("undone.pt")
+    convlast.convert(target, undone, UNDO)
+    assert convlast.verify(source, undone).verdict != "failed"
+    assert (report := convlast.verify(target, undone)).verdict != "failed"
+    assert report.proof is not None
+    assert report.proof.values == "identical"
+
+
+@pytest.mark.parametrize("key", ["0.weight", "scale", "steps"])
+def test_a_cast_artifact_with_another_value_is_found(key: str, cast: tuple[Path, Path]) -> None:
+    """The last bit of what was cast counts, and of what was not."""
+    source, target = cast
+    with zipfile.ZipFile(target) as archive:
+        note = archive.read("source/extra/convlast.json")
+    root = torch.load(target)
+    bits = root[key].view(torch.int16) if root[key].is_floating_point() else root[key]
+    bits[-1].bitwise_xor_(1)
+    torch.save(root, target)
+    with zipfile.ZipFile(target, "a") as archive:
+        archive.writestr(zipfile.ZipInfo("target/extra/convlast.json"), note)
+    report = convlast.verify(source, target)
+    assert report.proof is not None
+    assert (report.verdict, report.proof.values) == ("failed", "different"), report.findings
+
+
+def test_a_cast_that_nobody_has_noted_is_found(cast: tuple[Path, Path]) -> None:
+    """Without a word in the artifact another dtype is a difference."""
+    source, target = cast
+    torch.save(torch.load(target), target)
+    report = convlast.verify(source, target)
+    assert report.verdict == "failed"
+    assert any("dtype changed" in finding.message for finding in report.findings)
