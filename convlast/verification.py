@@ -42,8 +42,9 @@ def verify(
 
     Every tensor is compared bit for bit; keys, order, aliases, dtypes and device tags must be
     the same, and only convolution weights may have other strides. Of an artifact that says that it
-    was cast to fp16 (`dtype=float16`), what is in fp16 must be the cast of what was wider. In a model folder or an archive
-    of one, every other file must be the same byte for byte; either may be packed, or not.
+    was cast to fp16 (`dtype=float16`), what is in fp16 must be the cast of what was wider. In a
+    model folder or an archive of one, every other file must be the same byte for byte; either may
+    be packed, or not.
 
     Args:
         original: The checkpoint, or model folder, as it was.
