@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 import torch
-from torch import nn
 
 from convlast.checkpoints.checkpoint import SLICE_BYTES, Checkpoint, Scratch
 from convlast.checkpoints.tree import Entry, Path, dotted
 from convlast.memory_format import geometry_of, slices_of, span_of
+from convlast.object_comparison import compare_objects
 from convlast.permutation import Restriding, bits_of
 from convlast.pieces import equal_bytes, equal_elements
 from convlast.readback import Match
@@ -76,7 +77,7 @@ def compare(  # noqa: PLR0913  # what, with what, and what is known
     """
     comparison = Comparison()
     if not is_flat:
-        _compare_objects(before.root, after.root, (), comparison, set())
+        compare_objects(before.root, after.root, partial(comparison.differ, "structure"))
     if [entry.path for entry in entries_before] != [entry.path for entry in entries_after]:
         comparison.differ("structure", (), "The tensors, or their order, changed.")
         return comparison
@@ -99,81 +100,6 @@ def proof_of(comparison: Comparison, *, is_cast: bool = False) -> Proof:
         strides="wrong" if comparison.has("strides") else "exact",
         structure="different" if comparison.has("structure") else "identical",
     )
-
-
-def _compare_objects(
-    old: object, new: object, path: Path, comparison: Comparison, seen: set[tuple[int, int]]
-) -> None:
-    """Compare everything but the tensors' own data, each pair of containers once."""
-    if type(old) is not type(new):
-        comparison.differ("structure", path, f"{type(old).__name__} became {type(new).__name__}.")
-        return
-    if _is_data_alone(old) and _is_data_alone(new):
-        return
-    left, right = _parts(old), _parts(new)
-    if left is None or right is None:
-        if not _is_same_leaf(old, new):
-            comparison.differ("structure", path, "The value changed.")
-    elif not _are_same_keys(list(left), list(right)):
-        comparison.differ("structure", path, "The keys, their number, or their order changed.")
-    elif (id(old), id(new)) not in seen:
-        seen.add((id(old), id(new)))
-        for key in left:
-            _compare_objects(left[key], right[key], (*path, key), comparison, seen)
-        inside = (*path, "__dict__")
-        _compare_objects(_attributes(old), _attributes(new), inside, comparison, seen)
-
-
-def _is_data_alone(value: object) -> bool:
-    """Say whether this is a storage, or a tensor without Python attributes."""
-    if isinstance(value, torch.Tensor):
-        return not _attributes(value)
-    return isinstance(value, torch.UntypedStorage | torch.storage.TypedStorage)
-
-
-def _parts(value: object) -> dict[object, object] | None:
-    """Return what a container holds, by key or index; None for anything else.
-
-    A tensor's own data is none of it; the Python attributes that it can have are looked at.
-    """
-    if isinstance(value, torch.Tensor):
-        return {}
-    if isinstance(value, dict):
-        return value
-    if isinstance(value, nn.Module):
-        return {}  # all it has are attributes
-    return dict(enumerate(value)) if isinstance(value, list | tuple) else None
-
-
-def _attributes(value: object) -> object:
-    return getattr(value, "__dict__", None) or None
-
-
-def _are_same_keys(left: list[object], right: list[object]) -> bool:
-    types = [*map(type, left)]
-    if left != right or types != [*map(type, right)]:
-        return False
-    # Nearly always; only of others can two be equal and not the same.
-    return {str, int}.issuperset(types) or [*map(_exact, left)] == [*map(_exact, right)]
-
-
-def _is_same_leaf(old: object, new: object) -> bool:
-    if isinstance(old, set | frozenset) and isinstance(new, set | frozenset):
-        return {*map(_exact, old)} == {*map(_exact, new)}
-    return bool(_exact(old) == _exact(new))
-
-
-def _exact(value: object) -> object:
-    """Return what equals that of the same value of the same type alone.
-
-    >>> _exact(1) == _exact(True), _exact((0.0,)) == _exact((-0.0,))
-    (False, False)
-    """
-    if isinstance(value, tuple):
-        return type(value), tuple(map(_exact, value))
-    if isinstance(value, float | complex) or hasattr(value, "tobytes"):  # a number of NumPy's
-        return type(value), repr(value)  # NaN is NaN, and -0.0 is not 0.0
-    return type(value), value
 
 
 def _facts(tensor: torch.Tensor) -> dict[str, object]:

@@ -1,0 +1,97 @@
+"""Objects of checkpoints, compared in all but their tensors' data: types, keys, order, leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+from torch import nn
+
+from convlast.checkpoints.tree import Path
+
+Differ: TypeAlias = Callable[[Path, str], None]
+"""Told where two objects differ, and how."""
+
+
+def compare_objects(old: object, new: object, differ: Differ) -> None:
+    """Compare two objects and what is in them, each pair of containers once.
+
+    >>> compare_objects({"lr": 1}, {"lr": True}, lambda path, how: print(path, how))
+    ('lr',) int became bool.
+    """
+    _compare(old, new, (), differ, set())
+
+
+def _compare(
+    old: object, new: object, path: Path, differ: Differ, seen: set[tuple[int, int]]
+) -> None:
+    if type(old) is not type(new):
+        differ(path, f"{type(old).__name__} became {type(new).__name__}.")
+        return
+    if _is_data_alone(old) and _is_data_alone(new):
+        return
+    left, right = _parts(old), _parts(new)
+    if left is None or right is None:
+        if not _is_same_leaf(old, new):
+            differ(path, "The value changed.")
+    elif not _are_same_keys(list(left), list(right)):
+        differ(path, "The keys, their number, or their order changed.")
+    elif (id(old), id(new)) not in seen:
+        seen.add((id(old), id(new)))
+        for key in left:
+            _compare(left[key], right[key], (*path, key), differ, seen)
+        inside = (*path, "__dict__")
+        _compare(_attributes(old), _attributes(new), inside, differ, seen)
+
+
+def _is_data_alone(value: object) -> bool:
+    """Say whether this is a storage, or a tensor without Python attributes."""
+    if isinstance(value, torch.Tensor):
+        return not _attributes(value)
+    return isinstance(value, torch.UntypedStorage | torch.storage.TypedStorage)
+
+
+def _parts(value: object) -> dict[object, object] | None:
+    """Return what a container holds, by key or index; None for anything else.
+
+    A tensor's own data is none of it; the Python attributes that it can have are looked at.
+    """
+    if isinstance(value, torch.Tensor):
+        return {}
+    if isinstance(value, dict):
+        return value
+    if isinstance(value, nn.Module):
+        return {}  # all it has are attributes
+    return dict(enumerate(value)) if isinstance(value, list | tuple) else None
+
+
+def _attributes(value: object) -> object:
+    return getattr(value, "__dict__", None) or None
+
+
+def _are_same_keys(left: list[object], right: list[object]) -> bool:
+    types = [*map(type, left)]
+    if left != right or types != [*map(type, right)]:
+        return False
+    # Nearly always; only of others can two be equal and not the same.
+    return {str, int}.issuperset(types) or [*map(_exact, left)] == [*map(_exact, right)]
+
+
+def _is_same_leaf(old: object, new: object) -> bool:
+    if isinstance(old, set | frozenset) and isinstance(new, set | frozenset):
+        return {*map(_exact, old)} == {*map(_exact, new)}
+    return bool(_exact(old) == _exact(new))
+
+
+def _exact(value: object) -> object:
+    """Return what equals that of the same value of the same type alone.
+
+    >>> _exact(1) == _exact(True), _exact((0.0,)) == _exact((-0.0,))
+    (False, False)
+    """
+    if isinstance(value, tuple):
+        return type(value), tuple(map(_exact, value))
+    if isinstance(value, float | complex) or hasattr(value, "tobytes"):  # a number of NumPy's
+        return type(value), repr(value)  # NaN is NaN, and -0.0 is not 0.0
+    return type(value), value
