@@ -94,14 +94,12 @@ def _load_file(path: Path) -> Any:
         # Opened here, since torch takes a path that ends in .safetensors for such a file.
         with path.open("rb") as file, known_names_allowed():
             return torch.load(file, weights_only=True, mmap=False, map_location="cpu")
-    manifest = checkpoint.manifest
     state_dict: dict[str, torch.Tensor] = {}
     for entry in walk(checkpoint.root, Limits(), keep_originals=False):
         assert isinstance(entry.value, torch.Tensor)  # noqa: S101  # all there is in safetensors
         key, value = str(entry.path[0]), checkpoint.read(entry.value)
-        if manifest and (stride := manifest.stride_after(key, tuple(value.shape))):
-            value = laid_out(value, stride)
-        state_dict[key] = value
+        stride = checkpoint.stride_seen(key, value)
+        state_dict[key] = value if value.stride() == stride else laid_out(value, stride)
     return state_dict
 
 

@@ -29,7 +29,7 @@ class Decision:
         candidate: The weight.
         name: Its name in the report.
         original: A view of it that keeps the strides it has in the input.
-        stride_before: The strides its users see: these, or for safetensors those in the manifest.
+        stride_before: The strides its users see, as `Checkpoint.stride_seen` has them.
         stride_after: The strides it will have.
         status: What happens to it.
         reason: Why it is skipped.
@@ -139,7 +139,7 @@ def make_plan(
         decision = _decide(
             candidate,
             name,
-            _seen(candidate, checkpoint),
+            checkpoint.stride_seen(candidate.path[-1], candidate.tensor),
             _target(candidate.tensor, name, memory_format, checkpoint.manifest),
             is_selected=place in selected,
             is_touched=place in touched,
@@ -201,14 +201,6 @@ def _obstacle(tensor: torch.Tensor) -> str | None:
     if tensor.is_meta:
         return "no-data"
     return "quantized" if tensor.is_quantized else None
-
-
-def _seen(candidate: Candidate, checkpoint: Checkpoint) -> tuple[int, ...]:
-    """Return the strides that `convlast.load` gives a weight."""
-    tensor, noted = candidate.tensor, None
-    if checkpoint.container == "safetensors" and checkpoint.manifest is not None:
-        noted = checkpoint.manifest.stride_after(str(candidate.path[-1]), tuple(tensor.shape))
-    return noted or tensor.stride()
 
 
 def _target(

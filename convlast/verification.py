@@ -92,7 +92,7 @@ def verify_file(
     cast = _cast_paths(plan, entries, after.manifest)
     comparison = compare(before, after, plan.entries, entries, cast=cast, is_flat=is_flat)
     strides = {
-        entry.path: _stride(after, entry.path, entry.value)
+        entry.path: after.stride_seen(entry.path[-1], entry.value)
         for entry in entries
         if isinstance(entry.value, torch.Tensor)
     }
@@ -145,14 +145,6 @@ def _cast_paths(
         and isinstance(entry.value, torch.Tensor)
         and entry.value.dtype == torch.float16
     )
-
-
-def _stride(checkpoint: Checkpoint, path: TreePath, tensor: torch.Tensor) -> tuple[int, ...]:
-    """Return the strides a tensor has, or for safetensors gets from `convlast.load`."""
-    stride = None
-    if checkpoint.container == "safetensors" and checkpoint.manifest is not None:
-        stride = checkpoint.manifest.stride_after(str(path[-1]), tuple(tensor.shape))
-    return stride or tensor.stride()
 
 
 def _strides_given(plan: Plan, manifest: Manifest | None) -> Mapping[Place, Set[tuple[int, ...]]]:

@@ -109,6 +109,18 @@ class Checkpoint:
             raise MalformedCheckpointError("A tensor's storage is not among those of the file.")
         return self.storages[id(storage)][1]
 
+    def stride_seen(self, key: object, tensor: torch.Tensor) -> tuple[int, ...]:
+        """Return the strides that users of the file see: the tensor's, or a safetensors manifest's.
+
+        Args:
+            key: Its key in its own state dict.
+            tensor: The tensor.
+        """
+        noted = None
+        if self.container == "safetensors" and self.manifest is not None:
+            noted = self.manifest.stride_after(str(key), tuple(tensor.shape))
+        return noted or tensor.stride()
+
     def read(self, tensor: torch.Tensor, scratch: Scratch | None = None) -> torch.Tensor:
         """Return a CPU tensor with the values and strides that the file has for this one.
 
