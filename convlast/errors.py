@@ -34,6 +34,7 @@ A convolution that fails its smoke run is not an error: it is a result, and stan
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 if TYPE_CHECKING:
@@ -189,6 +190,10 @@ class RemoteError(ConvlastError):
     def __init__(self, code: str, message: str) -> None:
         self.code = code  # type: ignore[misc]  # fixed for each class but this one
         super().__init__(message)
+
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What the system says where a file system is full, or a quota used up."""
 
 
 class StorageFullError(ConvlastError):

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from convlast.errors import OptionError, StorageFullError
+from convlast.errors import NO_ROOM, OptionError, StorageFullError
+
+_FULL = "The file system is full."
 
 
 def refuse_same_file(source: Path, target: Path) -> None:
@@ -72,7 +74,7 @@ def workplace_beside(target: Path, *, for_folder: bool = False) -> Iterator[Path
         )
     if target.is_dir() and not for_folder:
         raise OptionError("target", f"{str(target)!r} is a folder.", remedy="Name a file in it.")
-    with _full_disk_translated("Free room for an artifact like the input."):
+    with full_disk_translated(_FULL, remedy="Free room for an artifact like the input."):
         try:
             folder = tempfile.TemporaryDirectory(dir=target.parent, prefix=".convlast-")
         except OSError as error:
@@ -95,8 +97,8 @@ def temporary_folder() -> Iterator[Path]:
         StorageFullError: If the file system fills up.
     """
     with (
-        _full_disk_translated(
-            "Free room for what is in the archive where temporary files lie (TMPDIR)."
+        full_disk_translated(
+            _FULL, remedy="Free room for what is in the archive where temporary files lie (TMPDIR)."
         ),
         tempfile.TemporaryDirectory(prefix="convlast-") as name,
     ):
@@ -104,10 +106,15 @@ def temporary_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def _full_disk_translated(remedy: str) -> Iterator[None]:
+def full_disk_translated(message: str, *, remedy: str) -> Iterator[None]:
+    """Turn what the system says of a full disk into an error of ours.
+
+    Raises:
+        StorageFullError: If the disk is full.
+    """
     try:
         yield
     except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise StorageFullError("The file system is full.", remedy=remedy) from error
-        raise
+        if error.errno not in NO_ROOM:
+            raise
+        raise StorageFullError(message, remedy=remedy) from error

@@ -22,11 +22,10 @@ ConvlastError
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
-from convlast.errors import ConvlastError, StorageFullError
+from convlast.errors import ConvlastError
+from convlast.workplace import full_disk_translated
 
 
 class ServiceError(ConvlastError):
@@ -129,15 +128,9 @@ class TimedOutError(ServiceError):
     code = "timed-out"
 
 
-@contextmanager
-def full_disk_as_problem() -> Iterator[None]:
-    """Turn an `OSError` for want of room into a `StorageFullError`."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise StorageFullError(
-            "The work folder has no room left.",
-            remedy="Try later, or give CONVLAST_WORK_DIR more room.",
-        ) from error
+def full_disk_as_problem() -> AbstractContextManager[None]:
+    """Turn an `OSError` for want of room in the work folder into a `StorageFullError`."""
+    return full_disk_translated(
+        "The work folder has no room left.",
+        remedy="Try later, or give CONVLAST_WORK_DIR more room.",
+    )

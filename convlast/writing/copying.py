@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from convlast.checkpoints.checkpoint import read_exactly
 from convlast.crc import crc32
-from convlast.errors import MalformedCheckpointError, StorageFullError
+from convlast.errors import NO_ROOM, MalformedCheckpointError, StorageFullError
 
 _BUFFER_BYTES = 1 << 20
 _NOT_IN_KERNEL = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
@@ -93,7 +93,7 @@ def _pieces(descriptor: int, offset: int, nbytes: int) -> Iterator[tuple[int, me
 
 
 def _translated(error: OSError) -> Exception:
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+    if error.errno in NO_ROOM:
         return StorageFullError(
             "The file system is full.", remedy="Free room for an artifact as large as the input."
         )

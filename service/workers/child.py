@@ -15,7 +15,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from convlast.errors import ConvlastError, OutOfMemoryError, StorageFullError, VerificationError
+from convlast.errors import (
+    NO_ROOM,
+    ConvlastError,
+    OutOfMemoryError,
+    StorageFullError,
+    VerificationError,
+)
 from convlast.progress import Progress
 from service import sandbox
 from service.workers import REPORT_JSON, Finished, Job
@@ -105,7 +111,7 @@ def _told(do: Callable[[], Event]) -> Event:
     except MemoryError:
         return _refused(OutOfMemoryError("The host has no memory left for this job."))
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in NO_ROOM:
             return _refused(StorageFullError("The work folder has no room left."))
         if error.errno == errno.EFBIG:
             return _refused(StorageFullError("A file grew larger than a worker may write."))
