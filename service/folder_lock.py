@@ -33,10 +33,10 @@ class FolderLock:
         if folder.stat().st_uid != os.geteuid():
             raise SettingsError(f"CONVLAST_WORK_DIR={folder} belongs to another user.")
         self._path = folder / _NAME
-        for name in self._made_by_others(names):
+        if others := self._made_by_others(names):
             raise SettingsError(
-                f"CONVLAST_WORK_DIR={folder} has a {name!r} that no service has made, and that "
-                "would be lost: name an empty folder."
+                f"CONVLAST_WORK_DIR={folder} has a {others[0]!r} that no service has made, and "
+                "that would be lost: name an empty folder."
             )
         self._file = self._path.open("a")
         try:
