@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
 import convlast
 from convlast import Options, fastest, file_conversion
@@ -18,24 +17,7 @@ from convlast.plan import make_plan
 from convlast.smoke.model.specimen import Specimen
 from convlast.smoke_report import Choice
 from tests import builders
-from tests.builders import a_model, one_convolution
-
-
-@pytest.fixture
-def state_dict(tmp_path: Path) -> Path:
-    """A file that does not say what model it is for."""
-    path = tmp_path / "model.pt"
-    torch.save(one_convolution(), path)
-    return path
-
-
-@pytest.fixture
-def module(tmp_path: Path) -> Path:
-    """A file that is its own model."""
-    path = tmp_path / "module.pt"
-    model = nn.Sequential(nn.Conv3d(1, 4, 3), nn.InstanceNorm3d(4), nn.Conv3d(4, 2, 3))
-    torch.save(model.eval(), path)
-    return path
+from tests.builders import a_model
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
 import convlast
 from convlast import Options, inference
@@ -16,24 +15,6 @@ from convlast.errors import OptionError
 from convlast.report import Advice, Finding
 from convlast.smoke_findings import of_speed, of_troubles
 from convlast.smoke_report import Choice, Dispatch, Flip, Permutations, Smoke, Timing
-from tests.builders import one_convolution
-
-
-@pytest.fixture
-def state_dict(tmp_path: Path) -> Path:
-    """A file that does not say what model it is for."""
-    path = tmp_path / "model.pt"
-    torch.save(one_convolution(), path)
-    return path
-
-
-@pytest.fixture
-def module(tmp_path: Path) -> Path:
-    """A file that is its own model."""
-    path = tmp_path / "module.pt"
-    model = nn.Sequential(nn.Conv3d(1, 4, 3), nn.InstanceNorm3d(4), nn.Conv3d(4, 2, 3))
-    torch.save(model.eval(), path)
-    return path
 
 
 def test_without_a_model_layers_are_run_and_the_reason_is_told(

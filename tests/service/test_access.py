@@ -34,6 +34,13 @@ def test_others_are_refused(tmp_path: Path, authorization: str | None) -> None:
         keyring(tmp_path, "alice:s3cret").owner(authorization)
 
 
+@pytest.mark.parametrize("authorization", [None, "Basic s3cret"])
+def test_who_sends_no_bearer_key_is_told_how(tmp_path: Path, authorization: str | None) -> None:
+    """The refusal says what to write."""
+    with pytest.raises(UnauthorizedError, match="Bearer <key>"):
+        keyring(tmp_path, "alice:s3cret").owner(authorization)
+
+
 def test_anonymous_use_beside_keys_must_be_meant(tmp_path: Path) -> None:
     """With ALLOW_ANONYMOUS a request without a key is served, one with a wrong key is not."""
     keys = keyring(tmp_path, "alice:s3cret", allow_anonymous=True)
