@@ -35,10 +35,11 @@ A convolution that fails its smoke run is not an error: it is a result, and stan
 from __future__ import annotations
 
 import errno
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from convlast.report import Report
 
@@ -200,6 +201,21 @@ class StorageFullError(ConvlastError):
     """There is no room for the artifact."""
 
     code = "storage-full"
+
+
+@contextmanager
+def full_disk_translated(message: str, *, remedy: str) -> Iterator[None]:
+    """Turn what the system says of a full disk into an error of ours.
+
+    Raises:
+        StorageFullError: If the disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise StorageFullError(message, remedy=remedy) from error
 
 
 class DeviceError(ConvlastError):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from convlast.errors import NO_ROOM, OptionError, StorageFullError
+from convlast.errors import OptionError, full_disk_translated
 
 _FULL = "The file system is full."
 
@@ -103,18 +103,3 @@ def temporary_folder() -> Iterator[Path]:
         tempfile.TemporaryDirectory(prefix="convlast-") as name,
     ):
         yield Path(name)
-
-
-@contextmanager
-def full_disk_translated(message: str, *, remedy: str) -> Iterator[None]:
-    """Turn what the system says of a full disk into an error of ours.
-
-    Raises:
-        StorageFullError: If the disk is full.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in NO_ROOM:
-            raise
-        raise StorageFullError(message, remedy=remedy) from error

@@ -24,8 +24,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 
-from convlast.errors import ConvlastError
-from convlast.workplace import full_disk_translated
+from convlast.errors import ConvlastError, full_disk_translated
 
 
 class ServiceError(ConvlastError):
