@@ -159,6 +159,7 @@ class FileConversion:
             is_cast = bool(written.casts.paths)
             inference = self._infer(checkpoint, plan, device, proven, is_cast=is_cast)
             survival = proven.survival + self._try_routes(plan, proven, folder)
+        self.findings += findings.of_casts(written.casts)
         self.findings += findings.of_result(plan, container, unchanged=written.is_unchanged)
         layers = plan.layers()
         for layer in layers:

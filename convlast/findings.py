@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from convlast.casting import Casts, Obstacle
 from convlast.checkpoints.tree import dotted
 from convlast.comparison import Comparison
 from convlast.plan import Plan
@@ -26,6 +27,17 @@ _SKIPPED = {
     "no-data": "it is on the meta device, and so has no data",
 }
 """Why a weight is skipped, and the cure."""
+
+_NOT_CAST: Mapping[Obstacle, str] = {
+    "used-elsewhere": "something outside the state dict uses the same bytes. Save the state dict "
+    "alone",
+    "several-dtypes": "tensors of several dtypes use the same bytes. Clone them before saving",
+    "negated": "values are negated when they are read. Call .resolve_neg() before saving",
+}
+"""Why tensors stay wider than fp16, and the cure."""
+
+_MAX_NAMED = 3
+"""How many tensors a finding about many of them names."""
 
 UNDERFLOW_SHARE = 0.01
 """Share of a tensor's values that may vanish in fp16 before it counts as trouble. Values below
@@ -148,6 +160,18 @@ def of_ranges(ranges: Iterable[Range], *, is_cast: bool) -> Iterator[Finding]:
                 found,
                 f"{found.nonfinite:,} of {found.numel:,} values are NaN or infinite already",
             )
+
+
+def of_casts(casts: Casts) -> Iterator[Finding]:
+    """Tell which tensors of the state dicts could not be cast to fp16."""
+    for obstacle, paths in casts.kept.items():
+        named = ", ".join(dotted(path) for path in paths[:_MAX_NAMED])
+        more = f" and {len(paths) - _MAX_NAMED} more" if len(paths) > _MAX_NAMED else ""
+        yield Finding(
+            code="not-cast",
+            severity="warning",
+            message=f"Not cast to fp16: {named}{more}: {_NOT_CAST[obstacle]}.",
+        )
 
 
 def of_result(plan: Plan, container: str, *, unchanged: bool) -> Iterator[Finding]:

@@ -181,7 +181,7 @@ def test_undo_gives_back_the_original(drawn: Drawn) -> None:
 @a_law
 @given(checkpoints(dtypes=(torch.float32, torch.bfloat16, torch.float64, torch.int64)))
 def test_a_cast_is_a_cast_and_a_conversion(drawn: Drawn) -> None:
-    """With `dtype=float16` aliases are kept, and each value is `.half()` or what it was."""
+    """With `dtype=float16` aliases are kept, and each value is `.half()` or, as told, as it was."""
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "source", Path(folder) / "target"
         torch.save(drawn.root, source)

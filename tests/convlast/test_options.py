@@ -129,6 +129,35 @@ def test_float16(tmp_path: Path) -> None:
     assert [found.layer for found in overflow] == ["running_var"]
 
 
+def negated() -> dict[str, Any]:
+    """Return a convolution, and a tensor whose values are negated when they are read."""
+    part = torch.complex(builders.numbered(3), builders.numbered(3)).conj().imag
+    return {**builders.one_convolution(), "part": part}
+
+
+def used_elsewhere() -> dict[str, Any]:
+    """Return a state dict, one of whose tensors stands beside it too."""
+    state_dict = {**builders.one_convolution(), "mean": builders.numbered(3)}
+    return {"model": state_dict, "saved_mean": state_dict["mean"]}
+
+
+@pytest.mark.parametrize(
+    ("root", "told"),
+    [
+        (negated(), "part: values are negated when they are read."),
+        (used_elsewhere(), "model.mean: something outside the state dict uses the same bytes."),
+    ],
+    ids=["negated", "used-elsewhere"],
+)
+def test_what_cannot_be_cast_is_told(root: dict[str, Any], told: str, tmp_path: Path) -> None:
+    """A state dict of two widths is no surprise: the report names the tensors and the cure."""
+    source, target = builders.save(root, tmp_path / "source.pt"), tmp_path / "target.pt"
+    report = convlast.convert(source, target, Options(dtype="float16", smoke="none"))
+    [found] = [finding for finding in report.findings if finding.code == "not-cast"]
+    assert found.message.startswith(f"Not cast to fp16: {told}")
+    assert report.verdict == "passed_with_findings"
+
+
 @pytest.mark.parametrize("dtype", ["keep", "float16"])
 def test_negated_views(dtype: str, tmp_path: Path) -> None:
     """They are read as their users see them, and stay as they are: a cast would lose the sign."""
