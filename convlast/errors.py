@@ -204,7 +204,9 @@ class StorageFullError(ConvlastError):
 
 
 @contextmanager
-def full_disk_translated(message: str, *, remedy: str) -> Iterator[None]:
+def full_disk_translated(
+    message: str = "The file system is full.", *, remedy: str
+) -> Iterator[None]:
     """Turn what the system says of a full disk into an error of ours.
 
     Raises:

@@ -10,8 +10,6 @@ from pathlib import Path
 
 from convlast.errors import OptionError, full_disk_translated
 
-_FULL = "The file system is full."
-
 
 def refuse_same_file(source: Path, target: Path) -> None:
     """Refuse a target that is the source.
@@ -74,7 +72,7 @@ def workplace_beside(target: Path, *, for_folder: bool = False) -> Iterator[Path
         )
     if target.is_dir() and not for_folder:
         raise OptionError("target", f"{str(target)!r} is a folder.", remedy="Name a file in it.")
-    with full_disk_translated(_FULL, remedy="Free room for an artifact like the input."):
+    with full_disk_translated(remedy="Free room for an artifact like the input."):
         try:
             folder = tempfile.TemporaryDirectory(dir=target.parent, prefix=".convlast-")
         except OSError as error:
@@ -98,7 +96,7 @@ def temporary_folder() -> Iterator[Path]:
     """
     with (
         full_disk_translated(
-            _FULL, remedy="Free room for what is in the archive where temporary files lie (TMPDIR)."
+            remedy="Free room for what is in the archive where temporary files lie (TMPDIR)."
         ),
         tempfile.TemporaryDirectory(prefix="convlast-") as name,
     ):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 from convlast.checkpoints.checkpoint import read_exactly
 from convlast.crc import crc32
-from convlast.errors import NO_ROOM, MalformedCheckpointError, StorageFullError
+from convlast.errors import MalformedCheckpointError, full_disk_translated
 
 _BUFFER_BYTES = 1 << 20
 _NOT_IN_KERNEL = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
@@ -27,12 +28,13 @@ def copy_range(
     copied = 0
     while copied < nbytes:
         try:
-            count = os.copy_file_range(
-                source, target, nbytes - copied, source_offset + copied, target_offset + copied
-            )
+            with _full_disk_translated():
+                count = os.copy_file_range(
+                    source, target, nbytes - copied, source_offset + copied, target_offset + copied
+                )
         except OSError as error:
             if error.errno not in _NOT_IN_KERNEL:
-                raise _translated(error) from error
+                raise
             for position, piece in _pieces(source, source_offset + copied, nbytes - copied):
                 write_exactly(target, piece, target_offset + copied + position)
             return
@@ -64,11 +66,9 @@ def write_exactly(descriptor: int, data: memoryview, offset: int) -> None:
         StorageFullError: If the file system is full.
     """
     written = 0
-    while written < len(data):
-        try:
+    with _full_disk_translated():
+        while written < len(data):
             written += os.pwrite(descriptor, data[written:], offset + written)
-        except OSError as error:
-            raise _translated(error) from error
 
 
 def crc_of(descriptor: int, offset: int, nbytes: int) -> int:
@@ -92,9 +92,5 @@ def _pieces(descriptor: int, offset: int, nbytes: int) -> Iterator[tuple[int, me
         yield position, piece
 
 
-def _translated(error: OSError) -> Exception:
-    if error.errno in NO_ROOM:
-        return StorageFullError(
-            "The file system is full.", remedy="Free room for an artifact as large as the input."
-        )
-    return error
+def _full_disk_translated() -> AbstractContextManager[None]:
+    return full_disk_translated(remedy="Free room for an artifact as large as the input.")
