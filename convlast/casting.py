@@ -1,8 +1,7 @@
 """The cast of a state dict to fp16, as `module.half()` would do it, storage by storage.
 
 A storage is cast as a whole: offsets and strides, which count elements, stay, and so do aliases.
-One that several dtypes share, that reaches outside the state dict, or whose values a tensor negates
-when they are read, stays as it is.
+Where an `Obstacle` is in the way, it stays as it is.
 """
 
 from __future__ import annotations

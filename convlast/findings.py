@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from convlast.casting import Casts, Obstacle
 from convlast.checkpoints.tree import dotted
 from convlast.comparison import Comparison
+from convlast.listing import listed
 from convlast.plan import Plan
 from convlast.report import Finding, LayerSmoke, Range, Severity
 
@@ -165,12 +166,11 @@ def of_ranges(ranges: Iterable[Range], *, is_cast: bool) -> Iterator[Finding]:
 def of_casts(casts: Casts) -> Iterator[Finding]:
     """Tell which tensors of the state dicts could not be cast to fp16."""
     for obstacle, paths in casts.kept.items():
-        named = ", ".join(dotted(path) for path in paths[:_MAX_NAMED])
-        more = f" and {len(paths) - _MAX_NAMED} more" if len(paths) > _MAX_NAMED else ""
+        named = listed([dotted(path) for path in paths], at_most=_MAX_NAMED)
         yield Finding(
             code="not-cast",
             severity="warning",
-            message=f"Not cast to fp16: {named}{more}: {_NOT_CAST[obstacle]}.",
+            message=f"Not cast to fp16: {named}: {_NOT_CAST[obstacle]}.",
         )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 from convlast.compatibility import Trouble
+from convlast.listing import listed
 from convlast.report import Finding, Severity
 from convlast.smoke.model.judgement import Fault
 from convlast.smoke.model.whole import ModelSmoke
@@ -23,6 +25,8 @@ _VIEWS = {"aten::view", "aten::_unsafe_view", "aten::view_as"}
 
 MAX_NAMED = 8
 """Modules that one message names."""
+
+_listed = partial(listed, at_most=MAX_NAMED)
 
 
 def of_model(found: ModelSmoke) -> Iterator[Finding]:
@@ -217,8 +221,3 @@ def _breaks_the_chain(flip: Flip) -> Finding:
         f"({flip.operator}), {times} a forward, {flip.bytes:,} bytes; the next convolution "
         "permutes them back.",
     )
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    return ", ".join(names[:MAX_NAMED]) + more

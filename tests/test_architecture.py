@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 
 LAYERS = """
 version
-allocation collector crc pieces
+allocation collector crc listing pieces
 errors options progress digest smoke_report
 report workplace
 memory_format

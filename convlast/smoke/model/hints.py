@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from math import prod
 
 from torch import Tensor
 
+from convlast.listing import listed
 from convlast.smoke.model.events import Operation
 from convlast.smoke.model.trace import CONVOLUTIONS
 
@@ -19,6 +21,8 @@ MULTIPLE = 8
 
 NAMED = 4
 """Convolutions that a hint names."""
+
+_listed = partial(listed, at_most=NAMED)
 
 
 @dataclass
@@ -91,8 +95,3 @@ def _channels(weight: Tensor, is_transposed: bool, groups: int) -> tuple[int, in
     """Return how many channels go in and come out."""
     first, second = weight.shape[0], weight.shape[1] * groups
     return (first, second) if is_transposed else (second, first)
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
