@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import convlast
+from convlast.casting import WIDER
 from convlast.options import Options
 from tests.exactness import Loaded, ObjectPath, at, restrided, strides_by_pytorch
 from tests.strategies import Drawn, checkpoints
@@ -95,6 +96,17 @@ def expected_strides(root: Any) -> dict[ObjectPath, tuple[int, ...]]:
         and place_of(value) in targets
         and targets[place_of(value)] != value.stride()
     }
+
+
+def state_dict_tensors(root: Any) -> list[ObjectPath]:
+    """Return the paths of the tensors that stand beside a convolution's weight."""
+    tensors = [(path, value) for path, value in tensors_in(root) if isinstance(value, Tensor)]
+    state_dicts = {
+        path[:-1]
+        for path, value in tensors
+        if value.dim() == 5 and str(path[-1]).endswith(".weight")
+    }
+    return [path for path, _ in tensors if path[:-1] in state_dicts]
 
 
 @a_law
@@ -202,6 +214,8 @@ def test_a_cast_is_a_cast_and_a_conversion(drawn: Drawn) -> None:
         assert torch.equal(expected.nan_to_num(), after.detach().nan_to_num())
     for path, strides in expected_strides(old).items():
         assert at(new, path).stride() == strides
+    is_told = any(found.code == "not-cast" for found in report.findings)
+    assert is_told == any(at(new, path).dtype in WIDER for path in state_dict_tensors(old))
 
 
 @a_law

@@ -162,8 +162,8 @@ def test_what_cannot_be_cast_is_told(root: dict[str, Any], told: str, tmp_path: 
 def test_negated_views(dtype: str, tmp_path: Path) -> None:
     """They are read as their users see them, and stay as they are: a cast would lose the sign."""
     weight = torch._neg_view(builders.numbered(*builders.SHAPE))
-    part = torch.complex(builders.numbered(3), builders.numbered(3)).conj().imag
-    source = builders.save({"conv.weight": weight, "part": part}, tmp_path / "source.pt")
+    root = {"conv.weight": weight, "part": negated()["part"]}
+    source = builders.save(root, tmp_path / "source.pt")
     options = Options.parse(dtype=dtype, input_shape="1,3,4,4,4")
     report = convlast.convert(source, tmp_path / "target.pt", options, device="cpu")
     assert report.smoke is not None
