@@ -74,8 +74,8 @@ class Options(BaseModel):
     only `auto` is allowed."""
 
     dtype: Dtype = "keep"
-    """`float16` also casts the state dict; what overflows, underflows or cannot be cast is reported.
-    Not for model folders."""
+    """`float16` also casts the state dict; what overflows, underflows or cannot be cast is
+    reported. Not for model folders."""
 
     smoke: Literal["auto", "model", "layers", "none"] = "auto"
     """The fp16 inference: the whole `model`, each of the `layers`, or `none`. `auto` takes the
