@@ -94,7 +94,7 @@ def of_speed(smoke: Smoke, min_speedup: float | None) -> Iterator[Finding]:
         yield Finding(
             code="kernels-not-seen",
             severity="info",
-            message="The profiler saw no kernels, so which ones ran is not known.",
+            message=f"Which kernels ran is not known. {smoke.dispatch_reason or ''}".rstrip(),
         )
     slow = {found.layer for found in smoke.dispatch if found.route == "slow"}
     if slow:

@@ -23,7 +23,8 @@ class Parity(_Model):
     weights against fp16 contiguous. Of a whole model also `layout_input` (a channels-last input as
     well), `autocast` (contiguous, against fp32), `autocast_layout` (converted weights against
     contiguous ones, under autocast), and where fp16 is at fault `layout_float32` (converted weights
-    against contiguous ones, in fp32), `bfloat16` and `kept_in_float32` (each against fp32)."""
+    against contiguous ones, in fp32, or in TF32 where cuDNN has no other kernel), `bfloat16` and
+    `kept_in_float32` (each against fp32)."""
     layer: str | None = None
     """The layer it was found in, where it is the worst of several."""
     samples: int | None = None
@@ -262,6 +263,8 @@ class Smoke(_Model):
     """The chain, with converted weights and a contiguous input."""
     permutations: Permutations | None = None
     dispatch: list[Dispatch] = Field(default_factory=list)
+    dispatch_reason: str | None = None
+    """Why `dispatch` and `layout_kernels` are empty, where a GPU ran."""
     layout_kernels: list[LayoutKernels] = Field(default_factory=list)
     timing: Timing | None = None
     """The one that the advice rests on."""

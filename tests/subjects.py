@@ -2,17 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from convlast.architectures.subject import Inputs, Subject
+from convlast.smoke.memory import NO_ENGINE
+from convlast.smoke.model.modes import OperatorMode
 from convlast.smoke.model.specimen import Weights
 from convlast.smoke.model.ways import Request
 from convlast.smoke.model.whole import ModelSmoke, smoke_model
 
 CPU = torch.device("cpu")
+
+
+class Refusing(OperatorMode):
+    """Has cuDNN find no kernel for some convolutions.
+
+    Attributes:
+        refuses: Told input and weight of each, (N, C, D, H, W) and (O, I, D, H, W).
+        refused: How many were refused.
+    """
+
+    def __init__(self, refuses: Callable[[Tensor, Tensor], bool]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # PyTorch's
+        self.refuses, self.refused = refuses, 0
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Run one operator, or refuse it as PyTorch does."""
+        if func._schema.name == "aten::convolution" and self.refuses(args[0], args[1]):
+            self.refused += 1
+            raise RuntimeError(f"GET was {NO_ENGINE}")
+        return func(*args, **(kwargs or {}))
 
 
 def subject_of(

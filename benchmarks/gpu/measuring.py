@@ -8,7 +8,7 @@ trial, and the choice is timed again against the better of all and none, in ever
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,11 +18,9 @@ import torch
 from convlast.smoke.memory import release
 from convlast.smoke.model.choosing import LIMIT_S, NOISE, choose_on_accelerator
 from convlast.smoke.model.clock import Race
-from convlast.smoke.model.dispatch import profile
+from convlast.smoke.model.dispatch import Profile, Weights, profile
 from convlast.smoke.model.specimen import Specimen, Way
 from convlast.smoke.model.timing import Setting, pair_of, race_of, time_pair
-from convlast.smoke.model.trace import Trace
-from convlast.smoke_report import Dispatch, LayoutKernels
 
 
 @dataclass(frozen=True)
@@ -119,20 +117,19 @@ def is_no_slower(again: Race) -> bool:
 
 def kernels_of(trio: Trio, way: Way) -> list[dict[str, Any]]:
     """Return the kernels that a forward ran with either weights."""
-    trace = Trace()
-    trio.all.run(Way(way.samples, on_operation=trace.note_operation))
     return [
-        _seen(*profile(trio.none, way, trace.convolutions, "contiguous")),
-        _seen(*profile(trio.all, way, trace.convolutions, "converted")),
+        _seen(profile(trio.none, way, "contiguous"), "contiguous"),
+        _seen(profile(trio.all, way, "converted"), "converted"),
     ]
 
 
-def _seen(convolutions: Sequence[Dispatch], permuting: LayoutKernels) -> dict[str, Any]:
-    longest = sorted(convolutions, key=lambda found: found.seconds, reverse=True)
+def _seen(found: Profile, weights: Weights) -> dict[str, Any]:
+    longest = sorted(found.dispatches, key=lambda dispatch: dispatch.seconds, reverse=True)
     return {
-        "weights": permuting.weights,
-        "routes": dict(Counter(found.route for found in convolutions)),
-        "convolutions_s": sum(found.seconds for found in convolutions),
-        "kernels": list(dict.fromkeys(name for found in longest for name in found.kernels)),
-        "permuting": permuting.model_dump(exclude={"weights"}),
+        "weights": weights,
+        "reason": found.reason,
+        "routes": dict(Counter(dispatch.route for dispatch in longest)),
+        "convolutions_s": sum(dispatch.seconds for dispatch in longest),
+        "kernels": list(dict.fromkeys(name for each in longest for name in each.kernels)),
+        "permuting": found.permuting and found.permuting.model_dump(exclude={"weights"}),
     }

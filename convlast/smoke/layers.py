@@ -6,7 +6,7 @@ is off, `failed` a converted one that differs from it. A convolution that raises
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeAlias
 
@@ -27,7 +27,7 @@ from convlast.smoke.convolution import (
 )
 from convlast.smoke.judgement import Outcome, judge
 from convlast.smoke.layout import memory_format_of
-from convlast.smoke.memory import is_out_of_memory, release
+from convlast.smoke.memory import is_out_of_memory, is_refusal, release, runs_on_less
 from convlast.smoke.precision import exact_float32, run_in_float16
 
 __all__ = ["Convolution", "Convolve", "convolve", "smoke_layer"]
@@ -88,10 +88,12 @@ def _smoke(convolution: Convolution, run: Run, activation: Tensor) -> LayerSmoke
     # With a 1×1×1 kernel `contiguous()` leaves the strides of channels-last as they are.
     if weight.stride() != strides_of(weight.shape, "contiguous_format"):
         weight = weight.clone(memory_format=torch.contiguous_format)
-    reference = _outcome(_run_in_float32, run, activation, weight)
-    contiguous = _outcome(run_in_float16, run, activation, weight)
+    reach = [extent + 1 for extent in convolution.reach]
+    outcome = partial(_outcome, run=run, activation=activation, reach=reach)
+    reference = outcome(_run_in_float32, weight=weight)
+    contiguous = outcome(run_in_float16, weight=weight)
     weight = convolution.converted().detach()
-    converted = _outcome(run_in_float16, run, activation, weight)
+    converted = outcome(run_in_float16, weight=weight)
     judgement = judge(reference, contiguous, converted)
     smoke = LayerSmoke(
         status=judgement.status,
@@ -112,18 +114,27 @@ def _run_in_float32(run: Run, activation: Tensor, weight: Tensor) -> Tensor:
 
 
 def _outcome(
-    precision: Callable[[Run, Tensor, Tensor], Tensor], run: Run, activation: Tensor, weight: Tensor
+    precision: Callable[[Run, Tensor, Tensor], Tensor],
+    *,
+    run: Run,
+    activation: Tensor,
+    weight: Tensor,
+    reach: Sequence[int],
 ) -> Outcome:
     """Run a convolution in a precision; return its output, or why there is none."""
     device = activation.device
+    weight = weight.to(device)
     try:
         with torch.no_grad():
-            output = precision(run, activation, weight.to(device))
+            output = precision(run, activation, weight)
         health.wait_for(device)
     except ConvlastError:
         raise
     except Exception as error:
-        if is_out_of_memory(error):
+        if is_refusal(error):
+            if runs_on_less(lambda part: precision(run, part, weight), activation, reach):
+                raise
+        elif is_out_of_memory(error):
             raise
         health.require_alive(device)
         return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"

@@ -19,6 +19,9 @@ from torch import Tensor
 NATIVE = "float16"
 EMULATED = "float16 (emulated: float32 accumulation)"
 
+_USERS = ("conv", "rnn")
+"""What of cuDNN computes in fp32, and has a setting of its own."""
+
 
 def is_native(device: torch.device) -> bool:
     """Say whether fp16 runs as it is on this device.
@@ -68,10 +71,36 @@ def exact_float32() -> Iterator[None]:
 
     Source: https://docs.pytorch.org/docs/stable/notes/cuda.html#tensorfloat-32-tf32-on-ampere-and-later-devices
     """
-    setting = torch.backends.cudnn.conv  # type: ignore[attr-defined] # set on the module at run time
-    before = setting.fp32_precision
-    setting.fp32_precision = "ieee"
+    with _convolutions_in("ieee"):
+        yield
+
+
+@contextmanager
+def tf32() -> Iterator[None]:
+    """Let cuDNN compute fp32 convolutions in TF32, and put the setting back."""
+    with _convolutions_in("tf32"):
+        yield
+
+
+@contextmanager
+def _convolutions_in(precision: str) -> Iterator[None]:
+    """Set how cuDNN computes in fp32, in the old way of saying it and in the new.
+
+    Both, since a model's code may read the old one, `torch.backends.cudnn.allow_tf32`, and that
+    raises where the new ones say something else.
+    """
+    cudnn = torch.backends.cudnn
+    before = {name: getattr(cudnn, name).fp32_precision for name in _USERS}
+    try:
+        is_allowed = cudnn.allow_tf32
+    except RuntimeError:  # they say something else already
+        is_allowed = before["conv"] == "tf32"
+    cudnn.allow_tf32 = precision == "tf32"
+    for name in _USERS:
+        getattr(cudnn, name).fp32_precision = precision
     try:
         yield
     finally:
-        setting.fp32_precision = before
+        cudnn.allow_tf32 = is_allowed
+        for name, value in before.items():
+            getattr(cudnn, name).fp32_precision = value

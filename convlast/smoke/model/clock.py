@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
+from math import ceil
 from statistics import median, quantiles
 from time import perf_counter
 from typing import TypeAlias
@@ -16,6 +17,13 @@ Clock: TypeAlias = Callable[[Callable[[], object]], float]
 
 WARMUPS = 3
 """Runs before the first that counts: kernels are chosen, and memory is taken, in these."""
+
+LEAST_S = 0.005
+"""Seconds that one timing takes at least: on an idle GPU a short forward is timed as the launch of
+its first kernel, so several run in a row."""
+
+MOST_RUNS = 50
+"""Runs that one timing takes at most."""
 
 LEAST_ROUNDS = 8
 """Pairs that are timed at least; quartiles of fewer say nothing."""
@@ -71,19 +79,37 @@ def race(
         least_rounds: Rounds that are run whatever they take.
     """
     began_s = perf_counter()
-    for _ in range(WARMUPS):
-        clock(first)
-        clock(second)
-    times: tuple[list[float], list[float]] = [], []
     things = first, second
+    warm_s = [min(clock(thing) for thing in things) for _ in range(WARMUPS)]
+    runs = runs_for(warm_s[-1])
+    times: tuple[list[float], list[float]] = [], []
     for number in count(1):
         for index in (0, 1) if number % 2 else (1, 0):
-            times[index].append(clock(things[index]))
+            times[index].append(_time(things[index], clock, runs))
         if number < least_rounds:
             continue
         if is_stable(ratios_of(*times)) or perf_counter() - began_s > limit_s:
             break
     return Race(tuple(times[0]), tuple(times[1]), is_stable(ratios_of(*times)))
+
+
+def runs_for(seconds: float) -> int:
+    """Return how many runs of so many seconds one timing takes.
+
+    >>> runs_for(0.1), runs_for(0.002), runs_for(0.0)
+    (1, 3, 50)
+    """
+    return max(1, min(MOST_RUNS, ceil(LEAST_S / max(seconds, 1e-9))))
+
+
+def _time(run: Callable[[], object], clock: Clock, runs: int) -> float:
+    """Return the seconds of one run, of several in a row."""
+
+    def repeat() -> None:
+        for _ in range(runs):
+            run()
+
+    return clock(repeat) / runs
 
 
 def is_stable(ratios: Sequence[float]) -> bool:

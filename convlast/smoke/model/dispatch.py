@@ -1,145 +1,197 @@
-"""Which kernels a forward ran on a GPU: cuDNN's by layout, PyTorch's own, its slow fallback.
+"""Which kernels each convolution of a forward ran on a GPU, and what permuting costs.
 
-Names of kernels are no interface: what they are recognised by was collected from public profiles,
-and a kernel that none of it fits is `unknown`, with its name in the report.
+The profiler knows operators and kernels, and not the model's layers. So each operator runs within a
+mark of its own, and what the profiler saw within that mark belongs to the operator.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
+from torch import nn
+from torch.autograd.profiler import record_function
 
 from convlast.smoke import health
+from convlast.smoke.layout import order_of
+from convlast.smoke.model.events import Operation
+from convlast.smoke.model.kernels import COPY, Kernel, permutes, route_of
 from convlast.smoke.model.specimen import Specimen, Way
+from convlast.smoke.model.trace import convolved, permuted_operands
+from convlast.smoke.model.watching import Watch
 from convlast.smoke_report import Dispatch, LayoutKernels
 
-Route = Literal["cudnn-ndhwc", "cudnn-ncdhw", "cudnn", "native", "slow", "unknown"]
 Weights = Literal["contiguous", "converted"]
 
-CONVOLUTIONS = ("aten::convolution", "aten::_convolution")
+FORWARD = "convlast forward"
+_OPERATOR = "convlast operator "
 
-_SLOW = re.compile(r"slow_conv|vol2col|col2vol|im2col", re.IGNORECASE)
-_NATIVE = re.compile(r"conv_depthwise3d", re.IGNORECASE)
-_LAYOUT = re.compile(
-    r"nchwToNhwc|nhwcToNchw|nchw2nhwc|nhwc2nchw|ncdhwToNdhwc|ndhwcToNcdhw|nhwcAddPadding"
-    r"|transpose_readWrite|tensorTransform",
-    re.IGNORECASE,
-)
-_LAST = re.compile(r"ndhwc|nhwc", re.IGNORECASE)
-_FIRST = re.compile(r"ncdhw|nchw", re.IGNORECASE)
-_COPIES = ("aten::clone", "aten::contiguous")
+LOST = 64
+"""Small kernels that run ahead: the profiler loses the first ones of a session.
+
+Source: https://github.com/pytorch/pytorch/issues/192021
+"""
+
+_MOVING = frozenset({"aten::clone", "aten::_to_copy", "aten::copy_", "aten::contiguous"})
 
 
 @dataclass(frozen=True)
-class Ran:
-    """One kernel that ran.
+class Mark:
+    """What ran within one mark, where it is of interest.
 
     Attributes:
-        name: As the profiler calls it.
-        seconds: How long it ran.
-        operators: The operators that it ran for, the innermost first.
+        layer: The module of a convolution; None of a copy that permutes.
+        is_channels_last: Whether a convolution's output is.
     """
 
-    name: str
-    seconds: float
-    operators: tuple[str, ...]
+    layer: str | None = None
+    is_channels_last: bool = False
 
 
-def profile(
-    specimen: Specimen, way: Way, layers: Sequence[str], weights: Weights
-) -> tuple[list[Dispatch], LayoutKernels]:
+@dataclass
+class Profile:
+    """What the profiler saw of one forward.
+
+    Attributes:
+        dispatches: Each convolution's kernels, in the order of execution.
+        permuting: The kernels that only permute; None where no kernels were seen.
+        reason: Why there is nothing.
+    """
+
+    dispatches: list[Dispatch] = field(default_factory=list)
+    permuting: LayoutKernels | None = None
+    reason: str | None = None
+
+
+class Marker(Watch):  # type: ignore[no-untyped-call]  # PyTorch's own base
+    """Follows one forward, each operator within a mark that the profiler sees.
+
+    Attributes:
+        marks: What ran within the marks that are of interest, by their number.
+    """
+
+    def __init__(self, module: nn.Module, *, takes_hooks: bool, weights: Weights) -> None:
+        super().__init__(module, takes_hooks=takes_hooks, on_operation=self._note)
+        self.marks: dict[int, Mark] = {}
+        self._weights, self._number = weights, 0
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Run one operator within its mark."""
+        self._number += 1
+        with record_function(f"{_OPERATOR}{self._number}"):
+            return super().__torch_dispatch__(func, types, args, kwargs)
+
+    def _note(self, operation: Operation) -> None:
+        output = convolved(operation)
+        if output is not None:
+            order = order_of(output)
+            is_last = order == "channels_last_3d" or (
+                order == "both" and self._weights == "converted"
+            )
+            self.marks[self._number] = Mark(operation.place.name, is_last)
+        elif operation.name in _MOVING and permuted_operands(operation):
+            self.marks[self._number] = Mark()
+
+
+def profile(specimen: Specimen, way: Way, weights: Weights) -> Profile:
     """Profile one forward, after another that warms up.
 
     Args:
         specimen: The model; on a CPU no kernels are seen.
         way: How it is run.
-        layers: The modules of the convolutions, in the order of execution.
         weights: Which weights it has, for the report.
     """
     inputs = specimen.inputs(way)
     specimen.call(inputs, way)
     health.wait_for(specimen.device)
+    marker = Marker(specimen.module, takes_hooks=specimen.subject.takes_hooks, weights=weights)
     with torch.profiler.profile(acc_events=True) as profiler:
-        specimen.call(inputs, way)
+        for _ in range(LOST):
+            torch.zeros(1, device=specimen.device)
         health.wait_for(specimen.device)
-    events = list(profiler.events() or ())
-    convolutions = [list(_kernels(event)) for event in convolutions_in(events)]
-    kernels = [ran for event in events if event.cpu_parent is None for ran in _kernels(event)]
-    dispatches = [
-        dispatch_of(layer, weights, ran) for layer, ran in zip(layers, convolutions, strict=False)
-    ]
-    return dispatches, layout_kernels_of(kernels, weights)
+        with record_function(FORWARD), marker:
+            specimen.call(inputs, way)
+        health.wait_for(specimen.device)
+    return read(list(profiler.events() or ()), marker.marks, weights)
 
 
-def convolutions_in(events: Iterable[Any]) -> list[Any]:
-    """Return the profiler's events that are a whole convolution, in the order of execution."""
-    found = [
-        event
+def read(events: Sequence[Any], marks: Mapping[int, Mark], weights: Weights) -> Profile:
+    """Read what the profiler saw of one forward.
+
+    Args:
+        events: The profiler's events.
+        marks: What ran within which mark.
+        weights: Which weights the model had, for the report.
+    """
+    total_s = _device_seconds(events)
+    if not total_s:
+        return Profile(reason="PyTorch's profiler saw no kernels.")
+    seen = {
+        int(event.name.removeprefix(_OPERATOR)): list(_kernels(event))
         for event in events
-        if event.name in CONVOLUTIONS
-        and (event.cpu_parent is None or event.cpu_parent.name not in CONVOLUTIONS)
-    ]
-    return sorted(found, key=lambda event: event.time_range.start)
+        if event.name.startswith(_OPERATOR) and _is_on_host(event)
+    }
+    if missing := marks.keys() - seen.keys():
+        return Profile(reason=f"PyTorch's profiler lost {len(missing)} of {len(marks)} operators.")
+    moving: list[Kernel] = []
+    found = Profile()
+    for number, mark in sorted(marks.items()):
+        if mark.layer is None:
+            moving += seen[number]
+            continue
+        found.dispatches.append(_dispatch(mark.layer, weights, seen[number], mark))
+        moving += [k for k in seen[number] if permutes(k.name) or COPY in k.operators]
+    seconds = sum(kernel.seconds for kernel in moving)
+    found.permuting = LayoutKernels(
+        weights=weights, number=len(moving), seconds=seconds, share=min(seconds / total_s, 1.0)
+    )
+    return found
 
 
-def dispatch_of(layer: str, weights: Weights, kernels: Sequence[Ran]) -> Dispatch:
-    """Say which way a convolution went, from its kernels."""
-    longest = sorted(kernels, key=lambda ran: ran.seconds, reverse=True)
+def _dispatch(layer: str, weights: Weights, kernels: Sequence[Kernel], mark: Mark) -> Dispatch:
+    longest = sorted(kernels, key=lambda kernel: kernel.seconds, reverse=True)
     return Dispatch(
         layer=layer,
         weights=weights,
-        route=route_of(kernels),
-        kernels=list(dict.fromkeys(ran.name for ran in longest)),
-        seconds=sum(ran.seconds for ran in kernels),
+        route=route_of(kernels, is_channels_last=mark.is_channels_last),
+        kernels=list(dict.fromkeys(kernel.name for kernel in longest)),
+        seconds=sum(kernel.seconds for kernel in kernels),
     )
 
 
-def route_of(kernels: Sequence[Ran]) -> Route:
-    """Recognise the way that a convolution went.
+def _device_seconds(events: Sequence[Any]) -> float:
+    """Add up what the device did for the forward; marks are shown on the device too."""
+    began = next((e.time_range.start for e in events if e.name == FORWARD and _is_on_host(e)), 0)
+    return sum(
+        float(event.time_range.elapsed_us()) / 1e6
+        for event in events
+        if not _is_on_host(event)
+        and not event.is_user_annotation
+        and event.time_range.start >= began
+    )
 
-    A kernel that permutes says that the tensors were NCDHW, whatever the kernel behind it takes.
 
-    >>> route_of([Ran("void vol2col_kernel<half>", 1.0, ("aten::slow_conv_dilated3d",))])
-    'slow'
-    >>> cudnn = ("aten::cudnn_convolution",)
-    >>> route_of([Ran("sm80_xmma_fprop_f16f16_nhwckrsc_nhwc_tilesize128", 1.0, cudnn)])
-    'cudnn-ndhwc'
+def _kernels(event: Any, operators: tuple[str, ...] = ()) -> Iterator[Kernel]:
+    """Yield the kernels that the operators within an event launched.
+
+    The runtime's own events, such as `cudaLaunchKernel`, have numbers that may be those of another
+    operator, so what hangs on them is not believed.
     """
-    operators = " ".join(name for ran in kernels for name in ran.operators)
-    names = [ran.name for ran in kernels]
-    if _SLOW.search(operators) or any(map(_SLOW.search, names)):
-        return "slow"
-    if _NATIVE.search(operators):
-        return "native"
-    if "cudnn" not in operators:
-        return "unknown"
-    if any(map(_LAYOUT.search, names)):
-        return "cudnn-ncdhw"
-    if any(map(_LAST.search, names)):
-        return "cudnn-ndhwc"
-    return "cudnn-ncdhw" if any(map(_FIRST.search, names)) else "cudnn"
-
-
-def layout_kernels_of(kernels: Sequence[Ran], weights: Weights) -> LayoutKernels:
-    """Add up the kernels that only permute: cuDNN's own, and PyTorch's copies."""
-    moving = [
-        ran
-        for ran in kernels
-        if _LAYOUT.search(ran.name) or any(name in _COPIES for name in ran.operators)
-    ]
-    total_s, seconds = sum(ran.seconds for ran in kernels), sum(ran.seconds for ran in moving)
-    share = seconds / total_s if total_s else 0.0
-    return LayoutKernels(weights=weights, number=len(moving), seconds=seconds, share=share)
-
-
-def _kernels(event: Any, operators: tuple[str, ...] = ()) -> Iterator[Ran]:
-    """Yield the kernels that an event and those within it launched."""
-    operators = (event.name, *operators)
-    for kernel in event.kernels:
-        yield Ran(kernel.name, kernel.duration / 1e6, operators)
+    if "::" in event.name:
+        operators = (event.name, *operators)
+        for kernel in event.kernels:
+            yield Kernel(kernel.name, kernel.duration / 1e6, operators)
     for child in event.cpu_children:
         yield from _kernels(child, operators)
+
+
+def _is_on_host(event: Any) -> bool:
+    return str(event.device_type).endswith("CPU")

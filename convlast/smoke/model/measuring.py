@@ -9,6 +9,7 @@ import torch
 from convlast.smoke import health
 from convlast.smoke.memory import is_out_of_memory
 from convlast.smoke.model.dispatch import profile
+from convlast.smoke.model.events import words_of
 from convlast.smoke.model.specimen import Specimen, Way
 from convlast.smoke.model.timing import pair_of, time_on_accelerator, timing_on_cpu
 from convlast.smoke.model.ways import Ways
@@ -26,22 +27,22 @@ def measure(ways: Ways, smoke: Smoke) -> None:
     make = partial(Specimen, old.subject, old.converted, old.device, old.halvings)
     smoke.timings = time_on_accelerator(make, ways.request.samples)
     smoke.timing = smoke.timings[0]
-    _look_at_kernels(ways, smoke, make)
+    look_at_kernels(make, ways.request.samples, smoke)
 
 
-def _look_at_kernels(ways: Ways, smoke: Smoke, make: partial[Specimen]) -> None:
-    """Note which kernels ran; where the profiler is not allowed to look, note none."""
-    layers, way = ways.seen.trace.convolutions, Way(ways.request.samples)
+def look_at_kernels(make: partial[Specimen], samples: int, smoke: Smoke) -> None:
+    """Note which kernels ran, or why none are told: the profiler may not be allowed to look."""
+    way = Way(samples)
     contiguous, converted = pair_of(make, torch.float16)
     try:
-        seen = [
-            profile(contiguous, way, layers, "contiguous"),
-            profile(converted, way, layers, "converted"),
-        ]
+        seen = profile(contiguous, way, "contiguous"), profile(converted, way, "converted")
     except RuntimeError as error:
         if is_out_of_memory(error):
             raise
         health.require_alive(contiguous.device)
+        smoke.dispatch_reason = f"PyTorch's profiler failed: {words_of(error)}"
         return
-    smoke.dispatch = [found for dispatch, _ in seen for found in dispatch]
-    smoke.layout_kernels = [kernels for _, kernels in seen]
+    smoke.dispatch_reason = next((each.reason for each in seen if each.reason), None)
+    if smoke.dispatch_reason is None:
+        smoke.dispatch = [found for each in seen for found in each.dispatches]
+        smoke.layout_kernels = [each.permuting for each in seen if each.permuting]

@@ -15,12 +15,12 @@ from convlast.architectures.subject import Inputs, Subject
 from convlast.errors import ConvlastError
 from convlast.memory_format import strides_of
 from convlast.smoke import health
-from convlast.smoke.memory import is_out_of_memory
+from convlast.smoke.memory import is_out_of_memory, is_refusal
 from convlast.smoke.model.emulation import Emulation
 from convlast.smoke.model.events import Failure, Operation, Turn
 from convlast.smoke.model.outputs import Outputs, outputs_of
 from convlast.smoke.model.watching import Watch, address_of, owners_of, tensors_in
-from convlast.smoke.precision import exact_float32, is_native
+from convlast.smoke.precision import exact_float32, is_native, tf32
 
 Weights: TypeAlias = Mapping[str, Callable[[], Tensor]]
 """Reads the converted weights, by the names of their parameters, with the strides they have."""
@@ -37,6 +37,7 @@ class Way:
         samples: N of the input.
         first_of: If given, the input is the first sample of the one with so many.
         is_autocast: Whether under autocast to fp16; the module is in fp32 then.
+        is_tf32: Whether convolutions in fp32 are computed in TF32.
         is_input_converted: Whether the input is channels-last too.
         on_operation: Called for each operator.
         on_turn: Called for each module's turn.
@@ -45,6 +46,7 @@ class Way:
     samples: int
     first_of: int | None = None
     is_autocast: bool = False
+    is_tf32: bool = False
     is_input_converted: bool = False
     on_operation: Callable[[Operation], None] | None = None
     on_turn: Callable[[Turn], None] | None = None
@@ -159,17 +161,15 @@ class Specimen:
         except ConvlastError:
             raise
         except Exception as error:
-            self._require_no_accident(error)
+            # Raised here: a function that raises what it was given is held by it, and with it all
+            # that the run holds, until Python's collector looks.
+            if is_out_of_memory(error) and not is_refusal(error):
+                raise
+            health.require_alive(self.device)
             return watch.failure_of(error)
         finally:
             self._drop(watch.written)
         return outputs_of(result)
-
-    def _require_no_accident(self, error: Exception) -> None:
-        """Pass on what is no result: memory that ran out, a device that is lost."""
-        if is_out_of_memory(error):
-            raise error
-        health.require_alive(self.device)
 
     def call(self, inputs: Inputs, way: Way) -> Any:
         """Call the model, in the precision of the way; nothing is watched and nothing caught."""
@@ -177,7 +177,7 @@ class Specimen:
         with ExitStack() as stack:
             stack.enter_context(torch.no_grad())
             if self.dtype == torch.float32 and not way.is_autocast:
-                stack.enter_context(exact_float32())
+                stack.enter_context(tf32() if way.is_tf32 else exact_float32())
             if way.is_autocast:
                 kind = self.device.type
                 stack.enter_context(torch.autocast(kind, torch.float16, cache_enabled=False))

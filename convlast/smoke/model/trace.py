@@ -61,34 +61,20 @@ class Trace:
     Attributes:
         permuting: The operators that permute.
         events: Modules' turns, and these operators, in the order of execution.
-        convolutions: The modules of the convolutions, likewise.
     """
 
     permuting: list[_Permuting] = field(default_factory=list)
     events: list[_Event] = field(default_factory=list)
-    convolutions: list[str] = field(default_factory=list)
-    _first_is_converted: bool = False
+    _is_first_converted: bool | None = None
 
     def note_operation(self, operation: Operation) -> None:
         """Look at one operator."""
-        output = next(iter(_volumes(operation.outputs)), None)
-        if operation.is_view or output is None:
-            return
-        is_convolution = operation.name in CONVOLUTIONS
-        operands = operation.args[:1] if is_convolution else operation.args
-        after = order_of(output)
-        if is_convolution:
-            if not self.convolutions:
-                self._first_is_converted = after == "channels_last_3d"
-            self.convolutions.append(operation.place.name)
-        odd = [
-            operand
-            for operand in _volumes(operands)
-            if {order_of(operand), after} == {"channels_last_3d", "contiguous_format"}
-        ]
-        if odd:
-            before = order_of(odd[0])
-            moved = sum(map(_bytes, odd))
+        output = convolved(operation)
+        if output is not None and self._is_first_converted is None:
+            self._is_first_converted = order_of(output) == "channels_last_3d"
+        if odd := permuted_operands(operation):
+            before, after = order_of(odd[0]), order_of(next(_volumes(operation.outputs)))
+            moved, is_convolution = sum(map(_bytes, odd)), output is not None
             found = _Permuting(
                 operation.place, operation.name, before, after, moved, is_convolution
             )
@@ -172,10 +158,27 @@ class Trace:
     @property
     def _entrance(self) -> _Permuting | None:
         """The permutation at the first convolution, which even the best case has."""
-        if not self._first_is_converted or not self.permuting:
+        if not self._is_first_converted or not self.permuting:
             return None
         first = self.permuting[0]
         return first if first.is_convolution else None
+
+
+def convolved(operation: Operation) -> Tensor | None:
+    """Return the output of a 3-D convolution, (N, C, D, H, W); None of any other operator."""
+    if operation.name not in CONVOLUTIONS:
+        return None
+    return next(_volumes(operation.outputs), None)
+
+
+def permuted_operands(operation: Operation) -> list[Tensor]:
+    """Return the 5-D operands that lie in another order than the result; weights do not count."""
+    output = next(_volumes(operation.outputs), None)
+    if operation.is_view or output is None:
+        return []
+    operands = operation.args[:1] if operation.name in CONVOLUTIONS else operation.args
+    orders = {"channels_last_3d", "contiguous_format"}
+    return [part for part in _volumes(operands) if {order_of(part), order_of(output)} == orders]
 
 
 def _volumes(values: Sequence[Any]) -> Iterator[Tensor]:

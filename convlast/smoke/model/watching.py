@@ -9,6 +9,7 @@ from __future__ import annotations
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from convlast.smoke.memory import is_refusal, runs_on_less
 from convlast.smoke.model.events import Failure, Operation, Place, Turn, line_of, words_of
 from convlast.smoke.model.modes import OperatorMode
 
@@ -51,6 +53,7 @@ class Watch(OperatorMode):
         on_turn: Callable[[Turn], None] | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # PyTorch's
+        self._stay = ExitStack()
         self._module, self._takes_hooks = module, takes_hooks
         self._on_operation, self._on_turn = on_operation, on_turn
         self._owners = {} if takes_hooks else owners_of(module)
@@ -62,7 +65,13 @@ class Watch(OperatorMode):
         self.written: set[int] = set()
 
     def __enter__(self) -> Watch:
-        """Begin; modules are followed where somebody listens, which costs time."""
+        """Begin; modules are followed where somebody listens, which costs time.
+
+        TorchScript runs a program as it is written: on a GPU it would fuse operators, of which
+        nothing is seen here.
+        """
+        unfused = torch.jit.optimized_execution(False)  # type: ignore[attr-defined]  # not in its __all__
+        self._stay.enter_context(unfused)
         if self._takes_hooks and (self._on_operation or self._on_turn):
             for name, module in self._module.named_modules():
                 if name:
@@ -78,6 +87,7 @@ class Watch(OperatorMode):
     ) -> None:
         """End; an error goes on."""
         super().__exit__(kind, error, trace)  # type: ignore[no-untyped-call]  # PyTorch's
+        self._stay.close()
         for hook in self._hooks:
             hook.remove()
 
@@ -103,6 +113,8 @@ class Watch(OperatorMode):
             result = func(*args, **(kwargs or {}))
         except RuntimeError as error:
             self._raised = (words_of(error), self._place(name, args), name)
+            if is_refusal(error) and _runs_on_less(func, args, kwargs or {}):
+                raise MemoryError("cuDNN had no memory for any kernel of a convolution.") from None
             raise
         self._raised = None
         if func._schema.is_mutable:
@@ -218,6 +230,18 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
     elif isinstance(value, Mapping):
         for part in value.values():
             yield from tensors_in(part)
+
+
+def _runs_on_less(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Say whether a convolution that cuDNN refused runs on a smaller input."""
+    activation, weight = args[0], args[1]
+    if activation.dim() != 5:
+        return False
+    dilation = args[5] if len(args) > 5 else [1, 1, 1]
+    reach = [
+        step * (extent - 1) + 1 for step, extent in zip(dilation, weight.shape[2:], strict=True)
+    ]
+    return runs_on_less(lambda part: func(part, *args[1:], **kwargs), activation, reach)
 
 
 def _written(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[Tensor]:

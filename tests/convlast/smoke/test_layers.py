@@ -12,6 +12,7 @@ from convlast.memory_format import strides_of
 from convlast.report import Kind
 from convlast.smoke import health
 from convlast.smoke.layers import Convolution, convolve, smoke_layer
+from convlast.smoke.memory import NO_ENGINE
 
 CPU = torch.device("cpu")
 KINDS: list[Kind] = ["Conv3d", "ConvTranspose3d", "unknown"]
@@ -284,6 +285,37 @@ def test_memory_that_never_suffices_skips_the_layer(error: Exception) -> None:
     assert smoke.status == "skipped"
     assert str(smoke.reason).startswith("out-of-memory: ")
     assert len(calls) == 3
+
+
+def refused() -> RuntimeError:
+    """Return what PyTorch raises where no kernel of cuDNN takes a convolution."""
+    return RuntimeError(f"GET was {NO_ENGINE}")
+
+
+def test_a_convolution_that_cudnn_refuses_is_tried_on_less_of_its_input() -> None:
+    """Where that runs, memory was wanting."""
+
+    def hungry(convolution: Convolution, activation: Tensor, weight: Tensor) -> Tensor:
+        if activation.numel() > 16 * 4**3:
+            raise refused()
+        return convolve(convolution, activation, weight)
+
+    shape = (4, 16, 16, 16, 16)
+    smoke = smoke_layer(convolution_of(weight_of(*SHAPE)), CPU, shape, convolve=hungry)
+    assert (smoke.status, smoke.input_shape) == ("passed", [1, 16, 4, 4, 4])
+
+
+def test_a_layout_that_cudnn_refuses_at_every_size_fails() -> None:
+    """No kernel takes it."""
+
+    def picky(convolution: Convolution, activation: Tensor, weight: Tensor) -> Tensor:
+        if weight.stride(1) == 1:
+            raise refused()
+        return convolve(convolution, activation, weight)
+
+    smoke = smoke_layer(convolution_of(weight_of(*SHAPE)), CPU, convolve=picky)
+    assert smoke.status == "failed"
+    assert NO_ENGINE in str(smoke.reason)
 
 
 def test_memory_that_runs_out_while_a_weight_is_read_skips_the_layer() -> None:

@@ -11,6 +11,7 @@ from convlast.smoke.memory import ATTEMPTS, is_out_of_memory, release, shrinking
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
         RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
         RuntimeError("CUDA error: out of memory"),
+        RuntimeError("GET was unable to find an engine to execute this computation"),
     ],
     ids=repr,
 )

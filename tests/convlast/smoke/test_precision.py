@@ -1,10 +1,12 @@
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, cast
 
 import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
-from convlast.smoke.precision import EMULATED, NATIVE, exact_float32, name_on, run_in_float16
+from convlast.smoke.precision import EMULATED, NATIVE, exact_float32, name_on, run_in_float16, tf32
 
 
 def test_operands_and_the_result_are_rounded_to_fp16() -> None:
@@ -88,17 +90,54 @@ def test_the_report_says_which_fp16_it_was() -> None:
     assert name_on(torch.device("cpu")) == EMULATED
 
 
+cudnn = torch.backends.cudnn
+
+
+def state() -> tuple[str, str, bool]:
+    """Return how cuDNN computes in fp32: convolutions, recurrent layers, and the old setting."""
+    conv, rnn = (getattr(cudnn, name).fp32_precision for name in ("conv", "rnn"))
+    return conv, rnn, cudnn.allow_tf32
+
+
 def test_tf32_is_off_for_the_reference_and_put_back() -> None:
     """Also where the reference raises."""
-    setting = torch.backends.cudnn.conv  # type: ignore[attr-defined] # set at run time
-    before, within = setting.fp32_precision, []
+    before, within = state(), []
 
     def fail() -> None:
         with exact_float32():
-            within.append(setting.fp32_precision)
+            within.append(state())
             raise RuntimeError("on purpose")
 
     with pytest.raises(RuntimeError, match="on purpose"):
         fail()
-    assert within == ["ieee"]
-    assert setting.fp32_precision == before
+    assert within == [("ieee", "ieee", False)]
+    assert state() == before
+
+
+@pytest.mark.parametrize("precision", [exact_float32, tf32])
+def test_a_model_may_read_and_set_what_pytorch_allows(
+    precision: Callable[[], AbstractContextManager[None]],
+) -> None:
+    """The old setting raises where the new one says something else; `flags` reads it too."""
+    before = state()
+    with precision(), cudnn.flags(enabled=True, deterministic=True):
+        assert cudnn.deterministic
+    assert state() == before
+
+
+@pytest.mark.parametrize("conv", ["ieee", "tf32", "none"])
+@pytest.mark.parametrize("everything", ["ieee", "tf32", "none"])
+def test_what_a_user_had_set_in_the_new_way_is_put_back(conv: str, everything: str) -> None:
+    """For convolutions, and for all of PyTorch; within, fp32 is exact all the same."""
+    before = state()
+    setting, of_all = cudnn.conv, cast(Any, torch.backends)  # type: ignore[attr-defined] # set at run time
+    try:
+        setting.fp32_precision, of_all.fp32_precision = conv, everything
+        had = setting.fp32_precision, cudnn.rnn.fp32_precision  # type: ignore[attr-defined]
+        with exact_float32():
+            assert setting.fp32_precision == "ieee"
+        assert (setting.fp32_precision, cudnn.rnn.fp32_precision) == had  # type: ignore[attr-defined]
+    finally:
+        of_all.fp32_precision = "none"
+        cudnn.allow_tf32 = True
+    assert state() == before

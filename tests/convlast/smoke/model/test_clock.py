@@ -5,24 +5,35 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from itertools import chain, count, repeat
 
+import pytest
 import torch
 
 from convlast.smoke.model.clock import LEAST_ROUNDS, WARMUPS, clock_of, race
 
+RAN: list[str] = []
+
 
 def first() -> object:
     """Stand for one thing."""
+    RAN.append("first")
     return None
 
 
 def second() -> object:
     """Stand for the other."""
+    RAN.append("second")
     return None
 
 
 def scripted(*, of_first: Iterator[float], of_second: Iterator[float]) -> Callable[..., float]:
-    """Return a clock that reads its times off two scripts."""
-    return lambda run: next(of_first if run is first else of_second)
+    """Return a clock that reads the time of each run off two scripts."""
+
+    def clock(run: Callable[[], object]) -> float:
+        RAN.clear()
+        run()
+        return sum(next(of_first if name == "first" else of_second) for name in RAN)
+
+    return clock
 
 
 def test_a_steady_ratio_is_found_in_the_fewest_rounds() -> None:
@@ -36,6 +47,22 @@ def test_warming_up_does_not_count() -> None:
     """The first runs are slow."""
     clock = scripted(of_first=chain([99.0] * WARMUPS, repeat(1.0)), of_second=repeat(1.0))
     assert race(first, second, clock, limit_s=60).speedup == 1.0
+
+
+def test_short_runs_are_timed_several_in_a_row() -> None:
+    """From an idle GPU one alone would be timed as the launch of its first kernel."""
+    runs: list[int] = []
+
+    def clock(run: Callable[[], object]) -> float:
+        RAN.clear()
+        run()
+        runs.append(len(RAN))
+        return 0.001 * len(RAN) + 0.0001  # the launch is paid once
+
+    found = race(first, second, clock, limit_s=60)
+    assert runs[: 2 * WARMUPS] == [1] * 2 * WARMUPS
+    assert set(runs[2 * WARMUPS :]) == {5}
+    assert found.first_s[0] == pytest.approx(0.00102)
 
 
 def test_times_that_never_settle_are_unstable() -> None:

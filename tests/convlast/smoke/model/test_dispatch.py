@@ -1,113 +1,249 @@
-"""Kernels by name, from profiles put together by hand."""
+"""Which kernels belong to which convolution: marks of a real forward, kernels put in by hand."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
+import torch
+from torch import Tensor, nn
+from torch.autograd.profiler import record_function
 
-from convlast.smoke.model.dispatch import (
-    Ran,
-    Route,
-    _kernels,
-    convolutions_in,
-    dispatch_of,
-    layout_kernels_of,
-    route_of,
-)
+from convlast.smoke.model import dispatch, measuring
+from convlast.smoke.model.dispatch import FORWARD, Mark, Marker, profile, read
+from convlast.smoke.model.measuring import look_at_kernels
+from convlast.smoke.model.specimen import Specimen, Way
+from convlast.smoke_report import Smoke
+from tests.subjects import CPU, converted_of, subject_of
 
-CUDNN = ("aten::cudnn_convolution", "aten::_convolution", "aten::convolution")
+NHWC = "sm80_xmma_nhwckrsc_nhwc"
+SHAPE = (4, 6, 8, 8)
+
+
+class Mixed(nn.Module):
+    """A 2-D convolution between two 3-D ones, and copies of either kind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Conv3d(4, 8, 3, padding=1)
+        self.flat = nn.Conv2d(8, 8, 3, padding=1)
+        self.b = nn.Conv3d(8, 4, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run."""
+        x = self.a(x)
+        n, c, d, h, w = x.shape
+        x = self.flat(x.transpose(1, 2).reshape(n * d, c, h, w))
+        x = x.reshape(n, d, c, h, w).transpose(1, 2).contiguous()
+        x = x.clone()
+        x = x.to(memory_format=torch.channels_last_3d)
+        return self.b(x.contiguous())  # type: ignore[no-any-return]
 
 
 @dataclass
 class Event:
-    """One event, as the profiler has it."""
+    """One event, as the profiler has it; times are in microseconds."""
 
     name: str
     kernels: list[Any] = field(default_factory=list)
     cpu_children: list[Event] = field(default_factory=list)
-    cpu_parent: Event | None = None
-    start: int = 0
+    start: float = 0.0
+    elapsed: float = 0.0
+    device_type: str = "DeviceType.CPU"
+    is_user_annotation: bool = False
 
     @property
     def time_range(self) -> Any:
         """When it ran."""
-        return SimpleNamespace(start=self.start)
+        return SimpleNamespace(start=self.start, elapsed_us=lambda: self.elapsed)
 
 
-def nested(*names: str, kernel: str, start: int = 0) -> Event:
-    """Return an event within others, the outermost first, that launched one kernel of 10 µs."""
-    event = Event(names[-1], [SimpleNamespace(name=kernel, duration=10)], start=start)
-    for name in reversed(names[:-1]):
-        outer = Event(name, cpu_children=[event], start=start)
-        event.cpu_parent = outer
-        event = outer
-    return event
+def on_device(elapsed: float, start: float = 10.0, *, is_mark: bool = False) -> Event:
+    """Return what the device did."""
+    return Event("a kernel", [], [], start, elapsed, "DeviceType.CUDA", is_mark)
 
 
-def flat(event: Event) -> list[Event]:
-    """Return an event and all within it, as the profiler lists them."""
-    return [event, *(inner for child in event.cpu_children for inner in flat(child))]
+def marked(number: int, *operators: str, kernel: str = NHWC) -> Event:
+    """Return a mark with operators in it, the last of which launched one kernel of 10 µs."""
+    event = Event(operators[-1], [SimpleNamespace(name=kernel, duration=10.0)])
+    for name in reversed(operators[:-1]):
+        event = Event(name, cpu_children=[event])
+    return Event(f"convlast operator {number}", cpu_children=[event])
+
+
+CUDNN = ("aten::convolution", "aten::_convolution", "aten::cudnn_convolution")
+
+
+def test_marks_name_each_3d_convolution_and_each_copy_that_permutes() -> None:
+    """A 2-D convolution has none, a clone in the same order has none, and names are the layers'."""
+    specimen = Specimen(subject_of(Mixed, SHAPE), {}, CPU)
+    marker = Marker(specimen.module, takes_hooks=True, weights="contiguous")
+    with marker:
+        specimen.call(specimen.inputs(Way(2)), Way(2))
+    marks = [mark for _, mark in sorted(marker.marks.items())]
+    assert [mark.layer for mark in marks] == ["a", None, None, "b"]
+
+
+def test_a_converted_convolution_is_known_by_its_output() -> None:
+    """And one that stays contiguous in the same model is not taken for it."""
+    subject = subject_of(Mixed, SHAPE)
+    specimen = Specimen(subject, converted_of(subject), CPU)
+    specimen.lay_out(["a.weight"])
+    marker = Marker(specimen.module, takes_hooks=True, weights="converted")
+    with marker:
+        specimen.call(specimen.inputs(Way(2)), Way(2))
+    found = {mark.layer: mark.is_channels_last for mark in marker.marks.values() if mark.layer}
+    assert found == {"a": True, "b": False}
+
+
+def test_convolutions_of_a_program_are_named_by_their_weights() -> None:
+    """It takes no hooks; a weight tells which module it is of."""
+
+    def make() -> nn.Module:
+        return nn.Sequential(nn.Conv3d(4, 8, 3), nn.AvgPool3d(2), nn.Conv3d(8, 8, 1)).eval()
+
+    def script() -> nn.Module:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch deprecates it, and files of it are there
+            return cast(nn.Module, torch.jit.script(make()))
+
+    program = replace(subject_of(make, SHAPE), make_module=script, takes_hooks=False)
+    specimen = Specimen(program, {}, CPU)
+    marker = Marker(specimen.module, takes_hooks=False, weights="contiguous")
+    with marker:
+        specimen.call(specimen.inputs(Way(2)), Way(2))
+    assert [mark.layer for _, mark in sorted(marker.marks.items())] == ["0", "2"]
+
+
+def test_the_profiler_sees_the_operators_within_their_marks() -> None:
+    """In PyTorch's own profile each mark holds the convolution that it was put around."""
+    specimen = Specimen(subject_of(Mixed, SHAPE), {}, CPU)
+    marker = Marker(specimen.module, takes_hooks=True, weights="contiguous")
+    with torch.profiler.profile(acc_events=True) as profiler, record_function(FORWARD), marker:
+        specimen.call(specimen.inputs(Way(2)), Way(2))
+    events = {event.name: event for event in profiler.events() or ()}
+    assert FORWARD in events
+    for number, mark in marker.marks.items():
+        inside = {event.name for event in events[f"convlast operator {number}"].cpu_children}
+        assert inside & ({"aten::convolution"} if mark.layer else {"aten::clone", "aten::_to_copy"})
+
+
+def test_kernels_belong_to_the_convolution_in_whose_mark_they_ran() -> None:
+    """Those of a 2-D convolution between them belong to none."""
+    events = [
+        Event(FORWARD),
+        marked(1, *CUDNN, kernel="first_nhwc"),
+        marked(2, *CUDNN, kernel="of_two_dimensions"),
+        marked(3, *CUDNN, kernel="last_nhwc"),
+        on_device(100.0),
+    ]
+    found = read(events, {3: Mark("b", True), 1: Mark("a", True)}, "converted")
+    assert [(d.layer, d.kernels, d.route) for d in found.dispatches] == [
+        ("a", ["first_nhwc"], "cudnn-ndhwc"),
+        ("b", ["last_nhwc"], "cudnn-ndhwc"),
+    ]
+    assert found.reason is None
+
+
+def test_the_longest_kernel_stands_first_and_times_are_added_up() -> None:
+    """A kernel that ran twice is named once."""
+    mark = marked(1, *CUDNN, kernel="short")
+    mark.cpu_children += [
+        Event("aten::one", [SimpleNamespace(name="long_nhwc", duration=30.0)]),
+        Event("aten::two", [SimpleNamespace(name="short", duration=10.0)]),
+    ]
+    found = read([Event(FORWARD), mark, on_device(50.0)], {1: Mark("conv")}, "contiguous")
+    assert found.dispatches[0].kernels == ["long_nhwc", "short"]
+    assert found.dispatches[0].seconds == pytest.approx(50e-6)
+
+
+def test_what_hangs_on_the_runtimes_own_events_is_not_counted() -> None:
+    """`cudaLaunchKernel` has the kernel once more, or that of another operator."""
+    mark = marked(1, *CUDNN)
+    launch = Event("cudaLaunchKernel", [SimpleNamespace(name="foreign", duration=99.0)])
+    mark.cpu_children[0].cpu_children.append(launch)
+    found = read([Event(FORWARD), mark, on_device(10.0)], {1: Mark("conv")}, "contiguous")
+    assert found.dispatches[0].seconds == pytest.approx(10e-6)
+
+
+def test_the_total_is_the_devices_own_without_marks_and_what_ran_before() -> None:
+    """The device shows marks as well, and small kernels run ahead of the forward."""
+    events = [
+        Event(FORWARD, start=5.0),
+        marked(1, "aten::clone", "aten::copy_"),
+        on_device(40.0),
+        on_device(500.0, is_mark=True),
+        on_device(700.0, start=1.0),
+    ]
+    found = read(events, {1: Mark()}, "converted")
+    assert found.permuting is not None
+    assert found.permuting.share == pytest.approx(0.25)
+
+
+def test_cudnns_own_permuting_and_pytorchs_inside_a_convolution_are_added_up() -> None:
+    """By name, and by the operator that copies."""
+    events = [
+        Event(FORWARD),
+        marked(1, *CUDNN, kernel="void cudnn::ops::nchwToNhwcKernel<half>"),
+        marked(2, *CUDNN, "aten::contiguous", "aten::copy_", kernel="elementwise_kernel"),
+        marked(3, *CUDNN),
+        on_device(40.0),
+    ]
+    marks = {number: Mark(f"conv{number}") for number in (1, 2, 3)}
+    found = read(events, marks, "contiguous").permuting
+    assert found is not None
+    assert found.number == 2
+    assert found.share == pytest.approx(0.5)
+
+
+def test_nothing_is_told_where_the_profiler_lost_an_operator() -> None:
+    """No kernels are better than those of another layer."""
+    found = read(
+        [Event(FORWARD), marked(1, *CUDNN), on_device(9.0)],
+        {1: Mark("a"), 2: Mark("b")},
+        "converted",
+    )
+    assert (found.dispatches, found.permuting) == ([], None)
+    assert found.reason == "PyTorch's profiler lost 1 of 2 operators."
+
+
+def test_a_profiler_that_sees_no_kernels_is_not_reported_as_seen() -> None:
+    """As on a CPU, and where a container hides the GPU's counters."""
+    specimen = Specimen(subject_of(Mixed, SHAPE), {}, CPU)
+    found = profile(specimen, Way(2), "contiguous")
+    assert (found.dispatches, found.permuting) == ([], None)
+    assert found.reason == "PyTorch's profiler saw no kernels."
+
+
+def blind() -> dispatch.Profile:
+    """See nothing."""
+    return dispatch.Profile(reason="PyTorch's profiler saw no kernels.")
+
+
+def refused() -> dispatch.Profile:
+    """Be refused."""
+    raise RuntimeError("CUPTI_ERROR_INSUFFICIENT_PRIVILEGES")
 
 
 @pytest.mark.parametrize(
-    ("kernels", "operators", "route"),
+    ("see", "reason"),
     [
-        (["sm80_xmma_fprop_implicit_gemm_f16f16_f16f32_f32_nhwckrsc_nhwc_tilesize128x128x64"],
-         CUDNN, "cudnn-ndhwc"),
-        (["cutlass__5x_cudnn::Kernel<cutlass_tensorop_f16_s16816fprop_optimized_ndhwc_align8>"],
-         CUDNN, "cudnn-ndhwc"),
-        (["void cudnn::ops::nchwToNhwcKernel<__half, __half, float, false, true>",
-          "sm80_xmma_fprop_implicit_gemm_f16f16_f16f32_f32_nhwckrsc_nhwc_tilesize128"],
-         CUDNN, "cudnn-ncdhw"),
-        (["void implicit_convolveNd_sgemm<__half, 3, 128, 5, 5, 3, 3, 3, 1, true>"],
-         CUDNN, "cudnn"),
-        (["void at::native::vol2col_kernel<c10::Half>"],
-         ("aten::slow_conv_dilated3d", "aten::convolution"), "slow"),
-        (["conv_depthwise3d_cuda_kernel<c10::Half>"],
-         ("aten::_conv_depthwise3d", "aten::convolution"), "native"),
-        (["some_new_kernel"], ("aten::convolution",), "unknown"),
+        (blind, "PyTorch's profiler saw no kernels."),
+        (refused, "PyTorch's profiler failed: RuntimeError: CUPTI_ERROR_INSUFFICIENT_PRIVILEGES"),
     ],
-)  # fmt: skip
-def test_a_route_is_recognised(
-    kernels: list[str], operators: tuple[str, ...], route: Route
+)
+def test_the_report_says_why_no_kernels_are_told(
+    monkeypatch: pytest.MonkeyPatch, see: Callable[[], dispatch.Profile], reason: str
 ) -> None:
-    """By operators first, which PyTorch names, then by kernels."""
-    assert route_of([Ran(name, 1.0, operators) for name in kernels]) == route
-
-
-def test_convolutions_are_found_once_and_in_order() -> None:
-    """An inner event of the same convolution is part of the outer one."""
-    outer = ("aten::conv3d", "aten::convolution", "aten::_convolution", "aten::cudnn_convolution")
-    late, early = (
-        nested(*outer, kernel="late_nhwc", start=9),
-        nested("aten::_convolution", "aten::cudnn_convolution", kernel="early_nhwc", start=1),
-    )
-    found = convolutions_in([*flat(late), *flat(early)])
-    assert [event.name for event in found] == ["aten::_convolution", "aten::convolution"]
-    assert [ran.name for event in found for ran in _kernels(event)] == ["early_nhwc", "late_nhwc"]
-
-
-def test_the_longest_kernel_stands_first() -> None:
-    """And times are added up."""
-    kernels = [Ran("short", 1.0, CUDNN), Ran("long_nhwc", 3.0, CUDNN), Ran("short", 1.0, CUDNN)]
-    found = dispatch_of("conv1", "converted", kernels)
-    assert (found.kernels, found.seconds, found.route) == (
-        ["long_nhwc", "short"],
-        5.0,
-        "cudnn-ndhwc",
-    )
-
-
-def test_kernels_that_only_permute_are_added_up() -> None:
-    """CuDNN's own by name, PyTorch's copies by the operator that they ran for."""
-    kernels = [
-        Ran("void cudnn::ops::nchwToNhwcKernel<half>", 1.0, CUDNN),
-        Ran("direct_copy_kernel", 1.0, ("aten::copy_", "aten::clone", "aten::contiguous")),
-        Ran("sm80_xmma_nhwc", 8.0, CUDNN),
-    ]
-    found = layout_kernels_of(kernels, "converted")
-    assert (found.number, found.share) == (2, 0.2)
-    assert layout_kernels_of([], "converted").share == 0
+    """Both where the profiler is blind and where it may not be used."""
+    monkeypatch.setattr(measuring, "profile", lambda *_: see())
+    subject = subject_of(Mixed, SHAPE)
+    smoke = Smoke(scope="model", dtype="float16", device="cuda:0", status="passed")
+    look_at_kernels(partial(Specimen, subject, converted_of(subject), CPU), 2, smoke)
+    assert (smoke.dispatch, smoke.layout_kernels) == ([], [])
+    assert smoke.dispatch_reason == reason

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from typing import cast
@@ -14,6 +16,7 @@ from torch import Tensor, nn
 
 from convlast.architectures.subject import Inputs
 from convlast.progress import silent
+from convlast.smoke.memory import shrinking
 from convlast.smoke.model.events import Failure, Place
 from convlast.smoke.model.specimen import Specimen, Way
 from convlast.smoke.model.ways import Request, Ways
@@ -202,6 +205,33 @@ def test_the_place_is_the_innermost_module_that_raises(
     assert isinstance(failure, Failure)
     assert failure.place == Place("inner.1", kind.__name__)
     assert failure.operator == operator
+
+
+def test_a_run_without_room_lets_go_of_all_that_it_held() -> None:
+    """Before the next, smaller one: its memory is what that one needs, and no collector looks."""
+
+    class Hungry(Counting):
+        def forward(self, x: Tensor) -> Tensor:
+            if x.shape[-1] > 3:
+                raise RuntimeError("CUDA out of memory. (planted)")
+            return super().forward(x)
+
+    subject = subject_of(Hungry, SHAPE)
+    held: list[weakref.ReferenceType[object]] = []
+    alive: list[bool] = []
+
+    def attempt(halvings: int) -> object:
+        alive.extend(ref() is not None for ref in held)
+        specimen = Specimen(subject, converted_of(subject), CPU, halvings)
+        held.extend((weakref.ref(specimen.module), weakref.ref(specimen._hold(2).args[0])))
+        return specimen.run(Way(2))
+
+    gc.disable()
+    try:
+        assert shrinking(attempt, CPU)[1] == 1
+    finally:
+        gc.enable()
+    assert alive == [False, False]
 
 
 def test_the_compiler_is_not_imported() -> None:

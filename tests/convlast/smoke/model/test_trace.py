@@ -154,4 +154,3 @@ def test_a_program_has_operators_for_modules() -> None:
     names = [step.module for step in trace.steps()]
     assert names == ["0", "avg_pool3d_1", "2"]
     assert [flip.module for flip in trace.flips()] == ["avg_pool3d_1", "2"]
-    assert trace.convolutions == ["0", "2"]

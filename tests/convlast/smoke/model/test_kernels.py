@@ -1,0 +1,60 @@
+"""Kernels by name: cuDNN's own, as its library has them, and those of public profiles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from convlast.smoke.model.kernels import Kernel, Route, layout_of, permutes, route_of
+
+CUDNN = ("aten::cudnn_convolution", "aten::_convolution", "aten::convolution")
+SLOW = ("aten::slow_conv_dilated3d", "aten::convolution")
+NHWC = "sm80_xmma_fprop_implicit_gemm_f16f16_f16f32_f32_nhwckrsc_nhwc_tilesize128x128x64"
+NCHW = "sm80_xmma_fprop_implicit_gemm_f16f16_f16f32_f32_nhwckrsc_nchw_tilesize128x128x64"
+CUTLASS = "cutlass__5x_cudnn::Kernel<cutlass_tensorop_f16_s16816fprop_optimized_ndhwc_align8>"
+TO_NHWC = "void cudnn::ops::nchwToNhwcKernel<__half, __half, float, false, true>"
+TABLE = [
+    tuple(line.split(maxsplit=1))
+    for line in Path(__file__).with_name("kernels_of_cudnn.txt").read_text().splitlines()
+    if not line.startswith("#")
+]
+
+
+@pytest.mark.parametrize(("kind", "name"), TABLE, ids=[name for _, name in TABLE])
+def test_each_kernel_of_cudnn_is_what_its_name_says(kind: str, name: str) -> None:
+    """With template arguments too, which say nothing of what a kernel does."""
+    for written in (name, f"void {name}<__half, nchwToNhwc, float, 3>(Parameters)"):
+        assert permutes(written) is (kind == "permutes")
+    if kind != "permutes":
+        assert layout_of(name) == (None if kind == "-" else kind)
+
+
+@pytest.mark.parametrize(
+    ("names", "operators", "is_channels_last", "route"),
+    [
+        ([NHWC], CUDNN, True, "cudnn-ndhwc"),
+        ([CUTLASS], CUDNN, False, "cudnn-ndhwc"),
+        ([NCHW], CUDNN, False, "cudnn-ncdhw"),
+        ([TO_NHWC, NHWC], CUDNN, False, "cudnn-ncdhw"),
+        ([TO_NHWC, NHWC], CUDNN, True, "cudnn-ncdhw"),
+        (["transposeWarp_kernel", NHWC], CUDNN, True, "cudnn-ncdhw"),
+        (["void nhwcAddPaddingKernel<half>", NHWC], CUDNN, True, "cudnn-ndhwc"),
+        (["tensorTransformGeneric", NHWC], CUDNN, False, "cudnn-ndhwc"),
+        (["void nchwAddPaddingKernel<half>", "convNd_kernel"], CUDNN, False, "cudnn-ncdhw"),
+        (["void implicit_convolveNd_sgemm<__half, 3, 128, 5, 5, 3>"], CUDNN, True, "cudnn-ndhwc"),
+        (["void implicit_convolveNd_sgemm<__half, 3, 128, 5, 5, 3>"], CUDNN, False, "cudnn"),
+        (["cudnn::engines_precompiled::im2col4d_kernel", "sgemm"], CUDNN, False, "cudnn"),
+        (["void at::native::vol2col_kernel<c10::Half>"], SLOW, True, "slow"),
+        (["void at::native::vol2col_kernel<c10::Half>"], CUDNN, False, "slow"),
+        (["conv_depthwise3d_cuda_kernel<c10::Half>"],
+         ("aten::_conv_depthwise3d", "aten::convolution"), True, "native"),
+        (["some_new_kernel"], ("aten::convolution",), True, "unknown"),
+    ],
+)  # fmt: skip
+def test_a_route_is_recognised(
+    names: list[str], operators: tuple[str, ...], is_channels_last: bool, route: Route
+) -> None:
+    """By operators first, which PyTorch names, then by what permutes, then by the output."""
+    kernels = [Kernel(name, 1.0, operators) for name in names]
+    assert route_of(kernels, is_channels_last=is_channels_last) == route
