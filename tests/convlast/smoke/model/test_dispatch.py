@@ -220,6 +220,18 @@ def test_a_profiler_that_sees_no_kernels_is_not_reported_as_seen() -> None:
     assert found.reason == "PyTorch's profiler saw no kernels."
 
 
+def test_small_kernels_run_ahead_of_the_forward(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The profiler loses the first ones of a session, and those must not be a convolution's."""
+    seen: list[Any] = []
+    monkeypatch.setattr(dispatch, "read", lambda events, *_: seen.extend(events))
+    profile(Specimen(subject_of(Mixed, SHAPE), {}, CPU), Way(2), "contiguous")
+    (forward,) = (event for event in seen if event.name == FORWARD)
+    ahead = [
+        e for e in seen if e.name == "aten::zeros" and e.time_range.start < forward.time_range.start
+    ]
+    assert len(ahead) == dispatch.LOST == 64
+
+
 def blind() -> dispatch.Profile:
     """See nothing."""
     return dispatch.Profile(reason="PyTorch's profiler saw no kernels.")
