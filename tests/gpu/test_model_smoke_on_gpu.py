@@ -15,7 +15,9 @@ from convlast import Options
 from convlast.devices import troubles_on
 from convlast.errors import VerificationError
 from convlast.smoke.model.choosing import choose_on_accelerator
+from convlast.smoke.model.dispatch import profile
 from convlast.smoke.model.outputs import parity_of
+from convlast.smoke.model.remedies import judge_layout_in_float32
 from convlast.smoke.model.specimen import Specimen, Way
 from convlast.smoke.model.timing import Setting, pair_of, race_of
 from convlast.smoke.model.ways import Request
@@ -220,3 +222,51 @@ def test_known_trouble_is_asked_of_the_device() -> None:
     """A GPU of this decade with the cuDNN that its PyTorch brings has none."""
     assert {trouble.code for trouble in troubles_on(CUDA)} <= {"cudnn-avoided", "no-tensor-cores"}
     assert troubles_on(CPU) == []
+
+
+class Mixed(nn.Module):
+    """A 2-D convolution between two 3-D ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv3d(16, 32, 3, padding=1)
+        self.flat = nn.Conv2d(32, 32, 3, padding=1)
+        self.last = nn.Conv3d(32, 16, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run."""
+        x = self.first(x)
+        n, c, d, h, w = x.shape
+        x = self.flat(x.transpose(1, 2).reshape(n * d, c, h, w))
+        return cast(Tensor, self.last(x.reshape(n, d, c, h, w).transpose(1, 2)))
+
+
+def test_kernels_of_a_2d_convolution_are_given_to_no_layer() -> None:
+    """The profiler sees all three, and the report names two."""
+    smoke = smoked(Mixed, SHAPE, device=CUDA).smoke
+    assert smoke.dispatch_reason is None
+    for weights in ("contiguous", "converted"):
+        found = [d for d in smoke.dispatch if d.weights == weights]
+        assert [d.layer for d in found] == ["first", "last"]
+        assert all(d.kernels and d.route.startswith("cudnn") for d in found)
+
+
+def test_each_session_of_the_profiler_sees_each_convolution() -> None:
+    """The first kernels of a session vanish, and are none of the model's."""
+    specimen = Specimen(subject_of(network, SHAPE), {}, CUDA)
+    specimen.cast(torch.float16)
+    for _ in range(5):
+        found = profile(specimen, Way(2), "contiguous")
+        assert found.reason is None
+        assert [len(d.kernels) > 0 for d in found.dispatches] == [True] * 4
+
+
+def test_float32_proper_is_compared_in_channels_last_or_no_fault_is_found() -> None:
+    """Whether or not cuDNN has such kernels, a sound layout is not blamed."""
+    subject = subject_of(network, SHAPE)
+    specimen = Specimen(subject, converted_of(subject), CUDA)
+    reference = specimen.run(Way(2))
+    assert isinstance(reference, dict)
+    parity, fault = judge_layout_in_float32(specimen, reference, Way(2))
+    assert fault is None
+    assert parity is None or parity.passed
