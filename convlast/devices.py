@@ -127,6 +127,14 @@ def environment_of(device: torch.device) -> Environment:
     )
 
 
+def uuid_of(device: torch.device) -> str:
+    """Name a GPU as NVIDIA's tools do, whose index is another: hidden GPUs have one there too.
+
+    Source: https://docs.nvidia.com/cuda/cuda-programming-guide/05-appendices/environment-variables.html
+    """
+    return f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+
+
 def troubles_on(device: torch.device) -> list[Trouble]:
     """Return what is known against a GPU and its libraries; nothing is asked of a CPU."""
     if device.type != "cuda":

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 import convlast
 from convlast import Options
 from convlast.cli import app
-from convlast.devices import environment_of, resolve, unused_gpu
+from convlast.devices import environment_of, resolve, unused_gpu, uuid_of
 from convlast.errors import DeviceUnavailableError
 from tests import builders, fake_cuda
 from tests.fake_cuda import Gpu
@@ -104,3 +104,9 @@ def test_without_a_gpu_cuda_is_never_started(
     assert environment_of(torch.device("cpu")).cudnn is None
     assert convlast.inspect(source).environment.device == "cpu"
     assert convlast.verify(source, tmp_path / "out.pt").verdict == "passed"
+
+
+def test_a_gpu_has_the_name_that_nvidia_gives_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever its index."""
+    fake_cuda.install(monkeypatch, Gpu(), Gpu(uuid="00000000-0000-0000-0000-000000000001"))
+    assert uuid_of(torch.device("cuda", 1)) == "GPU-00000000-0000-0000-0000-000000000001"
