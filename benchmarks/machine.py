@@ -11,7 +11,7 @@ import time
 import torch
 
 import convlast
-from convlast.devices import environment_of
+from convlast.devices import environment_of, uuid_of
 
 _ASKED = ("driver_version", "clocks.max.sm", "clocks.max.memory", "power.limit")
 
@@ -52,7 +52,7 @@ def _of_driver(device: torch.device) -> list[str | None]:
     if device.type != "cuda" or shutil.which("nvidia-smi") is None:
         return [None] * len(_ASKED)
     command = ["nvidia-smi", f"--query-gpu={','.join(_ASKED)}", "--format=csv,noheader,nounits"]
-    command += ["--id", str(device.index or 0)]
+    command += ["--id", uuid_of(device)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     told = [part.strip() for part in done.stdout.split(",")]
     return list(told) if len(told) == len(_ASKED) else [None] * len(_ASKED)

@@ -1,4 +1,6 @@
-"""Versions and devices that are known for slow or wrong 3-D convolutions, and the cure for each.
+"""Which GPUs a build of torch has code for, and which versions and devices are known for trouble.
+
+That is slow or wrong 3-D convolutions; each has a cure.
 
 Nothing here asks a device: what is there is passed in.
 """
@@ -6,7 +8,7 @@ Nothing here asks a device: what is there is passed in.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 TENSOR_CORES = (7, 0)
@@ -46,13 +48,13 @@ class Trouble:
         code: A permanent name.
         message: What it is.
         cure: What to do.
-        source: Where it is known from.
+        source: Where it is known from; empty where it was found here.
     """
 
     code: str
     message: str
     cure: str
-    source: str
+    source: str = ""
 
 
 _KNOWN: tuple[tuple[Callable[[Device], bool], Trouble], ...] = (
@@ -109,6 +111,38 @@ def troubles_of(device: Device) -> Iterator[Trouble]:
     []
     """
     return (trouble for is_hit, trouble in _KNOWN if is_hit(device))
+
+
+def has_code_for(capability: tuple[int, int], architectures: Iterable[str]) -> bool:
+    """Say whether a build of torch has code that a GPU runs; a build that does not tell has.
+
+    Args:
+        capability: The GPU's compute capability.
+        architectures: What torch was built for, as `torch.cuda.get_arch_list` names it.
+
+    >>> has_code_for((8, 9), ["sm_80", "sm_90"]), has_code_for((7, 5), ["sm_80", "sm_90"])
+    (True, False)
+    """
+    named = list(architectures)
+    return not named or any(_runs(name, capability) for name in named)
+
+
+def _runs(architecture: str, capability: tuple[int, int]) -> bool:
+    """Say whether a GPU runs code of one kind; a name that is not known may be its own.
+
+    Machine code runs on its capability and on later ones of the same major version, PTX on all
+    later ones. An `a` ties either to its very capability, an `f` to its major version.
+
+    Source: https://docs.nvidia.com/cuda/cuda-c-programming-guide/#compute-capabilities
+    """
+    named = re.fullmatch(r"(sm|compute)_(\d+)(\d)([af]?)", architecture)
+    if named is None:
+        return True
+    kind, built_for, suffix = named[1], (int(named[2]), int(named[3])), named[4]
+    if suffix == "a":
+        return capability == built_for
+    is_same_major = capability[0] == built_for[0]
+    return capability >= built_for and (is_same_major or (kind == "compute" and not suffix))
 
 
 def _has_troubled_cudnn(device: Device) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import re
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import torch
 
 from convlast.compatibility import Device, Trouble, troubles_of
+from convlast.cuda import obstacle_to
 from convlast.errors import (
     DeviceLostError,
     DeviceUnavailableError,
@@ -22,6 +22,7 @@ from convlast.report import Environment
 from convlast.version import __version__
 
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
+_OR_THE_CPU = "or use --device cpu (setting CONVLAST_DEVICE=cpu)."
 
 
 def resolve(device: str) -> torch.device:
@@ -29,7 +30,7 @@ def resolve(device: str) -> torch.device:
 
     Raises:
         OptionError: If it is no such name.
-        DeviceUnavailableError: If the GPU that is asked for is absent.
+        DeviceUnavailableError: If the GPU that is asked for is absent, or cannot be used.
 
     >>> resolve("cpu")
     device(type='cpu')
@@ -40,18 +41,37 @@ def resolve(device: str) -> torch.device:
             f"There is no device {device[:40]!r}.",
             remedy="Use auto, cpu, cuda or cuda:1.",
         )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch warns of a driver that it cannot use
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if device == "cpu" or (device == "auto" and count == 0):
+    # Before torch is asked for anything: an inspection never starts CUDA.
+    if device == "cpu":
         return torch.device("cpu")
     index = int(device.partition(":")[2] or 0)
-    if index >= count:
-        raise DeviceUnavailableError(
-            f"The device {device} was asked for, and this machine has {count} CUDA devices.",
-            remedy="Use --device cpu (setting CONVLAST_DEVICE=cpu), or check the NVIDIA driver.",
+    obstacle = obstacle_to(index)
+    if obstacle is None:
+        return torch.device("cuda", index)
+    if device == "auto":
+        return torch.device("cpu")
+    raise DeviceUnavailableError(
+        f"The device {device} cannot be used: {obstacle.reason}.",
+        remedy=f"{obstacle.remedy}, {_OR_THE_CPU}",
+    )
+
+
+def unused_gpu(device: str) -> list[Trouble]:
+    """Say why `auto` means the CPU on a machine that has a GPU; else nothing.
+
+    Args:
+        device: A name that `resolve` takes.
+    """
+    obstacle = obstacle_to(0) if device == "auto" else None
+    if obstacle is None or not obstacle.is_gpu_there:
+        return []
+    return [
+        Trouble(
+            "gpu-unusable",
+            f"The CPU is used, because the GPU cannot be: {obstacle.reason}.",
+            f"{obstacle.remedy}, {_OR_THE_CPU}",
         )
-    return torch.device("cuda", index)
+    ]
 
 
 @contextmanager
@@ -88,9 +108,10 @@ def device_errors_translated(device: torch.device) -> Iterator[None]:
 
 def environment_of(device: torch.device) -> Environment:
     """Describe what this process runs on."""
-    gpu = torch.cuda.get_device_properties(device) if device.type == "cuda" else None
-    # torch does not annotate it; it answers None where there is no cuDNN.
-    cudnn: int | None = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+    # Of a CPU nothing is asked: even cuDNN's version would start CUDA.
+    is_gpu = device.type == "cuda"
+    gpu = torch.cuda.get_device_properties(device) if is_gpu else None
+    cudnn = _cudnn() if is_gpu else None
     return Environment(
         convlast=__version__,
         python=platform.python_version(),
@@ -106,13 +127,26 @@ def environment_of(device: torch.device) -> Environment:
     )
 
 
+def uuid_of(device: torch.device) -> str:
+    """Name a GPU as NVIDIA's tools do, whose index is another: hidden GPUs have one there too.
+
+    Source: https://docs.nvidia.com/cuda/cuda-programming-guide/05-appendices/environment-variables.html
+    """
+    return f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+
+
 def troubles_on(device: torch.device) -> list[Trouble]:
     """Return what is known against a GPU and its libraries; nothing is asked of a CPU."""
     if device.type != "cuda":
         return []
-    cudnn: int | None = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
     major, minor = torch.cuda.get_device_capability(device)
-    return list(troubles_of(Device(torch.__version__, cudnn, (major, minor))))
+    return list(troubles_of(Device(torch.__version__, _cudnn(), (major, minor))))
+
+
+def _cudnn() -> int | None:
+    """Return cuDNN's number, where there is one; starts CUDA in this process."""
+    found: int | None = torch.backends.cudnn.version()  # type: ignore[no-untyped-call] # torch's
+    return found
 
 
 def _dotted(version: int) -> str:

@@ -17,7 +17,7 @@
     ├─ RemoteError                   the code of a service's problem, raised by its client
     ├─ StorageFullError              storage-full: no room for the artifact
     └─ DeviceError
-       ├─ DeviceUnavailableError     not-ready: the device asked for is absent
+       ├─ DeviceUnavailableError     not-ready: the device asked for is absent or unusable
        ├─ DeviceLostError            device-lost: the device failed while it was in use
        └─ OutOfMemoryError           out-of-memory: host or device memory ran out
 
@@ -225,7 +225,7 @@ class DeviceError(ConvlastError):
 
 
 class DeviceUnavailableError(DeviceError):
-    """The device that was asked for is absent."""
+    """The device that was asked for is absent, or cannot be used."""
 
     code = "not-ready"
 

@@ -16,13 +16,13 @@ from time import perf_counter
 
 import torch
 
-from convlast import findings
+from convlast import findings, smoke_findings
 from convlast.advice import advise, way_of_loading
 from convlast.architectures import Spec
 from convlast.checkpoints import PROGRAMS, Checkpoint, open_checkpoint
 from convlast.checkpoints.torchscript import TorchScript
 from convlast.checkpoints.zipped_program import ZippedProgram
-from convlast.devices import device_errors_translated, environment_of, resolve
+from convlast.devices import device_errors_translated, environment_of, resolve, unused_gpu
 from convlast.digest import Digesting, sha256_of
 from convlast.errors import VerificationError
 from convlast.fastest import narrow_to_fastest, refuse_unmeasurable
@@ -88,6 +88,7 @@ class FileConversion:
             ConvlastError: One of its kinds.
         """
         device = resolve(device_name)
+        self.findings += smoke_findings.of_troubles(unused_gpu(device_name))
         refuse_unmeasurable(self.options, device)
         checkpoint = self.open(allow_programs)
         selection = Selection(self.options.select)

@@ -14,11 +14,12 @@ from pathlib import Path, PurePosixPath
 
 import torch
 
+from convlast import smoke_findings
 from convlast.advice import advise_on_folder, advise_on_shard
 from convlast.allocation import return_freed_memory
 from convlast.architectures import spec_beside
 from convlast.checkpoints import container_of
-from convlast.devices import environment_of, resolve
+from convlast.devices import environment_of, resolve, unused_gpu
 from convlast.errors import NoConv3dWeightsError, OptionError
 from convlast.fastest import refuse_unmeasurable
 from convlast.file_conversion import FileConversion, refuse_failed
@@ -74,6 +75,7 @@ class FolderConversion:
         """
         refuse_for_folders(self.options)
         device = resolve(device_name)
+        self.sections.findings += smoke_findings.of_troubles(unused_gpu(device_name))
         refuse_unmeasurable(self.options, device)
         kind = container_of(self.source)
         target = place(kind)

@@ -104,7 +104,7 @@ class Environment(_Model):
     cuda: str | None = None
     """The CUDA version that torch was built for."""
     cudnn: str | None = None
-    """The cuDNN version loaded at run time."""
+    """The cuDNN version loaded at run time; null on a CPU, which uses none."""
     device: str
     """The device that converted and smoked, e.g. `cpu` or `cuda:0`."""
     gpu: str | None = None

@@ -122,8 +122,12 @@ def of_troubles(troubles: Iterable[Trouble]) -> Iterator[Finding]:
         yield Finding(
             code=trouble.code,
             severity="warning",
-            message=f"{trouble.message} {trouble.cure} See {trouble.source}.",
+            message=" ".join([trouble.message, trouble.cure, *_see(trouble.source)]),
         )
+
+
+def _see(source: str) -> list[str]:
+    return [f"See {source}."] if source else []
 
 
 def of_layers_only(reason: str) -> Finding:

@@ -63,8 +63,9 @@ class Settings(Limits):
     """The TCP port to listen on; 0 takes a free one."""
 
     device: str = "auto"
-    """Where conversions run: `auto` (CUDA where there is one), `cpu`, `cuda`, `cuda:1`. A GPU that
-    is asked for and absent stops the start."""
+    """Where conversions run: `auto` (a GPU where there is one), `cpu`, `cuda`, `cuda:1`. A GPU that
+    is asked for by name and cannot be used stops the start; with `auto` the CPU serves, and
+    `/readyz` says why."""
 
     max_upload_bytes: PositiveInt = 16 << 30
     """Bytes of the largest checkpoint."""

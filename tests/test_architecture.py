@@ -26,7 +26,7 @@ report workplace
 memory_format
 checkpoints
 folders
-permutation weights compatibility overlaps selection object_comparison
+permutation weights compatibility cuda overlaps selection object_comparison
 readback plan
 casting comparison devices naming
 architectures

@@ -14,6 +14,7 @@ from service.context import ContextOf
 from service.openapi import problems
 from service.problems import Problem, ProblemError
 from service.routes import readable
+from service.workers import known_trouble
 
 router = APIRouter(tags=["operation"])
 
@@ -40,7 +41,7 @@ async def readyz(context: ContextOf) -> JSONResponse:
         "inspectors": inspectors.model_dump(),
         "storage": {"problem": storage},
         "draining": context.places.draining,
-        "warnings": [*_known(converters.facts), *_present(context.keyring.problem)],
+        "warnings": [*known_trouble(converters.facts), *_present(context.keyring.problem)],
     }
     wrong = [
         *(["The service is draining."] if context.places.draining else []),
@@ -86,8 +87,3 @@ async def metrics(request: Request, context: ContextOf) -> Response:
 
 def _present(warning: str | None) -> list[str]:
     return [warning] if warning else []
-
-
-def _known(facts: dict[str, Any]) -> list[str]:
-    """Name what runs, but badly, as the worker knows it of its device and libraries."""
-    return list(facts.get("known_trouble", ()))

@@ -76,6 +76,11 @@ class Health(BaseModel):
     problem: str | None = None
 
 
+def known_trouble(facts: dict[str, Any]) -> list[str]:
+    """Name what runs, but badly or not where it should, as a worker knows it of its device."""
+    return list(facts.get("known_trouble", ()))
+
+
 class Confinement(BaseModel):
     """What a worker is held to."""
 

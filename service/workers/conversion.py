@@ -15,7 +15,7 @@ import torch._dynamo  # torch.export loads it when first used: seconds, here spe
 
 from convlast import conversion, inspection
 from convlast.crc import crc32
-from convlast.devices import resolve, troubles_on
+from convlast.devices import device_errors_translated, resolve, troubles_on, unused_gpu
 from convlast.errors import DeviceUnavailableError
 from convlast.options import Options
 from convlast.progress import Progress, silent
@@ -63,15 +63,18 @@ def probe(device: str) -> dict[str, Any]:
     """Do one small operation on the device, and tell what it is.
 
     Raises:
-        DeviceUnavailableError: If it does not answer.
+        DeviceError: If it does not answer.
     """
     where = resolve(device)
-    if int(torch.ones(8, device=where).sum().item()) != 8:
+    with device_errors_translated(where):
+        total = int(torch.ones(8, device=where).sum().item())
+    if total != 8:
         raise DeviceUnavailableError(f"The device {where} adds up eight ones to something else.")
+    troubles = [*troubles_on(where), *unused_gpu(device)]
     facts: dict[str, Any] = {
         "torch": torch.__version__,
         "device": str(where),
-        "known_trouble": [f"{t.code}: {t.message} {t.cure}" for t in troubles_on(where)],
+        "known_trouble": [f"{t.code}: {t.message} {t.cure}" for t in troubles],
     }
     if where.type == "cuda":
         free_bytes, total_bytes = torch.cuda.mem_get_info(where)

@@ -13,6 +13,7 @@ import shutil
 import time
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -22,7 +23,15 @@ from service.completion import completed
 from service.errors import InternalError, NotReadyError, TimedOutError, WorkerCrashedError
 from service.problems import TABLE, Problem, ProblemError
 from service.sandbox.part import Part
-from service.workers import REPORT_JSON, Confinement, Finished, Health, Job, child
+from service.workers import (
+    REPORT_JSON,
+    Confinement,
+    Finished,
+    Health,
+    Job,
+    child,
+    known_trouble,
+)
 from service.workers.messages import Failed, Probe, Ready, Refused, Run, Stage
 from service.workers.process import WorkerProcess
 
@@ -56,7 +65,7 @@ class LocalWorkers:
         self._used = asyncio.Event()
         self._busy = False
         self._probed_at: float | None = None
-        self._facts: dict[str, object] = {}
+        self._facts: dict[str, Any] = {}
         self._walls: list[Part] = []
         self._problem: str | None = "The first worker is warming up."
         self._keeper: asyncio.Task[None] | None = None
@@ -209,8 +218,16 @@ class LocalWorkers:
             if isinstance(event, Failed):
                 _log.error("warm-up failed", traceback=event.traceback)
             raise NotReadyError(self._problem)
-        self._facts, self._problem, self._probed_at = event.facts, None, time.monotonic()
+        self._problem, self._probed_at = None, time.monotonic()
+        self._note_facts(event.facts)
         self._note_walls(event.walls)
+
+    def _note_facts(self, facts: dict[str, Any]) -> None:
+        """Keep what is known of the device, and say once what is known against it."""
+        for trouble in known_trouble(facts):
+            if trouble not in known_trouble(self._facts):
+                _log.warning("the device has a known trouble", trouble=trouble)
+        self._facts = facts
 
     def _note_walls(self, walls: list[Part]) -> None:
         """Keep what is known of the sandbox, and say once what does not stand.

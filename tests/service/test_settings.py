@@ -86,7 +86,7 @@ def test_every_setting_is_documented() -> None:
     [
         ("CONVLAST_NONSENSE", "1", "There is no setting CONVLAST_NONSENSE."),
         ("CONVLAST_API_KEYS_FILE", "/nowhere/keys", "CONVLAST_API_KEYS_FILE cannot be read"),
-        ("CONVLAST_DEVICE", "cuda:63", "The device cuda:63 was asked for"),
+        ("CONVLAST_DEVICE", "cuda:63", "The device cuda:63 cannot be used"),
         ("CONVLAST_WORK_DIR", "/proc/nowhere", "CONVLAST_WORK_DIR cannot be used"),
     ],
 )

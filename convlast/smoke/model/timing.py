@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from statistics import median
 import torch
 from torch import nn
 
+from convlast.devices import uuid_of
 from convlast.smoke.model.clock import Race, clock_of, race
 from convlast.smoke.model.specimen import Specimen, Way
 from convlast.smoke_report import Smoke, Timing
@@ -146,10 +146,13 @@ def _bytes_of(module: nn.Module) -> int:
 def _clock_mhz(device: torch.device) -> int | None:
     """Return the clock of the GPU's processors, where NVML is installed and tells."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return int(torch.cuda.clock_rate(device))
-    except Exception:  # no NVML, no right to ask it, or a GPU that does not say
+        import pynvml  # type: ignore[import-untyped] # it has no annotations
+
+        # Not `torch.cuda.clock_rate`: it overlooks that CUDA counts the fastest GPU first.
+        pynvml.nvmlInit()
+        gpu = pynvml.nvmlDeviceGetHandleByUUID(uuid_of(device))
+        return int(pynvml.nvmlDeviceGetClockInfo(gpu, pynvml.NVML_CLOCK_SM))
+    except Exception:  # a CPU, no NVML, no right to ask it, or a GPU that does not say
         return None
 
 

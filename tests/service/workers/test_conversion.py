@@ -7,15 +7,18 @@ import json
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import torch
 
 import convlast
 from convlast.compatibility import Device, troubles_of
+from convlast.errors import DeviceLostError
+from convlast.progress import silent
 from convlast.report import Report
-from service.workers import conversion
+from service.workers import Job, conversion
+from tests import fake_cuda
 from tests.service.running import REAL, Running, start
 
 VARYING = {"seconds", "environment", "timing"}
@@ -105,3 +108,37 @@ def test_a_worker_tells_what_is_known_against_its_device(monkeypatch: pytest.Mon
     (told,) = conversion.probe("cpu")["known_trouble"]
     assert told.startswith("no-tensor-cores: This GPU has a compute capability below 7.0")
     assert "Keep your file for this GPU" in told
+
+
+def test_a_worker_on_auto_tells_why_it_is_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is a GPU that cannot be used: it serves, and says so."""
+    fake_cuda.install_broken(monkeypatch, fake_cuda.OLD_DRIVER)
+    facts = conversion.probe("auto")
+    assert facts["device"] == "cpu"
+    (told,) = facts["known_trouble"]
+    assert told.startswith("gpu-unusable: The CPU is used, because the GPU cannot be: The NVIDIA")
+    fake_cuda.install_broken(monkeypatch, fake_cuda.NO_DRIVER)
+    assert conversion.probe("auto")["known_trouble"] == []
+
+
+def test_a_device_that_fails_at_a_probe_says_how(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own words reach `/readyz`."""
+
+    def fail(*args: object, **settings: object) -> NoReturn:
+        raise torch.AcceleratorError("CUDA error: uncorrectable ECC error encountered\nMore.")
+
+    monkeypatch.setattr(torch, "ones", fail)
+    with pytest.raises(DeviceLostError, match="uncorrectable ECC error encountered"):
+        conversion.probe("cpu")
+
+
+def test_a_worker_for_inspections_never_starts_cuda(
+    monkeypatch: pytest.MonkeyPatch, checkpoint: Path
+) -> None:
+    """It asks CUDA for nothing, neither at a probe nor in a job."""
+    fake_cuda.forbid(monkeypatch)
+    assert conversion.probe("cpu")["device"] == "cpu"
+    job = Job(
+        id="one", verb="inspect", source=checkpoint, folder=checkpoint.parent, filename="m.pt"
+    )
+    assert conversion.run(job, "cpu", silent).verdict == "passed"

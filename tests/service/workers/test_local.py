@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from convlast.errors import ConvlastError, OutOfMemoryError
 from service.errors import NotReadyError, WorkerCrashedError
@@ -182,3 +183,19 @@ def test_an_unforeseen_error_is_not_the_last_try(monkeypatch: pytest.MonkeyPatch
         await until(lambda: workers.health().ready)
 
     with_workers(ready)
+
+
+def test_what_is_known_against_the_device_is_logged_once(tmp_path: Path) -> None:
+    """By the first worker, and not by those after it."""
+
+    async def use(workers: LocalWorkers) -> Finished:
+        for name in ("one", "two"):
+            folder = tmp_path / name
+            folder.mkdir()
+            finished = await workers.run(job(folder, b"fine"), lambda *_: None)
+        return finished
+
+    with capture_logs() as logs:
+        assert with_workers(use)
+    told = [entry for entry in logs if entry["event"] == "the device has a known trouble"]
+    assert told == [{**told[0], "log_level": "warning", "trouble": "no-cudnn: There is none."}]

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from functools import partial
 
+import pynvml  # type: ignore[import-untyped] # it has no annotations
+import pytest
 import torch
 from torch import nn
 
+from convlast.smoke.model import timing
 from convlast.smoke.model.specimen import Specimen
 from convlast.smoke.model.timing import Setting, pair_of, settings_for, time_pair
+from tests import fake_cuda
+from tests.fake_cuda import Gpu
 from tests.subjects import CPU, converted_of, subject_of
 
 
@@ -51,3 +56,16 @@ def test_both_inputs_autocast_and_the_choice_by_trial_are_timed() -> None:
     assert {each.samples for each in others} == {1, 2}
     assert any(each.is_autocast for each in others)
     assert any(each.benchmark for each in others)
+
+
+def test_the_clock_is_that_of_the_gpu_that_ran(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NVML is asked by name, as it counts GPUs in another order; without it there is none."""
+    fake_cuda.install(monkeypatch, Gpu(uuid="fast"), Gpu(uuid="slow"))
+    clocks_mhz = {"GPU-slow": 1410, "GPU-fast": 1980}
+    monkeypatch.setattr(pynvml, "nvmlInit", lambda: None)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByUUID", str)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetClockInfo", lambda gpu, kind: clocks_mhz[gpu])
+    assert timing._clock_mhz(torch.device("cuda", 0)) == 1980
+    assert timing._clock_mhz(torch.device("cuda", 1)) == 1410
+    monkeypatch.undo()
+    assert timing._clock_mhz(CPU) is None
