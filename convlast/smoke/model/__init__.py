@@ -13,8 +13,9 @@ remedies    modules kept in fp32, or bfloat16, where fp16 breaks the model
 ways        all the runs, in an order that needs one module
 clock       two things timed against each other until it is known which is faster
 timing      contiguous against converted, under several settings
-dispatch    which kernels ran, and which only permute
-measuring   these two, and the little that a CPU can tell
+dispatch    which kernels ran for which convolution, and what permuting costs
+kernels     what a kernel's name says
+measuring   timing and dispatch, and the little that a CPU can tell
 choosing    `select=fastest`: sets of layers, measured inside the model
 whole       run, judge, look for what helps
 """
