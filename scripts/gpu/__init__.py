@@ -7,7 +7,8 @@ sanity/      what cuDNN runs, what the profiler sees, what takes how long
 walls/       what works inside a worker's sandbox
 refused      the system calls that the sandbox refused, from what strace saw
 service      the service: how soon it is ready, what it converts, how many jobs a second
-bench        `benchmarks.gpu`, and its figures in a few lines
+jobs         what it is given to convert
+bench        `benchmarks.gpu`; summary: its result in a few lines
 
 findings     a line of JSON for each thing that was found, written at once
 device       the GPU; or the CPU, in a rehearsal

@@ -11,6 +11,7 @@ import torch
 
 _WARM_UP = 3
 _ROUNDS = 9
+_PATIENCE = 10
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,10 @@ class Device:
     def half(self) -> torch.dtype:
         """The dtype that is measured: few operators of a CPU have kernels for fp16."""
         return torch.float16 if self.is_gpu else torch.float32
+
+    def allowed_s(self, seconds: float) -> float:
+        """Return how long something may take: in a rehearsal longer, on a CPU that is busy."""
+        return seconds if self.is_gpu else seconds * _PATIENCE
 
     def wait(self) -> None:
         """Wait until all that was launched has run."""

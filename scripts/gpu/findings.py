@@ -42,10 +42,6 @@ class Findings:
 
 
 def error_of(error: Exception) -> dict[str, str]:
-    """Return an error as a finding.
-
-    >>> error_of(ValueError("no such layout"))["error"]
-    'ValueError: no such layout'
-    """
+    """Return an error as a finding."""
     trace = "".join(traceback.format_exception(error))
     return {"error": f"{type(error).__name__}: {str(error)[:1500]}", "trace": trace[-2000:]}

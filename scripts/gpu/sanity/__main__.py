@@ -40,8 +40,8 @@ def main() -> None:
     parser.add_argument("--limit-s", type=float, default=55.0)
     parser.add_argument("--rehearse", action="store_true", help="on the CPU, in small")
     arguments = parser.parse_args()
-    until_s = time.monotonic() + arguments.limit_s
     findings, device = Findings(arguments.into), Device(is_gpu=not arguments.rehearse)
+    until_s = time.monotonic() + device.allowed_s(arguments.limit_s)
     findings.run("environment", environment)
     if device.is_gpu and not torch.cuda.is_available():
         findings.note("no GPU", None)

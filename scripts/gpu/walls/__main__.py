@@ -12,15 +12,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import socket
 import time
 from pathlib import Path
 from typing import get_args
 
 from scripts.gpu.device import Device
 from scripts.gpu.findings import Findings
+from scripts.gpu.walls import worker
 from scripts.gpu.walls.actions import ACTIONS
-from scripts.gpu.walls.trials import Trials
+from scripts.gpu.walls.trials import Process, Trials
 from scripts.gpu.walls.worker import Level, Task
+from service.workers import conversion
 
 
 def main() -> None:
@@ -33,14 +37,24 @@ def main() -> None:
     parser.add_argument("--rehearse", action="store_true", help="on the CPU")
     arguments = parser.parse_args()
     device = Device(is_gpu=not arguments.rehearse)
-    trials = Trials(Findings(arguments.into))
+    trials = Trials(Findings(arguments.into), start)
+    level_s = device.allowed_s(arguments.level_s)
     for _ in range(arguments.fresh):
-        trials.run(Task("sealed", device), time.monotonic() + arguments.level_s)
+        trials.run(Task("sealed", device), time.monotonic() + level_s)
     for level in arguments.levels:
-        failed = trials.level(Task(level, device, tuple(ACTIONS)), arguments.level_s)
+        failed = trials.level(Task(level, device, tuple(ACTIONS)), level_s)
         print(json.dumps({"level": level, "failed": failed}))
         if not failed:
             break  # fewer walls would tell no more
+
+
+def start(pipe: socket.socket, folder: Path, task: Task) -> Process:
+    """Fork a worker as the service does, from a process that has imported all that it needs."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([conversion.__name__, worker.__name__])
+    process = context.Process(target=worker.serve, args=(pipe, folder, task), daemon=True)
+    process.start()
+    return process
 
 
 if __name__ == "__main__":

@@ -23,7 +23,6 @@ Action: TypeAlias = Callable[[Device], object]
 FIRST, LAST = torch.contiguous_format, torch.channels_last_3d
 
 
-@torch.jit.script
 def pointwise(volume: Tensor) -> Tensor:
     """Be made one kernel, which a GPU compiles when it first runs."""
     return torch.sigmoid(torch.relu(volume + 1.0) * 2.0) * 3.0
@@ -152,9 +151,8 @@ def compile_a_function(device: Device) -> object:
 
 def fuse(device: Device) -> object:
     """Run a program until TorchScript makes one kernel of it, with NVRTC."""
-    for _ in range(4):
-        output = pointwise(volume_on(device, torch.float32))
-    return output.shape
+    program = torch.jit.script(pointwise)
+    return [program(volume_on(device, torch.float32)).shape for _ in range(4)][-1]
 
 
 def take_much_memory(device: Device) -> object:

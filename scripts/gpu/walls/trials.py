@@ -3,33 +3,47 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import socket
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
 from scripts.gpu.findings import Findings
-from scripts.gpu.walls import worker
 from scripts.gpu.walls.worker import END, WARM_UP, Level, Task
-from service.workers import conversion
 
-_ACTION_S = 30.0
+ACTION_S = 30.0
 """Seconds in which a worker has to say something; one that does not hangs."""
 
 _WORKERS = 4
 """Tried at a level: what one dies of is left out by the next."""
 
 
-class Trials:
-    """Starts workers as the service does: from a process that has imported all they need."""
+class Process(Protocol):
+    """A worker, as `multiprocessing` has it."""
 
-    def __init__(self, findings: Findings) -> None:
-        self._findings = findings
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([conversion.__name__, worker.__name__])
+    @property
+    def exitcode(self) -> int | None:
+        """How it ended."""
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for its end."""
+
+    def kill(self) -> None:
+        """End it."""
+
+
+Start: TypeAlias = Callable[[socket.socket, Path, Task], Process]
+"""Starts a worker, with its end of the pipe, the folder that it may write to, and what it does."""
+
+
+class Trials:
+    """Lets workers do things, and goes on behind what one of them dies of."""
+
+    def __init__(self, findings: Findings, start: Start) -> None:
+        self._findings, self._start = findings, start
 
     def level(self, task: Task, limit_s: float) -> list[str]:
         """Let workers do all of a task within a time; return what failed."""
@@ -47,13 +61,11 @@ class Trials:
         """Let one worker do a task, until it ends, hangs, or the time is up."""
         ours, theirs = socket.socketpair()
         with tempfile.TemporaryDirectory(prefix="walls-") as folder, ours:
-            arguments = (theirs, Path(folder), task)
-            process = self._context.Process(target=worker.serve, args=arguments, daemon=True)
             story = Story(self._findings, task.level)
-            process.start()
+            process = self._start(theirs, Path(folder), task)
             theirs.close()
             try:
-                _listen(ours, story, until_s)
+                _listen(ours, story, task.device.allowed_s(ACTION_S), until_s)
             except TimeoutError:
                 story.break_off("it hangs, or the time was up")
                 process.kill()
@@ -95,7 +107,7 @@ class Story:
         self._findings.note(self._section, {**told, "after_s": after_s})
 
 
-def _listen(pipe: socket.socket, story: Story, until_s: float) -> None:
+def _listen(pipe: socket.socket, story: Story, action_s: float, until_s: float) -> None:
     """Hear what a worker tells, to its end.
 
     Raises:
@@ -103,7 +115,7 @@ def _listen(pipe: socket.socket, story: Story, until_s: float) -> None:
     """
     with pipe.makefile() as stream:
         while True:
-            pipe.settimeout(max(1.0, min(_ACTION_S, until_s - time.monotonic())))
+            pipe.settimeout(max(1.0, min(action_s, until_s - time.monotonic())))
             line = stream.readline()
             if not line:
                 return
@@ -111,9 +123,5 @@ def _listen(pipe: socket.socket, story: Story, until_s: float) -> None:
 
 
 def _behind(action: str, actions: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the actions that come behind one.
-
-    >>> _behind("b", ("a", "b", "c"))
-    ('c',)
-    """
+    """Return the actions that come behind one."""
     return actions[actions.index(action) + 1 :]
