@@ -11,7 +11,7 @@ import torch
 
 _WARM_UP = 3
 _ROUNDS = 9
-_PATIENCE = 10
+_PATIENCE = 4
 
 
 @dataclass(frozen=True)

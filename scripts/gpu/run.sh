@@ -6,7 +6,7 @@
 # Whatever hangs is stopped, and what was found until then lies in $OUT.
 set -u
 OUT=${OUT:-/tmp/gpu-out} DEVICE=${DEVICE:-cuda} how=() patience=1
-[ "$DEVICE" = cpu ] && how=(--rehearse) patience=10
+[ "$DEVICE" = cpu ] && how=(--rehearse) patience=4
 BUDGET=${BUDGET:-$((540 * patience))}
 STAGES=${STAGES:-sanity walls strace tests service bench}
 MODELS=${MODELS:-r3d_18 UNet DynUNet SegResNet X3D-M patch-embedding s3d r2plus1d_18 Wan-VAE CogVideoX-VAE}
