@@ -8,7 +8,7 @@ COMPARED := $(VENV)/compared
 # A name that the sandbox knows packages by.
 RECIPES := $(VENV)/recipes/site-packages
 
-.PHONY: help setup serve demo test check fix cover recipes engine image-test gpu bench bench-gpu clean
+.PHONY: help setup serve demo test check fix cover recipes engine image-test gpu gpu-kit bench bench-gpu clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -63,6 +63,9 @@ image-test: engine ## the image, built and run by docker compose; fails without 
 gpu: $(READY) ## the tests that need a GPU; fails, not skips, without one
 	$(BIN)/python -m pytest -m gpu --require gpu $(ARGS)
 
+gpu-kit: $(READY) ## .gpu/, for a run on a GPU machine that has PyTorch and no network; see docs/gpu.md
+	PYTHON=$(BIN)/python bash scripts/gpu/prepare.sh ../shared/checkpoints
+
 bench: $(READY) $(COMPARED)/.ready ## the benchmarks that need no GPU; prints JSON, takes minutes on a quiet machine
 	$(BIN)/python -m benchmarks $(ARGS)
 
@@ -76,4 +79,4 @@ bench-gpu: $(READY) ## the benchmark that needs a GPU; fails without one, prints
 	@PYTHONPATH=$${PYTHONPATH:+$$PYTHONPATH:}$(RECIPES) $(BIN)/python -m benchmarks.gpu $(ARGS)
 
 clean: ## remove what the other commands made
-	rm -rf $(VENV) .cache dist demo .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .cache .gpu dist demo .mypy_cache .pytest_cache .ruff_cache .hypothesis

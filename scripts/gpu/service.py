@@ -1,0 +1,153 @@
+"""The service on the GPU: how soon it is ready, what it converts, and how many jobs a second.
+
+    python -m scripts.gpu.service --into FILE --log FILE [--checkpoints FOLDER] [--rehearse]
+
+Each job has a process of its own, which starts CUDA while it waits for work: in a row of small jobs
+that start, and not the job, is what the next one waits for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import httpx
+
+from scripts.gpu.device import Device
+from scripts.gpu.findings import Findings
+from scripts.gpu.jobs import Job, jobs, small_file, told
+from tests.service.running import REAL, Running, start
+
+_LEAST_S = 3.0
+"""With less time left no further job is begun."""
+
+_STEADY_JOBS = 2
+"""Jobs of which a rate is made, at least."""
+
+
+def main() -> None:
+    """Start the service, let it work, and stop it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--into", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--log", type=Path, required=True, metavar="FILE", help="of the service")
+    parser.add_argument("--checkpoints", type=Path, default=Path(".gpu/checkpoints"))
+    parser.add_argument("--limit-s", type=float, default=75.0)
+    parser.add_argument("--rate-s", type=float, default=8.0, help="for each rate of small jobs")
+    parser.add_argument("--rehearse", action="store_true", help="on the CPU, in small")
+    arguments = parser.parse_args()
+    findings, device = Findings(arguments.into), Device(is_gpu=not arguments.rehearse)
+    until_s = time.monotonic() + device.allowed_s(arguments.limit_s)
+    with tempfile.TemporaryDirectory(prefix="service-") as name:
+        folder = Path(name)
+        began_s = time.monotonic()
+        settings = {"device": device.where.type, "allow_programs": True}
+        service = start(folder, REAL, arguments.log, **settings)
+        try:
+            findings.run("ready", partial(ready, service, began_s, until_s))
+            given = jobs(folder, arguments.checkpoints, rehearse=arguments.rehearse)
+            with service.client() as client:
+                work = Work(client, findings, until_s)
+                work.convert(given[0])
+                for options in ({"smoke": "none"}, {}):
+                    seconds = 0.0 if arguments.rehearse else arguments.rate_s
+                    work.rate(Job(small_file(folder), options), seconds)
+                for job in given[1:]:
+                    work.convert(job)
+                findings.run("ready in the end", lambda: client.get("/readyz").json())
+        finally:
+            stop(service)
+
+
+class Work:
+    """Jobs that are sent one after the other, until the time is up."""
+
+    def __init__(self, client: httpx.Client, findings: Findings, until_s: float) -> None:
+        self._client, self._findings, self._until_s = client, findings, until_s
+
+    def convert(self, job: Job) -> None:
+        """Convert a file, and tell what came of it."""
+        self._run(f"convert {job.file.name}", job, self._convert)
+
+    def rate(self, job: Job, seconds: float) -> None:
+        """Convert one file again and again, and tell how many times a second."""
+        named = ", ".join(f"{name}={value}" for name, value in job.options.items())
+        section = f"small jobs, {named or 'default options'}"
+        self._run(section, job, partial(self._rate, for_s=seconds))
+
+    def _run(self, section: str, job: Job, do: Callable[[Job], object]) -> None:
+        if not job.file.exists():
+            self._findings.note(section, {"absent": "the file, or what makes it"})
+        elif self._left_s() < _LEAST_S:
+            self._findings.note(section, "left out: the time was up")
+        else:
+            self._findings.run(section, partial(do, job))
+
+    def _left_s(self) -> float:
+        return self._until_s - time.monotonic()
+
+    def _convert(self, job: Job) -> dict[str, Any]:
+        return told(job, job.send(self._client, self._left_s()))
+
+    def _rate(self, job: Job, for_s: float) -> dict[str, Any]:
+        """Send one first, and then as many as the time allows."""
+        first = self._convert(job)
+        began_s = time.monotonic()
+        until_s = min(began_s + for_s, self._until_s)
+        steady: list[dict[str, Any]] = []
+        while len(steady) < _STEADY_JOBS or time.monotonic() < until_s:
+            steady.append(self._convert(job))
+        taken_s = [answer["took_s"] for answer in steady]
+        failed = [answer for answer in (first, *steady) if "error" in answer]
+        return (
+            failed[0]
+            if failed
+            else {
+                "file_bytes": job.file.stat().st_size,
+                "first_s": first["took_s"],
+                "jobs_per_s": len(steady) / (time.monotonic() - began_s),
+                "median_s": median(taken_s),
+                "steady_s": taken_s,
+                "stages_of_the_last": steady[-1]["seconds"],
+            }
+        )
+
+
+def ready(service: Running, began_s: float, until_s: float) -> dict[str, Any]:
+    """Wait until a worker is warm; tell after how long, and what it says of device and walls.
+
+    Raises:
+        TimeoutError: If none is in time.
+        ConnectionError: If the service has ended.
+    """
+    with service.client() as client:
+        while time.monotonic() < until_s:
+            if service.process.poll() is not None:
+                raise ConnectionError(f"the service ended: {service.log.read_text()[-1500:]}")
+            with suppress(httpx.TransportError):
+                answer = client.get("/readyz")
+                if answer.status_code == httpx.codes.OK:
+                    after_s = round(time.monotonic() - began_s, 3)
+                    return {"after_s": after_s, "answer": answer.json()}
+            time.sleep(0.02)
+    raise TimeoutError("the service was not ready in time")
+
+
+def stop(service: Running) -> None:
+    """End it, whatever it does."""
+    service.process.terminate()
+    try:
+        service.process.wait(10)
+    except subprocess.TimeoutExpired:
+        service.process.kill()
+
+
+if __name__ == "__main__":
+    main()
