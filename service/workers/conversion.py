@@ -11,7 +11,6 @@ from time import perf_counter
 from typing import Any
 
 import torch
-import torch._dynamo  # torch.export loads it when first used: seconds, here spent once for all
 
 from convlast import conversion, inspection
 from convlast.crc import crc32
@@ -22,9 +21,12 @@ from convlast.progress import Progress, silent
 from convlast.rendering import html
 from convlast.report import Report
 from service.workers import REPORT_HTML, REPORT_JSON, Finished, Job, Made
+from service.workers.preloading import preload
 
 REHEARSAL = "rehearsal-"
 """How the folder begins that a worker uses while it warms up."""
+
+preload()  # when the fork server imports this module
 
 
 def warm(device: str) -> dict[str, Any]:
