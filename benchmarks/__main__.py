@@ -14,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-NAMES = ("memory", "library", "serving", "start", "requests", "growth", "folders")
+NAMES = ("memory", "library", "serving", "start", "requests", "growth", "folders", "neighbour")
 RESULTS = Path(__file__).with_name("results")
 
 

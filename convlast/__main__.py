@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
+
+from convlast.openmp import wait_asleep
 
 
 def main() -> None:
     """Run the command line, or say which extra holds it."""
+    wait_asleep(os.environ)
     try:
         from convlast.cli import app
     except ModuleNotFoundError as error:

@@ -37,11 +37,23 @@ def _speed() -> str:
                 f"| {meaning} | {seconds[name]:.3g} s "
                 f"| {seconds['convlast'] / seconds[name]:.2f} times |"
             )
+    if "tiny" in serving:
+        rows.append(_tiny(serving["tiny"]))
     notes = (
         "Medians, with `smoke=none`, a warm worker and everything on tmpfs: `convlast` proves what "
         "it made, the others do not; all take the SHA-256 of what comes and of what goes."
     )
     return _table(rows, notes, _measured("library", "serving"))
+
+
+def _tiny(found: dict[str, Any]) -> str:
+    """Tell what the default options take, which are the smoke and the ways of loading."""
+    seconds = _medians(found)
+    default, without = seconds["default"], seconds["smoke=none"]
+    return (
+        f"| `POST /convert`, {found['bytes'] / 1e3:.0f} kB, default options | {default:.3g} s "
+        f"| the same with `smoke=none` | {without:.3g} s | {default / without:.2f} times |"
+    )
 
 
 _OTHERS = {

@@ -7,6 +7,7 @@ import os
 import sys
 
 from convlast.errors import ConvlastError
+from convlast.openmp import wait_asleep
 from service import logs
 from service.app import create_app, local_workers
 from service.sandbox import scrub_environment
@@ -20,6 +21,7 @@ def main() -> int:
     try:
         settings = Settings.from_environment(os.environ)
         scrub_environment()  # what is secret in it must not reach the fork server, nor its workers
+        wait_asleep(os.environ)  # for the fork server, where torch is imported, and all its workers
         app = create_app(settings)  # and with it the work folder is taken, before a worker uses it
         if settings.device.startswith("cuda"):
             asyncio.run(local_workers(settings, settings.device).check())

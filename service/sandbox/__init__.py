@@ -27,16 +27,20 @@ from service.sandbox.privileges import drop_privileges, hide_memory
 __all__ = ["Part", "enter", "scrub_environment", "seal"]
 
 
-def enter(folder: Path, pipe: int, *, max_file_bytes: int) -> tuple[Part, ...]:
+def enter(
+    folder: Path, pipe: int, *, max_file_bytes: int, sees_gpus: bool = True
+) -> tuple[Part, ...]:
     """Put up the walls that must stand before this process has a second thread.
 
     Args:
         folder: The only place where files can be made, and where jobs are put.
         pipe: The descriptor that leads to the service.
         max_file_bytes: The size beyond which no file can be written.
+        sees_gpus: Whether CUDA finds the GPUs of this machine.
     """
     # What asks for a place for temporary files, or for the user's caches, finds one that works.
-    environment = scrub_environment({"HOME": str(folder), "TMPDIR": str(folder)})
+    places = {"HOME": str(folder), "TMPDIR": str(folder)}
+    environment = scrub_environment(places | ({} if sees_gpus else {"CUDA_VISIBLE_DEVICES": ""}))
     tempfile.tempdir = None
     return (
         environment,

@@ -59,7 +59,11 @@ def main(
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    walls = sandbox.enter(folder, connection.fileno(), max_file_bytes=max_file_bytes)
+    # On the CPU, where torch.export would start CUDA all the same, and behind the walls.
+    sees_gpus = device != "cpu"
+    walls = sandbox.enter(
+        folder, connection.fileno(), max_file_bytes=max_file_bytes, sees_gpus=sees_gpus
+    )
     stream = connection.makefile("rwb")
     commands: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(stream, commands), daemon=True).start()

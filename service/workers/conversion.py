@@ -11,7 +11,6 @@ from time import perf_counter
 from typing import Any
 
 import torch
-import torch._dynamo  # torch.export loads it when first used: seconds, here spent once for all
 
 from convlast import conversion, inspection
 from convlast.crc import crc32
@@ -22,28 +21,26 @@ from convlast.progress import Progress, silent
 from convlast.rendering import html
 from convlast.report import Report
 from service.workers import REPORT_HTML, REPORT_JSON, Finished, Job, Made
+from service.workers.preloading import preload
+from service.workers.warming import warm_up
 
 REHEARSAL = "rehearsal-"
 """How the folder begins that a worker uses while it warms up."""
+
+preload()  # when the fork server imports this module
 
 
 def warm(device: str) -> dict[str, Any]:
     """Do once what jobs do, in small: what a process does for the first time takes longer.
 
-    A convolution in both layouts prepares the device, and a conversion all the rest. A worker that
-    cannot convert is never ready.
+    The device is warmed up by what a smoke uses, and the rest by a conversion. That has no smoke:
+    each job uses up a worker, and would wait for the next one longer than it would gain. A worker
+    that cannot convert is never ready.
 
     Raises:
         ConvlastError: If the device is absent, or the conversion fails.
     """
-    where = resolve(device)
-    dtype = torch.float16 if where.type == "cuda" else torch.float32
-    for memory_format in (torch.contiguous_format, torch.channels_last_3d):
-        weight = torch.zeros(8, 8, 3, 3, 3, dtype=dtype, device=where)
-        volume = torch.zeros(1, 8, 8, 8, 8, dtype=dtype, device=where)
-        torch.nn.functional.conv3d(
-            volume.to(memory_format=memory_format), weight.to(memory_format=memory_format)
-        )
+    warm_up(resolve(device))
     with TemporaryDirectory(prefix=REHEARSAL) as folder:
         source = Path(folder, "upload")
         torch.save({"conv.weight": torch.zeros(2, 2, 1, 1, 2), "bias": torch.zeros(2)}, source)

@@ -35,6 +35,9 @@ from service.workers import (
 from service.workers.messages import Failed, Probe, Ready, Refused, Run, Stage
 from service.workers.process import WorkerProcess
 
+FREEZING = "service.workers.freezing"
+"""Imported by the fork server alone, after all else."""
+
 PROBE_INTERVAL_S = 5.0
 PROBE_TIMEOUT_S = 30.0
 WARM_UP_TIMEOUT_S = 180.0
@@ -59,7 +62,7 @@ class LocalWorkers:
         self._confinement = confinement
         self._task, self._device, self._job_timeout_s = task, device, job_timeout_s
         self._context: ForkServerContext = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([task, child.__name__])
+        self._context.set_forkserver_preload([task, child.__name__, FREEZING])
         self._turn = asyncio.Lock()
         self._next: WorkerProcess | None = None
         self._used = asyncio.Event()

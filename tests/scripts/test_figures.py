@@ -50,6 +50,21 @@ def whole() -> dict[str, Any]:
     return whole
 
 
+def test_a_tiny_request_with_the_default_options_has_a_row(results: Path) -> None:
+    """Once it was measured; results from before have none, and are told as they were."""
+    file = results / "serving.json"
+    serving = json.loads(file.read_text())
+    serving.pop("tiny", None)
+    file.write_text(json.dumps(serving))
+    assert "default options" not in figures.figures()
+    seconds = {"default": {"median": 0.15}, "smoke=none": {"median": 0.03}}
+    file.write_text(json.dumps({**serving, "tiny": {"bytes": 5434, "seconds": seconds}}))
+    row = (
+        "| `POST /convert`, 5 kB, default options | 0.15 s | the same with `smoke=none` | 0.03 s |"
+    )
+    assert f"{row} 5.00 times |" in figures.figures()
+
+
 def test_without_a_gpu_it_says_plainly_that_none_was_measured(results: Path) -> None:
     """Instead of a table."""
     assert NOT_MEASURED in figures.figures()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import tempfile
@@ -45,6 +46,19 @@ def test_a_second_signal_does_not_wait(serve: Serve) -> None:
         service.process.wait(30)
         assert lost.exception() or lost.result().status_code == 500
     wait_for(lambda: not any(is_alive(pid) for pid in processes))
+
+
+def test_threads_of_workers_sleep_while_they_wait(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fork server loads OpenMP, which tells so, and all workers inherit what it has read."""
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    monkeypatch.setenv("OMP_DISPLAY_ENV", "VERBOSE")
+    told = re.findall(r"GOMP_SPINCOUNT = '(\d+)'", serve(REAL, device="cpu").log.read_text())
+    if not told:
+        pytest.skip("PyTorch does not have GNU's OpenMP here")
+    assert set(told) == {"0"}
 
 
 def test_draining_ends_in_time(serve: Serve) -> None:

@@ -1,11 +1,13 @@
 """A task whose device is the trouble: its name says which.
 
 `absent` is refused at the warm-up, `breaks` fails there, `freezes` never answers, `tires` answers
-the warm-up and no probe.
+the warm-up and no probe. The others are warm, and tell what their process has inherited.
 """
 
 from __future__ import annotations
 
+import gc
+import os
 import time
 from typing import Any
 
@@ -22,14 +24,23 @@ def warm(device: str) -> dict[str, Any]:
         raise RuntimeError("a secret of the machine")
     if device == "freezes":
         time.sleep(600)
-    return {"device": device}
+    return facts_of(device)
 
 
 def probe(device: str) -> dict[str, Any]:
     """Do what the device says."""
     if device == "tires":
         time.sleep(600)
-    return {"device": device}
+    return facts_of(device)
+
+
+def facts_of(device: str) -> dict[str, Any]:
+    """Tell of this process."""
+    return {
+        "device": device,
+        "frozen_objects": gc.get_freeze_count(),
+        "visible_gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
+    }
 
 
 def run(job: Job, device: str, progress: Progress) -> Finished:

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from service.workers import preloading
+from service.workers.preloading import gpus_hidden, preload
+
+ROOT = Path(__file__).parents[3]
+
+FORK_SERVER_AND_WORKER = """
+import json, os, sys, tempfile
+from pathlib import Path
+import numpy, torch
+
+def threads():
+    return len(os.listdir("/proc/self/task"))
+
+asked = []
+for name in ("is_available", "device_count", "_lazy_init", "current_device", "get_rng_state"):
+    setattr(torch.cuda, name, lambda *_, name=name: asked.append(name) or 0)
+before = threads()
+from service.workers import Job, conversion, freezing
+told = {"asked": list(asked), "threads": threads() - before}
+
+from convlast.progress import silent
+inherited = set(sys.modules)
+conversion.warm("cpu")
+with tempfile.TemporaryDirectory() as folder:
+    source = Path(folder, "upload")
+    torch.save(torch.nn.Conv3d(2, 4, 3).state_dict(), source)
+    job = Job(id="1", verb="convert", source=source, folder=Path(folder), filename="m.pt")
+    told["verdict"] = conversion.run(job, "cpu", silent).verdict
+print(json.dumps({**told, "imported": sorted(set(sys.modules) - inherited)}))
+"""
+
+
+@pytest.fixture(scope="module")
+def told() -> dict[str, Any]:
+    """Do in one process what the fork server does, and then a worker."""
+    done = subprocess.run(
+        [sys.executable, "-c", FORK_SERVER_AND_WORKER],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def test_a_default_conversion_imports_nothing(told: dict[str, Any]) -> None:
+    """All that it uses was there before the fork, so that no worker spends time on it."""
+    assert (told["verdict"], told["imported"]) == ("passed", [])
+
+
+def test_the_fork_server_starts_no_thread(told: dict[str, Any]) -> None:
+    """A worker would not have it, and OpenMP would wait for it forever."""
+    assert told["threads"] == 0
+
+
+def test_the_fork_server_asks_for_no_gpu(told: dict[str, Any]) -> None:
+    """CUDA that was started before a fork does not work after it."""
+    assert told["asked"] == []
+
+
+def test_a_module_that_asks_for_gpus_hears_of_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While modules are imported; and of all again afterwards."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with gpus_hidden():
+        assert not torch.cuda.is_available()
+    assert torch.cuda.is_available()
+
+
+def test_a_module_that_this_pytorch_lacks_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are PyTorch's own, and move; a service that starts later is one that starts."""
+    monkeypatch.setattr(preloading, "MODULES", ("torch.export._no_such_module", "colorsys"))
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    preload()
+    assert "colorsys" in sys.modules

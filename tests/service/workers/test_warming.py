@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from service.workers import warming
+from service.workers.warming import STEPS, convolve, read_clock, steps_on, warm_up
+from tests.subjects import CPU
+
+
+class Convolutions(TorchDispatchMode):
+    """Notes dtype, layout, and whether it is transposed, of each convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # PyTorch's
+        self.seen: set[tuple[torch.dtype, bool, bool]] = set()
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Note it, and run it."""
+        if func is torch.ops.aten.convolution.default:
+            weight = args[1]
+            is_last = weight.is_contiguous(memory_format=torch.channels_last_3d)
+            self.seen.add((weight.dtype, is_last, args[6]))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    ("device", "dtypes"),
+    [("cpu", {torch.float32}), ("meta", {torch.float16, torch.float32})],
+)
+def test_each_kind_of_convolution_is_warmed_up(device: str, dtypes: set[torch.dtype]) -> None:
+    """Also transposed, in both layouts, in each precision that is native; meta is as a GPU here."""
+    with Convolutions() as convolutions:
+        convolve(torch.device(device))
+    both = (False, True)
+    assert convolutions.seen == {(dtype, a, b) for dtype in dtypes for a in both for b in both}
+
+
+@pytest.mark.parametrize("name", sorted(set(STEPS) - {"clock"}))
+def test_each_step_runs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a CPU as well, but for the clock of a GPU; nothing of it fails in silence."""
+    monkeypatch.setattr(warming, "_allowed_to_fail", nullcontext)
+    STEPS[name](CPU)
+
+
+def test_a_gpu_gets_every_step() -> None:
+    """And a CPU no more than its jobs need."""
+    assert steps_on(torch.device("cuda", 0)) == STEPS
+    assert set(steps_on(CPU)) == {"convolutions"}
+
+
+def test_a_library_that_is_absent_costs_no_readiness(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NVML is an extra of its own."""
+
+    def absent(device: torch.device) -> int:
+        raise ModuleNotFoundError("nvidia-ml-py does not seem to be installed")
+
+    monkeypatch.setattr(torch.cuda, "clock_rate", absent)
+    read_clock(CPU)
+
+
+def test_a_device_that_does_not_compute_is_not_warm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its error goes on."""
+
+    def broken(volume: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("no engine")
+
+    monkeypatch.setattr(warming, "CONVOLUTIONS", (broken,))
+    with pytest.raises(RuntimeError, match="no engine"):
+        warm_up(CPU)
