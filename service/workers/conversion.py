@@ -40,7 +40,9 @@ def warm(device: str) -> dict[str, Any]:
     Raises:
         ConvlastError: If the device is absent, or the conversion fails.
     """
-    warm_up(resolve(device))
+    where = resolve(device)
+    with device_errors_translated(where):
+        warm_up(where)
     with TemporaryDirectory(prefix=REHEARSAL) as folder:
         source = Path(folder, "upload")
         torch.save({"conv.weight": torch.zeros(2, 2, 1, 1, 2), "bias": torch.zeros(2)}, source)

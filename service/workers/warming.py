@@ -20,6 +20,8 @@ from torch import Tensor
 from torch.nn.functional import conv3d, conv_transpose3d
 
 from convlast.smoke import health
+from convlast.smoke.memory import is_refusal
+from convlast.smoke.model.timing import clock_mhz
 from convlast.smoke.precision import exact_float32, is_native
 
 Step: TypeAlias = Callable[[torch.device], object]
@@ -51,13 +53,18 @@ def steps_on(device: torch.device) -> Mapping[str, Step]:
 def convolve(device: torch.device) -> None:
     """Start cuDNN: convolutions, and transposed ones, in each precision that is native, and layout.
 
-    fp32 is what fp16 is compared with, so that it is no TF32 here either.
+    fp32 is what fp16 is compared with, so that it is no TF32 here either; cuDNN may have no kernel
+    for that in channels-last, which a smoke can do without.
     """
     dtypes = (torch.float16, torch.float32) if is_native(device) else (torch.float32,)
     with exact_float32():
         for dtype, function, layout in product(dtypes, CONVOLUTIONS, LAYOUTS):
             volume, weight = _operands(device, dtype)
-            function(volume.to(memory_format=layout), weight.to(memory_format=layout))
+            try:
+                function(volume.to(memory_format=layout), weight.to(memory_format=layout))
+            except RuntimeError as error:
+                if dtype == torch.float16 or not is_refusal(error):
+                    raise
 
 
 def autocast(device: torch.device) -> None:
@@ -82,12 +89,6 @@ def profile(device: torch.device) -> None:
         profiler.events()
 
 
-def read_clock(device: torch.device) -> None:
-    """Start NVML, which tells the clock that times were measured at; needs nvidia-ml-py."""
-    with _allowed_to_fail():
-        torch.cuda.clock_rate(device)
-
-
 def compile_kernel(device: torch.device) -> None:
     """Start NVRTC, which compiles PyTorch's rarer functions when they are first called.
 
@@ -106,7 +107,7 @@ STEPS: Mapping[str, Step] = {
     "autocast": autocast,
     "matrices": multiply,
     "profiler": profile,
-    "clock": read_clock,
+    "clock": clock_mhz,  # starts NVML, where nvidia-ml-py is installed
     "compiler": compile_kernel,
 }
 """All of them, in this order, by what starts."""

@@ -121,7 +121,7 @@ def time_pair(pair: Sequence[Specimen], setting: Setting, limit_s: float) -> Tim
         rounds=len(found.first_s),
         contiguous_peak_bytes=_peak_bytes(contiguous, setting.way),
         converted_peak_bytes=_peak_bytes(converted, setting.way),
-        clock_mhz=_clock_mhz(contiguous.device),
+        clock_mhz=clock_mhz(contiguous.device),
     )
 
 
@@ -143,7 +143,7 @@ def _bytes_of(module: nn.Module) -> int:
     return sum(tensor.numel() * tensor.itemsize for tensor in held)
 
 
-def _clock_mhz(device: torch.device) -> int | None:
+def clock_mhz(device: torch.device) -> int | None:
     """Return the clock of the GPU's processors, where NVML is installed and tells."""
     try:
         import pynvml  # type: ignore[import-untyped] # it has no annotations

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from convlast.smoke.model.timing import clock_mhz
 from convlast.smoke.precision import exact_float32
 from scripts.gpu.device import Device
 from scripts.gpu.process import usage
@@ -84,7 +85,7 @@ def _first_steps(device: Device) -> dict[str, Callable[[], object]]:
         "first matrix product": multiply,
     }
     if device.is_gpu:
-        steps["clock by NVML, MHz"] = lambda: torch.cuda.clock_rate(device.where)
+        steps["clock by NVML, MHz"] = lambda: clock_mhz(device.where)
     return steps
 
 

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from convlast.memory_format import strides_of
 from convlast.permutation import permuted
+from convlast.smoke.model.timing import clock_mhz
 from convlast.smoke.model.ways import Request
 from scripts.gpu.device import Device
 from scripts.gpu.walls.mixed import Mixed
@@ -62,7 +63,7 @@ def profile(device: Device) -> object:
 
 def ask_the_clock(device: Device) -> object:
     """Ask NVML."""
-    return torch.cuda.clock_rate(device.where) if device.is_gpu else None
+    return clock_mhz(device.where) if device.is_gpu else None
 
 
 def permute(device: Device) -> object:

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from convlast.smoke.memory import NO_ENGINE
 from service.workers import warming
-from service.workers.warming import STEPS, convolve, read_clock, steps_on, warm_up
+from service.workers.warming import STEPS, convolve, steps_on, warm_up
 from tests.subjects import CPU
 
 
@@ -61,13 +62,29 @@ def test_a_gpu_gets_every_step() -> None:
 
 
 def test_a_library_that_is_absent_costs_no_readiness(monkeypatch: pytest.MonkeyPatch) -> None:
-    """NVML is an extra of its own."""
+    """As where no NVRTC is installed."""
 
-    def absent(device: torch.device) -> int:
-        raise ModuleNotFoundError("nvidia-ml-py does not seem to be installed")
+    def absent(values: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("Error in dlopen: libnvrtc.so.13: cannot open shared object file")
 
-    monkeypatch.setattr(torch.cuda, "clock_rate", absent)
-    read_clock(CPU)
+    monkeypatch.setattr(torch.special, "bessel_j0", absent)
+    STEPS["compiler"](CPU)
+
+
+@pytest.mark.parametrize(("device", "is_fatal"), [("cpu", False), ("meta", True)])
+def test_only_fp16_needs_a_kernel_in_each_layout(
+    monkeypatch: pytest.MonkeyPatch, device: str, *, is_fatal: bool
+) -> None:
+    """CuDNN may have none for fp32 in channels-last; meta is as a GPU here."""
+
+    def picky(volume: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        if weight.stride(1) == 1:
+            raise RuntimeError(f"GET was {NO_ENGINE}")
+        return volume
+
+    monkeypatch.setattr(warming, "CONVOLUTIONS", (picky,))
+    with pytest.raises(RuntimeError) if is_fatal else nullcontext():
+        convolve(torch.device(device))
 
 
 def test_a_device_that_does_not_compute_is_not_warm(monkeypatch: pytest.MonkeyPatch) -> None:

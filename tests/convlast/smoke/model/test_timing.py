@@ -65,7 +65,7 @@ def test_the_clock_is_that_of_the_gpu_that_ran(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(pynvml, "nvmlInit", lambda: None)
     monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByUUID", str)
     monkeypatch.setattr(pynvml, "nvmlDeviceGetClockInfo", lambda gpu, kind: clocks_mhz[gpu])
-    assert timing._clock_mhz(torch.device("cuda", 0)) == 1980
-    assert timing._clock_mhz(torch.device("cuda", 1)) == 1410
+    assert timing.clock_mhz(torch.device("cuda", 0)) == 1980
+    assert timing.clock_mhz(torch.device("cuda", 1)) == 1410
     monkeypatch.undo()
-    assert timing._clock_mhz(CPU) is None
+    assert timing.clock_mhz(CPU) is None
