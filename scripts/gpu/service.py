@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -45,21 +46,21 @@ def main() -> None:
     arguments = parser.parse_args()
     findings, device = Findings(arguments.into), Device(is_gpu=not arguments.rehearse)
     until_s = time.monotonic() + device.allowed_s(arguments.limit_s)
-    with tempfile.TemporaryDirectory(prefix="service-") as name:
-        folder = Path(name)
-        began_s = time.monotonic()
+    for_s = 0.0 if arguments.rehearse else arguments.rate_s
+    with tempfile.TemporaryDirectory(prefix="service-") as name, ThreadPoolExecutor(1) as aside:
+        folder, began_s = Path(name), time.monotonic()
         settings = {"device": device.where.type, "allow_programs": True}
         service = start(folder, REAL, arguments.log, **settings)
         try:
+            making = aside.submit(jobs, folder, arguments.checkpoints, rehearse=arguments.rehearse)
             findings.run("ready", partial(ready, service, began_s, until_s))
-            given = jobs(folder, arguments.checkpoints, rehearse=arguments.rehearse)
+            first, *others = making.result()
             with service.client() as client:
                 work = Work(client, findings, until_s)
-                work.convert(given[0])
-                for options in ({"smoke": "none"}, {}):
-                    seconds = 0.0 if arguments.rehearse else arguments.rate_s
-                    work.rate(Job(small_file(folder), options), seconds)
-                for job in given[1:]:
+                work.convert(first)
+                work.rate(Job(small_file(folder), {"smoke": "none"}), for_s)
+                work.rate(Job(small_file(folder)), for_s)
+                for job in others:
                     work.convert(job)
                 findings.run("ready in the end", lambda: client.get("/readyz").json())
         finally:
@@ -94,7 +95,7 @@ class Work:
         return self._until_s - time.monotonic()
 
     def _convert(self, job: Job) -> dict[str, Any]:
-        return told(job, job.send(self._client, self._left_s()))
+        return told(job, job.send(self._client, max(_LEAST_S, self._left_s())))
 
     def _rate(self, job: Job, for_s: float) -> dict[str, Any]:
         """Send one first, and then as many as the time allows."""
@@ -104,20 +105,18 @@ class Work:
         steady: list[dict[str, Any]] = []
         while len(steady) < _STEADY_JOBS or time.monotonic() < until_s:
             steady.append(self._convert(job))
+        for answer in (first, *steady):
+            if "error" in answer:
+                return answer
         taken_s = [answer["took_s"] for answer in steady]
-        failed = [answer for answer in (first, *steady) if "error" in answer]
-        return (
-            failed[0]
-            if failed
-            else {
-                "file_bytes": job.file.stat().st_size,
-                "first_s": first["took_s"],
-                "jobs_per_s": len(steady) / (time.monotonic() - began_s),
-                "median_s": median(taken_s),
-                "steady_s": taken_s,
-                "stages_of_the_last": steady[-1]["seconds"],
-            }
-        )
+        return {
+            "file_bytes": job.file.stat().st_size,
+            "first_s": first["took_s"],
+            "jobs_per_s": len(steady) / (time.monotonic() - began_s),
+            "median_s": median(taken_s),
+            "steady_s": taken_s,
+            "stages_of_the_last": steady[-1]["seconds"],
+        }
 
 
 def ready(service: Running, began_s: float, until_s: float) -> dict[str, Any]:
@@ -127,6 +126,7 @@ def ready(service: Running, began_s: float, until_s: float) -> dict[str, Any]:
         TimeoutError: If none is in time.
         ConnectionError: If the service has ended.
     """
+    said = "nothing"
     with service.client() as client:
         while time.monotonic() < until_s:
             if service.process.poll() is not None:
@@ -136,8 +136,9 @@ def ready(service: Running, began_s: float, until_s: float) -> dict[str, Any]:
                 if answer.status_code == httpx.codes.OK:
                     after_s = round(time.monotonic() - began_s, 3)
                     return {"after_s": after_s, "answer": answer.json()}
-            time.sleep(0.02)
-    raise TimeoutError("the service was not ready in time")
+                said = answer.text[:1000]
+            time.sleep(0.05)
+    raise TimeoutError(f"the service was not ready in time; /readyz said {said}")
 
 
 def stop(service: Running) -> None:

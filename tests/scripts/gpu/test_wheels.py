@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,9 @@ def test_the_machine_keeps_its_torch() -> None:
     """Nothing comes along that belongs to a build of PyTorch."""
     theirs = {name for name in WHEELS if name.startswith(("torch", "triton", "nvidia-", "cuda"))}
     assert theirs == {"nvidia-ml-py"}
+
+
+@pytest.mark.parametrize("script", sorted(KIT.glob("*.sh")), ids=lambda path: path.name)
+def test_a_script_is_one_that_bash_can_read(script: Path) -> None:
+    """`prepare.sh` needs a network, and is not run by any test."""
+    subprocess.run(["bash", "-n", script], check=True)
