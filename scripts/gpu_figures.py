@@ -15,6 +15,8 @@ def gpu_figures(result: dict[str, Any]) -> str:
         parts.insert(1, _plot(measured))
     if "error" not in result["weights"]:
         parts.append(_weights(result["weights"]))
+    if "jobs_per_s" in result.get("throughput", {}):
+        parts.append(_throughput(result["throughput"]))
     return "\n\n".join([*parts, _measured(result["machine"])])
 
 
@@ -98,6 +100,21 @@ def _weights(weights: dict[str, Any]) -> str:
         size = each["bytes"] / each["weights"] / 1e6
         rows.append(f"| {each['weights']} of {size:.3g} MB | {' | '.join(rates)} |")
     return "\n".join(rows)
+
+
+def _throughput(found: dict[str, Any]) -> str:
+    """Tell what the service takes for small jobs, each in a process that has to start CUDA."""
+    steps = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in found["warm_up_s"].items())
+    rows = [
+        "| the service, 6 kB a job | |",
+        "|---|---:|",
+        f"| ready after its start | {found['ready_s']:.1f} s |",
+        f"| first job, by a worker that is warm | {found['first_s']:.2f} s |",
+        f"| each of the next, one after the other | {found['next_s']['median']:.2f} s |",
+        f"| of which it waits for a worker that is warm | {found['queue_s']:.2f} s |",
+        f"| jobs a second | {found['jobs_per_s']:.2f} |",
+    ]
+    return "\n".join([*rows, "", f"A worker's warm-up, step by step: {steps}."])
 
 
 def _measured(machine: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """What the layout pays on a GPU: contiguous, all converted, and what `select=fastest` chose.
 
-Also the bytes of a conversion through the GPU, by `benchmarks.gpu.weights`.
+Also the bytes of a conversion through the GPU, by `benchmarks.gpu.weights`, and the jobs a second
+of the service on it, by `benchmarks.gpu.throughput`.
 
     python -m benchmarks.gpu > benchmarks/results/gpu.json
     python -m benchmarks.gpu r3d_18 UNet --search-s 20 --into FILE
@@ -49,15 +50,18 @@ def main() -> None:
         told = [name, "--one", *_options(arguments)]
         return known.get(name) or in_a_process("benchmarks.gpu", told, arguments.model_s)
 
-    weights = in_a_process("benchmarks.gpu.weights", ["--device", str(device)], arguments.model_s)
-    head = {"benchmark": "gpu", "machine": machine, "limits": vars(limits), "weights": weights}
+    apart = {
+        name: in_a_process(f"benchmarks.gpu.{name}", ["--device", str(device)], arguments.model_s)
+        for name in ("weights", "throughput")
+    }
+    head = {"benchmark": "gpu", "machine": machine, "limits": vars(limits), **apart}
 
     def note(found: Result) -> None:
         if arguments.into:
             arguments.into.write_text(f"{json.dumps({**head, **found}, indent=2)}\n")
 
     found = gather([name for name in MODELS if name in asked], run, note)
-    found["passed"] = found["passed"] and weights["passed"]
+    found["passed"] = found["passed"] and all(each["passed"] for each in apart.values())
     note(found)
     print(json.dumps({**head, **found}, indent=2))
     sys.exit(0 if found["passed"] else 1)

@@ -43,9 +43,13 @@ def whole() -> dict[str, Any]:
     }
     machine = {**describe(), **describe_gpu(CPU), "gpu": "Some GPU"}
     weights = measure(CPU, 1, {"tiny": (3, (4, 3, 2, 2, 2))})
+    throughput = {
+        "passed": True, "ready_s": 9.0, "first_s": 0.4, "next_s": {"median": 3.5, "all": [3.5]},
+        "queue_s": 3.1, "jobs_per_s": 0.28, "warm_up_s": {"device": 1.25, "profiler": 0.5},
+    }  # fmt: skip
     found = gather(made, made.__getitem__, lambda so_far: None)
     whole: dict[str, Any] = json.loads(
-        json.dumps({"machine": machine, "weights": weights, **found})
+        json.dumps({"machine": machine, "weights": weights, "throughput": throughput, **found})
     )
     return whole
 
@@ -93,6 +97,20 @@ def test_what_fastest_chose_and_whether_it_paid_is_told(
     text = figures.figures()
     assert "in 0 of 1 models, and not so in patches." in text
     assert f"patches {len(model['choice']['layers'])} of 1." in text
+
+
+def test_jobs_a_second_are_told_where_the_service_could_be_started(
+    results: Path, whole: dict[str, Any]
+) -> None:
+    """With the first one apart, and what a warm-up is made of."""
+    (results / "gpu.json").write_text(json.dumps(whole))
+    text = figures.figures()
+    assert "| jobs a second | 0.28 |" in text
+    assert "| first job, by a worker that is warm | 0.40 s |" in text
+    assert "step by step: device 1.25 s, profiler 0.50 s." in text
+    absent = {**whole, "throughput": {"passed": True, "absent": "No module named 'fastapi'"}}
+    (results / "gpu.json").write_text(json.dumps(absent))
+    assert "jobs a second" not in figures.figures()
 
 
 def test_only_failures_are_told_as_well(results: Path, whole: dict[str, Any]) -> None:

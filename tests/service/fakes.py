@@ -6,6 +6,7 @@ does with a worker of each kind.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import signal
@@ -36,8 +37,14 @@ def warm(device: str) -> dict[str, Any]:
 
 def probe(device: str) -> dict[str, Any]:
     """Be healthy, on a device that is known for something."""
-    facts = {"device": device, "torch": "none", "known_trouble": ["no-cudnn: There is none."]}
-    return {**facts, "memory_free_bytes": 1, "memory_total_bytes": 2}
+    return {
+        "device": device,
+        "torch": "none",
+        "known_trouble": ["no-cudnn: There is none."],
+        "memory_free_bytes": 1,
+        "memory_total_bytes": 2,
+        "frozen_objects": gc.get_freeze_count(),
+    }
 
 
 def run(job: Job, device: str, progress: Progress) -> Finished:

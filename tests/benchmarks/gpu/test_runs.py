@@ -110,10 +110,13 @@ def test_the_whole_is_printed_and_written(
 ) -> None:
     """One object; a model that failed fails it, and is the only one that the next run measures."""
     file, outcomes, asked = tmp_path / "gpu.json", {"r3d_18": True, "s3d": False}, []
+    apart: list[str] = []
+    throughput_passes = True
 
     def in_no_process(module: str, arguments: list[str], limit_s: float) -> dict[str, Any]:
-        if module == "benchmarks.gpu.weights":
-            return {"passed": True}
+        if module != "benchmarks.gpu":
+            apart.append(module.rpartition(".")[2])
+            return {"passed": throughput_passes or module != "benchmarks.gpu.throughput"}
         asked.append(arguments[0])
         passed = outcomes[arguments[0]]
         return {"passed": passed} if passed else {"passed": passed, "error": "no"}
@@ -132,6 +135,9 @@ def test_the_whole_is_printed_and_written(
     assert (ran(), asked) == (1, ["r3d_18", "s3d"])
     outcomes["s3d"] = True
     assert (ran(), asked) == (0, ["r3d_18", "s3d", "s3d"])
+    assert apart == ["weights", "throughput"] * 2
+    throughput_passes = False
+    assert ran() == 1
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is on this machine")

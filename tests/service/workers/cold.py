@@ -1,12 +1,11 @@
 """A task whose device is the trouble: its name says which.
 
 `absent` is refused at the warm-up, `breaks` fails there, `freezes` never answers, `tires` answers
-the warm-up and no probe. The others are warm, and tell what their process has inherited.
+the warm-up and no probe. The others are warm, and tell which GPUs they see.
 """
 
 from __future__ import annotations
 
-import gc
 import os
 import time
 from typing import Any
@@ -36,11 +35,7 @@ def probe(device: str) -> dict[str, Any]:
 
 def facts_of(device: str) -> dict[str, Any]:
     """Tell of this process."""
-    return {
-        "device": device,
-        "frozen_objects": gc.get_freeze_count(),
-        "visible_gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
-    }
+    return {"device": device, "visible_gpus": os.environ.get("CUDA_VISIBLE_DEVICES")}
 
 
 def run(job: Job, device: str, progress: Progress) -> Finished:

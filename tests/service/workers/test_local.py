@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -165,30 +166,17 @@ def test_a_check_tells_whether_the_device_is_there(tmp_path: Path) -> None:
         )
 
 
-def facts_of(device: str) -> dict[str, object]:
-    """Return what a worker of a device tells when it is warm."""
-    found: dict[str, object] = {}
+@pytest.mark.parametrize(
+    ("device", "visible"), [("cpu", ""), ("cuda", os.environ.get("CUDA_VISIBLE_DEVICES"))]
+)
+def test_only_a_worker_of_a_gpu_sees_gpus(device: str, visible: str | None) -> None:
+    """On a CPU PyTorch would start CUDA in passing, behind the walls, and for seconds."""
 
     async def use(workers: LocalWorkers) -> None:
         await until(lambda: bool(workers.health().facts))
-        found.update(workers.health().facts)
+        assert workers.health().facts["visible_gpus"] == visible
 
     with_workers(use, COLD, device)
-    return found
-
-
-def test_a_worker_does_not_look_through_what_it_has_inherited() -> None:
-    """The garbage collector would write to each object, and so copy its page."""
-    frozen = facts_of("cpu")["frozen_objects"]
-    assert isinstance(frozen, int)
-    assert frozen > 10_000
-
-
-def test_only_a_worker_of_a_gpu_sees_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a CPU PyTorch would start CUDA in passing, behind the walls, and for seconds."""
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert facts_of("cpu")["visible_gpus"] == ""
-    assert facts_of("cuda")["visible_gpus"] is None
 
 
 def test_an_unforeseen_error_is_not_the_last_try(monkeypatch: pytest.MonkeyPatch) -> None:
