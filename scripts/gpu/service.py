@@ -53,7 +53,8 @@ def main() -> None:
         service = start(folder, REAL, arguments.log, **settings)
         try:
             making = aside.submit(jobs, folder, arguments.checkpoints, rehearse=arguments.rehearse)
-            findings.run("ready", partial(ready, service, began_s, until_s))
+            if not findings.run("ready", partial(ready, service, began_s, until_s)):
+                return
             first, *others = making.result()
             with service.client() as client:
                 work = Work(client, findings, until_s)
