@@ -32,13 +32,15 @@ class Findings:
             file.write(f"{line}\n")
         print(line[:_SHOWN], flush=True)
 
-    def run(self, section: str, look: Callable[[], object]) -> None:
-        """Look at something, and write what was found; an error is a finding."""
+    def run(self, section: str, look: Callable[[], object]) -> bool:
+        """Look at something, and write what was found or the error; say whether it was found."""
         try:
             found = look()
         except Exception as error:
-            found = error_of(error)
+            self.note(section, error_of(error))
+            return False
         self.note(section, found)
+        return True
 
 
 def error_of(error: Exception) -> dict[str, str]:

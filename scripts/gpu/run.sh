@@ -103,7 +103,7 @@ fi
 if wants bench; then
     # shellcheck disable=SC2086  # several models
     stage bench "$((BUDGET - SECONDS - 5))" "$PY" -m scripts.gpu.bench $MODELS --into "$OUT/gpu.json" "${how[@]}"
-    "$PY" -m scripts.gpu.summary "$OUT/gpu.json"
+    [ -s "$OUT/gpu.json" ] && "$PY" -m scripts.gpu.summary "$OUT/gpu.json"
 fi
 echo "== all after $SECONDS s"
 ls -la "$OUT"

@@ -9,10 +9,12 @@ that start, and not the job, is what the next one waits for.
 from __future__ import annotations
 
 import argparse
+import signal
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -44,6 +46,7 @@ def main() -> None:
     parser.add_argument("--rate-s", type=float, default=8.0, help="for each rate of small jobs")
     parser.add_argument("--rehearse", action="store_true", help="on the CPU, in small")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # not before the service is
     findings, device = Findings(arguments.into), Device(is_gpu=not arguments.rehearse)
     until_s = time.monotonic() + device.allowed_s(arguments.limit_s)
     for_s = 0.0 if arguments.rehearse else arguments.rate_s
@@ -53,16 +56,11 @@ def main() -> None:
         service = start(folder, REAL, arguments.log, **settings)
         try:
             making = aside.submit(jobs, folder, arguments.checkpoints, rehearse=arguments.rehearse)
-            findings.run("ready", partial(ready, service, began_s, until_s))
-            first, *others = making.result()
-            with service.client() as client:
-                work = Work(client, findings, until_s)
-                work.convert(first)
-                work.rate(Job(small_file(folder), {"smoke": "none"}), for_s)
-                work.rate(Job(small_file(folder)), for_s)
-                for job in others:
-                    work.convert(job)
-                findings.run("ready in the end", lambda: client.get("/readyz").json())
+            if findings.run("ready", partial(ready, service, began_s, until_s)):
+                with service.client() as client:
+                    work = Work(client, findings, until_s)
+                    work.do(making.result(), small_file(folder), for_s)
+                    findings.run("ready in the end", lambda: client.get("/readyz").json())
         finally:
             stop(service)
 
@@ -72,6 +70,15 @@ class Work:
 
     def __init__(self, client: httpx.Client, findings: Findings, until_s: float) -> None:
         self._client, self._findings, self._until_s = client, findings, until_s
+
+    def do(self, given: Sequence[Job], small: Path, for_s: float) -> None:
+        """Convert all, and after the first see how many small files a second are converted."""
+        first, *others = given
+        self.convert(first)
+        self.rate(Job(small, {"smoke": "none"}), for_s)
+        self.rate(Job(small), for_s)
+        for job in others:
+            self.convert(job)
 
     def convert(self, job: Job) -> None:
         """Convert a file, and tell what came of it."""
