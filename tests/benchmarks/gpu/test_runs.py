@@ -108,8 +108,8 @@ def test_what_was_measured_here_today_is_known(tmp_path: Path) -> None:
 def test_the_whole_is_printed_and_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One object; a model that failed fails it, and is the only one that the next run measures."""
-    file, outcomes, asked = tmp_path / "gpu.json", {"r3d_18": True, "s3d": False}, []
+    """One object, in the order asked for; a model that failed fails it, and is the only one that the next run measures."""
+    file, outcomes, asked = tmp_path / "gpu.json", {"s3d": False, "r3d_18": True}, []
     apart: list[str] = []
     throughput_passes = True
 
@@ -126,15 +126,15 @@ def test_the_whole_is_printed_and_written(
             program.main()
         printed = json.loads(capsys.readouterr().out)
         assert printed == json.loads(file.read_text())
-        assert [each["model"] for each in printed["results"]] == ["r3d_18", "s3d"]
+        assert [each["model"] for each in printed["results"]] == ["s3d", "r3d_18"]
         assert {"torch", "cudnn", "gpu", "driver", "date"} <= set(printed["machine"])
         return end.value.code
 
     monkeypatch.setattr(program, "in_a_process", in_no_process)
     monkeypatch.setattr(sys, "argv", ["", *outcomes, "--device", "cpu", "--into", str(file)])
-    assert (ran(), asked) == (1, ["r3d_18", "s3d"])
+    assert (ran(), asked) == (1, ["s3d", "r3d_18"])
     outcomes["s3d"] = True
-    assert (ran(), asked) == (0, ["r3d_18", "s3d", "s3d"])
+    assert (ran(), asked) == (0, ["s3d", "r3d_18", "s3d"])
     assert apart == ["weights", "throughput"] * 2
     throughput_passes = False
     assert ran() == 1
