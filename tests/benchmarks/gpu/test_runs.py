@@ -108,7 +108,7 @@ def test_what_was_measured_here_today_is_known(tmp_path: Path) -> None:
 def test_the_whole_is_printed_and_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One object, in the order asked for; a model that failed fails it, and is the only one that the next run measures."""
+    """One object, in the order asked for; only a model that failed is measured once more."""
     file, outcomes, asked = tmp_path / "gpu.json", {"s3d": False, "r3d_18": True}, []
     apart: list[str] = []
     throughput_passes = True
