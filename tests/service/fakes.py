@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import sys
 import time
 import zlib
 from collections.abc import Callable
@@ -80,6 +81,14 @@ def _crashes(job: Job, words: list[bytes]) -> None:
     os.kill(os.getpid(), signal.SIGSEGV)
 
 
+def _prints(job: Job, words: list[bytes]) -> None:
+    """`prints TEXT`: print a lot, and a text and what steers a terminal at its end; crash."""
+    sys.stdout.write("noise\n" * 10_000)
+    sys.stdout.flush()
+    os.write(2, words[0] + b" \x1b[2J\n")
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
 def _kills_itself(job: Job, words: list[bytes]) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -141,6 +150,7 @@ VERBS: dict[str, Callable[[Job, list[bytes]], None]] = {
     "sleeps": _sleeps,
     "hangs": _hangs,
     "crashes": _crashes,
+    "prints": _prints,
     "kills-itself": _kills_itself,
     "exits": _exits,
     "babbles": _babbles,
@@ -201,4 +211,4 @@ def _made(path: Path) -> Made:
     with path.open("rb") as file:
         while chunk := file.read(COPY_BYTES):
             crc32 = zlib.crc32(chunk, crc32)
-    return Made(filename=path.name, bytes=path.stat().st_size, crc32=crc32)
+    return Made(filename=path.name, crc32=crc32)

@@ -6,7 +6,7 @@ import pytest
 
 from convlast.errors import StorageFullError
 from service.errors import NotFoundError
-from service.store import Store, StoredJob
+from service.store import ARTIFACT, Store, StoredJob
 from service.streaming import FileSlice
 
 
@@ -61,7 +61,7 @@ def keep(store: Store, folder: Path, clock: Clock, name: str, size_bytes: int = 
         bytes=size_bytes,
         finished_at=clock.time_of_day(),
     )
-    store.keep(made, job)
+    store.keep({ARTIFACT: made / "m.pt"}, job)
 
 
 def has(store: Store, name: str) -> bool:
@@ -70,7 +70,7 @@ def has(store: Store, name: str) -> bool:
         _, folder = store.find(name, "alice")
     except NotFoundError:
         return False
-    return (folder / "m.pt").is_file()
+    return (folder / ARTIFACT).is_file()
 
 
 def test_a_kept_job_is_found_by_its_owner_only(tmp_path: Path, clock: Clock) -> None:
@@ -116,7 +116,7 @@ def test_a_restart_keeps_what_is_whole(tmp_path: Path, clock: Clock) -> None:
     """What was kept is found again; what has no record is removed."""
     keep(open_store(tmp_path, clock), tmp_path, clock, "one")
     (tmp_path / "store" / "half").mkdir()
-    (tmp_path / "store" / "half" / "m.pt").write_bytes(b"half")
+    (tmp_path / "store" / "half" / ARTIFACT).write_bytes(b"half")
     (tmp_path / "store" / "stray").write_bytes(b"")
     again = open_store(tmp_path, clock)
     assert has(again, "one")
@@ -168,7 +168,7 @@ def test_what_is_being_read_outlives_the_sweep(tmp_path: Path, clock: Clock) -> 
     store = open_store(tmp_path, clock)
     keep(store, tmp_path, clock, "one")
     _, folder = store.find("one", "alice")
-    download = FileSlice.whole(folder / "m.pt")
+    download = FileSlice.whole(folder, ARTIFACT)
     clock.pass_by(61)
     store.sweep()
     assert not folder.exists()

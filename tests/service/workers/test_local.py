@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from convlast.errors import ConvlastError, OutOfMemoryError
 from service.errors import NotReadyError, WorkerCrashedError
-from service.workers import Confinement, Finished, Job, local, process
+from service.workers import Confinement, Finished, Job, local, output, process
 from service.workers.local import LocalWorkers
 
 FAKES, COLD = "tests.service.fakes", "tests.service.workers.cold"
@@ -87,6 +88,20 @@ def test_a_process_that_the_kernel_ends_for_memory(
     monkeypatch.setattr(process, "_count_oom_kills", lambda: next(kills))
     with pytest.raises(OutOfMemoryError):
         with_workers(killed)
+
+
+def test_what_a_worker_printed_before_it_crashed_is_told(tmp_path: Path) -> None:
+    """The log has the end of it, bounded, as one field that steers no terminal."""
+
+    async def crashed(workers: LocalWorkers) -> Finished:
+        return await workers.run(job(tmp_path, b"prints terminate-called"), lambda *_: None)
+
+    with capture_logs() as lines, pytest.raises(WorkerCrashedError):
+        with_workers(crashed)
+    (line,) = (line for line in lines if line["event"] == "worker ended")
+    assert line["how"] == "SIGSEGV"
+    assert line["printed"].endswith("noise\n\nterminate-called ?[2J")
+    assert len(line["printed"]) <= output.MAX_BYTES
 
 
 def test_cancelling_ends_the_job_and_frees_the_device(tmp_path: Path) -> None:
