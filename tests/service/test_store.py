@@ -47,12 +47,9 @@ def open_store(folder: Path, clock: Clock, max_bytes: int = 100) -> Store:
     )
 
 
-def keep(store: Store, folder: Path, clock: Clock, name: str, size_bytes: int = 40) -> None:
-    """Have a finished job kept."""
-    made = folder / f"made-{name}"
-    made.mkdir()
-    (made / "m.pt").write_bytes(b"x" * size_bytes)
-    job = StoredJob(
+def stored(clock: Clock, name: str, size_bytes: int = 40) -> StoredJob:
+    """Describe a job."""
+    return StoredJob(
         id=name,
         owner="alice",
         filename="m.pt",
@@ -61,7 +58,13 @@ def keep(store: Store, folder: Path, clock: Clock, name: str, size_bytes: int = 
         bytes=size_bytes,
         finished_at=clock.time_of_day(),
     )
-    store.keep({ARTIFACT: made / "m.pt"}, job)
+
+
+def keep(store: Store, folder: Path, clock: Clock, name: str, size_bytes: int = 40) -> None:
+    """Have a finished job kept."""
+    made = folder / f"made-{name}"
+    made.write_bytes(b"x" * size_bytes)
+    store.keep({ARTIFACT: made}, stored(clock, name, size_bytes))
 
 
 def has(store: Store, name: str) -> bool:
@@ -123,6 +126,23 @@ def test_a_restart_keeps_what_is_whole(tmp_path: Path, clock: Clock) -> None:
     assert not (tmp_path / "store" / "half").exists()
     clock.pass_by(61)
     assert len(open_store(tmp_path, clock)) == 0
+
+
+def test_a_job_without_its_artifact_is_not_whole(tmp_path: Path, clock: Clock) -> None:
+    """A folder as other versions had it, or one that somebody else has tidied, is removed."""
+    keep(open_store(tmp_path, clock), tmp_path, clock, "one")
+    (tmp_path / "store" / "one" / ARTIFACT).rename(tmp_path / "store" / "one" / "m.pt")
+    assert len(open_store(tmp_path, clock)) == 0
+    assert list((tmp_path / "store").iterdir()) == []
+
+
+def test_what_cannot_be_taken_over_leaves_nothing(tmp_path: Path, clock: Clock) -> None:
+    """Where a file is missing the store is as it was."""
+    store = open_store(tmp_path, clock)
+    with pytest.raises(FileNotFoundError):
+        store.keep({ARTIFACT: tmp_path / "absent"}, stored(clock, "one"))
+    assert not has(store, "one")
+    assert list((tmp_path / "store").iterdir()) == []
 
 
 def test_links_are_no_jobs(tmp_path: Path, clock: Clock) -> None:

@@ -277,7 +277,7 @@ def test_whatever_a_worker_does(stage: Stage, part: Part, asked: tuple[str, str]
 )
 def test_a_value_that_makes_no_sense_ends_the_job(stage: Stage, said: bytes, accept: str) -> None:
     """It is a crash of that worker, whatever the value is of."""
-    response = expect_all(stage, "/convert", Part([said], FILES), accept)
+    response = expect_all(stage, "/convert", Part([said, finished()], FILES), accept)
     assert response.json()["code"] == "worker-crashed"
 
 
@@ -372,6 +372,12 @@ def test_what_is_no_file_of_the_workers_own(stage: Stage, way: Leave, name: str)
     accept = "text/html" if name == "report.html" else "application/json"
     expected = 200 if name == "a.pt" else 500
     assert expect_all(stage, "/inspect", part, accept).status_code == expected
+
+
+def test_something_else_in_the_place_of_the_checkpoint(stage: Stage) -> None:
+    """What the service means to remove before it answers may be another thing by then."""
+    part = Part([finished()], {**FILES, "upload": is_a_folder})
+    assert expect_all(stage, "/convert", part, "*/*").status_code == 200
 
 
 def test_a_link_in_the_place_of_the_folder(stage: Stage) -> None:
