@@ -30,7 +30,7 @@ from convlast.inference import Context, Inference, infer
 from convlast.naming import target_container
 from convlast.options import Limits, Options
 from convlast.plan import Plan, make_plan
-from convlast.progress import Progress
+from convlast.progress import Progress, TimedStage
 from convlast.proof import Proven, prove
 from convlast.report import (
     Artifact,
@@ -288,7 +288,7 @@ class FileConversion:
         )
 
     @contextmanager
-    def _timed(self, stage: str) -> Iterator[None]:
+    def _timed(self, stage: TimedStage) -> Iterator[None]:
         start = perf_counter()
         yield
         self.seconds[stage] = round(self.seconds.get(stage, 0) + perf_counter() - start, 6)

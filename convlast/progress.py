@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Called as `progress(stage, done, total)`; the stages are read, write, prove and smoke.
 For a model folder they come for each file, and `files` says how many bytes of all are done."""
+
+TimedStage: TypeAlias = Literal["read", "choose", "write", "prove", "smoke", "survival"]
+"""What the seconds of a report are told of."""
 
 
 class Portions:

@@ -13,13 +13,15 @@ from starlette.responses import Response
 from service.archive import Member, lay_out
 from service.context import Context
 from service.digests import repr_digest
-from service.errors import InternalError, NotFoundError
+from service.errors import WorkerCrashedError
 from service.filenames import MAX_BYTES, content_disposition, sanitise
 from service.jobs import Ran, server_timing
+from service.made import open_made, open_report
 from service.negotiation import JSON, OCTET_STREAM, ZIP
-from service.store import StoredJob
+from service.protection import REPORT_POLICY
+from service.store import ARTIFACT, StoredJob
 from service.streaming import FileSlice, PiecesResponse
-from service.workers import REPORT_JSON, Made
+from service.workers import REPORT_HTML, REPORT_JSON, Made
 
 OFFERS = [ZIP, JSON, OCTET_STREAM]
 
@@ -31,7 +33,7 @@ async def answer(media_type: str, ran: Ran, request: Request, context: Context) 
 
     Raises:
         StorageFullError: If the store cannot keep it.
-        InternalError: If the worker has not written what it said.
+        WorkerCrashedError: If the worker has not made what it should have.
     """
     headers = {
         "Content-Type": media_type,
@@ -44,7 +46,7 @@ async def answer(media_type: str, ran: Ran, request: Request, context: Context) 
         stored = await asyncio.to_thread(_keep, ran, context)
         links = links_of(request.scope.get("root_path", ""), stored.id)
         if media_type == JSON:
-            return await asyncio.to_thread(_report, stored, links, headers, context)
+            return await asyncio.to_thread(_report, stored, links, headers, ran, context)
         return await asyncio.to_thread(_artifact, stored, links, headers, ran, context)
     except BaseException:
         await asyncio.to_thread(ran.folder.remove)
@@ -72,50 +74,69 @@ def artifact_headers(stored: StoredJob) -> dict[str, str]:
     }
 
 
+def report_headers(media_type: str) -> dict[str, str]:
+    """Give the fields that go with a report, as JSON or as a page."""
+    content_type = media_type if media_type == JSON else f"{media_type}; charset=utf-8"
+    return {"Content-Type": content_type, "Vary": "Accept", **REPORT_POLICY}
+
+
 def _zip(ran: Ran, headers: dict[str, str], context: Context) -> Response:
     """Stream the artifact and both reports; nothing is kept."""
-    made = [_artifact_of(ran), *ran.finished.reports]
-    files = {}
-    members = []
-    for each in made:
-        path = ran.folder.path / _name_of(each)
-        files[path] = _open(path)
-        members.append(Member(path.name, path, files[path].size_bytes, each.crc32 or 0))
-    pieces = [piece if isinstance(piece, bytes) else files[piece] for piece in lay_out(members)]
+    files = _open_all(ran)
+    name = next(iter(files))
+    crcs = {made.filename: made.crc32 for made in [_artifact_of(ran), *ran.finished.reports]}
+    members = [
+        Member(each, Path(each), file.size_bytes, crcs.get(each) or 0)
+        for each, file in files.items()
+    ]
+    pieces = [
+        piece if isinstance(piece, bytes) else files[piece.name] for piece in lay_out(members)
+    ]
     return PiecesResponse(
         pieces,
-        headers={**headers, "Content-Disposition": content_disposition(f"{members[0].name}.zip")},
+        headers={**headers, "Content-Disposition": content_disposition(f"{name}.zip")},
         delivery=context.delivery(context.downloads.hold(ran.caller.share)),
         release=ran.folder.remove,
     )
 
 
 def _keep(ran: Ran, context: Context) -> StoredJob:
-    """Move the folder into the store."""
-    made = _artifact_of(ran)
+    """Move the files into the store, and remove what else the worker has left."""
+    files = _open_all(ran)
+    for file in files.values():
+        file.file.close()
+    name, *reports = files
     stored = StoredJob(
         id=ran.id,
         owner=ran.caller.owner,
-        filename=_name_of(made),
+        filename=name,
         sha256=ran.finished.artifact_sha256 or "",
-        artifact_bytes=(ran.folder.path / _name_of(made)).stat().st_size,
-        bytes=made.bytes + sum(each.bytes for each in ran.finished.reports),
+        artifact_bytes=files[name].size_bytes,
+        bytes=sum(file.size_bytes for file in files.values()),
         finished_at=time.time(),
     )
-    context.workspace.store.keep(ran.folder.path, stored)
-    ran.folder.leave()
+    kept = {ARTIFACT: name, **{report: report for report in reports}}
+    folder = ran.folder.path
+    context.workspace.store.keep({kept_as: folder / made for kept_as, made in kept.items()}, stored)
+    ran.folder.remove()
     return stored
 
 
 def _report(
-    stored: StoredJob, links: dict[str, str], headers: dict[str, str], context: Context
+    stored: StoredJob, links: dict[str, str], headers: dict[str, str], ran: Ran, context: Context
 ) -> Response:
-    """Answer the report with one more member, `links`."""
+    """Stream the report with one more member, `links`.
+
+    It is the last one: of two members with one name, readers take the last.
+    """
     _, folder = context.workspace.store.find(stored.id, stored.owner)
-    # It is JSON already, and may be large: it is not parsed to be written again.
-    report = (folder / REPORT_JSON).read_bytes()
-    body = b'{"links": ' + json.dumps(links).encode() + b", " + report[1:]
-    return Response(body, headers={**headers, "Content-Location": links["report"]})
+    report = FileSlice.whole(folder, REPORT_JSON)
+    but_its_end = report.part(0, report.size_bytes - 1)
+    return PiecesResponse(
+        [but_its_end, b', "links": ' + json.dumps(links).encode() + b"}"],
+        headers={**headers, "Content-Location": links["report"]},
+        delivery=context.delivery(context.downloads.hold(ran.caller.share)),
+    )
 
 
 def _artifact(
@@ -124,7 +145,7 @@ def _artifact(
     """Stream the artifact, and say where the report is."""
     _, folder = context.workspace.store.find(stored.id, stored.owner)
     return PiecesResponse(
-        [_open(folder / stored.filename)],
+        [FileSlice.whole(folder, ARTIFACT)],
         headers={
             **headers,
             **artifact_headers(stored),
@@ -135,20 +156,36 @@ def _artifact(
     )
 
 
-def _open(path: Path) -> FileSlice:
-    """Open what the worker has said it wrote."""
+def _open_all(ran: Ran) -> dict[str, FileSlice]:
+    """Open the artifact and both reports, in this order, by their names.
+
+    Raises:
+        WorkerCrashedError: If one is not there, or is not what it should be.
+    """
+    name, folder = _artifact_of(ran).filename, ran.folder.path
+    files: dict[str, FileSlice] = {}
     try:
-        return FileSlice.whole(path)
-    except NotFoundError:
-        raise InternalError("The worker has not written what it said.") from None
-
-
-def _name_of(made: Made) -> str:
-    """Give the name of what a worker made, which nobody trusts with a path."""
-    return sanitise(made.filename, max_bytes=MAX_BYTES)
+        files[name] = open_made(folder, name)
+        files[REPORT_JSON] = open_report(folder)
+        files[REPORT_HTML] = open_made(folder, REPORT_HTML)
+    except BaseException:
+        for file in files.values():
+            file.file.close()
+        raise
+    return files
 
 
 def _artifact_of(ran: Ran) -> Made:
-    if ran.finished.artifact is None:
-        raise InternalError("The worker made no artifact.")
-    return ran.finished.artifact
+    """Give what was said of the artifact.
+
+    Raises:
+        WorkerCrashedError: If that is not all, or its name would not be one file's in any folder.
+    """
+    made = ran.finished.artifact
+    if made is None or ran.finished.artifact_sha256 is None:
+        raise WorkerCrashedError.nonsense()
+    if made.filename in (REPORT_JSON, REPORT_HTML):
+        raise WorkerCrashedError.nonsense()
+    if made.filename != sanitise(made.filename, max_bytes=MAX_BYTES):
+        raise WorkerCrashedError.nonsense()
+    return made

@@ -120,6 +120,11 @@ class WorkerCrashedError(ServiceError):
 
     code = "worker-crashed"
 
+    @classmethod
+    def nonsense(cls) -> WorkerCrashedError:
+        """Say that a worker has said or left what only one does that is broken, or taken over."""
+        return cls("The process of the job gave an answer that makes no sense.")
+
 
 class TimedOutError(ServiceError):
     """The job was stopped at its deadline."""

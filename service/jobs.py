@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import re
+import contextlib
 import secrets
 import time
 from collections.abc import Coroutine, Iterable
@@ -17,7 +17,7 @@ from convlast.errors import OptionError
 from convlast.options import Options
 from convlast.progress import Progress
 from service.context import Caller, Context
-from service.errors import full_disk_as_problem
+from service.errors import WorkerCrashedError, full_disk_as_problem
 from service.filenames import sanitise
 from service.streaming import until_left
 from service.upload_headers import RAW, check_headers
@@ -32,7 +32,6 @@ _UNPACKING = "files"
 OPTION_NAMES = {"convert": list(Options.model_fields), "inspect": ["memory_format", "select"]}
 """The options that each verb takes: an inspection says what a conversion would do."""
 
-_STAGE = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _log = structlog.get_logger()
 
 
@@ -98,8 +97,9 @@ async def run_job(
                 architecture_prefixes=settings.architecture_prefixes,
             )
             workers = context.converters if verb == "convert" else context.inspectors
-            finished = await _while_connected(request, workers.run(job, _following(folder)))
-            await asyncio.to_thread(folder.drop, upload.path)
+            follow = _following(folder, settings.max_unpacked_bytes)
+            finished = await _while_connected(request, workers.run(job, follow))
+            await asyncio.to_thread(_drop, folder, upload)
         except BaseException:
             await asyncio.to_thread(folder.remove)
             raise
@@ -166,21 +166,30 @@ def _filename(request: Request, upload: Upload) -> str:
     return sanitise(given) if given else upload.filename or sanitise("")
 
 
-def _following(folder: JobFolder) -> Progress:
+def _drop(folder: JobFolder, upload: Upload) -> None:
+    """Free the checkpoint's bytes before the answer is sent."""
+    # A worker may have put anything in its place; that goes with the rest of the folder.
+    with contextlib.suppress(OSError):
+        folder.drop(upload.path)
+
+
+def _following(folder: JobFolder, max_unpacked_bytes: int) -> Progress:
     """Return what is told how far a job is; it takes room for what comes out of an archive."""
 
     def follow(stage: str, done: int, total: int) -> None:
         _log.debug("stage", stage=stage, done=done, total=total)
-        if stage == _UNPACKING:
-            folder.take_unpacked(total)
+        if stage != _UNPACKING:
+            return
+        if total > max_unpacked_bytes:
+            raise WorkerCrashedError.nonsense()
+        folder.take_unpacked(total)
 
     return follow
 
 
 def _measure(context: Context, ran: Ran) -> None:
     for stage, stage_s in ran.seconds.items():
-        if _STAGE.fullmatch(stage):
-            context.metrics.stage_s.labels(stage).observe(stage_s)
+        context.metrics.stage_s.labels(stage).observe(stage_s)
     context.places.ran(ran.seconds["convert"])
 
 
@@ -190,8 +199,4 @@ def server_timing(seconds: dict[str, float]) -> str:
     >>> server_timing({"upload": 0.0125, "queue": 0.0})
     'upload;dur=12.5, queue;dur=0.0'
     """
-    return ", ".join(
-        f"{stage};dur={stage_s * 1000:.1f}"
-        for stage, stage_s in seconds.items()
-        if _STAGE.fullmatch(stage)
-    )
+    return ", ".join(f"{stage};dur={stage_s * 1000:.1f}" for stage, stage_s in seconds.items())

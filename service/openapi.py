@@ -14,14 +14,14 @@ from convlast.report import Report
 from convlast.version import __version__
 from service.multipart import CHECKPOINT
 from service.negotiation import JSON, OCTET_STREAM, ZIP
-from service.problems import MEDIA_TYPE, TABLE, Problem
+from service.problems import MEDIA_TYPE, TABLE, WORKER_CODES, Problem
 from service.upload_headers import MULTIPART, RAW
 
 HTML = "text/html"
 _REF = "#/components/schemas/{model}"
 _BINARY = {"type": "string", "format": "binary"}
 
-UPLOAD_CODES = (
+_OWN_CODES = (
     "malformed-request",
     "digest-mismatch",
     "unauthorized",
@@ -29,30 +29,14 @@ UPLOAD_CODES = (
     "upload-too-slow",
     "upload-too-large",
     "unsupported-media-type",
-    "invalid-option",
-    "not-a-checkpoint",
-    "malformed-checkpoint",
-    "unsafe-checkpoint",
-    "program-not-allowed",
-    "unsupported-container",
-    "limit-exceeded",
-    "no-conv3d-weights",
     "too-many-requests",
     "internal",
     "worker-crashed",
     "queue-full",
-    "not-ready",
     "timed-out",
-    "storage-full",
-    "out-of-memory",
 )
-CONVERT_CODES = (
-    *UPLOAD_CODES,
-    "architecture-not-allowed",
-    "architecture-mismatch",
-    "verification-failed",
-    "device-lost",
-)
+UPLOAD_CODES = (*_OWN_CODES, *WORKER_CODES["inspect"])
+CONVERT_CODES = (*_OWN_CODES, *WORKER_CODES["convert"])
 
 REPORT_CONTENT: dict[str, Any] = {
     JSON: {"schema": {"$ref": _REF.format(model="Report")}},
@@ -207,6 +191,9 @@ def _problem_schema() -> dict[str, Any]:
             },
             "detail": {"type": "string", "description": "What is wrong here, and what to do."},
             "request_id": {"type": "string", "description": "Leads to the request in the log."},
-            "report": {"$ref": _REF.format(model="Report")},
+            "report": {
+                "$ref": _REF.format(model="Report"),
+                "description": "Of `verification-failed`; a long one is shortened, and says so.",
+            },
         },
     }

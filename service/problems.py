@@ -123,6 +123,31 @@ TABLE: dict[str, Row] = {
     "out-of-memory": Row(507, "Out of memory", "The device has no memory left."),
 }
 
+_OF_FILES = (
+    "invalid-option",
+    "not-a-checkpoint",
+    "malformed-checkpoint",
+    "unsafe-checkpoint",
+    "program-not-allowed",
+    "unsupported-container",
+    "limit-exceeded",
+    "no-conv3d-weights",
+    "not-ready",
+    "storage-full",
+    "out-of-memory",
+)
+WORKER_CODES = {
+    "inspect": _OF_FILES,
+    "convert": (
+        *_OF_FILES,
+        "architecture-not-allowed",
+        "architecture-mismatch",
+        "verification-failed",
+        "device-lost",
+    ),
+}
+"""The codes with which a worker may refuse a job, for each verb; the others are the service's."""
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -132,7 +157,7 @@ class Problem:
         code: The row of the table.
         detail: What is wrong with this request, and what to do.
         members: Further facts, JSON-serialisable.
-        report: A report as JSON text, where there is one.
+        report: A report as JSON text, where there is one; whoever gives it has parsed it.
         headers: Further fields of the response.
     """
 
@@ -168,7 +193,7 @@ class Problem:
         row = TABLE[self.code]
         text = json.dumps(self.body(), allow_nan=False)
         if self.report is not None:
-            # A report is JSON already, and may be large: it is not parsed to be written again.
+            # It was parsed, and need not be written again.
             text = f'{text[:-1]}, "report": {self.report}}}'
         headers = dict(self.headers)
         retry_after_s = self.members.get("retry_after_s", row.retry_after_s)

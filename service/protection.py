@@ -31,8 +31,9 @@ def policy(style: str | None = None) -> str:
     )
 
 
-REPORT_POLICY = {CSP: policy("'unsafe-inline'")}
-"""For a report's page, whose style stands in it; what a file named is escaped there."""
+REPORT_POLICY = {CSP: policy("'unsafe-inline'") + "; sandbox"}
+"""For a report's page, whose style stands in it. What a file named is escaped there; but a worker
+that was taken over writes what it likes, and `sandbox` keeps that from leading the reader away."""
 
 FIELDS = {
     "X-Content-Type-Options": "nosniff",

@@ -1,8 +1,9 @@
 """Finished jobs, each a folder, kept for a while: bounded by age and by bytes.
 
-A folder is complete before it is renamed into the store, so half a file is never handed out, and
-what lies there after a restart is whole. Ages are counted by a clock that never jumps; the time of
-day is asked at a start alone, where nothing else tells the age of what an earlier run has left.
+A folder holds what is handed out, under names of the store's own, and its record, which is written
+last: what has one is whole, after a restart as well. Nothing else that a worker has left comes in.
+Ages are counted by a clock that never jumps; the time of day is asked at a start alone, where
+nothing else tells the age of what an earlier run has left.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import contextlib
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
@@ -19,6 +20,7 @@ from pydantic import BaseModel, ValidationError
 from convlast.errors import StorageFullError
 from service.errors import NotFoundError, full_disk_as_problem
 
+ARTIFACT = "artifact"
 _RECORD = "job.json"
 
 
@@ -28,7 +30,7 @@ class StoredJob(BaseModel):
     id: str
     owner: str
     filename: str
-    """The name of the artifact."""
+    """What the artifact is called by those who fetch it."""
     sha256: str
     """The digest of the artifact, in hexadecimal."""
     artifact_bytes: int
@@ -78,8 +80,12 @@ class Store:
     def __len__(self) -> int:
         return len(self._jobs)
 
-    def keep(self, folder: Path, job: StoredJob) -> None:
-        """Take over the folder of a finished job.
+    def keep(self, files: Mapping[str, Path], job: StoredJob) -> None:
+        """Take over the files of a finished job.
+
+        Args:
+            files: Where each is, by the name that it has in the store.
+            job: What is known about it.
 
         Raises:
             StorageFullError: If it alone is larger than the store.
@@ -89,10 +95,17 @@ class Store:
                 f"The result has {job.bytes:,} bytes, and the store keeps {self._max_bytes:,}.",
                 remedy="Raise CONVLAST_STORE_BYTES, or ask for application/zip: it keeps nothing.",
             )
-        with full_disk_as_problem():
-            (folder / _RECORD).write_text(job.model_dump_json())
+        place = self.folder / job.id
+        try:
+            with full_disk_as_problem():
+                place.mkdir(mode=0o700)
+                for name, path in files.items():
+                    path.rename(place / name)
+                (place / _RECORD).write_text(job.model_dump_json())
+        except BaseException:
+            shutil.rmtree(place, ignore_errors=True)
+            raise
         with self._changes:
-            folder.rename(self.folder / job.id)
             self._jobs[job.id], self._kept_at[job.id] = job, self._clock()
             self.sweep()
 
@@ -128,7 +141,7 @@ class Store:
             job = StoredJob.model_validate_json((path / _RECORD).read_bytes())
         except (OSError, ValidationError):
             job = None
-        if job is None or job.id != path.name:
+        if job is None or job.id != path.name or not (path / ARTIFACT).is_file():
             shutil.rmtree(path, ignore_errors=True)
             return
         if job.finished_at > today_s:

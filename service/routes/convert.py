@@ -6,10 +6,11 @@ import asyncio
 
 from fastapi import APIRouter, Request, Response
 
-from service.answers import OFFERS, answer
+from service.answers import OFFERS, answer, report_headers
 from service.context import CallerOf, ContextOf
 from service.fields import as_list
 from service.jobs import OPTION_NAMES, run_job, server_timing
+from service.made import open_made, open_report
 from service.negotiation import JSON, negotiate
 from service.openapi import (
     CONVERT_CODES,
@@ -20,8 +21,8 @@ from service.openapi import (
     problems,
     upload_body,
 )
-from service.protection import REPORT_POLICY
-from service.workers import REPORT_HTML, REPORT_JSON
+from service.streaming import PiecesResponse
+from service.workers import REPORT_HTML
 
 router = APIRouter(tags=["checkpoints"], default_response_class=Response)
 
@@ -60,10 +61,17 @@ async def inspect(request: Request, context: ContextOf, caller: CallerOf) -> Res
     """Say which layers of a checkpoint would be converted; needs no GPU and keeps nothing."""
     media_type = negotiate(as_list(request.headers, "accept"), [JSON, HTML])
     ran = await run_job(request, context, caller, verb="inspect")
-    path = ran.folder.path / (REPORT_JSON if media_type == JSON else REPORT_HTML)
     try:
-        body = await asyncio.to_thread(path.read_bytes)
-    finally:
+        if media_type == JSON:
+            file = await asyncio.to_thread(open_report, ran.folder.path)
+        else:
+            file = await asyncio.to_thread(open_made, ran.folder.path, REPORT_HTML)
+    except BaseException:
         await asyncio.to_thread(ran.folder.remove)
-    headers = {"Vary": "Accept", "Server-Timing": server_timing(ran.seconds), **REPORT_POLICY}
-    return Response(body, media_type=media_type, headers=headers)
+        raise
+    return PiecesResponse(
+        [file],
+        headers={**report_headers(media_type), "Server-Timing": server_timing(ran.seconds)},
+        delivery=context.delivery(context.downloads.hold(caller.share)),
+        release=ran.folder.remove,
+    )

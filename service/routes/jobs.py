@@ -6,16 +6,16 @@ import asyncio
 
 from fastapi import APIRouter, Request, Response
 
-from service.answers import artifact_headers
+from service.answers import artifact_headers, report_headers
 from service.context import Caller, CallerOf, Context, ContextOf
 from service.errors import RangeNotSatisfiableError
 from service.fields import as_list
 from service.negotiation import JSON, negotiate
 from service.openapi import ARTIFACT_CONTENT, HTML, REPORT_CONTENT, problems
 from service.problems import Problem, ProblemError
-from service.protection import REPORT_POLICY
 from service.ranges import parse_range
 from service.routes import readable
+from service.store import ARTIFACT
 from service.streaming import FileSlice, PiecesResponse
 from service.workers import REPORT_HTML, REPORT_JSON
 
@@ -50,7 +50,7 @@ async def artifact(job_id: str, request: Request, context: ContextOf, caller: Ca
         problem = Problem.of(error)
         length = {"Content-Range": f"bytes */{stored.artifact_bytes}"}
         raise ProblemError(Problem(problem.code, problem.detail, headers=length)) from None
-    file = await asyncio.to_thread(FileSlice.whole, folder / stored.filename)
+    file = await asyncio.to_thread(FileSlice.whole, folder, ARTIFACT)
     status_code = 200
     if part is not None:
         file, status_code = file.part(*part), 206
@@ -89,11 +89,9 @@ async def report_page(job_id: str, context: ContextOf, caller: CallerOf) -> Resp
 async def _send_report(context: Context, job_id: str, caller: Caller, media_type: str) -> Response:
     _, folder = context.workspace.store.find(job_id, caller.owner)
     name = REPORT_JSON if media_type == JSON else REPORT_HTML
-    file = await asyncio.to_thread(FileSlice.whole, folder / name)
-    content_type = media_type if media_type == JSON else f"{media_type}; charset=utf-8"
-    headers = {"Content-Type": content_type, "Vary": "Accept", **REPORT_POLICY}
+    file = await asyncio.to_thread(FileSlice.whole, folder, name)
     delivery = context.delivery(context.downloads.take(caller.share))
-    return PiecesResponse([file], headers=headers, delivery=delivery)
+    return PiecesResponse([file], headers=report_headers(media_type), delivery=delivery)
 
 
 def _matches(if_none_match: str | None, etag: str) -> bool:

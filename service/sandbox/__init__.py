@@ -28,13 +28,14 @@ __all__ = ["Part", "enter", "scrub_environment", "seal"]
 
 
 def enter(
-    folder: Path, pipe: int, *, max_file_bytes: int, sees_gpus: bool = True
+    folder: Path, pipe: int, output: int, *, max_file_bytes: int, sees_gpus: bool = True
 ) -> tuple[Part, ...]:
     """Put up the walls that must stand before this process has a second thread.
 
     Args:
         folder: The only place where files can be made, and where jobs are put.
         pipe: The descriptor that leads to the service.
+        output: That of the file where what is printed goes.
         max_file_bytes: The size beyond which no file can be written.
         sees_gpus: Whether CUDA finds the GPUs of this machine.
     """
@@ -44,7 +45,7 @@ def enter(
     tempfile.tempdir = None
     return (
         environment,
-        close_descriptors({pipe}),
+        close_descriptors({pipe}, output),
         drop_privileges(),
         set_limits(max_file_bytes=max_file_bytes),
         *close_files(folder),

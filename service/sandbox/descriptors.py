@@ -1,4 +1,4 @@
-"""Open files that a worker has inherited: the fork server's pipes among them."""
+"""Open files that a worker has inherited: the service's log and the fork server's pipes."""
 
 from __future__ import annotations
 
@@ -8,22 +8,28 @@ from pathlib import Path
 
 from service.sandbox.part import Part
 
-_STANDARD = (0, 1, 2)
+_OUT, _ERROR = 1, 2
 
 
-def close_descriptors(kept: Iterable[int]) -> Part:
-    """Let go of every open file but the standard ones and these.
+def close_descriptors(kept: Iterable[int], output: int) -> Part:
+    """Let go of every open file but these.
 
-    A worker inherits the pipe that keeps the fork server alive and the one to the tracker that
-    removes shared memory by name. Neither is its business.
+    A worker inherits the service's log, where it could write lines that look like the service's,
+    or cut off those that are there; the pipe that keeps the fork server alive; and the one to the
+    tracker that removes shared memory by name. None is its business.
 
-    Each number is pointed at /dev/null, not freed: an object somewhere that still believes in it,
+    Each number is pointed elsewhere, not freed: an object somewhere that still believes in it,
     and closes it later, would otherwise close a file of ours that got the same number.
+
+    Args:
+        kept: The numbers that stay as they are.
+        output: The number of the file where what is printed goes.
     """
-    spared = {*_STANDARD, *kept}
     try:
         null = os.open(os.devnull, os.O_RDWR)
-        for number in _open_numbers() - spared - {null}:
+        for number in (_OUT, _ERROR):
+            os.dup2(output, number)
+        for number in _open_numbers() - {_OUT, _ERROR, *kept, null}:
             os.dup2(null, number, inheritable=False)
         os.close(null)
     except OSError as error:

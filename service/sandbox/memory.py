@@ -9,7 +9,10 @@ from typing import Literal, TypeAlias
 
 Excess: TypeAlias = Literal["memory", "threads"]
 
-_COUNTED = ("RssAnon", "RssShmem")
+_COUNTED = ("RssAnon", "RssShmem", "VmSwap", "VmPTE", "HugetlbPages")
+"""What the kernel can take back from nobody else: what was swapped out, the tables of pages, of
+which a few touched bytes in each stretch of a wide mapping need one, and huge pages, which no `Rss`
+has in it. Source: proc_pid_status(5)."""
 
 
 @dataclass(frozen=True)
@@ -17,13 +20,26 @@ class Usage:
     """What a process takes.
 
     Attributes:
-        memory_bytes: Anonymous memory, and memory that it shares or maps from a tmpfs. Pages of
-            mapped files are not in it: they cost nothing that the kernel cannot take back.
+        memory_bytes: Anonymous memory, swapped out or not, memory that it shares or maps from a
+            tmpfs, and the tables of its pages. Pages of mapped files are not in it: they cost
+            nothing that the kernel cannot take back.
         threads: How many it has.
     """
 
     memory_bytes: int
     threads: int
+
+    @classmethod
+    def parse(cls, status: str) -> Usage:
+        r"""Read what the kernel says of a process in `/proc/PID/status`.
+
+        >>> Usage.parse("RssAnon:\t 8 kB\nRssFile:\t 90 kB\nVmPTE:\t 2 kB\nThreads:\t3\n")
+        Usage(memory_bytes=10240, threads=3)
+        """
+        fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+        # A process that has ended and is not yet collected has no memory left to report.
+        kibibytes = sum(int(fields.get(name, "0 kB").split()[0]) for name in _COUNTED)
+        return cls(memory_bytes=kibibytes << 10, threads=int(fields["Threads"]))
 
 
 @dataclass(frozen=True)
@@ -46,13 +62,9 @@ class MemoryWatch:
     def usage(self) -> Usage | None:
         """Tell what the process takes; none if it has ended or cannot be seen."""
         try:
-            text = Path(f"/proc/{self.pid}/status").read_text()
+            return Usage.parse(Path(f"/proc/{self.pid}/status").read_text())
         except OSError:
             return None
-        fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-        # A process that has ended and is not yet collected has no memory left to report.
-        kibibytes = sum(int(fields.get(name, "0 kB").split()[0]) for name in _COUNTED)
-        return Usage(memory_bytes=kibibytes << 10, threads=int(fields["Threads"]))
 
     def excess(self) -> Excess | None:
         """Tell what there is too much of."""

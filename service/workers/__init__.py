@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from convlast.options import Limits, Options
-from convlast.progress import Progress
+from convlast.progress import Progress, TimedStage
+from convlast.report import Verdict
 from service.sandbox.part import Part
 
 REPORT_JSON, REPORT_HTML = "report.json", "report.html"
+
+MAX_EMBEDDED_BYTES = 512 << 10
+"""The size of a report that a refusal carries: a thousand layers without a smoke. It is parsed in
+one piece, and nothing else of the service runs meanwhile."""
+
+STAGES = (*get_args(TimedStage), "report")
+"""The stages of which a worker tells the wall time."""
+
+Crc32 = Annotated[int, Field(ge=0, lt=1 << 32)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Job(BaseModel):
@@ -38,22 +50,25 @@ class Job(BaseModel):
 class Made(BaseModel):
     """A file that a job has written into its folder."""
 
-    filename: str
-    bytes: int
-    crc32: int | None = None
+    filename: str = Field(max_length=1024)
+    """What its user may call it; never a path."""
+    crc32: Crc32 | None = None
     """What a zip states of it."""
 
 
 class Finished(BaseModel):
-    """What a worker answers when the job is done."""
+    """What a worker answers when the job is done.
+
+    What the service can see for itself is not asked for: sizes, and how long the job took.
+    """
 
     event: Literal["finished"] = "finished"
-    verdict: str
+    verdict: Verdict
     artifact: Made | None = None
-    artifact_sha256: str | None = None
-    reports: list[Made] = Field(default_factory=list)
-    seconds: dict[str, float] = Field(default_factory=dict)
-    """Wall time of each stage; `queue` and `convert` are added on this side of the pipe."""
+    artifact_sha256: Sha256 | None = None
+    reports: list[Made] = Field(default_factory=list, max_length=2)
+    seconds: dict[str, Seconds] = Field(default_factory=dict)
+    """Wall time of each of `STAGES`."""
 
 
 class Health(BaseModel):
@@ -107,6 +122,9 @@ class Workers(Protocol):
 
     async def run(self, job: Job, progress: Progress) -> Finished:
         """Run a job when its turn comes; cancelling this stops it.
+
+        Returns:
+            What came of it, with the seconds of `queue` and `convert` before those of `STAGES`.
 
         Raises:
             ConvlastError: If the job ended without an answer.

@@ -10,6 +10,7 @@ import queue
 import signal
 import socket
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -23,11 +24,27 @@ from convlast.errors import (
     VerificationError,
 )
 from convlast.progress import Progress
+from convlast.report import Finding, Report
 from service import sandbox
-from service.workers import REPORT_JSON, Finished, Job
-from service.workers.messages import COMMAND, Event, Failed, Probe, Ready, Refused, Run, Stage
+from service.workers import MAX_EMBEDDED_BYTES, REPORT_JSON, Finished, Job
+from service.workers.messages import (
+    COMMAND,
+    MAX_NAMES,
+    MAX_NUMBER,
+    MAX_TEXT,
+    Event,
+    Failed,
+    Probe,
+    Ready,
+    Refused,
+    Run,
+    Stage,
+)
+from service.workers.output import receive_output
 
-_MAX_TEXT = 16_000
+_MAX_NAME = 200
+_TELL_S = 0.1
+_MAX_ERRORS = 100
 
 
 class Task(Protocol):
@@ -59,10 +76,13 @@ def main(
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    # On the CPU, where torch.export would start CUDA all the same, and behind the walls.
-    sees_gpus = device != "cpu"
     walls = sandbox.enter(
-        folder, connection.fileno(), max_file_bytes=max_file_bytes, sees_gpus=sees_gpus
+        folder,
+        connection.fileno(),
+        receive_output(connection),
+        max_file_bytes=max_file_bytes,
+        # On the CPU torch.export would start CUDA all the same, and behind the walls.
+        sees_gpus=device != "cpu",
     )
     stream = connection.makefile("rwb")
     commands: queue.SimpleQueue[bytes] = queue.SimpleQueue()
@@ -92,18 +112,46 @@ def _listen(stream: io.BufferedRWPair, commands: queue.SimpleQueue[bytes]) -> No
 
 
 def _answer(task: Task, command: Run, device: str, stream: io.BufferedRWPair) -> Event:
-    def progress(name: str, done: int, total: int) -> None:
-        _say(stream, Stage(name=name, done=done, total=total))
-
     def run() -> Finished:
         try:
-            return task.run(command.job, device, progress)
+            return task.run(command.job, device, _telling(stream))
         except VerificationError as error:
             # It may be large: it goes to the folder, not over the pipe.
-            (command.job.folder / REPORT_JSON).write_text(error.report.model_dump_json())
+            (command.job.folder / REPORT_JSON).write_text(_embeddable(error.report))
             raise
 
     return _told(run)
+
+
+def _telling(stream: io.BufferedRWPair) -> Progress:
+    """Return what tells how far a job is: what is new at once, and the same stage now and then."""
+    told: tuple[str, int] | None = None
+    told_at = 0.0
+
+    def tell(name: str, done: int, total: int) -> None:
+        nonlocal told, told_at
+        now = time.monotonic()
+        if told != (name, total) or now - told_at > _TELL_S:
+            told, told_at = (name, total), now
+            _say(stream, Stage(name=name, done=done, total=total))
+
+    return tell
+
+
+def _embeddable(report: Report) -> str:
+    """Write a report for a refusal; one that is too long for it says what broke, and no more."""
+    text = report.model_dump_json()
+    if len(text.encode()) <= MAX_EMBEDDED_BYTES:
+        return text
+    errors = [finding for finding in report.findings if finding.severity == "error"]
+    left_out = Finding(
+        code="report-shortened",
+        severity="info",
+        message=f"The report has {len(text):,} characters, too many for a refusal: layers, files, "
+        "and all but the first errors are left out. The command line gives all of it.",
+    )
+    kept = {"layers": [], "files": [], "smoke": None, "findings": [*errors[:_MAX_ERRORS], left_out]}
+    return report.model_copy(update=kept).model_dump_json()
 
 
 def _told(do: Callable[[], Event]) -> Event:
@@ -119,25 +167,27 @@ def _told(do: Callable[[], Event]) -> Event:
             return _refused(StorageFullError("The work folder has no room left."))
         if error.errno == errno.EFBIG:
             return _refused(StorageFullError("A file grew larger than a worker may write."))
-        return Failed(traceback=traceback.format_exc()[-_MAX_TEXT:])
+        return Failed(traceback=traceback.format_exc()[-MAX_TEXT:])
     except Exception:
-        return Failed(traceback=traceback.format_exc()[-_MAX_TEXT:])
+        return Failed(traceback=traceback.format_exc()[-MAX_TEXT:])
 
 
 def _refused(error: ConvlastError) -> Refused:
     return Refused(
         code=error.code,
-        detail=str(error)[:_MAX_TEXT],
+        detail=str(error)[:MAX_TEXT],
         members={name: _bounded(value) for name, value in error.details.items()},
         has_report=isinstance(error, VerificationError),
     )
 
 
 def _bounded(value: Any) -> Any:
-    """Keep a message short: a hostile file may have named a million globals."""
+    """Keep a message short: a hostile file may have named a million globals, or a huge number."""
     if isinstance(value, list):
-        return [str(each)[:200] for each in value[:100]]
-    return value[:_MAX_TEXT] if isinstance(value, str) else value
+        return [str(each)[:_MAX_NAME] for each in value[:MAX_NAMES]]
+    if isinstance(value, int):
+        return max(-MAX_NUMBER, min(value, MAX_NUMBER))
+    return value[:MAX_TEXT] if isinstance(value, str) else value
 
 
 def _say(stream: io.BufferedRWPair, event: Event) -> None:

@@ -140,4 +140,4 @@ def _write_reports(report: Report, folder: Path) -> list[Path]:
 
 
 def _made(path: Path, crc: int | None) -> Made:
-    return Made(filename=path.name, bytes=path.stat().st_size, crc32=crc)
+    return Made(filename=path.name, crc32=crc)

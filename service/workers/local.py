@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
-import os
 import shutil
 import time
 from multiprocessing.context import ForkServerContext
@@ -21,10 +20,11 @@ from convlast.errors import ConvlastError
 from convlast.progress import Progress
 from service.completion import completed
 from service.errors import InternalError, NotReadyError, TimedOutError, WorkerCrashedError
-from service.problems import TABLE, Problem, ProblemError
+from service.made import read_report
+from service.problems import WORKER_CODES, Problem, ProblemError
 from service.sandbox.part import Part
 from service.workers import (
-    REPORT_JSON,
+    STAGES,
     Confinement,
     Finished,
     Health,
@@ -123,7 +123,7 @@ class LocalWorkers:
             try:
                 moved = await completed(asyncio.to_thread(_move_in, job, worker.folder))
                 async with asyncio.timeout(self._job_timeout_s):
-                    finished = await worker.answer_within_memory(
+                    answer = await worker.answer_within_memory(
                         self._answer(worker, moved, progress), self._memory_bytes(moved)
                     )
             except TimeoutError:
@@ -134,8 +134,14 @@ class LocalWorkers:
             finally:
                 # A client that leaves now must not leave its files behind in the worker's folder.
                 await completed(self._take_back(worker, job))
-        waited = {"queue": began_at - came_at, "convert": time.monotonic() - began_at}
-        return finished.model_copy(update={"seconds": waited | finished.seconds})
+        convert_s = time.monotonic() - began_at
+        if isinstance(answer, Refused):
+            raise ProblemError(await asyncio.to_thread(_problem, answer, job))
+        # What is measured here counts, and no stage takes longer than all of them.
+        seconds = {"queue": began_at - came_at, "convert": convert_s}
+        told = {name: answer.seconds[name] for name in STAGES if name in answer.seconds}
+        seconds |= {name: min(stage_s, convert_s) for name, stage_s in told.items()}
+        return answer.model_copy(update={"seconds": seconds})
 
     async def _take_back(self, worker: WorkerProcess, job: Job) -> None:
         """End a worker that had a job, and put the job's files back."""
@@ -148,19 +154,21 @@ class LocalWorkers:
         """Give the memory that a worker may have: on a tmpfs, mapped files count as memory."""
         return self._confinement.max_memory_bytes + 3 * job.source.stat().st_size
 
-    async def _answer(self, worker: WorkerProcess, job: Job, progress: Progress) -> Finished:
+    async def _answer(
+        self, worker: WorkerProcess, job: Job, progress: Progress
+    ) -> Finished | Refused:
         """Hand the job over and wait for its end."""
         await worker.say(Run(job=job))
         async for event in worker.events():
             if isinstance(event, Stage):
                 progress(event.name, event.done, event.total)
-            elif isinstance(event, Finished):
+            elif isinstance(event, Finished | Refused):
                 return event
-            elif isinstance(event, Refused):
-                raise ProblemError(_problem(event, job))
             elif isinstance(event, Failed):
                 _log.error("job failed", job=job.id, traceback=event.traceback)
                 raise InternalError("The job failed.")
+            else:
+                raise WorkerCrashedError.nonsense()
         raise WorkerCrashedError("The process of the job said nothing more.")
 
     async def _keep_one_warm(self) -> None:
@@ -274,20 +282,15 @@ def _move_in(job: Job, folder: Path) -> Job:
 def _move_back(job: Job, folder: Path) -> None:
     """Put a job's folder back where it was, and remove the worker's."""
     place = folder / job.id
-    if place.is_dir():
+    if place.is_dir() and not place.is_symlink():
         place.rename(job.folder)
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def _problem(refused: Refused, job: Job) -> Problem:
-    """Turn a refusal into a problem; a code that the table lacks is a bug here."""
-    if refused.code not in TABLE or refused.code == "internal":
-        _log.error("job refused with a bad code", job=job.id, code=refused.code[:64])
+    """Turn a refusal into a problem; a code that no worker of this verb has is a bug here."""
+    if refused.code not in WORKER_CODES[job.verb]:
+        _log.error("job refused with a bad code", job=job.id, code=refused.code)
         return Problem.of(InternalError("The job failed."))
-    report = None
-    if refused.has_report:
-        # A link is not followed: what a worker has left is not to be trusted.
-        flags = os.O_RDONLY | os.O_NOFOLLOW
-        with os.fdopen(os.open(job.folder / REPORT_JSON, flags)) as file:
-            report = file.read()
+    report = read_report(job.folder) if refused.has_report else None
     return Problem(refused.code, refused.detail, refused.members, report)

@@ -13,16 +13,24 @@ from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
+from typing import TypeVar
 
 import pydantic
+import structlog
 
 from convlast.errors import ConvlastError, OutOfMemoryError
 from service.errors import WorkerCrashedError
 from service.sandbox.memory import MemoryWatch
-from service.workers import Confinement, Finished, child
+from service.workers import Confinement, child
 from service.workers.messages import EVENT, MAX_LINE_BYTES, Event, Probe, Run
+from service.workers.output import Output
+
+Answer = TypeVar("Answer")
 
 _EXIT_S = 10.0
+_PORTION_BYTES, _PAUSE_S = 16 << 10, 0.02
+"""Some 300 lines, and the time after them in which no line is read: an honest worker says fewer."""
+_log = structlog.get_logger()
 
 
 @dataclass
@@ -33,6 +41,7 @@ class WorkerProcess:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     folder: Path
+    output: Output
     oom_kills_before: int
 
     @classmethod
@@ -40,21 +49,25 @@ class WorkerProcess:
         cls, context: ForkServerContext, task: str, device: str, confinement: Confinement
     ) -> WorkerProcess:
         """Fork a process into a folder of its own; it warms up on its own, and says so."""
-        folder = _make_folder(confinement)
         ours, theirs = socket.socketpair()
+        folder = _make_folder(confinement)
         arguments = (theirs, task, device, folder, confinement.max_file_bytes)
         # Each job may leave a process in a bad way, so nothing waits for one at exit: daemon.
         process = context.Process(target=child.main, args=arguments, daemon=True)
+        output: Output | None = None
         try:
+            output = Output(folder, ours)
             await asyncio.to_thread(process.start)
             reader, writer = await asyncio.open_unix_connection(sock=ours, limit=MAX_LINE_BYTES)
         except BaseException:
             ours.close()  # a process that was started all the same ends at once
+            if output is not None:
+                output.close()
             shutil.rmtree(folder, ignore_errors=True)
             raise
         finally:
             theirs.close()
-        return cls(process, reader, writer, folder, _count_oom_kills())
+        return cls(process, reader, writer, folder, output, _count_oom_kills())
 
     def can_work(self) -> bool:
         """Say whether it lives, and has a folder to put a job into."""
@@ -67,12 +80,13 @@ class WorkerProcess:
             await self.writer.drain()
 
     async def events(self) -> AsyncIterator[Event]:
-        """Give what the worker says.
+        """Give what the worker says, and no faster than the service can do something beside it.
 
         Raises:
             WorkerCrashedError: If it ends, or says what makes no sense.
             OutOfMemoryError: If the kernel ended it for want of memory.
         """
+        heard_bytes = 0
         while True:
             try:
                 line = await self.reader.readline()
@@ -80,40 +94,41 @@ class WorkerProcess:
                     raise await self._end_as_error()
                 event = EVENT.validate_json(line)
             except (ValueError, pydantic.ValidationError, ConnectionError):
-                raise WorkerCrashedError(
-                    "The process of the job said what makes no sense."
-                ) from None
+                raise WorkerCrashedError.nonsense() from None
             yield event
+            heard_bytes += len(line)
+            if heard_bytes > _PORTION_BYTES:
+                heard_bytes = 0
+                await asyncio.sleep(_PAUSE_S)
 
     async def _end_as_error(self) -> ConvlastError:
         """Tell why it ended."""
         await asyncio.to_thread(self.process.join, _EXIT_S)
         code = self.process.exitcode
+        how = _described(code)
+        _log.error("worker ended", how=how, printed=self.output.end())
         if code == -signal.SIGKILL and _count_oom_kills() > self.oom_kills_before:
             return OutOfMemoryError(
                 "The kernel ended the process of the job for want of memory.",
                 remedy="Give the service more memory.",
             )
-        how = f"exit status {code}"
-        if code is not None and code < 0:
-            how = signal.Signals(-code).name
         return WorkerCrashedError(f"The process of the job ended with {how}.", ended_with=how)
 
     async def end(self) -> None:
         """End it, whatever it does; it is gone when this returns."""
         self.writer.close()
-        if self.process.pid is None:
-            return
-        try:
-            # It leads a group of its own, so that what it has started ends as well.
-            os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            self.process.kill()
-        await asyncio.to_thread(self.process.join, _EXIT_S)
+        if self.process.pid is not None:
+            try:
+                # It leads a group of its own, so that what it has started ends as well.
+                os.killpg(self.process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                self.process.kill()
+            await asyncio.to_thread(self.process.join, _EXIT_S)
+        self.output.close()
 
     async def answer_within_memory(
-        self, answer: Coroutine[None, None, Finished], max_bytes: int
-    ) -> Finished:
+        self, answer: Coroutine[None, None, Answer], max_bytes: int
+    ) -> Answer:
         """Wait for an answer, as long as the process keeps within its memory.
 
         Raises:
@@ -141,6 +156,22 @@ def _make_folder(confinement: Confinement) -> Path:
     folder = confinement.folder / secrets.token_hex(8)
     folder.mkdir(mode=0o700, parents=True)
     return folder
+
+
+def _described(exit_code: int | None) -> str:
+    """Put into words how a process has ended.
+
+    >>> _described(3), _described(-9), _described(-40), _described(None)
+    ('exit status 3', 'SIGKILL', 'signal 40', 'silence')
+    """
+    if exit_code is None:
+        return "silence"
+    if exit_code >= 0:
+        return f"exit status {exit_code}"
+    try:
+        return signal.Signals(-exit_code).name
+    except ValueError:  # those for real time have no names
+        return f"signal {-exit_code}"
 
 
 def _count_oom_kills() -> int:

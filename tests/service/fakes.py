@@ -10,6 +10,7 @@ import gc
 import hashlib
 import os
 import signal
+import sys
 import time
 import zlib
 from collections.abc import Callable
@@ -24,10 +25,12 @@ from convlast.errors import (
 )
 from convlast.options import Options
 from convlast.progress import Progress
-from convlast.report import Artifact, Environment, InputFile, Report
+from convlast.report import Artifact, Environment, Finding, InputFile, Layer, Report
 from service.workers import REPORT_HTML, REPORT_JSON, Finished, Job, Made
 
 COPY_BYTES = 1 << 20
+PROGRESS: list[Progress] = []
+"""How the job that runs says how far it is."""
 
 
 def warm(device: str) -> dict[str, Any]:
@@ -49,6 +52,7 @@ def probe(device: str) -> dict[str, Any]:
 
 def run(job: Job, device: str, progress: Progress) -> Finished:
     """Do what the first word of the checkpoint says, then copy it as the artifact."""
+    PROGRESS[:] = [progress]
     progress("read", 1, 1)
     # It stays open meanwhile, so that a test can see which process has the job.
     with job.source.open("rb") as file:
@@ -87,6 +91,22 @@ def _crashes(job: Job, words: list[bytes]) -> None:
     os.kill(os.getpid(), signal.SIGSEGV)
 
 
+def _prints(job: Job, words: list[bytes]) -> None:
+    """`prints TEXT`: print a lot, and a text and what steers a terminal at its end; crash."""
+    sys.stdout.write("noise\n" * 10_000)
+    sys.stdout.flush()
+    os.write(2, words[0] + b" \x1b[2J\n")
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def _tells(job: Job, words: list[bytes]) -> None:
+    """`tells`: say very often how far it is."""
+    for done in range(20_000):
+        PROGRESS[0]("write", done, 20_000)
+    for total in range(1, 4):
+        PROGRESS[0]("files", 0, total)
+
+
 def _kills_itself(job: Job, words: list[bytes]) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -120,7 +140,9 @@ def _refuses(job: Job, words: list[bytes]) -> None:
 
 
 def _exceeds(job: Job, words: list[bytes]) -> None:
-    raise LimitExceededError("Too many tensors", limit="max_tensors", allowed=1, found=2)
+    """`exceeds FOUND`."""
+    found = int(words[0]) if words else 2
+    raise LimitExceededError("Too many tensors", limit="max_tensors", allowed=1, found=found)
 
 
 def _has_no_weights(job: Job, words: list[bytes]) -> None:
@@ -128,8 +150,11 @@ def _has_no_weights(job: Job, words: list[bytes]) -> None:
 
 
 def _fails_verification(job: Job, words: list[bytes]) -> None:
+    """`fails-verification LAYERS`: so many layers stand in the report."""
     report = _report(job, "cpu", None)
     report.verdict = "failed"
+    report.findings = [Finding(code="values-differ", severity="error", message="They differ.")]
+    report.layers = [_layer(number) for number in range(int(words[0]) if words else 0)]
     raise VerificationError("The values differ.", report=report)
 
 
@@ -148,6 +173,8 @@ VERBS: dict[str, Callable[[Job, list[bytes]], None]] = {
     "sleeps": _sleeps,
     "hangs": _hangs,
     "crashes": _crashes,
+    "prints": _prints,
+    "tells": _tells,
     "kills-itself": _kills_itself,
     "exits": _exits,
     "babbles": _babbles,
@@ -198,6 +225,20 @@ def _report(job: Job, device: str, artifact: Path | None) -> Report:
     )
 
 
+def _layer(number: int) -> Layer:
+    return Layer(
+        name=f"encoder.{number}.weight",
+        kind="Conv3d",
+        evidence="its bias",
+        shape=[1] * 5,
+        dtype="float32",
+        stride_before=[1] * 5,
+        stride_after=[1] * 5,
+        status="converted",
+        bytes=4,
+    )
+
+
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -208,4 +249,4 @@ def _made(path: Path) -> Made:
     with path.open("rb") as file:
         while chunk := file.read(COPY_BYTES):
             crc32 = zlib.crc32(chunk, crc32)
-    return Made(filename=path.name, bytes=path.stat().st_size, crc32=crc32)
+    return Made(filename=path.name, crc32=crc32)

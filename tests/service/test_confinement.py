@@ -92,6 +92,18 @@ def test_it_finds_no_secret(service: Running) -> None:
     assert outcome(service, os.open, parent, os.O_RDONLY).startswith(NO_ENTRY)
 
 
+def test_it_writes_nothing_into_the_log(service: Running) -> None:
+    """What it prints is no line of the log, and it has no hold on that file: it cannot cut it."""
+    log = service.log.read_bytes()
+    for number in (0, 1, 2):
+        target = outcome(service, os.readlink, f"/proc/self/fd/{number}")
+        assert str(service.log) not in target
+        outcome(service, os.write, number, b'{"event": "forged"}\n')
+        outcome(service, os.ftruncate, number, 0)
+    assert service.log.read_bytes().startswith(log)
+    assert b"forged" not in service.log.read_bytes()
+
+
 def test_it_leaves_nothing_for_the_next(service: Running) -> None:
     """What it changes in its process and its folder is gone with it, and the service goes on."""
     left = "__import__('pathlib').Path(__import__('os').environ['HOME'], 'left').touch()"

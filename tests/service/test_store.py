@@ -6,7 +6,7 @@ import pytest
 
 from convlast.errors import StorageFullError
 from service.errors import NotFoundError
-from service.store import Store, StoredJob
+from service.store import ARTIFACT, Store, StoredJob
 from service.streaming import FileSlice
 
 
@@ -47,12 +47,9 @@ def open_store(folder: Path, clock: Clock, max_bytes: int = 100) -> Store:
     )
 
 
-def keep(store: Store, folder: Path, clock: Clock, name: str, size_bytes: int = 40) -> None:
-    """Have a finished job kept."""
-    made = folder / f"made-{name}"
-    made.mkdir()
-    (made / "m.pt").write_bytes(b"x" * size_bytes)
-    job = StoredJob(
+def stored(clock: Clock, name: str, size_bytes: int = 40) -> StoredJob:
+    """Describe a job."""
+    return StoredJob(
         id=name,
         owner="alice",
         filename="m.pt",
@@ -61,7 +58,13 @@ def keep(store: Store, folder: Path, clock: Clock, name: str, size_bytes: int = 
         bytes=size_bytes,
         finished_at=clock.time_of_day(),
     )
-    store.keep(made, job)
+
+
+def keep(store: Store, folder: Path, clock: Clock, name: str, size_bytes: int = 40) -> None:
+    """Have a finished job kept."""
+    made = folder / f"made-{name}"
+    made.write_bytes(b"x" * size_bytes)
+    store.keep({ARTIFACT: made}, stored(clock, name, size_bytes))
 
 
 def has(store: Store, name: str) -> bool:
@@ -70,7 +73,7 @@ def has(store: Store, name: str) -> bool:
         _, folder = store.find(name, "alice")
     except NotFoundError:
         return False
-    return (folder / "m.pt").is_file()
+    return (folder / ARTIFACT).is_file()
 
 
 def test_a_kept_job_is_found_by_its_owner_only(tmp_path: Path, clock: Clock) -> None:
@@ -116,13 +119,30 @@ def test_a_restart_keeps_what_is_whole(tmp_path: Path, clock: Clock) -> None:
     """What was kept is found again; what has no record is removed."""
     keep(open_store(tmp_path, clock), tmp_path, clock, "one")
     (tmp_path / "store" / "half").mkdir()
-    (tmp_path / "store" / "half" / "m.pt").write_bytes(b"half")
+    (tmp_path / "store" / "half" / ARTIFACT).write_bytes(b"half")
     (tmp_path / "store" / "stray").write_bytes(b"")
     again = open_store(tmp_path, clock)
     assert has(again, "one")
     assert not (tmp_path / "store" / "half").exists()
     clock.pass_by(61)
     assert len(open_store(tmp_path, clock)) == 0
+
+
+def test_a_job_without_its_artifact_is_not_whole(tmp_path: Path, clock: Clock) -> None:
+    """A folder as other versions had it, or one that somebody else has tidied, is removed."""
+    keep(open_store(tmp_path, clock), tmp_path, clock, "one")
+    (tmp_path / "store" / "one" / ARTIFACT).rename(tmp_path / "store" / "one" / "m.pt")
+    assert len(open_store(tmp_path, clock)) == 0
+    assert list((tmp_path / "store").iterdir()) == []
+
+
+def test_what_cannot_be_taken_over_leaves_nothing(tmp_path: Path, clock: Clock) -> None:
+    """Where a file is missing the store is as it was."""
+    store = open_store(tmp_path, clock)
+    with pytest.raises(FileNotFoundError):
+        store.keep({ARTIFACT: tmp_path / "absent"}, stored(clock, "one"))
+    assert not has(store, "one")
+    assert list((tmp_path / "store").iterdir()) == []
 
 
 def test_links_are_no_jobs(tmp_path: Path, clock: Clock) -> None:
@@ -168,7 +188,7 @@ def test_what_is_being_read_outlives_the_sweep(tmp_path: Path, clock: Clock) -> 
     store = open_store(tmp_path, clock)
     keep(store, tmp_path, clock, "one")
     _, folder = store.find("one", "alice")
-    download = FileSlice.whole(folder / "m.pt")
+    download = FileSlice.whole(folder, ARTIFACT)
     clock.pass_by(61)
     store.sweep()
     assert not folder.exists()

@@ -40,7 +40,7 @@ async def body_of(pieces: list[bytes | FileSlice]) -> bytes:
 def file_of(path: Path, content: bytes) -> FileSlice:
     """Open a file with this content."""
     path.write_bytes(content)
-    return FileSlice.whole(path)
+    return FileSlice.whole(path.parent, path.name)
 
 
 @pytest.mark.parametrize("size_bytes", [0, 1, CHUNK_BYTES, 3 * CHUNK_BYTES + 5])

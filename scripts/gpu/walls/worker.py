@@ -25,6 +25,7 @@ Level: TypeAlias = Literal["sealed", "entered", "none"]
 
 WARM_UP, END = "warm-up", "end"
 _MAX_FILE_BYTES = 1 << 32
+_STDERR = 2
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def _prepare(pipe: socket.socket, folder: Path, task: Task) -> dict[str, Any]:
     """Put up the walls and warm up between them, as the service's workers do."""
     parts: list[Part] = []
     if task.level != "none":
-        parts += enter(folder, pipe.fileno(), max_file_bytes=_MAX_FILE_BYTES)
+        parts += enter(folder, pipe.fileno(), _STDERR, max_file_bytes=_MAX_FILE_BYTES)
     began_s = time.perf_counter()
     facts = conversion.warm(task.device.where.type)
     warm_s = time.perf_counter() - began_s

@@ -16,6 +16,7 @@ import pytest
 from service.sandbox import Part, enter, seal
 from service.sandbox.landlock import available_version
 from service.workers import conversion
+from service.workers.output import Output, receive_output
 
 MAX_FILE_BYTES = 64 << 20
 _END_S = 60.0
@@ -43,6 +44,7 @@ class Outcome:
         text: The error's text.
         parts: The walls.
         exit_code: How the process ended.
+        printed: The end of what it printed.
     """
 
     value: Any = None
@@ -51,6 +53,7 @@ class Outcome:
     text: str = ""
     parts: tuple[Part, ...] = ()
     exit_code: int | None = None
+    printed: str = ""
 
     @property
     def is_refused(self) -> bool:
@@ -67,6 +70,7 @@ def run_inside(
 ) -> Outcome:
     """Call a function of a module in a sealed worker."""
     ours, theirs = socket.socketpair()
+    output = Output(folder, ours)
     process = _context.Process(
         target=_serve, args=(theirs, folder, device, action, arguments), daemon=True
     )
@@ -78,7 +82,9 @@ def run_inside(
     process.join(_END_S)
     told = json.loads(line) if line else {}
     parts = tuple(Part.model_validate(each) for each in told.pop("parts", []))
-    return Outcome(**told, parts=parts, exit_code=process.exitcode)
+    printed = output.end()
+    output.close()
+    return Outcome(**told, parts=parts, exit_code=process.exitcode, printed=printed)
 
 
 def _serve(
@@ -88,7 +94,8 @@ def _serve(
     action: Callable[..., Any],
     arguments: tuple[Any, ...],
 ) -> None:
-    parts = enter(folder, pipe.fileno(), max_file_bytes=MAX_FILE_BYTES)
+    output = receive_output(pipe)
+    parts = enter(folder, pipe.fileno(), output, max_file_bytes=MAX_FILE_BYTES)
     conversion.warm(device)
     parts += seal()
     told: dict[str, Any] = {"parts": [part.model_dump() for part in parts]}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from service.sandbox.memory import MemoryWatch
+from service.sandbox.memory import MemoryWatch, Usage
 
 MIB = 1 << 20
 PRIVATE = "held = b'x' * (200 << 20)"
@@ -19,6 +19,11 @@ SHARED = "import mmap; held = mmap.mmap(-1, 200 << 20); held.write(b'x' * (200 <
 MAPPED = (
     "import mmap; f = open('mapped', 'w+b'); f.write(b'x' * (100 << 20)); f.flush(); "
     "held = mmap.mmap(f.fileno(), 0); [held[at] for at in range(0, 100 << 20, 4096)]"
+)
+TABLES = (
+    "import mmap; held = mmap.mmap(-1, 40 << 30, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS,"
+    " mmap.PROT_READ); held.madvise(mmap.MADV_NOHUGEPAGE);"
+    " [held[at] for at in range(0, 40 << 30, 2 << 20)]"
 )
 THREADED = (
     "import threading; "
@@ -45,6 +50,20 @@ def test_memory_over_the_limit_is_noticed(script: str, expected: str | None) -> 
     """Memory counts, be it private or shared; a process that takes little is left alone."""
     with process_that(script) as pid:
         assert MemoryWatch(pid, max_bytes=150 * MIB).excess() == expected
+
+
+def test_page_tables_count() -> None:
+    """Reading a byte here and there in a wide mapping takes memory that is in no page of it."""
+    with process_that(TABLES) as pid:
+        assert MemoryWatch(pid, max_bytes=70 * MIB).excess() == "memory"
+    with process_that("") as pid:
+        assert MemoryWatch(pid, max_bytes=70 * MIB).excess() is None
+
+
+def test_memory_that_was_swapped_out_counts() -> None:
+    """What the kernel has put on a disk for a process is still that process's."""
+    status = "RssAnon:\t1024 kB\nVmSwap:\t2048 kB\nHugetlbPages:\t4096 kB\nThreads:\t1\n"
+    assert Usage.parse(status).memory_bytes == 7 * MIB
 
 
 def test_mapped_files_do_not_count(tmp_path: Path) -> None:

@@ -83,6 +83,20 @@ def test_inherited_files_are_let_go(folder: Path) -> None:
     assert [target.partition(":")[0] for target in others] == ["socket"], found
 
 
+def use_standard_files() -> str:
+    """Read from the first of the standard files, and write to the others."""
+    os.write(1, b"one ")
+    os.write(2, b"two")
+    return os.read(0, 1).decode()
+
+
+def test_standard_files_are_its_own(folder: Path) -> None:
+    """Nothing comes in, and what is printed goes where it is told to, not into the log."""
+    outcome = run_inside(use_standard_files, folder=folder)
+    assert outcome.value == ""
+    assert outcome.printed.endswith("one two")
+
+
 def privileges_of_threads() -> list[str]:
     """Give the capabilities of each thread, and whether it can gain some."""
     found = [path.read_text() for path in Path("/proc/self/task").glob("*/status")]

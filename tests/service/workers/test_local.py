@@ -11,8 +11,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from convlast.errors import ConvlastError, OutOfMemoryError
+from convlast.report import Report
 from service.errors import NotReadyError, WorkerCrashedError
-from service.workers import Confinement, Finished, Job, local, process
+from service.problems import Problem, ProblemError
+from service.workers import Confinement, Finished, Job, local, messages, output, process
 from service.workers.local import LocalWorkers
 
 FAKES, COLD = "tests.service.fakes", "tests.service.workers.cold"
@@ -75,6 +77,70 @@ def test_progress_comes_over_the_pipe(tmp_path: Path) -> None:
     assert list(finished.seconds)[:2] == ["queue", "convert"]
 
 
+def test_progress_is_told_now_and_then(tmp_path: Path) -> None:
+    """Of one stage not each step comes, and of what is in an archive each new total does."""
+    heard: list[tuple[str, int, int]] = []
+
+    async def use(workers: LocalWorkers) -> Finished:
+        return await workers.run(job(tmp_path, b"tells"), lambda *stage: heard.append(stage))
+
+    assert with_workers(use)
+    assert heard[:2] == [("read", 1, 1), ("write", 0, 20_000)]
+    assert heard[-3:] == [("files", 0, 1), ("files", 0, 2), ("files", 0, 3)]
+    assert len(heard) < 2_000
+
+
+def refusal(folder: Path, content: bytes) -> Problem:
+    """Have a job refused."""
+
+    async def use(workers: LocalWorkers) -> Finished:
+        return await workers.run(job(folder, content), lambda *_: None)
+
+    with pytest.raises(ProblemError) as caught:
+        with_workers(use)
+    return caught.value.problem
+
+
+def test_a_long_report_of_a_refusal_is_shortened(tmp_path: Path) -> None:
+    """It says what broke, and that there is more; a short one is whole."""
+    whole = Report.model_validate_json(refusal(tmp_path, b"fails-verification 100").report or "")
+    assert len(whole.layers) == 100
+    short = Report.model_validate_json(refusal(tmp_path, b"fails-verification 5000").report or "")
+    assert short.layers == []
+    assert [found.code for found in short.findings] == ["values-differ", "report-shortened"]
+
+
+def test_a_number_that_no_json_holds_is_told_as_a_large_one(tmp_path: Path) -> None:
+    """A hostile file may state an extent of a thousand digits: its refusal is one all the same."""
+    problem = refusal(tmp_path, b"exceeds " + b"9" * 180)
+    assert problem.code == "limit-exceeded"
+    assert problem.members["found"] == messages.MAX_NUMBER
+
+
+def test_a_worker_that_says_too_much_is_heard_slowly() -> None:
+    """However many lines wait to be read, others have their turn between them."""
+    count = 10_000
+
+    async def main() -> int:
+        reader = asyncio.StreamReader(limit=messages.MAX_LINE_BYTES)
+        reader.feed_data(b'{"event":"stage","name":"read","done":0,"total":1}\n' * count)
+        unused: Any = None
+        worker = process.WorkerProcess(unused, reader, unused, Path(), unused, 0)
+        events = worker.events()
+
+        async def hear() -> None:
+            for _ in range(count):
+                await anext(events)
+
+        hearing, turns = asyncio.ensure_future(hear()), 0
+        while not hearing.done():
+            await asyncio.sleep(0)
+            turns += 1
+        return turns
+
+    assert asyncio.run(main()) > 20
+
+
 def test_a_process_that_the_kernel_ends_for_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,6 +155,20 @@ def test_a_process_that_the_kernel_ends_for_memory(
     monkeypatch.setattr(process, "_count_oom_kills", lambda: next(kills))
     with pytest.raises(OutOfMemoryError):
         with_workers(killed)
+
+
+def test_what_a_worker_printed_before_it_crashed_is_told(tmp_path: Path) -> None:
+    """The log has the end of it, bounded, as one field that steers no terminal."""
+
+    async def crashed(workers: LocalWorkers) -> Finished:
+        return await workers.run(job(tmp_path, b"prints terminate-called"), lambda *_: None)
+
+    with capture_logs() as lines, pytest.raises(WorkerCrashedError):
+        with_workers(crashed)
+    (line,) = (line for line in lines if line["event"] == "worker ended")
+    assert line["how"] == "SIGSEGV"
+    assert line["printed"].endswith("noise\nterminate-called ?[2J")
+    assert len(line["printed"]) <= output.MAX_BYTES
 
 
 def test_cancelling_ends_the_job_and_frees_the_device(tmp_path: Path) -> None:

@@ -1,0 +1,162 @@
+"""Workers that are played within the test's own process, and say and leave what they are told to.
+
+All else is the service itself: the pipe, what is made of what comes through it, the work folder,
+the store, and the application.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from service.app import create_app
+from service.context import Context
+from service.settings import Settings
+from service.workers import Confinement, Job
+from service.workers.messages import COMMAND, MAX_LINE_BYTES, Probe, Ready, Run
+from service.workers.output import Output
+from service.workers.process import WorkerProcess
+from tests.service import fakes
+
+Leave = Callable[[Path], None]
+HEADERS = {"Content-Type": "application/octet-stream"}
+
+
+@dataclass
+class Part:
+    """What a worker that was taken over does with its job.
+
+    Attributes:
+        lines: What it says.
+        files: What it leaves in the folder of the job: bytes, or what puts something at a path.
+    """
+
+    lines: list[bytes]
+    files: dict[str, bytes | Leave] = field(default_factory=dict)
+
+    def play(self, job: Job) -> bytes:
+        """Leave the files, and return what is said."""
+        for name, content in self.files.items():
+            path = job.folder / name
+            if isinstance(content, bytes):
+                path.write_bytes(content)
+            else:
+                content(path)
+        return b"".join(line + b"\n" for line in self.lines)
+
+
+class _Process:
+    """What there is of a process that is none."""
+
+    pid = None
+    exitcode = 0
+
+    def is_alive(self) -> bool:
+        return True
+
+    def join(self, timeout_s: float) -> None:
+        """Be gone."""
+
+
+class Stage:
+    """A service, and the workers that play for it."""
+
+    def __init__(self, app: FastAPI, runner: asyncio.Runner) -> None:
+        self.context: Context = app.state.context
+        self._app, self._runner = app, runner
+        self._part: Part | None = None
+
+    def send(self, path: str, part: Part | None = None, **headers: str) -> httpx.Response:
+        """Send a checkpoint to a worker that plays a part, or to an honest one."""
+        self._part = part
+        return self._runner.run(self._request("POST", path, {**HEADERS, **headers}))
+
+    def get(self, path: str) -> httpx.Response:
+        """Fetch something."""
+        return self._runner.run(self._request("GET", path, {}))
+
+    async def _request(self, method: str, path: str, headers: dict[str, str]) -> httpx.Response:
+        transport = httpx.ASGITransport(self._app)
+        url = "http://127.0.0.1"
+        async with httpx.AsyncClient(transport=transport, base_url=url, timeout=60) as client:
+            content = b"content" if method == "POST" else None
+            return await client.request(method, path, content=content, headers=headers)
+
+    async def start_worker(
+        self, _context: ForkServerContext, _task: str, _device: str, confinement: Confinement
+    ) -> WorkerProcess:
+        """Stand in for `WorkerProcess.start`."""
+        folder = confinement.folder / secrets.token_hex(8)
+        folder.mkdir(parents=True)
+        ours, theirs = socket.socketpair()
+        output = Output(folder, ours)
+        theirs.recv(1)
+        playing = asyncio.create_task(self._play(theirs))
+        reader, writer = await asyncio.open_unix_connection(sock=ours, limit=MAX_LINE_BYTES)
+        process = cast("Any", _Process())
+        process.playing = playing  # which keeps it from being collected
+        return WorkerProcess(process, reader, writer, folder, output, 0)
+
+    async def _play(self, theirs: socket.socket) -> None:
+        reader, writer = await asyncio.open_unix_connection(sock=theirs)
+        writer.write(_said(Ready(facts={}, walls=[])))
+        while line := await reader.readline():
+            command = COMMAND.validate_json(line)
+            if isinstance(command, Probe):
+                writer.write(_said(Ready(facts={}, walls=[])))
+                continue
+            try:
+                writer.write(self._answer(command))
+                await writer.drain()
+            except ConnectionError:
+                pass
+            break
+        writer.close()
+
+    def _answer(self, command: Run) -> bytes:
+        if self._part is not None:
+            return self._part.play(command.job)
+        return _said(fakes.run(command.job, "cpu", lambda *_: None))
+
+
+@contextmanager
+def staged(folder: Path, **settings: object) -> Iterator[Stage]:
+    """Run a service whose workers are played."""
+    values = {"work_dir": folder / "work", "device": "cpu", **settings}
+    app = create_app(Settings.model_validate(values))
+    with asyncio.Runner() as runner, pytest.MonkeyPatch.context() as patch:
+        stage = Stage(app, runner)
+        patch.setattr(WorkerProcess, "start", stage.start_worker)
+        lifespan = app.router.lifespan_context(app)
+        runner.run(_entered(lifespan))
+        yield stage
+        runner.run(_left(lifespan))
+
+
+async def _entered(lifespan: Any) -> None:
+    await lifespan.__aenter__()
+
+
+async def _left(lifespan: Any) -> None:
+    await lifespan.__aexit__(None, None, None)
+
+
+def _said(event: Any) -> bytes:
+    return cast("bytes", event.model_dump_json().encode() + b"\n")
+
+
+def line(event: str, **fields: object) -> bytes:
+    """Write an event by hand, whatever its fields are."""
+    return json.dumps({"event": event, **fields}).encode()
