@@ -14,7 +14,7 @@ import torch
 
 from convlast import conversion, inspection
 from convlast.crc import crc32
-from convlast.devices import resolve, troubles_on
+from convlast.devices import device_errors_translated, resolve, troubles_on
 from convlast.errors import DeviceUnavailableError
 from convlast.options import Options
 from convlast.progress import Progress, silent
@@ -38,9 +38,11 @@ def warm(device: str) -> dict[str, Any]:
     that cannot convert is never ready.
 
     Raises:
-        ConvlastError: If the device is absent, or the conversion fails.
+        ConvlastError: If the device is absent, fails or is full, or the conversion fails.
     """
-    warm_up(resolve(device))
+    where = resolve(device)
+    with device_errors_translated(where):
+        warm_up(where)
     with TemporaryDirectory(prefix=REHEARSAL) as folder:
         source = Path(folder, "upload")
         torch.save({"conv.weight": torch.zeros(2, 2, 1, 1, 2), "bias": torch.zeros(2)}, source)
