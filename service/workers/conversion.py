@@ -38,7 +38,7 @@ def warm(device: str) -> dict[str, Any]:
     that cannot convert is never ready.
 
     Raises:
-        ConvlastError: If the device is absent, or the conversion fails.
+        ConvlastError: If the device is absent, fails or is full, or the conversion fails.
     """
     where = resolve(device)
     with device_errors_translated(where):

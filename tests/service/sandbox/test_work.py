@@ -180,9 +180,9 @@ def test_convolutions_run_on_a_gpu(folder: Path) -> None:
 
 
 def test_what_was_warmed_up_still_works(folder: Path) -> None:
-    """Convolutions, matrices, the profiler; a CPU has no clock to tell."""
+    """Convolutions, matrices, the profiler."""
     failed = run_inside(warm_up_again, "cpu", folder=folder).value
-    assert [each.partition(":")[0] for each in failed] == ["clock"], failed
+    assert failed == []
 
 
 @pytest.mark.gpu

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from convlast.errors import OutOfMemoryError
 from convlast.smoke.memory import NO_ENGINE
-from service.workers import warming
+from service.workers import conversion, warming
 from service.workers.warming import STEPS, convolve, steps_on, warm_up
 from tests.subjects import CPU
 
@@ -96,3 +97,14 @@ def test_a_device_that_does_not_compute_is_not_warm(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(warming, "CONVOLUTIONS", (broken,))
     with pytest.raises(RuntimeError, match="no engine"):
         warm_up(CPU)
+
+
+def test_a_device_that_is_full_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is what the service then says of its readiness."""
+
+    def full(device: torch.device) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(conversion, "warm_up", full)
+    with pytest.raises(OutOfMemoryError, match="Memory ran out on cpu"):
+        conversion.warm("cpu")
