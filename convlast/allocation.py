@@ -5,6 +5,26 @@ from __future__ import annotations
 import ctypes
 import gc
 
+KEPT_BYTES = 64 << 20
+"""How much may lie there: as much as the C library keeps in any case."""
+
+
+class Leftovers:
+    """What files have left in memory, given back whenever it may be much.
+
+    To look for it takes as long as converting a small file, so it is not done for each.
+    """
+
+    def __init__(self) -> None:
+        self._nbytes = 0
+
+    def add(self, nbytes: int) -> None:
+        """Count a file of so many bytes that was opened and is closed again."""
+        self._nbytes += nbytes
+        if self._nbytes >= KEPT_BYTES:
+            self._nbytes = 0
+            return_freed_memory()
+
 
 def return_freed_memory() -> None:
     """Free what only refers to itself, and have the C library give back what it keeps for later.

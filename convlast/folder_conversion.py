@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import torch
 
 from convlast import smoke_findings
 from convlast.advice import advise_on_folder, advise_on_shard
-from convlast.allocation import return_freed_memory
-from convlast.architectures import spec_beside
+from convlast.allocation import Leftovers
+from convlast.architectures import SpecsBeside
 from convlast.checkpoints import container_of
 from convlast.devices import environment_of, resolve, unused_gpu
 from convlast.errors import NoConv3dWeightsError, OptionError
@@ -121,6 +122,9 @@ class _Files:
     workplace: Path
     routes: list[Survival] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self.specs = SpecsBeside(partial(_read_small, self.folder))
+
     def convert_all(self, allow_programs: bool) -> None:
         """Convert each checkpoint, and copy all else.
 
@@ -131,17 +135,18 @@ class _Files:
         self.workplace.mkdir()
         contents = Contents(self.folder)
         selection = Selection(self.job.options.select)
-        done = 0
+        done, total, leftovers = 0, self.folder.nbytes, Leftovers()
         for name, member in self.folder.members.items():
-            self.job.progress("files", done, self.folder.nbytes)
+            self.job.progress("files", done, total)
             with contents.found(name, allow_programs) as found:
                 if found is None or not self._convert(found, contents, selection):
                     self._copy(name, found, contents)
-            return_freed_memory()
+            if found is not None and not found.is_closed:
+                leftovers.add(member.nbytes)
             done += member.nbytes
         contents.refuse_without_layers(has_layers=bool(self.job.sections.layers))
         selection.refuse_unmatched()
-        self.job.progress("files", done, self.folder.nbytes)
+        self.job.progress("files", done, total)
 
     def _convert(self, found: Found, contents: Contents, selection: Selection) -> bool:
         """Convert a checkpoint; say whether there was anything to convert in it."""
@@ -157,7 +162,7 @@ class _Files:
             routes=self.routes,
             architecture_prefixes=self.job.architecture_prefixes,
             # A shard has a part of the state dict, which no model fits.
-            spec=None if found.index else spec_beside(found.name, self._read),
+            spec=None if found.index else self.specs.of(found.name),
         )
         checkpoint = job.open(allow_programs=True)
         job.findings += contents.check_shard(found, checkpoint)
@@ -175,12 +180,6 @@ class _Files:
         made.unlink(missing_ok=True)
         return True
 
-    def _read(self, name: str) -> bytes | None:
-        """Read a small file that may say what a model is."""
-        member = self.folder.members.get(name)
-        is_read = member is not None and member.nbytes <= self.folder.limits.max_header_bytes
-        return self.folder.read(name) if is_read else None
-
     def _options(self, found: Found) -> Options:
         """Return the options for one file, which stays of its kind: others name it."""
         container = "safetensors" if found.container == "safetensors" else "auto"
@@ -192,6 +191,13 @@ class _Files:
         noted = contents.findings_of(name, found)
         role = contents.role_of(name, found)
         self.job.sections.add_other(name, role, given, noted, unchanged(given))
+
+
+def _read_small(folder: Folder, name: str) -> bytes | None:
+    """Read a small file that may say what a model is."""
+    member = folder.members.get(name)
+    is_read = member is not None and member.nbytes <= folder.limits.max_header_bytes
+    return folder.read(name) if is_read else None
 
 
 def refuse_for_folders(options: Options) -> None:

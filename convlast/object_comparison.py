@@ -15,7 +15,7 @@ Differ: TypeAlias = Callable[[Path, str], None]
 
 
 def compare_objects(old: object, new: object, differ: Differ) -> None:
-    """Compare two objects and what is in them, each pair of containers once.
+    """Compare two objects and what is in them, each pair of them once.
 
     >>> compare_objects({"lr": 1}, {"lr": True}, lambda path, how: print(path, how))
     ('lr',) int became bool.
@@ -29,16 +29,18 @@ def _compare(
     if type(old) is not type(new):
         differ(path, f"{type(old).__name__} became {type(new).__name__}.")
         return
-    if _is_data_alone(old) and _is_data_alone(new):
+    # Before anything in it is looked at: it may stand in many places, and have many parts.
+    if (id(old), id(new)) in seen or (_is_data_alone(old) and _is_data_alone(new)):
         return
+    if not isinstance(old, int | float | None):
+        seen.add((id(old), id(new)))
     left, right = _parts(old), _parts(new)
     if left is None or right is None:
         if not _is_same_leaf(old, new):
             differ(path, "The value changed.")
     elif not _are_same_keys(list(left), list(right)):
         differ(path, "The keys, their number, or their order changed.")
-    elif (id(old), id(new)) not in seen:
-        seen.add((id(old), id(new)))
+    else:
         for key in left:
             _compare(left[key], right[key], (*path, key), differ, seen)
         inside = (*path, "__dict__")

@@ -145,14 +145,26 @@ def _judge_by_bias(entry: Entry, tensor: torch.Tensor, bias: torch.Tensor) -> Ca
 
 
 def _declared(entry: Entry, tensor: torch.Tensor, known: Declaration) -> Candidate:
+    """Take a program's word, as far as it makes sense; a file may say anything."""
+    said = known.hyperparameters
+    is_believed = (
+        said is not None
+        and _triple(said.stride, at_least=1) is not None
+        and _triple(said.padding, at_least=0) is not None
+        and _triple(said.dilation, at_least=1) is not None
+    )
     return Candidate(
         entry.path,
         tensor,
         known.kind,
-        known.groups,
+        known.groups if _are_groups(known.groups, tensor) else None,
         known.evidence,
-        hyperparameters=known.hyperparameters,
+        hyperparameters=said if is_believed else None,
     )
+
+
+def _are_groups(groups: object, tensor: torch.Tensor) -> bool:
+    return isinstance(groups, int) and groups > 0 and tensor.shape[0] % groups == 0
 
 
 def _judge_by_module(entry: Entry, tensor: torch.Tensor, owner: nn.Module) -> Candidate | None:
@@ -161,12 +173,11 @@ def _judge_by_module(entry: Entry, tensor: torch.Tensor, owner: nn.Module) -> Ca
     if not is_convolution or getattr(owner, "weight", None) is not tensor:
         return None
     groups = getattr(owner, "groups", None)
-    is_believed = isinstance(groups, int) and groups > 0 and tensor.shape[0] % groups == 0
     return Candidate(
         entry.path,
         tensor,
         "Conv3d" if isinstance(owner, nn.Conv3d) else "ConvTranspose3d",
-        groups if is_believed else None,
+        groups if _are_groups(groups, tensor) else None,
         "the module itself",
         hyperparameters=_hyperparameters(owner, tensor.shape[2:]),
     )

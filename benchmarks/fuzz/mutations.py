@@ -9,7 +9,7 @@ import random
 import re
 import struct
 
-from convlast.checkpoints import pickles
+from convlast.checkpoints.storages import ITEM_BYTES
 from tests.hostile import parts
 
 
@@ -54,7 +54,7 @@ _SPARE_OPCODES = [
     *(b"h" + bytes([index]) for index in range(8)),
     *(b"q" + bytes([index]) for index in range(8)),
     *map(parts.text, ("", "storage", "0", "1", "cpu", "cuda:0", "conv.weight", "\ud800")),
-    *(b"ctorch\n" + name.encode() + b"\n" for name in (*pickles.ITEM_BYTES, "Size", "float32")),
+    *(b"ctorch\n" + name.encode() + b"\n" for name in (*ITEM_BYTES, "Size", "float32")),
     *(b"ctorch._utils\n" + name + b"\n" for name in (
         b"_rebuild_tensor", b"_rebuild_tensor_v2", b"_rebuild_tensor_v3", b"_rebuild_parameter",
         b"_rebuild_parameter_with_state", b"_rebuild_qtensor", b"_rebuild_meta_tensor_no_storage",

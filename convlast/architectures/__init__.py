@@ -11,9 +11,9 @@ subject               what all of this makes
 
 from __future__ import annotations
 
-from convlast.architectures.configs import Spec, discover, spec_beside
+from convlast.architectures.configs import Spec, SpecsBeside, discover
 from convlast.architectures.names import PREFIXES
 from convlast.architectures.subject import Inputs, Subject
 from convlast.architectures.subjects import find_subject
 
-__all__ = ["PREFIXES", "Inputs", "Spec", "Subject", "discover", "find_subject", "spec_beside"]
+__all__ = ["PREFIXES", "Inputs", "Spec", "SpecsBeside", "Subject", "discover", "find_subject"]

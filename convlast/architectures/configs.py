@@ -63,31 +63,46 @@ def discover(folder: Path, file: Path) -> Spec | None:
     top, path = folder.resolve(), file.resolve()
     if not path.is_relative_to(top):
         return None
-    return spec_beside(path.relative_to(top).as_posix(), lambda name: _bytes_of(top / name))
+    return SpecsBeside(lambda name: _bytes_of(top / name)).of(path.relative_to(top).as_posix())
 
 
-def spec_beside(file: str, read: Read) -> Spec | None:
-    """Look for what the files around a checkpoint say of its model, wherever the folder is.
+class SpecsBeside:
+    """What the files of a folder, wherever it is, say of the models of the checkpoints in it.
 
-    Args:
-        file: The path of the checkpoint in it, with `/` between the parts.
-        read: Gives the bytes of a file at such a path; None where there is none.
-
-    Returns:
-        As `discover`. One that cannot be used says why.
+    What stands in each folder of it is read once, however many checkpoints are below.
     """
-    for place in PurePosixPath(file).parents:
-        if (config := _parsed(read(str(place / _CONFIG)))) and (found := spec_of_config(config)):
+
+    def __init__(self, read: Read) -> None:
+        """Begin; `read` gives the bytes of a file at a path in it, None where there is none."""
+        self._read = read
+        self._known: dict[PurePosixPath, Spec | None] = {}
+
+    def of(self, file: str) -> Spec | None:
+        """Look for what the files around a checkpoint say, given its path with `/` in it.
+
+        Returns:
+            As `discover`. One that cannot be used says why.
+        """
+        for place in PurePosixPath(file).parents:
+            if place not in self._known:
+                self._known[place] = self._spec_in(place)
+            if (found := self._known[place]) is not None:
+                return found
+        return None
+
+    def _spec_in(self, place: PurePosixPath) -> Spec | None:
+        """Look at the files of one folder."""
+        config = _parsed(self._read(str(place / _CONFIG)))
+        if config and (found := spec_of_config(config)):
             return found
         for name in (*_BUNDLE, *(f"configs/{name}" for name in _BUNDLE)):
             try:
-                if (config := _parsed(read(str(place / name)))) and (
-                    found := spec_of_bundle(config)
-                ):
+                config = _parsed(self._read(str(place / name)))
+                if config and (found := spec_of_bundle(config)):
                     return found
             except ArchitectureNotAllowedError as error:
                 return Spec("", origin="network_def", obstacle=error)
-    return None
+        return None
 
 
 def spec_of_config(config: Mapping[str, Any]) -> Spec | None:

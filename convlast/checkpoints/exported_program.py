@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import torch
 
 from convlast.checkpoints.archive import member_names
 from convlast.checkpoints.declaration import Declaration, Hyperparameters
-from convlast.checkpoints.zipped_program import Outline, ZippedProgram, are_numbers
+from convlast.checkpoints.zipped_program import Outline, ZippedProgram
 from convlast.errors import MalformedCheckpointError, UnsupportedContainerError
 from convlast.options import Limits
 
@@ -50,6 +51,17 @@ _WORDS = {"parameter": "parameter_name", "buffer": "buffer_name"} | {
 }
 
 
+@contextmanager
+def _described_by_pytorch() -> Iterator[None]:
+    """Refuse a program whose texts say something else than they should; also a decorator."""
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        raise MalformedCheckpointError(
+            f"The program is not described as PyTorch does it: {repr(error)[:200]}."
+        ) from error
+
+
 class ExportedProgram(ZippedProgram):
     """An archive of `torch.export`."""
 
@@ -65,18 +77,15 @@ class ExportedProgram(ZippedProgram):
             for name in (GRAPH, *_CONFIGS)
             if name in self.members.members
         }
-        try:
+        with _described_by_pytorch():
             for name, folder in _CONFIGS.items():
                 for key, found in self._texts.get(name, {"config": {}})["config"].items():
                     self._add(key, found, folder)
             self._placeholders = dict(_placeholders(self._texts[GRAPH]["graph_module"]))
             self._declare(self._texts[GRAPH]["graph_module"]["graph"]["nodes"])
             self.declare_aliases()
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise MalformedCheckpointError(
-                f"The program is not described as PyTorch does it: {error!r}."
-            ) from error
 
+    @_described_by_pytorch()
     def rewritten(self) -> dict[str, bytes]:
         """Return the JSON texts with the strides that tensors have now, where these are others."""
         changed: dict[str, bytes] = {}
@@ -181,8 +190,6 @@ def _triple(argument: dict[str, Any] | None, default: int) -> tuple[int, ...] | 
     if argument is None:
         return (default,) * 3
     values = argument.get("as_ints") or []
-    if not are_numbers(values):
-        return None
     return tuple(values * 3 if len(values) == 1 else values) if len(values) in {1, 3} else None
 
 
@@ -193,8 +200,8 @@ def _numbers(values: list[dict[str, Any]]) -> tuple[int, ...]:
         ValueError: If one is no number: a symbol, of which no tensor of a file has any.
     """
     numbers = tuple(value["as_int"] for value in values)
-    if not are_numbers(numbers):
-        raise ValueError(values)
+    if not all(type(number) is int for number in numbers):
+        raise ValueError("a number that is none")
     return numbers
 
 

@@ -9,12 +9,12 @@ attributes are those that PyTorch's own class has, and hold data; one that hides
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 
 from torch import nn
 
-from convlast.checkpoints.values import OPAQUE, Dict, Global, Instance, List
+from convlast.checkpoints.values import TENSOR, Dict, Global, Instance, List
 
 _EXCLUDED = {
     "Container",  # deprecated; a Module with another name
@@ -80,20 +80,65 @@ def attributes_of(name: str) -> frozenset[str]:
     )
 
 
-def misuses_of(instance: Instance) -> Iterator[str]:
-    """Say what an object is given that it must not be."""
-    known = attributes_of(instance.name)
-    for state in instance.states:
+def misuses_of(instances: Iterable[Instance]) -> Iterator[tuple[str, str]]:
+    """Yield the class of each object that is given what it must not be, and what that is.
+
+    A value that many of them share is looked through once.
+    """
+    looking = _Looking()
+    for instance in instances:
+        for state in instance.states:
+            for misuse in looking.misuses_by(instance.name, state):
+                yield instance.name, misuse
+
+
+class _Looking:
+    """What has been looked through so far."""
+
+    def __init__(self) -> None:
+        self._data: set[int] = set()
+        self._held: set[tuple[int, str]] = set()
+
+    def misuses_by(self, name: str, state: object) -> Iterator[str]:
+        """Say what is wrong with a state that an object of a class is given."""
         if not isinstance(state, Dict):
             yield "a state that is no dict"
-            continue
+            return
+        known = attributes_of(name)
         for attribute, value in state.pairs:
             if not isinstance(attribute, str) or not (
-                attribute in known or _is_element(instance.name, attribute)
+                attribute in known or _is_element(name, attribute)
             ):
                 yield f"the attribute {attribute!r:.80}"
-            elif not _fits(attribute, value):
+            elif not self._fits(attribute, value):
                 yield f"more than data as {attribute!r}"
+
+    def _fits(self, attribute: str, value: object) -> bool:
+        """Say whether an attribute holds what it should."""
+        if attribute == _MODULES:
+            return self._holds(value, "modules")
+        if attribute in _TENSORS:
+            return self._holds(value, "tensors")
+        if "_hook" in attribute and attribute != _NOT_A_HOOK:
+            return isinstance(value, Dict) and not value.pairs
+        # Neither a name, nor an object of a class, is anywhere in it.
+        return next(found_in([value], (Global, Instance), self._data), None) is None
+
+    def _holds(self, value: object, what: str) -> bool:
+        """Say whether a dict has names for keys, and only what is right behind them."""
+        if not isinstance(value, Dict):
+            return False
+        if (id(value), what) in self._held:
+            return True
+        self._held.add((id(value), what))
+        return all(
+            isinstance(key, str)
+            and (
+                held is None
+                or (isinstance(held, Instance) if what == "modules" else held is TENSOR)
+            )
+            for key, held in value.pairs
+        )
 
 
 def _is_element(name: str, attribute: str) -> bool:
@@ -101,32 +146,17 @@ def _is_element(name: str, attribute: str) -> bool:
     return name.endswith(".ParameterList") and attribute.isdecimal()
 
 
-def _fits(attribute: str, value: object) -> bool:
-    """Say whether an attribute holds what it should."""
-    if attribute == _MODULES:
-        return _holds(value, lambda held: held is None or isinstance(held, Instance))
-    if attribute in _TENSORS:
-        return _holds(value, lambda held: held is None or held is OPAQUE)
-    if "_hook" in attribute and attribute != _NOT_A_HOOK:
-        return isinstance(value, Dict) and not value.pairs
-    return _is_data(value)
+def found_in(
+    values: Iterable[object], kinds: tuple[type, ...], seen: set[int] | None = None
+) -> Iterator[object]:
+    """Yield what is of certain kinds in values, and in what they hold; each object once.
 
-
-def _holds(value: object, is_right: Callable[[object], bool]) -> bool:
-    """Say whether a dict has names for keys, and only what is right behind them."""
-    return isinstance(value, Dict) and all(
-        isinstance(key, str) and is_right(held) for key, held in value.pairs
-    )
-
-
-def _is_data(value: object) -> bool:
-    """Say whether neither a name, nor an object of a class, is anywhere in a value."""
-    return next(found_in([value], (Global, Instance)), None) is None
-
-
-def found_in(values: Iterable[object], kinds: tuple[type, ...]) -> Iterator[object]:
-    """Yield what is of certain kinds in values, and in what they hold; each object once."""
-    seen: set[int] = set()
+    Args:
+        values: Where to look.
+        kinds: What is looked for.
+        seen: The ids of what was looked through before, which is left out; these are added.
+    """
+    seen = set() if seen is None else seen
     waiting = list(values)
     while waiting:
         value = waiting.pop()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import Any, TypeAlias
 
-from convlast.checkpoints.values import OPAQUE, NumberType
+from convlast.checkpoints.values import OPAQUE, UNKNOWN, Bytes, Misuse, NumberType
 
 SCALAR = {"numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar"}
 """What builds a scalar, as NumPy 1 and NumPy 2 call it."""
@@ -27,32 +27,32 @@ def is_present() -> bool:
     return find_spec("numpy") is not None
 
 
-def is_number_type(arguments: object) -> bool:
-    """Say whether a dtype that is called with these is one of plain numbers.
+def dtype(arguments: tuple[object, ...]) -> object:
+    """Judge the call of a dtype: of plain numbers, as NumPy writes them.
 
-    >>> is_number_type(("f8", False, True)), is_number_type(("O8", False, True))
-    (True, False)
+    >>> dtype(("f8", False, True)), dtype(("O8", False, True))
+    (NumberType(item_bytes=8), 'is called with other arguments than torch.save writes')
     """
     match arguments:
-        case (str() as code, int(), int()):
-            return code in _CODES
-    return False
+        case (str() as code, int(), int()) if code in _CODES:
+            return NumberType(int(code[1:]))
+    return UNKNOWN
 
 
-def is_number_state(state: object) -> bool:
-    """Say whether the state of a dtype is that of plain little-endian numbers."""
+def misuse_by_state(state: object) -> Misuse | None:
+    """Say what is wrong with the state of a dtype; None if it is of little-endian numbers."""
     match state:
         case (3, "<" | "|", None, None, None, -1, -1, 0):
-            return True
-    return False
+            return None
+    return Misuse("is given a state that no number has")
 
 
-def is_number(arguments: object) -> bool:
-    """Say whether a scalar that is called with these is a plain number."""
+def scalar(arguments: tuple[object, ...]) -> object:
+    """Judge the call of a scalar: a plain number, of as many bytes as its dtype has."""
     match arguments:
-        case (NumberType(), value):
-            return value is OPAQUE
-    return False
+        case (NumberType(item_bytes=expected), Bytes(nbytes=found)) if expected == found:
+            return OPAQUE
+    return UNKNOWN
 
 
 def safe_globals() -> list[SafeGlobal]:

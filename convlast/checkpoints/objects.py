@@ -1,9 +1,9 @@
 """The objects a pickle builds besides tensors, judged from its opcodes before any is built.
 
 torch's unpickler calls what it is allowed to, with any arguments, and gives objects any
-attributes. Here a class of `torch.nn` may only be made empty and then given its own attributes,
-NumPy's names may only make plain numbers, and neither may be handed to anything else that is
-called.
+attributes. Here each call must be one that the table of `rules` knows, a class of `torch.nn` may
+only be made empty and then given its own attributes, and neither such a class, nor an object of
+one, nor NumPy's names may be handed to anything else that is called.
 """
 
 from __future__ import annotations
@@ -12,30 +12,33 @@ from collections.abc import Callable
 from typing import Any
 
 from convlast.checkpoints import numpy_scalars
+from convlast.checkpoints.handing import Handing
 from convlast.checkpoints.keys import Keys
 from convlast.checkpoints.modules import classes, found_in, misuses_of
+from convlast.checkpoints.rules import Judge, Rule, rule_of
+from convlast.checkpoints.states import misuse_by_state
 from convlast.checkpoints.values import (
     OPAQUE,
     Dict,
     Global,
     Instance,
     List,
-    NumberType,
+    Misuse,
+    Set,
     last_mark,
 )
-
-_ORDERED_DICT = "collections.OrderedDict"
 
 
 class Objects:
     """The objects of one pickle."""
 
-    def __init__(self, stack: list[Any]) -> None:
+    def __init__(self, stack: list[Any], handing: Handing) -> None:
+        self._handing = handing
         self._misuses: dict[str, str] = {}
         self._stack = stack
         self._instances: list[Instance] = []
         self._handed_over: list[object] = []
-        self._keys = Keys()
+        self._keys = Keys(handing)
 
     def step(self, opcode: str) -> bool:
         """Carry out an opcode that builds something; False for any other."""
@@ -49,9 +52,8 @@ class Objects:
 
         What objects hold is looked at in the end, since it may have been put there late.
         """
-        for instance in self._instances:
-            for misuse in misuses_of(instance):
-                self._misuses.setdefault(instance.name, f"is given {misuse}")
+        for name, misuse in misuses_of(self._instances):
+            self._misuses.setdefault(name, f"is given {misuse}")
         for found in found_in(self._handed_over, (Global, Instance)):
             name = found.name if isinstance(found, Instance) else str(found)
             if isinstance(found, Instance) or is_known(name):
@@ -90,51 +92,49 @@ class Objects:
 
     def make(self) -> None:
         """Make an object of a class."""
-        arguments, made = self._stack.pop(), self._stack.pop()
-        self._refuse_value(made)
-        if not isinstance(made, Global) or str(made) not in classes():
-            self._handed_over += [made, arguments]
-            self._stack.append(OPAQUE)
-            return
-        if arguments != ():
-            self._misuses.setdefault(str(made), "is made with arguments")
-        instance = Instance(str(made))
-        self._instances.append(instance)
-        self._stack.append(instance)
+        made = self._apply(lambda rule: rule.make)
+        if isinstance(made, Instance):
+            self._instances.append(made)
 
     def call(self) -> None:
         """Call a function."""
-        arguments, called = self._stack.pop(), self._stack.pop()
-        self._refuse_value(called)
-        self._keys.take_arguments(called, arguments)
-        self._stack.append(OPAQUE)
-        name = str(called) if isinstance(called, Global) else ""
-        if name == _ORDERED_DICT and arguments == ():
-            self._stack[-1] = Dict()
-        elif name == numpy_scalars.DTYPE and numpy_scalars.is_number_type(arguments):
-            self._stack[-1] = NumberType()
-        elif name not in numpy_scalars.SCALAR or not numpy_scalars.is_number(arguments):
-            self._handed_over.append(arguments)
-            if is_known(name):
-                self._misuses.setdefault(name, "is called with arguments that it must not have")
-
-    def _refuse_value(self, called: object) -> None:
-        """Note that something is called which is no name; torch would refuse it, and write it out.
-
-        What a few bytes stand for can be longer, written out, than any memory.
-        """
-        if not isinstance(called, Global):
-            self._misuses.setdefault("a value", "is called")
+        made = self._apply(lambda rule: rule.call)
+        if isinstance(made, Dict):
+            self._keys.take(key for key, _ in made.pairs)
+        elif isinstance(made, Set):
+            self._keys.take(made.items)
 
     def give_state(self) -> None:
         """Give an object its attributes."""
         state, target = self._stack.pop(), self._stack[-1]
+        self._handing.count("an object", state if isinstance(state, tuple) else (state,))
+        name, misuse = misuse_by_state(target, state)
+        if misuse is not None:
+            self._misuses.setdefault(name, misuse)
         if isinstance(target, Instance):
             target.states.append(state)
-        elif not isinstance(target, NumberType):
+        else:
             self._handed_over.append(state)
-        elif not numpy_scalars.is_number_state(state):
-            self._misuses.setdefault(numpy_scalars.DTYPE, "is given a state that no number has")
+
+    def _apply(self, verb: Callable[[Rule], Judge]) -> object:
+        """Take arguments and a name from the stack, and put there what the name gives.
+
+        What is no name is not written out: a few bytes can stand for more than any memory holds.
+        """
+        arguments, called = self._stack.pop(), self._stack.pop()
+        name = str(called) if isinstance(called, Global) else "a value"
+        rule = rule_of(name)
+        made: object = Misuse("is called")
+        if rule is not None and isinstance(arguments, tuple):
+            self._handing.count(name, arguments)
+            made = verb(rule)(arguments)
+        if isinstance(made, Misuse):
+            self._misuses.setdefault(name, made)
+            made = OPAQUE
+        if not isinstance(made, Dict):  # whose values are judged where they are met
+            self._handed_over.append(arguments)
+        self._stack.append(made)
+        return made
 
 
 # A table for all, since an object that held its own methods would refer to itself, and be kept,

@@ -11,46 +11,16 @@ import pickletools
 import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 import torch
 
+from convlast.checkpoints.handing import Handing
 from convlast.checkpoints.objects import Objects, is_known
-from convlast.checkpoints.values import MARK, OPAQUE, last_mark
-from convlast.checkpoints.values import Global as Global
-from convlast.errors import MalformedCheckpointError, UnsupportedContainerError
-
-ITEM_BYTES = {
-    "BoolStorage": 1,
-    "ByteStorage": 1,
-    "CharStorage": 1,
-    "ShortStorage": 2,
-    "HalfStorage": 2,
-    "BFloat16Storage": 2,
-    "IntStorage": 4,
-    "FloatStorage": 4,
-    "LongStorage": 8,
-    "DoubleStorage": 8,
-    "ComplexFloatStorage": 8,
-    "ComplexDoubleStorage": 16,
-    "QInt8Storage": 1,
-    "QUInt8Storage": 1,
-    "QInt32Storage": 4,
-    "QUInt4x2Storage": 1,
-    "QUInt2x4Storage": 1,
-    "UntypedStorage": 1,
-}
-"""Bytes of one element in each storage class that torch pickles."""
-
-
-class StorageReference(NamedTuple):
-    """A storage that a pickle refers to."""
-
-    key: str
-    location: str
-    nbytes: int
-    item_bytes: int = 1
-    is_view: bool = False
+from convlast.checkpoints.rules import rule_of
+from convlast.checkpoints.storages import StorageReference, reference_of
+from convlast.checkpoints.values import MARK, OPAQUE, STORAGE, Global, last_mark
+from convlast.errors import MalformedCheckpointError
 
 
 @dataclass
@@ -71,6 +41,9 @@ class Scan:
         return frozenset(str(entry) for entry in self.names if is_known(str(entry)))
 
 
+_MAX_NAME = 1000
+"""Characters of a global's name."""
+
 _PUT = ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE")
 _GET = ("GET", "BINGET", "LONG_BINGET")
 
@@ -78,11 +51,11 @@ _GET = ("GET", "BINGET", "LONG_BINGET")
 class _Machine:
     """A pickle machine that moves atoms and tuples about, and only the outlines of objects."""
 
-    def __init__(self) -> None:
+    def __init__(self, handing: Handing) -> None:
         self.scan = Scan()
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
-        self.objects = Objects(self._stack)
+        self.objects = Objects(self._stack, handing)
 
     def step(self, opcode: pickletools.OpcodeInfo, arg: Any) -> None:
         if opcode.name in _ATOMS:
@@ -112,8 +85,8 @@ class _Machine:
         self._apply_declared_effect(_OPCODES["INST"])
 
     def push_storage(self) -> None:
-        self.scan.storages.append(_storage_reference(self._stack.pop()))
-        self._stack.append(OPAQUE)
+        self.scan.storages.append(reference_of(self._stack.pop()))
+        self._stack.append(STORAGE)
 
     def frame(self) -> None:
         self.scan.is_framed = True
@@ -179,42 +152,15 @@ _VERBS: dict[str, Callable[[_Machine, Any], None]] = {
 
 
 def _global(module: object, name: object) -> Global:
-    """Read a global's name; what is not text, or cannot be printed, is none."""
-    if isinstance(module, str) and isinstance(name, str) and (module + name).isprintable():
+    """Read a global's name; what is not text, cannot be printed, or has no end, is none."""
+    if (
+        isinstance(module, str)
+        and isinstance(name, str)
+        and len(module) + len(name) <= _MAX_NAME
+        and (module + name).isprintable()
+    ):
         return Global(module, name)
     raise MalformedCheckpointError("Its pickle asks for a global by what is not a name.")
-
-
-def _storage_reference(identity: object) -> StorageReference:
-    """Read `("storage", class, key, location, numel[, view])` as torch's unpickler does.
-
-    Nothing else is looked into: a few bytes can stand for a tuple without end.
-    """
-    match identity:
-        case (
-            "storage" | b"storage",
-            Global(name=name),
-            str() | bytes() as key,
-            str() | bytes() as location,
-            int() as numel,
-            *rest,
-        ) if numel >= 0 and name in ITEM_BYTES:
-            item_bytes = ITEM_BYTES[name]
-            is_view = bool(rest) and rest[0] is not None
-            return StorageReference(
-                _text(key), _text(location), numel * item_bytes, item_bytes, is_view
-            )
-        case ("module" | b"module", Global() as found, *_):
-            raise UnsupportedContainerError(
-                f"The checkpoint is a whole module, {found}, in torch's legacy format.",
-                remedy="Load it where it came from, and save it anew: as a state dict, or with "
-                "torch.save as it is since 1.6.",
-            )
-    raise MalformedCheckpointError("Its pickle refers to a storage in a way that PyTorch does not.")
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode("ascii", "replace") if isinstance(value, bytes) else value
 
 
 def scan(stream: IO[bytes]) -> Scan:
@@ -223,7 +169,7 @@ def scan(stream: IO[bytes]) -> Scan:
     Raises:
         MalformedCheckpointError: If it is not a pickle, ends early, or contradicts itself.
     """
-    machine = _Machine()
+    machine = _Machine(Handing(stream.tell))
     try:
         for opcode, arg, _position in pickletools.genops(stream):
             machine.step(opcode, arg)
@@ -252,3 +198,12 @@ def unsafe_names(names: Iterable[Global]) -> list[str]:
     buffer.seek(0)
     refused = torch.serialization.get_unsafe_globals_in_checkpoint(buffer)
     return sorted(name for name in refused if not is_known(name))
+
+
+def unruled_names(names: Iterable[Global]) -> list[str]:
+    """Return those names for which there is no rule, whoever else knows them, sorted.
+
+    >>> unruled_names([Global("collections", "OrderedDict"), Global("UserDict", "OrderedDict")])
+    ['UserDict.OrderedDict']
+    """
+    return sorted(str(entry) for entry in names if rule_of(str(entry)) is None)

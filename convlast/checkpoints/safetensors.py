@@ -18,6 +18,7 @@ import torch
 
 from convlast.checkpoints import manifest
 from convlast.checkpoints.checkpoint import Checkpoint, StoredBytes
+from convlast.checkpoints.extents import refuse_extents
 from convlast.errors import (
     LimitExceededError,
     MalformedCheckpointError,
@@ -132,12 +133,10 @@ def _tensor(name: str, entry: dict[str, Any]) -> torch.Tensor:
             f"Tensor {name!r} has the dtype {entry['dtype']}, which is not read here.",
             remedy="Save it in another dtype, or leave it out.",
         )
-    try:
-        return torch.empty(entry["shape"], dtype=dtype)
-    except (RuntimeError, TypeError) as error:  # extents beside a 0 may be of any size
-        raise MalformedCheckpointError(
-            f"Tensor {name!r} has a shape that PyTorch cannot hold."
-        ) from error
+    shape = entry["shape"]
+    # Beside a 0 the others may be of any size.
+    refuse_extents(shape, [0] * len(shape), 0, f"Tensor {name!r}")
+    return torch.empty(shape, dtype=dtype)
 
 
 def _refuse_malformed(path: Path) -> None:

@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from convlast.checkpoints.values import MARK, OPAQUE, Dict, Global, Instance, List
-from convlast.checkpoints.zipped_program import are_numbers
+from convlast.checkpoints.extents import refuse_extents
+from convlast.checkpoints.places import Places
+from convlast.checkpoints.values import OPAQUE, Dict, Global, Instance, List
 from convlast.errors import MalformedCheckpointError
 
 _MAX_DEPTH = 200
-_TENSOR = "torch._utils._rebuild_tensor_v2"
+_TENSOR = Global("torch._utils", "_rebuild_tensor_v2")
 
 
 @dataclass(eq=False)
@@ -67,7 +68,8 @@ class _Machine:
     """A pickle machine that builds outlines only."""
 
     stack: list[Any] = field(default_factory=list)
-    marks: list[int] = field(default_factory=list)
+    marks: list[tuple[int, int]] = field(default_factory=list)
+    """Where each open group begins: on the stack, and in the pickle."""
     memo: dict[int, Any] = field(default_factory=dict)
 
     def step(self, name: str, arg: Any, position: int) -> None:
@@ -88,13 +90,11 @@ class _Machine:
             raise MalformedCheckpointError(f"Its pickle has the opcode {name}, as no program does.")
 
     def mark(self, position: int) -> None:
-        self.marks.append(position + 1)
-        self.stack.append(MARK)
+        self.marks.append((len(self.stack), position + 1))
 
     def pop_group(self) -> tuple[list[Any], int]:
-        start = self.marks.pop()
-        index = len(self.stack) - 1 - self.stack[::-1].index(MARK)
-        group = self.stack[index + 1 :]
+        index, start = self.marks.pop()
+        group = self.stack[index:]
         del self.stack[index:]
         return group, start
 
@@ -115,7 +115,11 @@ class _Machine:
 
     def make(self) -> None:
         self.stack.pop()
-        self.stack.append(Instance(str(self.stack.pop())))
+        match self.stack.pop():
+            case Global() as made:
+                self.stack.append(Instance(str(made)))
+            case _:  # which can be longer, written out, than any memory
+                raise MalformedCheckpointError("Its pickle makes an object of what is no class.")
 
     def give_state(self) -> None:
         state = self.stack.pop()
@@ -130,13 +134,13 @@ class _Machine:
 
     def call(self) -> None:
         arguments, called = self.stack.pop(), self.stack.pop()
-        match arguments:
-            case (Storage() as storage, int() as offset, _Group() as shape, _Group() as stride, *_):
-                if str(called) == _TENSOR and are_numbers(shape) and are_numbers(stride):
+        made: Tensor | _Call = _Call(arguments)
+        if called == _TENSOR and isinstance(arguments, tuple):
+            match arguments[:4]:
+                case (Storage() as storage, int() as offset, _Group() as shape, _Group() as stride):
+                    refuse_extents(shape, stride, offset)
                     made = Tensor(storage, offset, tuple(shape), tuple(stride), stride.span)
-                    self.stack.append(made)
-                    return
-        self.stack.append(_Call(arguments))
+        self.stack.append(made)
 
 
 _PUSHES: dict[str, Callable[[], object]] = {
@@ -182,20 +186,54 @@ def read_pickle(data: bytes) -> object:
         raise MalformedCheckpointError(f"Its pickle cannot be read: {error}.") from error
 
 
-def tensors_in(value: object, name: str = "", depth: int = 0) -> Iterator[tuple[str, Tensor, str]]:
+def tensors_in(value: object, places: Places) -> Iterator[tuple[str, Tensor, str]]:
     """Yield each tensor below a value: its dotted name, itself, and the class that holds it.
 
     A tensor that stands in several places is yielded for each.
+
+    Raises:
+        MalformedCheckpointError: If the objects are nested too deeply, or contain themselves.
+        LimitExceededError: If there are more places than may be, or their names are too long.
     """
-    if depth > _MAX_DEPTH:
-        raise MalformedCheckpointError("Its objects are nested too deeply, or contain themselves.")
-    owner = value.name if isinstance(value, Instance) else ""
-    for key, child in _children(value):
-        inside = f"{name}.{key}" if name else str(key)
-        if isinstance(child, Tensor):
-            yield inside, child, owner
-        else:
-            yield from tensors_in(child, inside, depth + 1)
+    for path, tensor, owner in _Walk().below(value, ()):
+        places.take(path)
+        yield ".".join(path), tensor, owner
+
+
+class _Walk:
+    """One walk; of what stands in several places only the way to tensors is gone again."""
+
+    def __init__(self) -> None:
+        self._fruitful: dict[int, list[tuple[object, object]]] = {}
+
+    def below(
+        self, value: object, path: tuple[str, ...]
+    ) -> Iterator[tuple[tuple[str, ...], Tensor, str]]:
+        """Yield the tensors below a value that stands there."""
+        if len(path) > _MAX_DEPTH:
+            raise MalformedCheckpointError(
+                "Its objects are nested too deeply, or contain themselves."
+            )
+        owner = value.name if isinstance(value, Instance) else ""
+        children = self._fruitful.get(id(value))
+        kept: list[tuple[object, object]] = []
+        for key, child in _children(value) if children is None else children:
+            if not isinstance(child, _HOLDERS):
+                continue
+            inside, is_fruitful = (*path, _text(key)), isinstance(child, Tensor)
+            if isinstance(child, Tensor):
+                yield inside, child, owner
+            else:
+                for found in self.below(child, inside):
+                    is_fruitful = True
+                    yield found
+            kept += [(key, child)] if is_fruitful else []
+        self._fruitful[id(value)] = kept
+
+
+def _text(key: object) -> str:
+    """Write a key; one that is neither text nor a number can be longer than any memory."""
+    return str(key) if isinstance(key, str | int | float) else f"<{type(key).__name__}>"
 
 
 def with_strides(data: bytes, strides: dict[tuple[int, int], tuple[int, ...]]) -> bytes:
@@ -216,6 +254,10 @@ def _number(value: int) -> bytes:
     if value < 1 << 31:
         return b"J" + value.to_bytes(4, "little")
     return b"\x8a\x08" + value.to_bytes(8, "little")
+
+
+_HOLDERS = (Tensor, Instance, Dict, List, tuple, _Call)
+"""What is a tensor, or can hold some."""
 
 
 def _children(value: object) -> Iterator[tuple[object, object]]:

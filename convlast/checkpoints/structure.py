@@ -16,7 +16,10 @@ import torch
 from convlast.checkpoints import numpy_scalars
 from convlast.checkpoints.allowing import known_names_allowed
 from convlast.checkpoints.checkpoint import Storage
-from convlast.checkpoints.pickles import Global, Scan, StorageReference, unsafe_names
+from convlast.checkpoints.pickles import Scan, unruled_names, unsafe_names
+from convlast.checkpoints.rules import UNSUPPORTED
+from convlast.checkpoints.storages import StorageReference
+from convlast.checkpoints.values import Global
 from convlast.errors import (
     ConvlastError,
     LimitExceededError,
@@ -26,16 +29,6 @@ from convlast.errors import (
     UnsupportedContainerError,
 )
 from convlast.options import Limits
-
-_UNSUPPORTED = {
-    "_rebuild_qtensor": "a quantized tensor",
-    "_rebuild_sparse_tensor": "a sparse tensor",
-    "_rebuild_nested_tensor": "a nested tensor",
-    "_rebuild_njt": "a nested tensor",
-    "_rebuild_wrapper_subclass": "a tensor of a subclass that wraps others",
-    "_rebuild_device_tensor_from_numpy": "a tensor kept as a NumPy array",
-    "_rebuild_device_tensor_from_cpu_tensor": "a tensor of an unusual device",
-}
 
 _REMEDIES = {
     "torch.nn.parameter.UninitializedParameter": "A lazy layer has no weight before its first "
@@ -51,26 +44,58 @@ Source: https://github.com/open-mmlab/mmengine/blob/v0.10.7/mmengine/runner/runn
 _MAX_LISTED = 10
 
 
+def refuse_unloadable(found: Scan, limits: Limits) -> None:
+    """Refuse a pickle that torch must not load, or would not.
+
+    Raises:
+        UnsafeCheckpointError: With all the names that `weights_only=True` refuses or that have no
+            rule here, or those that are used in another way than torch.save does.
+        UnsupportedContainerError: If it holds tensors that cannot be kept exactly, or is of a
+            protocol that is not read.
+        LimitExceededError: If it refers to more storages than there may be tensors.
+    """
+    refuse_names(found.names)
+    if found.is_framed:
+        raise UnsupportedContainerError(
+            "The checkpoint was saved with pickle protocol 4 or later, which "
+            "torch.load(weights_only=True) does not read.",
+            remedy="Save it anew with torch.save's own protocol, which is 2.",
+        )
+    _refuse_misuses(found)
+    if len(found.storages) > limits.max_tensors:
+        raise LimitExceededError(
+            "The checkpoint has many tensors",
+            limit="max_tensors",
+            allowed=limits.max_tensors,
+            found=len(found.storages),
+        )
+
+
 def refuse_names(names: Iterable[Global]) -> None:
     """Refuse a pickle that asks for anything but tensors and plain containers.
 
     Raises:
-        UnsafeCheckpointError: With all the names that `weights_only=True` refuses.
+        UnsafeCheckpointError: With all the names that are refused.
         UnsupportedContainerError: If it holds tensors that cannot be kept exactly.
     """
     names = list(names)
-    if refused := unsafe_names(names):
+    if (refused := unsafe_names(names)) or (refused := _unruled(names)):
         raise UnsafeCheckpointError(
             f"The checkpoint asks for more than tensors: {_listed(refused)}.",
             names=refused,
             remedy=" ".join(_remedies(refused)),
         )
+
+
+def _unruled(names: list[Global]) -> list[str]:
+    """Return the names without a rule; what torch cannot keep exactly is refused as that."""
     for entry in names:
-        if entry.name in _UNSUPPORTED:
+        if str(entry) in UNSUPPORTED:
             raise UnsupportedContainerError(
-                f"The checkpoint holds {_UNSUPPORTED[entry.name]}, which cannot be kept exactly.",
+                f"The checkpoint holds {UNSUPPORTED[str(entry)]}, which cannot be kept exactly.",
                 remedy="Save it as a dense tensor, or leave it out.",
             )
+    return unruled_names(names)
 
 
 def _listed(names: list[str]) -> str:
@@ -79,47 +104,14 @@ def _listed(names: list[str]) -> str:
     return ", ".join(name[:200] for name in names[:_MAX_LISTED]) + more
 
 
-def refuse_protocol(found: Scan) -> None:
-    """Refuse a pickle of a protocol that `torch.load(weights_only=True)` does not read.
-
-    Raises:
-        UnsupportedContainerError: If it is of protocol 4 or later.
-    """
-    if found.is_framed:
-        raise UnsupportedContainerError(
-            "The checkpoint was saved with pickle protocol 4 or later, which "
-            "torch.load(weights_only=True) does not read.",
-            remedy="Save it anew with torch.save's own protocol, which is 2.",
-        )
-
-
-def refuse_misuses(found: Scan) -> None:
-    """Refuse a pickle that does more with a known class or function than torch itself does.
-
-    Raises:
-        UnsafeCheckpointError: With the names of these.
-    """
+def _refuse_misuses(found: Scan) -> None:
+    """Refuse a pickle that does more with a known class or function than torch itself does."""
     if found.misuses:
         name, misuse = min(found.misuses.items())
         raise UnsafeCheckpointError(
-            f"The checkpoint uses a known class in an unknown way: {name} {misuse}.",
+            f"The checkpoint uses a known name in an unknown way: {name} {misuse}.",
             names=sorted(found.misuses),
             remedy="Its owner can save the weights alone: torch.save(model.state_dict(), path).",
-        )
-
-
-def refuse_numbers(found: Scan, limits: Limits) -> None:
-    """Refuse a pickle that refers to more storages than there may be tensors.
-
-    Raises:
-        LimitExceededError: If it does.
-    """
-    if len(found.storages) > limits.max_tensors:
-        raise LimitExceededError(
-            "The checkpoint has many tensors",
-            limit="max_tensors",
-            allowed=limits.max_tensors,
-            found=len(found.storages),
         )
 
 

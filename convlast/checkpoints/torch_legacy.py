@@ -15,14 +15,9 @@ from typing import IO, cast
 import torch
 
 from convlast.checkpoints.checkpoint import Checkpoint, StoredBytes
-from convlast.checkpoints.pickles import Scan, StorageReference, scan
-from convlast.checkpoints.structure import (
-    load_structure,
-    refuse_misuses,
-    refuse_names,
-    refuse_numbers,
-    refuse_protocol,
-)
+from convlast.checkpoints.pickles import Scan, scan
+from convlast.checkpoints.storages import StorageReference
+from convlast.checkpoints.structure import load_structure, refuse_unloadable
 from convlast.checkpoints.tree import walk
 from convlast.errors import (
     LimitExceededError,
@@ -39,13 +34,9 @@ def open_torch_legacy(path: Path, limits: Limits) -> Checkpoint:
         CheckpointError: One of its kinds, if the file cannot be opened or must not be.
     """
     with path.open("rb") as file:
-        for _ in range(3):  # magic number, protocol, system
-            refuse_names(scan(_bounded(file, limits)).names)
-        objects = scan(_bounded(file, limits))
-        refuse_names(objects.names)
-        refuse_protocol(objects)
-        refuse_misuses(objects)
-        refuse_numbers(objects, limits)
+        for _ in range(4):  # magic number, protocol, system, and then the objects
+            objects = scan(_bounded(file, limits))
+            refuse_unloadable(objects, limits)
         keys = _read_keys(_bounded(file, limits))
         stored = dict(_read_storages(file, objects, keys, path.stat().st_size))
     root, pairs = load_structure(path, objects.storages, objects.asks_for, legacy=True)

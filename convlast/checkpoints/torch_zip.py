@@ -8,14 +8,9 @@ from pathlib import Path
 from convlast.checkpoints import manifest
 from convlast.checkpoints.archive import Archive, read_directory
 from convlast.checkpoints.checkpoint import Checkpoint, StoredBytes
-from convlast.checkpoints.pickles import StorageReference, scan
-from convlast.checkpoints.structure import (
-    load_structure,
-    refuse_misuses,
-    refuse_names,
-    refuse_numbers,
-    refuse_protocol,
-)
+from convlast.checkpoints.pickles import scan
+from convlast.checkpoints.storages import StorageReference
+from convlast.checkpoints.structure import load_structure, refuse_unloadable
 from convlast.errors import (
     MalformedCheckpointError,
     UnsupportedContainerError,
@@ -32,10 +27,7 @@ def open_torch_zip(path: Path, limits: Limits) -> Checkpoint:
     archive = read_directory(path, limits)
     _refuse_foreign_byte_order(archive)
     found = scan(io.BytesIO(archive.read("data.pkl")))
-    refuse_names(found.names)
-    refuse_protocol(found)
-    refuse_misuses(found)
-    refuse_numbers(found, limits)
+    refuse_unloadable(found, limits)
     for reference in found.storages:
         _refuse_misfit(archive, reference)
     root, pairs = load_structure(path, found.storages, found.asks_for)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import torch
 
+from convlast.checkpoints.declaration import Declaration
+from convlast.checkpoints.places import Places
 from convlast.checkpoints.script_code import calls_in, declaration_of
 from convlast.checkpoints.script_pickles import Tensor, read_pickle, tensors_in, with_strides
 from convlast.checkpoints.zipped_program import Outline, ZippedProgram
@@ -49,9 +51,12 @@ class TorchScript(ZippedProgram):
         super().__init__(path, "torchscript", limits)
         self._places: dict[int, _Place] = {}
         self._codes: dict[str, str] = {}
+        self._declarations: dict[str, Declaration | None] = {}
+        places = Places(limits)
         for pickle, folder in _PICKLES.items():
             if pickle in self.members.members:
-                for name, outline, owner in tensors_in(read_pickle(self.description(pickle))):
+                root = read_pickle(self.description(pickle))
+                for name, outline, owner in tensors_in(root, places):
                     key = f"CONSTANTS.c{name}" if folder == "constants" else name
                     self._add(key, outline, pickle, folder)
                     self._declare(key, owner)
@@ -98,7 +103,11 @@ class TorchScript(ZippedProgram):
 
     def _declare(self, key: str, owner: str) -> None:
         """Note what a parameter's class says of it."""
-        if key.split(".")[-1] == "weight" and (found := declaration_of(owner, self._code_of)):
+        if key.rpartition(".")[2] != "weight":
+            return
+        if owner not in self._declarations:  # whose code is read once for all its objects
+            self._declarations[owner] = declaration_of(owner, self._code_of)
+        if (found := self._declarations[owner]) is not None:
             self.declared[(key,)] = found
 
     def _declare_constants(self) -> None:

@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeAlias
 import torch
 from torch import nn
 
+from convlast.checkpoints.places import Places
 from convlast.errors import (
     LimitExceededError,
     MalformedCheckpointError,
@@ -70,22 +71,16 @@ def walk(root: object, limits: Limits, *, keep_originals: bool = True) -> list[E
         keep_originals: Whether the entries of tensors get an `original`.
 
     Raises:
-        LimitExceededError: If there are more than `max_tensors`, or if they are larger than what is
-            stored for them by more than `max_expanded_bytes`.
+        LimitExceededError: If there are more than `max_tensors`, if their names are longer together
+            than `max_pickle_bytes`, or if they are larger than what is stored for them by more than
+            `max_expanded_bytes`.
         MalformedCheckpointError: If the objects contain themselves, or a tensor has hooks.
         UnsupportedContainerError: If a tensor or NaN is the key of a dict, or in a set.
     """
-    entries: list[Entry] = []
-    for entry in _Walk(keep_originals=keep_originals).below(root, (), ()):
+    entries = []
+    for entry in _Walk(Places(limits), keep_originals=keep_originals).below(root, (), ()):
         _refuse_hooks(entry)
         entries.append(entry)
-        if len(entries) > limits.max_tensors:
-            raise LimitExceededError(
-                "The checkpoint names tensors in many places",
-                limit="max_tensors",
-                allowed=limits.max_tensors,
-                found=len(entries),
-            )
     _refuse_expansion(entries, limits)
     return entries
 
@@ -110,7 +105,8 @@ class _Walk:
     name more places than there is time to visit.
     """
 
-    def __init__(self, *, keep_originals: bool) -> None:
+    def __init__(self, places: Places, *, keep_originals: bool) -> None:
+        self._places = places
         self._keeps_originals = keep_originals
         self._fruitful: dict[int, list[tuple[object, object]]] = {}
 
@@ -141,10 +137,11 @@ class _Walk:
     def _entry(
         self, value: torch.Tensor | torch.UntypedStorage, path: Path, owners: tuple[object, ...]
     ) -> Entry:
+        self._places.take(path)
         original = None
         if self._keeps_originals and isinstance(value, torch.Tensor):
-            original = value.detach()
-        return Entry(path, value, owners[-1] if owners else None, original)
+            original = torch.Tensor.detach(value)
+        return Entry(_joined(path), value, owners[-1] if owners else None, original)
 
 
 def _children(value: object) -> Iterator[tuple[object, object]]:
@@ -153,7 +150,7 @@ def _children(value: object) -> Iterator[tuple[object, object]]:
     if isinstance(value, _HASHED):
         _refuse_unequal(value)
     if isinstance(value, dict):
-        children.append(value.items())
+        children.append(type(value).items(value))  # whatever attributes it has
     elif isinstance(value, list | tuple | set | frozenset):
         children.append(enumerate(value))
     elif isinstance(value, nn.Module):
@@ -168,10 +165,35 @@ def _children(value: object) -> Iterator[tuple[object, object]]:
 
 
 def _path_of(key: object, value: object, path: Path, owners: tuple[object, ...]) -> Path:
-    """Return the path of what a value holds; modules in modules add to one dotted key."""
+    """Return the path of what a value holds."""
     if isinstance(value, nn.Module) and owners and isinstance(owners[-1], nn.Module):
-        return (*path[:-1], f"{path[-1]}.{key}")
+        return (*path, _Further(key))
     return (*path, key)
+
+
+class _Further(NamedTuple):
+    """A key in a module that is in another module, whose key it adds to."""
+
+    key: object
+
+    def __str__(self) -> str:
+        return f".{self.key}"
+
+
+def _joined(path: Path) -> Path:
+    """Return a path with one dotted key for modules in modules.
+
+    Only where there is a tensor, since a key of any length may lead to any number of other things.
+    """
+    if not any(isinstance(key, _Further) for key in path):
+        return path
+    groups: list[list[object]] = []
+    for key in path:
+        if isinstance(key, _Further):
+            groups[-1].append(key)
+        else:
+            groups.append([key])
+    return tuple("".join(map(str, keys)) if len(keys) > 1 else keys[0] for keys in groups)
 
 
 def _refuse_unequal(keys: Iterable[object]) -> None:

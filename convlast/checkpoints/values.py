@@ -23,8 +23,19 @@ class Global:
 
 
 MARK = object()
+TENSOR = object()
+STORAGE = object()
 OPAQUE = object()
-"""Stands for whatever is none of the others: a tensor, a storage, the result of a call."""
+"""Stands for whatever is none of the others: a set, a device, the result of a call."""
+
+
+class Misuse(str):
+    """What is wrong with a call or a state, in words; stands for what it would have given."""
+
+    __slots__ = ()
+
+
+UNKNOWN = Misuse("is called with other arguments than torch.save writes")
 
 
 def last_mark(stack: list[object]) -> int:
@@ -57,6 +68,13 @@ class Dict:
 
 
 @dataclass(eq=False, slots=True)
+class Set:
+    """A set, with the list that it was made of."""
+
+    items: list[object]
+
+
+@dataclass(eq=False, slots=True)
 class Instance:
     """An object of a class of `torch.nn`, with the states it was given."""
 
@@ -65,5 +83,14 @@ class Instance:
 
 
 @dataclass(eq=False, slots=True)
+class Bytes:
+    """So many bytes, which protocol 2 writes as a call."""
+
+    nbytes: int
+
+
+@dataclass(eq=False, slots=True)
 class NumberType:
-    """A `numpy.dtype` of plain numbers."""
+    """A `numpy.dtype` of plain numbers, of so many bytes each."""
+
+    item_bytes: int

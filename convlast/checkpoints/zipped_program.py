@@ -9,7 +9,7 @@ from __future__ import annotations
 import weakref
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from convlast.checkpoints import manifest
 from convlast.checkpoints.archive import Archive, read_directory
 from convlast.checkpoints.checkpoint import CHUNK_BYTES, Checkpoint, StoredBytes, tensor_over
 from convlast.checkpoints.declaration import Declaration
+from convlast.checkpoints.extents import refuse_extents
 from convlast.errors import LimitExceededError, MalformedCheckpointError
 from convlast.memory_format import Place, place_of, span_of
 from convlast.options import Limits
@@ -125,7 +126,8 @@ class ZippedProgram(Checkpoint):
 
         Raises:
             LimitExceededError: If there are too many.
-            MalformedCheckpointError: If its storage is not there, or too small.
+            MalformedCheckpointError: If its storage is not there, or too small, or if no tensor
+                has such extents.
         """
         if len(self.tensors) >= self.limits.max_tensors:
             raise LimitExceededError(
@@ -134,6 +136,8 @@ class ZippedProgram(Checkpoint):
                 allowed=self.limits.max_tensors,
                 found=len(self.tensors) + 1,
             )
+        what = f"A tensor in {outline.member!r}"
+        refuse_extents(outline.shape, outline.stride, outline.offset, what)
         storage = self._storage(outline)
         _refuse_misfit(outline, storage.nbytes() // outline.dtype.itemsize)
         return torch.empty(0, dtype=outline.dtype).set_(
@@ -163,17 +167,12 @@ class ZippedProgram(Checkpoint):
         return self._by_member[member]
 
 
-def are_numbers(values: Sequence[object]) -> bool:
-    """Say whether these can be extents or strides."""
-    return all(type(value) is int and 0 <= value < 1 << 62 for value in values)
-
-
 def _refuse_misfit(outline: Outline, numel: int) -> None:
     """Refuse a tensor that reaches past its storage, which torch would enlarge."""
     last = outline.offset + sum(
-        stride * (extent - 1) for stride, extent in zip(outline.stride, outline.shape, strict=False)
+        stride * (extent - 1) for stride, extent in zip(outline.stride, outline.shape, strict=True)
     )
-    if len(outline.stride) != len(outline.shape) or (0 not in outline.shape and last >= numel):
+    if 0 not in outline.shape and last >= numel:
         raise MalformedCheckpointError(
             f"A tensor reaches past the end of its storage {outline.member!r}."
         )

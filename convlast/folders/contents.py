@@ -63,6 +63,7 @@ class Contents:
         self._closed: list[str] = []
         self._checkpoints = 0
         self._noted: dict[str, list[Finding]] = {}
+        self._biases: dict[tuple[str, str], dict[str, torch.Size]] = {}
 
     @contextmanager
     def found(self, name: str, allow_programs: bool) -> Iterator[Found | None]:
@@ -193,16 +194,24 @@ class Contents:
 
     def _beside(self, name: str, index: Index) -> dict[str, torch.Tensor]:
         """Return the biases of a shard's weights that lie in other shards, without data."""
-        wanted = index.biases_elsewhere(name)
-        found: dict[str, torch.Tensor] = {}
-        for shard in sorted(set(wanted.values())):
+        return {
+            key: torch.empty(self._biases_in(shard, index)[key], device="meta")
+            for key, shard in sorted(index.biases_elsewhere(name).items())
+            if key in self._biases_in(shard, index)
+        }
+
+    def _biases_in(self, shard: str, index: Index) -> dict[str, torch.Size]:
+        """Return the shapes of what others may want of a shard, which is opened once for all."""
+        if (index.name, shard) not in self._biases:
             with self.folder.as_file(shard) as path, located(shard):
                 root = open_checkpoint(path, limits=self.folder.limits).root
-            for key, place in wanted.items():
-                value = root.get(key) if place == shard and isinstance(root, dict) else None
-                if isinstance(value, torch.Tensor):
-                    found[key] = torch.empty(value.shape, device="meta")
-        return found
+            tensors = root if isinstance(root, dict) else {}
+            self._biases[index.name, shard] = {
+                key: value.shape
+                for key in index.biases_for_others(shard)
+                if isinstance(value := tensors.get(key), torch.Tensor)
+            }
+        return self._biases[index.name, shard]
 
 
 @contextmanager

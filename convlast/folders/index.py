@@ -9,6 +9,7 @@ import json
 import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from convlast.checkpoints.sniffing import Container, begins_like_an_index
@@ -34,21 +35,35 @@ class Index:
     @property
     def shards(self) -> list[str]:
         """The paths of its shards, each once, sorted."""
-        return sorted(set(self.places.values()))
+        return sorted(self._keys)
 
     def keys_in(self, shard: str) -> set[str]:
         """Return the keys of the tensors in one shard."""
-        return {key for key, place in self.places.items() if place == shard}
+        return self._keys.get(shard, set())
+
+    @cached_property
+    def _keys(self) -> dict[str, set[str]]:
+        keys: dict[str, set[str]] = {}
+        for key, shard in self.places.items():
+            keys.setdefault(shard, set()).add(key)
+        return keys
 
     def biases_elsewhere(self, shard: str) -> dict[str, str]:
         """Return the biases of weights in a shard that lie in another one, and in which."""
-        found = {}
+        biases = [partner for _, partner in self._partners(shard, "weight", "bias")]
+        return {bias: self.places[bias] for bias in biases}
+
+    def biases_for_others(self, shard: str) -> list[str]:
+        """Return the biases in a shard whose weights lie in another one."""
+        return [bias for bias, _ in self._partners(shard, "bias", "weight")]
+
+    def _partners(self, shard: str, ending: str, other: str) -> Iterator[tuple[str, str]]:
+        """Yield the keys in a shard that end so, with the key that ends otherwise elsewhere."""
         for key in self.keys_in(shard):
-            if key.split(".")[-1] == "weight":
-                bias = f"{key.removesuffix('weight')}bias"
-                if (place := self.places.get(bias, shard)) != shard:
-                    found[bias] = place
-        return found
+            if key.rpartition(".")[2] == ending:
+                partner = key.removesuffix(ending) + other
+                if self.places.get(partner, shard) != shard:
+                    yield key, partner
 
 
 def indices_of(folder: Folder) -> list[Index]:
@@ -60,11 +75,12 @@ def indices_of(folder: Folder) -> list[Index]:
         LimitExceededError: If they name more than `max_tensors` tensors.
     """
     found: list[Index] = []
+    number = 0
     for name in folder.members:
-        if begins_like_an_index(folder.head(name)):
-            index = read_index(folder, name)
-            found += [index] if index else []
-            _refuse_keys(sum(len(index.places) for index in found), folder.limits)
+        if begins_like_an_index(folder.head(name)) and (index := read_index(folder, name)):
+            found.append(index)
+            number += len(index.places)
+            _refuse_keys(number, folder.limits)
     return found
 
 

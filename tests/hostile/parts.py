@@ -80,6 +80,23 @@ def tensor(
     )  # fmt: skip
 
 
+def called(name: str, *arguments: bytes) -> bytes:
+    """Return the opcodes that call something, by its dotted name."""
+    return named(name) + b"(" + b"".join(arguments) + b"tR"
+
+
+def named(name: str) -> bytes:
+    """Return the opcode that pushes a class or function."""
+    module, _, last = name.rpartition(".")
+    return f"c{module}\n{last}\n".encode()
+
+
+def beside_a_weight(*pairs: bytes) -> bytes:
+    """Return a checkpoint of a weight, and of these keys and values."""
+    weight = text("conv.weight") + tensor()
+    return torch_zip(PROTOCOL + b"}(" + weight + b"".join(pairs) + b"u" + STOP)
+
+
 def state_dict(**values: bytes) -> bytes:
     """Return a pickle of a dict; `__` in a name stands for a dot."""
     pairs = b"".join(text(key.replace("__", ".")) + value for key, value in values.items())

@@ -109,12 +109,12 @@ FOUND: dict[str, tuple[Callable[[], bytes], str, str]] = {
     ),
     "a tuple bomb that is counted": (
         lambda: checkpoint(text("x") + called_with("collections\nCounter", tuple_bomb())),
-        "malformed-checkpoint", "keys",
+        "unsafe-checkpoint", "collections.Counter",
     ),
     "a tuple bomb for an ordered key": (
         lambda: checkpoint(
             text("x")
-            + called_with("collections\nOrderedDict", b"]" + tuple_bomb() + NONE + b"\x86a")
+            + called_with("collections\nOrderedDict", b"](](" + tuple_bomb() + NONE + b"ee")
         ),
         "malformed-checkpoint", "keys",
     ),
@@ -126,7 +126,7 @@ FOUND: dict[str, tuple[Callable[[], bytes], str, str]] = {
                 b"cbuiltins\nset\n", b"ctorch\nTensor\n", b"]" + tuple_bomb() + b"a\x85", b"}",
             )
         ),
-        "malformed-checkpoint", "keys",
+        "unsafe-checkpoint", "_rebuild_from_type_v2",
     ),
     "deep tuples for a key": (
         lambda: checkpoint(text("x") + b"\x85" * 100_000 + NONE), "malformed-checkpoint", "keys",

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from convlast.architectures.configs import (
+    SpecsBeside,
     discover,
-    spec_beside,
     spec_of_bundle,
     spec_of_config,
     spec_of_plans,
@@ -199,4 +199,4 @@ def test_a_bundle_that_wants_code_is_told_where_a_model_is_wanted(tmp_path: Path
 def test_a_large_file_is_not_parsed() -> None:
     """Wherever it comes from."""
     text = json.dumps({**WAN, "note": "x" * (5 << 20)}).encode()
-    assert spec_beside("model.pt", lambda _: text) is None
+    assert SpecsBeside(lambda _: text).of("model.pt") is None

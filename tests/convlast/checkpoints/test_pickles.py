@@ -14,7 +14,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convlast.checkpoints.pickles import ITEM_BYTES, Global, scan, unsafe_names
+from convlast.checkpoints.pickles import scan, unsafe_names
+from convlast.checkpoints.storages import ITEM_BYTES
+from convlast.checkpoints.values import Global
 from convlast.errors import MalformedCheckpointError
 from tests import builders
 from tests.strategies import Drawn, checkpoints

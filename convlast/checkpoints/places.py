@@ -1,0 +1,47 @@
+"""The places of a checkpoint's tensors, counted: how many, and how long their names are together.
+
+A few bytes can put one list of tensors into thousands of places, and each of these below a key of a
+megabyte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from convlast.errors import LimitExceededError
+from convlast.options import Limits
+
+
+class Places:
+    """Those met so far."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._number = self._characters = 0
+
+    def take(self, path: Iterable[object]) -> None:
+        """Take one more, before its name is put together.
+
+        Args:
+            path: The keys and indices that lead there.
+
+        Raises:
+            LimitExceededError: If there are more than `max_tensors`, or if their names, written
+                out, are longer together than `max_pickle_bytes` allows the pickle to be.
+        """
+        self._number += 1
+        if self._number > self._limits.max_tensors:
+            raise LimitExceededError(
+                "The checkpoint names tensors in many places",
+                limit="max_tensors",
+                allowed=self._limits.max_tensors,
+                found=self._number,
+            )
+        self._characters += sum(len(key) if type(key) is str else len(str(key)) for key in path)
+        if self._characters > self._limits.max_pickle_bytes:
+            raise LimitExceededError(
+                "The names of the checkpoint's tensors are long, written out",
+                limit="max_pickle_bytes",
+                allowed=self._limits.max_pickle_bytes,
+                found=self._characters,
+            )
