@@ -11,6 +11,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -267,8 +268,9 @@ def _unreachable(error: httpx.TransportError) -> RemoteError:
 def _wait_s(retry_after: str | None, attempt: int) -> float:
     """Return how long to wait: as long as the service says, else longer each time.
 
-    >>> _wait_s("3", 1), _wait_s(None, 3)
-    (3.0, 2.0)
+    >>> _wait_s("3", 1), _wait_s(None, 3), _wait_s("²", 1)
+    (3.0, 2.0, 0.5)
     """
-    wanted = float(retry_after) if retry_after and retry_after.isdigit() else 0.25 * 2**attempt
+    said = re.fullmatch("[0-9]{1,9}", retry_after or "")
+    wanted = float(said[0]) if said else 0.25 * 2**attempt
     return min(wanted, _LONGEST_WAIT_S)

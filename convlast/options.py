@@ -22,6 +22,12 @@ MemoryFormat = Literal["channels_last_3d", "contiguous_format"]
 Dtype = Literal["keep", "float16"]
 
 
+MAX_WILDCARD_CHARS = 4096
+"""Of the patterns for layers that are tried on each name, together."""
+
+MAX_DEPTH = 32
+"""Of lists and objects in each other, in JSON."""
+
 _PREFIX = "Value error, "
 """What pydantic puts before the text of an error that was raised here."""
 
@@ -37,6 +43,7 @@ def _parse(value: object) -> object:
         return value
     try:
         parsed = json.loads(value)
+        _refuse_depth(parsed)
         json.dumps(parsed, allow_nan=False, ensure_ascii=False).encode()
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
@@ -47,6 +54,25 @@ def _parse(value: object) -> object:
     except ValueError:  # NaN, an infinity, or an integer of thousands of digits
         raise ValueError("a number in it is out of range") from None
     return parsed
+
+
+def _refuse_depth(value: object) -> None:
+    """Refuse what others, who write and read it as JSON again, would find nested too deeply."""
+    holders: list[Any] = [[value]]
+    for _ in range(MAX_DEPTH + 1):
+        parts = (each.values() if isinstance(each, dict) else each for each in holders)
+        holders = [part for held in parts for part in held if isinstance(part, dict | list)]
+    if holders:
+        raise RecursionError
+
+
+def has_wildcard(pattern: str) -> bool:
+    """Say whether a pattern is more than one name.
+
+    >>> has_wildcard("encoder.*"), has_wildcard("encoder.0.weight")
+    (True, False)
+    """
+    return not {"*", "?", "["}.isdisjoint(pattern)
 
 
 class Options(BaseModel):
@@ -112,6 +138,11 @@ class Options(BaseModel):
             raise ValueError("name 'all', 'fastest', or at least one pattern")
         if len(select) > 1 and {"all", "fastest"} & set(select):
             raise ValueError("'all' and 'fastest' stand alone; patterns go without them")
+        if sum(len(pattern) for pattern in select if has_wildcard(pattern)) > MAX_WILDCARD_CHARS:
+            raise ValueError(
+                f"patterns with wildcards may have {MAX_WILDCARD_CHARS:,} characters together; "
+                "names may be any number"
+            )
         return select
 
     @field_validator("input_shape")

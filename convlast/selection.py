@@ -1,4 +1,7 @@
-"""Which layers are converted, by patterns for their names."""
+"""Which layers are converted, by patterns for their names.
+
+A pattern without wildcards is a name, and is looked up; only the others are tried on each name.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,16 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 from convlast.errors import OptionError
+from convlast.options import has_wildcard
 
 
 class Selection:
     """Which layers are chosen, in one file or over several."""
 
     def __init__(self, patterns: Sequence[str]) -> None:
-        self._patterns = tuple(patterns)
+        self._patterns = tuple(dict.fromkeys(patterns))
+        self._wild = [pattern for pattern in self._patterns if has_wildcard(pattern)]
+        self._exact = set(self._patterns) - set(self._wild)
         # What is fastest is chosen later, from all.
         self._takes_all = self._patterns in {("all",), ("fastest",)}
         self._matched: set[str] = set()
@@ -22,8 +28,9 @@ class Selection:
         """Return those of these layers that are chosen."""
         if self._takes_all:
             return set(names)
-        chosen: set[str] = set()
-        for pattern in self._patterns:
+        chosen = self._exact.intersection(names)
+        self._matched |= chosen
+        for pattern in self._wild:
             if matched := {name for name in names if fnmatchcase(name, pattern)}:
                 self._matched.add(pattern)
                 chosen |= matched

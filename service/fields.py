@@ -1,15 +1,31 @@
-"""Fields of a request's head."""
+"""Fields of a request's head, of which no more is read than a client has reason to send."""
 
 from __future__ import annotations
 
 from starlette.datastructures import Headers
 
+from service.errors import MalformedRequestError
+
+MAX_CHARS = 8 << 10
+"""Of a field that is read, all of its lines together."""
+
 
 def as_list(headers: Headers, name: str) -> str | None:
     """Give a field that is a list; what comes in several lines is one (RFC 9110, section 5.3).
+
+    Raises:
+        MalformedRequestError: If it is too long.
 
     >>> as_list(Headers(raw=[(b"accept", b"text/html"), (b"accept", b"*/*;q=0.1")]), "Accept")
     'text/html, */*;q=0.1'
     """
     lines = headers.getlist(name)
-    return ", ".join(lines) if lines else None
+    if not lines:
+        return None
+    field = ", ".join(lines)
+    if len(field) > MAX_CHARS:
+        raise MalformedRequestError(
+            f"The field {name} has more than {MAX_CHARS:,} bytes.",
+            remedy="Send fewer members: nobody reads so many.",
+        )
+    return field

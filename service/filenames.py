@@ -13,6 +13,9 @@ from service.multipart import MAX_HEAD_BYTES
 
 # A file system takes 255; the artifact's name is longer than the upload's.
 MAX_BYTES, MAX_UPLOAD_BYTES = 255, 180
+_MAX_CHARS = 512
+"""Of either end of a name that is looked at."""
+
 _NAMELESS = "checkpoint"
 # Separators, controls, and what a shell or another file system gives a meaning.
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"|?*;&$`\'\\/]')
@@ -28,10 +31,21 @@ def sanitise(filename: str, *, max_bytes: int = MAX_UPLOAD_BYTES) -> str:
     >>> sanitise("..")
     'checkpoint'
     """
-    last = re.split(r"[/\\]", unicodedata.normalize("NFC", filename))[-1]
-    printable = "".join(each for each in last if each.isprintable())
+    last = _bounded(re.split(r"[/\\]", filename)[-1])
+    composed = unicodedata.normalize("NFC", last)
+    printable = "".join(each for each in composed if each.isprintable())
     name = _UNSAFE.sub("_", printable).strip(" .")
     return _shorten(name, max_bytes) or _NAMELESS
+
+
+def _bounded(name: str) -> str:
+    """Cut the middle out of a name that is far too long.
+
+    To compose characters takes as long as the square of the accents that follow one another.
+    """
+    if len(name) <= 2 * _MAX_CHARS:
+        return name
+    return name[:_MAX_CHARS] + name[-_MAX_CHARS:]
 
 
 def _shorten(name: str, max_bytes: int) -> str:

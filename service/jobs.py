@@ -153,7 +153,7 @@ def _collect(pairs: Iterable[tuple[str, str]]) -> dict[str, object]:
             continue
         if name == "select":
             patterns = [part.strip() for part in value.split(",")]
-            values[name] = [*values.get(name, []), *patterns]  # type: ignore[misc]  # a list, if any
+            values.setdefault(name, []).extend(patterns)  # type: ignore[attr-defined]  # a list
         elif values.get(name, value) != value:
             raise OptionError(name, f"Option {name} is given twice, with different values.")
         else:

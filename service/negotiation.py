@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 
 from service.errors import NotAcceptableError
 
 ZIP = "application/zip"
 JSON = "application/json"
 OCTET_STREAM = "application/octet-stream"
+
+_WEIGHT = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?|\.[0-9]{1,9}")
 
 
 def negotiate(accept: str | None, offers: Sequence[str]) -> str:
@@ -25,8 +28,9 @@ def negotiate(accept: str | None, offers: Sequence[str]) -> str:
     if accept is None or not accept.strip():
         return offers[0]
     ranges = [_parse(part) for part in accept.split(",") if part.strip()]
-    best = max(offers, key=lambda offer: _quality(offer, ranges))
-    if _quality(best, ranges) == 0:
+    weights = dict(reversed(ranges))  # of equal ranges the first one counts
+    best = max(offers, key=lambda offer: _quality(offer, weights))
+    if _quality(best, weights) == 0:
         raise NotAcceptableError(
             "None of the media types in Accept can be answered.",
             remedy=f"Accept one of {', '.join(offers)}.",
@@ -41,16 +45,21 @@ def _parse(part: str) -> tuple[str, float]:
     for parameter in parameters:
         name, _, value = parameter.partition("=")
         if name.strip() == "q":
-            try:
-                return media_range, min(max(float(value), 0.0), 1.0)
-            except ValueError:
-                return media_range, 0.0
+            return media_range, _weight(value.strip())
     return media_range, 1.0
 
 
-def _quality(offer: str, ranges: Sequence[tuple[str, float]]) -> float:
+def _weight(text: str) -> float:
+    """Read a weight; what is none, such as `nan`, which is in no order with others, weighs nothing.
+
+    >>> _weight("0.5"), _weight("nan"), _weight("7")
+    (0.5, 0.0, 1.0)
+    """
+    return min(float(text), 1.0) if _WEIGHT.fullmatch(text) else 0.0
+
+
+def _quality(offer: str, weights: Mapping[str, float]) -> float:
     """Give the weight of an offer: the most specific range that matches decides."""
-    weights = dict(reversed(ranges))
     for candidate in (offer, offer.split("/")[0] + "/*", "*/*"):
         if candidate in weights:
             return weights[candidate]

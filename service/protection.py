@@ -14,7 +14,11 @@ from service.errors import UnauthorizedError
 ANY_HOST = "*"
 _RESERVED = (".localhost", ".internal")
 """Ends of names that nobody can register. Source: RFC 6761, and ICANN's board on .INTERNAL."""
-_HOST = re.compile(r"(?:\[(?P<ipv6>[0-9a-f:.]+)\]|(?P<name>[^\[\]:@/]*))(?::\d*)?")
+_HOST = re.compile(
+    r"(?:\[(?P<ipv6>[0-9a-f:.]{2,45})\]|(?P<name>[^\[\]:@/]{0,254}))(?::[0-9]{0,5})?"
+)
+"""As long as an address, a name and a port can be."""
+
 
 CSP = "Content-Security-Policy"
 

@@ -13,16 +13,13 @@ from torch import nn
 
 from convlast.architectures.names import Builder
 from convlast.errors import OptionError
+from convlast.options import MAX_DEPTH
 
 MAX_CHARACTERS = 256 << 10
 """Of the options, written as JSON."""
 
-MAX_DEPTH = 32
-"""Of lists and objects in each other."""
-
 _KEYWORD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}", re.ASCII)
 _LAYER = re.compile(r"torch\.nn\.(?:modules\.[a-z]+\.)?([A-Z][A-Za-z0-9]{0,99})", re.ASCII)
-_FETCHING = re.compile(r"(?:.*_)?pretrained(?:_.*)?|weights|weights_.*|.*_weights_path", re.ASCII)
 
 
 def keywords_of(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -37,13 +34,12 @@ def keywords_of(options: Mapping[str, Any]) -> dict[str, Any]:
     >>> keywords_of({"layers": [2, 2], "conv_op": "torch.nn.Conv3d", "pretrained": False})
     {'layers': [2, 2], 'conv_op': <class 'torch.nn.modules.conv.Conv3d'>, 'pretrained': False}
     """
-    _require_plain(options, 0)
-    if len(json.dumps(options)) > MAX_CHARACTERS:
-        raise _refusal(f"they are longer than {MAX_CHARACTERS:,} characters")
+    _require_short(_require_plain(options, 0))
+    _require_short(len(json.dumps(options)))
     for name, value in options.items():
         if not _KEYWORD.fullmatch(name):
             raise _refusal(f"{name[:100]!r} is not the name of a public argument")
-        if _FETCHING.fullmatch(name) and value not in (None, False):
+        if _fetches(name) and value not in (None, False):
             raise _refusal(f"{name!r} would fetch weights", "The values are the checkpoint's own.")
     return {name: _with_layers(value) for name, value in options.items()}
 
@@ -57,7 +53,7 @@ def defaults_against_fetching(builder: Builder) -> dict[str, bool]:
     return {
         name: False
         for name, parameter in parameters.items()
-        if _FETCHING.fullmatch(name) and parameter.default is True
+        if _fetches(name) and parameter.default is True
     }
 
 
@@ -67,19 +63,40 @@ def taken_by(builder: Builder, keywords: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in keywords.items() if name in parameters}
 
 
-def _require_plain(value: object, depth: int) -> None:
+def _fetches(name: str) -> bool:
+    """Say whether an argument of this name asks for weights from elsewhere."""
+    words = name.split("_")
+    return "pretrained" in words or words[0] == "weights" or name.endswith("_weights_path")
+
+
+def _require_plain(value: object, depth: int) -> int:
+    """Refuse what is not JSON; return how many characters it has at least.
+
+    They are counted before they are written: a text in a file may stand in many places.
+    """
     if depth > MAX_DEPTH:
         raise _refusal("they are nested too deeply")
+    if type(value) is str:
+        return len(value)
+    parts: list[object] = []
     if isinstance(value, dict):
         if not all(type(name) is str for name in value):
             raise _refusal("an object's names are texts")
-        for part in value.values():
-            _require_plain(part, depth + 1)
+        parts = [*value, *value.values()]
     elif isinstance(value, list | tuple):
-        for part in value:
-            _require_plain(part, depth + 1)
-    elif type(value) not in (str, int, float, bool, type(None)):
+        parts = [*value]
+    elif type(value) not in (int, float, bool, type(None)):
         raise _refusal(f"a {type(value).__name__} is not JSON")
+    characters = 1
+    for part in parts:
+        characters += _require_plain(part, depth + 1)
+        _require_short(characters)
+    return characters
+
+
+def _require_short(characters: int) -> None:
+    if characters > MAX_CHARACTERS:
+        raise _refusal(f"they are longer than {MAX_CHARACTERS:,} characters")
 
 
 def _with_layers(value: Any) -> Any:

@@ -1,9 +1,11 @@
-"""The names of an archive's members, of which whoever unpacks it will make files."""
+"""The names in a model folder, of which whoever copies or unpacks it will make files."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from dataclasses import dataclass
+from typing import TypeAlias
 
 from convlast.errors import LimitExceededError, MalformedCheckpointError
 from convlast.options import Limits
@@ -14,16 +16,30 @@ _MAX_PART_BYTES, _MAX_BYTES, _MAX_PARTS = 255, 1024, 32
 _DRIVE = re.compile(r"[A-Za-z]:")
 
 
+_Level: TypeAlias = dict[str, "_Node"]
+"""What is in a folder, by names where neither case nor the way to write accents counts."""
+
+
+@dataclass(frozen=True)
+class _Node:
+    """A name in a folder.
+
+    Attributes:
+        spelling: How it is written.
+        inside: What is in it; none where it is a file.
+    """
+
+    spelling: str
+    inside: _Level | None
+
+
 class Names:
-    """The names met so far, each judged as it comes."""
+    """The names met so far, each judged as it comes, in a tree of their parts."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._number = 0
-        self._spellings: dict[str, str] = {}
-        """How each path is written, by the path where case and accents do not count."""
-        self._files: set[str] = set()
-        self._folders: set[str] = set()
+        self._root: _Level = {}
 
     def take(self, name: str, *, is_folder: bool) -> str:
         """Take one name, and return it without a leading `./` or a trailing `/`.
@@ -35,28 +51,57 @@ class Names:
         """
         self._number += 1
         refuse_number(self._number, self._limits)
-        path = name.removesuffix("/") if is_folder else name
-        while path.startswith("./"):
-            path = path.removeprefix("./")
+        path = _bare(name, is_folder=is_folder)
         if is_folder and path in {"", "."}:
             return ""
         _refuse_unusable(name, path)
-        parts = path.split("/")
-        for end in range(1, len(parts)):
-            self._note("/".join(parts[:end]), is_folder=True)
-        self._note(path, is_folder=is_folder)
+        self.note(path, is_folder=is_folder)
         return path
 
-    def _note(self, path: str, *, is_folder: bool) -> None:
-        folded = unicodedata.normalize("NFC", path).casefold()
-        if (known := self._spellings.setdefault(folded, path)) != path:
-            raise MalformedCheckpointError(
-                f"Members {shown(known)} and {shown(path)} are one where case does not count.",
-                remedy="Give them names that differ in more, and pack it anew.",
-            )
-        if folded in self._files or (not is_folder and folded in self._folders):
-            raise MalformedCheckpointError(f"Member {shown(path)} is there twice.")
-        (self._folders if is_folder else self._files).add(folded)
+    def note(self, path: str, *, is_folder: bool) -> None:
+        """Note a path, and the folders that lead to it.
+
+        Raises:
+            MalformedCheckpointError: If it is there, or a path that some file system takes for it.
+        """
+        level, above = self._root, ""
+        *folders, last = path.split("/")
+        for part in folders:
+            level = _entered(level, above, part, is_folder=True)
+            above += f"{part}/"
+        _entered(level, above, last, is_folder=is_folder)
+
+
+def _entered(level: _Level, above: str, part: str, *, is_folder: bool) -> _Level:
+    """Note a name in a folder, to which `above` leads, and return what is in it."""
+    known = level.setdefault(_folded(part), new := _Node(part, {} if is_folder else None))
+    if known.spelling != part:
+        raise MalformedCheckpointError(
+            f"Members {shown(above + known.spelling)} and {shown(above + part)} are one where case "
+            "does not count, or in how many letters an accent is written.",
+            remedy="Give them names that differ in more, and pack it anew.",
+        )
+    if known is not new and (known.inside is None or not is_folder):
+        raise MalformedCheckpointError(f"Member {shown(above + part)} is there twice.")
+    return {} if known.inside is None else known.inside
+
+
+def _folded(part: str) -> str:
+    r"""Write a name so that two that some file system takes for one are the same.
+
+    Source: the Unicode Standard, section 3.13, D145 (canonical caseless matching).
+
+    >>> _folded("\N{LATIN CAPITAL LETTER E WITH ACUTE}") == _folded("e\N{COMBINING ACUTE ACCENT}")
+    True
+    """
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", part).casefold())
+
+
+def _bare(name: str, *, is_folder: bool) -> str:
+    """Take away what stands for the folder itself, before a name and behind one of a folder."""
+    path = name.removesuffix("/") if is_folder else name
+    start = re.match(r"(?:\./)*+", path)
+    return path[start.end() :] if start else path
 
 
 def shown(name: str) -> str:
@@ -77,6 +122,19 @@ def refuse_number(number: int, limits: Limits) -> None:
     if number > limits.max_files:
         raise LimitExceededError(
             "There are many files", limit="max_files", allowed=limits.max_files, found=number
+        )
+
+
+def refuse_depth(path: str) -> None:
+    """Refuse a path of more parts than one may have.
+
+    Raises:
+        MalformedCheckpointError: If it is one.
+    """
+    if path.count("/") >= _MAX_PARTS:
+        raise MalformedCheckpointError(
+            f"{shown(path)} lies deeper than {_MAX_PARTS} folders in each other.",
+            remedy="Name the folder of the model itself.",
         )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from convlast.checkpoints.sniffing import Container
 from convlast.errors import MalformedCheckpointError
 from convlast.folders.folder import CHUNK_BYTES, Folder, Member, refuse_misfit
-from convlast.folders.names import refuse_number, shown
+from convlast.folders.names import Names, refuse_depth, refuse_number, shown
 from convlast.options import Limits
 
 
@@ -46,6 +46,7 @@ class PlainFolder(Folder):
 
     def _find(self) -> Iterator[Member]:
         """Yield the files, in any order; note the folders."""
+        names = Names(self.limits)
         waiting = [""]
         while waiting:
             below = waiting.pop()
@@ -53,7 +54,10 @@ class PlainFolder(Folder):
                 for entry in entries:
                     name = f"{below}/{entry.name}" if below else entry.name
                     _refuse_unprintable(name)
-                    if entry.is_dir(follow_symlinks=False):
+                    refuse_depth(name)
+                    is_folder = entry.is_dir(follow_symlinks=False)
+                    names.note(name, is_folder=is_folder)
+                    if is_folder:
                         self.bare.append(name)
                         waiting.append(name)
                     else:

@@ -85,6 +85,29 @@ def test_a_name_that_is_no_text_is_refused(folder: Path, tmp_path: Path) -> None
         open_folder(folder, tmp_path, Limits())
 
 
+@pytest.mark.parametrize("names", [("B", "b"), ("é", "e\u0301"), ("x/é", "x/e\u0301")])
+def test_two_names_that_some_system_takes_for_one_are_refused(
+    names: tuple[str, str], tmp_path: Path
+) -> None:
+    """In a folder as in an archive of it: else one could be converted, and the other not."""
+    (tmp_path / "model" / "x").mkdir(parents=True)
+    for name in names:
+        (tmp_path / "model" / name).write_bytes(b"")
+    for packed in (lambda folder: folder, building.packed_zip, building.packed_tar):
+        path = packed(tmp_path / "model")
+        with pytest.raises(MalformedCheckpointError, match="case does not count"):
+            open_folder(path, tmp_path, Limits())
+
+
+def test_folders_in_folders_are_bounded(tmp_path: Path) -> None:
+    """In a folder as in an archive of it: the system itself has a longest path."""
+    deepest = tmp_path / "model" / "/".join("d" * 33)
+    deepest.mkdir(parents=True)
+    for path in (tmp_path / "model", building.packed_tar(tmp_path / "model")):
+        with pytest.raises(MalformedCheckpointError, match=r"deeper than 32|no file can have"):
+            open_folder(path, tmp_path, Limits())
+
+
 @pytest.mark.parametrize("kind", ["folder", *building.PACKED])
 def test_the_number_of_files_is_bounded(kind: str, folder: Path, tmp_path: Path) -> None:
     """In a folder too."""
