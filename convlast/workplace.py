@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import errno
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from convlast.errors import OptionError, full_disk_translated
+from convlast.removal import temporary_tree
 
 
 def refuse_same_file(source: Path, target: Path) -> None:
@@ -72,9 +72,12 @@ def workplace_beside(target: Path, *, for_folder: bool = False) -> Iterator[Path
         )
     if target.is_dir() and not for_folder:
         raise OptionError("target", f"{str(target)!r} is a folder.", remedy="Name a file in it.")
-    with full_disk_translated(remedy="Free room for an artifact like the input."):
+    with (
+        full_disk_translated(remedy="Free room for an artifact like the input."),
+        ExitStack() as held,
+    ):
         try:
-            folder = tempfile.TemporaryDirectory(dir=target.parent, prefix=".convlast-")
+            place = held.enter_context(temporary_tree(beside=target.parent, prefix=".convlast-"))
         except OSError as error:
             if error.errno not in {errno.EACCES, errno.EPERM, errno.EROFS}:
                 raise
@@ -83,8 +86,7 @@ def workplace_beside(target: Path, *, for_folder: bool = False) -> Iterator[Path
                 f"Nothing can be written to the folder {str(target.parent)!r}: {error.strerror}.",
                 remedy="Name a place where you may write.",
             ) from error
-        with folder as name:
-            yield Path(name)
+        yield place
 
 
 @contextmanager
@@ -98,6 +100,6 @@ def temporary_folder() -> Iterator[Path]:
         full_disk_translated(
             remedy="Free room for what is in the archive where temporary files lie (TMPDIR)."
         ),
-        tempfile.TemporaryDirectory(prefix="convlast-") as name,
+        temporary_tree(prefix="convlast-") as place,
     ):
-        yield Path(name)
+        yield place

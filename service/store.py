@@ -9,7 +9,6 @@ nothing else tells the age of what an earlier run has left.
 from __future__ import annotations
 
 import contextlib
-import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -18,6 +17,7 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 
 from convlast.errors import StorageFullError
+from convlast.removal import remove_tree
 from service.errors import NotFoundError, full_disk_as_problem
 
 ARTIFACT = "artifact"
@@ -103,7 +103,7 @@ class Store:
                     path.rename(place / name)
                 (place / _RECORD).write_text(job.model_dump_json())
         except BaseException:
-            shutil.rmtree(place, ignore_errors=True)
+            remove_tree(place)
             raise
         with self._changes:
             self._jobs[job.id], self._kept_at[job.id] = job, self._clock()
@@ -142,7 +142,7 @@ class Store:
         except (OSError, ValidationError):
             job = None
         if job is None or job.id != path.name or not (path / ARTIFACT).is_file():
-            shutil.rmtree(path, ignore_errors=True)
+            remove_tree(path)
             return
         if job.finished_at > today_s:
             # The clock was set back. Its age is unknown, and counts from now: in the record as
@@ -157,4 +157,4 @@ class Store:
         # First out of the index: nobody may find a folder that is being taken away.
         self._jobs.pop(job_id, None)
         self._kept_at.pop(job_id, None)
-        shutil.rmtree(self.folder / job_id, ignore_errors=True)
+        remove_tree(self.folder / job_id)

@@ -7,13 +7,16 @@ and a finished job is moved by renaming.
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
 
 from convlast.errors import StorageFullError
+from convlast.removal import remove_tree
 from service.errors import NotReadyError
 from service.folder_lock import FolderLock
 from service.room import Room
@@ -76,9 +79,12 @@ class JobFolder:
         self._room.give_back(upload_bytes)
 
     def remove(self) -> None:
-        """Remove what is still there."""
-        shutil.rmtree(self.path, ignore_errors=True)
-        self.leave()
+        """Remove what is still there; the room is given back however that ends."""
+        try:
+            if not remove_tree(self.path):
+                _log.warning("a job has left what cannot be removed; the next start tries again")
+        finally:
+            self.leave()
 
 
 def _close_aside(descriptor: int) -> None:
@@ -89,10 +95,24 @@ def _close_aside(descriptor: int) -> None:
         os.close(descriptor)
 
 
+def _clear_away(left: Path) -> None:
+    """Remove what an earlier run has left, or move it aside: it must not stop this one."""
+    if remove_tree(left):
+        return
+    aside = left.parent / _ASIDE
+    with suppress(OSError):
+        aside.mkdir(mode=0o700, exist_ok=True)
+        if left != aside:
+            left.rename(aside / secrets.token_hex(8))
+    _log.warning("what an earlier run has left cannot be removed, and lies aside", name=left.name)
+
+
 _JOBS, _STORE, _PROBE = "jobs", "store", "probe"
 WORKERS = "workers"
 """The folder below which each worker has one of its own; its job's files move there and back."""
-_NAMES = (_JOBS, _STORE, _PROBE, WORKERS)
+_ASIDE = "aside"
+"""Where that lies which an earlier run has left, and which cannot be removed."""
+_NAMES = (_JOBS, _STORE, _PROBE, WORKERS, _ASIDE)
 
 
 class Workspace:
@@ -110,9 +130,10 @@ class Workspace:
         self.room = Room(settings.work_bytes)
         try:
             self._lock = FolderLock(self.folder, _NAMES)
-            for left in (self._jobs, self.folder / WORKERS, *self.folder.glob(_TEMPORARY)):
-                shutil.rmtree(left, ignore_errors=True)
-            self._jobs.mkdir(mode=0o700)
+            names = (_ASIDE, _JOBS, WORKERS)
+            for left in (*map(self.folder.joinpath, names), *self.folder.glob(_TEMPORARY)):
+                _clear_away(left)
+            self._jobs.mkdir(mode=0o700, exist_ok=True)
             self.store = Store(
                 self.folder / _STORE,
                 max_bytes=settings.store_bytes,

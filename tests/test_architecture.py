@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 
 LAYERS = """
 version
-allocation collector crc listing openmp pieces
+allocation collector crc listing openmp pieces removal
 errors options progress digest smoke_report
 report workplace
 memory_format
@@ -164,6 +164,7 @@ def test_the_service_sees_the_edges_of_the_library_alone() -> None:
         "version",
         "naming",
         "openmp",
+        "removal",
         "__init__",
     }
     for module, path in modules("service").items():

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
-import shutil
 import time
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -18,6 +17,7 @@ import structlog
 
 from convlast.errors import ConvlastError
 from convlast.progress import Progress
+from convlast.removal import remove_tree
 from service.completion import completed
 from service.errors import InternalError, NotReadyError, TimedOutError, WorkerCrashedError
 from service.made import read_report
@@ -267,7 +267,7 @@ class LocalWorkers:
 async def _end(worker: WorkerProcess) -> None:
     """End a worker that has no job, and remove its folder."""
     await worker.end()
-    await asyncio.to_thread(shutil.rmtree, worker.folder, ignore_errors=True)
+    await asyncio.to_thread(remove_tree, worker.folder)
 
 
 def _move_in(job: Job, folder: Path) -> Job:
@@ -284,7 +284,7 @@ def _move_back(job: Job, folder: Path) -> None:
     place = folder / job.id
     if place.is_dir() and not place.is_symlink():
         place.rename(job.folder)
-    shutil.rmtree(folder, ignore_errors=True)
+    remove_tree(folder)
 
 
 def _problem(refused: Refused, job: Job) -> Problem:

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import secrets
-import shutil
 import signal
 import socket
 from collections.abc import AsyncIterator, Coroutine
@@ -19,6 +18,7 @@ import pydantic
 import structlog
 
 from convlast.errors import ConvlastError, OutOfMemoryError
+from convlast.removal import remove_tree
 from service.errors import WorkerCrashedError
 from service.sandbox.memory import MemoryWatch
 from service.workers import Confinement, child
@@ -63,7 +63,7 @@ class WorkerProcess:
             ours.close()  # a process that was started all the same ends at once
             if output is not None:
                 output.close()
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_tree(folder)
             raise
         finally:
             theirs.close()
