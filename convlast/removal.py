@@ -122,7 +122,7 @@ def _unlink(name: str, parent: int) -> bool:
 @contextmanager
 def _opened(name: str, parent: int) -> Iterator[int]:
     """Open a folder, and give its owner all rights on it."""
-    flags = _FOLDER | os.O_RDONLY
+    flags = _FOLDER | os.O_RDONLY | os.O_NOFOLLOW
     try:
         descriptor = os.open(name, flags, dir_fd=parent)
     except PermissionError:
