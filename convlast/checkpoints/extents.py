@@ -44,7 +44,8 @@ def refuse_extents(
     convlast.errors.MalformedCheckpointError: A tensor has a shape, ... multiply in 64 bits.
     """
     said = (*shape, *stride, offset)[: 2 * MAX_DIMS + 1]
-    numbers = [number for number in said if type(number) is int and number >= 0]
+    # By `__class__`, which is no call: this is asked of each tensor of a file.
+    numbers = [number for number in said if number.__class__ is int and number >= 0]
     if len(shape) != len(stride) or len(numbers) != len(shape) + len(stride) + 1:
         raise MalformedCheckpointError(
             f"{tensor} has a shape, strides or an offset that PyTorch cannot give one: they are "
@@ -52,9 +53,10 @@ def refuse_extents(
         )
     extents, steps, elements, last = numbers[: len(shape)], numbers[len(shape) : -1], 1, numbers[-1]
     for extent, step in zip(extents, steps, strict=True):
-        elements *= max(extent, 1)
-        last += max(extent - 1, 0) * step
-        if max(elements, last, step) >= MAX_ELEMENTS:
+        if extent > 1:
+            elements *= extent
+            last += (extent - 1) * step
+        if elements >= MAX_ELEMENTS or last >= MAX_ELEMENTS or step >= MAX_ELEMENTS:
             raise MalformedCheckpointError(
                 f"{tensor} has a shape, strides or an offset that PyTorch cannot multiply in 64 "
                 "bits."

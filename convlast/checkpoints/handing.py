@@ -42,10 +42,15 @@ class Handing:
         Raises:
             UnsafeCheckpointError: If it is more than torch.save would have written.
         """
-        self.add(name, _lengths(values))
+        elements = 0
         for value in values:
-            if isinstance(value, tuple) and value:
-                self.add(name, _lengths(value))
+            if value.__class__ in _LENGTHS:
+                elements += _LENGTHS[value.__class__](value)
+            if value.__class__ is tuple:
+                for inner in value:
+                    if inner.__class__ in _LENGTHS:
+                        elements += _LENGTHS[inner.__class__](inner)
+        self.add(name, elements)
 
     def take_key(self, key: str | bytes) -> None:
         """Count a key that may have to be compared with another of its length.
@@ -83,7 +88,3 @@ _LENGTHS: dict[type, Callable[[Any], int]] = {
     Bytes: lambda value: value.nbytes,
 }
 """How many elements or characters are copied with a value of a type."""
-
-
-def _lengths(values: Sequence[object]) -> int:
-    return sum(_LENGTHS[kind](value) for value in values if (kind := type(value)) in _LENGTHS)

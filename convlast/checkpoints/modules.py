@@ -146,6 +146,10 @@ def _is_element(name: str, attribute: str) -> bool:
     return name.endswith(".ParameterList") and attribute.isdecimal()
 
 
+_PLAIN = frozenset({bool, bytes, float, int, str, type(None)})
+"""Values that hold none, and are never looked for: most of those in a file."""
+
+
 def found_in(
     values: Iterable[object], kinds: tuple[type, ...], seen: set[int] | None = None
 ) -> Iterator[object]:
@@ -160,9 +164,9 @@ def found_in(
     waiting = list(values)
     while waiting:
         value = waiting.pop()
-        if id(value) in seen:
+        if value.__class__ in _PLAIN or (identity := id(value)) in seen:
             continue
-        seen.add(id(value))
+        seen.add(identity)
         if isinstance(value, kinds):
             yield value
         if isinstance(value, tuple):

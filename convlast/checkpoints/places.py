@@ -37,7 +37,8 @@ class Places:
                 allowed=self._limits.max_tensors,
                 found=self._number,
             )
-        self._characters += sum(len(key) if type(key) is str else len(str(key)) for key in path)
+        for key in path:
+            self._characters += len(key) if key.__class__ is str else len(str(key))
         if self._characters > self._limits.max_pickle_bytes:
             raise LimitExceededError(
                 "The names of the checkpoint's tensors are long, written out",

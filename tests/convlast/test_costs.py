@@ -27,8 +27,9 @@ COUNTS: list[Counter[str]] = []
 OVERHEAD_BYTES = 2 << 20
 """Modules that are loaded, records, directories."""
 
-CALLS_EACH = 600
-"""Of Python's functions by this library's code, and in it, for one tensor more."""
+CALLS_EACH = 640
+"""Of Python's functions by this library's code, and in it, for one tensor more. Some 30 of them
+judge the arguments of what its pickle calls."""
 
 COLLECTIONS = 20
 """Of Python's garbage, while some hundreds of tensors are converted."""
@@ -106,7 +107,7 @@ def test_files_are_opened_as_often_for_many_tensors_as_for_few(tmp_path: Path) -
     """None is opened for a tensor."""
     few, many = (checkpoint(tmp_path / f"{count}.pt", count) for count in (3, 150))
     converted(few)  # which loads modules
-    assert converted(many)["open"] == converted(few)["open"] <= 20
+    assert converted(many)["open"] == converted(few)["open"] <= 21
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
