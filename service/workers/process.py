@@ -19,6 +19,7 @@ import structlog
 
 from convlast.errors import ConvlastError, OutOfMemoryError
 from convlast.removal import remove_tree
+from service.completion import completed
 from service.errors import WorkerCrashedError
 from service.sandbox.memory import MemoryWatch
 from service.workers import Confinement, child
@@ -57,7 +58,8 @@ class WorkerProcess:
         output: Output | None = None
         try:
             output = Output(folder, ours)
-            await asyncio.to_thread(process.start)
+            # To its end, whoever leaves: another file could have the number that is on its way.
+            await completed(asyncio.to_thread(process.start))
             reader, writer = await asyncio.open_unix_connection(sock=ours, limit=MAX_LINE_BYTES)
         except BaseException:
             ours.close()  # a process that was started all the same ends at once

@@ -50,10 +50,16 @@ class Running:
 
     def files(self) -> set[str]:
         """Name what lies in its work folder, as paths relative to it."""
-        found = {str(path.relative_to(self.work_dir)) for path in self.work_dir.rglob("*")}
+        # Not by `rglob`, which raises where a folder goes while it looks.
+        found = {
+            str(Path(folder, name).relative_to(self.work_dir))
+            for folder, folders, names in os.walk(self.work_dir)
+            for name in (*folders, *names)
+        }
         found -= {"jobs", "store", "lock", "probe", "workers"}
-        # Each worker that waits has a folder, which is empty but for what it rehearses with.
-        waiting = re.compile(r"workers/[0-9a-f]{16}(/rehearsal-.*)?")
+        # Each worker that waits has a folder, which is empty but for what it rehearses with, and
+        # for a moment what it prints to.
+        waiting = re.compile(r"workers/[0-9a-f]{16}(/output|/rehearsal-.*)?")
         return {name for name in found if not waiting.fullmatch(name)}
 
     def descendants(self) -> set[int]:

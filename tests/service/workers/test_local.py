@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import os
 import tempfile
+import time
 from collections.abc import Awaitable, Callable
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +205,34 @@ def test_a_client_that_leaves_while_the_job_is_tidied_up(tmp_path: Path) -> None
         return await workers.run(job(tmp_path, b"fine"), lambda *_: None)
 
     assert with_workers(use)
+
+
+def test_a_client_that_leaves_while_a_worker_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fork server, from which all others come, and with which they end, goes on."""
+    connect = forkserver.connect_to_new_process
+
+    def slowly(descriptors: list[int]) -> tuple[int, int]:
+        time.sleep(0.2)
+        return connect(descriptors)
+
+    async def cancelled() -> None:
+        context = multiprocessing.get_context("forkserver")
+        arguments = (context, FAKES, "cpu", confinement(tmp_path))
+        starting = asyncio.ensure_future(process.WorkerProcess.start(*arguments))
+        await asyncio.sleep(0.1)
+        starting.cancel()
+        await asyncio.wait({starting})
+        assert starting.cancelled()
+
+    forkserver.ensure_running()
+    before = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined] # private
+    monkeypatch.setattr(forkserver, "connect_to_new_process", slowly)
+    asyncio.run(cancelled())
+    monkeypatch.undo()
+    with_workers(lambda workers: workers.run(job(tmp_path, b"fine"), lambda *_: None))
+    assert forkserver._forkserver._forkserver_pid == before  # type: ignore[attr-defined] # private
 
 
 @pytest.mark.parametrize(
