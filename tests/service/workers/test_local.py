@@ -210,11 +210,14 @@ def test_a_client_that_leaves_while_the_job_is_tidied_up(tmp_path: Path) -> None
 def test_a_client_that_leaves_while_a_worker_is_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The fork server, from which all others come, and with which they end, goes on."""
+    """What is on its way to the fork server stays open, and its number is no other file's."""
     connect = forkserver.connect_to_new_process
+    inodes: list[list[int]] = []
 
     def slowly(descriptors: list[int]) -> tuple[int, int]:
-        time.sleep(0.2)
+        for pause_s in (0.0, 0.2):
+            time.sleep(pause_s)
+            inodes.append([os.fstat(descriptor).st_ino for descriptor in descriptors])
         return connect(descriptors)
 
     async def cancelled() -> None:
@@ -226,13 +229,11 @@ def test_a_client_that_leaves_while_a_worker_is_started(
         await asyncio.wait({starting})
         assert starting.cancelled()
 
-    forkserver.ensure_running()
-    before = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined] # private
     monkeypatch.setattr(forkserver, "connect_to_new_process", slowly)
     asyncio.run(cancelled())
-    monkeypatch.undo()
-    with_workers(lambda workers: workers.run(job(tmp_path, b"fine"), lambda *_: None))
-    assert forkserver._forkserver._forkserver_pid == before  # type: ignore[attr-defined] # private
+    before, after = inodes
+    assert before
+    assert after == before
 
 
 @pytest.mark.parametrize(
