@@ -21,7 +21,7 @@ from service.negotiation import JSON, OCTET_STREAM, ZIP
 from service.protection import REPORT_POLICY
 from service.store import ARTIFACT, StoredJob
 from service.streaming import FileSlice, PiecesResponse
-from service.workers import REPORT_HTML, REPORT_JSON, Made
+from service.workers import MAX_EMBEDDED_BYTES, REPORT_HTML, REPORT_JSON, Made
 
 OFFERS = [ZIP, JSON, OCTET_STREAM]
 
@@ -132,9 +132,14 @@ def _report(
     _, folder = context.workspace.store.find(stored.id, stored.owner)
     report = FileSlice.whole(folder, REPORT_JSON)
     but_its_end = report.part(0, report.size_bytes - 1)
+    end = b', "links": ' + json.dumps(links).encode() + b"}"
+    headers = {**headers, "Content-Location": links["report"]}
+    if report.size_bytes <= MAX_EMBEDDED_BYTES:  # no download: whoever has it fetches the artifact
+        with report.file:
+            return Response(but_its_end.read() + end, headers=headers)
     return PiecesResponse(
-        [but_its_end, b', "links": ' + json.dumps(links).encode() + b"}"],
-        headers={**headers, "Content-Location": links["report"]},
+        [but_its_end, end],
+        headers=headers,
         delivery=context.delivery(context.downloads.hold(ran.caller.share)),
     )
 
