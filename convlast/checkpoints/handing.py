@@ -33,7 +33,9 @@ class Handing:
         self._elements = 0
 
     def count(self, name: str, values: Sequence[object]) -> None:
-        """Count what these values hold, and what the tuples among them do.
+        """Count these values, what they hold, and what the tuples among them do.
+
+        Whatever is looked through is counted before: a few bytes can name a long tuple often.
 
         Args:
             name: What they are handed over to.
@@ -42,15 +44,11 @@ class Handing:
         Raises:
             UnsafeCheckpointError: If it is more than torch.save would have written.
         """
-        elements = 0
+        self.add(name, len(values))
+        self.add(name, _lengths(values))
         for value in values:
-            if value.__class__ in _LENGTHS:
-                elements += _LENGTHS[value.__class__](value)
-            if value.__class__ is tuple:
-                for inner in value:
-                    if inner.__class__ in _LENGTHS:
-                        elements += _LENGTHS[inner.__class__](inner)
-        self.add(name, elements)
+            if value.__class__ is tuple and value:
+                self.add(name, _lengths(value))
 
     def take_key(self, key: str | bytes) -> None:
         """Count a key that may have to be compared with another of its length.
@@ -88,3 +86,11 @@ _LENGTHS: dict[type, Callable[[Any], int]] = {
     Bytes: lambda value: value.nbytes,
 }
 """How many elements or characters are copied with a value of a type."""
+
+
+def _lengths(values: Sequence[object]) -> int:
+    elements = 0
+    for value in values:
+        if value.__class__ in _LENGTHS:
+            elements += _LENGTHS[value.__class__](value)
+    return elements

@@ -50,6 +50,24 @@ def sizes(count: int = 5000, times: int = 1000) -> bytes:
     return _again(kept, _SMALL + _LARGE + b"\x85R", times)
 
 
+def arguments(count: int = 20_000, times: int = 20_000) -> bytes:
+    """Return calls with the same long arguments, which are no copy, and are looked through."""
+    kept = _list(count, b"(", b"t") + LARGE + named("collections.OrderedDict") + SMALL
+    return _again(kept, _SMALL + _LARGE + b"R", times)
+
+
+def one_argument(count: int = 50_000, times: int = 50_000) -> bytes:
+    """Return one call, whose arguments are the same long tuple over and over."""
+    kept = _list(count, b"(", b"t") + LARGE + named("collections.OrderedDict") + SMALL
+    return _again(kept, _SMALL + b"(" + _LARGE * times + b"tR", 1)
+
+
+def parts_of_states(count: int = 20_000, times: int = 20_000) -> bytes:
+    """Return an OrderedDict that is given the same long tuple over and over."""
+    kept = _list(count, b"(", b"t") + LARGE + named("collections.OrderedDict") + b")R" + SMALL
+    return _again(kept, _SMALL + _LARGE + b"b", times)
+
+
 def texts(count: int = 20_000, times: int = 1000) -> bytes:
     """Return the bytes of one text."""
     kept = text("x" * count) + LARGE + named("_codecs.encode") + SMALL + text("latin1") + OTHER
@@ -110,8 +128,8 @@ def long_names(count: int = 100_000, times: int = 1000) -> bytes:
 COPIES: dict[str, Callable[[], bytes]] = {
     function.__name__: function
     for function in (
-        sets, counters, ordered_dicts, sizes, texts, bytearrays, states, attributes, modules,
-        long_keys,
+        sets, counters, ordered_dicts, sizes, arguments, one_argument, parts_of_states, texts,
+        bytearrays, states, attributes, modules, long_keys,
     )
 }  # fmt: skip
 """What is refused because of how much is handed over."""
