@@ -33,9 +33,9 @@ class Handing:
         self._elements = 0
 
     def count(self, name: str, values: Sequence[object]) -> None:
-        """Count these values, what they hold, and what the tuples among them do.
+        """Count these values, what they hold, and what tuples among them do, however deep.
 
-        Whatever is looked through is counted before: a few bytes can name a long tuple often.
+        Each is counted before it is looked through: a few bytes can name a long tuple often.
 
         Args:
             name: What they are handed over to.
@@ -44,11 +44,18 @@ class Handing:
         Raises:
             UnsafeCheckpointError: If it is more than torch.save would have written.
         """
-        self.add(name, len(values))
-        self.add(name, _lengths(values))
-        for value in values:
-            if value.__class__ is tuple and value:
-                self.add(name, _lengths(value))
+        waiting, elements = [values], 0
+        while waiting:
+            group = waiting.pop()
+            self.add(name, elements + len(group))
+            elements = 0
+            for value in group:
+                if value.__class__ is tuple:
+                    waiting.append(value)
+                elif value.__class__ in _LENGTHS:
+                    elements += _LENGTHS[value.__class__](value)
+        if elements:
+            self.add(name, elements)
 
     def take_key(self, key: str | bytes) -> None:
         """Count a key that may have to be compared with another of its length.
@@ -80,17 +87,8 @@ class Handing:
 _LENGTHS: dict[type, Callable[[Any], int]] = {
     str: len,
     bytes: len,
-    tuple: len,
     List: lambda value: len(value.items),
     Dict: lambda value: len(value.pairs),
     Bytes: lambda value: value.nbytes,
 }
 """How many elements or characters are copied with a value of a type."""
-
-
-def _lengths(values: Sequence[object]) -> int:
-    elements = 0
-    for value in values:
-        if value.__class__ in _LENGTHS:
-            elements += _LENGTHS[value.__class__](value)
-    return elements

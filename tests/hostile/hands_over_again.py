@@ -68,6 +68,15 @@ def parts_of_states(count: int = 20_000, times: int = 20_000) -> bytes:
     return _again(kept, _SMALL + _LARGE + b"b", times)
 
 
+def attributes_deep_inside(count: int = 20_000, times: int = 20_000) -> bytes:
+    """Return tensors that are given the attributes of one dict, three tuples inside the call."""
+    kept = _dict(count) + LARGE + named("torch._tensor._rebuild_from_type_v2") + SMALL
+    rebuild = named("torch._utils._rebuild_parameter_with_state") + named("torch.Tensor")
+    inside = b"(" + tensor() + b"\x89N" + _LARGE + b"N\x86t"
+    kept += b"(" + rebuild + inside + b"Nt" + OTHER
+    return _again(kept, _SMALL + _OTHER + b"R", times)
+
+
 def texts(count: int = 20_000, times: int = 1000) -> bytes:
     """Return the bytes of one text."""
     kept = text("x" * count) + LARGE + named("_codecs.encode") + SMALL + text("latin1") + OTHER
@@ -128,8 +137,8 @@ def long_names(count: int = 100_000, times: int = 1000) -> bytes:
 COPIES: dict[str, Callable[[], bytes]] = {
     function.__name__: function
     for function in (
-        sets, counters, ordered_dicts, sizes, arguments, one_argument, parts_of_states, texts,
-        bytearrays, states, attributes, modules, long_keys,
+        sets, counters, ordered_dicts, sizes, arguments, one_argument, parts_of_states,
+        attributes_deep_inside, texts, bytearrays, states, attributes, modules, long_keys,
     )
 }  # fmt: skip
 """What is refused because of how much is handed over."""
