@@ -19,6 +19,7 @@ from service.places import Places
 from service.protection import Protection
 from service.routes import convert, health, jobs
 from service.settings import Settings
+from service.turns import Turns
 from service.workers import Confinement, Workers
 from service.workers.local import LocalWorkers
 from service.workspace import WORKERS, Workspace
@@ -65,8 +66,8 @@ def create_app(
         description="Converts the Conv3d weights of PyTorch checkpoints to channels_last_3d, "
         "and proves the result.",
         lifespan=_lifespan,
-        openapi_url=docs.OPENAPI_PATH if settings.docs else None,
-        docs_url=None,  # see service.docs
+        openapi_url=None,  # see service.docs
+        docs_url=None,
         redoc_url=None,
         redirect_slashes=False,  # an address made of the client's own Host field
     )
@@ -82,6 +83,7 @@ def create_app(
     cors.install(app, settings.cors_origins)
     app.add_middleware(Observation, metrics=context.metrics)
     app.add_middleware(Protection)
+    app.add_middleware(Turns)
     return app
 
 

@@ -8,22 +8,27 @@ offers another protocol. Refusals made here are problems too.
 from __future__ import annotations
 
 import asyncio
-import json
 from array import array
 from email.utils import formatdate
-from typing import Any
+from typing import Any, cast
 
 import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from service.problems import MEDIA_TYPE, TABLE, Problem
+from service.access import share_of
+from service.connection_limit import PROBES, make_room, share_of_limit
+from service.keyfile import ANONYMOUS
+from service.problems import TABLE, Problem
 from service.protection import FIELDS
 from service.settings import Settings
 
 MAX_HEAD_BYTES = 64 << 10
 """Bytes of the head of a request, or of what stands between two pieces of its body."""
+
+LOOK_INTERVAL_S = 1.0
+"""How often a client that sends no more is asked whether it is still there."""
 
 
 class BoundedConnection(HttpToolsProtocol):
@@ -40,23 +45,37 @@ class BoundedConnection(HttpToolsProtocol):
         self.parser = _Parser(self)
         self._settings: Settings = app_state["settings"]
         self._beside_bytes = 0
-        self._fault: str | None = None
+        self._fault: Problem | None = None
         self._patience: asyncio.TimerHandle | None = None
-        self.waiting_since: float | None = None
-        """Since when a request is awaited; none: while there is one."""
+        self._reads_head = True
+        self.client_share = ""
+        self.since = self.loop.time()
+        self.is_spare = False
 
     # The signature is uvicorn's own, narrower than asyncio's.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request."""
         super().connection_made(transport)
+        self.client_share = share_of(ANONYMOUS, self.client[0] if self.client else None)
         self._await_request()
-        if len(self.connections) > self._settings.max_connections:
-            _make_way(self.connections, self)
+        limit = self._settings.max_connections
+        if len(self.connections) > share_of_limit(limit):
+            make_room(self, cast("set[BoundedConnection]", self.connections), limit)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no more."""
         self._stop_waiting()
         super().connection_lost(exc)
+
+    # uvicorn's own answers nothing, which closes the connection.
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Answer a client that sends no more, if it has sent a whole request and is still there."""
+        is_owed = self.is_answering and not self.cycle.more_body
+        if is_owed and self.cycle.scope["http_version"] != "1.0":
+            self.cycle.keep_alive = False
+            self._look_for_client()
+            return True
+        return False
 
     def data_received(self, data: bytes) -> None:
         """Take bytes, and see that those which are no body stay few."""
@@ -70,23 +89,28 @@ class BoundedConnection(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a field of the head; one that follows the body is passed over (RFC 9110, 6.5)."""
-        if self.waiting_since is not None:
+        if self._reads_head:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Leave the request to the application, which has bounds of its own.
 
         Raises:
-            ValueError: If it does not name one host (RFC 9112, section 3.2).
+            ValueError: If it does not name one host (RFC 9112, section 3.2), or has come when all
+                connections are taken, and is no probe.
         """
         if self.offers_upgrade:
             return
         hosts = sum(name == b"host" for name, _ in self.headers)
         if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
-            self._fault = f"The request has {hosts} Host fields, where there has to be one."
-            raise ValueError(self._fault)  # which the parser makes a refusal
+            text = f"The request has {hosts} Host fields, where there has to be one."
+            raise self._refused(Problem("malformed-request", text))
+        if self.is_spare and httptools.parse_url(self.url).path.decode() not in PROBES:
+            text = f"All {self._settings.max_connections} connections are taken, or those of this "
+            raise self._refused(Problem("queue-full", text + "address. Try later."))
         super().on_headers_complete()
-        self._beside_bytes = 0
+        self.cycle.keep_alive &= not self.is_spare
+        self._beside_bytes, self._reads_head = 0, False
         self._stop_waiting()
 
     def on_body(self, body: bytes) -> None:
@@ -99,7 +123,7 @@ class BoundedConnection(HttpToolsProtocol):
         if self.offers_upgrade:
             return
         super().on_message_complete()
-        self._beside_bytes, self.waiting_since = 0, self.loop.time()
+        self._beside_bytes, self._reads_head = 0, True
 
     def on_response_complete(self) -> None:
         """Begin to wait for the next request, unless it is here already."""
@@ -112,6 +136,33 @@ class BoundedConnection(HttpToolsProtocol):
         """Whether the application has a request of this connection."""
         cycle: RequestResponseCycle | None = self.cycle
         return cycle is not None and not cycle.response_complete
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is being answered."""
+        return not self.is_answering
+
+    @property
+    def has_its_answer(self) -> bool:
+        """Whether the last byte of an answer is sent, though the request has not come whole."""
+        cycle: RequestResponseCycle | None = self.cycle
+        return (
+            cycle is not None
+            and cycle.response_started
+            and cycle.more_body
+            and not cycle.chunked_encoding
+            and not cycle.expected_content_length
+            and not self.transport.get_write_buffer_size()
+        )
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether it is as good as gone."""
+        return self.transport.is_closing()
+
+    def abort(self) -> None:
+        """Close it at once."""
+        self.transport.abort()
 
     @property
     def offers_upgrade(self) -> bool:
@@ -127,15 +178,30 @@ class BoundedConnection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is not HTTP."""
-        self._refuse(Problem("malformed-request", self._fault or msg))
+        self._refuse(self._fault or Problem("malformed-request", msg))
+
+    def _refused(self, problem: Problem) -> ValueError:
+        """Give what makes the parser stop, and ask for the refusal."""
+        self._fault = problem
+        return ValueError(problem.detail)
+
+    def _look_for_client(self) -> None:
+        """Say that the answer will come: a client that has closed both ways resets the connection.
+
+        One that has only sent its last byte passes over it (RFC 9110, section 15.2).
+        """
+        if self.transport.is_closing() or not self.is_answering:
+            return
+        if not self.cycle.response_started and not self.pipeline:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self.loop.call_later(LOOK_INTERVAL_S, self._look_for_client)
 
     def _await_request(self) -> None:
         self._stop_waiting()
-        self.waiting_since = self.loop.time()
         self._patience = self.loop.call_later(self._settings.client_idle_s, self._give_up)
 
     def _stop_waiting(self) -> None:
-        self.waiting_since = None
+        self.since = self.loop.time()
         if self._patience is not None:
             self._patience.cancel()
 
@@ -198,30 +264,10 @@ class _Parser(httptools.HttpRequestParser):
                 return
 
 
-def _make_way(connections: set[Any], newest: BoundedConnection) -> None:
-    """Close the connection that has waited longest for a request, so that probes come through."""
-    waiting = [
-        each
-        for each in connections
-        if isinstance(each, BoundedConnection)
-        and each is not newest
-        and each.waiting_since is not None
-        and not each.is_answering
-    ]
-    oldest = min(waiting, key=lambda each: each.waiting_since or 0.0, default=newest)
-    oldest.transport.abort()
-
-
 def _response(problem: Problem) -> bytes:
     """Write a whole response."""
-    row = TABLE[problem.code]
-    body = json.dumps(problem.body()).encode()
-    fields = {
-        "Content-Type": MEDIA_TYPE,
-        "Content-Length": str(len(body)),
-        "Connection": "close",
-        "Date": formatdate(usegmt=True),
-        **FIELDS,
-    }
+    response = problem.response()
+    fields = {**FIELDS, "Connection": "close", "Date": formatdate(usegmt=True), **response.headers}
     head = "".join(f"{name.lower()}: {value}\r\n" for name, value in fields.items())
-    return f"HTTP/1.1 {row.status} {row.title}\r\n{head}\r\n".encode() + body
+    first = f"HTTP/1.1 {response.status_code} {TABLE[problem.code].title}"
+    return f"{first}\r\n{head}\r\n".encode() + bytes(response.body)

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
 
 from convlast.rendering.markup import Markup, element
+from service.negotiation import JSON
 from service.protection import CSP, policy
 
 PATH, OPENAPI_PATH = "/docs", "/openapi.json"
@@ -41,12 +44,27 @@ Node = Mapping[str, Any]
 
 
 def install(app: FastAPI) -> None:
-    """Serve the page, and the document that it shows under the path that tools expect."""
+    """Serve the page, and the document that it shows under the path that tools expect.
 
-    async def page(_: Request) -> Response:
-        return HTMLResponse(render(app.openapi()), headers=_HEADERS)
+    Both are written once: without that, a few bytes would ask for a hundred kilobytes of work.
+    """
 
-    app.add_route(PATH, page, include_in_schema=False)
+    @cache
+    def page() -> bytes:
+        return render(app.openapi()).encode()
+
+    @cache
+    def document() -> bytes:
+        return json.dumps(app.openapi(), ensure_ascii=False).encode()
+
+    async def answer_page(_: Request) -> Response:
+        return HTMLResponse(page(), headers=_HEADERS)
+
+    async def answer_document(_: Request) -> Response:
+        return Response(document(), media_type=JSON)
+
+    app.add_route(PATH, answer_page, include_in_schema=False)
+    app.add_route(OPENAPI_PATH, answer_document, include_in_schema=False)
 
 
 def render(document: Node) -> str:

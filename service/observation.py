@@ -10,6 +10,7 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.connection_limit import PROBES
 from service.errors import InternalError
 from service.metrics import Metrics
 from service.problems import CODE_KEY, Problem
@@ -17,7 +18,6 @@ from service.problems import CODE_KEY, Problem
 REQUEST_ID = "X-Request-ID"
 
 _USABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_PROBES = {"/livez", "/readyz", "/metrics"}
 _log = structlog.get_logger()
 
 
@@ -90,7 +90,7 @@ class _Sight:
         self._metrics.sent_bytes.inc(self._out_bytes)
         self._metrics.requests.labels(_known(method), route, str(self._status), code).inc()
         # Probes come every few seconds: they are worth a line when they fail.
-        log = _log.debug if route in _PROBES and self._status == 200 else _log.info
+        log = _log.debug if route in PROBES and self._status == 200 else _log.info
         log(
             self._outcome,
             method=_known(method),

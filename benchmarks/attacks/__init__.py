@@ -1,0 +1,1 @@
+"""What a service still answers while somebody attacks it."""
