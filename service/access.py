@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import structlog
 
@@ -18,33 +21,59 @@ _log = structlog.get_logger()
 # A client of IPv6 has a whole network of this size to itself, and as many addresses as it likes.
 _IPV6_CLIENT_BITS = 64
 
+REST_S = 1.0
+"""Seconds for which a changed file of keys has to rest before it is read: a writer may be slow."""
+
+
+class _Signature(NamedTuple):
+    device: int
+    inode: int
+    size_bytes: int
+    modified_ns: int
+    changed_ns: int
+
 
 class Keyring:
     """The keys that are known, by their digests; a key itself is not kept.
 
-    The file is looked at with each request, and read again when it has changed. One that cannot be
-    used then leaves the keys as they were: a slip of the pen locks nobody out, or in.
+    The file is looked at with each request, and read again when it has changed and come to rest.
+    One that cannot be used then leaves the keys as they were: a slip of the pen locks nobody out,
+    or in.
     """
 
-    def __init__(self, path: Path | None, *, anonymous_allowed: bool) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        *,
+        anonymous_allowed: bool,
+        clock: Callable[[], float] = time.monotonic,
+        time_of_day: Callable[[], float] = time.time,
+    ) -> None:
         """Read the keys.
 
         Args:
             path: The file; none: there are no keys, and everyone is served.
             anonymous_allowed: Whether a request without a key is served beside them.
+            clock: Seconds since some moment, which never jump.
+            time_of_day: Seconds since 1970, by the clock that files are stamped with.
 
         Raises:
             KeyFileError: If the file cannot be used.
         """
         self._path = path
         self.anonymous_allowed = anonymous_allowed or path is None
+        self._clock, self._time_of_day = clock, time_of_day
         self._owners: dict[bytes, str] = {}
-        self._seen: tuple[int, ...] | None = None
+        self._seen: _Signature | None = None
+        self._seen_at, self._is_read = clock(), False
         self.problem: str | None = None
-        """What is wrong with the file since it was changed, or unwise about it."""
+        """What is wrong with the file since it was changed, not used of it, or unwise about it."""
         if path is not None:
-            self._seen = _signature(path)
-            self._owners, self.problem = keyfile.read(path), keyfile.warning_of(path)
+            self._look(path)
+            self._read(path)
+            # Stamps are milliseconds coarse: a change right after this may not show in them. So
+            # a file that is as new as that is read once more.
+            self._is_read = self._rests()
             self._report()
 
     @classmethod
@@ -86,18 +115,44 @@ class Keyring:
         return found[0]
 
     def refresh(self) -> None:
-        """Read the file again if it has changed; otherwise this costs one `stat`."""
-        if self._path is None or (signature := _signature(self._path)) == self._seen:
+        """Read the file again if it has changed and rests; otherwise this costs one `stat`."""
+        if self._path is None:
             return
-        self._seen = signature
+        self._look(self._path)
+        if self._is_read or not self._rests():
+            return
         try:
-            self._owners, self.problem = keyfile.read(self._path), keyfile.warning_of(self._path)
+            self._read(self._path)
         except KeyFileError as error:
             self.problem = f"{error} The keys are those of before."
-        except OSError:
-            self.problem = "CONVLAST_API_KEYS_FILE is gone. The keys are those of before."
         _log.info("keys were read again", keys=len(self._owners))
         self._report()
+
+    def _look(self, path: Path) -> None:
+        """See whether the file has changed."""
+        if (seen := _signature(path)) != self._seen:
+            self._seen, self._seen_at, self._is_read = seen, self._clock(), False
+
+    def _rests(self) -> bool:
+        """Say whether nobody seems to write the file any more."""
+        # The time of the change counts first: a key that was taken out an hour ago must not open
+        # to the first request since. It is ctime, which the kernel alone sets; `cp -p`, `tar` and
+        # `touch` set mtime back while a file is new. Where a file's clock is ahead of ours, as on
+        # a network's disk, it counts how long the file has looked the same from here.
+        if self._seen and self._time_of_day() - self._seen.changed_ns / 1e9 >= REST_S:
+            return True
+        return self._clock() - self._seen_at >= REST_S
+
+    def _read(self, path: Path) -> None:
+        """Take the keys of the file, unless it has changed since it was looked at."""
+        self._is_read = True
+        keys = keyfile.read(path)
+        self._look(path)
+        if not self._is_read:
+            raise KeyFileError(
+                "CONVLAST_API_KEYS_FILE was changed while it was read: mv a whole one there."
+            )
+        self._owners, self.problem = keys.owners, " ".join(keys.warnings) or None
 
     def _report(self) -> None:
         if self.problem:
@@ -126,10 +181,12 @@ def share_of(owner: str, address: str | None) -> str:
     return f"{ANONYMOUS} {client}"
 
 
-def _signature(path: Path) -> tuple[int, ...] | None:
+def _signature(path: Path) -> _Signature | None:
     """Give what changes with the content of a file; none where there is no file."""
     try:
         status = path.stat()
     except OSError:
         return None
-    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return _Signature(
+        status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    )

@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import stat
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 ANONYMOUS = "anonymous"
 """Whose jobs those are that came without a key; no key may have this name."""
 
+MIN_KEY_CHARS = 8
+"""Characters that a key has at least: a shorter one is guessed, or is what was left of a key."""
+
 
 class KeyFileError(Exception):
     """The file cannot be used; the message is a sentence without a path or a key."""
+
+
+class Keys(NamedTuple):
+    """What a file of keys holds."""
+
+    owners: dict[bytes, str]
+    """The owner of each key, by the digest of the key."""
+
+    warnings: tuple[str, ...]
+    """What is not used of the file, or unwise about it, in sentences without a path or a key."""
 
 
 def digest_of(key: bytes) -> bytes:
@@ -19,17 +34,21 @@ def digest_of(key: bytes) -> bytes:
     return hashlib.sha256(key).digest()
 
 
-def read(path: Path) -> dict[bytes, str]:
+def read(path: Path) -> Keys:
     """Read the owner of each key, by the digest of the key.
 
     A name may stand there several times: its old and its new key, while it changes.
 
     Raises:
-        KeyFileError: If it cannot be read, others may write it, or its keys are not plain.
+        KeyFileError: If it cannot be read, others may write it, its keys are not plain, or none of
+            them can be used.
     """
     try:
         mode = path.stat().st_mode
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # A reader may come while the file is written, and then sees the first part of it. Of its
+        # last line there may be a name without the key, or half a key, and each would be a key.
+        whole, end, torn = path.read_bytes().rpartition(b"\n")
+        lines = (whole + end).decode().splitlines()
     except OSError as error:
         raise KeyFileError(f"CONVLAST_API_KEYS_FILE cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:
@@ -37,25 +56,19 @@ def read(path: Path) -> dict[bytes, str]:
     if mode & stat.S_IWOTH:
         raise KeyFileError("CONVLAST_API_KEYS_FILE may be written by everyone: chmod o-w.")
     owners: dict[bytes, str] = {}
+    short: list[int] = []
     for number, line in enumerate(lines, start=1):
         text = line.strip()
-        if text and not text.startswith("#"):
-            _add(owners, text, number)
+        if text and not text.startswith("#") and not _add(owners, text, number):
+            short.append(number)
+    unused = [*_warn_of_short(short), *_warn_of_torn(torn, number=len(lines) + 1)]
     if not owners:
-        raise KeyFileError("CONVLAST_API_KEYS_FILE holds no key.")
-    return owners
+        raise KeyFileError(" ".join(["CONVLAST_API_KEYS_FILE holds no key.", *unused]))
+    return Keys(owners, (*unused, *_warn_of_readers(mode)))
 
 
-def warning_of(path: Path) -> str | None:
-    """Say what is unwise about the file, though it is used."""
-    # Not refused: containers' secrets are often mounted so, where no other user exists.
-    if path.stat().st_mode & stat.S_IROTH:
-        return "CONVLAST_API_KEYS_FILE may be read by every user of this machine: chmod o-r."
-    return None
-
-
-def _add(owners: dict[bytes, str], text: str, number: int) -> None:
-    """Add the key of one line."""
+def _add(owners: dict[bytes, str], text: str, number: int) -> bool:
+    """Add the key of one line, unless it is too short."""
     name, _, key = (part.strip() for part in text.rpartition(":"))
     if not key:
         raise KeyFileError(f"CONVLAST_API_KEYS_FILE has a name without a key in line {number}.")
@@ -63,5 +76,33 @@ def _add(owners: dict[bytes, str], text: str, number: int) -> None:
     name = name or f"key-{digest.hex()[:12]}"
     if name == ANONYMOUS:
         raise KeyFileError(f"CONVLAST_API_KEYS_FILE names a key {ANONYMOUS} in line {number}.")
+    if len(key) < MIN_KEY_CHARS:
+        return False
     if owners.setdefault(digest, name) != name:
         raise KeyFileError(f"CONVLAST_API_KEYS_FILE has the key of line {number} twice.")
+    return True
+
+
+def _warn_of_short(numbers: list[int]) -> Iterator[str]:
+    """Say which lines have a key that is easily guessed."""
+    if numbers:
+        yield (
+            "CONVLAST_API_KEYS_FILE has a key that is too short, and not used, in line "
+            f"{', '.join(map(str, numbers))}: a key needs {MIN_KEY_CHARS} characters at least."
+        )
+
+
+def _warn_of_torn(line: bytes, number: int) -> Iterator[str]:
+    """Say that a last line is not used, where one is lost by that."""
+    if line.strip() and not line.lstrip().startswith(b"#"):
+        yield (
+            f"CONVLAST_API_KEYS_FILE may be half written in line {number}, which is not used: "
+            "end it with a newline."
+        )
+
+
+def _warn_of_readers(mode: int) -> Iterator[str]:
+    """Say that everyone can read the file."""
+    # Not refused: containers' secrets are often mounted so, where no other user exists.
+    if mode & stat.S_IROTH:
+        yield "CONVLAST_API_KEYS_FILE may be read by every user of this machine: chmod o-r."

@@ -124,8 +124,10 @@ class Settings(Limits):
     """Seconds that a finished job is kept."""
 
     api_keys_file: NamedPath | None = None
-    """A file with one bearer key a line, as `name:key` or bare; `#` starts a comment. It is read
-    again when it changes. A name may have several keys; jobs belong to the name."""
+    """A file with one bearer key a line, as `name:key` or bare; `#` starts a comment. A key has 8
+    characters at least, and each line ends in a newline: others are not used. It is read again a
+    second after it changed; write a new one beside it, and `mv` that to its place. A name may have
+    several keys; jobs belong to the name."""
 
     allow_anonymous: bool = False
     """Whether requests without a key are served beside keys, or on an address beyond loopback."""

@@ -20,7 +20,7 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Run a service with narrow bounds: two places, one for each of four keys."""
     folder = tmp_path_factory.mktemp("strict")
     keys = folder / "keys"
-    keys.write_text("\n".join(f"{name}:{key}" for name, key in KEYS.items()))
+    keys.write_text("".join(f"{name}:{key}\n" for name, key in KEYS.items()))
     running = start(
         folder,
         api_keys_file=keys,

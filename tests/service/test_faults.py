@@ -192,13 +192,13 @@ def test_a_whole_download_has_its_time(serve: Serve) -> None:
 
 def test_one_client_does_not_take_all_places(serve: Serve, tmp_path: Path) -> None:
     """A key that has its share is refused by its own limit, and another key is served."""
-    (tmp_path / "keys").write_text("alice:key-a\nbob:key-b\n")
+    (tmp_path / "keys").write_text("alice:key-of-a\nbob:key-of-b\n")
     service = serve(api_keys_file=tmp_path / "keys", jobs_per_key=2, queue_size=8)
-    alice, bob = ({"Authorization": f"Bearer key-{name}"} for name in "ab")
+    alice, bob = ({"Authorization": f"Bearer key-of-{name}"} for name in "ab")
     with contextlib.ExitStack() as held:
         for _ in range(2):
             upload = held.enter_context(service.connect())
-            upload.sendall(HEAD % (4, b"Authorization: Bearer key-a\r\n") + b"f")
+            upload.sendall(HEAD % (4, b"Authorization: Bearer key-of-a\r\n") + b"f")
         wait_for(lambda: service.metric("convlast_places_taken") == 2)
         refused = service.convert(b"fine", headers=alice)
         assert refused.json()["code"] == "too-many-requests"

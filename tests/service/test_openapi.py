@@ -83,7 +83,7 @@ def test_every_option_is_a_field_and_a_parameter(document: dict[str, Any]) -> No
 def test_a_key_is_asked_for_where_one_is_needed(tmp_path: Path) -> None:
     """With keys each operation but the probes needs one; without, it is optional."""
     keys = tmp_path / "keys"
-    keys.write_text("alice:s3cret")
+    keys.write_text("alice:s3cret-key\n")
     for api_keys_file in (keys, None):
         app = create_app(Settings(work_dir=tmp_path, api_keys_file=api_keys_file))
         security = app.openapi()["paths"]["/convert"]["post"]["security"]

@@ -16,7 +16,7 @@ ORIGIN = "https://ml.example.org"
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Run a service with keys, without documentation, open to the pages of one origin."""
     folder = tmp_path_factory.mktemp("guarded")
-    (folder / "keys").write_text("alice:s3cret")
+    (folder / "keys").write_text("alice:s3cret-key\n")
     running = start(
         folder,
         api_keys_file=folder / "keys",
@@ -83,14 +83,16 @@ def test_the_documentation_can_be_switched_off(guarded: Running) -> None:
     """Neither the page nor the document is there, and work goes on."""
     for path in ("/docs", "/docs/", "/redoc", "/openapi.json", "/docs/oauth2-redirect"):
         assert httpx.get(guarded.url + path, trust_env=False).json()["code"] == "not-found"
-    assert guarded.convert(b"fine", headers={"Authorization": "Bearer s3cret"}).status_code == 200
+    assert (
+        guarded.convert(b"fine", headers={"Authorization": "Bearer s3cret-key"}).status_code == 200
+    )
 
 
 def test_counters_can_ask_for_a_key(guarded: Running) -> None:
     """With METRICS_NEED_KEY the counters are as closed as the work; probes stay open."""
     with guarded.client() as client:
         assert client.get("/metrics").json()["code"] == "unauthorized"
-        assert client.get("/metrics", headers={"Authorization": "Bearer s3cret"}).is_success
+        assert client.get("/metrics", headers={"Authorization": "Bearer s3cret-key"}).is_success
         assert client.get("/livez").is_success
 
 
@@ -174,7 +176,7 @@ def test_a_form_that_a_page_of_another_origin_sends_is_refused(service: Running)
 def test_a_key_is_worth_more_than_a_name(guarded: Running) -> None:
     """With a key neither name nor origin matters: no page knows it but those it was given to."""
     headers = {"Host": "ml.example.org", "Origin": "https://other.org"}
-    answer = guarded.convert(b"fine", headers={**headers, "Authorization": "Bearer s3cret"})
+    answer = guarded.convert(b"fine", headers={**headers, "Authorization": "Bearer s3cret-key"})
     assert answer.is_success
 
 

@@ -67,14 +67,18 @@ def test_a_work_folder_that_cannot_be_made_is_noticed(serve: Serve) -> None:
 def test_a_broken_file_of_keys_is_named(serve: Serve, tmp_path: Path) -> None:
     """The service goes on with the keys of before, and says what is wrong."""
     keys = tmp_path / "keys"
-    keys.write_text("alice:s3cret")
+    keys.write_text("alice:s3cret-key\n")
     keys.chmod(0o600)
     service = serve(api_keys_file=keys)
     keys.write_text("")
-    body = fetch(service, "/readyz").json()
-    assert body["status"] == "ready"
-    assert any("holds no key" in warning for warning in body["checks"]["warnings"])
-    assert service.convert(b"fine", headers={"Authorization": "Bearer s3cret"}).is_success
+
+    def warnings() -> list[str]:
+        body = fetch(service, "/readyz").json()
+        assert body["status"] == "ready"
+        return list(body["checks"]["warnings"])
+
+    wait_for(lambda: any("holds no key" in warning for warning in warnings()))
+    assert service.convert(b"fine", headers={"Authorization": "Bearer s3cret-key"}).is_success
     assert "CONVLAST_API_KEYS_FILE holds no key" in service.log.read_text()
 
 
