@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI
 
 from convlast.version import __version__
 from service import cors, docs, openapi, problems
 from service.access import Keyring
+from service.connection_limit import ConnectionLimit
 from service.context import Context
 from service.lingering import LingeringClose
 from service.metrics import Metrics
@@ -104,14 +106,16 @@ def local_workers(settings: Settings, device: str, task: str = TASK) -> LocalWor
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Settings]]:
+async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
     """Keep the workers warm and the store within its bounds while the application runs."""
     context: Context = app.state.context
     await context.converters.start()
     await context.inspectors.start()
     sweeper = asyncio.create_task(_sweep(context))
     try:
-        yield {"settings": context.settings}  # to service.connections, by way of uvicorn
+        # To service.connections, by way of uvicorn.
+        limit = ConnectionLimit(context.settings.max_connections)
+        yield {"settings": context.settings, "connection_limit": limit}
     finally:
         sweeper.cancel()
         await context.converters.stop()

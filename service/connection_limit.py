@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 PROBES = {"/livez", "/readyz", "/metrics"}
@@ -11,6 +14,11 @@ PROBES = {"/livez", "/readyz", "/metrics"}
 MAX_SPARE = 64
 """Connections beyond the limit; each may ask for a probe, and the oldest of them goes first."""
 
+GRACE_S = 0.25
+"""Seconds in which one that has just become idle is left alone: its request may be on the way."""
+
+_LOOK_S = 0.05
+
 
 class Limited(Protocol):
     """A connection, as far as the limit looks at it."""
@@ -18,23 +26,16 @@ class Limited(Protocol):
     client_share: str
     """The address, or the network, that it comes from."""
 
-    since: float
-    """When it began to do what it does now, by the clock of the loop, in seconds."""
-
-    is_spare: bool
-    """Whether it came when nobody could make room for it."""
+    since_s: float
+    """When it began to do what it does now."""
 
     @property
     def has_its_answer(self) -> bool:
-        """Whether its last request is answered, though it may still be sending."""
+        """Whether its request is answered, though it may still be sending."""
 
     @property
     def is_idle(self) -> bool:
         """Whether it has no request that is not answered."""
-
-    @property
-    def is_closing(self) -> bool:
-        """Whether it is as good as gone."""
 
     def abort(self) -> None:
         """Close it at once."""
@@ -51,30 +52,88 @@ def share_of_limit(max_connections: int) -> int:
     return max_connections - max_connections // 4
 
 
-def make_room(newest: Limited, connections: Iterable[Limited], max_connections: int) -> None:
-    """Close the connection that is missed least, where this one is too many; else it is spare.
+class ConnectionLimit:
+    """The connections of a service, and who of them goes when there are too many.
 
-    One that has its answer goes first, then the one that has been idle for longest. Whoever has too
-    many of one address gives up one of its own. One that is being answered is never closed.
+    One that has its answer goes first, then the one that has been idle for longest. If an address
+    has too many, it loses one of its own. What is being answered is never closed: in that case the
+    newest is spare.
     """
-    others = [each for each in connections if each is not newest and not each.is_closing]
-    counted = [each for each in others if not each.is_spare]
-    own = [each for each in counted if each.client_share == newest.client_share]
-    if len(own) >= share_of_limit(max_connections):
-        counted = own
-    elif len(counted) < max_connections:
-        return
-    if not _close_one(each for each in counted if each.has_its_answer or each.is_idle):
-        newest.is_spare = True
-        spare = [each for each in others if each.is_spare]
-        if len(spare) >= MAX_SPARE:
-            _close_one(spare)
 
+    def __init__(
+        self, max_connections: int, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Set up the limit.
 
-def _close_one(connections: Iterable[Limited]) -> bool:
-    """Close the one that is missed least; say whether there was one."""
-    chosen = min(connections, key=lambda each: (not each.has_its_answer, each.since), default=None)
-    if chosen is None:
+        Args:
+            max_connections: How many may be open.
+            clock: Gives the time in seconds, for `Limited.since_s` too.
+        """
+        self.max_connections = max_connections
+        self._clock = clock
+        self._open: dict[str, set[Limited]] = defaultdict(set)
+        self._count = 0
+        self._spare: dict[Limited, None] = {}
+        self._least_missed: dict[str | None, deque[Limited]] = defaultdict(deque)
+        self._looked_s: dict[str | None, float] = {}
+
+    def admit(self, newest: Limited) -> None:
+        """Count a connection, and close another if it is one too many."""
+        share = newest.client_share
+        if len(self._open[share]) >= share_of_limit(self.max_connections):
+            has_room = self._close_one(share)
+        else:
+            has_room = self._count < self.max_connections or self._close_one(None)
+        if has_room:
+            self._open[share].add(newest)
+            self._count += 1
+            return
+        if len(self._spare) >= MAX_SPARE:
+            next(iter(self._spare)).abort()
+        self._spare[newest] = None
+
+    def is_spare(self, connection: Limited) -> bool:
+        """Say whether it came when nobody could make room for it: it may ask for a probe."""
+        return connection in self._spare
+
+    def forget(self, connection: Limited) -> None:
+        """Count a connection no more; once is enough, and more does no harm."""
+        self._spare.pop(connection, None)
+        own = self._open[connection.client_share]
+        if connection in own:
+            own.remove(connection)
+            self._count -= 1
+        if not own:
+            del self._open[connection.client_share]
+
+    def _close_one(self, share: str | None) -> bool:
+        """Close the connection that is missed least; say whether there was one.
+
+        Args:
+            share: Where it has to come from; none: anywhere.
+        """
+        waiting = self._least_missed[share]
+        if not waiting and self._clock() - self._looked_s.get(share, -math.inf) > _LOOK_S:
+            # In a flood each look would be at hundreds: what one look has found serves the next.
+            self._looked_s[share] = self._clock()
+            waiting.extend(sorted(self._candidates(share), key=_least_missed_first))
+        while waiting:
+            chosen = waiting.popleft()
+            if chosen in self._open.get(chosen.client_share, ()) and self._may_go(chosen):
+                self.forget(chosen)
+                chosen.abort()
+                return True
         return False
-    chosen.abort()
-    return True
+
+    def _candidates(self, share: str | None) -> Iterable[Limited]:
+        groups = self._open.values() if share is None else [self._open[share]]
+        return (each for group in groups for each in group if self._may_go(each))
+
+    def _may_go(self, connection: Limited) -> bool:
+        return connection.has_its_answer or (
+            connection.is_idle and connection.since_s <= self._clock() - GRACE_S
+        )
+
+
+def _least_missed_first(connection: Limited) -> tuple[bool, float]:
+    return not connection.has_its_answer, connection.since_s

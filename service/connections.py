@@ -8,9 +8,11 @@ offers another protocol. Refusals made here are problems too.
 from __future__ import annotations
 
 import asyncio
+import time
 from array import array
+from collections import deque
 from email.utils import formatdate
-from typing import Any, cast
+from typing import Any
 
 import httptools
 from uvicorn.config import Config
@@ -18,14 +20,18 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from service.access import share_of
-from service.connection_limit import PROBES, make_room, share_of_limit
+from service.connection_limit import PROBES, ConnectionLimit
 from service.keyfile import ANONYMOUS
 from service.problems import TABLE, Problem
 from service.protection import FIELDS
 from service.settings import Settings
+from service.turns import HAS_LEFT
 
 MAX_HEAD_BYTES = 64 << 10
 """Bytes of the head of a request, or of what stands between two pieces of its body."""
+
+MAX_PIPELINED = 4
+"""Requests that may follow at once, while the answer to the first is still made."""
 
 LOOK_INTERVAL_S = 1.0
 """How often a client that sends no more is asked whether it is still there."""
@@ -44,13 +50,15 @@ class BoundedConnection(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self.parser = _Parser(self)
         self._settings: Settings = app_state["settings"]
+        self._limit: ConnectionLimit = app_state["connection_limit"]
         self._beside_bytes = 0
         self._fault: Problem | None = None
         self._patience: asyncio.TimerHandle | None = None
         self._reads_head = True
         self.client_share = ""
-        self.since = self.loop.time()
-        self.is_spare = False
+        self.since_s = time.monotonic()
+        self._unanswered: deque[RequestResponseCycle] = deque()
+        self._has_left = asyncio.Event()
 
     # The signature is uvicorn's own, narrower than asyncio's.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -58,14 +66,22 @@ class BoundedConnection(HttpToolsProtocol):
         super().connection_made(transport)
         self.client_share = share_of(ANONYMOUS, self.client[0] if self.client else None)
         self._await_request()
-        limit = self._settings.max_connections
-        if len(self.connections) > share_of_limit(limit):
-            make_room(self, cast("set[BoundedConnection]", self.connections), limit)
+        self._limit.admit(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no more."""
         self._stop_waiting()
+        self._limit.forget(self)
+        self._has_left.set()
         super().connection_lost(exc)
+        for cycle in self._unanswered:
+            # uvicorn tells only the last of several that follow at once.
+            cycle.disconnected = True
+            cycle.message_event.set()
+            # Those that never began would keep this connection, and it them, until a collection.
+            cycle.on_response = _ignored
+        self._unanswered.clear()
+        self.pipeline.clear()
 
     # uvicorn's own answers nothing, which closes the connection.
     def eof_received(self) -> bool:  # type: ignore[override]
@@ -96,8 +112,8 @@ class BoundedConnection(HttpToolsProtocol):
         """Leave the request to the application, which has bounds of its own.
 
         Raises:
-            ValueError: If it does not name one host (RFC 9112, section 3.2), or has come when all
-                connections are taken, and is no probe.
+            ValueError: If it does not name one host (RFC 9112, section 3.2), is one of too many
+                that follow at once, or has come when all connections are taken, and is no probe.
         """
         if self.offers_upgrade:
             return
@@ -105,11 +121,16 @@ class BoundedConnection(HttpToolsProtocol):
         if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
             text = f"The request has {hosts} Host fields, where there has to be one."
             raise self._refused(Problem("malformed-request", text))
-        if self.is_spare and httptools.parse_url(self.url).path.decode() not in PROBES:
+        if self._limit.is_spare(self) and httptools.parse_url(self.url).path.decode() not in PROBES:
             text = f"All {self._settings.max_connections} connections are taken, or those of this "
             raise self._refused(Problem("queue-full", text + "address. Try later."))
+        if len(self._unanswered) > MAX_PIPELINED:
+            text = f"More than {MAX_PIPELINED} requests follow at once. Wait for the answers."
+            raise self._refused(Problem("too-many-requests", text))
         super().on_headers_complete()
-        self.cycle.keep_alive &= not self.is_spare
+        self._unanswered.append(self.cycle)
+        self.scope["state"][HAS_LEFT] = self._has_left.is_set
+        self.cycle.keep_alive &= not self._limit.is_spare(self)
         self._beside_bytes, self._reads_head = 0, False
         self._stop_waiting()
 
@@ -127,15 +148,16 @@ class BoundedConnection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Begin to wait for the next request, unless it is here already."""
+        self._unanswered.popleft()
         super().on_response_complete()
+        self.since_s = time.monotonic()
         if not self.is_answering and not self.transport.is_closing():
             self._await_request()
 
     @property
     def is_answering(self) -> bool:
         """Whether the application has a request of this connection."""
-        cycle: RequestResponseCycle | None = self.cycle
-        return cycle is not None and not cycle.response_complete
+        return bool(self._unanswered)
 
     @property
     def is_idle(self) -> bool:
@@ -145,20 +167,16 @@ class BoundedConnection(HttpToolsProtocol):
     @property
     def has_its_answer(self) -> bool:
         """Whether the last byte of an answer is sent, though the request has not come whole."""
-        cycle: RequestResponseCycle | None = self.cycle
+        if len(self._unanswered) != 1:
+            return False
+        cycle = self.cycle
         return (
-            cycle is not None
-            and cycle.response_started
+            cycle.response_started
             and cycle.more_body
             and not cycle.chunked_encoding
             and not cycle.expected_content_length
             and not self.transport.get_write_buffer_size()
         )
-
-    @property
-    def is_closing(self) -> bool:
-        """Whether it is as good as gone."""
-        return self.transport.is_closing()
 
     def abort(self) -> None:
         """Close it at once."""
@@ -192,7 +210,7 @@ class BoundedConnection(HttpToolsProtocol):
         """
         if self.transport.is_closing() or not self.is_answering:
             return
-        if not self.cycle.response_started and not self.pipeline:
+        if not self.cycle.response_started and len(self._unanswered) == 1:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self.loop.call_later(LOOK_INTERVAL_S, self._look_for_client)
 
@@ -201,7 +219,7 @@ class BoundedConnection(HttpToolsProtocol):
         self._patience = self.loop.call_later(self._settings.client_idle_s, self._give_up)
 
     def _stop_waiting(self) -> None:
-        self.since = self.loop.time()
+        self.since_s = time.monotonic()
         if self._patience is not None:
             self._patience.cancel()
 
@@ -230,7 +248,7 @@ class BoundedConnection(HttpToolsProtocol):
             self.is_answering
             and self.cycle.more_body
             and not self.cycle.response_started
-            and not self.pipeline
+            and len(self._unanswered) == 1
         )
 
 
@@ -262,6 +280,10 @@ class _Parser(httptools.HttpRequestParser):
                 super(_Parser, parser).feed_data(head)
             else:
                 return
+
+
+def _ignored() -> None:
+    """Do nothing about an answer that has no connection any more."""
 
 
 def _response(problem: Problem) -> bytes:

@@ -6,6 +6,7 @@ Not for ever: whoever sends the signal kills the process some time later, and th
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 from types import FrameType
 
@@ -17,6 +18,7 @@ from service.connections import BoundedConnection
 from service.context import Context
 from service.settings import Settings, SettingsError
 
+ACCEPTED_AT_ONCE = 16
 _MAX_IDLE_MS = (1 << 31) - 1  # 24 days: what the kernel can count to
 _log = structlog.get_logger()
 
@@ -77,7 +79,10 @@ class DrainingServer(uvicorn.Server):
             SettingsError: If the port cannot be opened.
         """
         self._loop = asyncio.get_running_loop()
-        await super().serve(sockets or [self.listen()])
+        listening = self.listen()
+        gc.collect()
+        gc.freeze()
+        await super().serve([listening, *(listening.dup() for _ in range(ACCEPTED_AT_ONCE - 1))])
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Drain at the first signal, leave at the second."""

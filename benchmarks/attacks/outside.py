@@ -87,7 +87,14 @@ async def half_closed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 async def slow_readers(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
     """Ask for page after page, and read none of them."""
     writer.transport.pause_reading()  # type: ignore[attr-defined]  # a stream's is one that reads
-    writer.write((b"GET /openapi.json " + HEAD + b"\r\n") * 50)
+    writer.write((b"GET /openapi.json " + HEAD + b"\r\n") * 5)
+    await asyncio.sleep(HELD_S)
+    return "held"
+
+
+async def pipelined(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
+    """Send thousands of requests in one piece."""
+    writer.write((b"GET /x " + HEAD + b"\r\n") * 5000)
     await asyncio.sleep(HELD_S)
     return "held"
 
@@ -98,4 +105,5 @@ ATTACKS: dict[str, Act] = {
     "blanks-in-range": blanks_in_range,
     "half-closed": half_closed,
     "slow-readers": slow_readers,
+    "pipelined": pipelined,
 }
