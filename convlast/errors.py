@@ -193,8 +193,8 @@ class RemoteError(ConvlastError):
         super().__init__(message)
 
 
-NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
-"""What the system says where a file system is full, or a quota used up."""
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""What the system says where a file system is full, a quota used up, or a file too large for it."""
 
 
 class StorageFullError(ConvlastError):
@@ -217,6 +217,8 @@ def full_disk_translated(
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
+        if error.errno == errno.EFBIG:
+            message = "No file may become this large here: see ulimit -f, and the file system."
         raise StorageFullError(message, remedy=remedy) from error
 
 

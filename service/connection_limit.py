@@ -17,7 +17,7 @@ MAX_SPARE = 64
 GRACE_S = 0.25
 """Seconds in which one that has just become idle is left alone: its request may be on the way."""
 
-_LOOK_S = 0.05
+_PAUSE_S = 0.05
 
 
 class Limited(Protocol):
@@ -75,7 +75,7 @@ class ConnectionLimit:
         self._count = 0
         self._spare: dict[Limited, None] = {}
         self._least_missed: dict[str | None, deque[Limited]] = defaultdict(deque)
-        self._looked_s: dict[str | None, float] = {}
+        self._in_vain_s: dict[str | None, float] = {}
 
     def admit(self, newest: Limited) -> None:
         """Count a connection, and close another if it is one too many."""
@@ -104,7 +104,9 @@ class ConnectionLimit:
             own.remove(connection)
             self._count -= 1
         if not own:
-            del self._open[connection.client_share]
+            share = connection.client_share
+            for kept in (self._open, self._least_missed, self._in_vain_s):
+                kept.pop(share, None)
 
     def _close_one(self, share: str | None) -> bool:
         """Close the connection that is missed least; say whether there was one.
@@ -112,18 +114,25 @@ class ConnectionLimit:
         Args:
             share: Where it has to come from; none: anywhere.
         """
-        waiting = self._least_missed[share]
-        if not waiting and self._clock() - self._looked_s.get(share, -math.inf) > _LOOK_S:
-            # In a flood each look would be at hundreds: what one look has found serves the next.
-            self._looked_s[share] = self._clock()
-            waiting.extend(sorted(self._candidates(share), key=_least_missed_first))
-        while waiting:
-            chosen = waiting.popleft()
+        while (chosen := self._next(share)) is not None:
             if chosen in self._open.get(chosen.client_share, ()) and self._may_go(chosen):
                 self.forget(chosen)
                 chosen.abort()
                 return True
         return False
+
+    def _next(self, share: str | None) -> Limited | None:
+        """Take the next of those that an earlier look has found, or look again.
+
+        In a flood each look would be at hundreds of connections. So one look serves for many that
+        come, and one that has found nothing for all that come in the next moment.
+        """
+        waiting = self._least_missed[share]
+        if not waiting and self._clock() - self._in_vain_s.get(share, -math.inf) > _PAUSE_S:
+            waiting.extend(sorted(self._candidates(share), key=_least_missed_first))
+            if not waiting:
+                self._in_vain_s[share] = self._clock()
+        return waiting.popleft() if waiting else None
 
     def _candidates(self, share: str | None) -> Iterable[Limited]:
         groups = self._open.values() if share is None else [self._open[share]]

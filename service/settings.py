@@ -105,8 +105,9 @@ class Settings(Limits):
     one is refused, and no checkpoint is taken in."""
 
     max_connections: PositiveInt = 512
-    """Connections that may be open at once. A further one takes the place of the one that has
-    waited longest for a request, and is refused where all have one."""
+    """Connections that may be open at once; one address may have three quarters of them, a reverse
+    proxy too. At the limit a connection that has its answer is closed, or the one that has been
+    idle longest; if there is none, only probes are answered."""
 
     work_bytes: PositiveInt = 64 << 30
     """Bytes that uploads and what is made of them may take on disk until they are answered or in

@@ -163,10 +163,10 @@ def _told(do: Callable[[], Event]) -> Event:
     except MemoryError:
         return _refused(OutOfMemoryError("The host has no memory left for this job."))
     except OSError as error:
-        if error.errno in NO_ROOM:
-            return _refused(StorageFullError("The work folder has no room left."))
         if error.errno == errno.EFBIG:
             return _refused(StorageFullError("A file grew larger than a worker may write."))
+        if error.errno in NO_ROOM:
+            return _refused(StorageFullError("The work folder has no room left."))
         return Failed(traceback=traceback.format_exc()[-MAX_TEXT:])
     except Exception:
         return Failed(traceback=traceback.format_exc()[-MAX_TEXT:])

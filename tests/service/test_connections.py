@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import time
 from collections.abc import Iterator
 
 import httpx
 import pytest
 
-from service.connections import MAX_HEAD_BYTES
+from service.connections import MAX_HEAD_BYTES, MAX_PIPELINED
 from tests.service.running import Running, Serve, start, wait_for
 
 GET = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
@@ -220,15 +221,93 @@ def test_those_who_wait_longest_make_way(serve: Serve) -> None:
         assert read_all(working).startswith(b"HTTP/1.1 200")
 
 
-def test_where_all_work_a_further_one_is_refused(serve: Serve) -> None:
-    """Connections that have a request are never given up for one that has none."""
+def test_where_all_work_only_probes_are_answered(serve: Serve) -> None:
+    """Connections that have a request are never given up; others are told to try later."""
     service = serve(max_connections=2)
     with contextlib.ExitStack() as held:
         uploads = [begin_upload(service, held), begin_upload(service, held)]
-        assert read_all(held.enter_context(service.connect())) == b""
+        for path, status in (("livez", 200), ("readyz", 200), ("metrics", 200), ("version", 503)):
+            answer = httpx.get(f"{service.url}/{path}", trust_env=False)
+            assert answer.status_code == status
+            assert answer.headers["connection"] == "close"
+        assert answer.json()["code"] == "queue-full"
+        assert int(answer.headers["retry-after"]) > 0
         for each in uploads:
             each.sendall(b"ine")
             assert read_all(each).startswith(b"HTTP/1.1 200")
+
+
+def test_a_refusal_that_lingers_makes_way(serve: Serve) -> None:
+    """Who has a refusal, and still sends, keeps nobody out; and the refusal is there to read."""
+    service = serve(max_connections=8)
+    upload = UPLOAD.replace(b"Accept: ", b"X-Accept: ") + b"Accept: image/png\r\n"
+    with contextlib.ExitStack() as held:
+        working = begin_upload(service, held)
+        for _ in range(20):
+            lingering = held.enter_context(service.connect())
+            lingering.sendall(upload + b"Content-Length: 100000\r\n\r\nabc")
+            assert lingering.recv(12) == b"HTTP/1.1 406"
+        for _ in range(20):
+            answer = httpx.get(f"{service.url}/version", trust_env=False)
+            assert answer.status_code == 200
+        working.sendall(b"ine")
+        assert read_all(working).startswith(b"HTTP/1.1 200")
+
+
+def test_who_sends_no_more_gets_the_answer(service: Running) -> None:
+    """A client may close its own way when its request is whole (RFC 9112, section 9.6)."""
+    content = b"sleeps 1.2"
+    upload = UPLOAD + b"Content-Length: %d\r\n\r\n" % len(content) + content
+    with service.connect() as connection:
+        connection.sendall(upload)
+        connection.shutdown(socket.SHUT_WR)
+        answer = read_all(connection)
+    *interim, final = answer.split(b"HTTP/1.1 ")[1:]
+    assert interim
+    assert set(interim) == {b"100 Continue\r\n\r\n"}
+    assert final.startswith(b"200 OK")
+    assert final.endswith(content)
+
+
+def test_who_sends_half_a_request_and_no_more_is_gone(service: Running) -> None:
+    """Without the rest of its body there is nothing to wait for."""
+    with service.connect() as connection:
+        connection.sendall(UPLOAD + b"Content-Length: 10\r\n\r\nfine")
+        wait_for(lambda: service.metric("convlast_places_taken") == 1)
+        connection.shutdown(socket.SHUT_WR)
+        assert read_all(connection) == b""
+    wait_for(lambda: service.metric("convlast_places_taken") == 0)
+
+
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+def test_who_is_gone_both_ways_waits_for_no_job(service: Running, version: bytes) -> None:
+    """A job whose client has left is stopped, though leaving looks like sending no more."""
+    upload = UPLOAD.replace(b"HTTP/1.1", b"HTTP/" + version)
+    with service.connect() as connection:
+        connection.sendall(upload + b"Content-Length: 9\r\n\r\nsleeps 60")
+        wait_for(lambda: service.metric("convlast_places_taken") == 1)
+    wait_for(lambda: service.metric("convlast_places_taken") == 0, within_s=10)
+
+
+def test_requests_without_end_that_follow_at_once_are_refused(service: Running) -> None:
+    """A few may; thousands in one piece would each be kept until its turn."""
+    with service.connect() as connection, contextlib.suppress(OSError):
+        connection.sendall((GET + b"\r\n") * 5000)
+        assert read_all(connection).count(b"HTTP/1.1 200") <= MAX_PIPELINED + 1
+    wait_for(lambda: httpx.get(f"{service.url}/livez", trust_env=False).status_code == 200)
+
+
+def test_whoever_leaves_is_gone_with_all_requests(service: Running) -> None:
+    """Several that follow at once end together, and none of them is taken for a fault of ours."""
+    content = b"sleeps 60"
+    upload = UPLOAD + b"Content-Length: %d\r\n\r\n" % len(content) + content
+    with service.connect() as connection:
+        connection.sendall(upload + upload + GET + b"\r\n")
+        wait_for(lambda: service.metric("convlast_places_taken") == 1)
+        linger_no_more = struct.pack("ii", 1, 0)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_no_more)
+    wait_for(lambda: service.metric("convlast_places_taken") == 0, within_s=10)
+    assert "request failed" not in service.log.read_text()
 
 
 def begin_upload(service: Running, held: contextlib.ExitStack) -> socket.socket:

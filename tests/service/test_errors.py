@@ -8,7 +8,7 @@ from convlast.errors import StorageFullError
 from service.errors import full_disk_as_problem
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 def test_a_full_disk_is_a_problem(number: int) -> None:
     """For want of room, the client is told so."""
     with pytest.raises(StorageFullError), full_disk_as_problem():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -71,6 +72,18 @@ def test_a_full_disk_is_told_as_one(
     assert str(small_disk) not in answer.text
     wait_for(lambda: is_idle(service))
     assert send(service, MIB, accept).status_code == 200
+
+
+def test_a_file_that_may_not_grow_is_told_as_a_full_disk(serve: Serve) -> None:
+    """Where a limit of the process allows no larger file, the answer is 507, and work goes on."""
+    service = serve()
+    resource.prlimit(service.process.pid, resource.RLIMIT_FSIZE, (8 * MIB, 8 * MIB))
+    answer = send(service, 20 * MIB)
+    assert answer.status_code == 507
+    assert answer.json()["code"] == "storage-full"
+    assert "ulimit -f" in answer.json()["detail"]
+    wait_for(lambda: is_idle(service))
+    assert send(service, MIB).status_code == 200
 
 
 def test_a_disk_that_fills_up_is_not_ready(serve: Serve, small_disk: Path) -> None:
