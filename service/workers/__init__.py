@@ -93,7 +93,8 @@ class Health(BaseModel):
 
 def known_trouble(facts: dict[str, Any]) -> list[str]:
     """Name what runs, but badly or not where it should, as a worker knows it of its device."""
-    return list(facts.get("known_trouble", ()))
+    told = facts.get("known_trouble")
+    return told if isinstance(told, list) else []
 
 
 class Confinement(BaseModel):

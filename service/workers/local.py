@@ -145,10 +145,12 @@ class LocalWorkers:
 
     async def _take_back(self, worker: WorkerProcess, job: Job) -> None:
         """End a worker that had a job, and put the job's files back."""
-        await worker.end()
-        await asyncio.to_thread(_move_back, job, worker.folder)
-        self._busy = False
-        self._used.set()
+        try:
+            await worker.end()
+            await asyncio.to_thread(_move_back, job, worker.folder)
+        finally:
+            self._busy = False
+            self._used.set()
 
     def _memory_bytes(self, job: Job) -> int:
         """Give the memory that a worker may have: on a tmpfs, mapped files count as memory."""

@@ -17,7 +17,16 @@ from convlast.errors import ConvlastError, OutOfMemoryError
 from convlast.report import Report
 from service.errors import NotReadyError, WorkerCrashedError
 from service.problems import Problem, ProblemError
-from service.workers import Confinement, Finished, Job, local, messages, output, process
+from service.workers import (
+    Confinement,
+    Finished,
+    Job,
+    known_trouble,
+    local,
+    messages,
+    output,
+    process,
+)
 from service.workers.local import LocalWorkers
 
 FAKES, COLD = "tests.service.fakes", "tests.service.workers.cold"
@@ -205,6 +214,34 @@ def test_a_client_that_leaves_while_the_job_is_tidied_up(tmp_path: Path) -> None
         return await workers.run(job(tmp_path, b"fine"), lambda *_: None)
 
     assert with_workers(use)
+
+
+def test_a_job_that_cannot_be_put_back_holds_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a disk fails while a job is tidied up, that job fails, and the next one runs."""
+    move_back, faults = local._move_back, iter([OSError("the disk is gone")])
+
+    def fails_once(job: Job, folder: Path) -> None:
+        move_back(job, folder)
+        for fault in faults:
+            raise fault
+
+    monkeypatch.setattr(local, "_move_back", fails_once)
+
+    async def use(workers: LocalWorkers) -> Finished:
+        with pytest.raises(OSError, match="the disk is gone"):
+            await workers.run(job(tmp_path, b"fine"), lambda *_: None)
+        assert not workers.health().busy
+        return await asyncio.wait_for(workers.run(job(tmp_path, b"fine"), lambda *_: None), 20)
+
+    assert with_workers(use) is not None
+
+
+@pytest.mark.parametrize("told", [["an old driver"], 7, "text", {}, None])
+def test_known_trouble_is_a_list_or_none(told: object) -> None:
+    """What a worker says of its device ends no probe, whatever it is."""
+    assert known_trouble({"known_trouble": told}) == (told if isinstance(told, list) else [])
 
 
 def test_a_client_that_leaves_while_a_worker_is_started(
