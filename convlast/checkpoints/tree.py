@@ -20,6 +20,8 @@ from convlast.options import Limits
 
 Path: TypeAlias = tuple[object, ...]
 
+_Children: TypeAlias = list[tuple[object, object]]
+
 _HOLDERS = (
     dict,
     list,
@@ -108,7 +110,7 @@ class _Walk:
     def __init__(self, places: Places, *, keep_originals: bool) -> None:
         self._places = places
         self._keeps_originals = keep_originals
-        self._fruitful: dict[int, list[tuple[object, object]]] = {}
+        self._fruitful: dict[int, _Children] = {}
 
     def below(self, value: object, path: Path, owners: tuple[object, ...]) -> Iterator[Entry]:
         """Yield the entries below a value, whose owners are given from the root on."""
@@ -122,17 +124,22 @@ class _Walk:
             yield self._entry(value, path, owners)
             if not getattr(value, "__dict__", None):
                 return  # as nearly all
-        children = self._fruitful.get(id(value))
         inside = (*owners, value)
-        kept: list[tuple[object, object]] = []
-        for key, child in _children(value) if children is None else children:
+        for key, child, fruitful in self._held_by(value):
             is_fruitful = False
             for entry in self.below(child, _path_of(key, value, path, owners), inside):
                 is_fruitful = True
                 yield entry
             if is_fruitful:
-                kept.append((key, child))
-        self._fruitful[id(value)] = kept
+                fruitful.append((key, child))
+
+    def _held_by(self, value: object) -> Iterator[tuple[object, object, _Children]]:
+        """Yield what a value holds, each with the list that it is put into if it is fruitful."""
+        for holder, children in _holders_in(value):
+            fruitful: _Children = []
+            for key, child in self._fruitful.get(id(holder), children):
+                yield key, child, fruitful
+            self._fruitful[id(holder)] = fruitful
 
     def _entry(
         self, value: torch.Tensor | torch.UntypedStorage, path: Path, owners: tuple[object, ...]
@@ -142,6 +149,18 @@ class _Walk:
         if self._keeps_originals and isinstance(value, torch.Tensor):
             original = torch.Tensor.detach(value)
         return Entry(_joined(path), value, owners[-1] if owners else None, original)
+
+
+def _holders_in(value: object) -> Iterator[tuple[object, Iterable[tuple[object, object]]]]:
+    """Yield what holds the children of a value, and these.
+
+    That is the value itself; and for a module the dicts of its state, which many may share.
+    """
+    if isinstance(value, nn.Module):
+        for name, held in vars(value).items():
+            if name in _STATE:
+                yield held, _children(held)
+    yield value, _children(value)
 
 
 def _children(value: object) -> Iterator[tuple[object, object]]:
@@ -154,7 +173,6 @@ def _children(value: object) -> Iterator[tuple[object, object]]:
     elif isinstance(value, list | tuple | set | frozenset):
         children.append(enumerate(value))
     elif isinstance(value, nn.Module):
-        children += [held.items() for name, held in vars(value).items() if name in _STATE]
         children.append((name, held) for name, held in vars(value).items() if name not in _STATE)
     if isinstance(value, dict | torch.Tensor):
         # torch pickles the attributes of these too; a state dict's `_metadata` is one.

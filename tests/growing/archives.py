@@ -7,7 +7,9 @@ import random
 import struct
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable
+from functools import partial
 
 from tests.growing.programs import Part, Program, again, long, numbered, once, program
 from tests.hostile.packs_a_folder import entry, tarred
@@ -44,11 +46,11 @@ def zipped(lot: random.Random) -> Program:
     """Draw a zip, of a checkpoint or of a folder."""
     told = [lot.choice([*table]) for table in (_NAMES, _FIELDS, _DATA)]
     name, fields, data = _NAMES[told[0]], _FIELDS[told[1]], _DATA[told[2]]
-    comment, before = lot.choice([b"", b"", bytes(MOST)]), lot.choice([b"", b"", b"PK\x05\x06"])
+    comment = lot.choice([b"", b"", bytes(MOST)])
     is_checkpoint, are_one = lot.random() < 0.5, lot.random() < 0.2
 
     def grown(nbytes: int) -> bytes:
-        local, directory, index = bytearray(before), bytearray(), 0
+        local, directory, index = bytearray(), bytearray(), 0
         for one, content in _sound_members(is_checkpoint):
             index += _add(local, directory, one, b"", content)
         start, number = len(local), 0
@@ -65,8 +67,7 @@ def zipped(lot: random.Random) -> Program:
         return bytes(local + directory + end + comment)
 
     kinds = ["checkpoint" if is_checkpoint else "folder", "at one place" if are_one else "apart"]
-    more = [f"{len(comment)} bytes of comment", f"{len(before)} bytes before"]
-    return Program(", ".join((*kinds, *told, *more)), grown)
+    return Program(", ".join((*kinds, *told, f"{len(comment)} bytes of comment")), grown)
 
 
 def _sound_members(is_checkpoint: bool) -> list[tuple[bytes, bytes]]:
@@ -81,16 +82,15 @@ def _add(
 ) -> int:  # fmt: skip
     """Add a member, and say how many that is."""
     offset = len(local)
-    local += struct.pack(
-        "<4s5H3I2H", b"PK\x03\x04", 20, 0x800, 0, 0, 0, 0, len(data), len(data), len(name), 0
-    )
-    local += name + data
+    sizes = (zlib.crc32(data), len(data), len(data), len(name), 0)
+    local += struct.pack("<4s5H3I2H", b"PK\x03\x04", 20, 0x800, 0, 0, 0, *sizes) + name + data
     _enter(directory, name, fields, data, offset)
     return 1
 
 
 def _enter(directory: bytearray, name: bytes, fields: bytes, data: bytes, offset: int) -> None:
-    sizes = (0, len(data), len(data), len(name), len(fields), 0, 0, 0, 0, offset)
+    crc = zlib.crc32(data)
+    sizes = (crc, len(data), len(data), len(name), len(fields), 0, 0, 0, 0, offset)
     directory += struct.pack("<4s6H3I5H2I", b"PK\x01\x02", 20, 20, 0x800, 0, 0, 0, *sizes)
     directory += name + fields
 
@@ -105,12 +105,15 @@ def tar(lot: random.Random) -> Program:
         again(entry("a").tobuf()),
         numbered("link", lambda index: entry(f"a{index}", tarfile.SYMTYPE).tobuf()),
         *(
-            numbered(
-                f"{told} with {what}",
-                lambda index, kind=kind, data=data: _described(kind, data) + _file(index),
-            )
+            numbered(f"{told} with {what}", partial(_described_file, _described(kind, data)))
             for told, kind in _DESCRIPTIONS.items()
             for what, data in _RECORDS.items()
+        ),
+        numbered(
+            "a description of all with further records",
+            lambda index: _described(
+                tarfile.XGLTYPE, b"".join(b"16 a%04d%04d=b\n" % (index, n) for n in range(100))
+            ),
         ),
         again(_described(tarfile.XHDTYPE, b"13 comment=ab\n")),
         again(_described(tarfile.GNUTYPE_LONGNAME, b"a\0")),
@@ -139,8 +142,8 @@ _RECORDS = {
 }
 
 
-def _file(index: int) -> bytes:
-    return entry(f"a{index}").tobuf()
+def _described_file(description: bytes, index: int) -> bytes:
+    return description + entry(f"a{index}").tobuf()
 
 
 def _described(kind: bytes, data: bytes) -> bytes:

@@ -12,7 +12,17 @@ from collections.abc import Callable
 
 from convlast.checkpoints.rules import table
 from tests.growing.programs import Part, again, long, numbered, once
-from tests.hostile.parts import FLOATS, PROTOCOL, STOP, named, number, numbers, storage, tensor, text
+from tests.hostile.parts import (
+    FLOATS,
+    PROTOCOL,
+    STOP,
+    named,
+    number,
+    numbers,
+    storage,
+    tensor,
+    text,
+)
 
 _HASHES = (1 << 61) - 1
 """Numbers that differ by this have one hash."""
@@ -150,7 +160,11 @@ def _text(_lot: random.Random, _memo: Memo) -> list[Part]:
 
 def _bytes(_lot: random.Random, _memo: Memo) -> list[Part]:
     head = named("_codecs.encode") + b"("
-    return [once(head), long("text", lambda nbytes: text("x" * nbytes)), once(text("latin1") + b"tR")]
+    return [
+        once(head),
+        long("text", lambda nbytes: text("x" * nbytes)),
+        once(text("latin1") + b"tR"),
+    ]
 
 
 def _number(lot: random.Random, _memo: Memo) -> list[Part]:
@@ -196,7 +210,7 @@ def _done(lot: random.Random, memo: Memo, names: dict[str, bytes]) -> list[Part]
     """Draw what is done over and over; each time it leaves one thing, or a few, in a list."""
     steps = b"".join(lot.choice(_STEPS)(lot, memo, names) for _ in range(lot.randint(1, 2)))
     if lot.random() < 0.1:  # once, with very many arguments
-        name, get = lot.choice([*names.items()])
+        get = lot.choice([*names.values()])
         return [once(get + b"("), again(_get(lot, memo, "any")), once(b"tR")]
     return [again(steps)]
 
@@ -239,4 +253,21 @@ def _refer(lot: random.Random, memo: Memo, _names: dict[str, bytes]) -> bytes:
     return b"(" + text("storage") + named("torch.FloatStorage") + key + key + b"K\x00tQ"
 
 
-_STEPS = [_call, _call, _call, _call_with_a_tuple, _give_state, _put, _append, _wrap, _refer]
+def _share_state(lot: random.Random, memo: Memo, _names: dict[str, bytes]) -> bytes:
+    name = text(lot.choice(["_parameters", "_buffers", "_modules", "threshold"]))
+    made = named("torch.nn.modules.activation.Threshold") + b")\x81}"
+    return made + name + _get(lot, memo, "dict") + b"sb"
+
+
+_STEPS = [
+    _call,
+    _call,
+    _call,
+    _call_with_a_tuple,
+    _give_state,
+    _put,
+    _append,
+    _wrap,
+    _refer,
+    _share_state,
+]

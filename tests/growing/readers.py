@@ -19,13 +19,14 @@ from pathlib import Path
 
 import convlast
 from convlast.checkpoints import manifest, pickles
+from convlast.collector import collecting_seldom
 from convlast.errors import ConvlastError
 from convlast.options import Limits
 from tests.growing import archives, clients, pickled, written
-from tests.growing.programs import Program, Part, program
+from tests.growing.programs import Program, program
 from tests.hostile.calls_with_other_arguments import in_the_legacy_preamble
 from tests.hostile.multiplies_extents import script
-from tests.hostile.parts import FLOATS, PROTOCOL, STOP, text, torch_zip
+from tests.hostile.parts import FLOATS, PROTOCOL, STOP, beside_a_weight, text, torch_zip
 
 LIMITS = Limits(max_tensors=10_000)
 
@@ -42,7 +43,7 @@ class Allowance:
     """
 
     seconds: float = 0.5
-    each_s: float = 25e-6
+    each_s: float = 10e-6
     mib: float = 64
     each_bytes: float = 500
 
@@ -79,6 +80,7 @@ class Reader:
         return time.process_time() - began_s
 
 
+@collecting_seldom()
 def _scan(data: bytes, _folder: Path) -> object:
     return pickles.scan(io.BytesIO(data))
 
@@ -94,7 +96,7 @@ def _index(data: bytes, folder: Path) -> object:
     return _inspect("index.json", data, folder)
 
 
-_SHARD = torch_zip(PROTOCOL + b"}" + STOP)
+_SHARD = beside_a_weight()
 
 
 def _pickled(around: Callable[[bytes], bytes], lot: random.Random) -> Program:
@@ -104,7 +106,13 @@ def _pickled(around: Callable[[bytes], bytes], lot: random.Random) -> Program:
 def _legacy(objects: bytes) -> bytes:
     """Return a legacy file of a pickle whose only storage is `0`."""
     keys = PROTOCOL + b"](" + text("0") + b"e" + STOP
-    return in_the_legacy_preamble(b"}") + objects + keys + struct.pack("<q", FLOATS) + bytes(4 * FLOATS)
+    return (
+        in_the_legacy_preamble(b"}")
+        + objects
+        + keys
+        + struct.pack("<q", FLOATS)
+        + bytes(4 * FLOATS)
+    )
 
 
 def _script(objects: bytes) -> bytes:
@@ -118,7 +126,7 @@ def _texts(pieces: tuple[str, ...], read: Callable[[str], object]) -> Reader:
         partial(clients.drawn, pieces),
         lambda data, _: read(data.decode("utf-8", "replace")),
         most_bytes=1 << 16,
-        allowance=Allowance(seconds=0.2, each_s=5e-6, each_bytes=500),
+        allowance=Allowance(seconds=0.1, each_s=3e-6),
     )
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
+from functools import partial
 
-from tests.growing.programs import Part, Program, again, long, numbered, once, program
+from tests.growing.programs import Grown, Part, Program, again, long, numbered, once, program
 from tests.hostile import multiplies_extents
 from tests.hostile.breaks_the_safetensors_header import WEIGHT, around
 from tests.hostile.multiplies_extents import Geometry
@@ -21,7 +21,9 @@ def safetensors(lot: random.Random) -> Program:
         numbered("tensor without bytes", lambda index: _entry(f"{index}.weight", _tensor(16))),
         numbered("weight", lambda index: _entry(f"{index}.weight", _tensor(16 + 16 * index, 16))),
         again(_entry("a", _tensor(16))),
-        *_of_many_parts(json.dumps(_tensor(16)).encode(), [b"[0]", b"[16, 16]", b'"F32"']),
+        *_of_many_parts(
+            b',"b":' + json.dumps(_tensor(16)).encode(), [b"[0]", b"[16, 16]", b'"F32"']
+        ),
     ]
     parts = [*_any(lot, entries), *lot.choice([[], metadata])]
     return program(
@@ -36,9 +38,9 @@ def index(lot: random.Random) -> Program:
         numbered("key: shard", lambda index: _entry(f"{index}.weight", "a.pt")),
         numbered("key: another shard", lambda index: _entry(f"{index}.bias", f"{index}.pt")),
         again(_entry("a", "a.pt")),
-        *_of_many_parts(b'"a.pt"', [b'"a.pt"']),
+        *_of_many_parts(b',"b":"a.pt"', [b'"a.pt"', b'"b"']),
     ]
-    parts = [once(b'{"weight_map":{"a":"a.pt"'), *_any(lot, entries), once(b"}}")]
+    parts = [once(b'{"weight_map":{"conv.weight":"a.pt"'), *_any(lot, entries), once(b"}}")]
     return program(parts)
 
 
@@ -123,10 +125,10 @@ def _any(lot: random.Random, entries: list[Part]) -> list[Part]:
 
 def _of_many_parts(sound: bytes, places: list[bytes]) -> list[Part]:
     """Return something with a value of any length in one of these places."""
-    fills: dict[str, Callable[[int], bytes]] = {
+    fills: dict[str, Grown] = {
         "list": lambda nbytes: b"[0" + b",0" * (nbytes // 2) + b"]",
         "list of ones": lambda nbytes: b"[1" + b",1" * (nbytes // 2) + b"]",
-        "list of large numbers": lambda nbytes: b"[1" + b",99999999999999999" * (nbytes // 18) + b"]",
+        "list of large numbers": lambda nbytes: b"[1" + b",99999999999999" * (nbytes // 15) + b"]",
         "lists": lambda nbytes: b"[" * (nbytes // 2) + b"]" * (nbytes // 2),
         "objects": lambda nbytes: b'{"a":' * (nbytes // 6) + b"0" + b"}" * (nbytes // 6),
         "number": lambda nbytes: b"9" * nbytes,
@@ -136,10 +138,11 @@ def _of_many_parts(sound: bytes, places: list[bytes]) -> list[Part]:
         "blanks": lambda nbytes: b" " * nbytes + b"0",
     }  # fmt: skip
     return [
-        long(
-            f"{told} for {place.decode()}",
-            lambda nbytes, fill=fill, place=place: sound.replace(place, fill(nbytes), 1),
-        )
+        long(f"{told} for {place.decode()}", partial(_replaced, sound, place, fill))
         for place in places
         for told, fill in fills.items()
     ]
+
+
+def _replaced(sound: bytes, place: bytes, fill: Grown, nbytes: int) -> bytes:
+    return sound.replace(place, fill(nbytes), 1)
