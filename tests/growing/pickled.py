@@ -7,28 +7,12 @@ looks through, copies, hashes or compares what it is handed without counting it 
 from __future__ import annotations
 
 import random
-import struct
-from collections.abc import Callable
 
 from convlast.checkpoints.rules import table
-from tests.growing.programs import Part, again, long, numbered, once
-from tests.hostile.parts import (
-    FLOATS,
-    PROTOCOL,
-    STOP,
-    named,
-    number,
-    numbers,
-    storage,
-    tensor,
-    text,
-)
-
-_HASHES = (1 << 61) - 1
-"""Numbers that differ by this have one hash."""
-
-Memo = dict[str, list[bytes]]
-"""The opcodes that get what is kept, by its kind."""
+from tests.growing.drawing import Drawing
+from tests.growing.kept import keep
+from tests.growing.programs import Part, again, once
+from tests.hostile.parts import FLOATS, PROTOCOL, STOP, named, number, tensor, text
 
 _ARGUMENTS: dict[str, list[tuple[str, ...]]] = {
     "builtins.set": [("list",)],
@@ -55,33 +39,16 @@ _ARGUMENTS: dict[str, list[tuple[str, ...]]] = {
 }
 """What functions take, by kinds: mostly what they should."""
 
-_INLINE: dict[str, bytes] = {
-    "latin1": text("latin1"),
-    "true": b"\x88",
-    "none": b"N",
-    "zero": b"K\x00",
-    "short": numbers(1, 2, 1, 1, 2),
-    "storage": storage(),
-    "tensor": tensor(),
-    "dtype": named("torch.float32"),
-    "function": named("torch._utils._rebuild_parameter_with_state"),
-    "class": named("torch.Tensor"),
-    "list": b"]",
-    "dict": b"}",
-    "tuple": b")",
-    "text": text("a"),
-    "number": b"K\x01",
-}
-
 
 def drawn(lot: random.Random) -> list[Part]:
     """Draw a pickle of a dict with a weight, with what is kept, and with what is done then."""
-    memo: Memo = {}
-    kept = [part for index in range(lot.randint(1, 4)) for part in _kept(lot, memo, index)]
-    called = [lot.choice([*_ARGUMENTS, *_ARGUMENTS, *table()]) for _ in range(2)]
-    names = {name: b"h" + bytes([100 + index]) for index, name in enumerate(called)}
-    naming = b"".join(named(name) + b"q" + get[1:] for name, get in names.items())
-    doing = [part for _ in range(lot.randint(1, 2)) for part in _done(lot, memo, names)]
+    one = Drawing(lot, lot.random() < 0.5)
+    kept = [part for index in range(lot.randint(1, 4)) for part in keep(one, index)]
+    called = [lot.choice([*_ARGUMENTS, *table()] if one.is_wild else [*_ARGUMENTS])]
+    called += [lot.choice([*_ARGUMENTS])]
+    one.names = {name: b"h" + bytes([100 + index]) for index, name in enumerate(called)}
+    naming = b"".join(named(name) + b"q" + get[1:] for name, get in one.names.items())
+    doing = [part for _ in range(lot.randint(1, 2)) for part in _done(one)]
     weight = text("conv.weight") + tensor() + text("kept") + b"]("
     return [
         once(PROTOCOL + b"}(" + weight), *kept, once(naming + b"e" + text("made") + b"]("),
@@ -89,185 +56,62 @@ def drawn(lot: random.Random) -> list[Part]:
     ]  # fmt: skip
 
 
-def _get(lot: random.Random, memo: Memo, kind: str) -> bytes:
-    """Get something of a kind, if there is any; now and then anything."""
-    everything = [get for gets in memo.values() for get in gets]
-    if memo and (kind == "any" or lot.random() < 0.1):
-        return lot.choice(everything)
-    if kind == "huge":
-        return _get(lot, memo, "number") + b"\x85"
-    return lot.choice(memo.get(kind) or [_INLINE.get(kind, b"N")])
-
-
-def _kept(lot: random.Random, memo: Memo, index: int) -> list[Part]:
-    """Draw something that is kept."""
-    kind = lot.choice([*_KEPT])
-    parts = _KEPT[kind](lot, memo)
-    memo.setdefault(kind, []).append(b"h" + bytes([index]))
-    return [*parts, once(b"q" + bytes([index]))]
-
-
-def _elements(lot: random.Random, memo: Memo) -> list[Part]:
-    some = [
-        again(b"K\x01"),
-        again(b"N"),
-        again(number(_HASHES)),
-        again(text("")),
-        numbered("number", number),
-        numbered("multiple of a hash", lambda index: number(index * _HASHES)),
-        numbered("text", lambda index: text(f"a{index}")),
-        numbered("global", lambda index: named(f"torch.x{index}")),
-        numbered("tuple", lambda index: number(index) + b"\x85"),
-        numbered("tensor", lambda index: tensor((1, 1), (1, 1), index % FLOATS)),
-    ]
-    return [again(_get(lot, memo, "any")) if memo and lot.random() < 0.4 else lot.choice(some)]
-
-
-def _list(lot: random.Random, memo: Memo) -> list[Part]:
-    return [once(b"]("), *_elements(lot, memo), once(b"e")]
-
-
-def _tuple(lot: random.Random, memo: Memo) -> list[Part]:
-    return [once(b"("), *_elements(lot, memo), once(b"t")]
-
-
-def _pairs(_lot: random.Random, _memo: Memo) -> list[Part]:
-    return [once(b"]("), numbered("pair", lambda index: b"](" + number(index) + b"Ne"), once(b"e")]
-
-
-def _dict(lot: random.Random, memo: Memo) -> list[Part]:
-    value = _get(lot, memo, lot.choice(["any", "none"]))
-    pairs = [
-        numbered("text: value", lambda index: text(f"a{index}") + value),
-        numbered("number: value", lambda index: number(index) + value),
-        numbered("a hash: value", lambda index: number(index * _HASHES) + value),
-        numbered("tuple: value", lambda index: number(index) + b"\x85" + value),
-        numbered("weight", lambda index: text(f"{index}.weight") + _weight(index)),
-        again(_get(lot, memo, lot.choice(["text", "any"])) + value),
-        again(text("conj") + b"\x88"),
-    ]
-    return [once(b"}("), lot.choice(pairs), once(b"u")]
-
-
-def _weight(index: int) -> bytes:
-    """Return a weight, or a view, of the one storage."""
-    return tensor((1, 1, 1, 1, 1 + index % 3), (1, 1, 1, 1, 1), index % (FLOATS - 3))
-
-
-def _text(_lot: random.Random, _memo: Memo) -> list[Part]:
-    return [long("text", lambda nbytes: text("x" * nbytes))]
-
-
-def _bytes(_lot: random.Random, _memo: Memo) -> list[Part]:
-    head = named("_codecs.encode") + b"("
-    return [
-        once(head),
-        long("text", lambda nbytes: text("x" * nbytes)),
-        once(text("latin1") + b"tR"),
-    ]
-
-
-def _number(lot: random.Random, _memo: Memo) -> list[Part]:
-    ways: list[tuple[str, Callable[[int], bytes]]] = [
-        ("LONG4", lambda nbytes: b"\x8b" + struct.pack("<i", nbytes) + b"\x7f" * nbytes),
-        ("LONG", lambda nbytes: b"L" + b"9" * nbytes + b"L\n"),
-        ("INT", lambda nbytes: b"I" + b"9" * nbytes + b"\n"),
-        ("FLOAT", lambda nbytes: b"F1." + b"0" * nbytes + b"1\n"),
-        ("FLOAT that is none", lambda nbytes: b"F" + b"x" * nbytes + b"\n"),
-    ]
-    return [long(*lot.choice([ways[0], ways[0], *ways]))]
-
-
-def _nested(lot: random.Random, _memo: Memo) -> list[Part]:
-    ways = [
-        [again(b"(", 1), once(b"N"), again(b"t", 1)],
-        [once(b"N"), again(b"\x85")],
-        [once(b"]"), numbered("list in a list", lambda _: b"]q\xfeh\xfea")],
-        [long("lists", lambda nbytes: b"]" * (nbytes // 2 + 1) + b"a" * (nbytes // 2))],
-        [once(b"N" + b"".join(b"q\xff" + b"h\xff" + b"\x86" for _ in range(40)))],
-    ]
-    return lot.choice(ways)
-
-
-def _storage(_lot: random.Random, _memo: Memo) -> list[Part]:
-    head = b"(" + text("storage") + named("torch.FloatStorage")
-    key = long("key", lambda nbytes: text("x" * nbytes))
-    return [once(head), key, once(text("cpu") + number(FLOATS) + b"tQ")]
-
-
-def _module(lot: random.Random, memo: Memo) -> list[Part]:
-    made = named("torch.nn.modules.activation.Threshold") + b")\x81"
-    return [once(made + _get(lot, memo, "dict") + b"b")]
-
-
-_KEPT: dict[str, Callable[[random.Random, Memo], list[Part]]] = {
-    "list": _list, "tuple": _tuple, "pairs": _pairs, "dict": _dict, "text": _text,
-    "bytes": _bytes, "number": _number, "nested": _nested, "storage": _storage, "module": _module,
-}  # fmt: skip
-
-
-def _done(lot: random.Random, memo: Memo, names: dict[str, bytes]) -> list[Part]:
+def _done(one: Drawing) -> list[Part]:
     """Draw what is done over and over; each time it leaves one thing, or a few, in a list."""
-    steps = b"".join(lot.choice(_STEPS)(lot, memo, names) for _ in range(lot.randint(1, 2)))
-    if lot.random() < 0.1:  # once, with very many arguments
-        get = lot.choice([*names.values()])
-        return [once(get + b"("), again(_get(lot, memo, "any")), once(b"tR")]
+    steps = b"".join(one.lot.choice(_STEPS)(one) for _ in range(one.lot.randint(1, 2)))
+    if one.lot.random() < 0.1:  # once, with very many arguments
+        get = one.lot.choice([*one.names.values()])
+        return [once(get + b"("), again(one.get("any")), once(b"tR")]
     return [again(steps)]
 
 
-def _call(lot: random.Random, memo: Memo, names: dict[str, bytes]) -> bytes:
-    name, get = lot.choice([*names.items()])
-    kinds = lot.choice(_ARGUMENTS.get(name, [("any",), ()]))
-    arguments = b"".join(_get(lot, memo, kind) for kind in kinds)
-    return get + b"(" + arguments + b"t" + lot.choice([b"R", b"R", b"R", b"\x81"])
+def _call(one: Drawing) -> bytes:
+    name, get = one.lot.choice([*one.names.items()])
+    kinds = one.lot.choice(_ARGUMENTS.get(name, [("any",), ()]))
+    arguments = b"".join(one.get(kind) for kind in kinds)
+    call = one.lot.choice([b"R", b"\x81"]) if one.is_wild else b"R"
+    return get + b"(" + arguments + b"t" + call
 
 
-def _call_with_a_tuple(lot: random.Random, memo: Memo, names: dict[str, bytes]) -> bytes:
-    return lot.choice([*names.values()]) + _get(lot, memo, "tuple") + b"R"
+def _call_with_a_tuple(one: Drawing) -> bytes:
+    return one.lot.choice([*one.names.values()]) + one.get("tuple") + b"R"
 
 
-def _give_state(lot: random.Random, memo: Memo, _names: dict[str, bytes]) -> bytes:
+def _give_state(one: Drawing) -> bytes:
     made = [
         named("torch.nn.modules.activation.Threshold") + b")\x81",
         named("collections.OrderedDict") + b")R",
-        _get(lot, memo, lot.choice(["module", "dict", "tensor"])),
+        one.get(one.lot.choice(["module", "dict", "tensor"])),
     ]
-    return lot.choice(made) + _get(lot, memo, lot.choice(["dict", "dict", "tuple", "any"])) + b"b"
+    return one.lot.choice(made) + one.get(one.lot.choice(["dict", "dict", "tuple", "any"])) + b"b"
 
 
-def _put(lot: random.Random, memo: Memo, _names: dict[str, bytes]) -> bytes:
-    target = lot.choice([b"}", _get(lot, memo, "dict")])
-    return target + _get(lot, memo, lot.choice(["text", "any", "tuple"])) + b"Ns"
+def _put(one: Drawing) -> bytes:
+    target = one.lot.choice([b"}", one.get("dict")])
+    return target + one.get(one.lot.choice(["text", "any", "tuple"])) + b"Ns"
 
 
-def _append(lot: random.Random, memo: Memo, _names: dict[str, bytes]) -> bytes:
-    return lot.choice([b"]", _get(lot, memo, "list")]) + _get(lot, memo, "any") + b"a"
+def _append(one: Drawing) -> bytes:
+    return one.lot.choice([b"]", one.get("list")]) + one.get("any") + b"a"
 
 
-def _wrap(lot: random.Random, memo: Memo, _names: dict[str, bytes]) -> bytes:
-    return _get(lot, memo, "any") + lot.choice([b"", b"\x85", b"\x85\x85"])
+def _wrap(one: Drawing) -> bytes:
+    return one.get("any") + one.lot.choice([b"", b"\x85", b"\x85\x85"])
 
 
-def _refer(lot: random.Random, memo: Memo, _names: dict[str, bytes]) -> bytes:
-    key = _get(lot, memo, lot.choice(["text", "any"]))
-    return b"(" + text("storage") + named("torch.FloatStorage") + key + key + b"K\x00tQ"
+def _refer(one: Drawing) -> bytes:
+    key = one.get(one.lot.choice(["text", "any"])) if one.is_wild else text("0")
+    head = b"(" + text("storage") + named("torch.FloatStorage")
+    return head + key + text("cpu") + number(FLOATS) + b"tQ"
 
 
-def _share_state(lot: random.Random, memo: Memo, _names: dict[str, bytes]) -> bytes:
-    name = text(lot.choice(["_parameters", "_buffers", "_modules", "threshold"]))
+def _share_state(one: Drawing) -> bytes:
+    name = text(one.lot.choice(["_parameters", "_buffers", "_modules", "threshold"]))
     made = named("torch.nn.modules.activation.Threshold") + b")\x81}"
-    return made + name + _get(lot, memo, "dict") + b"sb"
+    return made + name + one.get("dict") + b"sb"
 
 
-_STEPS = [
-    _call,
-    _call,
-    _call,
-    _call_with_a_tuple,
-    _give_state,
-    _put,
-    _append,
-    _wrap,
-    _refer,
+_STEPS = (
+    _call, _call, _call, _call_with_a_tuple, _give_state, _put, _append, _wrap, _refer,
     _share_state,
-]
+)  # fmt: skip

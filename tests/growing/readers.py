@@ -26,7 +26,7 @@ from tests.growing import archives, clients, pickled, written
 from tests.growing.programs import Program, program
 from tests.hostile.calls_with_other_arguments import in_the_legacy_preamble
 from tests.hostile.multiplies_extents import script
-from tests.hostile.parts import FLOATS, PROTOCOL, STOP, beside_a_weight, text, torch_zip
+from tests.hostile.parts import FLOATS, PROTOCOL, STOP, beside_a_weight, number, text, torch_zip
 
 LIMITS = Limits(max_tensors=10_000)
 
@@ -104,7 +104,8 @@ def _pickled(around: Callable[[bytes], bytes], lot: random.Random) -> Program:
 
 
 def _legacy(objects: bytes) -> bytes:
-    """Return a legacy file of a pickle whose only storage is `0`."""
+    """Return a legacy file of a pickle whose only storage is `0`, and is not a view of another."""
+    objects = objects.replace(number(FLOATS) + b"tQ", number(FLOATS) + b"NtQ")
     keys = PROTOCOL + b"](" + text("0") + b"e" + STOP
     return (
         in_the_legacy_preamble(b"}")
