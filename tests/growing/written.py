@@ -127,17 +127,19 @@ def _any(lot: random.Random, entries: list[Part]) -> list[Part]:
 def _of_many_parts(sound: bytes, places: list[bytes]) -> list[Part]:
     """Return something with a value of any length in one of these places."""
     fills: dict[str, Grown] = {
-        "list": lambda nbytes: b"[0" + b",0" * (nbytes // 2) + b"]",
-        "list of ones": lambda nbytes: b"[1" + b",1" * (nbytes // 2) + b"]",
-        "list of large numbers": lambda nbytes: b"[1" + b",99999999999999" * (nbytes // 15) + b"]",
+        "list": lambda nbytes: _listed(b"0", nbytes),
+        "list of ones": lambda nbytes: _listed(b"1", nbytes),
+        "list of large numbers": lambda nbytes: _listed(b"9" * 18, nbytes),
+        "list of longest numbers": lambda nbytes: _listed(b"9" * 4300, nbytes),
+        "list of lists": lambda nbytes: _listed(b"[" * 400 + b"]" * 400, nbytes),
+        "list of objects": lambda nbytes: _listed(b'{"a":' * 400 + b"0" + b"}" * 400, nbytes),
         "lists": lambda nbytes: b"[" * (nbytes // 2) + b"]" * (nbytes // 2),
-        "objects": lambda nbytes: b'{"a":' * (nbytes // 6) + b"0" + b"}" * (nbytes // 6),
         "number": lambda nbytes: b"9" * nbytes,
         "fraction": lambda nbytes: b"1." + b"0" * nbytes + b"1",
         "text": lambda nbytes: b'"' + b"x" * nbytes + b'"',
         "escapes": lambda nbytes: b'"' + rb"\u0041" * (nbytes // 6) + b'"',
         "blanks": lambda nbytes: b" " * nbytes + b"0",
-    }  # fmt: skip
+    }
     return [
         long(f"{told} for {place.decode()}", partial(_replaced, sound, place, fill))
         for place in places
@@ -147,3 +149,7 @@ def _of_many_parts(sound: bytes, places: list[bytes]) -> list[Part]:
 
 def _replaced(sound: bytes, place: bytes, fill: Grown, nbytes: int) -> bytes:
     return sound.replace(place, fill(nbytes), 1)
+
+
+def _listed(value: bytes, nbytes: int) -> bytes:
+    return b"[" + b",".join([value] * max(nbytes // (len(value) + 1), 1)) + b"]"
