@@ -34,19 +34,24 @@ class Drawing:
     Attributes:
         lot: Decides.
         is_wild: Whether things are also put where they do not belong, and is so refused sooner.
+        is_script: Whether it is one of TorchScript.
         memo: The opcodes that get what is kept, by its kind.
-        names: The opcodes that get what is called.
     """
 
     lot: random.Random
     is_wild: bool
+    is_script: bool
     memo: dict[str, list[bytes]] = field(default_factory=dict)
-    names: dict[str, bytes] = field(default_factory=dict)
 
     def get(self, kind: str) -> bytes:
         """Get something of a kind, if there is any; of a wild one now and then anything."""
         if self.memo and (kind == "any" or (self.is_wild and self.lot.random() < 0.1)):
             return self.lot.choice([get for gets in self.memo.values() for get in gets])
-        if kind == "huge":
-            return self.get("number") + b"\x85"
-        return self.lot.choice(self.memo.get(kind) or [_INLINE.get(kind, b"N")])
+        if kind in self.memo:
+            return self.lot.choice(self.memo[kind])
+        return named(kind) if "." in kind else _INLINE.get(kind, b"N")
+
+    @property
+    def class_of_objects(self) -> str:
+        """The class of which objects are made that have any attributes."""
+        return "__torch__.Net" if self.is_script else "torch.nn.modules.activation.Threshold"

@@ -9,14 +9,22 @@ from tests.growing.drawing import Drawing
 from tests.growing.programs import Part, again, long, numbered, once
 from tests.hostile.parts import FLOATS, named, number, storage, tensor, text
 
+_SHORT_BYTES = 20
+
 _HASHES = (1 << 61) - 1
 """Numbers that differ by this have one hash."""
 
 
-def keep(one: Drawing, index: int) -> list[Part]:
-    """Draw something that is kept."""
-    kind = one.lot.choice([*_KEPT])
-    parts = _KEPT[kind](one)
+def keep(one: Drawing, kind: str, index: int) -> list[Part]:
+    """Draw something of a kind, or name it, and keep it; what is always short is not kept.
+
+    Some are short, so that others have more room, and what is done with them is not refused.
+    """
+    if kind not in _KEPT and "." not in kind:
+        return []
+    parts = _KEPT[kind](one) if kind in _KEPT else [once(named(kind))]
+    if one.lot.random() < 0.4:
+        parts = [once(part.fill(_SHORT_BYTES)) for part in parts]
     one.memo.setdefault(kind, []).append(b"h" + bytes([index]))
     return [*parts, once(b"q" + bytes([index]))]
 
@@ -89,7 +97,7 @@ def _number(one: Drawing) -> list[Part]:
         ("FLOAT", lambda nbytes: b"F1." + b"0" * nbytes + b"1\n"),
         ("FLOAT that is none", lambda nbytes: b"F" + b"x" * nbytes + b"\n"),
     ]
-    return [long(*one.lot.choice([ways[0], ways[0], *ways]))]
+    return [long(*(one.lot.choice(ways) if one.lot.random() < 0.3 else ways[0]))]
 
 
 def _nested(one: Drawing) -> list[Part]:
@@ -112,7 +120,7 @@ def _storage(one: Drawing) -> list[Part]:
 
 
 def _module(one: Drawing) -> list[Part]:
-    made = named("torch.nn.modules.activation.Threshold") + b")\x81"
+    made = named(one.class_of_objects) + b")\x81"
     return [once(made + one.get("dict") + b"b")]
 
 
@@ -120,3 +128,5 @@ _KEPT: dict[str, Callable[[Drawing], list[Part]]] = {
     "list": _list, "tuple": _tuple, "pairs": _pairs, "dict": _dict, "text": _text,
     "bytes": _bytes, "number": _number, "nested": _nested, "storage": _storage, "module": _module,
 }  # fmt: skip
+
+KINDS = (*_KEPT,)

@@ -100,7 +100,7 @@ _SHARD = beside_a_weight()
 
 
 def _pickled(around: Callable[[bytes], bytes], lot: random.Random) -> Program:
-    return program(pickled.drawn(lot), around)
+    return program(pickled.drawn(lot, is_script=around is _script), around)
 
 
 def _legacy(objects: bytes) -> bytes:
