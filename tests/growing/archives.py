@@ -98,17 +98,19 @@ def _enter(directory: bytearray, name: bytes, fields: bytes, data: bytes, offset
 def tar(lot: random.Random) -> Program:
     """Draw a tar of a folder."""
     first, end = tarred()[:-10240], bytes(1024)
-    parts = [
+    plain = [
         numbered("file", lambda index: entry(f"a{index}").tobuf()),
         numbered("folder", lambda index: entry(f"a{index}", tarfile.DIRTYPE).tobuf()),
         numbered("file in folders", lambda index: entry("b/" * 30 + str(index)).tobuf()),
         again(entry("a").tobuf()),
         numbered("link", lambda index: entry(f"a{index}", tarfile.SYMTYPE).tobuf()),
-        *(
-            numbered(f"{told} with {what}", partial(_described_file, _described(kind, data)))
-            for told, kind in _DESCRIPTIONS.items()
-            for what, data in _RECORDS.items()
-        ),
+    ]
+    described = [
+        numbered(f"{told} with {what}", partial(_described_file, _described(kind, data)))
+        for told, kind in _DESCRIPTIONS.items()
+        for what, data in _RECORDS.items()
+    ]
+    described_at_length = [
         numbered(
             "a description of all with further records",
             lambda index: _described(
@@ -120,7 +122,8 @@ def tar(lot: random.Random) -> Program:
         long("description", lambda nbytes: _described(tarfile.XHDTYPE, b"9" * nbytes)),
         long("name", lambda nbytes: _described(tarfile.GNUTYPE_LONGNAME, b"a" * nbytes)),
     ]
-    drawn: list[Part] = [lot.choice(parts) for _ in range(lot.randint(1, 2))]
+    groups = (plain, described, described_at_length)
+    drawn: list[Part] = [lot.choice(lot.choice(groups)) for _ in range(lot.randint(1, 2))]
     told = program([Part("a sound checkpoint", lambda _: first), *drawn, once(b"")]).told
     return Program(told, program([once(first), *drawn, once(end)]).grown)
 

@@ -58,7 +58,7 @@ def _pairs(one: Drawing) -> list[Part]:
 
 
 def _dict(one: Drawing) -> list[Part]:
-    value = one.get(one.lot.choice(["any", "none"]))
+    value = one.get(one.lot.choice(["any", "none", "none"]))
     pairs = [
         numbered("text: value", lambda index: text(f"a{index}") + value),
         numbered("number: value", lambda index: number(index) + value),
@@ -68,7 +68,7 @@ def _dict(one: Drawing) -> list[Part]:
         again(one.get(one.lot.choice(["text", "any"])) + value),
         again(text("conj") + b"\x88"),
     ]
-    return [once(b"}("), one.lot.choice(pairs), once(b"u")]
+    return [once(b"}("), one.lot.choice([*pairs[:1] * 3, *pairs]), once(b"u")]
 
 
 def _weight(index: int) -> bytes:
