@@ -6,8 +6,8 @@
 Draws programs from the grammar of each reader (`tests/growing`), and has each read in a process of
 its own, in sizes that double until reading takes long enough to be judged. A violation is more time
 or memory than `tests/growing/readers.py` allows for so many bytes, or a time that grows by much
-more than its length did; what seems to be one is measured anew, and more often. Needs no coverage, and no atheris.
-Prints one JSON object; exits with 1 if there was a violation.
+more than its length did; what seems to be one is measured anew, and more often. Needs no coverage,
+and no atheris. Prints one JSON object; exits with 1 if there was a violation.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import argparse
 import json
 import math
 import multiprocessing
-import random
 import sys
 import tempfile
 import time
@@ -81,7 +80,7 @@ def _size_of(reader: Reader, index: int) -> int:
 
 
 def _measure(reader: Reader, number: int, repeats: int, sender: Connection) -> None:
-    program = reader.draw(random.Random(number))
+    program = reader.program(number)
     with tempfile.TemporaryDirectory() as folder:
         before_mib = _resident_mib()
         index = 0
@@ -129,7 +128,7 @@ class Judged:
         """Read some small programs here, so that no process has to load what all need."""
         with tempfile.TemporaryDirectory() as folder:
             for number in range(3):
-                program = self.reader.draw(random.Random(number))
+                program = self.reader.program(number)
                 self.reader.seconds_for(program.grown(1 << 10), Path(folder))
 
     def attempt(self, number: int) -> None:
@@ -138,7 +137,7 @@ class Judged:
         if self._breaks(sizes):
             sizes = measure(self.reader, number, REPEATS)
             if self._breaks(sizes):
-                told = self.reader.draw(random.Random(number)).told
+                told = self.reader.program(number).told
                 self.violations.append({"number": number, "program": told, "sizes": sizes})
         self.programs += 1
         self.largest_bytes = max(self.largest_bytes, sizes[-1].nbytes)

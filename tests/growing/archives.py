@@ -114,10 +114,10 @@ def tar(lot: random.Random) -> Program:
         numbered(
             "a description of all with further records",
             lambda index: _described(
-                tarfile.XGLTYPE, b"".join(b"16 a%04d%04d=b\n" % (index, n) for n in range(100))
+                tarfile.XGLTYPE, b"".join(b"15 a%04d%04d=b\n" % (index, n) for n in range(100))
             ),
         ),
-        again(_described(tarfile.XHDTYPE, b"13 comment=ab\n")),
+        again(_described(tarfile.XHDTYPE, b"14 comment=ab\n")),
         again(_described(tarfile.GNUTYPE_LONGNAME, b"a\0")),
         long("description", lambda nbytes: _described(tarfile.XHDTYPE, b"9" * nbytes)),
         long("name", lambda nbytes: _described(tarfile.GNUTYPE_LONGNAME, b"a" * nbytes)),
@@ -135,13 +135,13 @@ _DESCRIPTIONS = {
     "a long link": tarfile.GNUTYPE_LONGLINK,
 }
 _RECORDS = {
-    "one record": b"13 comment=ab\n",
-    "many records": b"13 comment=ab\n" * 4000,
+    "one record": b"14 comment=ab\n",
+    "many records": b"14 comment=ab\n" * 4000,
     "other records": b"".join(b"12 a%05d=b\n" % index for index in range(5000)),
     "numbers": b"1" * 60_000,
     "blanks": b" " * 60_000,
     "sparse records": b"22 GNU.sparse.size=10\n" * 2000,
-    "a map": b"27 GNU.sparse.map=0,1,2,3,4\n" * 2000,
+    "a map": b"28 GNU.sparse.map=0,1,2,3,4\n" * 2000,
 }
 
 

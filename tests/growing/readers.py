@@ -72,6 +72,10 @@ class Reader:
     most_bytes: int = 1 << 20
     allowance: Allowance = Allowance()
 
+    def program(self, number: int) -> Program:
+        """Return the program of a number, the same one each time."""
+        return self.draw(random.Random(number))  # noqa: S311  # nothing is kept secret
+
     def seconds_for(self, data: bytes, folder: Path) -> float:
         """Read an input, or refuse it; return the seconds of this process."""
         began_s = time.process_time()
