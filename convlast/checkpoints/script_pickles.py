@@ -208,15 +208,17 @@ class _Walk:
 
     def __init__(self) -> None:
         self._fruitful: dict[int, list[tuple[object, object]]] = {}
+        self._open: set[int] = set()
 
     def below(
         self, value: object, path: tuple[str, ...], owner: str = "", depth: int = 0
     ) -> Iterator[tuple[tuple[str, ...], Tensor, str]]:
         """Yield the tensors below a value that stands there, in an object of the class `owner`."""
-        if depth > _MAX_DEPTH:
+        if depth > _MAX_DEPTH or id(value) in self._open:
             raise MalformedCheckpointError(
                 "Its objects are nested too deeply, or contain themselves."
             )
+        self._open.add(id(value))
         children = self._fruitful.get(id(value))
         kept: list[tuple[object, object]] = []
         for key, child in _children(value) if children is None else children:
@@ -234,6 +236,7 @@ class _Walk:
                 yield (*path, _text(key)), child, owner
             kept += [(key, child)] if is_fruitful else []
         self._fruitful[id(value)] = kept
+        self._open.remove(id(value))
 
 
 def _text(key: object) -> str:

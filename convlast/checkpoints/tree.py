@@ -41,7 +41,7 @@ _STATE = ("_parameters", "_buffers", "_modules")
 """Where a module has its tensors, and the modules in it."""
 
 _MAX_DEPTH = 200
-"""No real checkpoint nests deeper; a walk that goes on has met a cycle."""
+"""No real checkpoint nests deeper."""
 
 
 class Entry(NamedTuple):
@@ -104,20 +104,20 @@ class _Walk:
 
     A list that stands in many places is looked through once: `_fruitful` has, by the id of each
     object that was, those of its children that lead to tensors. Else a few hundred bytes could
-    name more places than there is time to visit.
+    name more places than there is time to visit. `_open` has those that are being looked through:
+    whoever meets one again has met a cycle.
     """
 
     def __init__(self, places: Places, *, keep_originals: bool) -> None:
         self._places = places
         self._keeps_originals = keep_originals
         self._fruitful: dict[int, _Children] = {}
+        self._open: set[int] = set()
 
     def below(self, value: object, path: Path, owners: tuple[object, ...]) -> Iterator[Entry]:
         """Yield the entries below a value, whose owners are given from the root on."""
         if len(owners) > _MAX_DEPTH:
-            raise MalformedCheckpointError(
-                "Its objects are nested too deeply, or contain themselves."
-            )
+            raise _endless()
         if isinstance(value, torch.storage.TypedStorage):
             value = value._untyped_storage
         if isinstance(value, _LEAVES):
@@ -136,10 +136,14 @@ class _Walk:
     def _held_by(self, value: object) -> Iterator[tuple[object, object, _Children]]:
         """Yield what a value holds, each with the list that it is put into if it is fruitful."""
         for holder, children in _holders_in(value):
+            if id(holder) in self._open:
+                raise _endless()
+            self._open.add(id(holder))
             fruitful: _Children = []
             for key, child in self._fruitful.get(id(holder), children):
                 yield key, child, fruitful
             self._fruitful[id(holder)] = fruitful
+            self._open.remove(id(holder))
 
     def _entry(
         self, value: torch.Tensor | torch.UntypedStorage, path: Path, owners: tuple[object, ...]
@@ -149,6 +153,10 @@ class _Walk:
         if self._keeps_originals and isinstance(value, torch.Tensor):
             original = torch.Tensor.detach(value)
         return Entry(_joined(path), value, owners[-1] if owners else None, original)
+
+
+def _endless() -> MalformedCheckpointError:
+    return MalformedCheckpointError("Its objects are nested too deeply, or contain themselves.")
 
 
 def _holders_in(value: object) -> Iterator[tuple[object, Iterable[tuple[object, object]]]]:

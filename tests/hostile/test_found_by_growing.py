@@ -15,7 +15,7 @@ from convlast.checkpoints import pickles
 from convlast.errors import ConvlastError, MalformedCheckpointError
 from convlast.options import Options
 from tests.growth import quick
-from tests.hostile import hands_over_again, packs_a_folder
+from tests.hostile import hands_over_again, nests_objects, packs_a_folder
 from tests.hostile.multiplies_extents import script
 from tests.hostile.parts import PROTOCOL, STOP, called, number, storage, text
 
@@ -53,6 +53,13 @@ def test_a_program_may_share_what_it_holds(each: bytes, tmp_path: Path) -> None:
     pickled = PROTOCOL + b"c__torch__\nNet\n)\x81}" + text("a") + made + b"sb" + STOP
     with quick("a program that shares"):
         inspected(script(pickled), tmp_path / "model.pt")
+
+
+def test_a_long_list_that_contains_itself_is_gone_through_once(tmp_path: Path) -> None:
+    """And not as deep as objects may be nested."""
+    data = nests_objects.itself_in_a_list(beside=200_000)
+    with quick("a list in itself"), pytest.raises(MalformedCheckpointError, match="themselves"):
+        inspected(data, tmp_path / "model.pt")
 
 
 def test_an_object_that_is_its_own_state_is_refused(tmp_path: Path) -> None:
