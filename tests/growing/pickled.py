@@ -81,8 +81,9 @@ def _name(one: Drawing) -> str:
 
 
 def _call(one: Drawing) -> list[Token]:
-    name = _name(one)
-    arguments = one.lot.choice(_ARGUMENTS.get(name, [("any",), ()]))
+    name, arguments = one.lot.choice(_CALLS)
+    if one.is_wild and one.lot.random() < 0.5:
+        name = _name(one)
     call = one.lot.choice([b"R", b"\x81"]) if one.is_wild else b"R"
     return [name, b"(", *arguments, b"t", call]
 
@@ -122,6 +123,8 @@ def _refer(one: Drawing) -> list[Token]:
     head = b"(" + text("storage") + named("torch.FloatStorage")
     return [head, key, text("cpu") + number(FLOATS) + b"tQ"]
 
+
+_CALLS = [(name, each) for name, signatures in _ARGUMENTS.items() for each in signatures]
 
 _STEPS = (
     _call, _call, _call, _call_with_a_tuple, _give_state, _share_state,

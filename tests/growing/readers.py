@@ -69,7 +69,7 @@ class Reader:
 
     draw: Callable[[random.Random], Program]
     read: Callable[[bytes, Path], object]
-    most_bytes: int = 1 << 20
+    most_bytes: int = 1 << 22
     allowance: Allowance = Allowance()
 
     def program(self, number: int) -> Program:
