@@ -34,7 +34,7 @@ FIRST_BYTES = 1 << 14
 DOUBLINGS = 4
 """Sizes that are tried at least, the first among them, and that a slope is taken over."""
 
-ENOUGH_S = 0.2
+ENOUGH_S = 0.5
 """A time that can be judged; what takes less is tried in the next size."""
 
 HIGHEST_SLOPE = 1.4
