@@ -68,7 +68,9 @@ def measure(reader: Reader, number: int, repeats: int = 1) -> list[Size]:
             sizes.append(Size(*receiver.recv()))
         sizes.append(Size(_size_of(reader, len(sizes)), TIMEOUT_S, 0))
     except EOFError:
-        pass
+        process.join()
+        if process.exitcode:  # another error than is documented counts like a reading without end
+            sizes.append(Size(_size_of(reader, len(sizes)), TIMEOUT_S, 0))
     process.kill()
     process.join()
     return sizes
