@@ -113,6 +113,7 @@ class _Walk:
         self._keeps_originals = keep_originals
         self._fruitful: dict[int, _Children] = {}
         self._open: set[int] = set()
+        self._taken = 0
 
     def below(self, value: object, path: Path, owners: tuple[object, ...]) -> Iterator[Entry]:
         """Yield the entries below a value, whose owners are given from the root on."""
@@ -125,29 +126,30 @@ class _Walk:
             if not getattr(value, "__dict__", None):
                 return  # as nearly all
         inside = (*owners, value)
-        for key, child, fruitful in self._held_by(value):
-            is_fruitful = False
-            for entry in self.below(child, _path_of(key, value, path, owners), inside):
-                is_fruitful = True
-                yield entry
-            if is_fruitful:
-                fruitful.append((key, child))
-
-    def _held_by(self, value: object) -> Iterator[tuple[object, object, _Children]]:
-        """Yield what a value holds, each with the list that it is put into if it is fruitful."""
         for holder, children in _holders_in(value):
-            if id(holder) in self._open:
-                raise _endless()
-            self._open.add(id(holder))
-            fruitful: _Children = []
+            fruitful = self._enter(holder)
             for key, child in self._fruitful.get(id(holder), children):
-                yield key, child, fruitful
-            self._fruitful[id(holder)] = fruitful
-            self._open.remove(id(holder))
+                before = self._taken
+                yield from self.below(child, _path_of(key, value, path, owners), inside)
+                if self._taken > before:
+                    fruitful.append((key, child))
+            self._leave(holder, fruitful)
+
+    def _enter(self, holder: object) -> _Children:
+        """Begin to look through something; return the list for those of its children that count."""
+        if id(holder) in self._open:
+            raise _endless()
+        self._open.add(id(holder))
+        return []
+
+    def _leave(self, holder: object, fruitful: _Children) -> None:
+        self._open.remove(id(holder))
+        self._fruitful[id(holder)] = fruitful
 
     def _entry(
         self, value: torch.Tensor | torch.UntypedStorage, path: Path, owners: tuple[object, ...]
     ) -> Entry:
+        self._taken += 1
         self._places.take(path)
         original = None
         if self._keeps_originals and isinstance(value, torch.Tensor):
