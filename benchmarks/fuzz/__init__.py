@@ -8,6 +8,9 @@ and the guard does not, is a finding. Run with
     pip install atheris
     python -m benchmarks.fuzz FOLDER --seconds 300
 
+Inputs that grow, for which time and memory must grow no faster, are tried by `growth.py`, which
+needs neither.
+
 FOLDER keeps each target's corpus, so that the next run goes on from it, and the findings: the
 input, and beside it the traceback. Prints one JSON object; exits with 1 if there was a finding.
 """

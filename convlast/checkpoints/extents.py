@@ -53,10 +53,12 @@ def refuse_extents(
         )
     extents, steps, elements, last = numbers[: len(shape)], numbers[len(shape) : -1], 1, numbers[-1]
     for extent, step in zip(extents, steps, strict=True):
-        if extent > 1:
+        # Large ones are not even multiplied: that takes longer than their digits are worth.
+        is_large = extent >= MAX_ELEMENTS or step >= MAX_ELEMENTS or last >= MAX_ELEMENTS
+        if extent > 1 and not is_large:
             elements *= extent
             last += (extent - 1) * step
-        if elements >= MAX_ELEMENTS or last >= MAX_ELEMENTS or step >= MAX_ELEMENTS:
+        if is_large or elements >= MAX_ELEMENTS or last >= MAX_ELEMENTS:
             raise MalformedCheckpointError(
                 f"{tensor} has a shape, strides or an offset that PyTorch cannot multiply in 64 "
                 "bits."

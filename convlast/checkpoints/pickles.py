@@ -174,7 +174,7 @@ def scan(stream: IO[bytes]) -> Scan:
         for opcode, arg, _position in pickletools.genops(stream):
             machine.step(opcode, arg)
     except (ValueError, IndexError, KeyError, OverflowError, EOFError) as error:
-        raise MalformedCheckpointError(f"Its pickle cannot be read: {error}.") from error
+        raise MalformedCheckpointError(f"Its pickle cannot be read: {str(error)[:200]}.") from error
     machine.scan.misuses = machine.objects.judge()
     return machine.scan
 

@@ -183,7 +183,7 @@ def read_pickle(data: bytes) -> object:
             machine.step(opcode.name, arg, int(position or 0))
         return machine.stack.pop()
     except (ValueError, IndexError, KeyError, AttributeError, TypeError) as error:
-        raise MalformedCheckpointError(f"Its pickle cannot be read: {error}.") from error
+        raise MalformedCheckpointError(f"Its pickle cannot be read: {str(error)[:200]}.") from error
 
 
 def tensors_in(value: object, places: Places) -> Iterator[tuple[str, Tensor, str]]:
@@ -201,34 +201,42 @@ def tensors_in(value: object, places: Places) -> Iterator[tuple[str, Tensor, str
 
 
 class _Walk:
-    """One walk; of what stands in several places only the way to tensors is gone again."""
+    """One walk; of what stands in several places only the way to tensors is gone again.
+
+    So it is too with a state that many objects are given, and with the arguments of many calls.
+    """
 
     def __init__(self) -> None:
         self._fruitful: dict[int, list[tuple[object, object]]] = {}
+        self._open: set[int] = set()
 
     def below(
-        self, value: object, path: tuple[str, ...]
+        self, value: object, path: tuple[str, ...], owner: str = "", depth: int = 0
     ) -> Iterator[tuple[tuple[str, ...], Tensor, str]]:
-        """Yield the tensors below a value that stands there."""
-        if len(path) > _MAX_DEPTH:
+        """Yield the tensors below a value that stands there, in an object of the class `owner`."""
+        if depth > _MAX_DEPTH or id(value) in self._open:
             raise MalformedCheckpointError(
                 "Its objects are nested too deeply, or contain themselves."
             )
-        owner = value.name if isinstance(value, Instance) else ""
+        self._open.add(id(value))
         children = self._fruitful.get(id(value))
         kept: list[tuple[object, object]] = []
         for key, child in _children(value) if children is None else children:
             if not isinstance(child, _HOLDERS):
                 continue
-            inside, is_fruitful = (*path, _text(key)), isinstance(child, Tensor)
-            if isinstance(child, Tensor):
-                yield inside, child, owner
-            else:
-                for found in self.below(child, inside):
+            is_fruitful, is_part = False, key is _PART
+            if not isinstance(child, Tensor):
+                inside = path if is_part else (*path, _text(key))
+                inner = value.name if is_part and isinstance(value, Instance) else ""
+                for found in self.below(child, inside, inner, depth + 1):
                     is_fruitful = True
                     yield found
+            elif not is_part:
+                is_fruitful = True
+                yield (*path, _text(key)), child, owner
             kept += [(key, child)] if is_fruitful else []
         self._fruitful[id(value)] = kept
+        self._open.remove(id(value))
 
 
 def _text(key: object) -> str:
@@ -260,10 +268,13 @@ _HOLDERS = (Tensor, Instance, Dict, List, tuple, _Call)
 """What is a tensor, or can hold some."""
 
 
+_PART = object()
+"""The key of what an object, or a call, is made of, whose own children stand in its place."""
+
+
 def _children(value: object) -> Iterator[tuple[object, object]]:
     if isinstance(value, Instance):
-        for state in value.states:
-            yield from _children(state)
+        yield from ((_PART, state) for state in value.states)
     elif isinstance(value, Dict):
         yield from value.pairs
     elif isinstance(value, List):
@@ -271,4 +282,4 @@ def _children(value: object) -> Iterator[tuple[object, object]]:
     elif isinstance(value, tuple):
         yield from enumerate(value)
     elif isinstance(value, _Call):
-        yield from _children(value.arguments)
+        yield _PART, value.arguments

@@ -144,5 +144,7 @@ def _read_keys(file: IO[bytes]) -> list[str]:
                     f"The list of storages holds more than their names: {opcode.name}."
                 )
     except (ValueError, IndexError) as error:
-        raise MalformedCheckpointError(f"The list of storages cannot be read: {error}.") from error
+        raise MalformedCheckpointError(
+            f"The list of storages cannot be read: {str(error)[:200]}."
+        ) from error
     return keys

@@ -20,6 +20,8 @@ from convlast.options import Limits
 
 Path: TypeAlias = tuple[object, ...]
 
+_Children: TypeAlias = list[tuple[object, object]]
+
 _HOLDERS = (
     dict,
     list,
@@ -39,7 +41,7 @@ _STATE = ("_parameters", "_buffers", "_modules")
 """Where a module has its tensors, and the modules in it."""
 
 _MAX_DEPTH = 200
-"""No real checkpoint nests deeper; a walk that goes on has met a cycle."""
+"""No real checkpoint nests deeper."""
 
 
 class Entry(NamedTuple):
@@ -102,46 +104,73 @@ class _Walk:
 
     A list that stands in many places is looked through once: `_fruitful` has, by the id of each
     object that was, those of its children that lead to tensors. Else a few hundred bytes could
-    name more places than there is time to visit.
+    name more places than there is time to visit. `_open` has those that are being looked through:
+    whoever meets one again has met a cycle.
     """
 
     def __init__(self, places: Places, *, keep_originals: bool) -> None:
         self._places = places
         self._keeps_originals = keep_originals
-        self._fruitful: dict[int, list[tuple[object, object]]] = {}
+        self._fruitful: dict[int, _Children] = {}
+        self._open: set[int] = set()
+        self._taken = 0
 
     def below(self, value: object, path: Path, owners: tuple[object, ...]) -> Iterator[Entry]:
         """Yield the entries below a value, whose owners are given from the root on."""
         if len(owners) > _MAX_DEPTH:
-            raise MalformedCheckpointError(
-                "Its objects are nested too deeply, or contain themselves."
-            )
+            raise _endless()
         if isinstance(value, torch.storage.TypedStorage):
             value = value._untyped_storage
         if isinstance(value, _LEAVES):
             yield self._entry(value, path, owners)
             if not getattr(value, "__dict__", None):
                 return  # as nearly all
-        children = self._fruitful.get(id(value))
         inside = (*owners, value)
-        kept: list[tuple[object, object]] = []
-        for key, child in _children(value) if children is None else children:
-            is_fruitful = False
-            for entry in self.below(child, _path_of(key, value, path, owners), inside):
-                is_fruitful = True
-                yield entry
-            if is_fruitful:
-                kept.append((key, child))
-        self._fruitful[id(value)] = kept
+        for holder, children in _holders_in(value):
+            fruitful = self._enter(holder)
+            for key, child in self._fruitful.get(id(holder), children):
+                before = self._taken
+                yield from self.below(child, _path_of(key, value, path, owners), inside)
+                if self._taken > before:
+                    fruitful.append((key, child))
+            self._leave(holder, fruitful)
+
+    def _enter(self, holder: object) -> _Children:
+        """Begin to look through something; return the list for those of its children that count."""
+        if id(holder) in self._open:
+            raise _endless()
+        self._open.add(id(holder))
+        return []
+
+    def _leave(self, holder: object, fruitful: _Children) -> None:
+        self._open.remove(id(holder))
+        self._fruitful[id(holder)] = fruitful
 
     def _entry(
         self, value: torch.Tensor | torch.UntypedStorage, path: Path, owners: tuple[object, ...]
     ) -> Entry:
+        self._taken += 1
         self._places.take(path)
         original = None
         if self._keeps_originals and isinstance(value, torch.Tensor):
             original = torch.Tensor.detach(value)
         return Entry(_joined(path), value, owners[-1] if owners else None, original)
+
+
+def _endless() -> MalformedCheckpointError:
+    return MalformedCheckpointError("Its objects are nested too deeply, or contain themselves.")
+
+
+def _holders_in(value: object) -> Iterator[tuple[object, Iterable[tuple[object, object]]]]:
+    """Yield what holds the children of a value, and these.
+
+    That is the value itself; and for a module the dicts of its state, which many may share.
+    """
+    if isinstance(value, nn.Module):
+        for name, held in vars(value).items():
+            if name in _STATE:
+                yield held, _children(held)
+    yield value, _children(value)
 
 
 def _children(value: object) -> Iterator[tuple[object, object]]:
@@ -154,7 +183,6 @@ def _children(value: object) -> Iterator[tuple[object, object]]:
     elif isinstance(value, list | tuple | set | frozenset):
         children.append(enumerate(value))
     elif isinstance(value, nn.Module):
-        children += [held.items() for name, held in vars(value).items() if name in _STATE]
         children.append((name, held) for name, held in vars(value).items() if name not in _STATE)
     if isinstance(value, dict | torch.Tensor):
         # torch pickles the attributes of these too; a state dict's `_metadata` is one.

@@ -145,5 +145,13 @@ class IndexedFiles(PlainFolder):
         self.members[self._index] = member_of(self.path, self._index)
         yield self.members[self._index]
         for name in sorted(set(_places_in(self, self._index).values())):
-            if "/" not in name and name != self._index and (self.path / name).exists():
+            if "/" not in name and name != self._index and _is_there(self.path / name):
                 yield member_of(self.path, name)
+
+
+def _is_there(path: Path) -> bool:
+    """Say whether there is a file; a name that is too long for one is none."""
+    try:
+        return path.exists()
+    except OSError:
+        return False

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import tarfile
 import tempfile
 import zlib
@@ -34,6 +35,12 @@ from convlast.progress import Progress, silent
 _BLOCK_BYTES = 512
 _MAX_HEADER_BYTES = 1 << 16
 """Of what describes a member: its name, and further records. Far above what any writer makes."""
+
+_LONG_NUMBER = re.compile(rb"[0-9]{1024}")
+"""The library looks for numbers in a header in a way that takes the square of their length."""
+
+_MAX_RECORDS = 100
+"""Of those that describe all members: the library copies them for each. Git writes one."""
 
 _STEP_BYTES = 64 << 20
 """How often it is told how much was unpacked."""
@@ -107,6 +114,13 @@ def _entries(file: IO[bytes]) -> Iterator[tarfile.TarInfo]:
     try:
         with tarfile.open(fileobj=cast("IO[bytes]", header), mode="r:") as tar:
             while (entry := tar.next()) is not None:
+                # Each has a copy of all records, and is not needed again.
+                tar.members.clear()  # type: ignore[attr-defined]  # it has them, by that name
+                if len(tar.pax_headers) > _MAX_RECORDS:
+                    raise MalformedCheckpointError(
+                        "The tar archive has very many records that describe all its members.",
+                        remedy="Pack it anew without: tar --format=ustar.",
+                    )
                 if entry.size < 0 or entry.offset < reached or entry.offset_data <= entry.offset:
                     raise MalformedCheckpointError(f"Member {shown(entry.name)} has no place.")
                 reached = entry.offset_data + entry.size
@@ -137,7 +151,13 @@ class _Headers:
     def read(self, nbytes: int) -> bytes:
         if nbytes > _MAX_HEADER_BYTES:
             raise MalformedCheckpointError("A member of the tar archive has a header of any size.")
-        return self._file.read(nbytes)
+        data = self._file.read(nbytes)
+        if _LONG_NUMBER.search(data):
+            raise MalformedCheckpointError(
+                "A member of the tar archive has a number of any length in its header.",
+                remedy="Pack it anew, under names that are not thousands of digits long.",
+            )
+        return data
 
 
 def _unpacked(path: Path, workplace: Path, limits: Limits, progress: Progress) -> IO[bytes]:

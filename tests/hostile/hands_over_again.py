@@ -115,6 +115,12 @@ def modules_of_one_value(count: int = 20_000, times: int = 2000) -> bytes:
     return _again(kept, each, times)
 
 
+def modules_of_one_state(count: int = 20_000, times: int = 2000) -> bytes:
+    """Return modules that have one dict for their parameters, none of which is there; no copy."""
+    kept = _dict(count) + LARGE + named("torch.nn.modules.activation.ReLU") + SMALL
+    return _again(kept, _SMALL + b")\x81}" + text("_parameters") + _LARGE + b"sb", times)
+
+
 def shapes(count: int = 5000, times: int = 1000) -> bytes:
     """Return tensors of one shape, of thousands of extents."""
     ones = _list(count, b"(", b"t") + LARGE

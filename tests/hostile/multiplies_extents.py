@@ -87,9 +87,10 @@ def in_a_script(said: Geometry) -> bytes:
     return script(pickled)
 
 
-def script(pickled: bytes) -> bytes:
-    """Return a TorchScript archive around a pickle."""
+def script(pickled: bytes, **code: bytes) -> bytes:
+    """Return a TorchScript archive around a pickle, and around code by the names of modules."""
     members = {
+        **{f"code/__torch__/{name}.py": text for name, text in code.items()},
         "data.pkl": pickled,
         "data/0": bytes(4 * FLOATS),
         "constants.pkl": PROTOCOL + b")" + STOP,
@@ -100,6 +101,13 @@ def script(pickled: bytes) -> bytes:
 
 def in_a_program(said: Geometry) -> bytes:
     """Return an ExportedProgram with a parameter."""
+    graph = {"signature": {"input_specs": []}, "graph": {"nodes": [], "tensor_values": {}}}
+    config = {"config": {"w": described(said)}}
+    return program(json.dumps({"graph_module": graph}).encode(), json.dumps(config).encode())
+
+
+def described(said: Geometry) -> dict[str, object]:
+    """Return what an ExportedProgram says of a parameter."""
     meta = {
         "dtype": 7,
         "layout": 7,
@@ -108,12 +116,15 @@ def in_a_program(said: Geometry) -> bytes:
         "strides": [{"as_int": extent} for extent in said.stride],
         "storage_offset": {"as_int": said.offset},
     }
-    entry = {"path_name": "weight_0", "use_pickle": False, "tensor_meta": meta}
-    graph = {"signature": {"input_specs": []}, "graph": {"nodes": [], "tensor_values": {}}}
+    return {"path_name": "weight_0", "use_pickle": False, "tensor_meta": meta}
+
+
+def program(graph: bytes, config: bytes) -> bytes:
+    """Return an ExportedProgram around its JSON texts."""
     members = {
         "archive_format": b"pt2",
-        "models/model.json": json.dumps({"graph_module": graph}).encode(),
-        "data/weights/model_weights_config.json": json.dumps({"config": {"w": entry}}).encode(),
+        "models/model.json": graph,
+        "data/weights/model_weights_config.json": config,
         "data/weights/weight_0": bytes(4 * FLOATS),
     }
     return _zipped(members)

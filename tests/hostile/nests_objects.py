@@ -20,9 +20,9 @@ def itself_in_a_dict() -> bytes:
     )
 
 
-def itself_in_a_list() -> bytes:
-    """Return a list that contains itself."""
-    return torch_zip(PROTOCOL + b"]q\x00h\x00a" + STOP)
+def itself_in_a_list(beside: int = 0) -> bytes:
+    """Return a list that contains itself, behind so many other things."""
+    return torch_zip(PROTOCOL + b"]q\x00(" + b"N" * beside + b"h\x00e" + STOP)
 
 
 def a_billion_places(*, for_a_tensor: bool) -> bytes:

@@ -170,6 +170,22 @@ def tar_of_headers(count: int = 5000) -> bytes:
     return one * count + tarred()
 
 
+def tar_with_a_long_number(digits: int = 60_000) -> bytes:
+    """Return a tar in which what describes a member is one number."""
+    header = entry("././@PaxHeader", tarfile.XHDTYPE, size=digits).tobuf()
+    return header + b"1" * digits + bytes(-digits % 512) + tarred()
+
+
+def tar_of_records_for_all(count: int = 200, times: int = 1000) -> bytes:
+    """Return a tar of many records that hold for all members, and of as many members."""
+    blocks = []
+    for index in range(times):
+        data = b"".join(b"15 a%04d%04d=b\n" % (index, number) for number in range(count))
+        header = entry("././@PaxHeader", tarfile.XGLTYPE, size=len(data)).tobuf()
+        blocks += [header, data, bytes(-len(data) % 512), entry(f"a{index}").tobuf()]
+    return b"".join(blocks) + tarred()
+
+
 def tar_with_negative_pax_size() -> bytes:
     """Return a tar whose description gives a member a size that leads backwards."""
     record = b"18 size=-00001024\n"

@@ -2,76 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from starlette.datastructures import Headers
 
-from service.access import Keyring, share_of
-from service.digests import ContentDigest
-from service.fields import as_list
-from service.filenames import named_in, sanitise
-from service.logs import outline
-from service.multipart import MAX_CONTENT_TYPE_CHARS, Multipart
-from service.negotiation import JSON, ZIP, negotiate
-from service.protection import is_trusted, refuse_pages
-from service.ranges import parse_range
-from service.upload_headers import media_type_of
+from service.access import Keyring
+from tests.growing.clients import READERS
 from tests.growth import check_growth, shapes
-
-COMBINING = ("\N{COMBINING GRAVE ACCENT}", "\N{COMBINING GRAVE ACCENT BELOW}")
-
-
-def headers(**fields: str) -> Headers:
-    """Give the head of a request."""
-    return Headers({name.replace("_", "-"): value for name, value in fields.items()})
-
-
-def read_form(text: str) -> None:
-    """Read a form whose part has this head."""
-    head = f"--x\r\nContent-Disposition: form-data; name={text}".encode("utf-8", "replace")
-    form = Multipart("multipart/form-data; boundary=x", ["select"], lambda _: None)
-    for start in range(0, len(head), 1 << 16):
-        form.write(head[start : start + (1 << 16)])
-
-
-READERS: dict[str, tuple[Callable[[str], object], tuple[str, ...]]] = {
-    "Range": (lambda text: parse_range(text, 100), ("bytes=", " ", "\t", "0", "9", "-", ",", "x")),
-    "Accept": (
-        lambda text: negotiate(text, [ZIP, JSON]),
-        ("*/*", "a", "/", ",", ";", "q=", "0.", "1", " "),
-    ),
-    "a list in several lines": (
-        lambda text: as_list(Headers(raw=[(b"a", each.encode()) for each in text.split(",")]), "a"),
-        ("a", ",", " "),
-    ),
-    "Content-Digest": (ContentDigest, ("sha-256", "=", ":", "A", "+", " ", ",", "=:AA==:")),
-    "Content-Disposition": (
-        named_in,
-        ("attachment", ";", " ", '"', "\\", "filename", "=", "*", "0", "''", "%41", "é"),
-    ),
-    "a filename": (sanitise, ("a", ".", "/", "\\", " ", "\0", "é", *COMBINING)),
-    "Host": (lambda text: is_trusted(text, ()), ("a", ".", ":", "[", "]", "0", "%", "@", "-")),
-    "Origin": (
-        lambda text: refuse_pages(headers(host="localhost", origin=text), hosts=(), origins=()),
-        ("http", "://", "localhost", ":", "/"),
-    ),
-    "an address": (lambda text: share_of("anonymous", text), ("a", ":", ".", "0", "%", "::")),
-    "Content-Type": (
-        lambda text: media_type_of(headers(content_type=text)),
-        ("a", "/", ";", " ", "=", '"'),
-    ),
-    "a boundary": (
-        lambda text: Multipart(text[:MAX_CONTENT_TYPE_CHARS], [], lambda _: None),
-        ("a", ";", " ", "boundary", "=", '"', "\\", "*", "0"),
-    ),
-    "the head of a part": (
-        read_form,
-        ("a", ";", " ", '"', "\\", "=", "%", "filename", "\r\n ", "\r\nA: b"),
-    ),
-    "a traceback": (outline, ('  File "', '"', "a", ", line ", "1", ", in ", " ", "\n", "Error")),
-}
 
 
 @pytest.mark.parametrize("reader", READERS)
