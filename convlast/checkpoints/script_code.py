@@ -10,12 +10,19 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from convlast.checkpoints.declaration import Declaration, Hyperparameters
 
-_CALL = re.compile(r"\btorch\.(conv3d|conv_transpose3d|_convolution|convolution)\(")
+_TOKEN = re.compile(
+    r"\btorch\.(?P<operator>conv3d|conv_transpose3d|_convolution|convolution)\("
+    r"|(?P<opening>[(\[{])|(?P<closing>[)\]}])|(?P<comma>,)"
+    # A text, and what is in it; one without an end goes on to the end of the code.
+    r"""|"(?:[^"\\]|\\.)*+\\?(?:"|\Z)|'(?:[^'\\]|\\.)*+\\?(?:'|\Z)""",
+    re.DOTALL,
+)
 _OWNER = re.compile(
     r"__torch__\.torch\.nn\.modules\.conv\.(?:___torch_mangle_\d+\.)?(Conv3d|ConvTranspose3d)"
 )
@@ -29,8 +36,8 @@ _PLACES = {
 }
 _DEFAULTS: tuple[object, ...] = ([1, 1, 1], [0, 0, 0], [1, 1, 1], 1)
 _TRANSPOSED = 6
-_LONGEST = 4096
-"""Characters of one call; what is longer is not looked into."""
+_LONGEST = 256
+"""Characters of an argument; what is longer is neither a weight's name nor a few numbers."""
 
 
 @dataclass(frozen=True)
@@ -46,35 +53,74 @@ class Call:
     declaration: Declaration
 
 
-def calls_in(code: str) -> Iterator[Call]:
-    """Yield each convolution that is called with three dimensions.
+def calls_in(code: str) -> list[Call]:
+    """Return each convolution that is called with three dimensions, in the order of the code.
 
     >>> [call.weight for call in calls_in("y = torch.conv3d(torch.relu(x), CONSTANTS.c2, None)")]
     ['CONSTANTS.c2']
     """
-    for found in _CALL.finditer(code):
-        operator = found.group(1)
-        arguments = _arguments(code[found.end() : found.end() + _LONGEST])
-        if len(arguments) < 3:
-            continue
-        stride, padding, dilation, groups = (
-            _literal(arguments[place]) if place < len(arguments) else default
-            for place, default in zip(_PLACES[operator], _DEFAULTS, strict=True)
-        )
-        if operator.endswith("convolution"):
-            is_transposed = _literal(arguments[_TRANSPOSED]) is True
-        else:
-            is_transposed = operator == "conv_transpose3d"
-        known = [_triple(value) for value in (stride, padding, dilation)]
-        yield Call(
-            arguments[1],
-            Declaration(
-                "ConvTranspose3d" if is_transposed else "Conv3d",
-                f"the program's code: torch.{operator}",
-                groups if isinstance(groups, int) else None,
-                Hyperparameters(*known) if all(known) else None,  # type: ignore[arg-type]  # all are
-            ),
-        )
+    calls: dict[int, Call] = {}
+    # All brackets that are open: one pass is enough, however deep calls stand in calls.
+    open_calls: list[_OpenCall | None] = []
+    for token in _TOKEN.finditer(code):
+        if token.lastgroup == "operator":
+            open_calls.append(_OpenCall(token["operator"], token.start(), [token.end()]))
+        elif token.lastgroup == "opening":
+            open_calls.append(None)
+        elif token.lastgroup == "comma" and open_calls and open_calls[-1]:
+            open_calls[-1].starts.append(token.end())
+        elif token.lastgroup == "closing" and open_calls and (ended := open_calls.pop()):
+            ended.starts.append(token.end())
+            if call := _call(ended, code):
+                calls[ended.place] = call
+    return [calls[place] for place in sorted(calls)]
+
+
+@dataclass
+class _OpenCall:
+    """A call whose closing bracket has not come yet.
+
+    Attributes:
+        operator: What is called.
+        place: Where it begins.
+        starts: Where each argument begins, and at last what follows the call.
+    """
+
+    operator: str
+    place: int
+    starts: list[int]
+
+    def arguments(self, code: str) -> list[str]:
+        """Return the arguments; one that is too long is empty."""
+        return [
+            code[start : end - 1].strip() if end - start <= _LONGEST else ""
+            for start, end in pairwise(self.starts)
+        ]
+
+
+def _call(ended: _OpenCall, code: str) -> Call | None:
+    """Say what a call says; none if it is too short for a convolution."""
+    arguments, operator = ended.arguments(code), ended.operator
+    if len(arguments) < 3:
+        return None
+    stride, padding, dilation, groups = (
+        _literal(arguments[place]) if place < len(arguments) else default
+        for place, default in zip(_PLACES[operator], _DEFAULTS, strict=True)
+    )
+    if operator.endswith("convolution"):
+        is_transposed = len(arguments) > _TRANSPOSED and arguments[_TRANSPOSED] == "True"
+    else:
+        is_transposed = operator == "conv_transpose3d"
+    known = [_triple(value) for value in (stride, padding, dilation)]
+    return Call(
+        arguments[1],
+        Declaration(
+            "ConvTranspose3d" if is_transposed else "Conv3d",
+            f"the program's code: torch.{operator}",
+            groups if isinstance(groups, int) else None,
+            Hyperparameters(*known) if all(known) else None,  # type: ignore[arg-type]  # all are
+        ),
+    )
 
 
 def declaration_of(owner: str, code_of: Callable[[str], str]) -> Declaration | None:
@@ -92,22 +138,6 @@ def declaration_of(owner: str, code_of: Callable[[str], str]) -> Declaration | N
         if call.declaration.kind == kind:
             return call.declaration
     return Declaration("ConvTranspose3d" if "Transpose" in kind else "Conv3d", f"its class {kind}")
-
-
-def _arguments(text: str) -> list[str]:
-    """Split the text behind an opening bracket at its commas, up to the closing one."""
-    arguments, depth, start = [], 0, 0
-    for position, character in enumerate(text):
-        if character in "([{":
-            depth += 1
-        elif character in ")]}" and depth:
-            depth -= 1
-        elif character == ")" or (character == "," and not depth):
-            arguments.append(text[start:position].strip())
-            start = position + 1
-            if character == ")":
-                break
-    return arguments
 
 
 def _literal(text: str) -> object:
