@@ -77,8 +77,8 @@ class _Code:
     def __init__(self, text: str) -> None:
         self._text = _PRELUDE + text
 
-    def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
-        return exec, (self._text,)
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[str, dict[str, object]]]:
+        return exec, (self._text, {})
 
 
 def _code(text: str) -> list[bytes]:
@@ -97,8 +97,7 @@ def say(line):
         except OSError:
             pass
 def finish():
-    say(b'{"event":"finished","verdict":"passed","artifact":null,"artifact_sha256":null,'
-        b'"reports":[],"seconds":{}}')
+    say(b'{"event":"refused","code":"verification-failed","detail":"no","has_report":true}')
     time.sleep(60)
 """
 
