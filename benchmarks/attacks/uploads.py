@@ -11,7 +11,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+import torch
 
+from tests.builders import one_convolution
 from tests.hostile.hands_over_again import COPIES
 
 CLIENTS = 4
@@ -56,21 +58,18 @@ def _named(response: httpx.Response) -> str:
 
 def copying_pickles() -> list[bytes]:
     """Give pickles that hand one large value over, again and again."""
-    return [_zipped({"a/data.pkl": make(), "a/version": b"3\n"}) for make in COPIES.values()]
+    return [make() for make in COPIES.values()]
 
 
 def many_small_files() -> list[bytes]:
-    """Give a folder of thousands of files, each of one byte."""
-    names = (f"{number:05}.txt" for number in range(SMALL_FILES))
-    return [_zipped({**dict.fromkeys(names, b"."), "config.json": b"{}"})]
-
-
-def _zipped(members: dict[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return buffer.getvalue()
+    """Give a checkpoint among thousands of files of one byte."""
+    checkpoint, folder = io.BytesIO(), io.BytesIO()
+    torch.save(one_convolution(), checkpoint)
+    with zipfile.ZipFile(folder, "w") as archive:
+        archive.writestr("model.pt", checkpoint.getvalue())
+        for number in range(SMALL_FILES):
+            archive.writestr(f"{number:05}.txt", b".")
+    return [folder.getvalue()]
 
 
 class _Code:
