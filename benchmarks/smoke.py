@@ -32,11 +32,11 @@ from benchmarks import machine
 from convlast.architectures import Subject, find_subject
 from convlast.architectures.packages import import_inside
 from convlast.checkpoints import open_checkpoint
+from convlast.conversion.inference import weights_of
 from convlast.errors import OptionError
-from convlast.inference import weights_of
-from convlast.memory_format import laid_out
+from convlast.layout.memory_format import laid_out
 from convlast.options import Options
-from convlast.plan import Decision, make_plan
+from convlast.planning.plan import Decision, make_plan
 from convlast.smoke.model.specimen import Weights
 from convlast.smoke.model.ways import Request
 from convlast.smoke.model.whole import smoke_model

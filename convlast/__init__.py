@@ -15,18 +15,18 @@ from convlast.report import Report
 from convlast.version import __version__
 
 if TYPE_CHECKING:
-    from convlast.applied_layout import apply_layout
     from convlast.conversion import convert
     from convlast.inspection import inspect
+    from convlast.layout.memory_format import convert_conv3d_weight_memory_format
     from convlast.loading import load, load_into
-    from convlast.memory_format import convert_conv3d_weight_memory_format
+    from convlast.loading.applied_layout import apply_layout
     from convlast.state_dict import convert_state_dict
     from convlast.verification import verify
 
 _HOME = {
-    "apply_layout": "convlast.applied_layout",
+    "apply_layout": "convlast.loading.applied_layout",
     "convert": "convlast.conversion",
-    "convert_conv3d_weight_memory_format": "convlast.memory_format",
+    "convert_conv3d_weight_memory_format": "convlast.layout.memory_format",
     "convert_state_dict": "convlast.state_dict",
     "inspect": "convlast.inspection",
     "load": "convlast.loading",

@@ -21,13 +21,13 @@ from typing import IO, Any, Self
 import httpx
 from pydantic import ValidationError
 
-from convlast.digest import sha256_of
+from convlast.bytes.digest import sha256_of
 from convlast.errors import OptionError, RemoteError, VerificationError
-from convlast.naming import artifact_filename
 from convlast.options import Options
 from convlast.progress import Progress, silent
 from convlast.report import Report
-from convlast.workplace import refuse_same_file, workplace_beside
+from convlast.writing.naming import artifact_filename
+from convlast.writing.workplace import refuse_same_file, workplace_beside
 
 _OPTIONS = Options()
 _CHUNK_BYTES = 1 << 20

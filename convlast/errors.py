@@ -35,13 +35,9 @@ A convolution that fails its smoke run is not an error: it is a result, and stan
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, ClassVar, TypeAlias
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from convlast.report import Report
+from typing import Any, ClassVar, TypeAlias
 
 Detail: TypeAlias = str | int | float | bool | list[str] | None
 
@@ -171,13 +167,15 @@ class VerificationError(ConvlastError):
     """The converted file did not pass its proof, and was not kept.
 
     Attributes:
-        report: The whole report; its findings of severity `error` say what broke.
+        report: The whole report, a `convlast.report.Report`; its findings of severity `error` say
+            what broke.
     """
 
     code = "verification-failed"
 
-    def __init__(self, message: str, *, report: Report, remedy: str = "") -> None:
-        self.report = report
+    # Not by its type: reports are made of options, which raise errors.
+    def __init__(self, message: str, *, report: Any, remedy: str = "") -> None:
+        self.report: Any = report
         super().__init__(message, remedy=remedy)
 
 

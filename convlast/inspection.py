@@ -9,20 +9,20 @@ from pathlib import Path, PurePosixPath
 
 import torch
 
-from convlast import findings
+from convlast.bytes.digest import sha256_of
 from convlast.checkpoints import Checkpoint, is_folder, open_checkpoint
+from convlast.conversion.folder_report import Sections, input_of_folder
 from convlast.devices import environment_of, on_the_cpu
-from convlast.digest import sha256_of
 from convlast.errors import NoConv3dWeightsError
-from convlast.folder_report import Sections, input_of_folder
+from convlast.findings import conversion as findings
 from convlast.folders import Folder, open_folder
 from convlast.folders.contents import Contents, Found
 from convlast.options import Limits, Options
-from convlast.plan import make_plan
+from convlast.planning.plan import make_plan
+from convlast.planning.selection import Selection
 from convlast.progress import Progress, silent
 from convlast.report import InputFile, Report, verdict_of
-from convlast.selection import Selection
-from convlast.workplace import temporary_folder
+from convlast.writing.workplace import temporary_folder
 
 _LIMITS = Limits()
 

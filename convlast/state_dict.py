@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 
 from convlast.checkpoints.checkpoint import Checkpoint
-from convlast.memory_format import laid_out, place_of
+from convlast.layout.memory_format import laid_out, place_of
 from convlast.options import MemoryFormat
-from convlast.plan import make_plan
+from convlast.planning.plan import make_plan
+from convlast.planning.selection import Selection
 from convlast.report import Layer
-from convlast.selection import Selection
 
 
 def convert_state_dict(

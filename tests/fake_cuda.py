@@ -9,7 +9,7 @@ from typing import NoReturn
 import pytest
 import torch
 
-from convlast import cuda
+from convlast.devices import cuda
 
 OLD_DRIVER = (
     "The NVIDIA driver on your system is too old (found version 11040). Please update your GPU "

@@ -6,7 +6,9 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -19,51 +21,39 @@ from convlast.errors import ConvlastError
 ROOT = Path(__file__).parents[1]
 
 LAYERS = """
-version
-allocation collector crc listing openmp pieces removal
-errors options progress digest smoke_report
-report workplace
-memory_format
+version openmp removal progress
+errors
+options
+report
+bytes layout devices
 checkpoints
-folders
-permutation weights compatibility cuda overlaps selection object_comparison
-readback plan
-casting comparison devices naming
-architectures
-writing smoke
-proof trial findings smoke_findings advice loading applied_layout
-survival state_dict records
-rendering inference fastest
-folder_report file_conversion
-folder_conversion folder_verification
-conversion inspection verification
+planning
+writing
+folders architectures
+loading smoke
+proving rendering
+findings state_dict
+conversion
+inspection verification
 client
 cli
 __main__
 """
-"""A module may import those in the lines above its own, and in its own line without a circle.
+"""A package may import those in the lines above its own, and in its own line without a circle.
 
 Two more see nothing of the core: `rendering` reads reports, and `client` speaks HTTP.
 """
 
 ONLY = {
-    "rendering": {"checkpoints", "options", "report", "rendering", "smoke_report", "version"},
-    "client": {
-        "errors",
-        "options",
-        "report",
-        "progress",
-        "naming",
-        "digest",
-        "workplace",
-        "client",
-    },
+    "rendering": {"checkpoints", "options", "report", "rendering", "version"},
+    "client": {"errors", "options", "report", "progress", "bytes", "writing", "client"},
 }
-"""What some modules confine themselves to."""
+"""What some packages confine themselves to."""
 
 FOREIGN = {"service", "fastapi", "starlette", "uvicorn", "httpx", "tests"}
 
 
+@cache
 def modules(package: str) -> dict[str, Path]:
     """Return each module of a package by its dotted name."""
     found = {}
@@ -73,18 +63,15 @@ def modules(package: str) -> dict[str, Path]:
     return found
 
 
-def imports_of(path: Path, *, of_types_too: bool = True) -> Iterator[str]:
-    """Yield the name of each module that a file imports, anywhere in it."""
-    tree = ast.parse(path.read_text())
-    for_types = {
-        node
-        for block in ast.walk(tree)
-        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
-        for node in ast.walk(block)
-    }
-    for node in ast.walk(tree):
-        if node in for_types and not of_types_too:
-            continue
+@cache
+def imports_of(path: Path) -> frozenset[str]:
+    """Return the name of each module that a file imports, anywhere in it, for types too."""
+    return frozenset(_imports(path))
+
+
+def _imports(path: Path) -> Iterator[str]:
+    known = modules("convlast").keys() | modules("service").keys()
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -92,7 +79,7 @@ def imports_of(path: Path, *, of_types_too: bool = True) -> Iterator[str]:
             base = node.module or ""
             for alias in node.names:
                 inner = f"{base}.{alias.name}"
-                yield inner if inner in modules("convlast") else base
+                yield inner if inner in known else base
 
 
 def unit_of(module: str) -> str:
@@ -119,7 +106,7 @@ def test_every_line_of_the_layers_exists() -> None:
 def test_imports_point_up(module: str) -> None:
     """A module imports what stands above it, or beside it; never what stands below."""
     own = unit_of(module)
-    for imported in imports_of(modules("convlast")[module], of_types_too=False):
+    for imported in imports_of(modules("convlast")[module]):
         if imported.split(".")[0] != "convlast":
             continue
         other = unit_of(imported)
@@ -130,12 +117,31 @@ def test_imports_point_up(module: str) -> None:
             assert other in ONLY.get(own, {other}), f"{module} imports {imported}"
 
 
+@pytest.mark.parametrize("package", ["convlast", "service"])
+def test_there_are_no_circles_of_packages(package: str) -> None:
+    """What stands at the top can be put in an order in which each comes after what it imports."""
+    graph: dict[str, set[str]] = {}
+    for module, path in modules(package).items():
+        imported = {unit_of(name) for name in imports_of(path) if name.split(".")[0] == package}
+        graph.setdefault(unit_of(module), set()).update(imported - {unit_of(module), "__init__"})
+    assert len(list(TopologicalSorter(graph).static_order())) == len(graph)
+
+
+@pytest.mark.parametrize(("package", "most"), [("convlast", 30), ("service", 20)])
+def test_a_newcomer_sees_a_house(package: str, most: int) -> None:
+    """Few names stand at the top, few modules in a folder, and no file is long."""
+    top = [each for each in (ROOT / package).iterdir() if not each.name.startswith("__")]
+    assert len(top) <= most
+    folders = Counter(path.parent for path in modules(package).values())
+    assert max(folders.values()) <= 20, folders.most_common(1)
+    for path in modules(package).values():
+        assert len(path.read_text().splitlines()) <= 315, path
+
+
 def test_there_are_no_circles() -> None:
     """The modules can be put in an order in which each comes after what it imports."""
     graph = {
-        module: {
-            name for name in imports_of(path, of_types_too=False) if name in modules("convlast")
-        }
+        module: {name for name in imports_of(path) if name in modules("convlast")}
         - {module, "convlast"}
         for module, path in modules("convlast").items()
         if module != "convlast"
@@ -162,7 +168,6 @@ def test_the_service_sees_the_edges_of_the_library_alone() -> None:
         "report",
         "rendering",
         "version",
-        "naming",
         "openmp",
         "removal",
         "__init__",

@@ -8,7 +8,7 @@ import pickletools
 import struct
 import zipfile
 
-from convlast.checkpoints import pickles
+from convlast.checkpoints.guard import pickles
 from convlast.errors import ConvlastError
 from tests.hostile import parts
 

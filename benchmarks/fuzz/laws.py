@@ -16,9 +16,11 @@ from torch import nn
 
 import convlast
 from benchmarks.fuzz.containers import legacy_around, zip_around
-from convlast.checkpoints import archive, manifest, pickles
-from convlast.checkpoints.allowing import known_names_allowed
-from convlast.checkpoints.objects import is_known
+from convlast.checkpoints import manifest
+from convlast.checkpoints.guard import pickles
+from convlast.checkpoints.guard import zip_directory as archive
+from convlast.checkpoints.guard.allowing import known_names_allowed
+from convlast.checkpoints.guard.objects import is_known
 from convlast.errors import ConvlastError, VerificationError
 from convlast.options import Limits, Options
 from tests.exactness import restrided

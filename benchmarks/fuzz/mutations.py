@@ -9,7 +9,7 @@ import random
 import re
 import struct
 
-from convlast.checkpoints.storages import ITEM_BYTES
+from convlast.checkpoints.guard.storages import ITEM_BYTES
 from tests.hostile import parts
 
 

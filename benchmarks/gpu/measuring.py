@@ -15,12 +15,12 @@ from typing import Any
 
 import torch
 
-from convlast.smoke.memory import release
 from convlast.smoke.model.choosing import LIMIT_S, NOISE, choose_on_accelerator
 from convlast.smoke.model.clock import Race
 from convlast.smoke.model.dispatch import Profile, Weights, profile
 from convlast.smoke.model.specimen import Specimen, Way
 from convlast.smoke.model.timing import Setting, pair_of, race_of, time_pair
+from convlast.smoke.out_of_memory import release
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from benchmarks.smoke import found_in
 from convlast.architectures import Subject
-from convlast.architectures.names import PREFIXES as OWN_PREFIXES
-from convlast.architectures.names import resolve
+from convlast.architectures.resolving import PREFIXES as OWN_PREFIXES
+from convlast.architectures.resolving import resolve
 from convlast.options import Options
 from convlast.smoke.model.specimen import Weights
 

@@ -17,7 +17,7 @@ import torch
 
 from benchmarks.gpu.measuring import Limits, measure
 from benchmarks.gpu.models import PREFIXES, Model, built
-from convlast.architectures.names import resolve
+from convlast.architectures.resolving import resolve
 from convlast.errors import OptionError
 from convlast.smoke.model.events import words_of
 from convlast.smoke.model.specimen import Specimen

@@ -26,7 +26,7 @@ import torch
 
 from convlast.devices import resolve
 from convlast.errors import DeviceUnavailableError
-from convlast.smoke import health
+from convlast.smoke import device_health as health
 from service.workers.warming import steps_on
 
 NEEDED = ("service.__main__", "tests.service.running")

@@ -27,9 +27,9 @@ from torch import Tensor
 from convlast.checkpoints.checkpoint import tensor_over
 from convlast.devices import resolve
 from convlast.errors import DeviceUnavailableError
-from convlast.memory_format import strides_of
-from convlast.permutation import Read, Restriding, permute_all
-from convlast.smoke import health
+from convlast.layout.memory_format import strides_of
+from convlast.smoke import device_health as health
+from convlast.writing.permutation import Read, Restriding, permute_all
 
 CPU = torch.device("cpu")
 

@@ -12,7 +12,7 @@ subject               what all of this makes
 from __future__ import annotations
 
 from convlast.architectures.configs import Spec, SpecsBeside, discover
-from convlast.architectures.names import PREFIXES
+from convlast.architectures.resolving import PREFIXES
 from convlast.architectures.subject import Inputs, Subject
 from convlast.architectures.subjects import find_subject
 

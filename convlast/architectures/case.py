@@ -8,7 +8,7 @@ import torch
 
 from convlast.checkpoints import Checkpoint
 from convlast.options import Options
-from convlast.plan import Plan
+from convlast.planning.plan import Plan
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from convlast.architectures.names import Builder
+from convlast.architectures.resolving import Builder
 from convlast.errors import OptionError
 from convlast.options import MAX_DEPTH
 

@@ -14,8 +14,8 @@ from convlast.architectures.calls import call, entry_of, inputs_of
 from convlast.architectures.case import Case
 from convlast.architectures.configs import Spec, spec_of_plans
 from convlast.architectures.keywords import defaults_against_fetching, keywords_of, taken_by
-from convlast.architectures.names import Builder, resolve
-from convlast.architectures.programs import (
+from convlast.architectures.resolving import Builder, resolve
+from convlast.architectures.runnable_files import (
     module_in,
     subject_of_module,
     subject_of_program,
@@ -23,12 +23,12 @@ from convlast.architectures.programs import (
 )
 from convlast.architectures.search import find_shape
 from convlast.architectures.sizes import Shape, candidates, channels_of
+from convlast.architectures.state_dicts import made_by, state_dict_of, weights_of
 from convlast.architectures.subject import Subject
-from convlast.architectures.values import made_by, state_dict_of, weights_of
 from convlast.checkpoints import PROGRAMS, Checkpoint
 from convlast.errors import OptionError
 from convlast.options import Options
-from convlast.plan import Plan
+from convlast.planning.plan import Plan
 
 _CPU = torch.device("cpu")
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from convlast.checkpoints.archive import read_directory
+from convlast.bytes.reclaiming import collecting_seldom
 from convlast.checkpoints.checkpoint import Checkpoint
-from convlast.checkpoints.exported_program import open_exported_program
+from convlast.checkpoints.guard.zip_directory import read_directory
 from convlast.checkpoints.manifest import MEMBER, METADATA_KEY, Manifest, decode
+from convlast.checkpoints.programs.exported_program import open_exported_program
+from convlast.checkpoints.programs.torchscript import open_torchscript
 from convlast.checkpoints.safetensors import METADATA, open_safetensors, read_header
 from convlast.checkpoints.sniffing import FOLDERS, begins_like_torch_zip, container_of
 from convlast.checkpoints.torch_legacy import open_torch_legacy
 from convlast.checkpoints.torch_zip import open_torch_zip
-from convlast.checkpoints.torchscript import open_torchscript
-from convlast.collector import collecting_seldom
 from convlast.errors import NotACheckpointError, ProgramNotAllowedError
 from convlast.options import Limits
 

@@ -17,11 +17,11 @@ from typing import ClassVar, NamedTuple, TypeAlias
 
 import torch
 
-from convlast.checkpoints.archive import Archive
 from convlast.checkpoints.declaration import Declaration
+from convlast.checkpoints.guard.zip_directory import Archive
 from convlast.checkpoints.manifest import Manifest
 from convlast.errors import MalformedCheckpointError
-from convlast.memory_format import span_of
+from convlast.layout.memory_format import span_of
 
 Storage: TypeAlias = torch.UntypedStorage
 

@@ -12,7 +12,7 @@ from typing import Annotated, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, FailFast, ValidationError
 
-from convlast.memory_format import is_dense
+from convlast.layout.memory_format import is_dense
 from convlast.options import Dtype, MemoryFormat
 from convlast.version import __version__
 

@@ -18,7 +18,7 @@ import torch
 
 from convlast.checkpoints import manifest
 from convlast.checkpoints.checkpoint import Checkpoint, StoredBytes
-from convlast.checkpoints.extents import refuse_extents
+from convlast.checkpoints.guard.extents import refuse_extents
 from convlast.errors import (
     LimitExceededError,
     MalformedCheckpointError,

@@ -7,7 +7,7 @@ import zlib
 from pathlib import Path
 from typing import Literal
 
-from convlast.checkpoints.archive import member_names
+from convlast.checkpoints.guard.zip_directory import member_names
 from convlast.errors import MalformedCheckpointError, NotACheckpointError
 
 Container = Literal[

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import torch
 
-from convlast.checkpoints import numpy_scalars
-from convlast.checkpoints.allowing import known_names_allowed
 from convlast.checkpoints.checkpoint import Storage
-from convlast.checkpoints.pickles import Scan, unruled_names, unsafe_names
-from convlast.checkpoints.rules import UNSUPPORTED
-from convlast.checkpoints.storages import StorageReference
-from convlast.checkpoints.values import Global
+from convlast.checkpoints.guard import numpy_scalars
+from convlast.checkpoints.guard.allowing import known_names_allowed
+from convlast.checkpoints.guard.outlines import Global
+from convlast.checkpoints.guard.pickles import Scan, unruled_names, unsafe_names
+from convlast.checkpoints.guard.rules import UNSUPPORTED
+from convlast.checkpoints.guard.storages import StorageReference
 from convlast.errors import (
     ConvlastError,
     LimitExceededError,

@@ -15,8 +15,8 @@ from typing import IO, cast
 import torch
 
 from convlast.checkpoints.checkpoint import Checkpoint, StoredBytes
-from convlast.checkpoints.pickles import Scan, scan
-from convlast.checkpoints.storages import StorageReference
+from convlast.checkpoints.guard.pickles import Scan, scan
+from convlast.checkpoints.guard.storages import StorageReference
 from convlast.checkpoints.structure import load_structure, refuse_unloadable
 from convlast.checkpoints.tree import walk
 from convlast.errors import (

@@ -6,10 +6,10 @@ import io
 from pathlib import Path
 
 from convlast.checkpoints import manifest
-from convlast.checkpoints.archive import Archive, read_directory
 from convlast.checkpoints.checkpoint import Checkpoint, StoredBytes
-from convlast.checkpoints.pickles import scan
-from convlast.checkpoints.storages import StorageReference
+from convlast.checkpoints.guard.pickles import scan
+from convlast.checkpoints.guard.storages import StorageReference
+from convlast.checkpoints.guard.zip_directory import Archive, read_directory
 from convlast.checkpoints.structure import load_structure, refuse_unloadable
 from convlast.errors import (
     MalformedCheckpointError,

@@ -9,13 +9,13 @@ from typing import NamedTuple, TypeAlias
 import torch
 from torch import nn
 
-from convlast.checkpoints.places import Places
+from convlast.checkpoints.guard.tensor_limits import Places
 from convlast.errors import (
     LimitExceededError,
     MalformedCheckpointError,
     UnsupportedContainerError,
 )
-from convlast.memory_format import Place, place_of, span_of
+from convlast.layout.memory_format import Place, place_of, span_of
 from convlast.options import Limits
 
 Path: TypeAlias = tuple[object, ...]

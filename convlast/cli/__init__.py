@@ -18,7 +18,8 @@ from pydantic import BaseModel, ConfigDict, field_validator
 from rich.console import Console
 
 import convlast
-from convlast.cli import outcome, progress
+from convlast.cli import outcome
+from convlast.cli import progress_bar as progress
 from convlast.cli.parameters import flattened
 from convlast.errors import CheckpointError, OptionError
 from convlast.options import Limits, Options
@@ -268,7 +269,7 @@ def _place_in(folder: Path, source: Path, options: Options) -> Path | None:
     None for what is no checkpoint: the verb will say so.
     """
     from convlast.checkpoints import container_of
-    from convlast.naming import artifact_filename
+    from convlast.writing.naming import artifact_filename
 
     try:
         return folder / artifact_filename(source.name, options, container_of(source))

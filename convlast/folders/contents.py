@@ -26,7 +26,7 @@ from convlast.errors import (
 )
 from convlast.folders.folder import Folder
 from convlast.folders.index import Index, indices_of
-from convlast.folders.names import shown
+from convlast.folders.member_names import shown
 from convlast.report import Finding, InputFile, Role, Severity
 
 

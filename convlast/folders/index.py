@@ -15,7 +15,7 @@ from pathlib import Path
 from convlast.checkpoints.sniffing import Container, begins_like_an_index
 from convlast.errors import LimitExceededError, MalformedCheckpointError
 from convlast.folders.folder import Folder, Member
-from convlast.folders.names import shown
+from convlast.folders.member_names import shown
 from convlast.folders.plain import PlainFolder, member_of
 from convlast.options import Limits
 

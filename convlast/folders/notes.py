@@ -11,7 +11,7 @@ from convlast.checkpoints.manifest import Manifest
 from convlast.folders import open_folder
 from convlast.folders.contents import Contents
 from convlast.options import Limits
-from convlast.workplace import temporary_folder
+from convlast.writing.workplace import temporary_folder
 
 
 class Notes(BaseModel):

@@ -11,7 +11,7 @@ from pathlib import Path
 from convlast.checkpoints.sniffing import Container
 from convlast.errors import MalformedCheckpointError
 from convlast.folders.folder import CHUNK_BYTES, Folder, Member, refuse_misfit
-from convlast.folders.names import Names, refuse_depth, refuse_number, shown
+from convlast.folders.member_names import Names, refuse_depth, refuse_number, shown
 from convlast.options import Limits
 
 

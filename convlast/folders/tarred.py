@@ -28,7 +28,7 @@ from convlast.folders.folder import (
     refuse_misfit,
     refuse_unpacked,
 )
-from convlast.folders.names import Names, shown
+from convlast.folders.member_names import Names, shown
 from convlast.options import Limits
 from convlast.progress import Progress, silent
 

@@ -8,8 +8,8 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from convlast.checkpoints.archive import Member as StoredMember
-from convlast.checkpoints.archive import find_member, open_zip, refuse_overlaps
+from convlast.checkpoints.guard.zip_directory import Member as StoredMember
+from convlast.checkpoints.guard.zip_directory import find_member, open_zip, refuse_overlaps
 from convlast.checkpoints.sniffing import Container
 from convlast.errors import (
     MalformedCheckpointError,
@@ -22,7 +22,7 @@ from convlast.folders.folder import (
     refuse_misfit,
     refuse_unpacked,
 )
-from convlast.folders.names import Names, refuse_number, shown
+from convlast.folders.member_names import Names, refuse_number, shown
 from convlast.options import Limits
 
 _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}

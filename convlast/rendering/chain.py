@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from convlast.rendering import notation
 from convlast.rendering.markup import Markup, element
-from convlast.smoke_report import Permutations, TraceStep
+from convlast.report.smoke import Permutations, TraceStep
 
 MAX_LINKS = 60
 """Links that are drawn; the JSON report has every step."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from convlast.rendering import chain, notation, summary, tables
 from convlast.rendering.markup import Markup, element
-from convlast.smoke_report import Activation, Dispatch, Parity, Smoke, Timing
+from convlast.report.smoke import Activation, Dispatch, Parity, Smoke, Timing
 
 MAX_ROWS = 20
 """Modules in the table of activations: those with the least headroom, or the largest error."""

@@ -10,13 +10,13 @@ import torch
 
 from convlast.checkpoints.checkpoint import Checkpoint
 from convlast.checkpoints.tree import Entry, Path, dotted
-from convlast.plan import Decision, Plan
+from convlast.planning.plan import Decision, Plan
 from convlast.progress import Progress
 from convlast.report import LayerSmoke, Range, Smoke
-from convlast.smoke.judgement import summarise
+from convlast.smoke.fp16_range import audit, is_audited, is_worth_telling
+from convlast.smoke.layer_judgement import summarise
 from convlast.smoke.layers import Convolution, smoke_layer
 from convlast.smoke.precision import name_on
-from convlast.smoke.ranges import audit, is_audited, is_worth_telling
 
 Read: TypeAlias = Callable[[Decision], torch.Tensor]
 """Reads a weight with the strides that the plan gives it."""

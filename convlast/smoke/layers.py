@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from convlast.errors import ConvlastError
-from convlast.memory_format import strides_of
+from convlast.layout.memory_format import strides_of
 from convlast.report import LayerSmoke
-from convlast.smoke import health
+from convlast.smoke import device_health as health
 from convlast.smoke.convolution import (
     Convolution,
     Convolve,
@@ -25,9 +25,9 @@ from convlast.smoke.convolution import (
     input_shape_of,
     make_input,
 )
-from convlast.smoke.judgement import Outcome, judge
+from convlast.smoke.layer_judgement import Outcome, judge
 from convlast.smoke.layout import memory_format_of
-from convlast.smoke.memory import is_out_of_memory, is_refusal, release, runs_on_less
+from convlast.smoke.out_of_memory import is_out_of_memory, is_refusal, release, runs_on_less
 from convlast.smoke.precision import exact_float32, run_in_float16
 
 __all__ = ["Convolution", "Convolve", "convolve", "smoke_layer"]

@@ -13,7 +13,7 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from convlast.memory_format import strides_of
+from convlast.layout.memory_format import strides_of
 from convlast.options import MemoryFormat
 
 NAMES: tuple[MemoryFormat, ...] = get_args(MemoryFormat)

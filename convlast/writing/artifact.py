@@ -9,15 +9,15 @@ from pathlib import Path
 
 import torch
 
-from convlast.casting import Casts, cast_to_float16
+from convlast.bytes.digest import Part
+from convlast.bytes.reclaiming import collecting_seldom
 from convlast.checkpoints import Checkpoint
-from convlast.checkpoints.zipped_program import ZippedProgram
-from convlast.collector import collecting_seldom
-from convlast.digest import Part
-from convlast.plan import Plan, apply_strides
+from convlast.checkpoints.programs.zipped_program import ZippedProgram
+from convlast.planning.casting import Casts, cast_to_float16
+from convlast.planning.plan import Plan, apply_strides
 from convlast.progress import Progress
-from convlast.readback import Match
-from convlast.writing.programs import write_program
+from convlast.writing.program_archive import write_program
+from convlast.writing.readback import Match
 from convlast.writing.safetensors import write_safetensors
 from convlast.writing.torch_zip import Follow, write_torch
 

@@ -7,8 +7,8 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
+from convlast.bytes.crc import crc32
 from convlast.checkpoints.checkpoint import read_exactly
-from convlast.crc import crc32
 from convlast.errors import MalformedCheckpointError, full_disk_translated
 
 _BUFFER_BYTES = 1 << 20

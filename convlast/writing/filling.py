@@ -7,8 +7,8 @@ from functools import partial
 
 import torch
 
-from convlast.casting import Cast, Casts
-from convlast.checkpoints.archive import Archive, Member
+from convlast.bytes.crc import crc32
+from convlast.bytes.digest import Part, require_crc
 from convlast.checkpoints.checkpoint import (
     SLICE_BYTES,
     Checkpoint,
@@ -16,14 +16,14 @@ from convlast.checkpoints.checkpoint import (
     StoredBytes,
     tensor_over,
 )
-from convlast.crc import crc32
-from convlast.digest import Part, require_crc
-from convlast.memory_format import slices_of
-from convlast.permutation import Restriding, permute_all
-from convlast.plan import Decision
-from convlast.readback import PIECE_BYTES, Match, ReadBack
+from convlast.checkpoints.guard.zip_directory import Archive, Member
+from convlast.layout.memory_format import slices_of
+from convlast.planning.casting import Cast, Casts
+from convlast.planning.plan import Decision
 from convlast.writing.copying import copy_range, copy_with_crc, crc_of, write_exactly
-from convlast.writing.parts import Parts
+from convlast.writing.ordered_output import Parts
+from convlast.writing.permutation import Restriding, permute_all
+from convlast.writing.readback import PIECE_BYTES, Match, ReadBack
 from convlast.writing.skeleton import state_crc
 
 _LARGE_BYTES = 64 << 10

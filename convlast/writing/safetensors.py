@@ -11,14 +11,14 @@ from typing import Any
 
 import torch
 
+from convlast.bytes.digest import require_crc
 from convlast.checkpoints.checkpoint import Checkpoint, tensor_over
 from convlast.checkpoints.manifest import METADATA_KEY
 from convlast.checkpoints.safetensors import METADATA, name_of, write_header
 from convlast.checkpoints.tree import dotted
-from convlast.digest import require_crc
 from convlast.errors import OptionError
-from convlast.memory_format import span_of
-from convlast.plan import Plan
+from convlast.layout.memory_format import span_of
+from convlast.planning.plan import Plan
 from convlast.progress import Progress
 from convlast.writing.copying import copy_range, crc_of, write_exactly
 

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import torch
 
-from convlast.checkpoints.archive import Archive, Member
 from convlast.checkpoints.checkpoint import Checkpoint, Storage
+from convlast.checkpoints.guard.zip_directory import Archive, Member
 from convlast.errors import StorageFullError
 
 _DESCRIPTOR = b"PK\x07\x08"

@@ -13,16 +13,16 @@ from typing import TypeAlias
 
 import torch
 
-from convlast.casting import Casts
+from convlast.bytes.digest import Part
 from convlast.checkpoints import manifest as manifests
-from convlast.checkpoints.archive import read_directory
 from convlast.checkpoints.checkpoint import Checkpoint, Storage
-from convlast.digest import Part
+from convlast.checkpoints.guard.zip_directory import read_directory
 from convlast.options import Limits
-from convlast.plan import Decision, Plan
+from convlast.planning.casting import Casts
+from convlast.planning.plan import Decision, Plan
 from convlast.progress import Portions, Progress
-from convlast.readback import Match
 from convlast.writing.filling import Filling
+from convlast.writing.readback import Match
 from convlast.writing.skeleton import finish, write_skeleton
 
 Follow: TypeAlias = Callable[[Path, Iterable[Part]], object]

@@ -93,7 +93,7 @@ if wants tests; then
     stage "tests: sandbox, permutation, layers" 70 "${tests[@]}" tests/service/sandbox/test_work.py \
         tests/gpu/test_permutation_on_gpu.py tests/gpu/test_smoke_on_gpu.py
     stage "tests: models" 170 "${tests[@]}" tests/gpu/test_model_smoke_on_gpu.py
-    stage "tests: PyTorch's function" 40 "${tests[@]}" tests/convlast/test_memory_format_against_pytorch.py
+    stage "tests: PyTorch's function" 40 "${tests[@]}" tests/convlast/layout/test_memory_format_against_pytorch.py
     unset PYTEST_DISABLE_PLUGIN_AUTOLOAD
 fi
 if wants service; then

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv3d, conv_transpose3d
 
-from convlast.smoke import health
-from convlast.smoke.memory import is_refusal
+from convlast.smoke import device_health as health
 from convlast.smoke.model.timing import clock_mhz
+from convlast.smoke.out_of_memory import is_refusal
 from convlast.smoke.precision import exact_float32, is_native
 
 Step: TypeAlias = Callable[[torch.device], object]

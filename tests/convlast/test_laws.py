@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import convlast
-from convlast.casting import WIDER
 from convlast.options import Options
+from convlast.planning.casting import WIDER
 from tests.exactness import Loaded, ObjectPath, at, restrided, strides_by_pytorch
 from tests.strategies import Drawn, checkpoints
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from convlast import convert_state_dict
 from convlast.errors import NoConv3dWeightsError, OptionError
-from convlast.memory_format import strides_of
+from convlast.layout.memory_format import strides_of
 from tests import builders
 from tests.exactness import bits
 

@@ -7,8 +7,8 @@ from functools import partial
 import pytest
 import torch
 
-from convlast.memory_format import strides_of
-from convlast.permutation import Restriding, permute_all
+from convlast.layout.memory_format import strides_of
+from convlast.writing.permutation import Restriding, permute_all
 
 pytestmark = pytest.mark.gpu
 

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from convlast.memory_format import strides_of
+from convlast.layout.memory_format import strides_of
 from convlast.report import Kind
 from convlast.smoke.convolution import input_shape_of
+from convlast.smoke.fp16_range import audit
 from convlast.smoke.layers import Convolution, convolve, smoke_layer
 from convlast.smoke.parity import DTYPE_THRESHOLD, LAYOUT_THRESHOLD, compare
 from convlast.smoke.precision import EMULATED, NATIVE, exact_float32, name_on, run_in_float16
-from convlast.smoke.ranges import audit
 
 pytestmark = pytest.mark.gpu
 

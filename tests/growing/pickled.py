@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from typing import TypeAlias
 
-from convlast.checkpoints.rules import table
+from convlast.checkpoints.guard.rules import table
 from tests.growing.drawing import Drawing
 from tests.growing.kept import KINDS, keep
 from tests.growing.programs import Part, again, once

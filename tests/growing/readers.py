@@ -18,8 +18,9 @@ from functools import partial
 from pathlib import Path
 
 import convlast
-from convlast.checkpoints import manifest, pickles
-from convlast.collector import collecting_seldom
+from convlast.bytes.reclaiming import collecting_seldom
+from convlast.checkpoints import manifest
+from convlast.checkpoints.guard import pickles
 from convlast.errors import ConvlastError
 from convlast.options import Limits
 from tests.growing import archives, clients, pickled, written

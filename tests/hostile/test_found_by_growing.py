@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import convlast
-from convlast.checkpoints import pickles
+from convlast.checkpoints.guard import pickles
 from convlast.errors import ConvlastError, MalformedCheckpointError
 from convlast.options import Options
 from tests.growth import quick

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from convlast.architectures import Subject, discover, find_subject
-from convlast.architectures.names import PREFIXES
 from convlast.architectures.packages import attribute_of, import_inside
+from convlast.architectures.resolving import PREFIXES
 from convlast.checkpoints import open_checkpoint
 from convlast.options import Options
-from convlast.plan import make_plan
+from convlast.planning.plan import make_plan
 from tests.builders import save
 from tests.recipes import frameworks
 
@@ -151,7 +151,7 @@ def test_a_network_of_nnunet_is_told_by_its_plans(tmp_path: Path) -> None:
 
 def test_no_function_of_the_packages_that_runs_code_is_a_model() -> None:
     """What these packages hold beside models would run a stranger's file, or a program."""
-    from convlast.architectures.names import resolve
+    from convlast.architectures.resolving import resolve
     from convlast.errors import ArchitectureNotAllowedError
 
     for name in (

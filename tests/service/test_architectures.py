@@ -117,7 +117,7 @@ def test_a_model_that_is_far_too_large_costs_nothing(service: Running, content: 
 @pytest.mark.recipes
 def test_a_model_of_torchvision_is_built_in_a_worker(service: Running, tmp_path: Path) -> None:
     """Beside a CPU build of PyTorch too, where its own library does not load."""
-    from convlast.architectures.names import resolve
+    from convlast.architectures.resolving import resolve
 
     torch.manual_seed(0)
     model = resolve("torchvision.models.video.r3d_18")(num_classes=3)

@@ -17,10 +17,10 @@ from typing import TypeAlias
 
 import torch
 
+from convlast.report.smoke import Choice, Dispatch
 from convlast.smoke.model.dispatch import profile
 from convlast.smoke.model.specimen import Specimen, Way
 from convlast.smoke.model.timing import Setting, pair_of, race_of
-from convlast.smoke_report import Choice, Dispatch
 
 LIMIT_S = 60.0
 """Seconds that the search for a better set may take."""

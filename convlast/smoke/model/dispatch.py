@@ -14,14 +14,14 @@ import torch
 from torch import nn
 from torch.autograd.profiler import record_function
 
-from convlast.smoke import health
+from convlast.report.smoke import Dispatch, LayoutKernels
+from convlast.smoke import device_health as health
 from convlast.smoke.layout import order_of
 from convlast.smoke.model.events import Operation
 from convlast.smoke.model.kernels import COPY, Kernel, permutes, route_of
 from convlast.smoke.model.specimen import Specimen, Way
 from convlast.smoke.model.trace import convolved, permuted_operands
 from convlast.smoke.model.watching import Watch
-from convlast.smoke_report import Dispatch, LayoutKernels
 
 Weights = Literal["contiguous", "converted"]
 

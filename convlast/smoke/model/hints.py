@@ -12,7 +12,7 @@ from math import prod
 
 from torch import Tensor
 
-from convlast.listing import listed
+from convlast.report.listing import listed
 from convlast.smoke.model.events import Operation
 from convlast.smoke.model.trace import CONVOLUTIONS
 

@@ -6,14 +6,14 @@ from functools import partial
 
 import torch
 
-from convlast.smoke import health
-from convlast.smoke.memory import is_out_of_memory
+from convlast.report.smoke import Smoke
+from convlast.smoke import device_health as health
 from convlast.smoke.model.dispatch import profile
 from convlast.smoke.model.events import words_of
 from convlast.smoke.model.specimen import Specimen, Way
 from convlast.smoke.model.timing import pair_of, time_on_accelerator, timing_on_cpu
 from convlast.smoke.model.ways import Ways
-from convlast.smoke_report import Smoke
+from convlast.smoke.out_of_memory import is_out_of_memory
 
 
 def measure(ways: Ways, smoke: Smoke) -> None:

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from convlast.report import Parity
+from convlast.report.smoke import Activation
+from convlast.smoke.fp16_range import LARGEST, headroom_of
 from convlast.smoke.layout import memory_format_of
 from convlast.smoke.model.events import Place, Turn
 from convlast.smoke.model.outputs import sample_of
 from convlast.smoke.parity import compare
-from convlast.smoke.ranges import LARGEST, headroom_of
-from convlast.smoke_report import Activation
 
 SAMPLES = 1024
 """Elements kept of each output."""

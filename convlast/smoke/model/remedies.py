@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from convlast.report import Parity
-from convlast.smoke.memory import is_refusal
+from convlast.report.smoke import KeptInFloat32
 from convlast.smoke.model.events import Failure
-from convlast.smoke.model.judgement import (
+from convlast.smoke.model.model_judgement import (
     FLOAT32_LAYOUT_THRESHOLD,
     Fault,
     compare_layouts,
@@ -27,8 +27,8 @@ from convlast.smoke.model.judgement import (
 from convlast.smoke.model.outputs import Outputs, parity_of
 from convlast.smoke.model.readings import Readings, first_wrong, pairs_of
 from convlast.smoke.model.specimen import Specimen, Way
+from convlast.smoke.out_of_memory import is_refusal
 from convlast.smoke.parity import DTYPE_THRESHOLD
-from convlast.smoke_report import KeptInFloat32
 
 ATTEMPTS = 3
 """Reruns with ever more modules in fp32; each costs a forward."""

@@ -13,13 +13,13 @@ from torch.utils._pytree import tree_map, tree_map_only
 
 from convlast.architectures.subject import Inputs, Subject
 from convlast.errors import ConvlastError
-from convlast.memory_format import strides_of
-from convlast.smoke import health
-from convlast.smoke.memory import is_out_of_memory, is_refusal
+from convlast.layout.memory_format import strides_of
+from convlast.smoke import device_health as health
 from convlast.smoke.model.emulation import Emulation
 from convlast.smoke.model.events import Failure, Operation, Turn
 from convlast.smoke.model.outputs import Outputs, outputs_of
 from convlast.smoke.model.watching import Watch, address_of, owners_of, tensors_in
+from convlast.smoke.out_of_memory import is_out_of_memory, is_refusal
 from convlast.smoke.precision import exact_float32, is_native, tf32
 
 Weights: TypeAlias = Mapping[str, Callable[[], Tensor]]

@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from convlast.devices import uuid_of
+from convlast.report.smoke import Smoke, Timing
 from convlast.smoke.model.clock import Race, clock_of, race
 from convlast.smoke.model.specimen import Specimen, Way
-from convlast.smoke_report import Smoke, Timing
 
 LIMIT_S = 4.0
 """Seconds for one comparison on an accelerator."""

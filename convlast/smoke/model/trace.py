@@ -12,10 +12,10 @@ from typing import Any
 
 from torch import Tensor
 
+from convlast.report.smoke import Flip, Permutations, TraceStep
 from convlast.smoke.layout import order_of
 from convlast.smoke.model.events import Operation, Place, Turn
 from convlast.smoke.model.watching import tensors_in
-from convlast.smoke_report import Flip, Permutations, TraceStep
 
 CONVOLUTIONS = frozenset(
     f"aten::{name}" for name in ("convolution", "_convolution", "conv3d", "conv_transpose3d")

@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convlast.smoke.memory import is_refusal, runs_on_less
 from convlast.smoke.model.events import Failure, Operation, Place, Turn, line_of, words_of
 from convlast.smoke.model.modes import OperatorMode
+from convlast.smoke.out_of_memory import is_refusal, runs_on_less
 
 ROOT_NAME = "(the model itself)"
 """The place of an operator that no named module called."""

@@ -11,7 +11,7 @@ from convlast.options import MemoryFormat
 from convlast.progress import Progress
 from convlast.smoke.model.events import Failure, Operation, Turn
 from convlast.smoke.model.hints import Hints
-from convlast.smoke.model.judgement import Runs, is_close
+from convlast.smoke.model.model_judgement import Runs, is_close
 from convlast.smoke.model.readings import Readings
 from convlast.smoke.model.specimen import Outcome, Specimen, Way
 from convlast.smoke.model.trace import Trace

@@ -9,18 +9,18 @@ import torch
 from convlast.architectures.subject import Subject
 from convlast.progress import Progress, silent
 from convlast.report import LayerSmoke, Parity
-from convlast.smoke.memory import shrinking
+from convlast.report.smoke import FirstWrong, Smoke
 from convlast.smoke.model.events import Failure
-from convlast.smoke.model.judgement import Fault, Runs, distinct, judge, status_of, words
 from convlast.smoke.model.measuring import measure
+from convlast.smoke.model.model_judgement import Fault, Runs, distinct, judge, status_of, words
 from convlast.smoke.model.outputs import Outputs
 from convlast.smoke.model.readings import Pair, activations_of, first_wrong, pairs_of
 from convlast.smoke.model.remedies import judge_layout_in_float32, try_bfloat16, try_float32
 from convlast.smoke.model.specimen import Specimen, Way, Weights
 from convlast.smoke.model.ways import Request, Ways
+from convlast.smoke.out_of_memory import shrinking
 from convlast.smoke.parity import DTYPE_THRESHOLD, LAYOUT_THRESHOLD
 from convlast.smoke.precision import name_on
-from convlast.smoke_report import FirstWrong, Smoke
 
 
 @dataclass

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from convlast.memory_format import strides_of
+from convlast.layout.memory_format import strides_of
 from convlast.smoke.precision import exact_float32
 from scripts.gpu.device import Device
 from scripts.gpu.sanity.profiler import Profiler

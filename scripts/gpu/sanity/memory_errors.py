@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from convlast.smoke.memory import is_out_of_memory
+from convlast.smoke.out_of_memory import is_out_of_memory
 from scripts.gpu.device import Device
 from scripts.gpu.sanity.convolutions import Case, Operands
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from convlast.checkpoints.checkpoint import tensor_over
-from convlast.memory_format import strides_of
-from convlast.permutation import Read, Restriding, permute_all
+from convlast.layout.memory_format import strides_of
+from convlast.writing.permutation import Read, Restriding, permute_all
 from scripts.gpu.device import Device
 
 _SHAPE = (9, 1024, 3, 3, 3)

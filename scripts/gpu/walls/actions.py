@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from convlast.memory_format import strides_of
-from convlast.permutation import permuted
+from convlast.layout.memory_format import strides_of
 from convlast.smoke.model.timing import clock_mhz
 from convlast.smoke.model.ways import Request
+from convlast.writing.permutation import permuted
 from scripts.gpu.device import Device
 from scripts.gpu.walls.mixed import Mixed
 from tests.subjects import smoked  # now: behind the walls the folder of the tests cannot be read

@@ -14,7 +14,7 @@ from convlast.architectures import Spec, Subject, find_subject
 from convlast.checkpoints import open_checkpoint
 from convlast.errors import ArchitectureMismatchError, ArchitectureNotAllowedError, OptionError
 from convlast.options import Options
-from convlast.plan import apply_strides, make_plan
+from convlast.planning.plan import apply_strides, make_plan
 from tests.builders import save, save_exported_program, save_safetensors
 
 pytestmark = pytest.mark.usefixtures("fakenets")

@@ -8,7 +8,7 @@ import pytest
 from convlast.errors import LimitExceededError, MalformedCheckpointError, NotACheckpointError
 from convlast.folders import open_folder
 from convlast.folders.index import indices_of
-from convlast.folders.parts import groups_in, parts_of
+from convlast.folders.shards import groups_in, parts_of
 from convlast.options import Limits
 from tests import builders
 from tests.convlast.folders import building

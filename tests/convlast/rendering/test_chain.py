@@ -9,7 +9,7 @@ from rich.console import Console
 from convlast.rendering import html, terminal
 from convlast.rendering.chain import MAX_LINKS, draw, links_of
 from convlast.report import Report
-from convlast.smoke_report import (
+from convlast.report.smoke import (
     Activation,
     Choice,
     Dispatch,

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from convlast.errors import DeviceLostError, MalformedCheckpointError
-from convlast.memory_format import strides_of
+from convlast.layout.memory_format import strides_of
 from convlast.report import Kind
-from convlast.smoke import health
+from convlast.smoke import device_health as health
 from convlast.smoke.layers import Convolution, convolve, smoke_layer
-from convlast.smoke.memory import NO_ENGINE
+from convlast.smoke.out_of_memory import NO_ENGINE
 
 CPU = torch.device("cpu")
 KINDS: list[Kind] = ["Conv3d", "ConvTranspose3d", "unknown"]

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from convlast.smoke.memory import ATTEMPTS, is_out_of_memory, release, shrinking
+from convlast.smoke.out_of_memory import ATTEMPTS, is_out_of_memory, release, shrinking
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 import convlast
-from convlast import comparison
 from convlast.errors import VerificationError
 from convlast.options import Options
+from convlast.proving import comparison
 from convlast.writing import filling
 from convlast.writing.copying import write_exactly
 from tests import builders

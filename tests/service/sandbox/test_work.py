@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 import torch
 
-from convlast.checkpoints.mapping import Mapping
 from convlast.conversion import convert_into
 from convlast.options import Options
+from convlast.proving.mapping import Mapping
 from service.workers import warming
 from tests.service.sandbox.sandboxed import (
     MAX_FILE_BYTES,

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import convlast
-from convlast.compatibility import Device, troubles_of
+from convlast.devices.compatibility import Device, troubles_of
 from convlast.errors import DeviceLostError
 from convlast.progress import silent
 from convlast.report import Report

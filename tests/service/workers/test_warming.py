@@ -9,7 +9,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from convlast.errors import OutOfMemoryError
-from convlast.smoke.memory import NO_ENGINE
+from convlast.smoke.out_of_memory import NO_ENGINE
 from service.workers import conversion, warming
 from service.workers.warming import STEPS, convolve, steps_on, warm_up
 from tests.subjects import CPU

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.profiler import record_function
 
+from convlast.report.smoke import Smoke
 from convlast.smoke.model import dispatch, measuring
 from convlast.smoke.model.dispatch import FORWARD, Mark, Marker, profile, read
 from convlast.smoke.model.measuring import look_at_kernels
 from convlast.smoke.model.specimen import Specimen, Way
-from convlast.smoke_report import Smoke
 from tests.subjects import CPU, converted_of, subject_of
 
 NHWC = "sm80_xmma_nhwckrsc_nhwc"

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from convlast.memory_format import strides_of
+from convlast.layout.memory_format import strides_of
 from convlast.smoke.layout import order_of
 from convlast.smoke.model.emulation import Emulation
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from convlast import smoke_findings
 from convlast.architectures.subject import Inputs, Subject
+from convlast.findings import smoke as smoke_findings
 from convlast.report import verdict_of
 from convlast.smoke.model.specimen import Weights
 from convlast.smoke.model.ways import Request

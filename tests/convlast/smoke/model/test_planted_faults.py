@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from convlast import smoke_findings
+from convlast.findings import smoke as smoke_findings
 from convlast.report import Finding, verdict_of
 from convlast.smoke.model.ways import Request
 from convlast.smoke.model.whole import ModelSmoke

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from convlast.memory_format import strides_of
+from convlast.layout.memory_format import strides_of
 from convlast.smoke.model.ways import Request
 from convlast.smoke.model.whole import ModelSmoke
 from tests.convlast.smoke.model.test_planted_faults import SHAPE, Corrupting, LargeVariance

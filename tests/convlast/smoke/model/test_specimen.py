@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from convlast.architectures.subject import Inputs
 from convlast.progress import silent
-from convlast.smoke.memory import shrinking
 from convlast.smoke.model.events import Failure, Place
 from convlast.smoke.model.specimen import Specimen, Way
 from convlast.smoke.model.ways import Request, Ways
+from convlast.smoke.out_of_memory import shrinking
 from tests.subjects import CPU, converted_of, subject_of
 
 SHAPE = (3, 6, 6, 6)

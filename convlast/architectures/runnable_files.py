@@ -1,0 +1,222 @@
+"""Files that say themselves what runs: TorchScript, exported programs, modules of `torch.nn`.
+
+Programs are run here, and so only where programs are allowed; `open_checkpoint` refuses them else.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from convlast.architectures.calls import call, entry_of, inputs_of, normal
+from convlast.architectures.case import Case
+from convlast.architectures.search import find_shape
+from convlast.architectures.sizes import Shape, candidates, channels_of
+from convlast.architectures.state_dicts import made_by, state_dict_of, weights_of
+from convlast.architectures.subject import Inputs, Subject
+from convlast.errors import OptionError, UnsupportedContainerError
+from convlast.planning.plan import Plan
+
+
+def module_in(case: Case) -> nn.Module | None:
+    """Return the pickled module with most of the plan's weights, without its data, if any is."""
+    wrapper, _ = state_dict_of(case.plan)
+    found: Any = case.checkpoint.root
+    for part in wrapper:
+        try:
+            found = found[part]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return found if isinstance(found, nn.Module) else None
+
+
+def subject_of_module(module: nn.Module, case: Case) -> Subject:
+    """Return a pickled module as something that can be run.
+
+    Raises:
+        OptionError: If no input is found that it runs on.
+    """
+    wrapper, found = state_dict_of(case.plan)
+    entry = entry_of(module, case.options.entry_point)
+    # The file's tensors have no values yet; those of the copy never get them.
+    empty: dict[int, Any] = {
+        id(tensor): _without_values(tensor) for tensor in (*module.parameters(), *module.buffers())
+    }
+    model = copy.deepcopy(module, empty).eval()
+    make_module, keys = made_by("the pickled module", model, case.checkpoint, found)
+    shape = case.options.input_shape or find_shape(
+        model, make_module, partial(_run, entry), candidates(channels_of(model), {}), case.device
+    )
+    return Subject(
+        name="pickled module",
+        origin="pickled module",
+        entry=entry,
+        make_module=make_module,
+        weights=weights_of(case.plan, wrapper, keys),
+        make_inputs=lambda batch: inputs_of(model, entry, {}, (batch, *shape[1:])),
+        takes_hooks=True,
+    )
+
+
+def subject_of_script(case: Case) -> Subject:
+    """Return a TorchScript program as something that can be run.
+
+    Raises:
+        OptionError: If no input is found that it runs on, it has no such method, or was frozen.
+        UnsupportedContainerError: If PyTorch cannot load it.
+    """
+    make_module = partial(_script, case.checkpoint.path)
+    made = make_module()
+    weights = _weights(case.plan, made)
+    if not weights:
+        raise OptionError(
+            "smoke",
+            "The program was frozen: its weights are constants of its code, in float32 for good.",
+            remedy="Use smoke=layers, or send the program as it was before torch.jit.freeze.",
+        )
+    entry = entry_of(made, case.options.entry_point)
+    groups = candidates(_channels(case.plan), {})
+    shape = case.options.input_shape or find_shape(
+        nn.Module(), make_module, partial(_run, entry), groups, case.device
+    )
+    return Subject(
+        name="torchscript",
+        origin="torchscript",
+        entry=entry,
+        make_module=make_module,
+        weights=weights,
+        make_inputs=lambda batch: Inputs((normal((batch, *shape[1:])),), {}),
+        takes_hooks=False,
+    )
+
+
+def subject_of_program(case: Case) -> Subject:
+    """Return an exported program as something that can be run, on its own example inputs.
+
+    A program exported for a fixed batch gets that batch whatever N is asked for.
+
+    Raises:
+        UnsupportedContainerError: If PyTorch cannot load it, or it has no example inputs.
+    """
+    program = _program(case.checkpoint.path)
+    if program.example_inputs is None:
+        raise UnsupportedContainerError(
+            "The program has no example inputs, so that it cannot be run."
+        )
+    args, kwargs = copy.deepcopy(program.example_inputs)
+    if case.options.input_shape and args:
+        args = (normal(case.options.input_shape), *args[1:])
+    batches = _batches(program)
+    made = _module_of(program)
+    return Subject(
+        name="exported program",
+        origin="exported program",
+        entry="forward",
+        make_module=lambda: _module_of(_program(case.checkpoint.path)),
+        weights=_weights(case.plan, made),
+        make_inputs=lambda batch: Inputs(
+            tuple(_of_batch(each, batch, batches) for each in args),
+            {name: _of_batch(each, batch, batches) for name, each in kwargs.items()},
+        ),
+        takes_hooks=False,
+    )
+
+
+def _without_values(tensor: torch.Tensor) -> torch.Tensor:
+    empty = torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
+    return nn.Parameter(empty, requires_grad=False) if isinstance(tensor, nn.Parameter) else empty
+
+
+def _run(entry: str, model: Any, shape: Shape, device: str) -> object:
+    return call(model, entry, inputs_of(model, entry, {}, shape, device))
+
+
+def _channels(plan: Plan) -> list[int]:
+    found = [
+        d.original.shape[0]
+        if d.candidate.kind == "ConvTranspose3d"
+        else d.original.shape[1] * (d.candidate.groups or 1)
+        for d in plan.decisions
+    ]
+    return list(dict.fromkeys(found))[:4]
+
+
+def _script(path: Path) -> Any:
+    jit: Any = torch.jit  # whose functions are not annotated
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            module = jit.load(path, map_location="cpu").eval().float()
+    except Exception as error:
+        raise _unloadable(error) from error
+    _lay_out_plainly(module)
+    return module
+
+
+def _program(path: Path) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.export.load(path)
+    except Exception as error:
+        raise _unloadable(error) from error
+
+
+def _module_of(program: Any) -> Any:
+    """Return what runs an exported program; it has no modes to choose from."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module = program.module().float()
+    _lay_out_plainly(module)
+    return module
+
+
+def _lay_out_plainly(module: Any) -> None:
+    """Give every parameter contiguous strides; where an extent is 1, too."""
+    with torch.no_grad():
+        for tensor in (*module.parameters(), *module.buffers()):
+            plain = torch.empty(tensor.shape, dtype=tensor.dtype)
+            if tensor.stride() != plain.stride():
+                tensor.data = plain.copy_(tensor)
+
+
+def _weights(plan: Plan, module: Any) -> dict[str, str]:
+    there = {name for name, _ in module.named_parameters(remove_duplicate=False)}
+    keys = {decision.name: str(decision.candidate.path[-1]) for decision in plan.decisions}
+    return {name: key for name, key in keys.items() if key in there}
+
+
+def _batches(program: Any) -> int | None:
+    """Return the batch that a program was exported for; None where it takes any."""
+    own = set(program.graph_signature.user_inputs)
+    extents = [
+        node.meta["val"].shape[0]
+        for node in program.graph.nodes
+        if node.op == "placeholder"
+        and node.name in own
+        and isinstance(node.meta.get("val"), torch.Tensor)
+        and node.meta["val"].dim() > 0
+    ]
+    return extents[0] if extents and isinstance(extents[0], int) else None
+
+
+def _of_batch(value: Any, batch: int, fixed: int | None) -> Any:
+    """Return an example input for another batch, where the program takes one."""
+    if not isinstance(value, torch.Tensor):
+        return copy.deepcopy(value)  # it may hold tensors, which the program may write to
+    value = value.float() if value.is_floating_point() else value
+    if fixed is None and value.dim() > 1:
+        repeats = -(-batch // value.shape[0])
+        value = value.repeat(repeats, *([1] * (value.dim() - 1)))[:batch]
+    return value.clone(memory_format=torch.contiguous_format)
+
+
+def _unloadable(error: Exception) -> UnsupportedContainerError:
+    words = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}"
+    return UnsupportedContainerError(f"The program cannot be loaded: {words}.")

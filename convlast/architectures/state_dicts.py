@@ -1,0 +1,92 @@
+"""The values of a checkpoint, in a model: fp32, contiguous, on the CPU."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping
+
+import torch
+from torch import nn
+
+from convlast.architectures.building import persistent, replace
+from convlast.architectures.matching import match
+from convlast.architectures.renaming import saved_names
+from convlast.checkpoints.checkpoint import Checkpoint
+from convlast.checkpoints.tree import Entry, Path
+from convlast.planning.plan import Plan
+
+
+def state_dict_of(plan: Plan) -> tuple[Path, dict[str, torch.Tensor]]:
+    """Return the path, and the tensors by key, of the state dict with most convolution weights.
+
+    The tensors have no data, and the strides of the original.
+    """
+    return plan.wrapper_path, dict(_below(plan.wrapper_path, plan.entries))
+
+
+def made_by(
+    name: str,
+    model: nn.Module,
+    checkpoint: Checkpoint,
+    found: Mapping[str, torch.Tensor],
+) -> tuple[Callable[[], nn.Module], dict[str, str]]:
+    """Return what makes a fresh model with the checkpoint's values, and the keys in the file.
+
+    Args:
+        name: What the model is called in messages.
+        model: Its blueprint, on the meta device.
+        checkpoint: Where the values are read.
+        found: The tensors of the state dict.
+
+    Raises:
+        ArchitectureMismatchError: If the state dict does not fit.
+    """
+    expected, names = persistent(model), saved_names(model)
+    if names and any(key.endswith(tuple(names)) for key in found):
+        renamed = {own: key for key, own in names.items()}
+        as_saved = {renamed.get(own, own): tensor for own, tensor in expected.items()}
+        matched = match(name, as_saved, found)
+        keys = {names.get(key, key): origin for key, origin in matched.items()}
+    else:
+        keys = match(name, expected, found)
+    originals = {key: found[origin] for key, origin in keys.items()}
+    return lambda: _filled(model, checkpoint, originals), keys
+
+
+def weights_of(plan: Plan, wrapper: Path, keys: Mapping[str, str]) -> dict[str, str]:
+    """Return the model's parameter for each layer of the plan that is in this state dict."""
+    parameters = {origin: key for key, origin in keys.items()}
+    return {
+        decision.name: parameters[key]
+        for decision in plan.decisions
+        if decision.candidate.path[:-1] == wrapper
+        and (key := str(decision.candidate.path[-1])) in parameters
+    }
+
+
+def _below(wrapper: Path, entries: Iterable[Entry]) -> Iterable[tuple[str, torch.Tensor]]:
+    for entry in entries:
+        if entry.path[:-1] == wrapper and entry.original is not None:
+            yield str(entry.path[-1]), entry.original
+
+
+def _filled(
+    model: nn.Module, checkpoint: Checkpoint, originals: Mapping[str, torch.Tensor]
+) -> nn.Module:
+    made = copy.deepcopy(model)
+    values: dict[int, torch.Tensor] = {}
+    for key, tensor in persistent(made).items():
+        if id(tensor) not in values and key in originals:
+            values[id(tensor)] = _read(checkpoint, originals[key], tensor.dtype)
+    for tensor in persistent(made).values():  # what an old checkpoint does not have
+        values.setdefault(id(tensor), torch.zeros(tensor.shape, dtype=tensor.dtype))
+    replace(made, values)
+    return made.eval()
+
+
+def _read(checkpoint: Checkpoint, original: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Read a tensor as fp32, or as the model's own dtype where that is of whole numbers."""
+    read = checkpoint.read(original)
+    wanted = torch.float32 if dtype.is_floating_point else dtype
+    # Not contiguous(), which leaves the strides of channels-last where an extent is 1.
+    return torch.empty(read.shape, dtype=wanted).copy_(read)

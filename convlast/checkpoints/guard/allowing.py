@@ -1,0 +1,36 @@
+"""The classes and functions that torch is told to load, once a pickle has been judged."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from threading import RLock
+
+import torch
+
+from convlast.checkpoints.guard import numpy_scalars
+from convlast.checkpoints.guard.modules import classes
+
+_LOCK = RLock()
+"""torch has one list for the whole process."""
+
+
+@contextmanager
+def known_names_allowed(names: Collection[str] | None = None) -> Iterator[None]:
+    """Let `torch.load(weights_only=True)` load modules of `torch.nn` and NumPy's scalars.
+
+    Only for files whose pickle was scanned, and found to use them as it may.
+
+    Args:
+        names: Those that the file asks for; None for all that are known. torch looks through the
+            whole list for each object of a class.
+    """
+    known = classes()
+    named = [(known[name], name) for name in (known if names is None else names) if name in known]
+    numbers = numpy_scalars.safe_globals() if names is None or set(names) - set(known) else []
+    with _LOCK:
+        there = torch.serialization.get_safe_globals()
+        # What the caller has allowed stays allowed afterwards.
+        wanted = [found for found in (*named, *numbers) if found not in there]
+        with torch.serialization.safe_globals(wanted):
+            yield

@@ -1,0 +1,165 @@
+"""The objects a pickle builds besides tensors, judged from its opcodes before any is built.
+
+torch's unpickler calls what it is allowed to, with any arguments, and gives objects any
+attributes. Here each call must be one that the table of `rules` knows, a class of `torch.nn` may
+only be made empty and then given its own attributes, and neither such a class, nor an object of
+one, nor NumPy's names may be handed to anything else that is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from convlast.checkpoints.guard import numpy_scalars
+from convlast.checkpoints.guard.handing import Handing
+from convlast.checkpoints.guard.keys import Keys
+from convlast.checkpoints.guard.modules import classes, found_in, misuses_of
+from convlast.checkpoints.guard.outlines import (
+    OPAQUE,
+    Dict,
+    Global,
+    Instance,
+    List,
+    Misuse,
+    Set,
+    last_mark,
+)
+from convlast.checkpoints.guard.rules import Judge, Rule, rule_of
+from convlast.checkpoints.guard.states import misuse_by_state
+
+
+class Objects:
+    """The objects of one pickle."""
+
+    def __init__(self, stack: list[Any], handing: Handing) -> None:
+        self._handing = handing
+        self._misuses: dict[str, str] = {}
+        self._stack = stack
+        self._instances: list[Instance] = []
+        self._handed_over: list[object] = []
+        self._keys = Keys(handing)
+
+    def step(self, opcode: str) -> bool:
+        """Carry out an opcode that builds something; False for any other."""
+        verb = _VERBS.get(opcode)
+        if verb is not None:
+            verb(self)
+        return verb is not None
+
+    def judge(self) -> dict[str, str]:
+        """Return, by the name of a class or function, what is done with it that must not be.
+
+        What objects hold is looked at in the end, since it may have been put there late.
+        """
+        for name, misuse in misuses_of(self._instances):
+            self._misuses.setdefault(name, f"is given {misuse}")
+        for found in found_in(self._handed_over, (Global, Instance)):
+            name = found.name if isinstance(found, Instance) else str(found)
+            if isinstance(found, Instance) or is_known(name):
+                self._misuses.setdefault(name, "is handed to a function")
+        return self._misuses
+
+    def push(self, value: object) -> None:
+        """Put a value on the stack."""
+        self._stack.append(value)
+
+    def pop(self, index: int = -1) -> object:
+        """Take a value from the stack."""
+        return self._stack.pop(index)
+
+    def pop_group(self) -> list[object]:
+        """Take all from the stack that was put there since the last mark, and the mark."""
+        mark = last_mark(self._stack)
+        group = self._stack[mark + 1 :]
+        del self._stack[mark:]
+        return group
+
+    def append(self, items: list[object]) -> None:
+        """Put values into the list on the stack."""
+        if isinstance(target := self._stack[-1], List):
+            target.items.extend(items)
+        else:
+            self._handed_over.extend(items)
+
+    def set_items(self, items: list[object]) -> None:
+        """Put keys, each with its value, into the dict on the stack."""
+        self._keys.take(items[::2])
+        if isinstance(target := self._stack[-1], Dict):
+            target.pairs.extend(zip(items[::2], items[1::2], strict=False))
+        else:
+            self._handed_over.extend(items)
+
+    def make(self) -> None:
+        """Make an object of a class."""
+        made = self._apply(lambda rule: rule.make)
+        if isinstance(made, Instance):
+            self._instances.append(made)
+
+    def call(self) -> None:
+        """Call a function."""
+        made = self._apply(lambda rule: rule.call)
+        if isinstance(made, Dict):
+            self._keys.take(key for key, _ in made.pairs)
+        elif isinstance(made, Set):
+            self._keys.take(made.items)
+
+    def give_state(self) -> None:
+        """Give an object its attributes."""
+        state, target = self._stack.pop(), self._stack[-1]
+        self._handing.count("an object", state if isinstance(state, tuple) else (state,))
+        name, misuse = misuse_by_state(target, state)
+        if misuse is not None:
+            self._misuses.setdefault(name, misuse)
+        if isinstance(target, Instance):
+            target.states.append(state)
+        else:
+            self._handed_over.append(state)
+
+    def _apply(self, verb: Callable[[Rule], Judge]) -> object:
+        """Take arguments and a name from the stack, and put there what the name gives.
+
+        What is no name is not written out: a few bytes can stand for more than any memory holds.
+        """
+        arguments, called = self._stack.pop(), self._stack.pop()
+        name = str(called) if isinstance(called, Global) else "a value"
+        rule = rule_of(name)
+        made: object = Misuse("is called")
+        if rule is not None and isinstance(arguments, tuple):
+            self._handing.count(name, arguments)
+            made = verb(rule)(arguments)
+        if isinstance(made, Misuse):
+            self._misuses.setdefault(name, made)
+            made = OPAQUE
+        if not isinstance(made, Dict):  # whose values are judged where they are met
+            self._handed_over.append(arguments)
+        self._stack.append(made)
+        return made
+
+
+# A table for all, since an object that held its own methods would refer to itself, and be kept,
+# with all that it holds, until Python's collector looks.
+_VERBS: dict[str, Callable[[Objects], None]] = {
+    "NEWTRUE": lambda objects: objects.push(True),
+    "NEWFALSE": lambda objects: objects.push(False),
+    "EMPTY_DICT": lambda objects: objects.push(Dict()),
+    "EMPTY_LIST": lambda objects: objects.push(List()),
+    "APPEND": lambda objects: objects.append([objects.pop()]),
+    "APPENDS": lambda objects: objects.append(objects.pop_group()),
+    "SETITEM": lambda objects: objects.set_items([objects.pop(-2), objects.pop()]),
+    "SETITEMS": lambda objects: objects.set_items(objects.pop_group()),
+    "NEWOBJ": Objects.make,
+    "REDUCE": Objects.call,
+    "BUILD": Objects.give_state,
+}
+
+
+def is_known(name: str) -> bool:
+    """Say whether a name, which torch alone would refuse, is read here.
+
+    >>> is_known("torch.nn.modules.loss.CrossEntropyLoss"), is_known("os.system")
+    (True, False)
+    """
+    return name in classes() or (
+        numpy_scalars.is_present() and name in {numpy_scalars.DTYPE, *numpy_scalars.SCALAR}
+    )

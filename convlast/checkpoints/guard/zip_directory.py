@@ -1,0 +1,238 @@
+"""The directory of a zip checkpoint, read and distrusted before anything is loaded.
+
+torch reads members as raw bytes at an offset. So a member must be stored as it is, alone under
+its name, inside the file, and apart from the others; else torch, Python and `unzip` would each
+read something different.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from convlast.bytes.crc import crc32
+from convlast.errors import LimitExceededError, MalformedCheckpointError
+from convlast.options import Limits
+
+_LOCAL_HEADER = struct.Struct("<4s5H3I2H")
+_ENCRYPTED = 0x1
+_KNOWN_FLAGS = 0x080E
+"""UTF-8 names, sizes behind the data, and two bits that mean nothing for stored members."""
+_FOLDER = 0x10
+"""An attribute of MS-DOS, by which torch takes a member for a folder, and reads no data."""
+
+
+class Member(NamedTuple):
+    """One member of an archive.
+
+    Attributes:
+        offset: Where its bytes start in the file.
+        nbytes: How many there are.
+        crc: The CRC-32 that the directory states; None where the writer left it out, as torch
+            does under `set_crc32_options(False)`.
+    """
+
+    offset: int
+    nbytes: int
+    crc: int | None
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A zip file whose members all lie under one root folder.
+
+    Attributes:
+        path: The file.
+        root: The name of that folder.
+        members: Each member by its name below the root, in the order of the directory.
+        max_read_bytes: The largest member that is read whole.
+    """
+
+    path: Path
+    root: str
+    members: dict[str, Member]
+    max_read_bytes: int = Limits().max_pickle_bytes
+
+    def read(self, name: str) -> bytes:
+        """Return the bytes of a small member.
+
+        Raises:
+            MalformedCheckpointError: If there is no such member, or it is cut short or damaged.
+            LimitExceededError: If it is large.
+        """
+        member = self.members.get(name)
+        if member is None:
+            raise MalformedCheckpointError(f"The archive has no member {name!r}.")
+        if member.nbytes > self.max_read_bytes:
+            raise LimitExceededError(
+                f"Member {name!r} is large",
+                limit="max_pickle_bytes",
+                allowed=self.max_read_bytes,
+                found=member.nbytes,
+            )
+        with self.path.open("rb") as file:
+            data = os.pread(file.fileno(), member.nbytes, member.offset)
+        if len(data) != member.nbytes:
+            raise MalformedCheckpointError(f"Member {name!r} is cut short.")
+        if member.crc not in {None, crc32(data)}:
+            raise MalformedCheckpointError(
+                f"Member {name!r} is damaged: its CRC is not the one stated.",
+                remedy="Fetch the file anew from where it came.",
+            )
+        return data
+
+
+def member_names(path: Path) -> list[str]:
+    """Return the names in a zip file's directory.
+
+    Raises:
+        MalformedCheckpointError: If there is no directory, or it cannot be read.
+    """
+    with open_zip(path) as archive:
+        return archive.namelist()
+
+
+def read_directory(path: Path, limits: Limits, *, is_program: bool = False) -> Archive:
+    """Read the directory of a zip checkpoint and check each member against the file.
+
+    Args:
+        path: The file.
+        limits: What it may cost.
+        is_program: Whether members may be compressed, as a program's code is.
+
+    Raises:
+        MalformedCheckpointError: If a member is compressed, encrypted, named twice, outside the
+            root folder or the file, has a name that leads elsewhere, or shares bytes with another.
+        LimitExceededError: If there are more members than `max_members`, or if they are larger
+            than what is stored for them by more than `max_expanded_bytes`.
+    """
+    with open_zip(path) as archive, path.open("rb") as file:
+        entries = archive.infolist()
+        if len(entries) > limits.max_members:
+            raise LimitExceededError(
+                "The archive has many members",
+                limit="max_members",
+                allowed=limits.max_members,
+                found=len(entries),
+            )
+        if is_program:
+            _refuse_expansion(entries, limits)
+        _refuse_paths(entries)
+        root = _root_of(entries)
+        members: dict[str, Member] = {}
+        for entry in entries:
+            name = entry.filename.removeprefix(f"{root}/")
+            if name in members:
+                raise MalformedCheckpointError(f"Member {entry.filename!r} is there twice.")
+            members[name] = _checked(entry, file, is_program=is_program)
+        refuse_overlaps(members, end=archive.start_dir)
+    return Archive(path, root, members, limits.max_pickle_bytes)
+
+
+def open_zip(path: Path) -> zipfile.ZipFile:
+    """Open a zip file and read its directory.
+
+    Raises:
+        MalformedCheckpointError: If there is none, or it cannot be read.
+    """
+    try:
+        return zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, ValueError, struct.error, NotImplementedError) as error:
+        raise MalformedCheckpointError(
+            f"The zip archive has no readable directory ({error}).",
+            remedy="It is probably truncated: compare its size with the original's.",
+        ) from error
+
+
+def _refuse_paths(entries: list[zipfile.ZipInfo]) -> None:
+    """Refuse names that would lead out of the folder into which somebody unpacks an artifact."""
+    for entry in entries:
+        name = entry.orig_filename
+        is_above = ".." in name and ".." in name.split("/")
+        if is_above or name.startswith("/") or "\\" in name or "\0" in name:
+            raise MalformedCheckpointError(f"Member {name!r} has a name that leads elsewhere.")
+
+
+def _root_of(entries: list[zipfile.ZipInfo]) -> str:
+    roots = {entry.filename.split("/", 1)[0] for entry in entries if "/" in entry.filename}
+    flat = [entry.filename for entry in entries if "/" not in entry.filename]
+    if len(roots) != 1 or flat:
+        raise MalformedCheckpointError(
+            f"A checkpoint has one root folder; this archive has {sorted(roots)[:4] + flat[:4]}."
+        )
+    return roots.pop()
+
+
+def _refuse_expansion(entries: list[zipfile.ZipInfo], limits: Limits) -> None:
+    found = sum(max(entry.file_size - entry.compress_size, 0) for entry in entries)
+    if found > limits.max_expanded_bytes:
+        raise LimitExceededError(
+            "The archive's members are larger than what is stored for them",
+            limit="max_expanded_bytes",
+            allowed=limits.max_expanded_bytes,
+            found=found,
+        )
+
+
+def _checked(entry: zipfile.ZipInfo, file: IO[bytes], *, is_program: bool) -> Member:
+    """Check a member of a checkpoint, which is stored as it is."""
+    if is_program and entry.compress_type == zipfile.ZIP_DEFLATED:
+        pass
+    elif entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
+        raise MalformedCheckpointError(
+            f"Member {entry.filename!r} is compressed; PyTorch reads its bytes raw.",
+            remedy="Load the checkpoint where it came from and save it anew with torch.save.",
+        )
+    return find_member(entry, file)
+
+
+def find_member(entry: zipfile.ZipInfo, file: IO[bytes]) -> Member:
+    """Return where a member's bytes lie, as they are stored.
+
+    Raises:
+        MalformedCheckpointError: If it is encrypted or marked as something else, or has no header
+            of its own name in the file.
+    """
+    if entry.flag_bits & _ENCRYPTED:
+        raise MalformedCheckpointError(f"Member {entry.filename!r} is encrypted.")
+    if entry.flag_bits & ~_KNOWN_FLAGS or (entry.file_size and entry.external_attr & _FOLDER):
+        raise MalformedCheckpointError(
+            f"Member {entry.filename!r} is marked as something else than stored bytes."
+        )
+    name, descriptor = entry.orig_filename.encode("utf-8"), file.fileno()
+    header = b""
+    if 0 <= entry.header_offset < os.fstat(descriptor).st_size:
+        header = os.pread(descriptor, _LOCAL_HEADER.size + len(name), entry.header_offset)
+    if len(header) < _LOCAL_HEADER.size or header[:4] != b"PK\x03\x04":
+        raise MalformedCheckpointError(f"Member {entry.filename!r} has no header in the file.")
+    *_, name_bytes, extra_bytes = _LOCAL_HEADER.unpack_from(header)
+    found = header[_LOCAL_HEADER.size :]
+    if len(name) != name_bytes:
+        found = os.pread(descriptor, name_bytes, entry.header_offset + _LOCAL_HEADER.size)
+    if found != name and found != entry.orig_filename.encode("cp437", "replace"):
+        raise MalformedCheckpointError(
+            f"Member {entry.filename!r} has another name in its own header."
+        )
+    offset = entry.header_offset + _LOCAL_HEADER.size + name_bytes + extra_bytes
+    return Member(offset, entry.compress_size, entry.CRC or None)
+
+
+def refuse_overlaps(members: dict[str, Member], end: int) -> None:
+    """Refuse members that share bytes, or reach into the directory.
+
+    A member of no bytes can share nothing.
+
+    Raises:
+        MalformedCheckpointError: If there are such members.
+    """
+    reached = 0
+    for name, member in sorted(members.items(), key=lambda item: item[1].offset):
+        if member.nbytes and member.offset < reached:
+            raise MalformedCheckpointError(f"Member {name!r} shares bytes with another.")
+        reached = max(reached, member.offset + member.nbytes)
+    if reached > end:
+        raise MalformedCheckpointError("The archive's members reach past its directory.")

@@ -1,0 +1,1 @@
+"""Programs: TorchScript and exported programs, read without running them."""

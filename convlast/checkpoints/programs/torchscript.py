@@ -1,0 +1,145 @@
+"""TorchScript, as `torch.jit.save` writes it: a program and its tensors, in a zip archive.
+
+`data.pkl` holds the modules with their parameters, `constants.pkl` the tensors that freezing has
+put into the code; `data/` and `constants/` hold the bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from convlast.checkpoints.declaration import Declaration
+from convlast.checkpoints.guard.tensor_limits import Places
+from convlast.checkpoints.programs.script_code import calls_in, declaration_of
+from convlast.checkpoints.programs.script_pickles import (
+    Tensor,
+    read_pickle,
+    tensors_in,
+    with_strides,
+)
+from convlast.checkpoints.programs.zipped_program import Outline, ZippedProgram
+from convlast.options import Limits
+
+_PICKLES = {"data.pkl": "data", "constants.pkl": "constants"}
+_DTYPES = {
+    "BoolStorage": torch.bool,
+    "ByteStorage": torch.uint8,
+    "CharStorage": torch.int8,
+    "ShortStorage": torch.int16,
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "IntStorage": torch.int32,
+    "FloatStorage": torch.float32,
+    "LongStorage": torch.int64,
+    "DoubleStorage": torch.float64,
+    "ComplexFloatStorage": torch.complex64,
+    "ComplexDoubleStorage": torch.complex128,
+}
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where in a pickle the strides of a tensor are written."""
+
+    outline: Tensor
+    tensor: torch.Tensor
+    pickle: str
+
+
+class TorchScript(ZippedProgram):
+    """A TorchScript archive."""
+
+    def __init__(self, path: Path, limits: Limits) -> None:
+        super().__init__(path, "torchscript", limits)
+        self._places: dict[int, _Place] = {}
+        self._codes: dict[str, str] = {}
+        self._declarations: dict[str, Declaration | None] = {}
+        places = Places(limits)
+        for pickle, folder in _PICKLES.items():
+            if pickle in self.members.members:
+                root = read_pickle(self.description(pickle))
+                for name, outline, owner in tensors_in(root, places):
+                    key = f"CONSTANTS.c{name}" if folder == "constants" else name
+                    self._add(key, outline, pickle, folder)
+                    self._declare(key, owner)
+        self._declare_constants()
+        self.declare_aliases()
+
+    def rewritten(self) -> dict[str, bytes]:
+        """Return the pickles with the strides that tensors have now, where these are others."""
+        strides: dict[str, dict[tuple[int, int], tuple[int, ...]]] = {}
+        for place in self._places.values():
+            if place.tensor.stride() != place.outline.stride:
+                spans = strides.setdefault(place.pickle, {})
+                spans[place.outline.span] = place.tensor.stride()
+        return {name: with_strides(self.member(name), spans) for name, spans in strides.items()}
+
+    @property
+    def calls_view(self) -> bool:
+        """Whether its code asks for a view of a tensor, which not every layout allows."""
+        return any(
+            b"torch.view(" in self.member(member)
+            for member in self.members.members
+            if member.startswith("code/") and member.endswith(".py")
+        )
+
+    def _add(self, key: str, outline: Tensor, pickle: str, folder: str) -> None:
+        """Add a tensor, the same one for the same outline; one of an unknown dtype is left out."""
+        dtype = _DTYPES.get(outline.storage.type_name)
+        if dtype is None:
+            return
+        if id(outline) not in self._places:
+            member = f"{folder}/{outline.storage.key}"
+            tensor = self.build(
+                Outline(
+                    member,
+                    outline.storage.location,
+                    dtype,
+                    outline.offset,
+                    outline.shape,
+                    outline.stride,
+                )
+            )
+            self._places[id(outline)] = _Place(outline, tensor, pickle)
+        self.tensors[key] = self._places[id(outline)].tensor
+
+    def _declare(self, key: str, owner: str) -> None:
+        """Note what a parameter's class says of it."""
+        if key.rpartition(".")[2] != "weight":
+            return
+        if owner not in self._declarations:  # whose code is read once for all its objects
+            self._declarations[owner] = declaration_of(owner, self._code_of)
+        if (found := self._declarations[owner]) is not None:
+            self.declared[(key,)] = found
+
+    def _declare_constants(self) -> None:
+        """Note what the code says of constants that it convolves with."""
+        if not any(key.startswith("CONSTANTS.") for key in self.tensors):
+            return
+        for member in self.members.members:
+            if member.startswith("code/") and member.endswith(".py"):
+                for call in calls_in(self.member(member).decode("utf-8", "replace")):
+                    if call.weight in self.tensors:
+                        self.declared[(call.weight,)] = call.declaration
+
+    def _code_of(self, owner: str) -> str:
+        """Return the code of a class: its part of the file that is named after its module."""
+        module, _, name = owner.rpartition(".")
+        member = f"code/{module.replace('.', '/')}.py"
+        if member not in self._codes:
+            data = self.member(member) if member in self.members.members else b""
+            self._codes[member] = data.decode("utf-8", "replace")
+        _, _, behind = self._codes[member].partition(f"class {name}(")
+        return behind.partition("\nclass ")[0]
+
+
+def open_torchscript(path: Path, limits: Limits) -> TorchScript:
+    """Open a TorchScript archive without running any of it.
+
+    Raises:
+        CheckpointError: One of its kinds, if the file cannot be opened or must not be.
+    """
+    return TorchScript(path, limits)

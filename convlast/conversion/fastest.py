@@ -1,0 +1,92 @@
+"""What asks for speed: `select=fastest` narrows the plan, and no CPU can say what is fast."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from convlast.conversion.inference import Context, no_model, weights_of
+from convlast.errors import OptionError
+from convlast.layout.memory_format import laid_out
+from convlast.options import Options
+from convlast.planning.plan import Decision, Plan
+from convlast.report.smoke import Choice
+from convlast.smoke.model.choosing import choose_on_accelerator
+from convlast.smoke.model.specimen import Specimen
+from convlast.smoke.out_of_memory import shrinking
+
+
+def refuse_unmeasurable(options: Options, device: torch.device) -> None:
+    """Refuse what asks for a measurement that this device cannot give.
+
+    Raises:
+        OptionError: If there is something of that kind.
+    """
+    is_fastest = options.select == ("fastest",)
+    for option, is_asked in (
+        ("select", is_fastest),
+        ("min_speedup", options.min_speedup is not None),
+    ):
+        if is_asked and device.type == "cpu":
+            raise OptionError(
+                option,
+                "Times on a CPU say nothing about a GPU, so there is nothing to decide by.",
+                remedy="Use a device with CUDA, or leave it out.",
+            )
+    if is_fastest and options.memory_format != "channels_last_3d":
+        raise OptionError("select", "There is nothing to choose when a conversion is undone.")
+    if options.min_speedup is not None and options.smoke in {"layers", "none"}:
+        raise OptionError(
+            "min_speedup",
+            f"smoke={options.smoke} measures no speed.",
+            remedy="Use smoke=model or smoke=auto.",
+        )
+
+
+def narrow_to_fastest(context: Context) -> tuple[Plan, Choice]:
+    """Choose the layers whose conversion makes the model faster on this device.
+
+    Returns:
+        The plan with the other layers kept, and how it was chosen.
+
+    Raises:
+        OptionError: If there is no GPU to measure on, or no model to measure.
+        RuntimeError: If memory runs out with a small input as well.
+    """
+    subject = context.find_subject()
+    if subject is None:
+        raise no_model("select")
+
+    def read(decision: Decision) -> Tensor:
+        return laid_out(context.checkpoint.read(decision.original), decision.stride_after)
+
+    make = partial(Specimen, subject, weights_of(subject, context.plan, read), context.device)
+
+    def attempt(halvings: int) -> Choice:
+        return choose_on_accelerator(partial(make, halvings=halvings), context.samples)
+
+    choice, halvings = shrinking(attempt, context.device)
+    choice.halvings = halvings
+    layers = {name: layer for layer, name in subject.weights.items()}
+    choice.layers = [layers[name] for name in choice.layers]
+    return narrowed(context.plan, set(choice.layers), set(subject.weights)), choice
+
+
+def narrowed(plan: Plan, chosen: set[str], measured: set[str]) -> Plan:
+    """Return a plan that keeps the layers which were measured and not chosen."""
+    dropped = {
+        decision.name
+        for decision in plan.decisions
+        if decision.status == "converted" and decision.name in measured - chosen
+    }
+    dropped = {d.name for d in plan.decisions if d.name in dropped or d.alias_of in dropped}
+    decisions = [
+        replace(decision, status="kept", stride_after=decision.stride_before)
+        if decision.name in dropped
+        else decision
+        for decision in plan.decisions
+    ]
+    return replace(plan, decisions=decisions)

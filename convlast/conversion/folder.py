@@ -1,0 +1,216 @@
+"""A model folder: every checkpoint in it converted, one after the other, and all else as it was.
+
+look through · for each file: open, plan, write, prove, smoke · report · rename
+
+One file is open at a time, so that memory does not grow with their number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+import torch
+
+from convlast.architectures import SpecsBeside
+from convlast.bytes.allocation import Leftovers
+from convlast.checkpoints import container_of
+from convlast.conversion.fastest import refuse_unmeasurable
+from convlast.conversion.file import FileConversion, refuse_failed
+from convlast.conversion.folder_report import (
+    Sections,
+    artifact_of_folder,
+    input_of_folder,
+    unchanged,
+)
+from convlast.devices import environment_of, resolve, unused_gpu
+from convlast.errors import NoConv3dWeightsError, OptionError
+from convlast.findings import smoke as smoke_findings
+from convlast.findings.advice import advise_on_folder, advise_on_shard
+from convlast.folders import Folder, open_folder
+from convlast.folders.contents import Contents, Found
+from convlast.folders.output import Output, PlainOutput, TarOutput, ZipOutput
+from convlast.options import Limits, Options
+from convlast.planning.selection import Selection
+from convlast.progress import Progress
+from convlast.report import Report, Survival
+from convlast.writing.workplace import refuse_nested, refuse_same_file, workplace_beside
+
+_OUTPUTS: dict[str, Callable[[Path], Output]] = {"zip-folder": ZipOutput, "tar-folder": TarOutput}
+"""What is written for an archive; for all else it is a folder."""
+
+
+@dataclass
+class FolderConversion:
+    """One conversion of a folder, and what has been found on the way."""
+
+    source: Path
+    options: Options
+    limits: Limits
+    progress: Progress
+    name: str
+    sha256: str | None = None
+    """The digest of the source, where it is one file and that is known."""
+    architecture_prefixes: Sequence[str] | None = None
+    """The modules that an architecture may come from; None for the default ones."""
+    sections: Sections = field(default_factory=Sections)
+
+    def run(
+        self, device_name: str, allow_programs: bool, place: Callable[[str], Path]
+    ) -> tuple[Report, Path]:
+        """Convert the folder.
+
+        Args:
+            device_name: Where: `auto`, `cpu`, `cuda` or `cuda:1`.
+            allow_programs: Whether files that hold code may be opened; else they stay as they are.
+            place: Tells where the artifact goes, given the kind of folder.
+
+        Returns:
+            The report, and the artifact.
+
+        Raises:
+            ConvlastError: One of its kinds; its `details` have the file that is at fault.
+        """
+        refuse_for_folders(self.options)
+        device = resolve(device_name)
+        self.sections.findings += smoke_findings.of_troubles(unused_gpu(device_name))
+        refuse_unmeasurable(self.options, device)
+        kind = container_of(self.source)
+        target = place(kind)
+        refuse_same_file(self.source, target)
+        if kind == "folder":
+            refuse_nested(self.source, target)
+        with (
+            workplace_beside(target, for_folder=kind not in _OUTPUTS) as workplace,
+            open_folder(self.source, workplace, self.limits, self.progress) as folder,
+        ):
+            with closing(_OUTPUTS.get(kind, PlainOutput)(workplace / "made")) as output:
+                for name in folder.bare:
+                    output.add_bare(name)
+                converting = _Files(self, folder, output, device, workplace / "one")
+                converting.convert_all(allow_programs)
+            report = self._report(folder, kind, output.path, target.name, device)
+            refuse_failed(report)
+            output.path.replace(target)
+        return report, target
+
+    def _report(
+        self, folder: Folder, kind: str, made: Path, filename: str, device: torch.device
+    ) -> Report:
+        sections = self.sections
+        written = "folder" if kind == "sharded" else kind
+        return sections.report(
+            input_of_folder(folder, self.name, sections, self.sha256),
+            artifact_of_folder(made, filename, written, sections.artifacts),
+            self.options,
+            environment_of(device),
+            advise_on_folder(sections.files, sections.findings, filename),
+        )
+
+
+@dataclass
+class _Files:
+    """The files of a folder on their way to another one."""
+
+    job: FolderConversion
+    folder: Folder
+    output: Output
+    device: torch.device
+    workplace: Path
+    routes: list[Survival] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.specs = SpecsBeside(partial(_read_small, self.folder))
+
+    def convert_all(self, allow_programs: bool) -> None:
+        """Convert each checkpoint, and copy all else.
+
+        Raises:
+            CheckpointError: If nothing in the folder can be converted.
+            OptionError: If a pattern matches none of the layers.
+        """
+        self.workplace.mkdir()
+        contents = Contents(self.folder)
+        selection = Selection(self.job.options.select)
+        done, total, leftovers = 0, self.folder.nbytes, Leftovers()
+        for name, member in self.folder.members.items():
+            self.job.progress("files", done, total)
+            with contents.found(name, allow_programs) as found:
+                if found is None or not self._convert(found, contents, selection):
+                    self._copy(name, found, contents)
+            if found is not None and not found.is_closed:
+                leftovers.add(member.nbytes)
+            done += member.nbytes
+        contents.refuse_without_layers(has_layers=bool(self.job.sections.layers))
+        selection.refuse_unmatched()
+        self.job.progress("files", done, total)
+
+    def _convert(self, found: Found, contents: Contents, selection: Selection) -> bool:
+        """Convert a checkpoint; say whether there was anything to convert in it."""
+        if found.is_closed:
+            return False
+        filename = PurePosixPath(found.name).name
+        job = FileConversion(
+            found.path,
+            self._options(found),
+            self.job.limits,
+            self.job.progress,
+            filename,
+            routes=self.routes,
+            architecture_prefixes=self.job.architecture_prefixes,
+            # A shard has a part of the state dict, which no model fits.
+            spec=None if found.index else self.specs.of(found.name),
+        )
+        checkpoint = job.open(allow_programs=True)
+        job.findings += contents.check_shard(found, checkpoint)
+        try:
+            plan = job.plan(checkpoint, selection, found.beside)
+        except NoConv3dWeightsError:
+            contents.note_unconvertible(found, job.findings)
+            return False
+        report, made = job.convert(checkpoint, plan, self.device, self.workplace / filename)
+        self.routes = job.routes
+        if found.index is not None and report.advice is not None:
+            report.advice = advise_on_shard(report.advice, found.index.name)
+        self.job.sections.add(found.name, report)
+        self.output.add(found.name, made)
+        made.unlink(missing_ok=True)
+        return True
+
+    def _options(self, found: Found) -> Options:
+        """Return the options for one file, which stays of its kind: others name it."""
+        container = "safetensors" if found.container == "safetensors" else "auto"
+        return self.job.options.model_copy(update={"container": container, "on_failure": "report"})
+
+    def _copy(self, name: str, found: Found | None, contents: Contents) -> None:
+        """Pass a file on as it is."""
+        given = contents.describe(name, found, self.output.copy(self.folder, name))
+        noted = contents.findings_of(name, found)
+        role = contents.role_of(name, found)
+        self.job.sections.add_other(name, role, given, noted, unchanged(given))
+
+
+def _read_small(folder: Folder, name: str) -> bytes | None:
+    """Read a small file that may say what a model is."""
+    member = folder.members.get(name)
+    is_read = member is not None and member.nbytes <= folder.limits.max_header_bytes
+    return folder.read(name) if is_read else None
+
+
+def refuse_for_folders(options: Options) -> None:
+    """Refuse what makes no sense for several files that name each other.
+
+    Raises:
+        OptionError: If something of that kind is asked for.
+    """
+    if options.container != "auto" or options.dtype != "keep":
+        option = "container" if options.container != "auto" else "dtype"
+        raise OptionError(
+            option,
+            "In a model folder each file keeps its kind and its dtypes: its configuration and its "
+            "index name them.",
+            remedy="Leave it out, or convert the one file that is meant.",
+        )

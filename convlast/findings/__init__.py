@@ -1,0 +1,1 @@
+"""What a report finds worth telling, of a conversion and of a smoke."""

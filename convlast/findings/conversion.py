@@ -1,0 +1,195 @@
+"""What a person should know, drawn from the plan, the comparison and the smoke.
+
+The codes are permanent names; the severity says what they do to the verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from convlast.checkpoints.tree import dotted
+from convlast.planning.casting import Casts, Obstacle
+from convlast.planning.plan import Plan
+from convlast.proving.comparison import Comparison
+from convlast.report import Finding, LayerSmoke, Range, Severity
+from convlast.report.listing import listed
+
+_SKIPPED = {
+    "weight-norm": "its weight is recomputed in every forward, in contiguous layout. Remove the "
+    "weight norm (torch.nn.utils.remove_weight_norm or remove_parametrizations), save, convert",
+    "parametrized": "its weight is recomputed in every forward, in contiguous layout. Use "
+    "torch.nn.utils.parametrize.remove_parametrizations, save, convert",
+    "reparametrized": "its weight is recomputed in every forward, in contiguous layout. Remove "
+    "the spectral norm (torch.nn.utils.remove_spectral_norm), save, convert",
+    "shared-storage": "another tensor, of other shape or strides, uses some of the same bytes. "
+    "Clone the weight before saving",
+    "not-dense": "its elements do not fill the bytes they span. Call .contiguous() before saving",
+    "quantized": "it is quantized",
+    "no-data": "it is on the meta device, and so has no data",
+}
+"""Why a weight is skipped, and the cure."""
+
+_NOT_CAST: Mapping[Obstacle, str] = {
+    "used-elsewhere": "something outside the state dict uses the same bytes. Save the state dict "
+    "alone",
+    "several-dtypes": "tensors of several dtypes use the same bytes. Clone them before saving",
+    "negated": "values are negated when they are read. Call .resolve_neg() before saving",
+}
+"""Why tensors stay wider than fp16, and the cure."""
+
+_MAX_NAMED = 3
+"""How many tensors a finding about many of them names."""
+
+UNDERFLOW_SHARE = 0.01
+"""Share of a tensor's values that may vanish in fp16 before it counts as trouble. Values below
+2⁻²⁵ add nothing that fp16 can show to a sum, unless most of a weight is like that."""
+
+
+def of_plan(plan: Plan) -> Iterator[Finding]:
+    """Tell what is not converted, and why."""
+    for decision in plan.decisions:
+        if decision.status == "skipped" and decision.reason:
+            yield Finding(
+                code=decision.reason,
+                severity="warning",
+                layer=decision.name,
+                message=f"{decision.name} is skipped: {_SKIPPED[decision.reason]}.",
+            )
+    for entry in plan.others:
+        name = dotted(entry.path)
+        yield Finding(
+            code="not-a-convolution-weight",
+            severity="info",
+            layer=name,
+            message=f"{name} is 5-D and left alone: it is not what a convolution calls its weight.",
+        )
+    unknown = [decision.name for decision in plan.decisions if decision.candidate.kind == "unknown"]
+    if unknown:
+        yield Finding(
+            code="kind-assumed",
+            severity="info",
+            message=f"{len(unknown)} of {len(plan.decisions)} weights may be a Conv3d's or a "
+            "ConvTranspose3d's: the file does not tell. Both are converted alike.",
+        )
+
+
+def of_script(*, was_run: bool, difference: str | None, calls_view: bool) -> Iterator[Finding]:
+    """Tell what became of a TorchScript program, or what could.
+
+    Args:
+        was_run: Whether both programs were run on one input.
+        difference: What was wrong with the second.
+        calls_view: Whether its code asks for views.
+    """
+    if difference is not None:
+        yield Finding(
+            code="program-broken",
+            severity="error",
+            message=f"The converted program does not do what the original does: {difference}.",
+        )
+    elif not was_run and calls_view:
+        yield Finding(
+            code="view-in-program",
+            severity="warning",
+            message="The program's code calls torch.view, which raises on channels-last tensors; "
+            "on a CPU a small single sample passes, since its convolutions lose the layout. Give "
+            "input_shape=N,C,D,H,W, with N at least 2, to have the program run before and after.",
+        )
+
+
+def of_comparison(comparison: Comparison) -> Iterator[Finding]:
+    """Tell what the proof found that must not be."""
+    codes = {
+        "values": "values-changed",
+        "structure": "structure-changed",
+        "strides": "strides-wrong",
+    }
+    for difference in comparison.differences:
+        yield Finding(
+            code=codes[difference.aspect],
+            severity="error",
+            layer=difference.path or None,
+            message=f"{difference.path or 'The checkpoint'}: {difference.message}",
+        )
+
+
+def of_smokes(smokes: Mapping[str, LayerSmoke], dtype: str) -> Iterator[Finding]:
+    """Tell which layers the smoke found wrong, and what is to blame."""
+    found: dict[str, tuple[str, Severity]] = {
+        "failed": ("layout-error", "error"),
+        "inaccurate": ("fp16-inaccurate", "warning"),
+        "skipped": ("smoke-skipped", "info"),
+    }
+    for name, smoke in smokes.items():
+        if smoke.status in found:
+            code, severity = found[smoke.status]
+            yield Finding(
+                code=code, severity=severity, layer=name, message=f"{name}: {smoke.reason}."
+            )
+    if smokes and dtype != "float16":
+        yield Finding(
+            code="fp16-emulated",
+            severity="info",
+            message="This device has no fast fp16 convolution: operands and results were rounded "
+            "to fp16, and sums kept in float32, as a tensor core does.",
+        )
+
+
+def of_ranges(ranges: Iterable[Range], *, is_cast: bool) -> Iterator[Finding]:
+    """Tell which tensors do not fit into fp16."""
+    for found in ranges:
+        if found.overflow:
+            yield _range_finding(
+                "fp16-overflow",
+                "warning",
+                found,
+                f"{found.overflow:,} of {found.numel:,} values are beyond 65504 and become "
+                "infinite in fp16" + (". Keep it in float32" if not is_cast else ", and did"),
+            )
+        if found.underflow:
+            share = found.underflow_share
+            yield _range_finding(
+                "fp16-underflow",
+                "warning" if share > UNDERFLOW_SHARE else "info",
+                found,
+                f"{found.underflow:,} of {found.numel:,} values ({share:.1%}) vanish in fp16",
+            )
+        if found.nonfinite:
+            yield _range_finding(
+                "not-finite",
+                "warning",
+                found,
+                f"{found.nonfinite:,} of {found.numel:,} values are NaN or infinite already",
+            )
+
+
+def of_casts(casts: Casts) -> Iterator[Finding]:
+    """Tell which tensors of the state dicts could not be cast to fp16."""
+    for obstacle, paths in casts.kept.items():
+        named = listed([dotted(path) for path in paths], at_most=_MAX_NAMED)
+        yield Finding(
+            code="not-cast",
+            severity="warning",
+            message=f"Not cast to fp16: {named}: {_NOT_CAST[obstacle]}.",
+        )
+
+
+def of_result(plan: Plan, container: str, *, unchanged: bool) -> Iterator[Finding]:
+    """Tell what else there is to know of the artifact."""
+    if container == "safetensors" and plan.memory_format == "channels_last_3d":
+        yield Finding(
+            code="layout-in-manifest",
+            severity="info",
+            message="safetensors cannot hold strides: the bytes are contiguous, and the layout is "
+            "in the metadata, where convlast.load and convlast.load_into apply it.",
+        )
+    if unchanged:
+        yield Finding(
+            code="nothing-to-change",
+            severity="info",
+            message="No stride had to change: the artifact is the input, byte for byte.",
+        )
+
+
+def _range_finding(code: str, severity: Severity, found: Range, text: str) -> Finding:
+    return Finding(code=code, severity=severity, layer=found.name, message=f"{found.name}: {text}.")

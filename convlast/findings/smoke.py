@@ -1,0 +1,227 @@
+"""What a person should know of the smoke of a whole model, and of what it was measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+
+from convlast.devices.compatibility import Trouble
+from convlast.report import Finding, Severity
+from convlast.report.listing import listed
+from convlast.report.smoke import Choice, Flip, Smoke
+from convlast.smoke.fp16_range import LEAST_HEADROOM
+from convlast.smoke.model.model_judgement import Fault
+from convlast.smoke.model.whole import ModelSmoke
+
+_CODES: dict[str, tuple[str, Severity]] = {
+    "layout": ("layout-error", "error"),
+    "batch": ("layout-breaks-batches", "warning"),
+    "dtype": ("fp16-inaccurate", "warning"),
+    "input": ("channels-last-input", "warning"),
+    "reference": ("model-raises", "warning"),
+}
+
+_VIEWS = {"aten::view", "aten::_unsafe_view", "aten::view_as"}
+
+MAX_NAMED = 8
+"""Modules that one message names."""
+
+_listed = partial(listed, at_most=MAX_NAMED)
+
+
+def of_model(found: ModelSmoke) -> Iterator[Finding]:
+    """Tell what is wrong with the model in fp16, whose fault it is, and what to do."""
+    for fault in found.faults:
+        code, severity = _CODES[fault.blame]
+        place = fault.failure.place if fault.failure else None
+        yield Finding(
+            code=code,
+            severity=severity,
+            layer=place.name if place else None,
+            message=" ".join([f"{fault.message}.", *_advice_on(fault, found.smoke)]),
+        )
+    if found.halvings:
+        yield Finding(
+            code="smoke-shrunk",
+            severity="info",
+            message=f"Memory ran out, so the model was run on a smaller input: "
+            f"{found.smoke.input_shape}.",
+        )
+    yield from _of_activations(found.smoke)
+    yield from _of_layout(found.smoke)
+    if found.smoke.dtype != "float16":
+        yield Finding(
+            code="fp16-emulated",
+            severity="info",
+            message="This device has no fast fp16 convolution: convolutions, matrix products, "
+            "pooling and norms were computed in float32 from fp16 values and rounded to fp16 "
+            "once, as a tensor core does.",
+        )
+
+
+def of_speed(smoke: Smoke, min_speedup: float | None) -> Iterator[Finding]:
+    """Tell what was measured of speed, as far as it means anything."""
+    timing = smoke.timing
+    if timing is None or not timing.representative:
+        if min_speedup is not None:
+            yield Finding(
+                code="speedup-not-measured",
+                severity="warning",
+                message=f"min_speedup asks for {min_speedup}, and no speed was measured.",
+            )
+        return
+    measured = f"{timing.speedup:.2f} times as fast (± {timing.spread:.2f})"
+    if min_speedup is not None and timing.speedup < min_speedup:
+        yield Finding(
+            code="speedup-missed",
+            severity="error",
+            message=f"The converted model is {measured}, and min_speedup asks for {min_speedup}.",
+        )
+    elif timing.speedup <= 1 + timing.spread:
+        yield Finding(
+            code="nothing-gained",
+            severity="warning",
+            message=f"The converted model is {measured}: nothing is gained on this device.",
+        )
+    if not timing.stable:
+        yield Finding(
+            code="speed-unstable",
+            severity="info",
+            message="The times still moved when the time for measuring was up: something else "
+            "uses this device, or its clock changes.",
+        )
+    if not any(found.kernels for found in smoke.dispatch):
+        yield Finding(
+            code="kernels-not-seen",
+            severity="info",
+            message=f"Which kernels ran is not known. {smoke.dispatch_reason or ''}".rstrip(),
+        )
+    slow = {found.layer for found in smoke.dispatch if found.route == "slow"}
+    if slow:
+        yield Finding(
+            code="slow-convolution",
+            severity="warning",
+            message=f"{_listed(sorted(slow))}: PyTorch's slow fallback ran, not cuDNN.",
+        )
+
+
+def of_choice(choice: Choice | None) -> Iterator[Finding]:
+    """Tell of a choice that was made on a smaller input."""
+    if choice is not None and choice.halvings:
+        yield Finding(
+            code="smoke-shrunk",
+            severity="info",
+            message="Memory ran out, so select=fastest measured a smaller input, halved "
+            f"{choice.halvings} times.",
+        )
+
+
+def of_troubles(troubles: Iterable[Trouble]) -> Iterator[Finding]:
+    """Tell what is known against the device and its libraries."""
+    for trouble in troubles:
+        yield Finding(
+            code=trouble.code,
+            severity="warning",
+            message=" ".join([trouble.message, trouble.cure, *_see(trouble.source)]),
+        )
+
+
+def _see(source: str) -> list[str]:
+    return [f"See {source}."] if source else []
+
+
+def of_layers_only(reason: str) -> Finding:
+    """Tell why the layers were run one by one, and not the model."""
+    return Finding(
+        code="model-not-run",
+        severity="info",
+        message=f"Layers were run one by one: {reason}",
+    )
+
+
+def _advice_on(fault: Fault, smoke: Smoke) -> Iterator[str]:
+    """Say what to do about a fault."""
+    if fault.blame in {"layout", "batch"}:
+        if fault.failure and fault.failure.operator in _VIEWS:
+            yield (
+                "A view needs the elements in contiguous order, and behind a converted "
+                "convolution they are channels-last. Write .flatten(1) or .reshape(...) there, "
+                "which copy if they must."
+            )
+        else:
+            yield "Keep your file, or convert without that module's weights (select)."
+    elif fault.blame == "input":
+        yield "With a contiguous input the converted model is right: do not convert the input."
+    elif fault.blame == "dtype":
+        yield from _advice_on_float16(smoke)
+
+
+def _advice_on_float16(smoke: Smoke) -> Iterator[str]:
+    if smoke.first_wrong:
+        first = smoke.first_wrong
+        yield f"The first module that goes wrong is {first.module} ({first.kind}): {first.message}."
+    kept = smoke.kept_in_float32
+    if kept and kept.helps and kept.parity and kept.parity.relative is not None:
+        yield (
+            f"It is right, to {kept.parity.relative:.2%}, with {_listed(kept.modules)} kept in "
+            "float32."
+        )
+    elif kept:
+        yield f"Keeping {_listed(kept.modules)} in float32 does not cure it."
+    bfloat16 = next((parity for parity in smoke.parity if parity.pair == "bfloat16"), None)
+    if bfloat16 is not None:
+        would = "would do" if bfloat16.passed else "would not do either"
+        error = "not finite" if bfloat16.relative is None else f"off by {bfloat16.relative:.2%}"
+        yield f"bfloat16 {would}: {error}."
+
+
+def _of_activations(smoke: Smoke) -> Iterator[Finding]:
+    for found in smoke.activations:
+        if found.overflow:
+            yield Finding(
+                code="fp16-overflow",
+                severity="warning",
+                layer=found.module,
+                message=f"{found.module} ({found.kind}) gives {found.overflow:,} values beyond "
+                "65504, which are infinite in fp16. Keep it, and what takes its output, in "
+                "float32.",
+            )
+        elif found.headroom is not None and found.headroom < LEAST_HEADROOM:
+            yield Finding(
+                code="fp16-little-headroom",
+                severity="info",
+                layer=found.module,
+                message=f"{found.module} ({found.kind}) gives values up to {found.absmax:.3g}: "
+                f"fp16 holds only {found.headroom:.1f} times as much.",
+            )
+
+
+def _of_layout(smoke: Smoke) -> Iterator[Finding]:
+    for flip in smoke.flips:
+        if flip.cause is None and flip.output_memory_format == "contiguous_format":
+            yield _breaks_the_chain(flip)
+    kept = {
+        step.module
+        for step in smoke.trace
+        if step.kind.startswith("GroupNorm") and step.output_memory_format == "channels_last_3d"
+    }
+    if kept and smoke.device == "cpu":
+        yield Finding(
+            code="layout-differs-on-cuda",
+            severity="info",
+            message=f"{_listed(sorted(kept))}: GroupNorm keeps channels-last on this CPU. On CUDA "
+            "it gave contiguous tensors until late 2026: expect two permutations for each. See "
+            "https://github.com/pytorch/pytorch/issues/111824.",
+        )
+
+
+def _breaks_the_chain(flip: Flip) -> Finding:
+    times = "once" if flip.times == 1 else f"{flip.times} times"
+    return Finding(
+        code="layout-broken",
+        severity="info",
+        layer=flip.module,
+        message=f"{flip.module} ({flip.kind}) takes channels-last and gives contiguous tensors "
+        f"({flip.operator}), {times} a forward, {flip.bytes:,} bytes; the next convolution "
+        "permutes them back.",
+    )

@@ -1,0 +1,1 @@
+"""The memory format of tensors, and the pieces in which it is changed."""

@@ -1,0 +1,1 @@
+"""What will be done to each convolution weight, decided before a byte is written."""

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from convlast.architectures.resolving import PREFIXES, resolve
+from convlast.errors import ArchitectureNotAllowedError, OptionError
+
+HOSTILE = {
+    "another module": ("os.system", "outside the allowed modules"),
+    "the package above": ("fakenets.elsewhere.Outside", "outside the allowed modules"),
+    "a name that begins like the prefix": ("fakenets.netsevil.Net", "outside the allowed modules"),
+    "the prefix itself": ("fakenets.nets", "outside the allowed modules"),
+    "a function that was imported": ("fakenets.nets.system", "neither a plain class nor"),
+    "a Python function that was imported": ("fakenets.nets.run", "defined in subprocess"),
+    "torch.load": ("fakenets.nets.load", "defined in torch.serialization"),
+    "a class that was imported": ("fakenets.nets.tricks.foreign_class", "defined in torch.nn"),
+    "a class of the package above": ("fakenets.nets.Outside", "defined in fakenets.elsewhere"),
+    "a module that was imported": ("fakenets.nets.os", "but a module"),
+    "something in a module that was imported": ("fakenets.nets.os.system", "no module"),
+    "a module put under its name": ("fakenets.nets.aliased.system", "not a module of"),
+    "a module linked into its folder": ("fakenets.nets.linked.Net", "not a module of"),
+    "a dunder": ("fakenets.nets.plain.__builtins__", "no dotted name of public parts"),
+    "the globals of a function": ("fakenets.nets.make.__globals__", "no dotted name"),
+    "a dunder on the way": ("fakenets.nets.__class__.Net", "no dotted name"),
+    "a private name": ("fakenets.nets.tricks._Private", "no dotted name"),
+    "a private class under a public name": ("fakenets.nets.tricks.Public", "no public name"),
+    "a method": ("fakenets.nets.plain.Net.forward", "no module"),
+    "a class in a class": ("fakenets.nets.tricks.Inner", "no public name"),
+    "a closure": ("fakenets.nets.tricks.inner", "no public name"),
+    "a lambda": ("fakenets.nets.tricks.nameless", "no public name"),
+    "a partial": ("fakenets.nets.tricks.partial", "but a partial"),
+    "an instance": ("fakenets.nets.tricks.instance", "but a Net"),
+    "an instance that says it is a class": ("fakenets.nets.tricks.pretending", "a Pretending"),
+    "a metaclass": ("fakenets.nets.tricks.Renamed", "but a Meta"),
+    "a metaclass that forges bases": ("fakenets.nets.tricks.Forged", "but a Meta"),
+    "a class that is no model": ("fakenets.nets.tricks.NoModel", "no nn.Module"),
+    "a class that says it is from elsewhere": ("fakenets.nets.tricks.moved", "something else"),
+    "a function without annotation": ("fakenets.nets.tricks.untold", "does not say"),
+    "a function of something else": ("fakenets.nets.tricks.told_something_else", "does not say"),
+    "an annotation that is a program": ("fakenets.nets.tricks.told_a_program", "does not say"),
+    "code from another file": ("fakenets.nets.tricks.foreign", "comes from another file"),
+    "a wrapper of code from another file": (
+        "fakenets.nets.tricks.wrapping",
+        "comes from another file",
+    ),
+    "a function that wraps itself": ("fakenets.nets.tricks.circling", "wraps itself"),
+    "nothing": ("", "no dotted name"),
+    "one part": ("Net", "no dotted name"),
+    "two dots": ("fakenets.nets..Net", "no dotted name"),
+    "a path": ("fakenets/nets/plain.Net", "no dotted name"),
+    "a call": ("fakenets.nets.make()", "no dotted name"),
+    "a line break": ("fakenets.nets.plain.Net\n", "no dotted name"),
+    "letters that look alike": ("fakenets.nets.plain.Ｎet", "no dotted name"),
+    "no end": ("fakenets.nets." + "a" * 10_000, "no dotted name"),
+    "no such name": ("fakenets.nets.plain.Nett", "there is no 'Nett'"),
+}
+
+
+@pytest.mark.parametrize(("name", "reason"), HOSTILE.values(), ids=HOSTILE.keys())
+def test_nothing_outside_the_prefix_is_reached(fakenets: str, name: str, reason: str) -> None:
+    """Each way round the allow-list is refused, says why, and runs nothing."""
+    with pytest.raises(ArchitectureNotAllowedError, match=reason) as refusal:
+        resolve(name, [fakenets])
+
+    assert refusal.value.code == "architecture-not-allowed"
+    assert len(str(refusal.value)) < 1000
+    assert "fakenets.nets.linked" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("name", "own"),
+    [
+        ("fakenets.nets.Net", "Net"),
+        ("fakenets.nets.plain.Net", "Net"),
+        ("fakenets.nets.Alias", "Net"),
+        ("fakenets.nets.make", "make"),
+        ("fakenets.nets.plain.make", "make"),
+        ("fakenets.nets.odd.make", "make"),
+    ],
+)
+def test_what_is_defined_below_the_prefix_is_found(fakenets: str, name: str, own: str) -> None:
+    """A class or a function, by the module that defines it or by one that gives it on."""
+    assert resolve(name, [fakenets]).__qualname__ == own
+
+
+def test_a_prefix_may_end_in_a_dot(fakenets: str) -> None:
+    """People write it either way."""
+    assert resolve("fakenets.nets.Net", [f"{fakenets}."]).__name__ == "Net"
+
+
+def test_no_prefix_allows_nothing(fakenets: str) -> None:
+    """An empty list is not the default one."""
+    with pytest.raises(ArchitectureNotAllowedError, match="Allowed: none"):
+        resolve("fakenets.nets.Net", [])
+
+
+def test_the_prefixes_are_those_of_video_and_medicine() -> None:
+    """Without a setting these packages are allowed, and torch itself is not."""
+    assert "monai.networks.nets" in PREFIXES
+    with pytest.raises(ArchitectureNotAllowedError, match="outside the allowed modules"):
+        resolve("torch.load")
+
+
+def test_a_package_that_is_absent_is_named() -> None:
+    """The name is allowed; what to install is said."""
+    with pytest.raises(OptionError, match="pip install --no-deps a-package"):
+        resolve("a_package.Net", ["a_package"])
+
+
+def test_what_a_module_lacks_is_named(fakenets: str) -> None:
+    """An import that fails within says what it wants."""
+    with pytest.raises(OptionError, match="a_package_that_is_not_there"):
+        resolve("fakenets.nets.broken.Net", [fakenets])
+
+
+def test_a_module_that_is_no_package_holds_no_modules(fakenets: str) -> None:
+    """The prefix has to be of a package, whose folder bounds what is imported."""
+    with pytest.raises(ArchitectureNotAllowedError, match=r"not a package with an __init__\.py"):
+        resolve("this.s", ["this"])
+
+
+def test_a_close_name_is_offered(fakenets: str) -> None:
+    """A typing error costs one try."""
+    with pytest.raises(ArchitectureNotAllowedError, match="Close to it: Net"):
+        resolve("fakenets.nets.plain.Nett", [fakenets])
+
+
+@given(st.text(max_size=60), st.sampled_from(["", "fakenets.nets.", "monai.networks.nets."]))
+def test_no_text_gets_past(text: str, start: str) -> None:
+    """Whatever is sent, a refusal comes back or a model's class."""
+    try:
+        found = resolve(start + text)
+    except (ArchitectureNotAllowedError, OptionError):
+        return
+    assert isinstance(found, type)
+    assert issubclass(found, nn.Module)
+
+
+def test_a_folder_that_is_a_namespace_is_no_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its parts may lie anywhere."""
+    (tmp_path / "spread").mkdir()
+    (tmp_path / "spread" / "nets.py").write_text("raise AssertionError('it ran')")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    with pytest.raises(ArchitectureNotAllowedError, match="not a package"):
+        resolve("spread.nets.Net", ["spread"])

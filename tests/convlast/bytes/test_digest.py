@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import hashlib
+import zlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from convlast.bytes.digest import Part, sha256_and_crc32_of, sha256_of
+from convlast.errors import MalformedCheckpointError
+
+
+@given(st.lists(st.binary(max_size=50), max_size=5))
+def test_parts_do_not_change_the_digests(
+    tmp_path_factory: pytest.TempPathFactory, contents: list[bytes]
+) -> None:
+    """The whole file counts, however it is cut, and each part has the CRC that is claimed."""
+    path = tmp_path_factory.mktemp("digest") / "file"
+    whole = b"".join(contents)
+    path.write_bytes(whole)
+    expected = hashlib.sha256(whole).hexdigest(), zlib.crc32(whole)
+    parts = [Part(len(content), zlib.crc32(content), "member") for content in contents]
+    assert sha256_and_crc32_of(path, [*parts, Part(None)]) == expected
+    assert sha256_and_crc32_of(path) == expected
+    assert sha256_of(path) == expected[0]
+
+
+def test_a_wrong_claim_is_refused_by_name(tmp_path: Path) -> None:
+    """The part is named as it was called in the input."""
+    path = tmp_path / "file"
+    path.write_bytes(bytes(1 << 20))
+    with pytest.raises(MalformedCheckpointError, match="'data/7' is damaged"):
+        sha256_and_crc32_of(path, [Part(100), Part(1 << 19, 1, "data/7"), Part(None)])
+
+
+def test_a_file_that_ends_before_a_claimed_part_is_refused(tmp_path: Path) -> None:
+    """What is not there has no CRC."""
+    path = tmp_path / "file"
+    path.write_bytes(b"ab")
+    with pytest.raises(MalformedCheckpointError, match="damaged"):
+        sha256_and_crc32_of(path, [Part(3, zlib.crc32(b"abc"), "data/0")])

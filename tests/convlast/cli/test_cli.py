@@ -1,0 +1,429 @@
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner, Result
+
+import convlast
+from convlast import checkpoints
+from convlast.checkpoints import manifest
+from convlast.cli import app
+from convlast.cli import progress_bar as progress
+from convlast.errors import (
+    DeviceUnavailableError,
+    OptionError,
+    UnsafeCheckpointError,
+    VerificationError,
+)
+from convlast.options import Limits, Options
+from convlast.report import Finding, Report
+
+RECORDED = Path(__file__).parent / "rendering" / "report.json"
+
+
+@pytest.fixture
+def made() -> Report:
+    """What the fake verbs return."""
+    return Report.model_validate_json(RECORDED.read_bytes())
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A file to name; the fake verbs do not read it."""
+    path = tmp_path / "model.pt"
+    path.write_bytes(b"weights")
+    return path
+
+
+class Verbs:
+    """Stands for the library: notes how it is called, and answers or raises."""
+
+    def __init__(self, answer: Report) -> None:
+        self.answer: Report | BaseException = answer
+        self.calls: list[tuple[str, tuple[object, ...], dict[str, Any]]] = []
+
+    def __getitem__(self, name: str) -> Callable[..., Any]:
+        """Return the verb of this name."""
+
+        def verb(*arguments: object, **settings: object) -> object:
+            self.calls.append((name, arguments, settings))
+            if isinstance(self.answer, BaseException):
+                raise self.answer
+            return (self.answer, Path()) if name == "convert_into" else self.answer
+
+        return verb
+
+
+@pytest.fixture
+def verbs(made: Report, monkeypatch: pytest.MonkeyPatch) -> Verbs:
+    """The library's verbs, replaced, so that only the command line is under test."""
+    fakes = Verbs(made)
+    for name in ("convert", "inspect", "verify"):
+        monkeypatch.setitem(vars(convlast), name, fakes[name])
+    conversion = ModuleType("convlast.conversion")
+    vars(conversion)["convert_into"] = fakes["convert_into"]
+    monkeypatch.setitem(sys.modules, "convlast.conversion", conversion)
+    return fakes
+
+
+def run(*arguments: object) -> Result:
+    """Run the command line; an exception that it lets through fails the test."""
+    return CliRunner().invoke(app, [str(word) for word in arguments], catch_exceptions=False)
+
+
+def failed(made: Report) -> Report:
+    """The same report with a failed verdict."""
+    finding = Finding(code="strides-wrong", severity="error", message="Strides are wrong.")
+    return made.model_copy(update={"verdict": "failed", "findings": [finding]})
+
+
+def test_convert_calls_the_verb_with_what_was_asked(verbs: Verbs, source: Path) -> None:
+    """Names, options, device, limits and trust reach the library as they were given."""
+    target = source.with_name("out.pt")
+    result = run(
+        "convert", source, "-o", target, "--smoke", "none", "--device", "cuda:1",
+        "--max-tensors", 9, "--allow-programs",
+    )  # fmt: skip
+
+    assert result.exit_code == 0
+    name, arguments, settings = verbs.calls[0]
+    assert (name, arguments) == ("convert", (source, target, Options(smoke="none")))
+    assert settings == {
+        "device": "cuda:1",
+        "limits": Limits(max_tensors=9),
+        "allow_programs": True,
+        "progress": None,
+    }
+
+
+def test_convert_without_output_writes_beside_the_input(verbs: Verbs, source: Path) -> None:
+    """Without -o the library names the artifact, in the folder of the input."""
+    assert run("convert", source).exit_code == 0
+    assert verbs.calls[0][:2] == ("convert_into", (source, source.parent, Options()))
+
+
+def test_convert_into_a_folder(verbs: Verbs, source: Path, tmp_path: Path) -> None:
+    """Where OUT is a folder, the artifact goes into it under the library's name."""
+    folder = tmp_path / "made"
+    folder.mkdir()
+
+    assert run("convert", source, "-o", folder).exit_code == 0
+    assert verbs.calls[0][1][1] == folder
+
+
+def test_inspect_and_verify_call_their_verbs(verbs: Verbs, source: Path, tmp_path: Path) -> None:
+    """Each command is the verb of its name."""
+    other = tmp_path / "other.pt"
+    other.write_bytes(b"converted")
+
+    assert run("inspect", source, "--allow-programs").exit_code == 0
+    assert run("verify", source, other).exit_code == 0
+    assert verbs.calls == [
+        ("inspect", (source,), {"limits": Limits(), "allow_programs": True}),
+        ("verify", (source, other), {"limits": Limits(), "allow_programs": False}),
+    ]
+
+
+def test_report_is_printed_for_people(verbs: Verbs, source: Path) -> None:
+    """Without --json the report is text on stdout, and stderr is quiet."""
+    result = run("convert", source)
+
+    assert result.stdout.startswith("Passed with findings")
+    assert "decoder.proj.weight" in result.stdout
+    assert result.stderr == ""
+
+
+def test_code_to_copy_is_not_broken_at_the_width(verbs: Verbs, made: Report, source: Path) -> None:
+    """The lines that load the artifact stand whole, however narrow the terminal."""
+    line = f"state_dict = torch.load({'x' * 200!r}, weights_only=True)"
+    assert made.advice is not None
+    advice = made.advice.model_copy(update={"load": line})
+    verbs.answer = made.model_copy(update={"advice": advice})
+
+    assert f"  {line}\n" in run("convert", source).stdout
+
+
+def test_json_is_all_that_stands_on_stdout(verbs: Verbs, made: Report, source: Path) -> None:
+    """With --json, stdout is one report and nothing else."""
+    result = run("convert", source, "--json")
+
+    assert Report.model_validate_json(result.stdout) == made
+
+
+def test_report_file_is_json_or_a_page(
+    verbs: Verbs, made: Report, source: Path, tmp_path: Path
+) -> None:
+    """The ending of the report's name decides its kind; stdout has the text all the same."""
+    for name in ("report.json", "report.HTML"):
+        result = run("convert", source, "--report", tmp_path / name)
+        assert result.exit_code == 0
+        assert result.stdout.startswith("Passed with findings")
+
+    assert Report.model_validate_json((tmp_path / "report.json").read_bytes()) == made
+    assert (tmp_path / "report.HTML").read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_failed_verdict_is_status_1_with_the_reason(
+    verbs: Verbs, made: Report, source: Path
+) -> None:
+    """A failed report that was asked for all the same is printed, and the status is 1."""
+    verbs.answer = failed(made)
+    result = run("convert", source, "--on-failure", "report")
+
+    assert result.exit_code == 1
+    assert result.stdout.startswith("Failed")
+    assert result.stderr == "convlast: verification-failed: Strides are wrong.\n"
+
+
+def test_rejected_conversion_still_delivers_its_report(
+    verbs: Verbs, made: Report, source: Path, tmp_path: Path
+) -> None:
+    """A proof that broke rejects the artifact, but not the report that says why."""
+    verbs.answer = VerificationError("The proof broke.", report=failed(made), remedy="Keep it.")
+    result = run("convert", source, "--json", "--report", tmp_path / "r.json")
+
+    assert result.exit_code == 1
+    assert Report.model_validate_json(result.stdout).verdict == "failed"
+    assert Report.model_validate_json((tmp_path / "r.json").read_bytes()).verdict == "failed"
+    assert result.stderr == "convlast: verification-failed: The proof broke.\n  Keep it.\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "stderr"),
+    [
+        (
+            UnsafeCheckpointError("It asks for os.system.", names=["os.system"], remedy="Don't."),
+            1,
+            "convlast: unsafe-checkpoint: It asks for os.system.\n  Don't.\n",
+        ),
+        (DeviceUnavailableError("No GPU."), 1, "convlast: not-ready: No GPU.\n"),
+        (
+            OptionError("select", "Nothing matches."),
+            2,
+            "convlast: invalid-option: Nothing matches.\n",
+        ),
+        (
+            OSError(errno.EACCES, "Permission denied", "/out.pt"),
+            1,
+            "convlast: Permission denied: '/out.pt'\n",
+        ),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            1,
+            "convlast: failed: No space left on device.\n",
+        ),
+        (KeyboardInterrupt(), 130, "convlast: interrupted: The work was stopped.\n"),
+    ],
+)
+def test_what_stops_the_work_is_told_on_stderr(
+    verbs: Verbs, source: Path, error: BaseException, status: int, stderr: str
+) -> None:
+    """Code, message and remedy are on stderr, stdout is empty, and the status tells the kind."""
+    verbs.answer = error
+    result = run("convert", source)
+
+    assert (result.exit_code, result.stdout, result.stderr) == (status, "", stderr)
+
+
+def test_reason_cannot_act_on_the_terminal(verbs: Verbs, source: Path) -> None:
+    """A message that quotes a hostile name is shown with its escapes."""
+    verbs.answer = OptionError("select", "No \x1b[2J here.")
+
+    assert r"No \x1b[2J here." in run("convert", source).stderr
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_termination_unwinds(
+    number: signal.Signals,
+    status: int,
+    monkeypatch: pytest.MonkeyPatch,
+    source: Path,
+    tmp_path: Path,
+) -> None:
+    """A signal runs what cleans up, ends with its status, and leaves the handler as it was."""
+    left = tmp_path / "half-written"
+
+    def interrupted(*_: object, **__: object) -> None:
+        left.touch()
+        try:
+            os.kill(os.getpid(), number)
+        finally:
+            left.unlink()
+
+    monkeypatch.setitem(vars(convlast), "inspect", interrupted)
+    before = signal.signal(number, signal.SIG_DFL)  # the tests may run under nohup
+    try:
+        assert run("inspect", source).exit_code == status
+        assert not left.exists()
+        assert signal.getsignal(number) == signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
+
+
+def test_an_ignored_signal_stays_ignored(
+    monkeypatch: pytest.MonkeyPatch, made: Report, source: Path
+) -> None:
+    """Under nohup the work goes on when the terminal is closed."""
+
+    def unmoved(*_: object, **__: object) -> Report:
+        os.kill(os.getpid(), signal.SIGHUP)
+        return made
+
+    monkeypatch.setitem(vars(convlast), "inspect", unmoved)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert run("inspect", source).exit_code == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["convert", "{folder}/absent.pt"], "does not exist"),
+        (["convert"], "Missing argument"),
+        (["convert", "{source}", "--bogus"], "No such option"),
+        (["convert", "{source}", "--memory-format", "nhwc"], "memory_format has a bad value"),
+        (["convert", "{source}", "--input-shape", "1,8,16"], "input_shape has a bad value"),
+        (["convert", "{source}", "--device", "tpu"], "none of auto, cpu, cuda"),
+        (["convert", "{source}", "--max-tensors", "0"], "greater than 0"),
+        (["convert", "{source}", "-o", "{source}"], "this is the input"),
+        (["convert", "{source}", "--report", "{source}"], "this is the input"),
+        (["convert", "{source}", "-o", "{folder}/absent/out.pt"], "there is no folder"),
+        (["convert", "{source}", "--report", "{folder}/absent/r.json"], "there is no folder"),
+        (["convert", "{source}", "--report", "{folder}"], "is a folder"),
+        (
+            ["convert", "{source}", "-o", "{folder}/x", "--report", "{folder}/x"],
+            "the artifact goes",
+        ),
+        (["convert", "{folder}", "--report", "{folder}/r.json"], "this is in the input"),
+        (["verify", "{folder}", "{folder}", "--report", "{folder}/r.json"], "is in the input"),
+        (["verify", "{source}", "{folder}/absent.pt"], "does not exist"),
+        (["verify", "{source}"], "Missing argument"),
+        (["inspect", "{source}", "--select", "all"], "No such option"),
+        (["report", "{folder}/absent.pt"], "does not exist"),
+        (["change", "{source}"], "No such command"),
+    ],
+)
+def test_wrong_usage_is_status_2_before_any_work(
+    verbs: Verbs, source: Path, arguments: list[str], words: str
+) -> None:
+    """What is wrong with the call is said at once; nothing is read, written or changed."""
+    before = sorted(source.parent.rglob("*"))
+    names = {"source": str(source), "folder": str(source.parent)}
+    result = run(*(word.format(**names) for word in arguments))
+
+    said = " ".join(result.stderr.replace("│", " ").split())
+    assert (result.exit_code, result.stdout, verbs.calls) == (2, "", [])
+    assert words in said
+    assert sorted(source.parent.rglob("*")) == before
+    assert source.read_bytes() == b"weights"
+
+
+def test_manifest_is_printed(monkeypatch: pytest.MonkeyPatch, source: Path) -> None:
+    """`convlast report` prints the manifest as a table, and with --json as it is."""
+    layer = manifest.LayerLayout(
+        name="conv.weight",
+        key="conv.weight",
+        shape=(8, 4, 3, 3, 3),
+        stride_before=(108, 27, 9, 3, 1),
+        stride_after=(108, 1, 36, 12, 4),
+    )
+    found = manifest.Manifest(memory_format="channels_last_3d", layers=(layer,))
+    monkeypatch.setattr(checkpoints, "read_manifest", lambda _: found)
+
+    assert "(108,1,36,12,4)" in run("report", source).stdout
+    assert json.loads(run("report", source, "--json").stdout) == json.loads(found.encode())
+
+
+def test_absent_manifest_is_status_1(monkeypatch: pytest.MonkeyPatch, source: Path) -> None:
+    """A file that carries no manifest was not converted here, and the command says so."""
+    monkeypatch.setattr(checkpoints, "read_manifest", lambda _: None)
+    monkeypatch.setattr(checkpoints, "is_folder", lambda _: False)
+    result = run("report", source)
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("convlast: no-manifest: 'model.pt' does not say")
+
+
+def test_version_is_printed() -> None:
+    """`convlast --version` names the program and its version."""
+    assert run("--version").stdout == f"convlast {convlast.__version__}\n"
+
+
+def test_progress_is_shown_on_a_terminal_only() -> None:
+    """A terminal sees each stage; a file or a pipe sees nothing at all."""
+    terminal, pipe = io.StringIO(), io.StringIO()
+
+    with progress.shown_on(Console(file=terminal, force_terminal=True, width=80)) as advance:
+        assert advance is not None
+        advance("read", 1, 4)
+        advance("read", 4, 4)
+        advance("prove", 1, 2)
+    with progress.shown_on(Console(file=pipe)) as silent:
+        assert silent is None
+
+    assert "read" in terminal.getvalue()
+    assert "prove" in terminal.getvalue()
+    assert "100%" in terminal.getvalue()
+    assert pipe.getvalue() == ""
+
+
+@pytest.mark.parametrize("flag", ["--help", "--version", "convert --help"])
+def test_help_and_version_do_not_import_torch(flag: str) -> None:
+    """What needs no tensor does not wait for torch."""
+    script = (
+        "import sys\nfrom convlast.cli import app\n"
+        f"try:\n    app({flag.split()!r})\n"
+        "except SystemExit as end:\n    assert end.code == 0\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+
+
+def test_absent_numpy_is_not_complained_of(source: Path) -> None:
+    """Torch's warning that numpy is absent does not reach the user of a working command."""
+    script = (
+        "import sys\nsys.modules['numpy'] = None\n"
+        "import convlast\nfrom convlast.cli import app\nfrom convlast.report import Report\n"
+        "def inspect(*_, **__):\n    import torch\n    torch.zeros(1).tolist()\n"
+        f"    return Report.model_validate_json(open({str(RECORDED)!r}).read())\n"
+        "vars(convlast)['inspect'] = inspect\n"
+        f"app(['inspect', {str(source)!r}])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True
+    )
+
+    assert done.stderr == ""
+
+
+def test_stdout_of_few_letters_is_no_error(source: Path) -> None:
+    """Where stdout cannot hold an arrow or a cross, its escape is written instead."""
+    script = (
+        "import convlast\nfrom convlast.cli import app\nfrom convlast.report import Report\n"
+        "vars(convlast)['inspect'] = lambda *_, **__: "
+        f"Report.model_validate_json(open({str(RECORDED)!r}).read())\n"
+        f"app(['inspect', {str(source)!r}])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={"PYTHONIOENCODING": "ascii", "PATH": ""},
+    )
+
+    assert r"Conv3d 32\xd71\xd73\xd73\xd73 float32" in done.stdout

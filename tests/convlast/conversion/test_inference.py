@@ -1,0 +1,204 @@
+"""Which smoke a file gets, and what of it the report says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import convlast
+from convlast import Options
+from convlast.conversion import inference
+from convlast.devices.compatibility import Device, troubles_of
+from convlast.errors import OptionError
+from convlast.findings.advice import advise
+from convlast.findings.smoke import of_speed, of_troubles
+from convlast.report import Advice, Finding
+from convlast.report.smoke import Choice, Dispatch, Flip, Permutations, Smoke, Timing
+
+
+def test_without_a_model_layers_are_run_and_the_reason_is_told(
+    state_dict: Path, tmp_path: Path
+) -> None:
+    """`smoke=auto` does what it can."""
+    report = convlast.convert(state_dict, tmp_path / "out.pt")
+    assert report.smoke is not None
+    assert report.smoke.scope == "layers"
+    assert "what model it is for" in str(report.smoke.reason)
+    assert "model-not-run" in {finding.code for finding in report.findings}
+
+
+def test_layers_are_run_where_that_is_asked_for(module: Path, tmp_path: Path) -> None:
+    """Even where there is a model; and nothing has to be explained."""
+    report = convlast.convert(module, tmp_path / "out.pt", Options(smoke="layers"))
+    assert report.smoke is not None
+    assert (report.smoke.scope, report.smoke.reason) == ("layers", None)
+    assert "model-not-run" not in {finding.code for finding in report.findings}
+
+
+def test_a_module_in_the_file_is_run_whole(module: Path, tmp_path: Path) -> None:
+    """With parity, ranges, trace, a time that says it is a CPU's, and a smoke for each layer."""
+    report = convlast.convert(module, tmp_path / "out.pt")
+    smoke = report.smoke
+    assert smoke is not None
+    assert (report.verdict, smoke.scope, smoke.status) == ("passed", "model", "passed")
+    assert {parity.pair for parity in smoke.parity} >= {"dtype", "layout", "autocast_layout"}
+    assert [activation.module for activation in smoke.activations] == ["0", "1", "2"]
+    assert [flip.kind for flip in smoke.flips] == ["InstanceNorm3d", "Conv3d"]
+    assert smoke.timing is not None
+    assert not smoke.timing.representative
+    assert all(layer.smoke is not None and layer.smoke.finite for layer in report.layers)
+    assert report.advice is not None
+    assert report.advice.decision == "undecided"
+    assert any("InstanceNorm3d" in reason for reason in report.advice.reasons)
+
+
+def test_the_weights_that_run_are_those_that_were_written(module: Path, tmp_path: Path) -> None:
+    """A layer that is not selected stays contiguous, in the model that is run too."""
+    report = convlast.convert(module, tmp_path / "out.pt", Options(select=("2.weight",)))
+    assert report.smoke is not None
+    steps = {step.module: step for step in report.smoke.trace}
+    assert steps["0"].output_memory_format == "contiguous_format"
+    assert steps["2"].output_memory_format == "channels_last_3d"
+
+
+def test_a_model_that_is_asked_for_and_absent_is_refused(state_dict: Path, tmp_path: Path) -> None:
+    """`smoke=model` does not fall back."""
+    with pytest.raises(OptionError, match="Give architecture"):
+        convlast.convert(state_dict, tmp_path / "out.pt", Options(smoke="model"))
+
+
+def timing(speedup: float, spread: float = 0.01, **others: object) -> Timing:
+    """Return a time that was measured on a GPU."""
+    values = {"contiguous_s": speedup, "converted_s": 1.0, "representative": True, **others}
+    return Timing.model_validate({"speedup": speedup, "spread": spread, **values})
+
+
+def smoke_of(timing: Timing | None = None, **others: object) -> Smoke:
+    """Return a smoke on a GPU."""
+    values = {"scope": "model", "dtype": "float16", "device": "cuda:0", "status": "passed"}
+    return Smoke.model_validate({**values, "timing": timing, **others})
+
+
+def advice_on(smoke: Smoke) -> Advice:
+    """Return the advice on a smoke."""
+    return advise([], smoke, filename="m.pt", way="torch", wrapper=())
+
+
+def test_a_missed_speedup_is_an_error() -> None:
+    """It makes the verdict `failed`; one that is met says nothing."""
+    found = next(of_speed(smoke_of(timing(1.1)), 1.5))
+    assert (found.code, found.severity) == ("speedup-missed", "error")
+    assert [finding.code for finding in of_speed(smoke_of(timing(1.6)), 1.5)] == [
+        "kernels-not-seen"
+    ]
+
+
+def test_a_cpus_time_is_no_finding() -> None:
+    """Whatever it is."""
+    assert list(of_speed(smoke_of(timing(0.5, representative=False)), None)) == []
+
+
+@pytest.mark.parametrize("measured", [None, timing(9.0, representative=False)])
+def test_a_speedup_that_nobody_measured_is_told_of(measured: Timing | None) -> None:
+    """It is not missed: memory that does not suffice for the model costs no artifact."""
+    (found,) = of_speed(smoke_of(measured), 1.5)
+    assert (found.code, found.severity) == ("speedup-not-measured", "warning")
+    assert "no speed was measured" in found.message
+
+
+def test_memory_that_never_suffices_costs_no_artifact(
+    module: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Layers are run instead, and the report says why, even where the whole model was asked for."""
+
+    def starve(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(inference, "smoke_model", starve)
+    report = convlast.convert(module, tmp_path / "out.pt", Options(smoke="model"))
+    assert (tmp_path / "out.pt").exists()
+    assert report.smoke is not None
+    assert report.smoke.scope == "layers"
+    (told,) = (finding for finding in report.findings if finding.code == "model-not-run")
+    assert "memory does not suffice" in told.message
+
+
+def test_nothing_gained_and_unstable_are_told() -> None:
+    """And slow fallbacks, by the layers that ran them."""
+    slow = Dispatch(
+        layer="stem", weights="contiguous", route="slow", kernels=["vol2col"], seconds=1.0
+    )
+    smoke = smoke_of(timing(0.9, stable=False), dispatch=[slow])
+    codes = [finding.code for finding in of_speed(smoke, None)]
+    assert codes == ["nothing-gained", "speed-unstable", "slow-convolution"]
+
+
+@pytest.mark.parametrize(
+    ("smoke", "decision", "words"),
+    [
+        (smoke_of(timing(1.4)), "convert", "1.40 times as fast"),
+        (smoke_of(timing(0.8)), "keep", "gains nothing"),
+        (smoke_of(timing(1.005)), "keep", "gains nothing"),
+        (smoke_of(None), "undecided", "not measured"),
+        (smoke_of(timing(0.8, representative=False)), "undecided", "not measured"),
+    ],
+)
+def test_the_advice_follows_what_was_measured(smoke: Smoke, decision: str, words: str) -> None:
+    """With the gain and its spread; a CPU's time counts for nothing."""
+    found = advice_on(smoke)
+    assert found.decision == decision
+    assert words in found.reasons[0]
+
+
+def test_some_are_advised_where_all_lose_and_a_layer_gains() -> None:
+    """`select=fastest` would find it."""
+    ran = [
+        Dispatch(layer="conv", weights="contiguous", route="cudnn", kernels=[], seconds=2.0),
+        Dispatch(layer="conv", weights="converted", route="cudnn", kernels=[], seconds=1.0),
+    ]
+    found = advice_on(smoke_of(timing(0.9), dispatch=ran))
+    assert found.decision == "convert_some"
+    assert "select=fastest" in found.reasons[0]
+
+
+def test_a_choice_is_the_advice() -> None:
+    """What `fastest` has chosen is what to do."""
+    choice = Choice(chosen="some", layers=["a"], seconds={}, speedup=1.2, spread=0.01)
+    assert advice_on(smoke_of(timing(1.2), choice=choice)).decision == "convert_some"
+
+
+def test_reasons_name_who_breaks_the_chain_and_how_often() -> None:
+    """The commonest kind first."""
+
+    def broken(module: str, kind: str) -> Flip:
+        return Flip(
+            module=module, kind=kind, input_memory_format="channels_last_3d",
+            output_memory_format="contiguous_format",
+        )  # fmt: skip
+
+    smoke = smoke_of(
+        timing(1.4),
+        flips=[broken("pool", "AvgPool3d"), broken("n1", "InstanceNorm3d"),
+               broken("n2", "InstanceNorm3d")],
+        permutations=Permutations(number=7, bytes=100, best_number=1, best_bytes=10),
+    )  # fmt: skip
+    (reason,) = (r for r in advice_on(smoke).reasons if "broken" in r)
+    assert "2 × InstanceNorm3d (such as n1), 1 × AvgPool3d (such as pool)" in reason
+
+
+def test_known_trouble_is_told_with_its_cure_and_source() -> None:
+    """Each row of the table, by a device that it hits."""
+    hit = {
+        Device("2.8.0", 91002, (9, 0)): "cudnn-wrong-results",
+        Device("2.10.0", 91002, (9, 0)): "cudnn-avoided",
+        Device("2.13.0", None, (9, 0)): "no-cudnn",
+        Device("2.13.0", 92000, (6, 1)): "no-tensor-cores",
+    }
+    for device, code in hit.items():
+        (finding,) = of_troubles(troubles_of(device))
+        assert isinstance(finding, Finding)
+        assert (finding.code, finding.severity) == (code, "warning")
+        assert "https://" in finding.message
+    assert list(troubles_of(Device("2.13.0+cu130", 92000, (9, 0)))) == []
