@@ -8,11 +8,11 @@ import sys
 
 from convlast.errors import ConvlastError
 from convlast.openmp import wait_asleep
-from service import logs
 from service.app import create_app, local_workers
 from service.sandbox import scrub_environment
 from service.server import DrainingServer
 from service.settings import Settings, SettingsError
+from service.telemetry import logs
 
 
 def main() -> int:

@@ -10,21 +10,22 @@ from typing import Any
 from fastapi import FastAPI
 
 from convlast.version import __version__
-from service import cors, docs, openapi, problems
-from service.access import Keyring
-from service.connection_limit import ConnectionLimit
+from service import problems
+from service.access.admission import Places
+from service.access.keyring import Keyring
+from service.connection import cors
+from service.connection.limit import ConnectionLimit
+from service.connection.lingering_close import LingeringClose
+from service.connection.observation import Observation
+from service.connection.protection import Protection
+from service.connection.turns import Turns
 from service.context import Context
-from service.lingering import LingeringClose
-from service.metrics import Metrics
-from service.observation import Observation
-from service.places import Places
-from service.protection import Protection
-from service.routes import convert, health, jobs
+from service.routes import convert, docs, health, jobs, openapi
 from service.settings import Settings
-from service.turns import Turns
+from service.storage.workspace import WORKERS, Workspace
+from service.telemetry.metrics import Metrics
 from service.workers import Confinement, Workers
 from service.workers.local import LocalWorkers
-from service.workspace import WORKERS, Workspace
 
 TASK = "service.workers.conversion"
 _SWEEP_INTERVAL_S = 30.0
@@ -68,7 +69,7 @@ def create_app(
         description="Converts the Conv3d weights of PyTorch checkpoints to channels_last_3d, "
         "and proves the result.",
         lifespan=_lifespan,
-        openapi_url=None,  # see service.docs
+        openapi_url=None,  # see service.routes.docs
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,  # an address made of the client's own Host field
@@ -113,7 +114,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
     await context.inspectors.start()
     sweeper = asyncio.create_task(_sweep(context))
     try:
-        # To service.connections, by way of uvicorn.
+        # To service.connection.connections, by way of uvicorn.
         limit = ConnectionLimit(context.settings.max_connections)
         yield {"settings": context.settings, "connection_limit": limit}
     finally:

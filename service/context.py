@@ -9,15 +9,15 @@ from typing import Annotated, TypeAlias
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from service.access import Keyring, share_of
-from service.keyfile import ANONYMOUS
-from service.metrics import Metrics
-from service.places import Places
-from service.protection import refuse_pages
+from service.access.admission import Places
+from service.access.keyfile import ANONYMOUS
+from service.access.keyring import Keyring, share_of
+from service.connection.protection import refuse_pages
+from service.connection.streaming import Delivery
 from service.settings import Settings
-from service.streaming import Delivery
+from service.storage.workspace import Workspace
+from service.telemetry.metrics import Metrics
 from service.workers import Workers
-from service.workspace import Workspace
 
 
 @dataclass(frozen=True)

@@ -16,14 +16,14 @@ from starlette.requests import ClientDisconnect, Request
 from convlast.errors import OptionError
 from convlast.options import Options
 from convlast.progress import Progress
+from service.connection.streaming import until_left
 from service.context import Caller, Context
 from service.errors import WorkerCrashedError, full_disk_as_problem
-from service.filenames import sanitise
-from service.streaming import until_left
-from service.upload_headers import RAW, check_headers
-from service.uploads import Upload, receive
+from service.headers.filenames import sanitise
+from service.storage.workspace import JobFolder
+from service.uploads.receiving import Upload, receive
+from service.uploads.upload_headers import RAW, check_headers
 from service.workers import Finished, Job
-from service.workspace import JobFolder
 
 _FILENAME = "filename"
 _UNPACKING = "files"

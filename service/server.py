@@ -14,7 +14,7 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
-from service.connections import BoundedConnection
+from service.connection.connections import BoundedConnection
 from service.context import Context
 from service.settings import Settings, SettingsError
 
@@ -38,8 +38,8 @@ class DrainingServer(uvicorn.Server):
                 http=BoundedConnection,
                 # Anyone could name another's address, and so use up another's share.
                 proxy_headers=False,
-                log_config=None,  # see service.logs
-                access_log=False,  # see service.observation
+                log_config=None,  # see service.telemetry.logs
+                access_log=False,  # see service.connection.observation
                 server_header=False,
                 lifespan="on",
                 ws="none",

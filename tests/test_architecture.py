@@ -20,7 +20,8 @@ from convlast.errors import ConvlastError
 
 ROOT = Path(__file__).parents[1]
 
-LAYERS = """
+LAYERS = {
+    "convlast": """
 version openmp removal progress
 errors
 options
@@ -38,7 +39,23 @@ inspection verification
 client
 cli
 __main__
-"""
+""",
+    "service": """
+errors settings
+cancellation problems sandbox
+access headers storage
+workers
+telemetry
+connection
+context
+uploads
+jobs
+answers server
+routes
+app
+__main__
+""",
+}
 """A package may import those in the lines above its own, and in its own line without a circle.
 
 Two more see nothing of the core: `rendering` reads reports, and `client` speaks HTTP.
@@ -88,36 +105,39 @@ def unit_of(module: str) -> str:
     return parts[1] if len(parts) > 1 else "__init__"
 
 
-def layer_of(unit: str) -> int:
-    """Return the number of the line that a part of the library stands in."""
-    for number, line in enumerate(LAYERS.split("\n")):
+def layer_of(package: str, unit: str) -> int:
+    """Return the number of the line that a part of a package stands in."""
+    for number, line in enumerate(LAYERS[package].split("\n")):
         if unit in line.split():
             return number
-    raise AssertionError(f"convlast.{unit} has no place in LAYERS yet: give it one")
+    raise AssertionError(f"{package}.{unit} has no place in LAYERS yet: give it one")
 
 
-def test_every_line_of_the_layers_exists() -> None:
+@pytest.mark.parametrize("package", LAYERS)
+def test_every_line_of_the_layers_exists(package: str) -> None:
     """What was removed or renamed is removed or renamed here as well."""
-    there = {unit_of(module) for module in modules("convlast")} - {"__init__"}
-    assert set(LAYERS.split()) == there
+    there = {unit_of(module) for module in modules(package)} - {"__init__"}
+    assert set(LAYERS[package].split()) == there
 
 
-@pytest.mark.parametrize("module", sorted(set(modules("convlast")) - {"convlast"}))
+@pytest.mark.parametrize(
+    "module", sorted(set(modules("convlast") | modules("service")) - set(LAYERS))
+)
 def test_imports_point_up(module: str) -> None:
     """A module imports what stands above it, or beside it; never what stands below."""
-    own = unit_of(module)
-    for imported in imports_of(modules("convlast")[module]):
-        if imported.split(".")[0] != "convlast":
+    package, own = module.split(".")[0], unit_of(module)
+    for imported in imports_of(modules(package)[module]):
+        if imported.split(".")[0] != package:
             continue
         other = unit_of(imported)
         if other == "__init__":
             assert own in {"cli", "__main__", "client"}, f"{module} imports the package"
         elif other != own:
-            assert layer_of(other) <= layer_of(own), f"{module} imports {imported}"
+            assert layer_of(package, other) <= layer_of(package, own), f"{module} <- {imported}"
             assert other in ONLY.get(own, {other}), f"{module} imports {imported}"
 
 
-@pytest.mark.parametrize("package", ["convlast", "service"])
+@pytest.mark.parametrize("package", LAYERS)
 def test_there_are_no_circles_of_packages(package: str) -> None:
     """What stands at the top can be put in an order in which each comes after what it imports."""
     graph: dict[str, set[str]] = {}
@@ -136,6 +156,21 @@ def test_a_newcomer_sees_a_house(package: str, most: int) -> None:
     assert max(folders.values()) <= 20, folders.most_common(1)
     for path in modules(package).values():
         assert len(path.read_text().splitlines()) <= 315, path
+
+
+@pytest.mark.parametrize("package", LAYERS)
+def test_the_document_draws_what_there_is(package: str) -> None:
+    """docs/architecture.md has a row for each name at the top, which names each module in it."""
+    document = (ROOT / "docs" / "architecture.md").read_text()
+    drawn = document.partition(f"\n{package}/\n")[2].partition("```")[0]
+    rows = {row.split()[0]: row for row in re.split(r"\n(?=  \w)", "\n" + drawn)[1:]}
+    units = {unit_of(module) for module in modules(package)} - {"__init__", "__main__"}
+    assert rows.keys() == units
+    leaves = {module.split(".")[-1] for module in modules(package)} - {package, "__main__"}
+    for leaf in leaves:
+        assert re.search(rf"\b{leaf}\b", drawn), f"{leaf} stands in no row"
+    for word in re.findall(r"\b[a-z]+_[a-z_]+\b", drawn):
+        assert word in leaves | {"load_into", "state_dict"}, f"{word} is no module"
 
 
 def test_there_are_no_circles() -> None:

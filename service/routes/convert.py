@@ -6,13 +6,13 @@ import asyncio
 
 from fastapi import APIRouter, Request, Response
 
-from service.answers import OFFERS, answer, report_headers
+from service.answers.representations import OFFERS, answer, report_headers
+from service.connection.streaming import PiecesResponse
 from service.context import CallerOf, ContextOf
-from service.fields import as_list
+from service.headers.fields import as_list
+from service.headers.negotiation import JSON, negotiate
 from service.jobs import OPTION_NAMES, run_job, server_timing
-from service.made import open_made, open_report
-from service.negotiation import JSON, negotiate
-from service.openapi import (
+from service.routes.openapi import (
     CONVERT_CODES,
     CONVERT_CONTENT,
     HTML,
@@ -21,8 +21,8 @@ from service.openapi import (
     problems,
     upload_body,
 )
-from service.streaming import PiecesResponse
 from service.workers import REPORT_HTML
+from service.workers.results import open_made, open_report
 
 router = APIRouter(tags=["checkpoints"], default_response_class=Response)
 

@@ -11,9 +11,9 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from convlast.version import __version__
 from service.context import ContextOf
-from service.openapi import problems
 from service.problems import Problem, ProblemError
 from service.routes import readable
+from service.routes.openapi import problems
 from service.workers import known_trouble
 
 router = APIRouter(tags=["operation"])

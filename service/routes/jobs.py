@@ -6,17 +6,18 @@ import asyncio
 
 from fastapi import APIRouter, Request, Response
 
-from service.answers import artifact_headers, report_headers
+from service.answers.representations import artifact_headers, report_headers
+from service.connection.streaming import PiecesResponse
 from service.context import Caller, CallerOf, Context, ContextOf
 from service.errors import RangeNotSatisfiableError
-from service.fields import as_list
-from service.negotiation import JSON, negotiate
-from service.openapi import ARTIFACT_CONTENT, HTML, REPORT_CONTENT, problems
+from service.headers.fields import as_list
+from service.headers.negotiation import JSON, negotiate
+from service.headers.ranges import parse_range
 from service.problems import Problem, ProblemError
-from service.ranges import parse_range
 from service.routes import readable
-from service.store import ARTIFACT
-from service.streaming import FileSlice, PiecesResponse
+from service.routes.openapi import ARTIFACT_CONTENT, HTML, REPORT_CONTENT, problems
+from service.storage.slices import FileSlice
+from service.storage.store import ARTIFACT
 from service.workers import REPORT_HTML, REPORT_JSON
 
 router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"], default_response_class=Response)

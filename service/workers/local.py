@@ -18,9 +18,8 @@ import structlog
 from convlast.errors import ConvlastError
 from convlast.progress import Progress
 from convlast.removal import remove_tree
-from service.completion import completed
+from service.cancellation import completed
 from service.errors import InternalError, NotReadyError, TimedOutError, WorkerCrashedError
-from service.made import read_report
 from service.problems import WORKER_CODES, Problem, ProblemError
 from service.sandbox.part import Part
 from service.workers import (
@@ -34,6 +33,7 @@ from service.workers import (
 )
 from service.workers.messages import Failed, Probe, Ready, Refused, Run, Stage
 from service.workers.process import WorkerProcess
+from service.workers.results import read_report
 
 FREEZING = "service.workers.freezing"
 """Imported by the fork server alone, after all else."""

@@ -19,9 +19,9 @@ import structlog
 
 from convlast.errors import ConvlastError, OutOfMemoryError
 from convlast.removal import remove_tree
-from service.completion import completed
+from service.cancellation import completed
 from service.errors import WorkerCrashedError
-from service.sandbox.memory import MemoryWatch
+from service.sandbox.memory_watch import MemoryWatch
 from service.workers import Confinement, child
 from service.workers.messages import EVENT, MAX_LINE_BYTES, Event, Probe, Run
 from service.workers.output import Output

@@ -7,16 +7,16 @@ from collections.abc import Callable, Sequence
 
 from starlette.datastructures import Headers
 
-from service.access import share_of
-from service.digests import ContentDigest
-from service.fields import as_list
-from service.filenames import named_in, sanitise
-from service.logs import outline
-from service.multipart import MAX_CONTENT_TYPE_CHARS, Multipart
-from service.negotiation import JSON, ZIP, negotiate
-from service.protection import is_trusted, refuse_pages
-from service.ranges import parse_range
-from service.upload_headers import media_type_of
+from service.access.keyring import share_of
+from service.connection.protection import is_trusted, refuse_pages
+from service.headers.digests import ContentDigest
+from service.headers.fields import as_list
+from service.headers.filenames import named_in, sanitise
+from service.headers.negotiation import JSON, ZIP, negotiate
+from service.headers.ranges import parse_range
+from service.telemetry.logs import outline
+from service.uploads.multipart import MAX_CONTENT_TYPE_CHARS, Multipart
+from service.uploads.upload_headers import media_type_of
 from tests.growing.programs import Program, again, once, program
 
 COMBINING = ("\N{COMBINING GRAVE ACCENT}", "\N{COMBINING GRAVE ACCENT BELOW}")

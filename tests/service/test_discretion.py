@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from service import logs
+from service.telemetry import logs
 from tests.service.running import Running, start
 
 KEY, WRONG_KEY = "marker-key-8c21", "marker-wrong-5f10"

@@ -15,8 +15,8 @@ import pytest
 
 import convlast
 from convlast.options import Options
-from service.room import Room
-from service.workspace import JobFolder
+from service.storage.quota import Room
+from service.storage.workspace import JobFolder
 from tests.convlast.folders import building
 from tests.hostile import packs_a_folder as attack
 from tests.service.running import REAL, Running, start

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.access import Keyring
+from service.access.keyring import Keyring
 from tests.growing.clients import READERS
 from tests.growth import check_growth, shapes
 

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from service.openapi import CONVERT_CODES, UPLOAD_CODES
 from service.problems import MEDIA_TYPE, TABLE
+from service.routes.openapi import CONVERT_CODES, UPLOAD_CODES
 from service.workers import MAX_EMBEDDED_BYTES
 from service.workers.messages import MAX_LINE_BYTES
 from tests.service.taken_over import Leave, Part, Stage, line, staged

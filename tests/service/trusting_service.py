@@ -13,10 +13,10 @@ from typing import Any
 
 from convlast.errors import CheckpointError
 from convlast.progress import Progress
-from service import logs
 from service.app import create_app, local_workers
 from service.server import DrainingServer
 from service.settings import Settings
+from service.telemetry import logs
 from service.workers import Finished, Job
 
 TASK = "tests.service.trusting_service"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import sys
 
-from service import logs
 from service.app import create_app, local_workers
 from service.server import DrainingServer
 from service.settings import Settings
+from service.telemetry import logs
 
 TASK = "tests.service.fakes"
 

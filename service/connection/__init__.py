@@ -1,0 +1,1 @@
+"""What each connection and each request passes before and after the routes."""

@@ -1,0 +1,1 @@
+"""The fields of a request's head: what they say, bounded before it is read."""

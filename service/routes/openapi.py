@@ -1,0 +1,199 @@
+"""What `/docs` tells beyond what FastAPI finds out itself: bodies, problems, and the report."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from convlast.options import Options
+from convlast.report import Report
+from convlast.version import __version__
+from service.headers.negotiation import JSON, OCTET_STREAM, ZIP
+from service.problems import MEDIA_TYPE, TABLE, WORKER_CODES, Problem
+from service.uploads.multipart import CHECKPOINT
+from service.uploads.upload_headers import MULTIPART, RAW
+
+HTML = "text/html"
+_REF = "#/components/schemas/{model}"
+_BINARY = {"type": "string", "format": "binary"}
+
+_OWN_CODES = (
+    "malformed-request",
+    "digest-mismatch",
+    "unauthorized",
+    "not-acceptable",
+    "upload-too-slow",
+    "upload-too-large",
+    "unsupported-media-type",
+    "too-many-requests",
+    "internal",
+    "worker-crashed",
+    "queue-full",
+    "timed-out",
+)
+UPLOAD_CODES = (*_OWN_CODES, *WORKER_CODES["inspect"])
+CONVERT_CODES = (*_OWN_CODES, *WORKER_CODES["convert"])
+
+REPORT_CONTENT: dict[str, Any] = {
+    JSON: {"schema": {"$ref": _REF.format(model="Report")}},
+    HTML: {"schema": {"type": "string"}},
+}
+ARTIFACT_CONTENT: dict[str, Any] = {OCTET_STREAM: {"schema": _BINARY}}
+CONVERT_CONTENT: dict[str, Any] = {
+    ZIP: {"schema": _BINARY},
+    JSON: {
+        "schema": {
+            "allOf": [
+                {"$ref": _REF.format(model="Report")},
+                {
+                    "properties": {
+                        "links": {
+                            "type": "object",
+                            "additionalProperties": {"type": "string", "format": "uri-reference"},
+                        }
+                    }
+                },
+            ]
+        }
+    },
+    OCTET_STREAM: {"schema": _BINARY},
+}
+
+
+def problems(*codes: str) -> dict[int | str, dict[str, Any]]:
+    """Document the problems of an operation, each with an example under its status."""
+    by_status: dict[int, list[str]] = defaultdict(list)
+    for code in codes:
+        by_status[TABLE[code].status].append(code)
+    return {
+        status: {
+            "description": ", ".join(f"`{code}`" for code in found),
+            "content": {
+                MEDIA_TYPE: {
+                    "schema": {"$ref": _REF.format(model="Problem")},
+                    "examples": {code: _example(code) for code in found},
+                }
+            },
+        }
+        for status, found in sorted(by_status.items())
+    }
+
+
+def upload_body(option_names: Iterable[str]) -> dict[str, Any]:
+    """Document both kinds of body, and the query of a raw one."""
+    schemas = _option_schemas()
+    options = {name: schemas[name] for name in option_names}
+    part = {**_BINARY, "description": "The checkpoint: a file as torch or safetensors wrote it."}
+    form = {"type": "object", "required": [CHECKPOINT], "properties": {CHECKPOINT: part, **options}}
+    filename = {"type": "string", "description": "The name of the checkpoint."}
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {
+                MULTIPART: {"schema": {**form, "additionalProperties": False}},
+                RAW: {"schema": _BINARY},
+            },
+        },
+        "parameters": [
+            {
+                "name": name,
+                "in": "query",
+                "required": False,
+                "description": schema.get("description", ""),
+                "schema": schema,
+            }
+            for name, schema in {"filename": filename, **options}.items()
+        ],
+    }
+
+
+def install(app: FastAPI, *, anonymous_allowed: bool) -> None:
+    """Make the document of an application hold the schemas that the routes refer to.
+
+    Args:
+        app: The application.
+        anonymous_allowed: Whether a key is optional.
+    """
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = get_openapi(
+                title=app.title, version=__version__, description=app.description, routes=app.routes
+            )
+            _drop_foreign_errors(document)
+            schemas = document.setdefault("components", {}).setdefault("schemas", {})
+            report = Report.model_json_schema(ref_template=_REF, mode="serialization")
+            schemas.update(report.pop("$defs", {}))
+            schemas["Report"] = report
+            schemas["Problem"] = _problem_schema()
+            if anonymous_allowed:
+                _make_keys_optional(document)
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # the way that FastAPI documents
+
+
+def _drop_foreign_errors(document: dict[str, Any]) -> None:
+    """Drop the 422 that FastAPI adds to whatever has a parameter: no path here can be invalid."""
+    foreign = "HTTPValidationError"
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            content = operation["responses"].get("422", {}).get("content", {})
+            if content.get(JSON, {}).get("schema", {}).get("$ref") == _REF.format(model=foreign):
+                del operation["responses"]["422"]
+    for name in (foreign, "ValidationError"):
+        document.get("components", {}).get("schemas", {}).pop(name, None)
+
+
+def _make_keys_optional(document: dict[str, Any]) -> None:
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            if "security" in operation:
+                operation["security"].append({})
+
+
+def _example(code: str) -> dict[str, Any]:
+    row = TABLE[code]
+    return {"summary": row.title, "value": Problem(code, row.example).body()}
+
+
+def _option_schemas() -> dict[str, Any]:
+    """Describe each option as the text that a form or a query carries."""
+    schemas = {}
+    for name, field in Options.model_json_schema()["properties"].items():
+        text: dict[str, Any] = {"type": "string", "description": field.get("description", "")}
+        if "enum" in field:
+            text |= {"enum": field["enum"], "default": field["default"]}
+        schemas[name] = text
+    schemas["memory_format"]["enum"] = ["channels_last_3d", "channels_last", "contiguous_format"]
+    return schemas
+
+
+def _problem_schema() -> dict[str, Any]:
+    return {
+        "title": "Problem",
+        "description": "A problem (RFC 9457); some codes bring further members.",
+        "type": "object",
+        "required": ["type", "title", "status", "code", "detail"],
+        "properties": {
+            "type": {"type": "string", "description": "A URN that ends in the code."},
+            "title": {"type": "string", "description": "The problem in a few words."},
+            "status": {"type": "integer", "description": "The status of the response."},
+            "code": {
+                "type": "string",
+                "enum": list(TABLE),
+                "description": "What programs test; permanent.",
+            },
+            "detail": {"type": "string", "description": "What is wrong here, and what to do."},
+            "request_id": {"type": "string", "description": "Leads to the request in the log."},
+            "report": {
+                "$ref": _REF.format(model="Report"),
+                "description": "Of `verification-failed`; a long one is shortened, and says so.",
+            },
+        },
+    }

@@ -1,0 +1,1 @@
+"""What lies on disk: running jobs, finished ones for a while, and the room they may take."""

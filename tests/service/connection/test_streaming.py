@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import threading
+from collections.abc import AsyncIterator, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.datastructures import Headers
+
+from service.connection.streaming import CHUNK_BYTES, Delivery, PiecesResponse
+from service.headers.digests import ContentDigest
+from service.settings import Settings
+from service.storage.slices import FileSlice
+from service.uploads import receiving as uploads
+
+
+def response(pieces: list[bytes | FileSlice]) -> PiecesResponse:
+    """Make a response without limits."""
+    delivery = Delivery(contextlib.nullcontext(), idle_s=60, whole_s=60)
+    return PiecesResponse(pieces, headers={}, delivery=delivery)
+
+
+async def body_of(pieces: list[bytes | FileSlice]) -> bytes:
+    """Send a response; give the body that came."""
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        await asyncio.sleep(60)
+
+    await response(pieces)({"type": "http", "method": "GET"}, receive, send)
+    return b"".join(message.get("body", b"") for message in sent)
+
+
+def file_of(path: Path, content: bytes) -> FileSlice:
+    """Open a file with this content."""
+    path.write_bytes(content)
+    return FileSlice.whole(path.parent, path.name)
+
+
+@pytest.mark.parametrize("size_bytes", [0, 1, CHUNK_BYTES, 3 * CHUNK_BYTES + 5])
+def test_pieces_come_in_order_and_whole(tmp_path: Path, size_bytes: int) -> None:
+    """Bytes and files, of several chunks or none."""
+    content = os.urandom(size_bytes)
+    pieces: list[bytes | FileSlice] = [
+        b"head",
+        file_of(tmp_path / "a", content),
+        b"between",
+        file_of(tmp_path / "b", b"x"),
+    ]
+    assert asyncio.run(body_of(pieces)) == b"head" + content + b"between" + b"x"
+
+
+async def is_held_by(released: threading.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Cancel work whose thread waits for an event; say whether it ends only after that."""
+    task = asyncio.ensure_future(work)
+    await asyncio.sleep(0.1)
+    for _ in range(2):  # a deadline, and then the end of the service
+        task.cancel()
+        await asyncio.sleep(0.1)
+    was_held = not task.done()
+    released.set()
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.wait_for(task, 10)
+    return was_held
+
+
+def test_a_file_stays_open_while_a_thread_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the client has left: the number of a closed file may be that of another one next."""
+    released, pread = threading.Event(), os.pread
+
+    def slow_pread(descriptor: int, length: int, offset: int) -> bytes:
+        released.wait(10)
+        return pread(descriptor, length, offset)
+
+    monkeypatch.setattr(os, "pread", slow_pread)
+    pieces: list[bytes | FileSlice] = [file_of(tmp_path / "a", b"content")]
+
+    async def send() -> None:
+        await body_of(pieces)
+
+    assert asyncio.run(is_held_by(released, send()))
+
+
+@pytest.mark.parametrize("slow", ["write", "hash"])
+def test_a_file_stays_open_while_a_thread_works_on_it(slow: str) -> None:
+    """Though the client has left in the middle of its upload."""
+    released = threading.Event()
+
+    class Body(uploads._Body):
+        def __init__(self) -> None:
+            """Take nothing."""
+            self.digest = ContentDigest(None)
+
+        def unpack(self, batch: list[bytes]) -> list[bytes]:
+            return batch
+
+        def write(self, pieces: list[bytes]) -> None:
+            self._wait_if("write")
+
+        def hash(self, pieces: list[bytes], batch: list[bytes]) -> None:
+            self._wait_if("hash")
+
+        def _wait_if(self, verb: str) -> None:
+            if slow == verb:
+                released.wait(10)
+
+    async def batches() -> AsyncIterator[list[bytes]]:
+        yield [b"a"]
+        yield [b"b"]
+
+    assert asyncio.run(is_held_by(released, uploads._fill(Body(), batches())))
+
+
+def test_single_bytes_do_not_pile_up(tmp_path: Path) -> None:
+    """A batch is bounded in its number of pieces, each of which costs more than its bytes."""
+
+    class Request:
+        headers = Headers({})
+
+        @staticmethod
+        async def stream() -> AsyncIterator[bytes]:
+            for _ in range(2000):
+                yield b"x"
+
+    async def largest() -> int:
+        request: Any = Request()
+        return max([len(b) async for b in uploads._batches(request, Settings().client_idle_s)])
+
+    assert asyncio.run(largest()) == uploads._BATCH_PIECES

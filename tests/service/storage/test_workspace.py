@@ -1,0 +1,126 @@
+"""The folder of a job: what is in it goes, and the room with it; the folder that it lies in."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from service.settings import Settings, SettingsError
+from service.storage.quota import Room
+from service.storage.workspace import JobFolder, Workspace
+from tests.service.running import wait_for
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> JobFolder:
+    """Make the folder of a job."""
+    return JobFolder(tmp_path, Room(1 << 20))
+
+
+def test_a_file_is_dropped_before_its_bytes_are_freed(
+    folder: JobFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for that, and yet the name is gone at once."""
+    released, closed, close = threading.Event(), list[os.stat_result](), os.close
+
+    def slow_close(descriptor: int) -> None:
+        released.wait(10)
+        closed.append(os.fstat(descriptor))
+        close(descriptor)
+
+    monkeypatch.setattr(os, "close", slow_close)
+    path = folder.path / "upload"
+    path.write_bytes(b"content")
+    folder.drop(path)
+    assert not path.exists()
+    assert not closed
+    released.set()
+    wait_for(lambda: closed)
+    assert (closed[0].st_nlink, closed[0].st_size) == (0, 7)
+
+
+def test_what_is_not_there_is_dropped(folder: JobFolder) -> None:
+    """A worker may have removed or moved it."""
+    folder.drop(folder.path / "upload")
+
+
+def test_a_link_is_dropped_and_not_what_it_names(folder: JobFolder) -> None:
+    """A worker may have put one in its place."""
+    (folder.path / "other").write_bytes(b"content")
+    (folder.path / "upload").symlink_to("other")
+    folder.drop(folder.path / "upload")
+    assert [path.name for path in folder.path.iterdir()] == ["other"]
+
+
+def test_a_pipe_is_dropped_though_nobody_writes(folder: JobFolder) -> None:
+    """It is not opened, which would wait."""
+    os.mkfifo(folder.path / "upload")
+    folder.drop(folder.path / "upload")
+    assert not list(folder.path.iterdir())
+
+
+def test_a_file_is_dropped_where_no_thread_can_be_started(
+    folder: JobFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waits then waits longer, and no descriptor stays open."""
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    path = folder.path / "upload"
+    path.write_bytes(b"content")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    folder.drop(path)
+    assert not path.exists()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_file_is_dropped_where_no_descriptor_is_left(
+    folder: JobFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer that is ready is not lost for that."""
+
+    def refuse(*arguments: object) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    path = folder.path / "upload"
+    path.write_bytes(b"content")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refuse)
+        folder.drop(path)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("name", ["jobs", "store", "workers", "probe"])
+def test_a_folder_that_others_use_loses_nothing(tmp_path: Path, name: str) -> None:
+    """Somebody names a folder that has files of theirs where the service would keep its own."""
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "thesis").write_text("years of work")
+    with pytest.raises(SettingsError, match="name an empty folder"):
+        Workspace(Settings(work_dir=tmp_path))
+    assert (tmp_path / name / "thesis").read_text() == "years of work"
+
+
+def test_what_an_earlier_run_has_left_unfinished_goes(tmp_path: Path) -> None:
+    """Its jobs are nobody's any more; what it has kept stays."""
+    Workspace(Settings(work_dir=tmp_path)).close()
+    (tmp_path / "jobs" / "one").mkdir()
+    again = Workspace(Settings(work_dir=tmp_path))
+    assert list((tmp_path / "jobs").iterdir()) == []
+    again.close()
+
+
+def test_a_lock_that_is_gone_is_put_back(tmp_path: Path) -> None:
+    """Those who clean up temporary files have taken it alone; the next start has its folder."""
+    workspace = Workspace(Settings(work_dir=tmp_path))
+    (tmp_path / "lock").unlink()
+    assert workspace.problem() is None
+    with pytest.raises(SettingsError, match="in use by another service"):
+        Workspace(Settings(work_dir=tmp_path))
+    workspace.close()
+    Workspace(Settings(work_dir=tmp_path)).close()

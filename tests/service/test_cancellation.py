@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from service.cancellation import completed
+
+
+def test_what_the_work_gives_is_given() -> None:
+    """Its result, and its error."""
+
+    async def fine() -> int:
+        return 3
+
+    async def broken() -> int:
+        raise ValueError("broken")
+
+    assert asyncio.run(completed(fine())) == 3
+    with pytest.raises(ValueError, match="broken"):
+        asyncio.run(completed(broken()))
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_the_work_is_done_before_the_waiter_is_stopped(times: int) -> None:
+    """However often the waiter is cancelled, it ends as cancelled, and after the work."""
+
+    async def main() -> list[str]:
+        happened: list[str] = []
+        may_end = asyncio.Event()
+
+        async def work() -> None:
+            await may_end.wait()
+            happened.append("done")
+
+        waiter = asyncio.ensure_future(completed(work()))
+        for _ in range(times):
+            await asyncio.sleep(0)
+            waiter.cancel()
+        await asyncio.sleep(0)
+        assert not waiter.done()
+        may_end.set()
+        await asyncio.wait({waiter})
+        assert waiter.cancelled()
+        return happened
+
+    assert asyncio.run(main()) == ["done"]
+
+
+def test_work_that_breaks_while_the_waiter_is_cancelled() -> None:
+    """Its error is not lost behind the cancellation."""
+
+    async def main() -> None:
+        async def work() -> None:
+            await asyncio.sleep(0.01)
+            raise ValueError("broken")
+
+        waiter = asyncio.ensure_future(completed(work()))
+        await asyncio.sleep(0)
+        waiter.cancel()
+        await waiter
+
+    with pytest.raises(ValueError, match="broken"):
+        asyncio.run(main())
