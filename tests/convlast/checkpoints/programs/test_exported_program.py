@@ -172,7 +172,9 @@ def test_it_runs_alike_and_keeps_its_strides(name: str, tmp_path: Path) -> None:
     assert report.verdict == "passed"
     assert report.input.container == "program"
     assert {layer.status for layer in report.layers} <= {"converted", "already"}
-    torch.testing.assert_close(after.module()(SAMPLE), before.module()(SAMPLE))
+    torch.testing.assert_close(
+        after.module()(SAMPLE), before.module()(SAMPLE), rtol=1e-4, atol=1e-4
+    )
     originals = tensors_of(source)
     for key, tensor in tensors_of(target).items():
         assert torch.equal(tensor, originals[key])
