@@ -30,7 +30,7 @@ from convlast.errors import (
 from convlast.options import Limits, Options
 from convlast.report import Finding, Report
 
-RECORDED = Path(__file__).parent / "rendering" / "report.json"
+RECORDED = Path(__file__).parents[1] / "rendering" / "report.json"
 
 
 @pytest.fixture
