@@ -12,7 +12,15 @@ FULL = Path("/dev/full")
 
 def workers_of(service: Running) -> set[int]:
     """Give the workers that wait: each leads a session of its own."""
-    return {pid for pid in service.descendants() if os.getsid(pid) == pid}
+    return {pid for pid in service.descendants() if leads_a_session(pid)}
+
+
+def leads_a_session(pid: int) -> bool:
+    """Say whether a process leads a session; one that has ended meanwhile leads none."""
+    try:
+        return os.getsid(pid) == pid
+    except ProcessLookupError:
+        return False
 
 
 def test_a_log_that_cannot_be_written_stops_nothing(serve: Serve) -> None:
