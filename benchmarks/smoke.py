@@ -29,14 +29,14 @@ from typing import Any
 import torch
 
 from benchmarks import machine
-from convlast.architectures import Subject, find_subject
+from convlast.architectures import Case, Subject, find_subject
 from convlast.architectures.packages import import_inside
 from convlast.checkpoints import open_checkpoint
 from convlast.conversion.inference import weights_of
 from convlast.errors import OptionError
 from convlast.layout.memory_format import laid_out
 from convlast.options import Options
-from convlast.planning.plan import Decision, make_plan
+from convlast.planning.plan import LayerPlan, make_plan
 from convlast.smoke.model.specimen import Weights
 from convlast.smoke.model.ways import Request
 from convlast.smoke.model.whole import smoke_model
@@ -196,11 +196,11 @@ def found_in(
     """Find the model of a file as a conversion does, and its converted weights."""
     checkpoint = open_checkpoint(path, allow_programs=True)
     plan = make_plan(checkpoint, "channels_last_3d")
-    subject = find_subject(checkpoint, plan, asked, prefixes=prefixes)
+    subject = find_subject(Case(checkpoint, plan, asked, prefixes=prefixes))
     if subject is None:
         raise SystemExit(f"{path.name}: no model was found")
 
-    def read(decision: Decision) -> torch.Tensor:
+    def read(decision: LayerPlan) -> torch.Tensor:
         return laid_out(checkpoint.read(decision.original), decision.stride_after)
 
     return subject, weights_of(subject, plan, read)

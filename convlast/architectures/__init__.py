@@ -11,9 +11,19 @@ subject               what all of this makes
 
 from __future__ import annotations
 
+from convlast.architectures.case import Case
 from convlast.architectures.configs import Spec, SpecsBeside, discover
 from convlast.architectures.resolving import PREFIXES
 from convlast.architectures.subject import Inputs, Subject
 from convlast.architectures.subjects import find_subject
 
-__all__ = ["PREFIXES", "Inputs", "Spec", "SpecsBeside", "Subject", "discover", "find_subject"]
+__all__ = [
+    "PREFIXES",
+    "Case",
+    "Inputs",
+    "Spec",
+    "SpecsBeside",
+    "Subject",
+    "discover",
+    "find_subject",
+]

@@ -12,11 +12,11 @@ from convlast.architectures.building import persistent, replace
 from convlast.architectures.matching import match
 from convlast.architectures.renaming import saved_names
 from convlast.checkpoints.checkpoint import Checkpoint
-from convlast.checkpoints.tree import Entry, Path
+from convlast.checkpoints.tree import Entry, KeyPath
 from convlast.planning.plan import Plan
 
 
-def state_dict_of(plan: Plan) -> tuple[Path, dict[str, torch.Tensor]]:
+def state_dict_of(plan: Plan) -> tuple[KeyPath, dict[str, torch.Tensor]]:
     """Return the path, and the tensors by key, of the state dict with most convolution weights.
 
     The tensors have no data, and the strides of the original.
@@ -53,7 +53,7 @@ def made_by(
     return lambda: _filled(model, checkpoint, originals), keys
 
 
-def weights_of(plan: Plan, wrapper: Path, keys: Mapping[str, str]) -> dict[str, str]:
+def weights_of(plan: Plan, wrapper: KeyPath, keys: Mapping[str, str]) -> dict[str, str]:
     """Return the model's parameter for each layer of the plan that is in this state dict."""
     parameters = {origin: key for key, origin in keys.items()}
     return {
@@ -64,7 +64,7 @@ def weights_of(plan: Plan, wrapper: Path, keys: Mapping[str, str]) -> dict[str, 
     }
 
 
-def _below(wrapper: Path, entries: Iterable[Entry]) -> Iterable[tuple[str, torch.Tensor]]:
+def _below(wrapper: KeyPath, entries: Iterable[Entry]) -> Iterable[tuple[str, torch.Tensor]]:
     for entry in entries:
         if entry.path[:-1] == wrapper and entry.original is not None:
             yield str(entry.path[-1]), entry.original

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import nn
 
 from convlast.architectures.building import Budget, blueprint
@@ -25,23 +24,11 @@ from convlast.architectures.search import find_shape
 from convlast.architectures.sizes import Shape, candidates, channels_of
 from convlast.architectures.state_dicts import made_by, state_dict_of, weights_of
 from convlast.architectures.subject import Subject
-from convlast.checkpoints import PROGRAMS, Checkpoint
+from convlast.checkpoints import PROGRAMS
 from convlast.errors import OptionError
-from convlast.options import Options
-from convlast.planning.plan import Plan
-
-_CPU = torch.device("cpu")
 
 
-def find_subject(
-    checkpoint: Checkpoint,
-    plan: Plan,
-    options: Options,
-    *,
-    prefixes: Sequence[str] | None = None,
-    spec: Spec | None = None,
-    device: torch.device = _CPU,
-) -> Subject | None:
+def find_subject(case: Case) -> Subject | None:
     """Find a model that can be run with the checkpoint's values.
 
     The option `architecture` comes first, then a model that the file itself holds, then what a
@@ -49,12 +36,8 @@ def find_subject(
     tensors do not show in what is read.
 
     Args:
-        checkpoint: The original.
-        plan: What is done to it.
-        options: `architecture`, `architecture_options`, `input_shape` and `entry_point` count.
-        prefixes: The modules that an architecture may come from; None for the default ones.
-        spec: What the files beside the checkpoint say, from `discover`.
-        device: Where the model will run, which decides how large its input is.
+        case: Of its options `architecture`, `architecture_options`, `input_shape` and `entry_point`
+            count.
 
     Returns:
         The model; None where nothing says what it is.
@@ -63,16 +46,16 @@ def find_subject(
         ArchitectureError: If the name is not allowed, or the state dict does not fit.
         OptionError: If a package is absent, or the model cannot be built or run as asked.
     """
-    case = Case(checkpoint, plan, options, device)
+    checkpoint, options = case.checkpoint, case.options
     if checkpoint.container in PROGRAMS:
         return _subject_in_program(case)
     if options.architecture is not None:
         asked = Spec(options.architecture, options.architecture_options, "architecture option")
-        return _subject_of_spec(asked, case, prefixes)
+        return _subject_of_spec(asked, case)
     if (module := module_in(case)) is not None:
         return subject_of_module(module, case)
-    spec = spec or spec_of_plans(checkpoint.root)
-    return _subject_of_spec(spec, case, prefixes) if spec else None
+    spec = case.spec or spec_of_plans(checkpoint.root)
+    return _subject_of_spec(spec, case) if spec else None
 
 
 def _subject_in_program(case: Case) -> Subject:
@@ -87,10 +70,10 @@ def _subject_in_program(case: Case) -> Subject:
     return subject_of_program(case)
 
 
-def _subject_of_spec(spec: Spec, case: Case, prefixes: Sequence[str] | None) -> Subject:
+def _subject_of_spec(spec: Spec, case: Case) -> Subject:
     if spec.obstacle is not None:
         raise spec.obstacle
-    builder = resolve(spec.name, prefixes)
+    builder = resolve(spec.name, case.prefixes)
     keywords = keywords_of(spec.options)
     wrapper, found = state_dict_of(case.plan)
     budget = Budget.beside(sum(tensor.numel() for tensor in found.values()), len(found))

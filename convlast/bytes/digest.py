@@ -1,4 +1,10 @@
-"""The digests of a file: of all of it, and of parts whose CRC is stated."""
+"""The digests of a file: of all of it, and of parts whose CRC is stated.
+
+CRC-32 comes from the fastest implementation that is installed. ISA-L's runs at the speed of memory,
+some twenty times as fast as zlib's; what it gives is the same.
+
+Source: https://github.com/intel/isa-l
+"""
 
 from __future__ import annotations
 
@@ -9,8 +15,12 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from pathlib import Path
 
-from convlast.bytes.crc import crc32
 from convlast.errors import MalformedCheckpointError
+
+try:
+    from isal.isal_zlib import crc32 as crc32
+except ImportError:
+    from zlib import crc32 as crc32
 
 _PIECE_BYTES = 1 << 18
 """Small enough for a processor's cache, large enough that hashing lets other threads run."""

@@ -1,4 +1,4 @@
-"""Python's cyclic garbage collector, asked to look less often while much is made and kept.
+"""Memory: Python's garbage collector, asked to look less often, and what was freed, given back.
 
 A conversion makes a dozen objects for each tensor and keeps them. The collector looks at those that
 are young whenever 700 more are there, and now and then at all that there are: torch's own, and
@@ -7,6 +7,7 @@ those of whoever called. It finds nothing, since hardly any of them refer to the
 
 from __future__ import annotations
 
+import ctypes
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,9 @@ from threading import Lock
 
 YOUNG_OBJECTS = 50_000
 """How many have to be there before the collector looks at them; they take some 10 MB."""
+
+KEPT_BYTES = 64 << 20
+"""How much may lie there freed: as much as the C library keeps in any case."""
 
 _LOCK = Lock()
 _FOUND: list[int] = []
@@ -42,3 +46,34 @@ def collecting_seldom() -> Iterator[None]:
             young, *older = gc.get_threshold()
             if not _FOUND and young == YOUNG_OBJECTS:
                 gc.set_threshold(found, *older)
+
+
+class Leftovers:
+    """What files have left in memory, given back whenever it may be much.
+
+    To look for it takes as long as converting a small file, so it is not done for each.
+    """
+
+    def __init__(self) -> None:
+        self._nbytes = 0
+
+    def add(self, nbytes: int) -> None:
+        """Count a file of so many bytes that was opened and is closed again."""
+        self._nbytes += nbytes
+        if self._nbytes >= KEPT_BYTES:
+            self._nbytes = 0
+            return_freed_memory()
+
+
+def return_freed_memory() -> None:
+    """Free what only refers to itself, and have the C library give back what it keeps for later.
+
+    Programs that torch has traced refer to themselves, and to their weights. The C library, where
+    it is one that can give back (glibc), learns from the sizes that are freed, and keeps up to
+    64 MiB: a whole weight, beside which the next file's would come.
+    Source: mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD.
+    """
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

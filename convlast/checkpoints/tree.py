@@ -18,7 +18,7 @@ from convlast.errors import (
 from convlast.layout.memory_format import Place, place_of, span_of
 from convlast.options import Limits
 
-Path: TypeAlias = tuple[object, ...]
+KeyPath: TypeAlias = tuple[object, ...]
 
 _Children: TypeAlias = list[tuple[object, object]]
 
@@ -56,7 +56,7 @@ class Entry(NamedTuple):
             if none was asked for.
     """
 
-    path: Path
+    path: KeyPath
     value: torch.Tensor | torch.UntypedStorage
     owner: object
     original: torch.Tensor | None = None
@@ -87,7 +87,7 @@ def walk(root: object, limits: Limits, *, keep_originals: bool = True) -> list[E
     return entries
 
 
-def dotted(path: Path) -> str:
+def dotted(path: KeyPath) -> str:
     """Write a path as people write it.
 
     A key that is not valid text (a lone surrogate) is escaped, since a report could not hold it.
@@ -115,7 +115,7 @@ class _Walk:
         self._open: set[int] = set()
         self._taken = 0
 
-    def below(self, value: object, path: Path, owners: tuple[object, ...]) -> Iterator[Entry]:
+    def below(self, value: object, path: KeyPath, owners: tuple[object, ...]) -> Iterator[Entry]:
         """Yield the entries below a value, whose owners are given from the root on."""
         if len(owners) > _MAX_DEPTH:
             raise _endless()
@@ -147,7 +147,7 @@ class _Walk:
         self._fruitful[id(holder)] = fruitful
 
     def _entry(
-        self, value: torch.Tensor | torch.UntypedStorage, path: Path, owners: tuple[object, ...]
+        self, value: torch.Tensor | torch.UntypedStorage, path: KeyPath, owners: tuple[object, ...]
     ) -> Entry:
         self._taken += 1
         self._places.take(path)
@@ -192,7 +192,7 @@ def _children(value: object) -> Iterator[tuple[object, object]]:
             yield key, child
 
 
-def _path_of(key: object, value: object, path: Path, owners: tuple[object, ...]) -> Path:
+def _path_of(key: object, value: object, path: KeyPath, owners: tuple[object, ...]) -> KeyPath:
     """Return the path of what a value holds."""
     if isinstance(value, nn.Module) and owners and isinstance(owners[-1], nn.Module):
         return (*path, _Further(key))
@@ -208,7 +208,7 @@ class _Further(NamedTuple):
         return f".{self.key}"
 
 
-def _joined(path: Path) -> Path:
+def _joined(path: KeyPath) -> KeyPath:
     """Return a path with one dotted key for modules in modules.
 
     Only where there is a tensor, since a key of any length may lead to any number of other things.

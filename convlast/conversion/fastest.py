@@ -8,11 +8,12 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from convlast.conversion.inference import Context, no_model, weights_of
+from convlast.architectures import Case, find_subject
+from convlast.conversion.inference import no_model, weights_of
 from convlast.errors import OptionError
 from convlast.layout.memory_format import laid_out
 from convlast.options import Options
-from convlast.planning.plan import Decision, Plan
+from convlast.planning.plan import LayerPlan, Plan
 from convlast.report.smoke import Choice
 from convlast.smoke.model.choosing import choose_on_accelerator
 from convlast.smoke.model.specimen import Specimen
@@ -46,7 +47,7 @@ def refuse_unmeasurable(options: Options, device: torch.device) -> None:
         )
 
 
-def narrow_to_fastest(context: Context) -> tuple[Plan, Choice]:
+def narrow_to_fastest(case: Case) -> tuple[Plan, Choice]:
     """Choose the layers whose conversion makes the model faster on this device.
 
     Returns:
@@ -56,23 +57,23 @@ def narrow_to_fastest(context: Context) -> tuple[Plan, Choice]:
         OptionError: If there is no GPU to measure on, or no model to measure.
         RuntimeError: If memory runs out with a small input as well.
     """
-    subject = context.find_subject()
+    subject = find_subject(case)
     if subject is None:
         raise no_model("select")
 
-    def read(decision: Decision) -> Tensor:
-        return laid_out(context.checkpoint.read(decision.original), decision.stride_after)
+    def read(decision: LayerPlan) -> Tensor:
+        return laid_out(case.checkpoint.read(decision.original), decision.stride_after)
 
-    make = partial(Specimen, subject, weights_of(subject, context.plan, read), context.device)
+    make = partial(Specimen, subject, weights_of(subject, case.plan, read), case.device)
 
     def attempt(halvings: int) -> Choice:
-        return choose_on_accelerator(partial(make, halvings=halvings), context.samples)
+        return choose_on_accelerator(partial(make, halvings=halvings), case.samples)
 
-    choice, halvings = shrinking(attempt, context.device)
+    choice, halvings = shrinking(attempt, case.device)
     choice.halvings = halvings
     layers = {name: layer for layer, name in subject.weights.items()}
     choice.layers = [layers[name] for name in choice.layers]
-    return narrowed(context.plan, set(choice.layers), set(subject.weights)), choice
+    return narrowed(case.plan, set(choice.layers), set(subject.weights)), choice
 
 
 def narrowed(plan: Plan, chosen: set[str], measured: set[str]) -> Plan:

@@ -16,13 +16,13 @@ from time import perf_counter
 
 import torch
 
-from convlast.architectures import Spec
+from convlast.architectures import Case, Spec
 from convlast.bytes.digest import Digesting, sha256_of
 from convlast.checkpoints import PROGRAMS, Checkpoint, open_checkpoint
 from convlast.checkpoints.programs.torchscript import TorchScript
 from convlast.checkpoints.programs.zipped_program import ZippedProgram
 from convlast.conversion.fastest import narrow_to_fastest, refuse_unmeasurable
-from convlast.conversion.inference import Context, Inference, infer
+from convlast.conversion.inference import Inference, infer
 from convlast.devices import device_errors_translated, environment_of, resolve, unused_gpu
 from convlast.errors import VerificationError
 from convlast.findings import conversion as findings
@@ -136,8 +136,8 @@ class FileConversion:
         with workplace_beside(target) as folder, device_errors_translated(device):
             if self.options.select == ("fastest",):
                 with self._timed("choose"):
-                    context = self._context(checkpoint, plan, device)
-                    plan, self.choice = narrow_to_fastest(context)
+                    case = self._case(checkpoint, plan, device)
+                    plan, self.choice = narrow_to_fastest(case)
             made, report = self._make(checkpoint, plan, folder, device, target.name)
             refuse_failed(report)
             made.replace(target)
@@ -242,16 +242,16 @@ class FileConversion:
         *,
         is_cast: bool,
     ) -> Inference:
-        context = self._context(checkpoint, plan, device)
+        case = self._case(checkpoint, plan, device)
         with self._timed("smoke"):
-            inference = infer(context, proven.read_converted, is_cast=is_cast, choice=self.choice)
+            inference = infer(case, proven.read_converted, is_cast=is_cast, choice=self.choice)
         if inference.smoke.scope == "model":  # which has found out what code alone only hints at
             self.findings = [f for f in self.findings if f.code != "view-in-program"]
         self.findings += inference.findings
         return inference
 
-    def _context(self, checkpoint: Checkpoint, plan: Plan, device: torch.device) -> Context:
-        return Context(
+    def _case(self, checkpoint: Checkpoint, plan: Plan, device: torch.device) -> Case:
+        return Case(
             checkpoint,
             plan,
             self.options,

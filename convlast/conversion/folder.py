@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 import torch
 
 from convlast.architectures import SpecsBeside
-from convlast.bytes.allocation import Leftovers
+from convlast.bytes.reclaiming import Leftovers
 from convlast.checkpoints import container_of
 from convlast.conversion.fastest import refuse_unmeasurable
 from convlast.conversion.file import FileConversion, refuse_failed

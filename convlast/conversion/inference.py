@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import torch
-
-from convlast.architectures import Spec, Subject, find_subject
-from convlast.checkpoints import Checkpoint
+from convlast.architectures import Case, Subject, find_subject
 from convlast.devices import troubles_on
 from convlast.errors import ArchitectureError, OptionError
 from convlast.findings import conversion as findings
 from convlast.findings import smoke as smoke_findings
-from convlast.options import Options
 from convlast.planning.plan import Plan
-from convlast.progress import Progress
 from convlast.report import Finding, LayerSmoke, Smoke
 from convlast.report.smoke import Choice
 from convlast.smoke.file import Read, audit_ranges, smoke_layers, summarise_smoke
@@ -24,53 +18,6 @@ from convlast.smoke.model.specimen import Weights
 from convlast.smoke.model.ways import Request
 from convlast.smoke.model.whole import ModelSmoke, smoke_model
 from convlast.smoke.out_of_memory import is_out_of_memory
-
-SAMPLES = 2
-"""N of the model's input; what breaks on layouts breaks from two on."""
-
-
-@dataclass(frozen=True)
-class Context:
-    """What the smoke of one file is about.
-
-    Attributes:
-        checkpoint: The original.
-        plan: What is done to it.
-        options: What was asked for.
-        device: Where it runs.
-        progress: Told how far it is.
-        prefixes: The modules that an architecture may come from; None for the default ones.
-        spec: What the files beside the checkpoint say of its model.
-    """
-
-    checkpoint: Checkpoint
-    plan: Plan
-    options: Options
-    device: torch.device
-    progress: Progress
-    prefixes: Sequence[str] | None = None
-    spec: Spec | None = None
-
-    def find_subject(self) -> Subject | None:
-        """Find the model; as `find_subject` of `convlast.architectures` for the rest."""
-        return find_subject(
-            self.checkpoint,
-            self.plan,
-            self.options,
-            prefixes=self.prefixes,
-            spec=self.spec,
-            device=self.device,
-        )
-
-    @property
-    def asked_samples(self) -> int:
-        """N of the input that is asked for."""
-        return self.options.input_shape[0] if self.options.input_shape else SAMPLES
-
-    @property
-    def samples(self) -> int:
-        """N of the input that is run."""
-        return max(SAMPLES, self.asked_samples)
 
 
 @dataclass(frozen=True)
@@ -88,11 +35,11 @@ class Inference:
     findings: list[Finding]
 
 
-def infer(context: Context, read: Read, *, is_cast: bool, choice: Choice | None) -> Inference:
+def infer(case: Case, read: Read, *, is_cast: bool, choice: Choice | None) -> Inference:
     """Run the fp16 inference that the options ask for.
 
     Args:
-        context: What it is about.
+        case: What it is about.
         read: Reads a weight from the artifact.
         is_cast: Whether the artifact is in fp16.
         choice: How `select=fastest` chose, if it did.
@@ -101,18 +48,18 @@ def infer(context: Context, read: Read, *, is_cast: bool, choice: Choice | None)
         OptionError: If the whole model is asked for and cannot be run.
         ArchitectureError: If an architecture is asked for that is not allowed, or does not fit.
     """
-    options, device = context.options, context.device
+    options, device = case.options, case.device
     if options.smoke == "none":
         smoke = Smoke(scope="none", dtype="float16", device=str(device), status="skipped")
         return Inference(smoke, {}, [])
-    subject, reason = _subject_or_reason(context)
+    subject, reason = _subject_or_reason(case)
     found = None
     if subject is not None:
-        found, reason = _model_or_reason(context, subject, read)
-    inference = _of_model(context, found) if found else _of_layers(context, read, reason)
+        found, reason = _model_or_reason(case, subject, read)
+    inference = _of_model(case, found) if found else _of_layers(case, read, reason)
     inference.smoke.choice = choice
     inference.findings.extend(smoke_findings.of_choice(choice))
-    ranges = audit_ranges(context.checkpoint, context.plan)
+    ranges = audit_ranges(case.checkpoint, case.plan)
     inference.smoke.range = ranges
     inference.findings.extend(findings.of_ranges(ranges, is_cast=is_cast))
     inference.findings.extend(smoke_findings.of_troubles(troubles_on(device)))
@@ -128,14 +75,14 @@ def weights_of(subject: Subject, plan: Plan, read: Read) -> Weights:
     }
 
 
-def _subject_or_reason(context: Context) -> tuple[Subject | None, str]:
+def _subject_or_reason(case: Case) -> tuple[Subject | None, str]:
     """Find the model, or say why there is none; what is asked for by name must be found."""
-    options = context.options
+    options = case.options
     if options.smoke == "layers":
         return None, ""
     must = options.smoke == "model" or options.architecture or options.min_speedup is not None
     try:
-        subject = context.find_subject()
+        subject = find_subject(case)
     except (ArchitectureError, OptionError) as error:
         if must:
             raise
@@ -154,9 +101,7 @@ def no_model(option: str) -> OptionError:
     )
 
 
-def _model_or_reason(
-    context: Context, subject: Subject, read: Read
-) -> tuple[ModelSmoke | None, str]:
+def _model_or_reason(case: Case, subject: Subject, read: Read) -> tuple[ModelSmoke | None, str]:
     """Run the model; where memory does not even suffice for a small input, say so.
 
     That never costs the artifact, not even where the whole model was asked for.
@@ -164,14 +109,14 @@ def _model_or_reason(
     try:
         found = smoke_model(
             subject,
-            weights_of(subject, context.plan, read),
-            context.device,
+            weights_of(subject, case.plan, read),
+            case.device,
             Request(
-                samples=context.samples,
-                needs_batches=context.asked_samples > 1,
-                memory_format=context.options.memory_format,
+                samples=case.samples,
+                needs_batches=case.asked_samples > 1,
+                memory_format=case.options.memory_format,
             ),
-            context.progress,
+            case.progress,
         )
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
@@ -180,25 +125,25 @@ def _model_or_reason(
     return found, ""
 
 
-def _of_model(context: Context, found: ModelSmoke) -> Inference:
+def _of_model(case: Case, found: ModelSmoke) -> Inference:
     told = list(smoke_findings.of_model(found))
-    told += smoke_findings.of_speed(found.smoke, context.options.min_speedup)
+    told += smoke_findings.of_speed(found.smoke, case.options.min_speedup)
     return Inference(found.smoke, found.layers, told)
 
 
-def _of_layers(context: Context, read: Read, reason: str) -> Inference:
+def _of_layers(case: Case, read: Read, reason: str) -> Inference:
     layers = smoke_layers(
-        context.checkpoint,
-        context.plan,
+        case.checkpoint,
+        case.plan,
         read,
-        context.device,
-        context.options.input_shape,
-        context.progress,
+        case.device,
+        case.options.input_shape,
+        case.progress,
     )
-    smoke = summarise_smoke(layers, context.device)
+    smoke = summarise_smoke(layers, case.device)
     told = list(findings.of_smokes(layers, smoke.dtype))
     if reason:
         smoke.reason = reason
         told.append(smoke_findings.of_layers_only(reason))
-    told += smoke_findings.of_speed(smoke, context.options.min_speedup)
+    told += smoke_findings.of_speed(smoke, case.options.min_speedup)
     return Inference(smoke, layers, told)

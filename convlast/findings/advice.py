@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from torch import nn
 
 from convlast.checkpoints.checkpoint import Checkpoint
-from convlast.checkpoints.tree import Path
+from convlast.checkpoints.tree import KeyPath
 from convlast.report import Advice, Decision, FileSection, Finding, Smoke, verdict_of
 
 _LOAD = {
@@ -41,7 +41,7 @@ def advise(
     *,
     filename: str,
     way: str,
-    wrapper: Path,
+    wrapper: KeyPath,
 ) -> Advice:
     """Say whether to use the artifact, why, and how to load it.
 
@@ -50,7 +50,7 @@ def advise(
         smoke: The fp16 inference, if there was one.
         filename: The artifact's name.
         way: How it is loaded, by `way_of_loading`.
-        wrapper: Path of the state dict in it.
+        wrapper: The path of the state dict in it.
     """
     load = _LOAD[way].format(name=filename, wrapper=_subscripts(wrapper))
     if verdict_of(list(findings)) == "failed":
@@ -161,7 +161,7 @@ def way_of_loading(checkpoint: Checkpoint, container: str) -> str:
     return "module" if isinstance(checkpoint.root, nn.Module) else "more than tensors"
 
 
-def _subscripts(path: Path) -> str:
+def _subscripts(path: KeyPath) -> str:
     """Write the way to a state dict as Python does.
 
     >>> _subscripts(("models", 0, "net.ema", "1"))

@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 import torch
 
 from convlast.checkpoints.checkpoint import Checkpoint, Storage, StoredBytes
-from convlast.checkpoints.tree import Entry, Path
+from convlast.checkpoints.tree import Entry, KeyPath
 from convlast.planning.plan import Plan
 
 WIDER = {torch.float32, torch.float64, torch.bfloat16}
@@ -38,9 +38,9 @@ class Casts:
     """All storages that are cast, by the id of the storage that takes their place."""
 
     by_target: dict[int, Cast] = field(default_factory=dict)
-    paths: set[Path] = field(default_factory=set)
+    paths: set[KeyPath] = field(default_factory=set)
     """The tensors on them."""
-    kept: dict[Obstacle, list[Path]] = field(default_factory=dict)
+    kept: dict[Obstacle, list[KeyPath]] = field(default_factory=dict)
     """The tensors of the state dicts that stay wider than fp16, by what is in the way."""
 
     @cached_property
@@ -85,7 +85,7 @@ def _is_wider(entry: Entry) -> bool:
     return isinstance(tensor, torch.Tensor) and tensor.dtype in WIDER and not tensor.is_meta
 
 
-def _obstacle(entries: Iterable[Entry], state_dicts: set[Path]) -> Obstacle | None:
+def _obstacle(entries: Iterable[Entry], state_dicts: set[KeyPath]) -> Obstacle | None:
     """Say why a storage cannot be cast as a whole, if it cannot."""
     dtypes: set[torch.dtype] = set()
     for entry in entries:

@@ -11,7 +11,7 @@ import torch
 from convlast.bytes.reclaiming import collecting_seldom
 from convlast.checkpoints.checkpoint import Checkpoint
 from convlast.checkpoints.manifest import LayerLayout, Manifest
-from convlast.checkpoints.tree import Entry, Path, dotted, walk
+from convlast.checkpoints.tree import Entry, KeyPath, dotted, walk
 from convlast.errors import NoConv3dWeightsError
 from convlast.layout.memory_format import Place, is_dense, place_of, strides_of
 from convlast.options import Dtype, Limits, MemoryFormat
@@ -22,7 +22,7 @@ from convlast.report import Layer, Status
 
 
 @dataclass(frozen=True)
-class Decision:
+class LayerPlan:
     """What will be done to one convolution weight.
 
     Attributes:
@@ -60,12 +60,12 @@ class Plan:
 
     memory_format: MemoryFormat
     entries: list[Entry]
-    decisions: list[Decision]
+    decisions: list[LayerPlan]
     others: list[Entry]
     dtype: Dtype = "keep"
 
     @property
-    def conversions(self) -> list[Decision]:
+    def conversions(self) -> list[LayerPlan]:
         """The decisions by which elements change places, one for each span of bytes.
 
         Not those to convert alone: what a manifest lays out is contiguous in a safetensors file.
@@ -82,7 +82,7 @@ class Plan:
         return dotted(self.wrapper_path) or None if self.decisions else None
 
     @property
-    def wrapper_path(self) -> Path:
+    def wrapper_path(self) -> KeyPath:
         """The path of the state dict with most convolution weights, of which there are some."""
         paths = Counter(decision.candidate.path[:-1] for decision in self.decisions)
         return max(paths, key=paths.__getitem__)
@@ -131,10 +131,10 @@ def make_plan(
     names = _names(candidates)
     chosen = selection.choose(names) if selection else set(names)
     touched = touched_places(entries)
-    firsts: dict[Place, Decision] = {}
+    firsts: dict[Place, LayerPlan] = {}
     places = [place_of(candidate.tensor) for candidate in candidates]
     selected = {place for place, name in zip(places, names, strict=True) if name in chosen}
-    decisions: list[Decision] = []
+    decisions: list[LayerPlan] = []
     for candidate, name, place in zip(candidates, names, places, strict=True):
         decision = _decide(
             candidate,
@@ -180,9 +180,9 @@ def _decide(
     *,
     is_selected: bool,
     is_touched: bool,
-) -> Decision:
+) -> LayerPlan:
     tensor = candidate.tensor
-    kept = Decision(candidate, name, tensor.detach(), before, before, "kept")
+    kept = LayerPlan(candidate, name, tensor.detach(), before, before, "kept")
     if obstacle := candidate.unconvertible or _obstacle(tensor):
         return replace(kept, status="skipped", reason=obstacle)
     if not is_selected:
@@ -226,7 +226,7 @@ def _names(candidates: Sequence[Candidate]) -> list[str]:
     return names
 
 
-def _layer(decision: Decision) -> Layer:
+def _layer(decision: LayerPlan) -> Layer:
     candidate, tensor = decision.candidate, decision.original
     return Layer(
         name=decision.name,
@@ -245,7 +245,7 @@ def _layer(decision: Decision) -> Layer:
     )
 
 
-def _layout(decision: Decision, earlier: Manifest | None) -> LayerLayout:
+def _layout(decision: LayerPlan, earlier: Manifest | None) -> LayerLayout:
     tensor = decision.original
     shape = tuple(tensor.shape)
     known = earlier.stride_before(decision.name, shape) if earlier else None

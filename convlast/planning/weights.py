@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from convlast.checkpoints.declaration import Declaration, Hyperparameters
-from convlast.checkpoints.tree import Entry, Path
+from convlast.checkpoints.tree import Entry, KeyPath
 from convlast.report import Kind
 
 _MOMENTS = {
@@ -57,7 +57,7 @@ class Candidate:
         unconvertible: Why converting it would be of no use; None where it would.
     """
 
-    path: Path
+    path: KeyPath
     tensor: torch.Tensor
     kind: Kind
     groups: int | None
@@ -69,7 +69,7 @@ class Candidate:
 
 def find_weights(
     entries: Iterable[Entry],
-    declared: Mapping[Path, Declaration] | None = None,
+    declared: Mapping[KeyPath, Declaration] | None = None,
     beside: Mapping[str, torch.Tensor] | None = None,
 ) -> tuple[list[Candidate], list[Entry]]:
     """Tell the convolution weights among the 5-D tensors from the others.
@@ -204,7 +204,7 @@ def _triple(value: object, *, at_least: int) -> tuple[int, ...] | None:
     return value if is_number else None
 
 
-def _is_moment(path: Path) -> bool:
+def _is_moment(path: KeyPath) -> bool:
     """Say whether a path leads into an optimizer's state."""
     *wrappers, key = [str(part) for part in path]
     return any("optim" in part.lower() for part in wrappers) or not _MOMENTS.isdisjoint(

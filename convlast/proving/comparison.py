@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 
 from convlast.checkpoints.checkpoint import SLICE_BYTES, Checkpoint, Scratch
-from convlast.checkpoints.tree import Entry, Path, dotted
+from convlast.checkpoints.tree import Entry, KeyPath, dotted
 from convlast.layout.memory_format import geometry_of, slices_of, span_of
 from convlast.layout.pieces import equal_bytes, equal_elements
 from convlast.proving.object_comparison import compare_objects
@@ -42,9 +42,9 @@ class Comparison:
 
     tensors: int = 0
     differences: list[Difference] = field(default_factory=list)
-    restrided: list[Path] = field(default_factory=list)
+    restrided: list[KeyPath] = field(default_factory=list)
 
-    def differ(self, aspect: Aspect, path: Path, message: str) -> None:
+    def differ(self, aspect: Aspect, path: KeyPath, message: str) -> None:
         """Note a difference."""
         self.differences.append(Difference(aspect, dotted(path), message))
 
@@ -59,7 +59,7 @@ def compare(  # noqa: PLR0913  # what, with what, and what is known
     entries_before: Sequence[Entry],
     entries_after: Sequence[Entry],
     *,
-    cast: frozenset[Path] = frozenset(),
+    cast: frozenset[KeyPath] = frozenset(),
     is_flat: bool = False,
     matches: frozenset[Match] = frozenset(),
 ) -> Comparison:

@@ -8,9 +8,9 @@ from typing import TypeAlias
 import torch
 from torch import nn
 
-from convlast.checkpoints.tree import Path
+from convlast.checkpoints.tree import KeyPath
 
-Differ: TypeAlias = Callable[[Path, str], None]
+Differ: TypeAlias = Callable[[KeyPath, str], None]
 """Told where two objects differ, and how."""
 
 
@@ -24,7 +24,7 @@ def compare_objects(old: object, new: object, differ: Differ) -> None:
 
 
 def _compare(
-    old: object, new: object, path: Path, differ: Differ, seen: set[tuple[int, int]]
+    old: object, new: object, path: KeyPath, differ: Differ, seen: set[tuple[int, int]]
 ) -> None:
     if type(old) is not type(new):
         differ(path, f"{type(old).__name__} became {type(new).__name__}.")

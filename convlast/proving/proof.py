@@ -10,12 +10,11 @@ import torch
 
 from convlast.bytes.reclaiming import collecting_seldom
 from convlast.checkpoints import PROGRAMS, Checkpoint, open_checkpoint
-from convlast.checkpoints.tree import Path as TreePath
-from convlast.checkpoints.tree import walk
+from convlast.checkpoints.tree import KeyPath, walk
 from convlast.layout.memory_format import laid_out, place_of
 from convlast.options import Limits
 from convlast.planning.casting import Casts
-from convlast.planning.plan import Decision, Plan
+from convlast.planning.plan import LayerPlan, Plan
 from convlast.proving.comparison import Comparison, compare, proof_of
 from convlast.proving.reloading import reload_torch, tensors_by_torch
 from convlast.report import Proof, Survival
@@ -37,9 +36,9 @@ class Proven:
     comparison: Comparison
     survival: list[Survival]
     artifact: Checkpoint
-    tensors: dict[TreePath, torch.Tensor]
+    tensors: dict[KeyPath, torch.Tensor]
 
-    def read_converted(self, decision: Decision) -> torch.Tensor:
+    def read_converted(self, decision: LayerPlan) -> torch.Tensor:
         """Read a weight from the artifact with the strides its users will see."""
         tensor = self.artifact.read(self.tensors[decision.candidate.path])
         if tensor.stride() == decision.stride_after:
@@ -99,7 +98,7 @@ def prove(
 
 
 def _check_strides(
-    plan: Plan, comparison: Comparison, tensors: dict[TreePath, torch.Tensor]
+    plan: Plan, comparison: Comparison, tensors: dict[KeyPath, torch.Tensor]
 ) -> None:
     """Check each tensor's strides against the plan, and the plan against PyTorch itself."""
     planned = {place_of(decision.original): decision.stride_after for decision in plan.conversions}
@@ -124,7 +123,7 @@ def _check_strides(
 def _check_by_torch(
     loaded: Checkpoint,
     comparison: Comparison,
-    tensors: dict[TreePath, torch.Tensor],
+    tensors: dict[KeyPath, torch.Tensor],
     artifact: Path,
 ) -> None:
     """Check that PyTorch's own loader finds in a program what was found there without it."""

@@ -9,8 +9,8 @@ from typing import TypeAlias
 import torch
 
 from convlast.checkpoints.checkpoint import Checkpoint
-from convlast.checkpoints.tree import Entry, Path, dotted
-from convlast.planning.plan import Decision, Plan
+from convlast.checkpoints.tree import Entry, KeyPath, dotted
+from convlast.planning.plan import LayerPlan, Plan
 from convlast.progress import Progress
 from convlast.report import LayerSmoke, Range, Smoke
 from convlast.smoke.fp16_range import audit, is_audited, is_worth_telling
@@ -18,7 +18,7 @@ from convlast.smoke.layer_judgement import summarise
 from convlast.smoke.layers import Convolution, smoke_layer
 from convlast.smoke.precision import name_on
 
-Read: TypeAlias = Callable[[Decision], torch.Tensor]
+Read: TypeAlias = Callable[[LayerPlan], torch.Tensor]
 """Reads a weight with the strides that the plan gives it."""
 
 
@@ -101,5 +101,5 @@ def _is_readable(entry: Entry) -> bool:
     )
 
 
-def _name(path: Path, state_dicts: set[Path]) -> str:
+def _name(path: KeyPath, state_dicts: set[KeyPath]) -> str:
     return dotted(path if len(state_dicts) > 1 else path[-1:])

@@ -12,8 +12,7 @@ from convlast.bytes.digest import sha256_of
 from convlast.bytes.reclaiming import collecting_seldom
 from convlast.checkpoints import Checkpoint, is_folder, open_checkpoint
 from convlast.checkpoints.manifest import Manifest
-from convlast.checkpoints.tree import Entry, walk
-from convlast.checkpoints.tree import Path as TreePath
+from convlast.checkpoints.tree import Entry, KeyPath, walk
 from convlast.devices import environment_of, on_the_cpu
 from convlast.findings import conversion as findings
 from convlast.folders import open_folder
@@ -129,7 +128,7 @@ def verify_file(
 
 def _cast_paths(
     plan: Plan, entries: Sequence[Entry], manifest: Manifest | None
-) -> frozenset[TreePath]:
+) -> frozenset[KeyPath]:
     """Return the paths of tensors that were cast to fp16 on purpose, as the artifact says."""
     if manifest is None or manifest.dtype != "float16":
         return frozenset()
@@ -167,7 +166,7 @@ def _strides_given(plan: Plan, manifest: Manifest | None) -> Mapping[Place, Set[
 def _check_strides(
     plan: Plan,
     given: Mapping[Place, Set[tuple[int, ...]]],
-    strides: dict[TreePath, tuple[int, ...]],
+    strides: dict[KeyPath, tuple[int, ...]],
     comparison: Comparison,
     *,
     holds_strides: bool,

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
-from convlast.bytes.crc import crc32
+from convlast.bytes.digest import crc32
 from convlast.checkpoints.checkpoint import read_exactly
 from convlast.errors import MalformedCheckpointError, full_disk_translated
 

@@ -7,8 +7,7 @@ from functools import partial
 
 import torch
 
-from convlast.bytes.crc import crc32
-from convlast.bytes.digest import Part, require_crc
+from convlast.bytes.digest import Part, crc32, require_crc
 from convlast.checkpoints.checkpoint import (
     SLICE_BYTES,
     Checkpoint,
@@ -19,7 +18,7 @@ from convlast.checkpoints.checkpoint import (
 from convlast.checkpoints.guard.zip_directory import Archive, Member
 from convlast.layout.memory_format import slices_of
 from convlast.planning.casting import Cast, Casts
-from convlast.planning.plan import Decision
+from convlast.planning.plan import LayerPlan
 from convlast.writing.copying import copy_range, copy_with_crc, crc_of, write_exactly
 from convlast.writing.ordered_output import Parts
 from convlast.writing.permutation import Restriding, permute_all
@@ -106,8 +105,8 @@ class Filling:
             self.matches.add(Match(stored.offset, member.offset, stored.nbytes))
 
     def convert(
-        self, decisions: list[Decision], names: dict[int, str], device: torch.device
-    ) -> Iterator[tuple[Decision, int]]:
+        self, decisions: list[LayerPlan], names: dict[int, str], device: torch.device
+    ) -> Iterator[tuple[LayerPlan, int]]:
         """Fill members that are one converted weight each.
 
         On a GPU one slice is on its way there and back while another one is yielded.
@@ -133,7 +132,7 @@ class Filling:
                 crc_before = crc_after = nbytes = 0
 
     def convert_parts(
-        self, decisions: list[Decision], names: dict[int, str], device: torch.device
+        self, decisions: list[LayerPlan], names: dict[int, str], device: torch.device
     ) -> None:
         """Write converted weights over parts of members that are filled; as `convert` otherwise."""
         written = self._write(decisions, names, device)
@@ -150,8 +149,8 @@ class Filling:
         self.parts.add(member.offset, member.nbytes, claim)
 
     def _write(
-        self, decisions: list[Decision], names: dict[int, str], device: torch.device
-    ) -> Iterator[tuple[Decision, memoryview, memoryview]]:
+        self, decisions: list[LayerPlan], names: dict[int, str], device: torch.device
+    ) -> Iterator[tuple[LayerPlan, memoryview, memoryview]]:
         """Write weights in their new order, slice by slice; yield each with its weight."""
         slices = [(d, part) for d in decisions for part in _slices(d)]
         jobs = (
@@ -167,7 +166,7 @@ class Filling:
             self._read_back(decision, part, member)
             yield decision, before, after
 
-    def _read_back(self, decision: Decision, part: torch.Tensor, member: Member) -> None:
+    def _read_back(self, decision: LayerPlan, part: torch.Tensor, member: Member) -> None:
         """Compare a slice of a large weight with what was written; note the weight with its last.
 
         Args:
@@ -225,7 +224,7 @@ class Filling:
         return crc
 
 
-def _slices(decision: Decision) -> list[torch.Tensor]:
+def _slices(decision: LayerPlan) -> list[torch.Tensor]:
     """Cut a weight where both its layouts can be cut."""
     weight = decision.original
     if weight.stride(0) != decision.stride_after[0]:

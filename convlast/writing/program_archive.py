@@ -17,7 +17,7 @@ import torch
 
 from convlast.checkpoints import manifest as manifests
 from convlast.checkpoints.programs.zipped_program import ZippedProgram
-from convlast.planning.plan import Decision, Plan
+from convlast.planning.plan import LayerPlan, Plan
 from convlast.progress import Progress
 from convlast.writing.permutation import permuted
 
@@ -40,7 +40,7 @@ def write_program(
         The file, in the folder.
     """
     changed = program.rewritten()
-    weights: dict[str, list[Decision]] = {}
+    weights: dict[str, list[LayerPlan]] = {}
     for decision in plan.conversions:
         member = program.stored(decision.original.untyped_storage()).member
         weights.setdefault(member, []).append(decision)
@@ -68,7 +68,7 @@ def write_program(
 
 
 def _converted(
-    program: ZippedProgram, member: str, decisions: list[Decision], device: torch.device
+    program: ZippedProgram, member: str, decisions: list[LayerPlan], device: torch.device
 ) -> bytes:
     """Return a storage's bytes with each of these weights in its new order."""
     data = bytearray(program.member(member))

@@ -19,7 +19,7 @@ from convlast.checkpoints.checkpoint import Checkpoint, Storage
 from convlast.checkpoints.guard.zip_directory import read_directory
 from convlast.options import Limits
 from convlast.planning.casting import Casts
-from convlast.planning.plan import Decision, Plan
+from convlast.planning.plan import LayerPlan, Plan
 from convlast.progress import Portions, Progress
 from convlast.writing.filling import Filling
 from convlast.writing.readback import Match
@@ -110,7 +110,7 @@ def _fill(  # what is written, and how
     filling.convert_parts(parts, names, device)
 
 
-def _index(names: dict[int, str], decision: Decision) -> int:
+def _index(names: dict[int, str], decision: LayerPlan) -> int:
     """Return the number of the member that a weight is in."""
     return int(names[id(decision.original.untyped_storage())].removeprefix("data/"))
 

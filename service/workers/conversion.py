@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from convlast import conversion, inspection
-from convlast.bytes.crc import crc32
+from convlast.bytes.digest import crc32
 from convlast.devices import device_errors_translated, resolve, troubles_on, unused_gpu
 from convlast.errors import DeviceUnavailableError
 from convlast.options import Options

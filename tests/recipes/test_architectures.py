@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from convlast.architectures import Subject, discover, find_subject
+from convlast.architectures import Case, Subject, discover, find_subject
 from convlast.architectures.packages import attribute_of, import_inside
 from convlast.architectures.resolving import PREFIXES
 from convlast.checkpoints import open_checkpoint
@@ -67,7 +67,7 @@ def subject_of(folder: Path, file: Path, **options: Any) -> Subject:
     checkpoint = open_checkpoint(file)
     plan = make_plan(checkpoint, "channels_last_3d")
     asked = Options.parse(**options)
-    subject = find_subject(checkpoint, plan, asked, spec=discover(folder, file))
+    subject = find_subject(Case(checkpoint, plan, asked, spec=discover(folder, file)))
     assert subject is not None
     assert subject.weights
     return subject

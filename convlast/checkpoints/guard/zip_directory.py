@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from convlast.bytes.crc import crc32
+from convlast.bytes.digest import crc32
 from convlast.errors import LimitExceededError, MalformedCheckpointError
 from convlast.options import Limits
 

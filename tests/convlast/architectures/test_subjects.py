@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from convlast.architectures import Spec, Subject, find_subject
+from convlast.architectures import Case, Spec, Subject, find_subject
 from convlast.checkpoints import open_checkpoint
 from convlast.errors import ArchitectureMismatchError, ArchitectureNotAllowedError, OptionError
 from convlast.options import Options
@@ -39,9 +39,8 @@ def subject_of(path: Path, spec: Spec | None = None, **options: Any) -> Subject 
     checkpoint = open_checkpoint(path, allow_programs=True)
     plan = make_plan(checkpoint, "channels_last_3d")
     apply_strides(plan)
-    return find_subject(
-        checkpoint, plan, Options.parse(**options), prefixes=["fakenets.nets"], spec=spec
-    )
+    asked = Options.parse(**options)
+    return find_subject(Case(checkpoint, plan, asked, prefixes=["fakenets.nets"], spec=spec))
 
 
 def found(path: Path, spec: Spec | None = None, **options: Any) -> Subject:

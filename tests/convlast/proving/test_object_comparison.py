@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convlast.checkpoints.tree import Path
+from convlast.checkpoints.tree import KeyPath
 from convlast.proving.object_comparison import compare_objects
 
 LEAVES = (
@@ -26,9 +26,9 @@ OBJECTS = st.recursive(
 )
 
 
-def differences(old: object, new: object) -> list[Path]:
+def differences(old: object, new: object) -> list[KeyPath]:
     """Return where two objects differ."""
-    found: list[Path] = []
+    found: list[KeyPath] = []
     compare_objects(old, new, lambda path, _: found.append(path))
     return found
 
