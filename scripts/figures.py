@@ -18,6 +18,24 @@ def figures() -> str:
     )
 
 
+def headline() -> str:
+    """Return three figures, as Markdown."""
+    library, serving = _result("library"), _result("serving")
+    seconds, served = _medians(library), _medians(serving["results"][0])
+    ready_s = _medians(_result("start"))["/readyz"]
+    large = serving["results"][0]["megabytes"]
+    rows = [
+        "| what | takes | compared with |",
+        "|---|---:|---|",
+        f"| `convlast.convert`, {library['megabytes']:,} MiB | {seconds['convlast']:.2f} s "
+        f"| {seconds['script']:.2f} s: load, convert, save and both digests, without a proof |",
+        f"| `POST /convert`, {large:,.0f} MiB | {served['convlast']:.2f} s "
+        f"| {served['floor']:.2f} s: the same bytes to disk and back |",
+        f"| the start of the service, until it is ready | {ready_s:.2f} s | |",
+    ]
+    return "\n".join(rows)
+
+
 def _speed() -> str:
     """Compare the library and the service with what anyone would write."""
     library, serving = _result("library"), _result("serving")

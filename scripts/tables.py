@@ -1,4 +1,4 @@
-"""Write the tables of the README from the code they describe (`make fix`)."""
+"""Write the tables of the README and of docs/reference from the code they describe (`make fix`)."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from types import UnionType
 from typing import Any, Literal, get_args, get_origin
 
 from convlast.options import Options
-from scripts.figures import figures
+from convlast.report.codes import FINDINGS
+from scripts.figures import figures, headline
 from service.problems import TABLE
 from service.settings import Settings
 
 ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs" / "reference").glob("*.md")))
 _PLACE = re.compile(r"(<!-- begin (\w+) -->\n).*?(<!-- end \2 -->)", re.DOTALL)
 
 
 def main() -> None:
-    """Bring the README up to date."""
-    README.write_text(filled(README.read_text()))
+    """Bring the pages up to date."""
+    for page in PAGES:
+        page.write_text(filled(page.read_text()))
 
 
 def filled(text: str) -> str:
@@ -27,6 +29,8 @@ def filled(text: str) -> str:
     tables = {
         "errors": errors(),
         "figures": figures(),
+        "findings": findings(),
+        "headline": headline(),
         "options": options(),
         "settings": Settings.markdown_table(),
     }
@@ -51,6 +55,13 @@ def errors() -> str:
     """Return the closed table of error codes."""
     rows = ["| status | code | meaning |", "|---|---|---|"]
     rows += [f"| {row.status} | `{code}` | {row.title} |" for code, row in TABLE.items()]
+    return "\n".join(rows)
+
+
+def findings() -> str:
+    """Return the codes of findings, and what they mean."""
+    rows = ["| code | meaning |", "|---|---|"]
+    rows += [f"| `{code}` | {meaning} |" for code, meaning in FINDINGS.items()]
     return "\n".join(rows)
 
 

@@ -17,7 +17,7 @@ from scripts import tables
 from service.problems import TABLE
 from tests.service.running import REAL, Running, start
 
-README = tables.README.read_text()
+README = (tables.ROOT / "README.md").read_text()
 DONE_BY_MAKE = re.compile(r"make ([\w-]+)")
 
 
@@ -48,14 +48,29 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     running.stop()
 
 
-def test_the_tables_are_those_of_the_code() -> None:
-    """Options, settings, errors and figures in the README are what the code and results say."""
-    assert tables.filled(README) == README, "run make fix"
+@pytest.mark.parametrize("page", tables.PAGES, ids=lambda page: page.stem)
+def test_the_tables_are_those_of_the_code(page: Path) -> None:
+    """Options, settings, codes and figures in a page are what the code and results say."""
+    text = page.read_text()
+    assert tables.filled(text) == text, "run make fix"
 
 
 def test_every_error_code_has_a_row() -> None:
     """A code of the closed table can be found by a reader."""
-    assert all(f"`{code}`" in README for code in TABLE)
+    errors = (tables.ROOT / "docs" / "reference" / "errors.md").read_text()
+    assert all(f"`{code}`" in errors for code in TABLE)
+
+
+def test_the_readme_is_short() -> None:
+    """A newcomer reads it to the end; all else has a page of its own."""
+    assert len(README.splitlines()) <= 200
+
+
+def test_links_lead_somewhere() -> None:
+    """Every link of the README and the pages of reference to a file finds it."""
+    for page in tables.PAGES:
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
 
 
 def test_every_make_target_is_there() -> None:

@@ -74,7 +74,7 @@ def test_another_address_needs_keys_or_intent(more: dict[str, str]) -> None:
 
 
 def test_every_setting_is_documented() -> None:
-    """The table of the README has a row with a meaning for every setting."""
+    """The table of settings has a row with a meaning for every setting."""
     table = Settings.markdown_table()
     for name, field in Settings.model_fields.items():
         assert field.description, name
