@@ -90,25 +90,25 @@ class Options(BaseModel):
     `contiguous_format` undoes a conversion."""
 
     select: Annotated[tuple[str, ...], BeforeValidator(_split)] = ("all",)
-    """Which layers are converted: `all`, `fastest` (what a measurement on this device says is
-    faster; needs a GPU, and a model to run), or patterns (fnmatch, on the whole key). A pattern
-    that matches nothing is an error."""
+    """Which layers to convert: `all`; `fastest`, which measures on this device and needs a GPU
+    and a model to run; or patterns (fnmatch, on the whole key). A pattern that matches nothing
+    is an error."""
 
     container: Literal["auto", "torch", "safetensors"] = "auto"
-    """The kind of file to write. `auto` keeps the input's own where it can hold strides; torch
-    legacy and safetensors become torch zip. In a model folder each file keeps its kind, and
-    only `auto` is allowed."""
+    """The kind of file to write. `auto` keeps the kind of the input if it can hold strides;
+    torch legacy and safetensors become torch zip. In a model folder each file keeps its kind,
+    and only `auto` is allowed."""
 
     dtype: Dtype = "keep"
-    """`float16` also casts the state dict; what overflows, underflows or cannot be cast is
-    reported. Not for model folders."""
+    """`float16` also casts the state dict. The report lists what overflows, underflows or
+    cannot be cast. Not for model folders."""
 
     smoke: Literal["auto", "model", "layers", "none"] = "auto"
-    """The fp16 inference: the whole `model`, each of the `layers`, or `none`. `auto` takes the
-    whole model where it can be built, else each layer."""
+    """The fp16 test run: of the whole `model`, of each of the `layers`, or `none`. `auto` runs
+    the model if it can be built, and each layer otherwise."""
 
     architecture: str | None = None
-    """The model to build for the smoke, e.g. `torchvision.models.video.r3d_18`."""
+    """The model to build for the test run, such as `torchvision.models.video.r3d_18`."""
 
     architecture_options: Annotated[dict[str, Any], BeforeValidator(_parse)] = Field(
         default_factory=dict
@@ -116,7 +116,7 @@ class Options(BaseModel):
     """Keyword arguments for the architecture, as JSON."""
 
     entry_point: Literal["auto", "forward", "encode", "decode"] = "auto"
-    """The method of the model that the smoke runs. `auto` is `forward`."""
+    """The method of the model to run. `auto` means `forward`."""
 
     input_shape: Annotated[
         tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt, PositiveInt] | None,
@@ -125,11 +125,12 @@ class Options(BaseModel):
     """N,C,D,H,W of the smoke input. For a smoke of layers C is each layer's own."""
 
     on_failure: Literal["reject", "report"] = "reject"
-    """What a failed verdict means: no artifact, or the artifact all the same."""
+    """If the verdict is a failure: `reject` writes no artifact, `report` writes it all the
+    same."""
 
     min_speedup: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    """A measured speed-up below this is a failure; one that could not be measured is a finding.
-    Needs a GPU, and a model to run."""
+    """Fail if the measured speed-up is below this. If it cannot be measured, that is a finding.
+    Needs a GPU and a model to run."""
 
     @field_validator("select")
     @classmethod

@@ -57,102 +57,104 @@ class Settings(Limits):
     )
 
     host: str = "127.0.0.1"
-    """The address to listen on. Another one than loopback needs keys, or `ALLOW_ANONYMOUS`."""
+    """The address to listen on. Any address but loopback needs keys, or
+    `CONVLAST_ALLOW_ANONYMOUS=true`."""
 
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
-    """The TCP port to listen on; 0 takes a free one."""
+    """The TCP port to listen on. With 0 the system chooses a free one."""
 
     device: str = "auto"
-    """Where conversions run: `auto` (a GPU where there is one), `cpu`, `cuda`, `cuda:1`. A GPU that
-    is asked for by name and cannot be used stops the start; with `auto` the CPU serves, and
-    `/readyz` says why."""
+    """Where conversions run: `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:1`. If you
+    name a GPU that cannot be used, the service does not start. With `auto` it uses the CPU
+    instead, and `/readyz` says why."""
 
     max_upload_bytes: PositiveInt = 16 << 30
-    """Bytes of the largest checkpoint."""
+    """Largest checkpoint that is accepted, in bytes."""
 
     client_idle_s: PositiveFloat = 30.0
-    """Seconds that a client may send, or take, nothing, and that the head of a request may take."""
+    """Idle timeout of a client, and time limit for request headers, in seconds."""
 
     upload_timeout_s: PositiveFloat = 3600.0
-    """Seconds that a whole upload may take."""
+    """Time limit for a whole upload, in seconds."""
 
     download_timeout_s: PositiveFloat = 3600.0
-    """Seconds that a whole download may take."""
+    """Time limit for a whole download, in seconds."""
 
     job_timeout_s: PositiveFloat = 600.0
-    """Seconds that a job may run before it is stopped."""
+    """Time limit for a job, in seconds. A job that takes longer is stopped."""
 
     drain_timeout_s: PositiveFloat = 600.0
-    """Seconds after SIGTERM in which jobs and downloads that are in may end; what is left then is
-    broken off. Keep it below the time after which the process would be killed."""
+    """After SIGTERM, jobs and downloads have this many seconds to finish; then they are
+    aborted. Keep it below the time after which the process would be killed."""
 
     worker_memory_bytes: PositiveInt = 8 << 30
-    """Bytes of anonymous memory that a worker may have, beside three times the upload's size; one
-    that takes more is stopped."""
+    """Anonymous memory that a worker may use, in bytes, beside three times the size of the
+    upload. A worker that uses more is stopped."""
 
     require_sandbox: bool = False
-    """Whether a worker gets no job if a part of its sandbox is missing; `/readyz` names each."""
+    """Refuse jobs if a part of the sandbox is missing. `/readyz` names the parts."""
 
     queue_size: Annotated[int, Field(ge=0)] = 32
-    """Requests that may upload or wait, beside the one that runs; a further one is refused."""
+    """Requests that may upload or wait, beside the one that runs. The service refuses further
+    ones."""
 
     jobs_per_key: PositiveInt = 16
-    """Requests of one key that may upload, wait or run at once, and answers with an artifact that
-    may go to it at once. Clients without a key are told apart by their address."""
+    """Requests that one key may upload, queue or run at once, and artifacts that it may
+    download at once. Clients without a key are told apart by address."""
 
     max_downloads: PositiveInt = 64
-    """Answers with an artifact that may be under way at once; while there are as many, a further
-    one is refused, and no checkpoint is taken in."""
+    """Artifacts that may be downloaded at once. At the limit the service refuses further
+    downloads, and new conversions."""
 
     max_connections: PositiveInt = 512
-    """Connections that may be open at once; one address may have three quarters of them, a reverse
-    proxy too. At the limit a connection that has its answer is closed, or the one that has been
-    idle longest; if there is none, only probes are answered."""
+    """Connections that may be open at once. One address may have three quarters of them, and so
+    may a reverse proxy. At the limit the service closes a connection whose request is answered,
+    or the one that has been idle longest. If there is none, it answers only probes."""
 
     work_bytes: PositiveInt = 64 << 30
-    """Bytes that uploads and what is made of them may take on disk until they are answered or in
-    the store. A checkpoint counts twice: itself, and its artifact; what an archive holds does so
-    too."""
+    """Disk space for uploads and results until they are sent or stored, in bytes. A checkpoint
+    counts twice, for itself and its artifact, and so do the contents of an archive."""
 
     work_dir: NamedPath = Path(f"/var/tmp/convlast-{os.getuid()}")  # noqa: S108  # made 0700, owner checked
-    """The folder for uploads, running jobs and the store; one service at a time uses it. Name one
-    that is new, or empty, or of an earlier run."""
+    """The folder for uploads, running jobs and the store. Only one service at a time can use
+    it. Name a new folder, an empty one, or that of an earlier run."""
 
     store_bytes: PositiveInt = 32 << 30
-    """Bytes of finished jobs that are kept; the oldest go first."""
+    """Finished jobs that are kept, in bytes. The oldest are removed first."""
 
     store_age_s: PositiveFloat = 3600.0
-    """Seconds that a finished job is kept."""
+    """How long a finished job is kept, in seconds."""
 
     api_keys_file: NamedPath | None = None
-    """A file with one bearer key a line, as `name:key` or bare; `#` starts a comment. A key has 8
-    characters at least, and each line ends in a newline: others are not used. It is read again a
-    second after it changed; write a new one beside it, and `mv` that to its place. A name may have
-    several keys; jobs belong to the name."""
+    """A file with one bearer key per line, as `name:key` or `key`; `#` starts a comment. Keys
+    shorter than 8 characters, and a last line without a newline, are ignored. The file is read
+    again a second after it changed: write a new file beside it and `mv` it into place. A name
+    may have several keys; jobs belong to the name."""
 
     allow_anonymous: bool = False
-    """Whether requests without a key are served beside keys, or on an address beyond loopback."""
+    """Accept requests without a key, even if there are keys or the address is not loopback."""
 
     trusted_hosts: Annotated[tuple[str, ...], BeforeValidator(_split)] = ()
-    """Names, separated by commas, by which a request without a key may call, beside addresses,
-    names without a dot, and those that end in `.localhost` or `.internal`; `*`: any. Another name
-    could be a page's that has led a browser here."""
+    """Host names accepted without a key, separated by commas; `*` accepts any. IP addresses,
+    names without a dot, `*.localhost` and `*.internal` are always accepted. Protects against
+    DNS rebinding."""
 
     metrics_need_key: bool = False
-    """Whether `/metrics` needs a key, like work. It names no file and no key."""
+    """Require a key for `/metrics`. The metrics name no file and no key."""
 
     docs: bool = True
-    """Whether `/docs` and `/openapi.json` are there."""
+    """Serve `/docs` and `/openapi.json`."""
 
     cors_origins: Annotated[tuple[str, ...], BeforeValidator(_split)] = ()
-    """Origins whose pages may call from a browser, such as `https://ml.example.org`, separated by
-    commas; none: no page of another origin."""
+    """Origins whose pages may call from a browser, such as `https://ml.example.org`, separated
+    by commas. By default none may."""
 
     allow_programs: bool = False
-    """Whether TorchScript and ExportedProgram files, which hold code, are accepted."""
+    """Accept TorchScript and ExportedProgram files, which contain code."""
 
     architecture_prefixes: Annotated[tuple[str, ...] | None, BeforeValidator(_split)] = None
-    """Modules that an architecture may come from, separated by commas; none: the library's own."""
+    """Modules that an architecture may come from, separated by commas. By default those that
+    the library lists."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
