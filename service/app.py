@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 from convlast.version import __version__
 from service import problems
-from service.access.admission import Places
+from service.access.admission import Admission
 from service.access.keyring import Keyring
 from service.connection import cors
 from service.connection.limit import ConnectionLimit
@@ -48,12 +48,12 @@ def create_app(
         settings=settings,
         keyring=Keyring.of(settings),
         workspace=Workspace(settings),
-        places=Places(
+        places=Admission(
             settings.queue_size + 1,
             setting="CONVLAST_QUEUE_SIZE",
             per_owner=settings.jobs_per_key,
         ),
-        downloads=Places(
+        downloads=Admission(
             settings.max_downloads,
             setting="CONVLAST_MAX_DOWNLOADS",
             per_owner=settings.jobs_per_key,

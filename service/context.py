@@ -9,7 +9,7 @@ from typing import Annotated, TypeAlias
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from service.access.admission import Places
+from service.access.admission import Admission
 from service.access.keyfile import ANONYMOUS
 from service.access.keyring import Keyring, share_of
 from service.connection.protection import refuse_pages
@@ -34,8 +34,8 @@ class Context:
     settings: Settings
     keyring: Keyring
     workspace: Workspace
-    places: Places
-    downloads: Places
+    places: Admission
+    downloads: Admission
     metrics: Metrics
     converters: Workers
     inspectors: Workers

@@ -33,7 +33,7 @@ def sha256_of(path: Path) -> str:
 
 
 @dataclass(frozen=True)
-class Part:
+class FilePart:
     """A part of a file.
 
     Attributes:
@@ -47,7 +47,9 @@ class Part:
     member: str = ""
 
 
-def sha256_and_crc32_of(path: Path, parts: Iterable[Part] = (Part(None),)) -> tuple[str, int]:
+def sha256_and_crc32_of(
+    path: Path, parts: Iterable[FilePart] = (FilePart(None),)
+) -> tuple[str, int]:
     """Return the SHA-256 of a file's bytes, in hexadecimal, and their CRC-32, in one pass.
 
     Args:
@@ -87,7 +89,7 @@ class Digesting:
         self._pool = pool
         self._digests: Future[tuple[str, int]] | None = None
 
-    def begin(self, path: Path, parts: Iterable[Part]) -> None:
+    def begin(self, path: Path, parts: Iterable[FilePart]) -> None:
         """Begin to read a file; as `sha256_and_crc32_of` for the rest."""
         self._digests = self._pool.submit(sha256_and_crc32_of, path, parts)
 

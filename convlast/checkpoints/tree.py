@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeAlias
 import torch
 from torch import nn
 
-from convlast.checkpoints.guard.tensor_limits import Places
+from convlast.checkpoints.guard.tensor_limits import TensorCount
 from convlast.errors import (
     LimitExceededError,
     MalformedCheckpointError,
@@ -80,7 +80,7 @@ def walk(root: object, limits: Limits, *, keep_originals: bool = True) -> list[E
         UnsupportedContainerError: If a tensor or NaN is the key of a dict, or in a set.
     """
     entries = []
-    for entry in _Walk(Places(limits), keep_originals=keep_originals).below(root, (), ()):
+    for entry in _Walk(TensorCount(limits), keep_originals=keep_originals).below(root, (), ()):
         _refuse_hooks(entry)
         entries.append(entry)
     _refuse_expansion(entries, limits)
@@ -108,7 +108,7 @@ class _Walk:
     whoever meets one again has met a cycle.
     """
 
-    def __init__(self, places: Places, *, keep_originals: bool) -> None:
+    def __init__(self, places: TensorCount, *, keep_originals: bool) -> None:
         self._places = places
         self._keeps_originals = keep_originals
         self._fruitful: dict[int, _Children] = {}

@@ -32,14 +32,17 @@ from convlast.findings import smoke as smoke_findings
 from convlast.findings.advice import advise_on_folder, advise_on_shard
 from convlast.folders import Folder, open_folder
 from convlast.folders.contents import Contents, Found
-from convlast.folders.output import Output, PlainOutput, TarOutput, ZipOutput
+from convlast.folders.output import FolderOutput, PlainOutput, TarOutput, ZipOutput
 from convlast.options import Limits, Options
 from convlast.planning.selection import Selection
 from convlast.progress import Progress
 from convlast.report import Report, Survival
 from convlast.writing.workplace import refuse_nested, refuse_same_file, workplace_beside
 
-_OUTPUTS: dict[str, Callable[[Path], Output]] = {"zip-folder": ZipOutput, "tar-folder": TarOutput}
+_OUTPUTS: dict[str, Callable[[Path], FolderOutput]] = {
+    "zip-folder": ZipOutput,
+    "tar-folder": TarOutput,
+}
 """What is written for an archive; for all else it is a folder."""
 
 
@@ -117,7 +120,7 @@ class _Files:
 
     job: FolderConversion
     folder: Folder
-    output: Output
+    output: FolderOutput
     device: torch.device
     workplace: Path
     routes: list[Survival] = field(default_factory=list)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from convlast.checkpoints import container_of
-from convlast.folders.folder import Folder, Member
+from convlast.folders.folder import Folder, FolderFile
 from convlast.folders.index import IndexedFiles
 from convlast.folders.plain import PlainFolder
 from convlast.folders.tarred import TarFolder
@@ -17,7 +17,7 @@ from convlast.folders.zipped import ZipFolder
 from convlast.options import Limits
 from convlast.progress import Progress, silent
 
-__all__ = ["Folder", "Member", "open_folder"]
+__all__ = ["Folder", "FolderFile", "open_folder"]
 
 
 def open_folder(path: Path, workplace: Path, limits: Limits, progress: Progress = silent) -> Folder:

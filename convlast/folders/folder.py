@@ -18,7 +18,7 @@ CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
-class Member:
+class FolderFile:
     """One file.
 
     Attributes:
@@ -45,7 +45,7 @@ class Folder:
     def __init__(self, path: Path, workplace: Path | None, limits: Limits) -> None:
         """Begin with no members; `workplace` may be none where members are files already."""
         self.path, self.limits = path, limits
-        self.members: dict[str, Member] = {}
+        self.members: dict[str, FolderFile] = {}
         self.bare: list[str] = []
         self._workplace = workplace
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from convlast.checkpoints.sniffing import Container, begins_like_an_index
 from convlast.errors import LimitExceededError, MalformedCheckpointError
-from convlast.folders.folder import Folder, Member
+from convlast.folders.folder import Folder, FolderFile
 from convlast.folders.member_names import shown
 from convlast.folders.plain import PlainFolder, member_of
 from convlast.options import Limits
@@ -140,7 +140,7 @@ class IndexedFiles(PlainFolder):
                 remedy="Give the folder, or an archive of it, with all shards in it.",
             )
 
-    def _find(self) -> Iterator[Member]:
+    def _find(self) -> Iterator[FolderFile]:
         """Yield the index, and the shards that are there; they lie beside it, not below."""
         self.members[self._index] = member_of(self.path, self._index)
         yield self.members[self._index]

@@ -16,7 +16,7 @@ from typing import IO
 from convlast.folders.folder import Folder
 
 
-class Output:
+class FolderOutput:
     """A model folder in the making."""
 
     def __init__(self, path: Path) -> None:
@@ -38,7 +38,7 @@ class Output:
         """Finish what is written."""
 
 
-class PlainOutput(Output):
+class PlainOutput(FolderOutput):
     """A folder of the file system."""
 
     def __init__(self, path: Path) -> None:
@@ -64,7 +64,7 @@ class PlainOutput(Output):
         return place
 
 
-class ZipOutput(Output):
+class ZipOutput(FolderOutput):
     """A zip archive, in which nothing is compressed: weights hardly shrink."""
 
     def __init__(self, path: Path) -> None:
@@ -103,7 +103,7 @@ class ZipOutput(Output):
         return entry
 
 
-class TarOutput(Output):
+class TarOutput(FolderOutput):
     """A tar archive, not compressed."""
 
     def __init__(self, path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from convlast.checkpoints.sniffing import Container
 from convlast.errors import MalformedCheckpointError
-from convlast.folders.folder import CHUNK_BYTES, Folder, Member, refuse_misfit
+from convlast.folders.folder import CHUNK_BYTES, Folder, FolderFile, refuse_misfit
 from convlast.folders.member_names import Names, refuse_depth, refuse_number, shown
 from convlast.options import Limits
 
@@ -22,7 +22,7 @@ class PlainFolder(Folder):
 
     def __init__(self, path: Path, limits: Limits) -> None:
         super().__init__(path, None, limits)
-        found: list[Member] = []
+        found: list[FolderFile] = []
         for member in self._find():
             found.append(member)
             refuse_number(len(found) + len(self.bare), limits)
@@ -44,7 +44,7 @@ class PlainFolder(Folder):
         """Give the file itself."""
         yield self.path / name
 
-    def _find(self) -> Iterator[Member]:
+    def _find(self) -> Iterator[FolderFile]:
         """Yield the files, in any order; note the folders."""
         names = Names(self.limits)
         waiting = [""]
@@ -64,7 +64,7 @@ class PlainFolder(Folder):
                         yield member_of(self.path, name)
 
 
-def member_of(folder: Path, name: str) -> Member:
+def member_of(folder: Path, name: str) -> FolderFile:
     """Return the file of this name in a folder.
 
     Raises:
@@ -73,7 +73,7 @@ def member_of(folder: Path, name: str) -> Member:
     found = (folder / name).lstat()
     if not stat.S_ISREG(found.st_mode):
         raise _refusal(name, found.st_mode)
-    return Member(name, found.st_size)
+    return FolderFile(name, found.st_size)
 
 
 def _refusal(name: str, mode: int) -> MalformedCheckpointError:

@@ -24,7 +24,7 @@ from convlast.errors import (
 from convlast.folders.folder import (
     CHUNK_BYTES,
     Folder,
-    Member,
+    FolderFile,
     refuse_misfit,
     refuse_unpacked,
 )
@@ -95,7 +95,7 @@ class TarFolder(Folder):
             if entry.isdir():
                 self.bare += [name] if name else []
                 continue
-            self.members[name] = Member(name, entry.size)
+            self.members[name] = FolderFile(name, entry.size)
             self._offsets[name] = entry.offset_data
             unpacked_bytes += entry.size
             refuse_unpacked(unpacked_bytes, self.limits)

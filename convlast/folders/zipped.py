@@ -8,8 +8,12 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from convlast.checkpoints.guard.zip_directory import Member as StoredMember
-from convlast.checkpoints.guard.zip_directory import find_member, open_zip, refuse_overlaps
+from convlast.checkpoints.guard.zip_directory import (
+    ZipMember,
+    find_member,
+    open_zip,
+    refuse_overlaps,
+)
 from convlast.checkpoints.sniffing import Container
 from convlast.errors import (
     MalformedCheckpointError,
@@ -18,7 +22,7 @@ from convlast.errors import (
 from convlast.folders.folder import (
     CHUNK_BYTES,
     Folder,
-    Member,
+    FolderFile,
     refuse_misfit,
     refuse_unpacked,
 )
@@ -69,7 +73,7 @@ class ZipFolder(Folder):
         refuse_number(len(entries), self.limits)
         refuse_unpacked(sum(entry.file_size for entry in entries), self.limits)
         names = Names(self.limits)
-        stored: dict[str, StoredMember] = {}
+        stored: dict[str, ZipMember] = {}
         with self.path.open("rb") as file:
             for entry in entries:
                 is_folder = entry.orig_filename.endswith("/")
@@ -79,7 +83,7 @@ class ZipFolder(Folder):
                     self.bare += [name] if name else []
                     continue
                 stored[name] = find_member(entry, file)
-                self.members[name] = Member(name, entry.file_size)
+                self.members[name] = FolderFile(name, entry.file_size)
                 yield name, entry
         refuse_overlaps(stored, end=self._archive.start_dir)
 

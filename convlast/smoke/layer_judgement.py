@@ -21,7 +21,7 @@ Status = Literal["passed", "passed_with_findings", "failed", "skipped"]
 
 
 @dataclass(frozen=True)
-class Judgement:
+class LayerJudgement:
     """The verdict on one convolution, with the figures it rests on."""
 
     status: LayerStatus
@@ -44,7 +44,7 @@ class Summary:
     worst: dict[str, str]
 
 
-def judge(reference: Outcome, contiguous: Outcome, converted: Outcome) -> Judgement:
+def judge(reference: Outcome, contiguous: Outcome, converted: Outcome) -> LayerJudgement:
     """Judge a convolution by its three runs.
 
     Args:
@@ -56,25 +56,29 @@ def judge(reference: Outcome, contiguous: Outcome, converted: Outcome) -> Judgem
     'the converted weight raises where the contiguous one does not: RuntimeError: no kernel'
     """
     if isinstance(reference, str):
-        return Judgement("skipped", f"float32 raises: {reference}")
+        return LayerJudgement("skipped", f"float32 raises: {reference}")
     if isinstance(contiguous, str):
-        return Judgement("skipped", f"float16 raises, in contiguous format too: {contiguous}")
+        return LayerJudgement("skipped", f"float16 raises, in contiguous format too: {contiguous}")
     dtype = compare(reference, contiguous, pair="dtype", threshold=DTYPE_THRESHOLD)
     if isinstance(converted, str):
         reason = f"the converted weight raises where the contiguous one does not: {converted}"
-        return Judgement("failed", reason, [dtype])
+        return LayerJudgement("failed", reason, [dtype])
     if converted.shape != contiguous.shape:
         reason = f"the layout is at fault: an output of {tuple(converted.shape)}"
-        return Judgement("failed", reason, [dtype])
+        return LayerJudgement("failed", reason, [dtype])
     layout = _compare_layouts(contiguous, converted)
     if not layout.passed:
-        return Judgement("failed", f"the layout is at fault: {_words(layout)}", [dtype, layout])
+        return LayerJudgement(
+            "failed", f"the layout is at fault: {_words(layout)}", [dtype, layout]
+        )
     if not dtype.passed:
-        return Judgement("inaccurate", f"float16 is at fault: {_words(dtype)}", [dtype, layout])
+        return LayerJudgement(
+            "inaccurate", f"float16 is at fault: {_words(dtype)}", [dtype, layout]
+        )
     if not reference.isfinite().all():
         reason = "the weight, or its output in float32, is not finite"
-        return Judgement("inaccurate", reason, [dtype, layout])
-    return Judgement("passed", parity=[dtype, layout])
+        return LayerJudgement("inaccurate", reason, [dtype, layout])
+    return LayerJudgement("passed", parity=[dtype, layout])
 
 
 def summarise(layers: Iterable[tuple[str, LayerSmoke]]) -> Summary:

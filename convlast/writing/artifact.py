@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from convlast.bytes.digest import Part
+from convlast.bytes.digest import FilePart
 from convlast.bytes.reclaiming import collecting_seldom
 from convlast.checkpoints import Checkpoint
 from convlast.checkpoints.programs.zipped_program import ZippedProgram
@@ -85,21 +85,21 @@ def write_artifact(  # noqa: PLR0913  # what, where and how
     else:
         path, matches = write_torch(checkpoint, plan, folder, device, progress, casts, follow)
         return Written(path, casts=casts, matches=matches)
-    follow(written.path, [Part(None)])
+    follow(written.path, [FilePart(None)])
     return written
 
 
-def _parts_of(checkpoint: Checkpoint) -> Iterator[Part]:
+def _parts_of(checkpoint: Checkpoint) -> Iterator[FilePart]:
     """Yield the parts of an input, with the CRCs that it states of its members."""
     position = 0
     # A program's members may be compressed, and their CRCs are of what is in them.
     if checkpoint.archive is not None and checkpoint.container == "torch":
         members = checkpoint.archive.members.items()
         for name, member in sorted(members, key=lambda item: item[1].offset):
-            yield Part(member.offset - position)
-            yield Part(member.nbytes, member.crc, name)
+            yield FilePart(member.offset - position)
+            yield FilePart(member.nbytes, member.crc, name)
             position = member.offset + member.nbytes
-    yield Part(None)
+    yield FilePart(None)
 
 
 def _needs_no_change(checkpoint: Checkpoint, plan: Plan, container: str) -> bool:

@@ -7,7 +7,7 @@ from functools import partial
 
 import torch
 
-from convlast.bytes.digest import Part, crc32, require_crc
+from convlast.bytes.digest import FilePart, crc32, require_crc
 from convlast.checkpoints.checkpoint import (
     SLICE_BYTES,
     Checkpoint,
@@ -15,7 +15,7 @@ from convlast.checkpoints.checkpoint import (
     StoredBytes,
     tensor_over,
 )
-from convlast.checkpoints.guard.zip_directory import Archive, Member
+from convlast.checkpoints.guard.zip_directory import Archive, ZipMember
 from convlast.layout.memory_format import slices_of
 from convlast.planning.casting import Cast, Casts
 from convlast.planning.plan import LayerPlan
@@ -88,12 +88,12 @@ class Filling:
         else:
             # What is stated is believed for now, which spares a pass.
             crc = stored.crc or crc_of(self._source, stored.offset, stored.nbytes)
-            claim = Part(stored.nbytes, stored.crc, stored.member)
+            claim = FilePart(stored.nbytes, stored.crc, stored.member)
             self._copy(stored, member)
         if is_final:
             self._complete(name, crc, claim)
 
-    def _copy(self, stored: StoredBytes, member: Member) -> None:
+    def _copy(self, stored: StoredBytes, member: ZipMember) -> None:
         """Copy a large storage, piece by piece, and read it back."""
         is_same = True
         for start in range(0, stored.nbytes, PIECE_BYTES):
@@ -141,7 +141,7 @@ class Filling:
             member = self._skeleton.members[name]
             self._complete(name, crc_of(self._target, member.offset, member.nbytes))
 
-    def _complete(self, name: str, crc: int, claim: Part | None = None) -> None:
+    def _complete(self, name: str, crc: int, claim: FilePart | None = None) -> None:
         """Say that a member is filled, and what its CRC is."""
         member = self._skeleton.members[name]
         self.crcs[name] = crc
@@ -166,7 +166,7 @@ class Filling:
             self._read_back(decision, part, member)
             yield decision, before, after
 
-    def _read_back(self, decision: LayerPlan, part: torch.Tensor, member: Member) -> None:
+    def _read_back(self, decision: LayerPlan, part: torch.Tensor, member: ZipMember) -> None:
         """Compare a slice of a large weight with what was written; note the weight with its last.
 
         Args:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from threading import Condition
 from types import TracebackType
 
-from convlast.bytes.digest import Part
+from convlast.bytes.digest import FilePart
 
 _STEP_BYTES = 4 << 20
 """What has to be there before a waiting reader is woken."""
@@ -29,14 +29,14 @@ class Parts:
         """
         self._open = deque(sorted(starts))
         self._unfinished = set(self._open)
-        self._done: dict[int, tuple[int, Part | None]] = {}
-        self._claims: deque[tuple[int, Part]] = deque()
+        self._done: dict[int, tuple[int, FilePart | None]] = {}
+        self._claims: deque[tuple[int, FilePart]] = deque()
         self._final = self._open[0] if self._open else 0
         self._read = 0
         self._is_whole = self._is_given_up = False
         self._changed = Condition()
 
-    def add(self, start: int, nbytes: int, claim: Part | None = None) -> None:
+    def add(self, start: int, nbytes: int, claim: FilePart | None = None) -> None:
         """Say that the part which begins there is final.
 
         Args:
@@ -83,7 +83,7 @@ class Parts:
             if error is None and self._unfinished:
                 raise ValueError(f"{len(self._unfinished)} parts were never called final")
 
-    def __iter__(self) -> Iterator[Part]:
+    def __iter__(self) -> Iterator[FilePart]:
         """Yield the parts in order, as they become final; stop short if the writer gave up."""
         position = 0
         while True:
@@ -96,13 +96,13 @@ class Parts:
                 is_whole, final, claims = self._is_whole, self._final, list(self._claims)
                 self._claims.clear()
             for start, claim in claims:
-                yield Part(start - position)
+                yield FilePart(start - position)
                 yield claim
                 position = start + (claim.nbytes or 0)
             if is_whole:
-                yield Part(None)
+                yield FilePart(None)
                 return
-            yield Part(final - position)
+            yield FilePart(final - position)
             position = final
 
     def _is_enough(self) -> bool:

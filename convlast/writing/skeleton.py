@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 
 from convlast.checkpoints.checkpoint import Checkpoint, Storage
-from convlast.checkpoints.guard.zip_directory import Archive, Member
+from convlast.checkpoints.guard.zip_directory import Archive, ZipMember
 from convlast.errors import StorageFullError
 
 _DESCRIPTOR = b"PK\x07\x08"
@@ -119,7 +119,7 @@ def finish(archive: Archive, crcs: dict[str, int], extras: Iterable[tuple[str, b
             zipped.writestr(zipfile.ZipInfo(f"{archive.root}/{name}"), data)
 
 
-def state_crc(descriptor: int, member: Member, crc: int) -> None:
+def state_crc(descriptor: int, member: ZipMember, crc: int) -> None:
     """Write a CRC into the data descriptor that torch puts behind a member."""
     offset = member.offset + member.nbytes
     if os.pread(descriptor, len(_DESCRIPTOR), offset) == _DESCRIPTOR:

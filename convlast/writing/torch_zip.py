@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import torch
 
-from convlast.bytes.digest import Part
+from convlast.bytes.digest import FilePart
 from convlast.checkpoints import manifest as manifests
 from convlast.checkpoints.checkpoint import Checkpoint, Storage
 from convlast.checkpoints.guard.zip_directory import read_directory
@@ -25,7 +25,7 @@ from convlast.writing.filling import Filling
 from convlast.writing.readback import Match
 from convlast.writing.skeleton import finish, write_skeleton
 
-Follow: TypeAlias = Callable[[Path, Iterable[Part]], object]
+Follow: TypeAlias = Callable[[Path, Iterable[FilePart]], object]
 
 WRITTEN_BY_TORCH = {
     "data.pkl",

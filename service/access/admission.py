@@ -12,7 +12,7 @@ from service.errors import NotReadyError, QueueFullError, TooManyRequestsError
 _MAX_RETRY_AFTER_S = 300
 
 
-class Places:
+class Admission:
     """Places for something that takes a while; one is taken before it begins."""
 
     def __init__(self, count: int, *, setting: str, per_owner: int | None = None) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.answers.zip_stream import Member, lay_out
+from service.answers.zip_stream import StoredMember, lay_out
 from service.connection.protection import REPORT_POLICY
 from service.connection.streaming import PiecesResponse
 from service.context import Context
@@ -87,7 +87,7 @@ def _zip(ran: Ran, headers: dict[str, str], context: Context) -> Response:
     name = next(iter(files))
     crcs = {made.filename: made.crc32 for made in [_artifact_of(ran), *ran.finished.reports]}
     members = [
-        Member(each, Path(each), file.size_bytes, crcs.get(each) or 0)
+        StoredMember(each, Path(each), file.size_bytes, crcs.get(each) or 0)
         for each, file in files.items()
     ]
     pieces = [

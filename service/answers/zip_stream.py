@@ -21,7 +21,7 @@ _TIME, _DATE = 0, 0x21
 
 
 @dataclass(frozen=True)
-class Member:
+class StoredMember:
     """A file on disk, on its way into the archive.
 
     Attributes:
@@ -71,7 +71,7 @@ class Member:
         )
 
 
-def lay_out(members: Sequence[Member]) -> list[bytes | Path]:
+def lay_out(members: Sequence[StoredMember]) -> list[bytes | Path]:
     """Give the archive as its pieces in order: headers as bytes, and files."""
     pieces: list[bytes | Path] = []
     directory = b""

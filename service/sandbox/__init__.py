@@ -7,7 +7,7 @@ go up in two steps, because the device is warmed up between them:
     enter   right after the fork, while there is one thread: later threads inherit what it does
     seal    after the warm-up, before the first byte of a stranger's file: binds every thread
 
-Each wall is a `Part` that says whether it stands. What the kernel or the container does not allow
+Each wall is a `Wall` that says whether it stands. What the kernel or the container does not allow
 is named there; nothing is left out in silence. Memory is watched from outside, see `memory`.
 """
 
@@ -21,15 +21,15 @@ from service.sandbox.descriptors import close_descriptors
 from service.sandbox.environment import scrub_environment
 from service.sandbox.landlock import close_files
 from service.sandbox.limits import set_limits
-from service.sandbox.part import Part
 from service.sandbox.privileges import drop_privileges, hide_memory
+from service.sandbox.wall import Wall
 
-__all__ = ["Part", "enter", "scrub_environment", "seal"]
+__all__ = ["Wall", "enter", "scrub_environment", "seal"]
 
 
 def enter(
     folder: Path, pipe: int, output: int, *, max_file_bytes: int, sees_gpus: bool = True
-) -> tuple[Part, ...]:
+) -> tuple[Wall, ...]:
     """Put up the walls that must stand before this process has a second thread.
 
     Args:
@@ -52,6 +52,6 @@ def enter(
     )
 
 
-def seal() -> tuple[Part, ...]:
+def seal() -> tuple[Wall, ...]:
     """Put up the walls that the warm-up of a device would not survive."""
     return hide_memory(), close_calls()

@@ -17,8 +17,8 @@ import struct
 from collections.abc import Mapping
 
 from service.sandbox import seccomp
-from service.sandbox.part import Part
 from service.sandbox.seccomp import Block, allow, fail, when, where_argument, where_bit
+from service.sandbox.wall import Wall
 
 LAST_KNOWN = 469
 """The newest call that was looked at: file_setattr, of Linux 6.17."""
@@ -94,16 +94,16 @@ _IOCTL = (0x5412, 0x541C, 0x8901, 0x8902)
 _ARCHITECTURES = {"x86_64": (0xC000003E, 1), "aarch64": (0xC00000B7, 2)}
 
 
-def close_calls() -> Part:
+def close_calls() -> Wall:
     """Refuse, in every thread and for good, what a job has no need of."""
     machine = platform.machine()
     if machine not in _ARCHITECTURES or struct.calcsize("P") != 8:
-        return Part.missing("calls", f"No system calls of {machine} are known here")
+        return Wall.missing("calls", f"No system calls of {machine} are known here")
     try:
         seccomp.install(machine, program(machine, os.getpid()))
     except OSError as error:
-        return Part.missing("calls", "The kernel takes no filter of system calls", error)
-    return Part(
+        return Wall.missing("calls", "The kernel takes no filter of system calls", error)
+    return Wall(
         name="calls", held=True, detail="No network, no new process, no reach into another one."
     )
 

@@ -6,12 +6,12 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from service.sandbox.part import Part
+from service.sandbox.wall import Wall
 
 _OUT, _ERROR = 1, 2
 
 
-def close_descriptors(kept: Iterable[int], output: int) -> Part:
+def close_descriptors(kept: Iterable[int], output: int) -> Wall:
     """Let go of every open file but these.
 
     A worker inherits the service's log, where it could write lines that look like the service's,
@@ -33,8 +33,8 @@ def close_descriptors(kept: Iterable[int], output: int) -> Part:
             os.dup2(null, number, inheritable=False)
         os.close(null)
     except OSError as error:
-        return Part.missing("descriptors", "Inherited files stay open", error)
-    return Part(name="descriptors", held=True, detail="No inherited file but the pipe is open.")
+        return Wall.missing("descriptors", "Inherited files stay open", error)
+    return Wall(name="descriptors", held=True, detail="No inherited file but the pipe is open.")
 
 
 def _open_numbers() -> set[int]:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from service.sandbox.part import Part
+from service.sandbox.wall import Wall
 
 _NAMES = frozenset(
     {
@@ -28,7 +28,7 @@ _SECRETS = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH|COOKIE|URL|URI|PRO
 _ENV_START, _ENV_END = 50 - 3, 51 - 3
 
 
-def scrub_environment(set_to: Mapping[str, str] | None = None) -> Part:
+def scrub_environment(set_to: Mapping[str, str] | None = None) -> Wall:
     """Keep only variables that steer Python, torch and CUDA, and overwrite the rest in memory.
 
     For the process that starts the fork server as well, so that what it starts never has them.
@@ -44,10 +44,10 @@ def scrub_environment(set_to: Mapping[str, str] | None = None) -> Part:
         start, end = _first_copy()
         ctypes.memset(start, 0, end - start)
     except (OSError, ValueError, IndexError):
-        return Part.missing("environment", "The first copy of the environment stays in memory")
+        return Wall.missing("environment", "The first copy of the environment stays in memory")
     finally:
         environment.update({**kept, **(set_to or {})})
-    return Part(name="environment", held=True, detail="Only harmless variables are left.")
+    return Wall(name="environment", held=True, detail="Only harmless variables are left.")
 
 
 def is_harmless(name: str) -> bool:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from service.sandbox import surroundings
 from service.sandbox.kernel import call, is_alone
-from service.sandbox.part import Part
+from service.sandbox.wall import Wall
 
 # Landlock came after the numbers of all architectures were made one.
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
@@ -48,7 +48,7 @@ _HANDLED = {
 _OLDEST, _NEWEST = min(_HANDLED), max(_HANDLED)
 
 
-def close_files(folder: Path) -> tuple[Part, Part]:
+def close_files(folder: Path) -> tuple[Wall, Wall]:
     """Leave this process its own folder, and for reading what it must read.
 
     Args:
@@ -62,15 +62,15 @@ def close_files(folder: Path) -> tuple[Part, Part]:
         version = _close(folder)
     except OSError as error:
         what = "Other files are within reach: Landlock of Linux 5.19 or newer is needed"
-        return Part.missing("files", what, error), Part.missing("truncation", what, error)
+        return Wall.missing("files", what, error), Wall.missing("truncation", what, error)
     if not is_alone():
         what = "Threads ran before Landlock was closed, and it does not bind them"
-        return Part.missing("files", what), Part.missing("truncation", what)
+        return Wall.missing("files", what), Wall.missing("truncation", what)
     return (
-        Part(name="files", held=True, detail=f"Its own folder and libraries (Landlock {version})."),
-        Part(name="truncation", held=True, detail="Nothing else can be cut off.")
+        Wall(name="files", held=True, detail=f"Its own folder and libraries (Landlock {version})."),
+        Wall(name="truncation", held=True, detail="Nothing else can be cut off.")
         if version >= 3
-        else Part.missing("truncation", "A file that can be read can be cut off before Linux 6.2"),
+        else Wall.missing("truncation", "A file that can be read can be cut off before Linux 6.2"),
     )
 
 

@@ -12,13 +12,13 @@ import resource
 import signal
 
 from service.sandbox.kernel import prctl
-from service.sandbox.part import Part
+from service.sandbox.wall import Wall
 
 MAX_OPEN_FILES = 1024
 _PR_SET_PDEATHSIG = 1
 
 
-def set_limits(*, max_file_bytes: int) -> Part:
+def set_limits(*, max_file_bytes: int) -> Wall:
     """Bound what this process writes and opens, and let it end with the one that forked it.
 
     A write beyond the size raises OSError with EFBIG: Python ignores the signal.
@@ -29,8 +29,8 @@ def set_limits(*, max_file_bytes: int) -> Part:
         _lower(resource.RLIMIT_CORE, 0)
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     except (OSError, ValueError) as error:
-        return Part.missing("limits", f"Limits cannot be set: {error}")
-    return Part(
+        return Wall.missing("limits", f"Limits cannot be set: {error}")
+    return Wall(
         name="limits",
         held=True,
         detail=f"Files up to {max_file_bytes:,} bytes, {MAX_OPEN_FILES} of them open.",

@@ -6,14 +6,14 @@ import ctypes
 import platform
 
 from service.sandbox.kernel import call, is_alone, prctl
-from service.sandbox.part import Part
+from service.sandbox.wall import Wall
 
 _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38
 _CAPSET = {"x86_64": 126, "aarch64": 91}
 _CAPABILITY_VERSION_3 = 0x20080522
 
 
-def drop_privileges() -> Part:
+def drop_privileges() -> Wall:
     """Give up every capability, and the ways to get one back.
 
     Without CAP_SYS_ADMIN, "no new privileges" is also what Landlock and seccomp ask for.
@@ -26,15 +26,15 @@ def drop_privileges() -> Part:
         none = (ctypes.c_uint32 * 6)()
         call(number, ctypes.addressof(header), ctypes.addressof(none))
     except KeyError:
-        return Part.missing("privileges", f"No number of capset on {platform.machine()} is known")
+        return Wall.missing("privileges", f"No number of capset on {platform.machine()} is known")
     except OSError as error:
-        return Part.missing("privileges", "Capabilities stay", error)
+        return Wall.missing("privileges", "Capabilities stay", error)
     if not is_alone():
-        return Part.missing("privileges", "Threads ran before, and keep their capabilities")
-    return Part(name="privileges", held=True, detail="No capability, and none can be gained.")
+        return Wall.missing("privileges", "Threads ran before, and keep their capabilities")
+    return Wall(name="privileges", held=True, detail="No capability, and none can be gained.")
 
 
-def hide_memory() -> Part:
+def hide_memory() -> Wall:
     """Keep this process's memory out of core dumps, and from others of the same user.
 
     A limit of zero on core files does not stop a kernel that pipes dumps to a program.
@@ -43,5 +43,5 @@ def hide_memory() -> Part:
     try:
         prctl(_PR_SET_DUMPABLE, 0)
     except OSError as error:
-        return Part.missing("dumps", "A crash may leave the memory in a core dump", error)
-    return Part(name="dumps", held=True, detail="No core dump, and no other process reads it.")
+        return Wall.missing("dumps", "A crash may leave the memory in a core dump", error)
+    return Wall(name="dumps", held=True, detail="No core dump, and no other process reads it.")

@@ -11,7 +11,7 @@ COPIES = 2
 archive costs as much again: a file of it, and what is made of that, lie there too for a while."""
 
 
-class Room:
+class Quota:
     """The bytes for all jobs that run or are being answered."""
 
     def __init__(self, max_bytes: int) -> None:

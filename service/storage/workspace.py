@@ -20,7 +20,7 @@ from convlast.removal import remove_tree
 from service.errors import NotReadyError
 from service.settings import Settings, SettingsError
 from service.storage.folder_lock import FolderLock
-from service.storage.quota import Room
+from service.storage.quota import Quota
 from service.storage.store import Store
 
 MIN_FREE_BYTES = 64 << 20
@@ -32,7 +32,7 @@ _log = structlog.get_logger()
 class JobFolder:
     """The folder of one job, and the room that it takes on disk."""
 
-    def __init__(self, path: Path, room: Room) -> None:
+    def __init__(self, path: Path, room: Quota) -> None:
         self.path = path
         self._room = room
         self._upload_bytes = 0
@@ -127,7 +127,7 @@ class Workspace:
         self.folder = settings.work_dir
         self._jobs = self.folder / _JOBS
         self._mending = threading.Lock()
-        self.room = Room(settings.work_bytes)
+        self.room = Quota(settings.work_bytes)
         try:
             self._lock = FolderLock(self.folder, _NAMES)
             names = (_ASIDE, _JOBS, WORKERS)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from convlast.options import Limits, Options
 from convlast.progress import Progress, TimedStage
 from convlast.report import Verdict
-from service.sandbox.part import Part
+from service.sandbox.wall import Wall
 
 REPORT_JSON, REPORT_HTML = "report.json", "report.html"
 
@@ -87,7 +87,7 @@ class Health(BaseModel):
     busy: bool
     since_probe_s: float | None = None
     facts: dict[str, Any] = Field(default_factory=dict)
-    walls: list[Part] = Field(default_factory=list)
+    walls: list[Wall] = Field(default_factory=list)
     problem: str | None = None
 
 

@@ -21,7 +21,7 @@ from convlast.removal import remove_tree
 from service.cancellation import completed
 from service.errors import InternalError, NotReadyError, TimedOutError, WorkerCrashedError
 from service.problems import WORKER_CODES, Problem, ProblemError
-from service.sandbox.part import Part
+from service.sandbox.wall import Wall
 from service.workers import (
     STAGES,
     Confinement,
@@ -69,7 +69,7 @@ class LocalWorkers:
         self._busy = False
         self._probed_at: float | None = None
         self._facts: dict[str, Any] = {}
-        self._walls: list[Part] = []
+        self._walls: list[Wall] = []
         self._problem: str | None = "The first worker is warming up."
         self._keeper: asyncio.Task[None] | None = None
 
@@ -242,7 +242,7 @@ class LocalWorkers:
                 _log.warning("the device has a known trouble", trouble=trouble)
         self._facts = facts
 
-    def _note_walls(self, walls: list[Part]) -> None:
+    def _note_walls(self, walls: list[Wall]) -> None:
         """Keep what is known of the sandbox, and say once what does not stand.
 
         Raises:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, TypeAdapter
 
-from service.sandbox.part import Part
+from service.sandbox.wall import Wall
 from service.workers import Finished, Job
 
 MAX_LINE_BYTES = 128 << 10
@@ -90,7 +90,7 @@ class Ready(BaseModel):
 
     event: Literal["ready"] = "ready"
     facts: Facts
-    walls: list[Part] = Field(max_length=32, fail_fast=True)
+    walls: list[Wall] = Field(max_length=32, fail_fast=True)
 
 
 class Stage(BaseModel):

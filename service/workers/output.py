@@ -14,7 +14,7 @@ MAX_BYTES = 4096
 _NAME = "output"
 
 
-class Output:
+class WorkerOutput:
     """The file, as the service sees it."""
 
     def __init__(self, folder: Path, connection: socket.socket) -> None:

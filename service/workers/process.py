@@ -24,7 +24,7 @@ from service.errors import WorkerCrashedError
 from service.sandbox.memory_watch import MemoryWatch
 from service.workers import Confinement, child
 from service.workers.messages import EVENT, MAX_LINE_BYTES, Event, Probe, Run
-from service.workers.output import Output
+from service.workers.output import WorkerOutput
 
 Answer = TypeVar("Answer")
 
@@ -42,7 +42,7 @@ class WorkerProcess:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     folder: Path
-    output: Output
+    output: WorkerOutput
     oom_kills_before: int
 
     @classmethod
@@ -55,9 +55,9 @@ class WorkerProcess:
         arguments = (theirs, task, device, folder, confinement.max_file_bytes)
         # Each job may leave a process in a bad way, so nothing waits for one at exit: daemon.
         process = context.Process(target=child.main, args=arguments, daemon=True)
-        output: Output | None = None
+        output: WorkerOutput | None = None
         try:
-            output = Output(folder, ours)
+            output = WorkerOutput(folder, ours)
             # To its end, whoever leaves: another file could have the number that is on its way.
             await completed(asyncio.to_thread(process.start))
             reader, writer = await asyncio.open_unix_connection(sock=ours, limit=MAX_LINE_BYTES)

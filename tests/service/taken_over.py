@@ -26,7 +26,7 @@ from service.context import Context
 from service.settings import Settings
 from service.workers import Confinement, Job
 from service.workers.messages import COMMAND, MAX_LINE_BYTES, Probe, Ready, Run
-from service.workers.output import Output
+from service.workers.output import WorkerOutput
 from service.workers.process import WorkerProcess
 from tests.service import fakes
 
@@ -101,7 +101,7 @@ class Stage:
         folder = confinement.folder / secrets.token_hex(8)
         folder.mkdir(parents=True)
         ours, theirs = socket.socketpair()
-        output = Output(folder, ours)
+        output = WorkerOutput(folder, ours)
         theirs.recv(1)
         playing = asyncio.create_task(self._play(theirs))
         reader, writer = await asyncio.open_unix_connection(sock=ours, limit=MAX_LINE_BYTES)

@@ -15,7 +15,7 @@ import pytest
 
 import convlast
 from convlast.options import Options
-from service.storage.quota import Room
+from service.storage.quota import Quota
 from service.storage.workspace import JobFolder
 from tests.convlast.folders import building
 from tests.hostile import packs_a_folder as attack
@@ -123,7 +123,7 @@ def test_a_file_in_the_archive_is_named(service: Running, folder: Path) -> None:
 
 def test_room_is_taken_once_for_what_is_in_an_archive(tmp_path: Path) -> None:
     """However often it is told, and all of it is given back."""
-    room = Room(100)
+    room = Quota(100)
     folder = JobFolder(tmp_path, room)
     folder.take(10)
     for told in (5, 20, 20, 15):

@@ -12,7 +12,7 @@ from convlast.errors import LimitExceededError
 from convlast.options import Limits
 
 
-class Places:
+class TensorCount:
     """Those met so far."""
 
     def __init__(self, limits: Limits) -> None:

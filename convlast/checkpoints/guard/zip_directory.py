@@ -26,7 +26,7 @@ _FOLDER = 0x10
 """An attribute of MS-DOS, by which torch takes a member for a folder, and reads no data."""
 
 
-class Member(NamedTuple):
+class ZipMember(NamedTuple):
     """One member of an archive.
 
     Attributes:
@@ -54,7 +54,7 @@ class Archive:
 
     path: Path
     root: str
-    members: dict[str, Member]
+    members: dict[str, ZipMember]
     max_read_bytes: int = Limits().max_pickle_bytes
 
     def read(self, name: str) -> bytes:
@@ -123,7 +123,7 @@ def read_directory(path: Path, limits: Limits, *, is_program: bool = False) -> A
             _refuse_expansion(entries, limits)
         _refuse_paths(entries)
         root = _root_of(entries)
-        members: dict[str, Member] = {}
+        members: dict[str, ZipMember] = {}
         for entry in entries:
             name = entry.filename.removeprefix(f"{root}/")
             if name in members:
@@ -178,7 +178,7 @@ def _refuse_expansion(entries: list[zipfile.ZipInfo], limits: Limits) -> None:
         )
 
 
-def _checked(entry: zipfile.ZipInfo, file: IO[bytes], *, is_program: bool) -> Member:
+def _checked(entry: zipfile.ZipInfo, file: IO[bytes], *, is_program: bool) -> ZipMember:
     """Check a member of a checkpoint, which is stored as it is."""
     if is_program and entry.compress_type == zipfile.ZIP_DEFLATED:
         pass
@@ -190,7 +190,7 @@ def _checked(entry: zipfile.ZipInfo, file: IO[bytes], *, is_program: bool) -> Me
     return find_member(entry, file)
 
 
-def find_member(entry: zipfile.ZipInfo, file: IO[bytes]) -> Member:
+def find_member(entry: zipfile.ZipInfo, file: IO[bytes]) -> ZipMember:
     """Return where a member's bytes lie, as they are stored.
 
     Raises:
@@ -218,10 +218,10 @@ def find_member(entry: zipfile.ZipInfo, file: IO[bytes]) -> Member:
             f"Member {entry.filename!r} has another name in its own header."
         )
     offset = entry.header_offset + _LOCAL_HEADER.size + name_bytes + extra_bytes
-    return Member(offset, entry.compress_size, entry.CRC or None)
+    return ZipMember(offset, entry.compress_size, entry.CRC or None)
 
 
-def refuse_overlaps(members: dict[str, Member], end: int) -> None:
+def refuse_overlaps(members: dict[str, ZipMember], end: int) -> None:
     """Refuse members that share bytes, or reach into the directory.
 
     A member of no bytes can share nothing.

@@ -14,7 +14,7 @@ from typing import Any
 
 from convlast.checkpoints.guard.extents import refuse_extents
 from convlast.checkpoints.guard.outlines import OPAQUE, Dict, Global, Instance, List
-from convlast.checkpoints.guard.tensor_limits import Places
+from convlast.checkpoints.guard.tensor_limits import TensorCount
 from convlast.errors import MalformedCheckpointError
 
 _MAX_DEPTH = 200
@@ -186,7 +186,7 @@ def read_pickle(data: bytes) -> object:
         raise MalformedCheckpointError(f"Its pickle cannot be read: {str(error)[:200]}.") from error
 
 
-def tensors_in(value: object, places: Places) -> Iterator[tuple[str, Tensor, str]]:
+def tensors_in(value: object, places: TensorCount) -> Iterator[tuple[str, Tensor, str]]:
     """Yield each tensor below a value: its dotted name, itself, and the class that holds it.
 
     A tensor that stands in several places is yielded for each.

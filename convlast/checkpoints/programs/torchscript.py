@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from convlast.checkpoints.declaration import Declaration
-from convlast.checkpoints.guard.tensor_limits import Places
+from convlast.checkpoints.guard.tensor_limits import TensorCount
 from convlast.checkpoints.programs.script_code import calls_in, declaration_of
 from convlast.checkpoints.programs.script_pickles import (
     Tensor,
@@ -57,7 +57,7 @@ class TorchScript(ZippedProgram):
         self._places: dict[int, _Place] = {}
         self._codes: dict[str, str] = {}
         self._declarations: dict[str, Declaration | None] = {}
-        places = Places(limits)
+        places = TensorCount(limits)
         for pickle, folder in _PICKLES.items():
             if pickle in self.members.members:
                 root = read_pickle(self.description(pickle))

@@ -16,7 +16,7 @@ _MARKED = re.compile(r"\n([^\n]+)\n *~+ <--- HERE")
 
 
 @dataclass(frozen=True)
-class Place:
+class ModulePlace:
     """A module, or an operator of a program, by name and kind."""
 
     name: str
@@ -35,7 +35,7 @@ class Operation:
         is_view: Whether it only looks at the same bytes in another way.
     """
 
-    place: Place
+    place: ModulePlace
     name: str
     args: tuple[Any, ...]
     outputs: tuple[Tensor, ...]
@@ -46,7 +46,7 @@ class Operation:
 class Turn:
     """One module's turn, of those that hold no other module that ran; or a program's operator."""
 
-    place: Place
+    place: ModulePlace
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
 
@@ -63,7 +63,7 @@ class Failure:
     """
 
     message: str
-    place: Place | None = None
+    place: ModulePlace | None = None
     operator: str | None = None
     line: str | None = None
 

@@ -55,7 +55,7 @@ class Fault:
 
 
 @dataclass
-class Judgement:
+class ModelJudgement:
     """The verdict on a model, with the figures it rests on."""
 
     parity: list[Parity] = field(default_factory=list)
@@ -87,7 +87,7 @@ class Runs:
     converted_alone: Outcome | None = None
 
 
-def judge(runs: Runs, samples: int, *, needs_batches: bool = True) -> Judgement:
+def judge(runs: Runs, samples: int, *, needs_batches: bool = True) -> ModelJudgement:
     """Judge a model by its runs with N samples and with one.
 
     Args:
@@ -95,7 +95,7 @@ def judge(runs: Runs, samples: int, *, needs_batches: bool = True) -> Judgement:
         samples: N.
         needs_batches: Whether a layout fault counts that one sample does not show.
     """
-    judgement = Judgement()
+    judgement = ModelJudgement()
     reference = runs.reference
     if isinstance(reference, Failure):
         message = f"float32 raises: {located(reference)}"
@@ -193,7 +193,7 @@ def distinct(faults: Iterable[Fault]) -> list[Fault]:
     return list(found.values())
 
 
-def _judge_half(judgement: Judgement, reference: Outputs, runs: Runs) -> None:
+def _judge_half(judgement: ModelJudgement, reference: Outputs, runs: Runs) -> None:
     contiguous = runs.contiguous
     if isinstance(contiguous, Failure):
         message = f"float16 raises, in contiguous format too: {located(contiguous)}"
@@ -214,13 +214,13 @@ def _judge_half(judgement: Judgement, reference: Outputs, runs: Runs) -> None:
         _note(judgement, parity, wrong, "input", what, runs.converted_input)
 
 
-def _judge_alone(judgement: Judgement, runs: Runs, *, needs_batches: bool) -> None:
+def _judge_alone(judgement: ModelJudgement, runs: Runs, *, needs_batches: bool) -> None:
     """Judge the layout with one sample; a layout fault that is not there too has that said."""
     dtype = next((parity for parity in judgement.parity if parity.pair == "dtype"), None)
     contiguous, converted = runs.contiguous_alone, runs.converted_alone
     if dtype is None or converted is None or not isinstance(contiguous, dict):
         return
-    alone = Judgement()
+    alone = ModelJudgement()
     parity, wrong = compare_layouts(contiguous, converted, dtype, "layout")
     _note(alone, parity, wrong, "layout", "With one sample the converted model", converted)
     judgement.parity += alone.parity
@@ -238,7 +238,7 @@ def _judge_alone(judgement: Judgement, runs: Runs, *, needs_batches: bool) -> No
     judgement.faults += alone.faults
 
 
-def _judge_autocast(judgement: Judgement, reference: Outputs, runs: Runs) -> None:
+def _judge_autocast(judgement: ModelJudgement, reference: Outputs, runs: Runs) -> None:
     if runs.autocast is None:
         return
     if isinstance(runs.autocast, Failure):
@@ -256,7 +256,7 @@ def _judge_autocast(judgement: Judgement, reference: Outputs, runs: Runs) -> Non
 
 
 def _note(
-    judgement: Judgement,
+    judgement: ModelJudgement,
     parity: Parity | None,
     wrong: str | None,
     blame: Literal["layout", "input"],

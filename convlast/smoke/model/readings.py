@@ -17,7 +17,7 @@ from convlast.report import Parity
 from convlast.report.smoke import Activation
 from convlast.smoke.fp16_range import LARGEST, headroom_of
 from convlast.smoke.layout import memory_format_of
-from convlast.smoke.model.events import Place, Turn
+from convlast.smoke.model.events import ModulePlace, Turn
 from convlast.smoke.model.outputs import sample_of
 from convlast.smoke.parity import compare
 
@@ -42,7 +42,7 @@ class Reading:
         memory_format: Its layout, where it is 5-D.
     """
 
-    place: Place
+    place: ModulePlace
     input_shape: tuple[int, ...]
     absmax: float
     overflow: int

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from convlast.report.smoke import Flip, Permutations, TraceStep
 from convlast.smoke.layout import order_of
-from convlast.smoke.model.events import Operation, Place, Turn
+from convlast.smoke.model.events import ModulePlace, Operation, Turn
 from convlast.smoke.model.watching import tensors_in
 
 CONVOLUTIONS = frozenset(
@@ -36,7 +36,7 @@ class _Permuting:
         is_convolution: Whether it is one, which permutes its input to the layout it runs in.
     """
 
-    place: Place
+    place: ModulePlace
     operator: str
     before: str
     after: str
@@ -48,7 +48,7 @@ class _Permuting:
 class _Event:
     """A module's turn, or an operator that permutes in a module's own code."""
 
-    place: Place
+    place: ModulePlace
     before: str
     after: str
     operator: str | None = None
@@ -105,8 +105,8 @@ class Trace:
 
     def flips(self) -> list[Flip]:
         """Return who permutes, apart from the first convolution, in the order of execution."""
-        flips: dict[tuple[Place, str, str, str], Flip] = {}
-        breaker: Place | None = None
+        flips: dict[tuple[ModulePlace, str, str, str], Flip] = {}
+        breaker: ModulePlace | None = None
         for found in self.permuting:
             if found is self._entrance:
                 continue

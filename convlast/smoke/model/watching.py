@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convlast.smoke.model.events import Failure, Operation, Place, Turn, line_of, words_of
+from convlast.smoke.model.events import Failure, ModulePlace, Operation, Turn, line_of, words_of
 from convlast.smoke.model.modes import OperatorMode
 from convlast.smoke.out_of_memory import is_refusal, runs_on_less
 
@@ -27,7 +27,7 @@ ROOT_NAME = "(the model itself)"
 
 @dataclass
 class _Frame:
-    place: Place
+    place: ModulePlace
     is_leaf: bool = True
 
 
@@ -60,7 +60,7 @@ class Watch(OperatorMode):
         self._stack: list[_Frame] = []
         self._seen: Counter[str] = Counter()
         self._hooks: list[Any] = []
-        self._raised: tuple[str, Place | None, str] | None = None
+        self._raised: tuple[str, ModulePlace | None, str] | None = None
         self._is_telling = False
         self.written: set[int] = set()
 
@@ -147,29 +147,29 @@ class Watch(OperatorMode):
             finally:
                 self._is_telling = False
 
-    def _place(self, operator: str, args: Sequence[Any]) -> Place:
+    def _place(self, operator: str, args: Sequence[Any]) -> ModulePlace:
         if self._stack:
             return self._stack[-1].place
         if self._takes_hooks:
-            return Place(ROOT_NAME, type(self._module).__name__)
-        return Place(self._owner(args) or operator, operator)
+            return ModulePlace(ROOT_NAME, type(self._module).__name__)
+        return ModulePlace(self._owner(args) or operator, operator)
 
-    def _place_of(self, error: BaseException) -> Place | None:
+    def _place_of(self, error: BaseException) -> ModulePlace | None:
         """Return the innermost module whose code an error went through."""
         names = {id(module): name for name, module in self._module.named_modules() if name}
         frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
         for frame in reversed(frames):
             module = frame.f_locals.get("self")
             if name := names.get(id(module)):
-                return Place(name, type(module).__name__)
+                return ModulePlace(name, type(module).__name__)
         return None
 
-    def _place_in_program(self, operator: str, args: Sequence[Any]) -> Place:
+    def _place_in_program(self, operator: str, args: Sequence[Any]) -> ModulePlace:
         if (owner := self._owner(args)) is not None:
-            return Place(owner, operator)
+            return ModulePlace(owner, operator)
         short = operator.rpartition("::")[2]
         self._seen[short] += 1
-        return Place(f"{short}_{self._seen[short]}", operator)
+        return ModulePlace(f"{short}_{self._seen[short]}", operator)
 
     def _owner(self, args: Sequence[Any]) -> str | None:
         """Return the name of the module whose parameters an operator was given."""
@@ -182,7 +182,7 @@ class Watch(OperatorMode):
         return tuple(part for part in tensors_in(args) if part.data_ptr() not in self._owners)
 
     def _follow(self, name: str, module: torch.nn.Module) -> None:
-        place = Place(name, type(module).__name__)
+        place = ModulePlace(name, type(module).__name__)
 
         def begin(_module: object, _args: object) -> None:
             for frame in self._stack:

@@ -17,7 +17,7 @@ from scripts.gpu.device import Device
 from scripts.gpu.findings import error_of
 from scripts.gpu.process import usage
 from scripts.gpu.walls.actions import ACTIONS, Action
-from service.sandbox import Part, enter, seal
+from service.sandbox import Wall, enter, seal
 from service.workers import conversion
 
 Level: TypeAlias = Literal["sealed", "entered", "none"]
@@ -71,7 +71,7 @@ def serve(pipe: socket.socket, folder: Path, task: Task) -> None:
 
 def _prepare(pipe: socket.socket, folder: Path, task: Task) -> dict[str, Any]:
     """Put up the walls and warm up between them, as the service's workers do."""
-    parts: list[Part] = []
+    parts: list[Wall] = []
     if task.level != "none":
         parts += enter(folder, pipe.fileno(), _STDERR, max_file_bytes=_MAX_FILE_BYTES)
     began_s = time.perf_counter()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convlast.bytes.digest import Part, sha256_and_crc32_of, sha256_of
+from convlast.bytes.digest import FilePart, sha256_and_crc32_of, sha256_of
 from convlast.errors import MalformedCheckpointError
 
 
@@ -21,8 +21,8 @@ def test_parts_do_not_change_the_digests(
     whole = b"".join(contents)
     path.write_bytes(whole)
     expected = hashlib.sha256(whole).hexdigest(), zlib.crc32(whole)
-    parts = [Part(len(content), zlib.crc32(content), "member") for content in contents]
-    assert sha256_and_crc32_of(path, [*parts, Part(None)]) == expected
+    parts = [FilePart(len(content), zlib.crc32(content), "member") for content in contents]
+    assert sha256_and_crc32_of(path, [*parts, FilePart(None)]) == expected
     assert sha256_and_crc32_of(path) == expected
     assert sha256_of(path) == expected[0]
 
@@ -32,7 +32,7 @@ def test_a_wrong_claim_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(bytes(1 << 20))
     with pytest.raises(MalformedCheckpointError, match="'data/7' is damaged"):
-        sha256_and_crc32_of(path, [Part(100), Part(1 << 19, 1, "data/7"), Part(None)])
+        sha256_and_crc32_of(path, [FilePart(100), FilePart(1 << 19, 1, "data/7"), FilePart(None)])
 
 
 def test_a_file_that_ends_before_a_claimed_part_is_refused(tmp_path: Path) -> None:
@@ -40,4 +40,4 @@ def test_a_file_that_ends_before_a_claimed_part_is_refused(tmp_path: Path) -> No
     path = tmp_path / "file"
     path.write_bytes(b"ab")
     with pytest.raises(MalformedCheckpointError, match="damaged"):
-        sha256_and_crc32_of(path, [Part(3, zlib.crc32(b"abc"), "data/0")])
+        sha256_and_crc32_of(path, [FilePart(3, zlib.crc32(b"abc"), "data/0")])

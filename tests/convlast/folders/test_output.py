@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from convlast.folders import open_folder
-from convlast.folders.output import Output, PlainOutput, TarOutput, ZipOutput
+from convlast.folders.output import FolderOutput, PlainOutput, TarOutput, ZipOutput
 from convlast.options import Limits
 from tests.convlast.folders.building import files_in
 
 OUTPUTS = [PlainOutput, ZipOutput, TarOutput]
 
 
-def write(kind: type[Output], source: Path, target: Path) -> Path:
+def write(kind: type[FolderOutput], source: Path, target: Path) -> Path:
     """Write one file that was made, one that is copied, and a bare folder."""
     made = source.parent / "made"
     made.write_bytes(b"made" * 200)
@@ -35,7 +35,9 @@ def source(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("kind", OUTPUTS)
-def test_what_is_written_can_be_read(kind: type[Output], source: Path, tmp_path: Path) -> None:
+def test_what_is_written_can_be_read(
+    kind: type[FolderOutput], source: Path, tmp_path: Path
+) -> None:
     """By the code that reads what others send, names, bytes and bare folders."""
     target = write(kind, source, tmp_path / "target")
     with open_folder(target, tmp_path, Limits()) as folder:
@@ -46,7 +48,7 @@ def test_what_is_written_can_be_read(kind: type[Output], source: Path, tmp_path:
 
 @pytest.mark.parametrize("kind", [ZipOutput, TarOutput])
 def test_the_same_files_give_the_same_bytes(
-    kind: type[Output], source: Path, tmp_path: Path
+    kind: type[FolderOutput], source: Path, tmp_path: Path
 ) -> None:
     """There is no time and no owner in an archive."""
     first, second = (write(kind, source, tmp_path / name).read_bytes() for name in ("1", "2"))

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convlast.bytes.digest import Part
+from convlast.bytes.digest import FilePart
 from convlast.writing import ordered_output as parts_module
 from convlast.writing.ordered_output import Parts
 
 TEN = 10
 
 
-def take(parts: Parts) -> list[Part]:
+def take(parts: Parts) -> list[FilePart]:
     """Read to the end."""
     return list(parts)
 
@@ -30,10 +30,10 @@ def test_parts_come_in_order_whatever_the_order_they_are_made_in(
         with parts:
             reading = pool.submit(take, parts)
             for index in order:
-                claim = Part(8, index, str(index)) if index in claimed else None
+                claim = FilePart(8, index, str(index)) if index in claimed else None
                 parts.add(5 + index * TEN, 8, claim)
         found = reading.result()
-    assert found.pop() == Part(None)
+    assert found.pop() == FilePart(None)
     position = 0
     for part in found:
         if part.crc is not None:
@@ -46,7 +46,7 @@ def test_parts_come_in_order_whatever_the_order_they_are_made_in(
 def test_nothing_is_read_before_it_is_final() -> None:
     """A part that is missing holds back all that lies behind it."""
     parts = Parts([0, 8 << 20])
-    first: list[Part] = []
+    first: list[FilePart] = []
     reader = threading.Thread(target=lambda: first.extend(parts))
     with parts:
         reader.start()
@@ -82,7 +82,7 @@ def test_no_part_is_forgotten() -> None:
     """Nor what is claimed of those behind it: the writer fails, and the reader stops short."""
     parts = Parts([0, 10])
     with pytest.raises(ValueError, match="1 parts were never called final"), parts:
-        parts.add(10, 5, Part(5, 123, "member"))
+        parts.add(10, 5, FilePart(5, 123, "member"))
     assert take(parts) == []
 
 
@@ -90,4 +90,4 @@ def test_a_file_without_parts_is_read_at_its_end() -> None:
     """When all of it is final."""
     with Parts([]) as parts:
         pass
-    assert take(parts) == [Part(None)]
+    assert take(parts) == [FilePart(None)]

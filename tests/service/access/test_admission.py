@@ -4,13 +4,13 @@ import asyncio
 
 import pytest
 
-from service.access.admission import Places
+from service.access.admission import Admission
 from service.errors import NotReadyError, QueueFullError, TooManyRequestsError
 
 
 def test_places_are_bounded_and_given_back() -> None:
     """One more than there is room for is refused, until a place is free again."""
-    places = Places(2, setting="CONVLAST_QUEUE_SIZE")
+    places = Admission(2, setting="CONVLAST_QUEUE_SIZE")
     with places.take("alice"), places.take("bob"):
         with pytest.raises(QueueFullError) as caught, places.take("carol"):
             pass
@@ -22,7 +22,7 @@ def test_places_are_bounded_and_given_back() -> None:
 
 def test_one_owner_may_be_bounded() -> None:
     """A key that has its share is refused, others are not."""
-    places = Places(5, setting="CONVLAST_QUEUE_SIZE", per_owner=1)
+    places = Admission(5, setting="CONVLAST_QUEUE_SIZE", per_owner=1)
     with places.take("alice"):
         with pytest.raises(TooManyRequestsError), places.take("alice"):
             pass
@@ -34,7 +34,7 @@ def test_draining_waits_for_those_who_are_in() -> None:
     """Nobody comes in any more, and the last one out ends the wait."""
 
     async def drain() -> None:
-        places = Places(2, setting="CONVLAST_QUEUE_SIZE")
+        places = Admission(2, setting="CONVLAST_QUEUE_SIZE")
         with places.take("alice"):
             places.drain()
             with pytest.raises(NotReadyError), places.take("bob"):
@@ -49,7 +49,7 @@ def test_draining_waits_for_those_who_are_in() -> None:
 
 def test_patience_grows_with_the_jobs() -> None:
     """What a refused client is told to wait follows how long jobs take."""
-    places = Places(1, setting="CONVLAST_QUEUE_SIZE")
+    places = Admission(1, setting="CONVLAST_QUEUE_SIZE")
     for _ in range(50):
         places.ran(100.0)
     with (
@@ -65,7 +65,7 @@ def test_patience_grows_with_the_jobs() -> None:
 
 def test_what_is_done_already_takes_a_place_too_many() -> None:
     """An answer is never refused for want of a place, and counts against the next request."""
-    places = Places(1, setting="CONVLAST_MAX_DOWNLOADS")
+    places = Admission(1, setting="CONVLAST_MAX_DOWNLOADS")
     with places.hold("alice"), places.hold("alice"):
         assert places.taken_count == 2
         with pytest.raises(QueueFullError, match="CONVLAST_MAX_DOWNLOADS"):

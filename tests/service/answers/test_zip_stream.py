@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.answers import zip_stream as archive
-from service.answers.zip_stream import Member, lay_out
+from service.answers.zip_stream import StoredMember, lay_out
 
 
 def build(folder: Path, files: dict[str, bytes]) -> bytes:
@@ -21,7 +21,7 @@ def build(folder: Path, files: dict[str, bytes]) -> bytes:
     for index, (name, content) in enumerate(files.items()):
         path = folder / str(index)
         path.write_bytes(content)
-        members.append(Member(name, path, len(content), zlib.crc32(content)))
+        members.append(StoredMember(name, path, len(content), zlib.crc32(content)))
     return b"".join(
         piece if isinstance(piece, bytes) else piece.read_bytes() for piece in lay_out(members)
     )
@@ -65,8 +65,8 @@ def test_zip64_beyond_four_gigabytes(tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.write_bytes(b"behind")
     members = [
-        Member("large.pt", large, size_bytes, 0),
-        Member("report.json", small, 6, zlib.crc32(b"behind")),
+        StoredMember("large.pt", large, size_bytes, 0),
+        StoredMember("report.json", small, 6, zlib.crc32(b"behind")),
     ]
     target = tmp_path / "archive.zip"
     with target.open("wb") as file:

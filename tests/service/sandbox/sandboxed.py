@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from service.sandbox import Part, enter, seal
+from service.sandbox import Wall, enter, seal
 from service.sandbox.landlock import available_version
 from service.workers import conversion
-from service.workers.output import Output, receive_output
+from service.workers.output import WorkerOutput, receive_output
 
 MAX_FILE_BYTES = 64 << 20
 _END_S = 60.0
@@ -51,7 +51,7 @@ class Outcome:
     error: str | None = None
     errno: int | None = None
     text: str = ""
-    parts: tuple[Part, ...] = ()
+    parts: tuple[Wall, ...] = ()
     exit_code: int | None = None
     printed: str = ""
 
@@ -60,7 +60,7 @@ class Outcome:
         """Whether the system said no."""
         return self.error == "PermissionError"
 
-    def part(self, name: str) -> Part:
+    def part(self, name: str) -> Wall:
         """Give a wall."""
         return next(each for each in self.parts if each.name == name)
 
@@ -70,7 +70,7 @@ def run_inside(
 ) -> Outcome:
     """Call a function of a module in a sealed worker."""
     ours, theirs = socket.socketpair()
-    output = Output(folder, ours)
+    output = WorkerOutput(folder, ours)
     process = _context.Process(
         target=_serve, args=(theirs, folder, device, action, arguments), daemon=True
     )
@@ -81,7 +81,7 @@ def run_inside(
         line = stream.readline()
     process.join(_END_S)
     told = json.loads(line) if line else {}
-    parts = tuple(Part.model_validate(each) for each in told.pop("parts", []))
+    parts = tuple(Wall.model_validate(each) for each in told.pop("parts", []))
     printed = output.end()
     output.close()
     return Outcome(**told, parts=parts, exit_code=process.exitcode, printed=printed)

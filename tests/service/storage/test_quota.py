@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from convlast.errors import StorageFullError
-from service.storage.quota import Room
+from service.storage.quota import Quota
 from service.storage.workspace import JobFolder
 
 
 def test_room_is_bounded_and_given_back(tmp_path: Path) -> None:
     """A checkpoint counts twice, and what one job gives back another takes."""
-    room = Room(100)
+    room = Quota(100)
     first, second = (JobFolder(tmp_path / name, room) for name in ("first", "second"))
     first.take(30)
     first.take(10)
@@ -28,7 +28,7 @@ def test_room_is_bounded_and_given_back(tmp_path: Path) -> None:
 
 def test_room_is_counted_across_threads() -> None:
     """Uploads are written in threads, and none of their bytes is lost."""
-    room = Room(1 << 30)
+    room = Quota(1 << 30)
 
     def fill() -> None:
         for _ in range(1000):

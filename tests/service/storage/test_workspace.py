@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from service.settings import Settings, SettingsError
-from service.storage.quota import Room
+from service.storage.quota import Quota
 from service.storage.workspace import JobFolder, Workspace
 from tests.service.running import wait_for
 
@@ -18,7 +18,7 @@ from tests.service.running import wait_for
 @pytest.fixture
 def folder(tmp_path: Path) -> JobFolder:
     """Make the folder of a job."""
-    return JobFolder(tmp_path, Room(1 << 20))
+    return JobFolder(tmp_path, Quota(1 << 20))
 
 
 def test_a_file_is_dropped_before_its_bytes_are_freed(

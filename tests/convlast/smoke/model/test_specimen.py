@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from convlast.architectures.subject import Inputs
 from convlast.progress import silent
-from convlast.smoke.model.events import Failure, Place
+from convlast.smoke.model.events import Failure, ModulePlace
 from convlast.smoke.model.specimen import Specimen, Way
 from convlast.smoke.model.ways import Request, Ways
 from convlast.smoke.out_of_memory import shrinking
@@ -203,7 +203,7 @@ def test_the_place_is_the_innermost_module_that_raises(
 
     failure = specimen_of(Outer).run(way)
     assert isinstance(failure, Failure)
-    assert failure.place == Place("inner.1", kind.__name__)
+    assert failure.place == ModulePlace("inner.1", kind.__name__)
     assert failure.operator == operator
 
 

@@ -18,7 +18,7 @@ Name = Literal[
 ]
 
 
-class Part(BaseModel):
+class Wall(BaseModel):
     """One wall of the sandbox."""
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
@@ -33,11 +33,11 @@ class Part(BaseModel):
     """What it keeps out, or why it is missing."""
 
     @classmethod
-    def missing(cls, name: Name, what: str, error: OSError | None = None) -> Part:
+    def missing(cls, name: Name, what: str, error: OSError | None = None) -> Wall:
         """Name a wall that could not be put up.
 
-        >>> Part.missing("calls", "The kernel refuses a filter", OSError(22, "Invalid argument"))
-        Part(name='calls', held=False, detail='The kernel refuses a filter: Invalid argument.')
+        >>> Wall.missing("calls", "The kernel refuses a filter", OSError(22, "Invalid argument"))
+        Wall(name='calls', held=False, detail='The kernel refuses a filter: Invalid argument.')
         """
         why = f": {error.strerror or error}" if error is not None else ""
         return cls(name=name, held=False, detail=f"{what}{why}.")
