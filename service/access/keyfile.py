@@ -19,6 +19,10 @@ class KeyFileError(Exception):
     """The file cannot be used; the message is a sentence without a path or a key."""
 
 
+class NoKeyYetError(KeyFileError):
+    """The file has lines, none of which can be used, as one that is being written has."""
+
+
 class Keys(NamedTuple):
     """What a file of keys holds."""
 
@@ -40,8 +44,9 @@ def read(path: Path) -> Keys:
     A name may stand there several times: its old and its new key, while it changes.
 
     Raises:
-        KeyFileError: If it cannot be read, others may write it, its keys are not plain, or none of
-            them can be used.
+        NoKeyYetError: If none of its lines can be used.
+        KeyFileError: If it cannot be read, others may write it, its keys are not plain, or it has
+            none.
     """
     try:
         mode = path.stat().st_mode
@@ -63,7 +68,8 @@ def read(path: Path) -> Keys:
             short.append(number)
     unused = [*_warn_of_short(short), *_warn_of_torn(torn, number=len(lines) + 1)]
     if not owners:
-        raise KeyFileError(" ".join(["CONVLAST_API_KEYS_FILE holds no key.", *unused]))
+        message = " ".join(["CONVLAST_API_KEYS_FILE holds no key.", *unused])
+        raise NoKeyYetError(message) if unused else KeyFileError(message)
     return Keys(owners, (*unused, *_warn_of_readers(mode)))
 
 

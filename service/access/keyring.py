@@ -12,7 +12,7 @@ from typing import NamedTuple
 import structlog
 
 from service.access import keyfile
-from service.access.keyfile import ANONYMOUS, KeyFileError
+from service.access.keyfile import ANONYMOUS, KeyFileError, NoKeyYetError
 from service.errors import UnauthorizedError
 from service.settings import Settings, SettingsError
 
@@ -70,7 +70,11 @@ class Keyring:
         """What is wrong with the file since it was changed, not used of it, or unwise about it."""
         if path is not None:
             self._look(path)
-            self._read(path)
+            try:
+                self._read(path)
+            except NoKeyYetError as error:
+                # It may be written just now, as a secret that is mounted later. Nobody comes in.
+                self.problem = f"{error} Nobody is let in until it has one."
             # Stamps are milliseconds coarse: a change right after this may not show in them. So
             # a file that is as new as that is read once more.
             self._is_read = self._rests()

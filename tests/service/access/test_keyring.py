@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 from pathlib import Path, PosixPath
 
 import pytest
@@ -86,10 +87,28 @@ def test_a_file_without_a_key_stops_the_start(tmp_path: Path) -> None:
     ("text", "message"),
     [("alice:s3cret-key", "line 1, .*: end it with a newline"), ("alice:s3cret\n", "8 characters")],
 )
-def test_a_start_without_a_key_says_why(tmp_path: Path, text: str, message: str) -> None:
-    """Whose only key is too short, or lacks its newline, is told which."""
-    with pytest.raises(SettingsError, match=message):
-        keyring(tmp_path, text)
+def test_a_start_without_a_usable_key_lets_nobody_in(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    """A file that may be half written is no reason to stop; what is wrong with it is told."""
+    keys = keyring(tmp_path, text)
+    assert keys.problem is not None
+    assert re.search(f"{message}.* Nobody is let in", keys.problem)
+    for authorization in (None, "Bearer s3cret", "Bearer s3cret-key", "Bearer alice", "Bearer "):
+        with pytest.raises(UnauthorizedError):
+            keys.owner(authorization)
+
+
+def test_a_key_that_is_written_after_the_start_is_known(tmp_path: Path, clock: Clock) -> None:
+    """A secret that came half is read when it is whole, and then opens."""
+    path = tmp_path / "keys"
+    keys = watched(path, "alice:first-sec", clock)
+    path.write_text("alice:first-secret\n")
+    clock.pass_by(REST_S)
+    assert not is_known(keys, "first-sec")
+    clock.pass_by(REST_S)
+    assert is_known(keys, "first-secret")
+    assert keys.problem is None
 
 
 def test_keys_change_without_a_restart(tmp_path: Path, clock: Clock) -> None:

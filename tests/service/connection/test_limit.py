@@ -17,8 +17,7 @@ PROXY, OTHER = "anonymous 10.0.0.1", "anonymous 10.0.0.2"
 class Connection:
     """What the limit sees of a connection."""
 
-    def __init__(self, limit: ConnectionLimit, clock: Clock, share: str = PROXY) -> None:
-        self._limit = limit
+    def __init__(self, clock: Clock, share: str = PROXY) -> None:
         self.client_share = share
         self.since_s = clock()
         self.is_idle = True
@@ -27,9 +26,8 @@ class Connection:
         self.was_counted = True
 
     def abort(self) -> None:
-        """Be gone, as the event loop tells it some time later."""
+        """Be gone; the event loop would tell the limit of it some time later."""
         self.is_open = False
-        self._limit.forget(self)
 
 
 Come = Callable[..., Connection]
@@ -53,7 +51,7 @@ def come(limit: ConnectionLimit, clock: Clock) -> Come:
 
     def come(share: str = PROXY, *, is_idle: bool = True, is_answered: bool = False) -> Connection:
         clock.pass_by(1)
-        connection = Connection(limit, clock, share)
+        connection = Connection(clock, share)
         connection.is_idle, connection.has_its_answer = is_idle, is_answered
         limit.admit(connection)
         return connection
@@ -90,7 +88,7 @@ def test_who_has_just_come_is_left_alone(limit: ConnectionLimit, clock: Clock, c
     working = [come(is_idle=False) for _ in range(5)]
     fresh = come()
     clock.pass_by(GRACE_S / 2)
-    pressing = Connection(limit, clock)
+    pressing = Connection(clock)
     limit.admit(pressing)
     assert fresh.is_open
     assert limit.is_spare(pressing)
@@ -117,8 +115,8 @@ def test_two_addresses_fill_all_places(come: Come) -> None:
 def test_spare_connections_are_few(come: Come, limit: ConnectionLimit) -> None:
     """Beyond their number the oldest of them goes, so that the newest can still ask."""
     working = [come(is_idle=False) for _ in range(6)]
-    spare = [come() for _ in range(MAX_SPARE + 1)]
-    assert [each.is_open for each in spare] == [False, *[True] * MAX_SPARE]
+    spare = [come() for _ in range(MAX_SPARE + 3)]
+    assert [each.is_open for each in spare] == [*[False] * 3, *[True] * MAX_SPARE]
     assert all(each.is_open for each in working)
     assert limit.is_spare(spare[-1])
 
@@ -141,14 +139,16 @@ def test_the_bounds_always_hold(
     connections: list[Connection] = []
     for share, state, leaves in steps:
         clock.pass_by(1)
-        connection = Connection(limit, clock, share)
+        connection = Connection(clock, share)
         connection.is_idle = state == "i"
         connection.has_its_answer = state == "a"
         limit.admit(connection)
         connection.was_counted = not limit.is_spare(connection)
         connections.append(connection)
         if leaves:
-            connections.pop(len(steps) % len(connections)).abort()
+            left = connections.pop(len(steps) % len(connections))
+            left.abort()
+            limit.forget(left)
         working = [each for each in connections if not (each.is_idle or each.has_its_answer)]
         assert all(each.is_open or not each.was_counted for each in working)
         open_ = [each for each in connections if each.is_open]
