@@ -36,7 +36,7 @@ import torch
 from torch import nn
 
 from benchmarks.machine import describe
-from convlast.conversion import convert_into
+from convlast.conversion import JobSettings, convert_into
 from service.problems import TABLE
 from tests.service.running import REAL, Running, start, wait_for
 
@@ -252,7 +252,7 @@ def make_samples(folder: Path) -> list[Sample]:
     ]
     for name in ("small.pt", "large.pt", "legacy.pt"):
         with tempfile.TemporaryDirectory() as made:
-            report, _ = convert_into(folder / name, made, device="cpu")
+            report, _ = convert_into(folder / name, made, settings=JobSettings("cpu"))
             assert report.artifact is not None
             samples.append(Sample(folder / name, sha256=report.artifact.sha256))
     return samples

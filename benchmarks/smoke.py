@@ -31,7 +31,7 @@ import torch
 from benchmarks import machine
 from convlast.architectures import Case, Subject, find_subject
 from convlast.architectures.packages import import_inside
-from convlast.checkpoints import open_checkpoint
+from convlast.containers import open_checkpoint
 from convlast.conversion.inference import weights_of
 from convlast.errors import OptionError
 from convlast.layout.memory_format import laid_out

@@ -14,7 +14,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import TracebackType
 from typing import IO, Any, Self
 
@@ -26,7 +26,6 @@ from convlast.errors import OptionError, RemoteError, VerificationError
 from convlast.options import Options
 from convlast.progress import Progress, silent
 from convlast.report import Report
-from convlast.writing.naming import artifact_filename
 from convlast.writing.workplace import refuse_same_file, workplace_beside
 
 _OPTIONS = Options()
@@ -126,7 +125,7 @@ class Client:
         if report.artifact is None:
             raise RemoteError("internal", "The service answered without an artifact.")
         if place.is_dir():
-            place /= artifact_filename(path.name, options, report.input.container)
+            place /= PurePath(report.artifact.filename).name
             refuse_same_file(path, place)
         with workplace_beside(place) as folder:
             made = folder / place.name

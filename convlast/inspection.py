@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import torch
 
-from convlast.bytes.digest import sha256_of
-from convlast.checkpoints import Checkpoint, is_folder, open_checkpoint
+from convlast.checkpoints.checkpoint import Checkpoint
+from convlast.containers import is_folder, open_checkpoint
+from convlast.conversion.file_report import input_of
 from convlast.conversion.folder_report import Sections, input_of_folder
+from convlast.conversion.job import PathLike, Source
 from convlast.devices import environment_of, on_the_cpu
 from convlast.errors import NoConv3dWeightsError
 from convlast.findings import conversion as findings
@@ -21,19 +22,17 @@ from convlast.options import Limits, Options
 from convlast.planning.plan import make_plan
 from convlast.planning.selection import Selection
 from convlast.progress import Progress, silent
-from convlast.report import InputFile, Report, verdict_of
+from convlast.report import Report, verdict_of
 from convlast.writing.workplace import temporary_folder
 
 _LIMITS = Limits()
 
 
 @on_the_cpu()
-def inspect(  # noqa: PLR0913  # each has a default that is right for most
-    source: str | os.PathLike[str],
+def inspect(
+    source: PathLike | Source,
     options: Options | None = None,
     *,
-    name: str | None = None,
-    sha256: str | None = None,
     limits: Limits = _LIMITS,
     allow_programs: bool = False,
     progress: Progress | None = None,
@@ -43,8 +42,6 @@ def inspect(  # noqa: PLR0913  # each has a default that is right for most
     Args:
         source: The checkpoint, or model folder.
         options: What a conversion would be asked for; `memory_format` and `select` count.
-        name: The name the source is known by, if not its own.
-        sha256: The digest of a file or an archive, where it is known.
         limits: What the file may cost.
         allow_programs: Whether files that hold code may be opened.
         progress: For a model folder called as `progress("files", done, total)`, in bytes.
@@ -55,18 +52,17 @@ def inspect(  # noqa: PLR0913  # each has a default that is right for most
     Raises:
         ConvlastError: One of its kinds; see `convlast.errors`.
     """
-    path, options = Path(source), options or Options()
+    given, options = Source.of(source), options or Options()
     inspection = _Inspection(options, Selection(options.select), limits)
-    known = name or path.resolve().name
-    if is_folder(path):
+    if is_folder(given.path):
         with (
             temporary_folder() as workplace,
-            open_folder(path, workplace, limits, progress or silent) as folder,
+            open_folder(given.path, workplace, limits, progress or silent) as folder,
         ):
             (progress or silent)("files", 0, folder.nbytes)
-            return inspection.of_folder(folder, known, allow_programs, sha256)
-    checkpoint = open_checkpoint(path, limits=limits, allow_programs=allow_programs)
-    report = inspection.of_file(checkpoint, known, sha256)
+            return inspection.of_folder(folder, given, allow_programs)
+    checkpoint = open_checkpoint(given.path, limits=limits, allow_programs=allow_programs)
+    report = inspection.of_file(checkpoint, given)
     inspection.selection.refuse_unmatched()
     return report
 
@@ -82,8 +78,7 @@ class _Inspection:
     def of_file(
         self,
         checkpoint: Checkpoint,
-        name: str,
-        sha256: str | None = None,
+        source: Source,
         beside: Mapping[str, torch.Tensor] | None = None,
     ) -> Report:
         """Report on one checkpoint."""
@@ -97,21 +92,13 @@ class _Inspection:
         return Report(
             verdict=verdict_of(found),
             findings=found,
-            input=InputFile(
-                filename=name,
-                sha256=sha256 or sha256_of(checkpoint.path),
-                bytes=checkpoint.path.stat().st_size,
-                container=checkpoint.container,
-                wrapper=plan.wrapper,
-            ),
+            input=input_of(checkpoint, plan, source.name, source.sha256()),
             options=self.options,
             environment=environment_of(torch.device("cpu")),
             layers=layers,
         )
 
-    def of_folder(
-        self, folder: Folder, name: str, allow_programs: bool, sha256: str | None = None
-    ) -> Report:
+    def of_folder(self, folder: Folder, source: Source, allow_programs: bool) -> Report:
         """Report on each checkpoint of a folder, and on what stands beside them."""
         contents, sections = Contents(folder), Sections()
         for path in folder.members:
@@ -125,7 +112,7 @@ class _Inspection:
                 sections.add_other(path, contents.role_of(path, found), given, noted, None)
         contents.refuse_without_layers(has_layers=bool(sections.layers))
         self.selection.refuse_unmatched()
-        given = input_of_folder(folder, name, sections, sha256)
+        given = input_of_folder(folder, source, sections)
         environment = environment_of(torch.device("cpu"))
         return sections.report(given, None, self.options, environment)
 
@@ -136,8 +123,8 @@ class _Inspection:
         checkpoint = open_checkpoint(found.path, limits=self.limits, allow_programs=True)
         noted = list(contents.check_shard(found, checkpoint))
         try:
-            name = PurePosixPath(found.name).name
-            report = self.of_file(checkpoint, name, beside=found.beside)
+            source = Source(found.path, PurePosixPath(found.name).name)
+            report = self.of_file(checkpoint, source, found.beside)
         except NoConv3dWeightsError:
             contents.note_unconvertible(found, noted)
             return None

@@ -30,6 +30,7 @@ bytes layout devices
 checkpoints
 planning
 writing
+containers
 folders architectures
 loading smoke
 proving rendering

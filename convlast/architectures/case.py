@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from convlast.architectures.configs import Spec
-from convlast.checkpoints import Checkpoint
+from convlast.checkpoints.checkpoint import Checkpoint
 from convlast.options import Options
 from convlast.planning.plan import Plan
 from convlast.progress import Progress, silent

@@ -24,7 +24,8 @@ from convlast.architectures.search import find_shape
 from convlast.architectures.sizes import Shape, candidates, channels_of
 from convlast.architectures.state_dicts import made_by, state_dict_of, weights_of
 from convlast.architectures.subject import Subject
-from convlast.checkpoints import PROGRAMS
+from convlast.checkpoints.programs.torchscript import TorchScript
+from convlast.checkpoints.programs.zipped_program import ZippedProgram
 from convlast.errors import OptionError
 
 
@@ -47,7 +48,7 @@ def find_subject(case: Case) -> Subject | None:
         OptionError: If a package is absent, or the model cannot be built or run as asked.
     """
     checkpoint, options = case.checkpoint, case.options
-    if checkpoint.container in PROGRAMS:
+    if isinstance(checkpoint, ZippedProgram):
         return _subject_in_program(case)
     if options.architecture is not None:
         asked = Spec(options.architecture, options.architecture_options, "architecture option")
@@ -65,7 +66,7 @@ def _subject_in_program(case: Case) -> Subject:
             "The file is a program, which says itself what it runs.",
             remedy="Leave architecture out.",
         )
-    if case.checkpoint.container == "torchscript":
+    if isinstance(case.checkpoint, TorchScript):
         return subject_of_script(case)
     return subject_of_program(case)
 

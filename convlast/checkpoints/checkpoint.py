@@ -78,6 +78,8 @@ class Checkpoint:
     """What an earlier conversion left in it."""
     archive: Archive | None = None
     """The directory, for a zip container."""
+    holds_strides: bool = True
+    """Whether the file has strides of its own; else those in the manifest count."""
     metadata: dict[str, str] = field(default_factory=dict)
     """What stands beside the tensors, for safetensors."""
     asks_for: frozenset[str] = frozenset()
@@ -110,14 +112,14 @@ class Checkpoint:
         return self.storages[id(storage)][1]
 
     def stride_seen(self, key: object, tensor: torch.Tensor) -> tuple[int, ...]:
-        """Return the strides that users of the file see: the tensor's, or a safetensors manifest's.
+        """Return the strides that users of the file see: the tensor's, or the manifest's.
 
         Args:
             key: Its key in its own state dict.
             tensor: The tensor.
         """
         noted = None
-        if self.container == "safetensors" and self.manifest is not None:
+        if not self.holds_strides and self.manifest is not None:
             noted = self.manifest.stride_after(str(key), tuple(tensor.shape))
         return noted or tensor.stride()
 

@@ -69,7 +69,7 @@ def open_safetensors(path: Path, limits: Limits) -> Checkpoint:
             found=len(header),
         )
     tensors: dict[str, torch.Tensor] = {}
-    checkpoint = Checkpoint(path, "safetensors", tensors)
+    checkpoint = Checkpoint(path, "safetensors", tensors, holds_strides=False)
     for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
         start, end = entry["data_offsets"]
         tensors[name] = _tensor(name, entry)

@@ -201,7 +201,7 @@ def report(
 
     For a model folder, the manifests of all its converted checkpoints.
     """
-    from convlast.checkpoints import is_folder, read_manifest
+    from convlast.containers import is_folder, read_manifest
 
     found = read_manifest(artifact)
     if found is None and is_folder(artifact):
@@ -257,9 +257,9 @@ def _convert_elsewhere(
 
 def _convert_into(source: Path, folder: Path, options: Options, **settings: Any) -> Report:
     """Convert into a folder, under the name that the library gives."""
-    from convlast.conversion import convert_into
+    from convlast.conversion import JobSettings, convert_into
 
-    made, _ = convert_into(source, folder, options, **settings)
+    made, _ = convert_into(source, folder, options, JobSettings(**settings))
     return made
 
 
@@ -268,8 +268,8 @@ def _place_in(folder: Path, source: Path, options: Options) -> Path | None:
 
     None for what is no checkpoint: the verb will say so.
     """
-    from convlast.checkpoints import container_of
-    from convlast.writing.naming import artifact_filename
+    from convlast.containers import container_of
+    from convlast.containers.naming import artifact_filename
 
     try:
         return folder / artifact_filename(source.name, options, container_of(source))

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
 
-from convlast.checkpoints import is_folder
+from convlast.containers import is_folder
+from convlast.containers.naming import artifact_filename
 from convlast.conversion.file import FileConversion
 from convlast.conversion.folder import FolderConversion
+from convlast.conversion.job import JobSettings, PathLike, Source
 from convlast.devices import on_the_cpu
 from convlast.options import Limits, Options
 from convlast.progress import Progress, silent
 from convlast.report import Report
-from convlast.writing.naming import artifact_filename
 
-PathLike: TypeAlias = str | os.PathLike[str]
+__all__ = ["JobSettings", "Source", "convert", "convert_into"]
 
 _OPTIONS = Options()
 _LIMITS = Limits()
 
 
 @on_the_cpu()
-def convert(  # noqa: PLR0913  # the pinned face: two files, options, and four rare keywords
+def convert(  # noqa: PLR0913  # the pinned face: two files, options, and rare keywords
     source: PathLike,
     target: PathLike,
     options: Options = _OPTIONS,
@@ -57,38 +56,27 @@ def convert(  # noqa: PLR0913  # the pinned face: two files, options, and four r
     Raises:
         ConvlastError: One of its kinds; see `convlast.errors`.
     """
-    job = _job(Path(source), options, limits, progress or silent, _name_of(source))
-    job.architecture_prefixes = architecture_prefixes
-    return job.run(device, allow_programs, lambda _container: Path(target))[0]
+    settings = JobSettings(
+        device, limits, allow_programs, architecture_prefixes, progress or silent
+    )
+    job = _conversion(Source.of(source), options, settings)
+    return job.run(lambda _container: Path(target))[0]
 
 
 @on_the_cpu()
-def convert_into(  # noqa: PLR0913  # as convert
-    source: PathLike,
+def convert_into(
+    source: PathLike | Source,
     folder: PathLike,
     options: Options = _OPTIONS,
-    *,
-    name: str | None = None,
-    sha256: str | None = None,
-    device: str = "auto",
-    limits: Limits = _LIMITS,
-    allow_programs: bool = False,
-    architecture_prefixes: Sequence[str] | None = None,
-    progress: Progress | None = None,
+    settings: JobSettings | None = None,
 ) -> tuple[Report, Path]:
-    """Convert a checkpoint into a folder, under the name an artifact of it has.
+    """Convert a checkpoint into a folder, under the name that an artifact of it has.
 
     Args:
         source: The checkpoint, or model folder.
         folder: Where the artifact goes.
         options: What to convert, and how.
-        name: The name the source is known by, if not its own.
-        sha256: The digest of its bytes, where the caller has computed it.
-        device: As for `convert`; so are the others.
-        limits: As for `convert`.
-        allow_programs: As for `convert`.
-        architecture_prefixes: As for `convert`.
-        progress: As for `convert`.
+        settings: The settings of the job.
 
     Returns:
         The report, and the artifact.
@@ -96,29 +84,14 @@ def convert_into(  # noqa: PLR0913  # as convert
     Raises:
         ConvlastError: One of its kinds; see `convlast.errors`.
     """
-    known = name or _name_of(source)
-    job = _job(Path(source), options, limits, progress or silent, known, sha256)
-    job.architecture_prefixes = architecture_prefixes
-    return job.run(
-        device,
-        allow_programs,
-        lambda container: Path(folder) / artifact_filename(known, options, container),
-    )
+    given = Source.of(source)
+    job = _conversion(given, options, settings or JobSettings())
+    return job.run(lambda kind: Path(folder) / artifact_filename(given.name, options, kind))
 
 
-def _job(
-    source: Path,
-    options: Options,
-    limits: Limits,
-    progress: Progress,
-    name: str,
-    sha256: str | None = None,
+def _conversion(
+    source: Source, options: Options, settings: JobSettings
 ) -> FileConversion | FolderConversion:
     """Return the conversion of a file, or of a folder of files."""
-    kind = FolderConversion if is_folder(source) else FileConversion
-    return kind(source, options, limits, progress, name, sha256)
-
-
-def _name_of(source: PathLike) -> str:
-    """Return the name of a file or folder, of `.` too."""
-    return Path(os.path.abspath(source)).name  # noqa: PTH100  # a link keeps its name, and .. is gone
+    kind = FolderConversion if is_folder(source.path) else FileConversion
+    return kind(source, options, settings)

@@ -7,9 +7,9 @@ One file is open at a time, so that memory does not grow with their number.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -17,7 +17,7 @@ import torch
 
 from convlast.architectures import SpecsBeside
 from convlast.bytes.reclaiming import Leftovers
-from convlast.checkpoints import container_of
+from convlast.containers import container_of
 from convlast.conversion.fastest import refuse_unmeasurable
 from convlast.conversion.file import FileConversion, refuse_failed
 from convlast.conversion.folder_report import (
@@ -26,6 +26,7 @@ from convlast.conversion.folder_report import (
     input_of_folder,
     unchanged,
 )
+from convlast.conversion.job import JobSettings, Source
 from convlast.devices import environment_of, resolve, unused_gpu
 from convlast.errors import NoConv3dWeightsError, OptionError
 from convlast.findings import smoke as smoke_findings
@@ -33,9 +34,8 @@ from convlast.findings.advice import advise_on_folder, advise_on_shard
 from convlast.folders import Folder, open_folder
 from convlast.folders.contents import Contents, Found
 from convlast.folders.output import FolderOutput, PlainOutput, TarOutput, ZipOutput
-from convlast.options import Limits, Options
+from convlast.options import Options
 from convlast.planning.selection import Selection
-from convlast.progress import Progress
 from convlast.report import Report, Survival
 from convlast.writing.workplace import refuse_nested, refuse_same_file, workplace_beside
 
@@ -50,25 +50,15 @@ _OUTPUTS: dict[str, Callable[[Path], FolderOutput]] = {
 class FolderConversion:
     """One conversion of a folder, and what has been found on the way."""
 
-    source: Path
+    source: Source
     options: Options
-    limits: Limits
-    progress: Progress
-    name: str
-    sha256: str | None = None
-    """The digest of the source, where it is one file and that is known."""
-    architecture_prefixes: Sequence[str] | None = None
-    """The modules that an architecture may come from; None for the default ones."""
+    settings: JobSettings
     sections: Sections = field(default_factory=Sections)
 
-    def run(
-        self, device_name: str, allow_programs: bool, place: Callable[[str], Path]
-    ) -> tuple[Report, Path]:
-        """Convert the folder.
+    def run(self, place: Callable[[str], Path]) -> tuple[Report, Path]:
+        """Convert the folder; files that hold code stay as they are unless programs are allowed.
 
         Args:
-            device_name: Where: `auto`, `cpu`, `cuda` or `cuda:1`.
-            allow_programs: Whether files that hold code may be opened; else they stay as they are.
             place: Tells where the artifact goes, given the kind of folder.
 
         Returns:
@@ -78,23 +68,24 @@ class FolderConversion:
             ConvlastError: One of its kinds; its `details` have the file that is at fault.
         """
         refuse_for_folders(self.options)
-        device = resolve(device_name)
-        self.sections.findings += smoke_findings.of_troubles(unused_gpu(device_name))
+        settings, path = self.settings, self.source.path
+        device = resolve(settings.device)
+        self.sections.findings += smoke_findings.of_troubles(unused_gpu(settings.device))
         refuse_unmeasurable(self.options, device)
-        kind = container_of(self.source)
+        kind = container_of(path)
         target = place(kind)
-        refuse_same_file(self.source, target)
+        refuse_same_file(path, target)
         if kind == "folder":
-            refuse_nested(self.source, target)
+            refuse_nested(path, target)
         with (
             workplace_beside(target, for_folder=kind not in _OUTPUTS) as workplace,
-            open_folder(self.source, workplace, self.limits, self.progress) as folder,
+            open_folder(path, workplace, settings.limits, settings.progress) as folder,
         ):
             with closing(_OUTPUTS.get(kind, PlainOutput)(workplace / "made")) as output:
                 for name in folder.bare:
                     output.add_bare(name)
                 converting = _Files(self, folder, output, device, workplace / "one")
-                converting.convert_all(allow_programs)
+                converting.convert_all()
             report = self._report(folder, kind, output.path, target.name, device)
             refuse_failed(report)
             output.path.replace(target)
@@ -106,7 +97,7 @@ class FolderConversion:
         sections = self.sections
         written = "folder" if kind == "sharded" else kind
         return sections.report(
-            input_of_folder(folder, self.name, sections, self.sha256),
+            input_of_folder(folder, self.source, sections),
             artifact_of_folder(made, filename, written, sections.artifacts),
             self.options,
             environment_of(device),
@@ -128,7 +119,7 @@ class _Files:
     def __post_init__(self) -> None:
         self.specs = SpecsBeside(partial(_read_small, self.folder))
 
-    def convert_all(self, allow_programs: bool) -> None:
+    def convert_all(self) -> None:
         """Convert each checkpoint, and copy all else.
 
         Raises:
@@ -138,10 +129,11 @@ class _Files:
         self.workplace.mkdir()
         contents = Contents(self.folder)
         selection = Selection(self.job.options.select)
+        settings = self.job.settings
         done, total, leftovers = 0, self.folder.nbytes, Leftovers()
         for name, member in self.folder.members.items():
-            self.job.progress("files", done, total)
-            with contents.found(name, allow_programs) as found:
+            settings.progress("files", done, total)
+            with contents.found(name, settings.allow_programs) as found:
                 if found is None or not self._convert(found, contents, selection):
                     self._copy(name, found, contents)
             if found is not None and not found.is_closed:
@@ -149,7 +141,7 @@ class _Files:
             done += member.nbytes
         contents.refuse_without_layers(has_layers=bool(self.job.sections.layers))
         selection.refuse_unmatched()
-        self.job.progress("files", done, total)
+        settings.progress("files", done, total)
 
     def _convert(self, found: Found, contents: Contents, selection: Selection) -> bool:
         """Convert a checkpoint; say whether there was anything to convert in it."""
@@ -157,17 +149,15 @@ class _Files:
             return False
         filename = PurePosixPath(found.name).name
         job = FileConversion(
-            found.path,
-            self._options(found),
-            self.job.limits,
-            self.job.progress,
-            filename,
+            Source(found.path, filename),
+            self.job.options.model_copy(update={"on_failure": "report"}),
+            replace(self.job.settings, allow_programs=True),  # a closed one does not come here
+            keeps_kind=True,  # other files name it
             routes=self.routes,
-            architecture_prefixes=self.job.architecture_prefixes,
             # A shard has a part of the state dict, which no model fits.
             spec=None if found.index else self.specs.of(found.name),
         )
-        checkpoint = job.open(allow_programs=True)
+        checkpoint = job.open()
         job.findings += contents.check_shard(found, checkpoint)
         try:
             plan = job.plan(checkpoint, selection, found.beside)
@@ -182,11 +172,6 @@ class _Files:
         self.output.add(found.name, made)
         made.unlink(missing_ok=True)
         return True
-
-    def _options(self, found: Found) -> Options:
-        """Return the options for one file, which stays of its kind: others name it."""
-        container = "safetensors" if found.container == "safetensors" else "auto"
-        return self.job.options.model_copy(update={"container": container, "on_failure": "report"})
 
     def _copy(self, name: str, found: Found | None, contents: Contents) -> None:
         """Pass a file on as it is."""

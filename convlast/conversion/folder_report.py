@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from convlast.bytes.digest import sha256_and_crc32_of, sha256_of
+from convlast.bytes.digest import sha256_and_crc32_of
+from convlast.conversion.job import Source
 from convlast.folders import Folder
 from convlast.options import Options
 from convlast.report import (
@@ -139,21 +140,18 @@ def artifact_of_folder(
     return artifact
 
 
-def input_of_folder(
-    folder: Folder, name: str, sections: Sections, sha256: str | None = None
-) -> InputFile:
+def input_of_folder(folder: Folder, source: Source, sections: Sections) -> InputFile:
     """Describe what was given: an archive by its bytes, a folder by its listing.
 
     Args:
         folder: What was given.
-        name: Its name.
+        source: Its name, and its digest if that is known.
         sections: Its files.
-        sha256: The digest of the archive, where it is known.
     """
     digests = ((each.path, each.input.sha256) for each in sections.files)
     return InputFile(
-        filename=name,
-        sha256=(sha256 or sha256_of(folder.path)) if folder.is_archive else listing_digest(digests),
+        filename=source.name,
+        sha256=source.sha256() if folder.is_archive else listing_digest(digests),
         bytes=folder.path.stat().st_size if folder.is_archive else folder.nbytes,
         container=folder.kind,
     )

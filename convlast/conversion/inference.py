@@ -35,13 +35,12 @@ class Inference:
     findings: list[Finding]
 
 
-def infer(case: Case, read: Read, *, is_cast: bool, choice: Choice | None) -> Inference:
+def infer(case: Case, read: Read, choice: Choice | None) -> Inference:
     """Run the fp16 inference that the options ask for.
 
     Args:
         case: What it is about.
         read: Reads a weight from the artifact.
-        is_cast: Whether the artifact is in fp16.
         choice: How `select=fastest` chose, if it did.
 
     Raises:
@@ -61,7 +60,7 @@ def infer(case: Case, read: Read, *, is_cast: bool, choice: Choice | None) -> In
     inference.findings.extend(smoke_findings.of_choice(choice))
     ranges = audit_ranges(case.checkpoint, case.plan)
     inference.smoke.range = ranges
-    inference.findings.extend(findings.of_ranges(ranges, is_cast=is_cast))
+    inference.findings.extend(findings.of_ranges(ranges, case.plan.dtype))
     inference.findings.extend(smoke_findings.of_troubles(troubles_on(device)))
     return inference
 

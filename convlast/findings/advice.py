@@ -5,22 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
-from torch import nn
-
-from convlast.checkpoints.checkpoint import Checkpoint
 from convlast.checkpoints.tree import KeyPath
 from convlast.report import Advice, Decision, FileSection, Finding, Smoke, verdict_of
-
-_LOAD = {
-    "torch": "state_dict = torch.load({name!r}, weights_only=True){wrapper}\n"
-    "model.load_state_dict(state_dict, assign=True)  # without assign=True the layout is lost",
-    "more than tensors": "convlast.load_into(model, {name!r})  # the file needs more than "
-    "torch.load's weights_only=True allows",
-    "module": "model = convlast.load({name!r})  # or torch.load with weights_only=False",
-    "torchscript": "model = torch.jit.load({name!r})",
-    "program": "model = torch.export.load({name!r}).module()",
-    "safetensors": "convlast.load_into(model, {name!r})  # a plain load gives contiguous weights",
-}
 
 _MAX_REASONS = 10
 
@@ -40,7 +26,7 @@ def advise(
     smoke: Smoke | None,
     *,
     filename: str,
-    way: str,
+    loading_code: str,
     wrapper: KeyPath,
 ) -> Advice:
     """Say whether to use the artifact, why, and how to load it.
@@ -49,10 +35,10 @@ def advise(
         findings: All that was found.
         smoke: The fp16 inference, if there was one.
         filename: The artifact's name.
-        way: How it is loaded, by `way_of_loading`.
+        loading_code: How it is loaded, as `WritableContainer.loading_code` has it.
         wrapper: The path of the state dict in it.
     """
-    load = _LOAD[way].format(name=filename, wrapper=_subscripts(wrapper))
+    load = loading_code.format(name=filename, wrapper=_subscripts(wrapper))
     if verdict_of(list(findings)) == "failed":
         broken = [finding.message for finding in findings if finding.severity == "error"]
         return Advice(decision="keep", reasons=["Keep your file.", *broken[:5]], load=load)
@@ -152,13 +138,6 @@ def advise_on_folder(
         "which leaves weights contiguous"
     )
     return Advice(decision=decision, reasons=reasons[:_MAX_REASONS], load=load)
-
-
-def way_of_loading(checkpoint: Checkpoint, container: str) -> str:
-    """Say how an artifact is loaded that was made of this checkpoint."""
-    if container != "torch" or not checkpoint.asks_for:
-        return container
-    return "module" if isinstance(checkpoint.root, nn.Module) else "more than tensors"
 
 
 def _subscripts(path: KeyPath) -> str:

@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from convlast.checkpoints.tree import dotted
+from convlast.containers import Container
+from convlast.options import Dtype
 from convlast.planning.casting import Casts, Obstacle
 from convlast.planning.plan import Plan
 from convlast.proving.comparison import Comparison
+from convlast.proving.program_runs import ScriptTrial
 from convlast.report import Finding, LayerSmoke, Range, Severity
 from convlast.report.listing import listed
 
@@ -73,21 +76,22 @@ def of_plan(plan: Plan) -> Iterator[Finding]:
         )
 
 
-def of_script(*, was_run: bool, difference: str | None, calls_view: bool) -> Iterator[Finding]:
+def of_script(trial: ScriptTrial, plan: Plan, *, was_run: bool) -> Iterator[Finding]:
     """Tell what became of a TorchScript program, or what could.
 
     Args:
-        was_run: Whether both programs were run on one input.
-        difference: What was wrong with the second.
-        calls_view: Whether its code asks for views.
+        trial: Its runs before and after.
+        plan: What was done to it.
+        was_run: Whether the smoke has run the converted program.
     """
-    if difference is not None:
+    if trial.difference is not None:
         yield Finding(
             code="program-broken",
             severity="error",
-            message=f"The converted program does not do what the original does: {difference}.",
+            message="The converted program does not do what the original does: "
+            f"{trial.difference}.",
         )
-    elif not was_run and calls_view:
+    elif trial.calls_view and plan.memory_format == "channels_last_3d" and not was_run:
         yield Finding(
             code="view-in-program",
             severity="warning",
@@ -135,8 +139,8 @@ def of_smokes(smokes: Mapping[str, LayerSmoke], dtype: str) -> Iterator[Finding]
         )
 
 
-def of_ranges(ranges: Iterable[Range], *, is_cast: bool) -> Iterator[Finding]:
-    """Tell which tensors do not fit into fp16."""
+def of_ranges(ranges: Iterable[Range], dtype: Dtype) -> Iterator[Finding]:
+    """Tell which tensors do not fit into fp16; `dtype` is what the artifact was cast to."""
     for found in ranges:
         if found.overflow:
             yield _range_finding(
@@ -144,7 +148,7 @@ def of_ranges(ranges: Iterable[Range], *, is_cast: bool) -> Iterator[Finding]:
                 "warning",
                 found,
                 f"{found.overflow:,} of {found.numel:,} values are beyond 65504 and become "
-                "infinite in fp16" + (". Keep it in float32" if not is_cast else ", and did"),
+                "infinite in fp16" + (". Keep it in float32" if dtype == "keep" else ", and did"),
             )
         if found.underflow:
             share = found.underflow_share
@@ -174,14 +178,14 @@ def of_casts(casts: Casts) -> Iterator[Finding]:
         )
 
 
-def of_result(plan: Plan, container: str, *, unchanged: bool) -> Iterator[Finding]:
+def of_result(plan: Plan, container: Container, *, unchanged: bool) -> Iterator[Finding]:
     """Tell what else there is to know of the artifact."""
-    if container == "safetensors" and plan.memory_format == "channels_last_3d":
+    if not container.holds_strides and plan.memory_format == "channels_last_3d":
         yield Finding(
             code="layout-in-manifest",
             severity="info",
-            message="safetensors cannot hold strides: the bytes are contiguous, and the layout is "
-            "in the metadata, where convlast.load and convlast.load_into apply it.",
+            message=f"{container.name} cannot hold strides: the bytes are contiguous, and the "
+            "layout is in the metadata, where convlast.load and convlast.load_into apply it.",
         )
     if unchanged:
         yield Finding(

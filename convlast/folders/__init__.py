@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from convlast.checkpoints import container_of
+from convlast.containers import container_of
 from convlast.folders.folder import Folder, FolderFile
 from convlast.folders.index import IndexedFiles
 from convlast.folders.plain import PlainFolder

@@ -9,14 +9,9 @@ from pathlib import Path, PurePosixPath
 
 import torch
 
-from convlast.checkpoints import (
-    FOLDERS,
-    PROGRAMS,
-    Checkpoint,
-    container_of,
-    open_checkpoint,
-)
-from convlast.checkpoints.sniffing import begins_like_a_checkpoint, begins_like_a_pickle
+from convlast.checkpoints.checkpoint import Checkpoint
+from convlast.containers import CONTAINERS, FOLDERS, container_of, open_checkpoint
+from convlast.containers.sniffing import begins_like_a_checkpoint, begins_like_a_pickle
 from convlast.errors import (
     ConvlastError,
     MalformedCheckpointError,
@@ -85,7 +80,7 @@ class Contents:
             if container in FOLDERS:
                 yield None  # an archive in a folder is one file of it
                 return
-            is_closed = container in PROGRAMS and not allow_programs
+            is_closed = CONTAINERS[container].holds_code and not allow_programs
             self._closed += [name] if is_closed else []
             self._checkpoints += 1
             beside = self._beside(name, index) if index else {}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
 
-from convlast.checkpoints.sniffing import HEAD_BYTES, Container
+from convlast.containers.sniffing import HEAD_BYTES, FolderKind
 from convlast.errors import LimitExceededError, MalformedCheckpointError
 from convlast.options import Limits
 
@@ -34,13 +34,13 @@ class Folder:
     """A model folder that has been looked through, and whose names can be trusted.
 
     Attributes:
-        kind: What it is: a container of `convlast.checkpoints.sniffing.FOLDERS`.
+        kind: What it is: a container of `convlast.containers.sniffing.FOLDERS`.
         path: Where it is.
         members: Its files, by their paths.
         bare: Paths of folders that an archive lists.
     """
 
-    kind: Container
+    kind: FolderKind
 
     def __init__(self, path: Path, workplace: Path | None, limits: Limits) -> None:
         """Begin with no members; `workplace` may be none where members are files already."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from convlast.checkpoints.sniffing import Container, begins_like_an_index
+from convlast.containers.sniffing import FolderKind, begins_like_an_index
 from convlast.errors import LimitExceededError, MalformedCheckpointError
 from convlast.folders.folder import Folder, FolderFile
 from convlast.folders.member_names import shown
@@ -129,7 +129,7 @@ def _places_in(folder: Folder, name: str) -> dict[str, str]:
 class IndexedFiles(PlainFolder):
     """An index and the shards that it names, and nothing else of the folder that they are in."""
 
-    kind: Container = "sharded"
+    kind: FolderKind = "sharded"
 
     def __init__(self, path: Path, limits: Limits) -> None:
         self._index = path.name

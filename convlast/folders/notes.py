@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from convlast.checkpoints import read_manifest
 from convlast.checkpoints.manifest import Manifest
+from convlast.containers import read_manifest
 from convlast.folders import open_folder
 from convlast.folders.contents import Contents
 from convlast.options import Limits

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from convlast.checkpoints.sniffing import Container
+from convlast.containers.sniffing import FolderKind
 from convlast.errors import MalformedCheckpointError
 from convlast.folders.folder import CHUNK_BYTES, Folder, FolderFile, refuse_misfit
 from convlast.folders.member_names import Names, refuse_depth, refuse_number, shown
@@ -18,7 +18,7 @@ from convlast.options import Limits
 class PlainFolder(Folder):
     """A folder, whose files are in the order of their paths' bytes."""
 
-    kind: Container = "folder"
+    kind: FolderKind = "folder"
 
     def __init__(self, path: Path, limits: Limits) -> None:
         super().__init__(path, None, limits)

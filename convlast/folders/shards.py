@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from convlast.checkpoints import container_of
-from convlast.checkpoints.sniffing import (
+from convlast.containers import container_of
+from convlast.containers.sniffing import (
     FOLDERS,
     HEAD_BYTES,
     begins_like_a_checkpoint,

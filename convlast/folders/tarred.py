@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, cast
 
-from convlast.checkpoints.sniffing import Container
+from convlast.containers.sniffing import FolderKind
 from convlast.errors import (
     MalformedCheckpointError,
     NotACheckpointError,
@@ -52,7 +52,7 @@ _OLD_TORCH = {"storages", "tensors", "pickle"}
 class TarFolder(Folder):
     """An archive of which each member's place is known."""
 
-    kind: Container = "tar-folder"
+    kind: FolderKind = "tar-folder"
 
     def __init__(
         self, path: Path, workplace: Path, limits: Limits, progress: Progress = silent

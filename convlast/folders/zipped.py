@@ -14,7 +14,7 @@ from convlast.checkpoints.guard.zip_directory import (
     open_zip,
     refuse_overlaps,
 )
-from convlast.checkpoints.sniffing import Container
+from convlast.containers.sniffing import FolderKind
 from convlast.errors import (
     MalformedCheckpointError,
     UnsupportedContainerError,
@@ -37,7 +37,7 @@ _UNIX = 3
 class ZipFolder(Folder):
     """An archive, read member by member, whose directory and headers agree."""
 
-    kind: Container = "zip-folder"
+    kind: FolderKind = "zip-folder"
 
     def __init__(self, path: Path, workplace: Path, limits: Limits) -> None:
         super().__init__(path, workplace, limits)

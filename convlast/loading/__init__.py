@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from convlast.checkpoints import open_checkpoint
 from convlast.checkpoints.guard.allowing import known_names_allowed
 from convlast.checkpoints.tree import walk
+from convlast.containers import open_checkpoint
 from convlast.devices import on_the_cpu
 from convlast.errors import ArchitectureMismatchError, MalformedCheckpointError
 from convlast.folders.shards import parts_of
@@ -90,13 +90,13 @@ def load_into(module: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
 
 def _load_file(path: Path) -> Any:
     checkpoint = open_checkpoint(path)
-    if checkpoint.container != "safetensors":
+    if checkpoint.holds_strides:
         # Opened here, since torch takes a path that ends in .safetensors for such a file.
         with path.open("rb") as file, known_names_allowed():
             return torch.load(file, weights_only=True, mmap=False, map_location="cpu")
     state_dict: dict[str, torch.Tensor] = {}
     for entry in walk(checkpoint.root, Limits(), keep_originals=False):
-        assert isinstance(entry.value, torch.Tensor)  # noqa: S101  # all there is in safetensors
+        assert isinstance(entry.value, torch.Tensor)  # noqa: S101  # all there is in such a file
         key, value = str(entry.path[0]), checkpoint.read(entry.value)
         stride = checkpoint.stride_seen(key, value)
         state_dict[key] = value if value.stride() == stride else laid_out(value, stride)

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from convlast.checkpoints import read_manifest
 from convlast.checkpoints.manifest import LayerLayout, Manifest
+from convlast.containers import read_manifest
 from convlast.errors import ArchitectureMismatchError, MalformedCheckpointError
 from convlast.folders.shards import groups_in, parts_of
 from convlast.layout.memory_format import laid_out

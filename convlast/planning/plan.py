@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -15,6 +15,7 @@ from convlast.checkpoints.tree import Entry, KeyPath, dotted, walk
 from convlast.errors import NoConv3dWeightsError
 from convlast.layout.memory_format import Place, is_dense, place_of, strides_of
 from convlast.options import Dtype, Limits, MemoryFormat
+from convlast.planning.casting import Casts
 from convlast.planning.overlaps import touched_places
 from convlast.planning.selection import Selection
 from convlast.planning.weights import Candidate, find_weights
@@ -55,7 +56,8 @@ class Plan:
         entries: Every tensor in the checkpoint.
         decisions: One for each convolution weight, in the checkpoint's order.
         others: The 5-D tensors that are no convolution weights.
-        dtype: Whether tensors are cast as well.
+        dtype: The dtype that tensors are cast to, if any are.
+        casts: The storages that are cast, once the plan is applied.
     """
 
     memory_format: MemoryFormat
@@ -63,6 +65,14 @@ class Plan:
     decisions: list[LayerPlan]
     others: list[Entry]
     dtype: Dtype = "keep"
+    casts: Casts = field(default_factory=Casts)
+
+    @property
+    def changes_bytes(self) -> bool:
+        """Whether an artifact of the input's container differs from the input."""
+        return bool(self.casts.dtypes) or any(
+            decision.stride_before != decision.stride_after for decision in self.decisions
+        )
 
     @property
     def conversions(self) -> list[LayerPlan]:
@@ -154,22 +164,6 @@ def make_plan(
             )
         decisions.append(decision)
     return Plan(memory_format, entries, decisions, others)
-
-
-def apply_strides(plan: Plan) -> None:
-    """Give every tensor of a converted weight its new strides; no byte moves.
-
-    The objects stay the same ones, so a `Parameter` that stands in two places still does.
-    """
-    strides = {place_of(d.original): d.stride_after for d in plan.conversions}
-    changed: set[int] = set()
-    for entry in plan.entries:
-        tensor = entry.value
-        if not isinstance(tensor, torch.Tensor) or tensor.dim() != 5 or id(tensor) in changed:
-            continue
-        if (stride := strides.get(place_of(tensor))) is not None:
-            changed.add(id(tensor))
-            tensor.data = tensor.data.as_strided(tensor.shape, stride)
 
 
 def _decide(

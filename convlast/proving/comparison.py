@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal
+from types import MappingProxyType
+from typing import Literal, NamedTuple
 
 import torch
 
@@ -19,6 +20,13 @@ from convlast.writing.permutation import Restriding, bits_of
 from convlast.writing.readback import Match
 
 Aspect = Literal["structure", "values", "strides"]
+
+
+class Walked(NamedTuple):
+    """A checkpoint, and its tensors in order, by `walk`."""
+
+    checkpoint: Checkpoint
+    entries: Sequence[Entry]
 
 
 @dataclass(frozen=True)
@@ -38,11 +46,13 @@ class Comparison:
         tensors: How many tensors were compared.
         differences: What differs, strides aside.
         restrided: Paths of the tensors whose strides differ, in order.
+        is_cast: Whether tensors were expected in another dtype.
     """
 
     tensors: int = 0
     differences: list[Difference] = field(default_factory=list)
     restrided: list[KeyPath] = field(default_factory=list)
+    is_cast: bool = False
 
     def differ(self, aspect: Aspect, path: KeyPath, message: str) -> None:
         """Note a difference."""
@@ -53,47 +63,46 @@ class Comparison:
         return any(difference.aspect == aspect for difference in self.differences)
 
 
-def compare(  # noqa: PLR0913  # what, with what, and what is known
-    before: Checkpoint,
-    after: Checkpoint,
-    entries_before: Sequence[Entry],
-    entries_after: Sequence[Entry],
+def compare(
+    before: Walked,
+    after: Walked,
     *,
-    cast: frozenset[KeyPath] = frozenset(),
-    is_flat: bool = False,
+    dtypes: Mapping[KeyPath, torch.dtype] = MappingProxyType({}),
+    holds_objects: bool = True,
     matches: frozenset[Match] = frozenset(),
 ) -> Comparison:
-    """Compare all tensors of two checkpoints, and all that stands around them.
+    """Compare all tensors of two checkpoints, and everything around them.
 
     Args:
         before: The original.
         after: The other.
-        entries_before: The original's tensors, by `walk`.
-        entries_after: The other's.
-        cast: Paths of tensors that were cast to fp16 on purpose.
-        is_flat: Whether the other is of a container that holds nothing but names and values:
-            no classes, device tags or `requires_grad`.
-        matches: What is known to be the same in both files, and is not read again.
+        dtypes: The dtypes of the tensors that were cast on purpose.
+        holds_objects: Whether both hold more than names and values: classes, device tags, aliases
+            and `requires_grad`.
+        matches: The parts that are known to be the same in both files; they are not read again.
     """
-    comparison = Comparison()
-    if not is_flat:
-        compare_objects(before.root, after.root, partial(comparison.differ, "structure"))
-    if [entry.path for entry in entries_before] != [entry.path for entry in entries_after]:
+    comparison = Comparison(is_cast=bool(dtypes))
+    if holds_objects:
+        roots = before.checkpoint.root, after.checkpoint.root
+        compare_objects(*roots, partial(comparison.differ, "structure"))
+    if [entry.path for entry in before.entries] != [entry.path for entry in after.entries]:
         comparison.differ("structure", (), "The tensors, or their order, changed.")
         return comparison
-    pairs = _Pairs(before, after, comparison, matches, is_flat=is_flat)
-    for old, new in zip(entries_before, entries_after, strict=True):
+    checkpoints = before.checkpoint, after.checkpoint
+    pairs = _Pairs(*checkpoints, comparison, matches, holds_objects=holds_objects)
+    for old, new in zip(before.entries, after.entries, strict=True):
         comparison.tensors += 1
         if isinstance(old.value, torch.Tensor) and old.original is None:
             raise ValueError("an original is compared with its own strides, and was walked without")
         if isinstance(new.value, torch.Tensor) and old.original is not None:
-            pairs.compare(old, old.original, new.value, is_cast=old.path in cast)
+            dtype = dtypes.get(old.path, old.original.dtype)
+            pairs.compare(old, old.original, new.value, dtype)
     return comparison
 
 
-def proof_of(comparison: Comparison, *, is_cast: bool = False) -> Proof:
+def proof_of(comparison: Comparison) -> Proof:
     """Sum a comparison up for the report."""
-    unchanged: Literal["identical", "cast"] = "cast" if is_cast else "identical"
+    unchanged: Literal["identical", "cast"] = "cast" if comparison.is_cast else "identical"
     return Proof(
         tensors=comparison.tensors,
         values="different" if comparison.has("values") else unchanged,
@@ -123,11 +132,11 @@ class _Pairs:
         comparison: Comparison,
         matches: frozenset[Match],
         *,
-        is_flat: bool,
+        holds_objects: bool,
     ) -> None:
         self._before, self._after, self._comparison = before, after, comparison
         self._matches = matches
-        self._is_flat = is_flat
+        self._holds_objects = holds_objects
         self._partners: dict[int, int] = {}
         """The other file's tensor or storage for each one, by id."""
         self._moved: dict[int, int] = {}
@@ -135,16 +144,16 @@ class _Pairs:
         self._compared: set[tuple[object, ...]] = set()
         self._scratch = Scratch()
 
-    def compare(  # what, with what, and what is known
-        self, old: Entry, before: torch.Tensor, after: torch.Tensor, *, is_cast: bool
+    def compare(
+        self, old: Entry, before: torch.Tensor, after: torch.Tensor, dtype: torch.dtype
     ) -> None:
-        """Compare one pair of tensors in all respects."""
-        is_alike = self._compare_attributes(old, before, after, is_cast=is_cast)
+        """Compare one pair of tensors in all respects; the second has to have this dtype."""
+        is_alike = self._compare_attributes(old, before, after, dtype)
         if before.stride() != after.stride():
             self._comparison.restrided.append(old.path)
         if not is_alike or before.is_meta:
             return
-        if not self._is_flat:
+        if self._holds_objects:
             self._compare_storages(old, before, after)
         if before.numel() == 0:
             return
@@ -156,12 +165,10 @@ class _Pairs:
                 self._comparison.differ("values", old.path, "Its values changed.")
 
     def _compare_attributes(
-        self, old: Entry, before: torch.Tensor, after: torch.Tensor, *, is_cast: bool
+        self, old: Entry, before: torch.Tensor, after: torch.Tensor, dtype: torch.dtype
     ) -> bool:
-        left, right = _facts(before), _facts(after)
-        if is_cast:
-            left["dtype"] = torch.float16
-        if not self._is_flat and isinstance(old.value, torch.Tensor):
+        left, right = {**_facts(before), "dtype": dtype}, _facts(after)
+        if self._holds_objects and isinstance(old.value, torch.Tensor):
             left["requires_grad"], right["requires_grad"] = (
                 old.value.requires_grad,
                 after.requires_grad,

@@ -13,11 +13,13 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from convlast.checkpoints.programs.torchscript import TorchScript
 from convlast.errors import UnsupportedContainerError
 
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
@@ -49,16 +51,39 @@ def require_same_results(original: Path, converted: Path) -> None:
         )
 
 
-def difference_of_scripts(
-    original: Path, converted: Path, input_shape: tuple[int, ...]
-) -> str | None:
-    """Run both TorchScript programs on one random input; say what is wrong with the second.
+@dataclass(frozen=True)
+class ScriptTrial:
+    """What running a TorchScript program before and after showed.
+
+    Attributes:
+        difference: What is wrong with the converted program; None if nothing is, or if it was not
+            run.
+        calls_view: Whether it was not run, and its code calls `torch.view`.
+    """
+
+    difference: str | None = None
+    calls_view: bool = False
+
+
+def try_script(
+    program: TorchScript, converted: Path, input_shape: tuple[int, ...] | None
+) -> ScriptTrial:
+    """Run both TorchScript programs on one random input, if its shape is known.
 
     Args:
-        original: The input.
+        program: The input.
         converted: The artifact.
         input_shape: (N, C, D, H, W)
     """
+    if input_shape is None:
+        return ScriptTrial(calls_view=program.calls_view)
+    return ScriptTrial(_difference_of_scripts(program.path, converted, input_shape))
+
+
+def _difference_of_scripts(
+    original: Path, converted: Path, input_shape: tuple[int, ...]
+) -> str | None:
+    """Say what is wrong with the converted program; None if nothing is."""
     jit: Any = torch.jit  # whose functions are not annotated
     sample = torch.randn(input_shape, generator=torch.Generator().manual_seed(0))
     results = []

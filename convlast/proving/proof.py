@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import torch
 
 from convlast.bytes.reclaiming import collecting_seldom
-from convlast.checkpoints import PROGRAMS, Checkpoint, open_checkpoint
+from convlast.checkpoints.checkpoint import Checkpoint
 from convlast.checkpoints.tree import KeyPath, walk
+from convlast.containers import WritableContainer
 from convlast.layout.memory_format import laid_out, place_of
 from convlast.options import Limits
-from convlast.planning.casting import Casts
 from convlast.planning.plan import LayerPlan, Plan
-from convlast.proving.comparison import Comparison, compare, proof_of
-from convlast.proving.reloading import reload_torch, tensors_by_torch
+from convlast.proving.comparison import Comparison, Walked, compare, proof_of
 from convlast.report import Proof, Survival
 from convlast.writing.permutation import bits_of
-from convlast.writing.readback import Match
+from convlast.writing.request import Written
 
 
 @dataclass(frozen=True)
@@ -29,12 +28,14 @@ class Proven:
     Attributes:
         proof: For the report.
         comparison: Each difference.
-        survival: What loading does to the layout, as far as it was tried.
+        survival: What loading does to the layout.
+        artifact: The artifact, loaded anew.
+        tensors: Its tensors.
     """
 
     proof: Proof
     comparison: Comparison
-    survival: list[Survival]
+    survival: Survival
     artifact: Checkpoint
     tensors: dict[KeyPath, torch.Tensor]
 
@@ -51,50 +52,40 @@ class Proven:
 def prove(
     checkpoint: Checkpoint,
     plan: Plan,
-    artifact: Path,
-    casts: Casts,
+    written: Written,
+    container: WritableContainer,
     limits: Limits,
-    matches: frozenset[Match] = frozenset(),
 ) -> Proven:
     """Load an artifact anew and compare it with the input.
 
     Args:
         checkpoint: The input.
         plan: What was to be done.
-        artifact: The file that was made.
-        casts: What became fp16.
-        limits: Those of opening it.
-        matches: Bytes of the file that were read back, and are those of the input. A tensor that
-            PyTorch finds there has the input's values; all others are read and compared.
+        written: The file that was made. A tensor that PyTorch finds where bytes were read back has
+            the input's values; all others are read and compared.
+        container: The kind of the file.
+        limits: The limits for opening it.
 
     Raises:
         CheckpointError: If it cannot be loaded, which would be our fault.
     """
-    holds_strides = not artifact.name.endswith(".safetensors")
-    is_program = checkpoint.container in PROGRAMS
-    if holds_strides and not is_program:
-        loaded: Checkpoint = reload_torch(artifact, checkpoint.asks_for)
-    else:
-        loaded = open_checkpoint(artifact, limits=limits, allow_programs=True)
+    loaded = container.reload(written.path, checkpoint, limits)
     entries = walk(loaded.root, limits, keep_originals=False)
     comparison = compare(
-        checkpoint,
-        loaded,
-        plan.entries,
-        entries,
-        cast=frozenset(casts.paths),
-        is_flat=not holds_strides,
-        matches=matches,
+        Walked(checkpoint, plan.entries),
+        Walked(loaded, entries),
+        dtypes=plan.casts.dtypes,
+        holds_objects=container.holds_objects,
+        matches=written.matches,
     )
     tensors = {
         entry.path: entry.value for entry in entries if isinstance(entry.value, torch.Tensor)
     }
-    if holds_strides:
+    if container.holds_strides:
         _check_strides(plan, comparison, tensors)
-    if is_program:
-        _check_by_torch(loaded, comparison, tensors, artifact)
-    proof = proof_of(comparison, is_cast=bool(casts.paths))
-    return Proven(proof, comparison, _survival(checkpoint, holds_strides), loaded, tensors)
+    _check_by_torch(container.tensors_by_torch(written.path), loaded, comparison, tensors)
+    survival = container.survival(checkpoint)
+    return Proven(proof_of(comparison), comparison, survival, loaded, tensors)
 
 
 def _check_strides(
@@ -121,13 +112,13 @@ def _check_strides(
 
 
 def _check_by_torch(
+    found: Mapping[str, torch.Tensor],
     loaded: Checkpoint,
     comparison: Comparison,
     tensors: dict[KeyPath, torch.Tensor],
-    artifact: Path,
 ) -> None:
-    """Check that PyTorch's own loader finds in a program what was found there without it."""
-    for name, theirs in tensors_by_torch(artifact, loaded.container).items():
+    """Compare the tensors that PyTorch's own loader found with those that we found without it."""
+    for name, theirs in found.items():
         ours = tensors.get((name,))
         if ours is None:
             continue
@@ -144,30 +135,3 @@ def _strides_by_pytorch(shape: torch.Size) -> tuple[int, ...]:
     owner.weight = torch.nn.Parameter(torch.empty(shape, device="meta"))
     torch.nn.utils.convert_conv3d_weight_memory_format(owner, torch.channels_last_3d)
     return owner.weight.stride()
-
-
-def _survival(checkpoint: Checkpoint, holds_strides: bool) -> list[Survival]:
-    """Tell what the loading that was done here did to the layout."""
-    if checkpoint.container in PROGRAMS:
-        route = {
-            "torchscript": "torch.jit.load(path)",
-            "program": "torch.export.load(path)",
-        }[checkpoint.container]
-        message = "Tried on the whole artifact: every stride is there."
-        return [Survival(route=route, survives=True, message=message)]
-    if not holds_strides:
-        return [
-            Survival(
-                route="safetensors.torch.load_file(path)",
-                survives=False,
-                message="safetensors holds no strides. Use convlast.load or convlast.load_into.",
-            )
-        ]
-    allowed = ", with its classes in torch.serialization.safe_globals" * bool(checkpoint.asks_for)
-    return [
-        Survival(
-            route="torch.load(path, weights_only=True, mmap=True)",
-            survives=True,
-            message=f"Tried on the whole artifact{allowed}: every stride is there.",
-        ),
-    ]

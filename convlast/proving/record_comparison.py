@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from convlast.checkpoints import manifest
 from convlast.checkpoints.checkpoint import Checkpoint
 from convlast.checkpoints.programs.zipped_program import ZippedProgram
+from convlast.containers import CONTAINERS
 from convlast.proving.comparison import Comparison
-from convlast.writing.torch_zip import WRITTEN_BY_TORCH
 
 
 def compare_records(before: Checkpoint, after: Checkpoint, comparison: Comparison) -> None:
@@ -22,33 +22,16 @@ def compare_records(before: Checkpoint, after: Checkpoint, comparison: Compariso
     """
     if isinstance(before, ZippedProgram) and isinstance(after, ZippedProgram):
         _compare_programs(before, after, comparison)
-    elif before.container == after.container == "safetensors":
-        _compare(_metadata(before), _metadata(after), comparison)
-    elif "safetensors" not in {before.container, after.container}:
-        _compare(_extras(before), _extras(after), comparison)
+        return
+    one, other = CONTAINERS[before.container], CONTAINERS[after.container]
+    if one.holds_objects == other.holds_objects:  # else they hold records of other kinds
+        _compare(one.records_of(before), other.records_of(after), comparison)
 
 
 def _compare(old: Mapping[str, object], new: Mapping[str, object], comparison: Comparison) -> None:
     for name in {**old, **new}:
         if old.get(name) != new.get(name):
             comparison.differ("structure", (name,), "This record is not the same in both files.")
-
-
-def _metadata(checkpoint: Checkpoint) -> dict[str, object]:
-    """Return the metadata of a safetensors file; the format's own entry may be added."""
-    return {"format": "pt", **checkpoint.metadata, manifest.METADATA_KEY: None}
-
-
-def _extras(checkpoint: Checkpoint) -> dict[str, object]:
-    """Return the bytes of each member of a torch zip that torch itself does not write."""
-    archive = checkpoint.archive
-    if archive is None:
-        return {}
-    return {
-        name: archive.read(name)
-        for name in archive.members
-        if name not in WRITTEN_BY_TORCH and not name.startswith("data/")
-    }
 
 
 def _compare_programs(before: ZippedProgram, after: ZippedProgram, comparison: Comparison) -> None:

@@ -68,8 +68,16 @@ def _parity(parities: Sequence[Parity]) -> Markup:
     return tables.table(headers, map(_parity_row, parities), numbers_from=3)
 
 
+_AGREEMENT: dict[bool | None, tuple[str, summary.State]] = {
+    True: ("yes", "good"),
+    False: ("no", "bad"),
+    None: ("undecided", "caution"),
+}
+"""What a parity says of two runs, and how good that is."""
+
+
 def _parity_row(parity: Parity) -> list[Markup]:
-    state: summary.State = "good" if parity.passed else "bad"
+    agrees, state = _AGREEMENT[parity.passed]
     near = (parity.quantiles or {}).get("0.99")
     numbers = [
         notation.magnitude(parity.relative),
@@ -82,7 +90,7 @@ def _parity_row(parity: Parity) -> list[Markup]:
     return [
         tables.named(PAIRS.get(parity.pair, parity.pair)),
         tables.cell(str(parity.samples or "–")),
-        tables.cell(tables.tag("yes" if parity.passed else "no", state)),
+        tables.cell(tables.tag(agrees, state)),
         *(tables.cell(number, class_="number") for number in numbers),
     ]
 

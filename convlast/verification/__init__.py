@@ -10,19 +10,21 @@ import torch
 
 from convlast.bytes.digest import sha256_of
 from convlast.bytes.reclaiming import collecting_seldom
-from convlast.checkpoints import Checkpoint, is_folder, open_checkpoint
+from convlast.checkpoints.checkpoint import Checkpoint
 from convlast.checkpoints.manifest import Manifest
 from convlast.checkpoints.tree import Entry, KeyPath, walk
+from convlast.containers import CONTAINERS, is_folder, open_checkpoint
+from convlast.conversion.file_report import input_of
 from convlast.devices import environment_of, on_the_cpu
 from convlast.findings import conversion as findings
 from convlast.folders import open_folder
 from convlast.layout.memory_format import Place, place_of, strides_of
 from convlast.options import Limits, Options
-from convlast.planning.casting import WIDER
+from convlast.planning.casting import DTYPES, WIDER
 from convlast.planning.plan import Plan, make_plan
-from convlast.proving.comparison import Comparison, compare, proof_of
+from convlast.proving.comparison import Comparison, Walked, compare, proof_of
 from convlast.proving.record_comparison import compare_records
-from convlast.report import Artifact, InputFile, Layer, Report, Status, verdict_of
+from convlast.report import Artifact, Layer, Report, Status, verdict_of
 from convlast.verification.folder import FolderVerification
 from convlast.writing.workplace import temporary_folder
 
@@ -87,16 +89,20 @@ def verify_file(
     """
     plan = make_plan(before, "channels_last_3d", limits=limits, beside=beside)
     entries = walk(after.root, limits, keep_originals=False)
-    is_flat = "safetensors" in {before.container, after.container}
-    cast = _cast_paths(plan, entries, after.manifest)
-    comparison = compare(before, after, plan.entries, entries, cast=cast, is_flat=is_flat)
+    containers = CONTAINERS[before.container], CONTAINERS[after.container]
+    comparison = compare(
+        Walked(before, plan.entries),
+        Walked(after, entries),
+        dtypes=_dtypes_cast_to(plan, entries, after.manifest),
+        holds_objects=all(container.holds_objects for container in containers),
+    )
     strides = {
         entry.path: after.stride_seen(entry.path[-1], entry.value)
         for entry in entries
         if isinstance(entry.value, torch.Tensor)
     }
     given = _strides_given(plan, before.manifest)
-    _check_strides(plan, given, strides, comparison, holds_strides=after.container != "safetensors")
+    _check_strides(plan, given, strides, comparison, holds_strides=after.holds_strides)
     compare_records(before, after, comparison)
     layers = [
         _layer(layer, strides.get(decision.candidate.path))
@@ -106,13 +112,7 @@ def verify_file(
     return Report(
         verdict=verdict_of(found),
         findings=found,
-        input=InputFile(
-            filename=before.path.name,
-            sha256=sha256_of(before.path),
-            bytes=before.path.stat().st_size,
-            container=before.container,
-            wrapper=plan.wrapper,
-        ),
+        input=input_of(before, plan, before.path.name, sha256_of(before.path)),
         artifact=Artifact(
             filename=after.path.name,
             sha256=sha256_of(after.path),
@@ -122,28 +122,29 @@ def verify_file(
         options=Options(),
         environment=environment_of(torch.device("cpu")),
         layers=layers,
-        proof=proof_of(comparison, is_cast=bool(cast)),
+        proof=proof_of(comparison),
     )
 
 
-def _cast_paths(
+def _dtypes_cast_to(
     plan: Plan, entries: Sequence[Entry], manifest: Manifest | None
-) -> frozenset[KeyPath]:
-    """Return the paths of tensors that were cast to fp16 on purpose, as the artifact says."""
-    if manifest is None or manifest.dtype != "float16":
-        return frozenset()
+) -> dict[KeyPath, torch.dtype]:
+    """Return the new dtypes of the tensors that were cast on purpose, as the artifact says."""
+    dtype = DTYPES.get(manifest.dtype) if manifest else None
+    if dtype is None:
+        return {}
     wide = {
         entry.path
         for entry in plan.entries
         if entry.original is not None and entry.original.dtype in WIDER
     }
-    return frozenset(
-        entry.path
+    return {
+        entry.path: dtype
         for entry in entries
         if entry.path in wide
         and isinstance(entry.value, torch.Tensor)
-        and entry.value.dtype == torch.float16
-    )
+        and entry.value.dtype == dtype
+    }
 
 
 def _strides_given(plan: Plan, manifest: Manifest | None) -> Mapping[Place, Set[tuple[int, ...]]]:

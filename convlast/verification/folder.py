@@ -7,8 +7,10 @@ from pathlib import PurePosixPath
 
 import torch
 
-from convlast.checkpoints import Checkpoint, open_checkpoint
+from convlast.checkpoints.checkpoint import Checkpoint
+from convlast.containers import open_checkpoint
 from convlast.conversion.folder_report import Sections, artifact_of_folder, input_of_folder
+from convlast.conversion.job import Source
 from convlast.devices import environment_of
 from convlast.errors import NoConv3dWeightsError, ProgramNotAllowedError
 from convlast.folders import Folder
@@ -58,7 +60,7 @@ class FolderVerification:
         ]
         made = self._sections.artifacts | {name: self._made(name, "other") for name in added}
         return self._sections.report(
-            input_of_folder(self._before, original, self._sections),
+            input_of_folder(self._before, Source(self._before.path, original), self._sections),
             artifact_of_folder(self._after.path, converted, self._after.kind, made),
             Options(),
             environment_of(torch.device("cpu")),

@@ -1,232 +1,197 @@
-"""The space of each storage in a skeleton, being filled from the input."""
+"""The spaces of a skeleton, being filled from the input."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import groupby
+from typing import NamedTuple
 
 import torch
 
 from convlast.bytes.digest import FilePart, crc32, require_crc
-from convlast.checkpoints.checkpoint import (
-    SLICE_BYTES,
-    Checkpoint,
-    Storage,
-    StoredBytes,
-    tensor_over,
-)
-from convlast.checkpoints.guard.zip_directory import Archive, ZipMember
+from convlast.checkpoints.checkpoint import SLICE_BYTES, Checkpoint, tensor_over
 from convlast.layout.memory_format import slices_of
-from convlast.planning.casting import Cast, Casts
+from convlast.planning.casting import Cast
 from convlast.planning.plan import LayerPlan
 from convlast.writing.copying import copy_range, copy_with_crc, crc_of, write_exactly
 from convlast.writing.ordered_output import Parts
-from convlast.writing.permutation import Restriding, permute_all
+from convlast.writing.permutation import permute_all
 from convlast.writing.readback import PIECE_BYTES, Match, ReadBack
 from convlast.writing.skeleton import state_crc
+from convlast.writing.spaces import Space
 
 _LARGE_BYTES = 64 << 10
 """The least member whose CRC is checked when the whole file is read, and not on its way, and the
 least storage or weight that is read back."""
 
 _SLICE_MAX_BYTES = 4 * SLICE_BYTES
-"""The largest slice that is read back: one of a weight that can hardly be cut, or not at all."""
+"""The largest slice that is read back. A weight that can hardly be cut has larger ones."""
+
+
+class _Slice(NamedTuple):
+    """A slice of a weight that was written, with its bytes in both orders."""
+
+    space: Space
+    before: memoryview
+    after: memoryview
 
 
 class Filling:
-    """The space of each storage in a skeleton, being filled."""
+    """A skeleton whose spaces are being filled."""
 
-    def __init__(
-        self,
-        checkpoint: Checkpoint,
-        skeleton: Archive,
-        casts: Casts,
-        target: int,
-    ) -> None:
+    def __init__(self, checkpoint: Checkpoint, spaces: list[Space], target: int) -> None:
         """Begin with nothing filled.
 
         Args:
-            checkpoint: Where the bytes are.
-            skeleton: The directory of what is filled.
-            casts: What becomes fp16.
-            target: The skeleton's file, open for reading and writing.
+            checkpoint: The source.
+            spaces: The spaces.
+            target: The descriptor of the skeleton's file, open for reading and writing.
         """
-        self._checkpoint, self._skeleton, self._casts = checkpoint, skeleton, casts
+        self._checkpoint = checkpoint
         self._source, self._target = checkpoint.descriptor, target
         self.crcs: dict[str, int] = {}
         """The CRC of each member that is filled."""
-        self.parts = Parts(
-            member.offset for name, member in skeleton.members.items() if name.startswith("data/")
-        )
+        self.parts = Parts(space.member.offset for space in spaces)
         """How far the file is final."""
         self.matches: set[Match] = set()
-        """What was read back, and found to be the input's."""
+        """The parts that were read back and equal the input's."""
         self._made = ReadBack(self._source, target)
-        self._differing: set[int] = set()
-        """The ids of weights that are not what they should be."""
 
-    def fill(self, name: str, storage: Storage, *, is_final: bool) -> None:
-        """Fill one member with a storage as it is, or as fp16.
-
-        Args:
-            name: The member.
-            storage: What it holds.
-            is_final: Whether nothing will be written over parts of it.
-        """
-        if cast := self._casts.by_target.get(id(storage)):
-            crc = self._fill_cast(name, cast)
-            if is_final:
-                self._complete(name, crc)
-            return
-        stored, member = self._checkpoint.stored(storage), self._skeleton.members[name]
-        if not is_final or stored.nbytes < _LARGE_BYTES:
+    def copy(self, space: Space) -> None:
+        """Fill a space with its storage, cast if it is; `convert_parts` completes some of them."""
+        stored, claim = space.stored, None
+        if space.cast is not None:
+            crc = self._copy_cast(space, space.cast)
+        elif space.weights or stored.nbytes < _LARGE_BYTES:
             crc = copy_with_crc(
-                self._source, self._target, stored.offset, member.offset, stored.nbytes
+                self._source, self._target, stored.offset, space.member.offset, stored.nbytes
             )
             require_crc(stored.member, stored.crc, crc)
-            claim = None
         else:
-            # What is stated is believed for now, which spares a pass.
+            # The stated CRC is believed for now, which spares a pass.
             crc = stored.crc or crc_of(self._source, stored.offset, stored.nbytes)
             claim = FilePart(stored.nbytes, stored.crc, stored.member)
-            self._copy(stored, member)
-        if is_final:
-            self._complete(name, crc, claim)
+            self._copy_large(space)
+        if not space.weights:
+            self._complete(space, crc, claim)
 
-    def _copy(self, stored: StoredBytes, member: ZipMember) -> None:
-        """Copy a large storage, piece by piece, and read it back."""
-        is_same = True
+    def convert(
+        self, spaces: list[Space], device: torch.device, advance: Callable[[Space, int], None]
+    ) -> None:
+        """Fill spaces that are one weight each.
+
+        Args:
+            spaces: The spaces.
+            device: Where the weights are permuted.
+            advance: Called with the space and the size of each slice that was written. On a GPU the
+                next slice is on its way meanwhile.
+        """
+        for space, slices in groupby(self._write(spaces, device), key=lambda each: each.space):
+            crc_before = crc_after = 0
+            for _, before, after in slices:
+                crc_before, crc_after = crc32(before, crc_before), crc32(after, crc_after)
+                advance(space, len(after))
+            require_crc(space.stored.member, space.stored.crc, crc_before)
+            self._complete(space, crc_after)
+
+    def convert_parts(self, spaces: list[Space], device: torch.device) -> None:
+        """Write the weights in spaces that `copy` has filled, and complete these.
+
+        Args:
+            spaces: The spaces.
+            device: Where the weights are permuted.
+        """
+        for space, slices in groupby(self._write(spaces, device), key=lambda each: each.space):
+            deque(slices, maxlen=0)  # each is written when it is taken
+            member = space.member
+            self._complete(space, crc_of(self._target, member.offset, member.nbytes))
+
+    def _copy_large(self, space: Space) -> None:
+        """Copy a large storage piece by piece, and read it back."""
+        stored, is_same = space.stored, True
         for start in range(0, stored.nbytes, PIECE_BYTES):
             nbytes = min(PIECE_BYTES, stored.nbytes - start)
-            origin, offset = stored.offset + start, member.offset + start
+            origin, offset = stored.offset + start, space.member.offset + start
             copy_range(self._source, self._target, origin, offset, nbytes)
             is_same = is_same and self._made.is_copy(origin, offset, nbytes)
         if is_same:
-            self.matches.add(Match(stored.offset, member.offset, stored.nbytes))
+            self.matches.add(Match(stored.offset, space.member.offset, stored.nbytes))
 
-    def convert(
-        self, decisions: list[LayerPlan], names: dict[int, str], device: torch.device
-    ) -> Iterator[tuple[LayerPlan, int]]:
-        """Fill members that are one converted weight each.
-
-        On a GPU one slice is on its way there and back while another one is yielded.
-
-        Args:
-            decisions: The weights.
-            names: The member that each storage is in, by the storage's id.
-            device: Where the weights are permuted.
-
-        Yields:
-            The weight, and the size, of each slice that was written.
-        """
-        crc_before = crc_after = nbytes = 0
-        for decision, before, after in self._write(decisions, names, device):
-            crc_before, crc_after = crc32(before, crc_before), crc32(after, crc_after)
-            nbytes += len(after)
-            yield decision, len(after)
-            storage = decision.original.untyped_storage()
-            name, stored = names[id(storage)], self._checkpoint.stored(storage)
-            if nbytes == self._skeleton.members[name].nbytes:
-                require_crc(stored.member, stored.crc, crc_before)
-                self._complete(name, crc_after)
-                crc_before = crc_after = nbytes = 0
-
-    def convert_parts(
-        self, decisions: list[LayerPlan], names: dict[int, str], device: torch.device
-    ) -> None:
-        """Write converted weights over parts of members that are filled; as `convert` otherwise."""
-        written = self._write(decisions, names, device)
-        patched = {names[id(each.original.untyped_storage())] for each, _, _ in written}
-        for name in patched:
-            member = self._skeleton.members[name]
-            self._complete(name, crc_of(self._target, member.offset, member.nbytes))
-
-    def _complete(self, name: str, crc: int, claim: FilePart | None = None) -> None:
-        """Say that a member is filled, and what its CRC is."""
-        member = self._skeleton.members[name]
-        self.crcs[name] = crc
-        state_crc(self._target, member, crc)
-        self.parts.add(member.offset, member.nbytes, claim)
-
-    def _write(
-        self, decisions: list[LayerPlan], names: dict[int, str], device: torch.device
-    ) -> Iterator[tuple[LayerPlan, memoryview, memoryview]]:
-        """Write weights in their new order, slice by slice; yield each with its weight."""
-        slices = [(d, part) for d in decisions for part in _slices(d)]
-        jobs = (
-            (self._restriding(part, decision.stride_after), partial(self._read, part))
-            for decision, part in slices
-        )
-        for (decision, part), (before, after) in zip(
-            slices, permute_all(jobs, device), strict=True
-        ):
-            name = names[id(decision.original.untyped_storage())]
-            member = self._skeleton.members[name]
-            write_exactly(self._target, after, member.offset + self._start_of(part))
-            self._read_back(decision, part, member)
-            yield decision, before, after
-
-    def _read_back(self, decision: LayerPlan, part: torch.Tensor, member: ZipMember) -> None:
-        """Compare a slice of a large weight with what was written; note the weight with its last.
-
-        Args:
-            decision: The weight, and its new strides.
-            part: The slice, as it was; one too large for the cache is left to the proof.
-            member: Where the weight was written.
-        """
-        weight, after = decision.original, decision.stride_after
-        if self._is_cast(weight) or weight.nbytes < _LARGE_BYTES or part.nbytes > _SLICE_MAX_BYTES:
-            return
-        origin = self._checkpoint.stored(weight.untyped_storage()).offset
-        start, first = self._start_of(part), self._start_of(weight)
-        restriding = self._restriding(part, after)
-        if not self._made.is_restrided(restriding, origin + start, member.offset + start):
-            self._differing.add(id(decision))
-        is_last = start + part.nbytes == first + weight.nbytes
-        if is_last and id(decision) not in self._differing:
-            places = origin + first, member.offset + first
-            self.matches.add(Match(*places, weight.nbytes, self._restriding(weight, after)))
-
-    def _start_of(self, weight: torch.Tensor) -> int:
-        """Return where a weight starts in its storage as it is written, in bytes."""
-        itemsize = torch.float16.itemsize if self._is_cast(weight) else weight.itemsize
-        return int(weight.storage_offset()) * itemsize
-
-    def _restriding(self, weight: torch.Tensor, after: tuple[int, ...]) -> Restriding:
-        itemsize = torch.float16.itemsize if self._is_cast(weight) else weight.itemsize
-        return Restriding(tuple(weight.shape), weight.stride(), after, itemsize)
-
-    def _read(self, weight: torch.Tensor, buffer: memoryview) -> None:
-        """Read a weight in the order it has, as fp16 where it is cast."""
-        if not self._is_cast(weight):
-            self._checkpoint.read_into(buffer, weight)
-            return
-        values = self._checkpoint.read(weight)
-        tensor_over(buffer, torch.float16).copy_(values.as_strided((values.numel(),), (1,)))
-
-    def _is_cast(self, weight: torch.Tensor) -> bool:
-        return id(weight.untyped_storage()) in self._casts.sources
-
-    def _fill_cast(self, name: str, cast: Cast) -> int:
-        """Fill one member with a storage's values as fp16; return the CRC of these."""
-        member, stored = self._skeleton.members[name], self._checkpoint.stored(cast.source)
-        crc = crc_of(self._source, stored.offset, stored.nbytes)
-        require_crc(stored.member, stored.crc, crc)
-        values = torch.empty(0, dtype=cast.dtype).set_(
-            cast.source, 0, (cast.source.nbytes() // cast.dtype.itemsize,), (1,)
-        )
-        position, crc = member.offset, 0
+    def _copy_cast(self, space: Space, cast: Cast) -> int:
+        """Fill a space with a storage's values in their new dtype; return the CRC of these."""
+        stored = space.stored
+        require_crc(stored.member, stored.crc, crc_of(self._source, stored.offset, stored.nbytes))
+        numel = cast.source.nbytes() // cast.source_dtype.itemsize
+        values = torch.empty(0, dtype=cast.source_dtype).set_(cast.source, 0, (numel,), (1,))
+        position, crc = space.member.offset, 0
         for chunk in self._checkpoint.chunks(values):
-            data = bytearray(chunk.numel() // cast.dtype.itemsize * torch.float16.itemsize)
-            tensor_over(data, torch.float16).copy_(chunk.view(cast.dtype))
+            data = bytearray(chunk.numel() // cast.source_dtype.itemsize * cast.dtype.itemsize)
+            tensor_over(data, cast.dtype).copy_(chunk.view(cast.source_dtype))
             write_exactly(self._target, memoryview(data), position)
             position, crc = position + len(data), crc32(data, crc)
         return crc
 
+    def _complete(self, space: Space, crc: int, claim: FilePart | None = None) -> None:
+        """Note that a space is filled, and state the CRC of what is in it."""
+        self.crcs[space.name] = crc
+        state_crc(self._target, space.member, crc)
+        self.parts.add(space.member.offset, space.member.nbytes, claim)
 
-def _slices(decision: LayerPlan) -> list[torch.Tensor]:
+    def _write(self, spaces: list[Space], device: torch.device) -> Iterator[_Slice]:
+        """Write the weights of spaces in their new order, slice by slice, and read them back."""
+        cuts = [(space, each, _slices(each)) for space in spaces for each in space.weights]
+        permuted = permute_all(
+            (
+                (space.restriding(part, weight.stride_after), partial(self._read, space, part))
+                for space, weight, parts in cuts
+                for part in parts
+            ),
+            device,
+        )
+        for space, weight, parts in cuts:
+            is_same = self._is_read_back(space, weight)
+            for part in parts:
+                before, after = next(permuted)
+                write_exactly(self._target, after, space.offset_of(part))
+                is_same = is_same and self._is_restrided(space, weight, part)
+                yield _Slice(space, before, after)
+            if is_same:
+                self.matches.add(_match(space, weight))
+
+    def _is_read_back(self, space: Space, weight: LayerPlan) -> bool:
+        """Return whether a weight is read back: a large one whose bytes only change places."""
+        return space.cast is None and weight.original.nbytes >= _LARGE_BYTES
+
+    def _is_restrided(self, space: Space, weight: LayerPlan, part: torch.Tensor) -> bool:
+        """Compare a slice with what was written; the proof reads one too large for the cache."""
+        if part.nbytes > _SLICE_MAX_BYTES:
+            return False
+        origin = space.stored.offset + space.start_of(part)
+        restriding = space.restriding(part, weight.stride_after)
+        return self._made.is_restrided(restriding, origin, space.offset_of(part))
+
+    def _read(self, space: Space, weight: torch.Tensor, buffer: memoryview) -> None:
+        """Read a weight, or a slice of one, in the order it has, and in its new dtype."""
+        if space.cast is None:
+            self._checkpoint.read_into(buffer, weight)
+            return
+        values = self._checkpoint.read(weight)
+        tensor_over(buffer, space.cast.dtype).copy_(values.as_strided((values.numel(),), (1,)))
+
+
+def _match(space: Space, weight: LayerPlan) -> Match:
+    """Return where a weight that was read back lies in both files, and in which orders."""
+    original = weight.original
+    origin = space.stored.offset + space.start_of(original)
+    restriding = space.restriding(original, weight.stride_after)
+    return Match(origin, space.offset_of(original), original.nbytes, restriding)
+
+
+def _slices(weight: LayerPlan) -> list[torch.Tensor]:
     """Cut a weight where both its layouts can be cut."""
-    weight = decision.original
-    if weight.stride(0) != decision.stride_after[0]:
-        return [weight]
-    return slices_of(weight, SLICE_BYTES)
+    original = weight.original
+    if original.stride(0) != weight.stride_after[0]:
+        return [original]
+    return slices_of(original, SLICE_BYTES)

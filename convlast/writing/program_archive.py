@@ -10,16 +10,16 @@ from __future__ import annotations
 import shutil
 import struct
 import zipfile
-from pathlib import Path
 from typing import IO
 
 import torch
 
+from convlast.bytes.digest import FilePart
 from convlast.checkpoints import manifest as manifests
 from convlast.checkpoints.programs.zipped_program import ZippedProgram
-from convlast.planning.plan import LayerPlan, Plan
-from convlast.progress import Progress
+from convlast.planning.plan import LayerPlan
 from convlast.writing.permutation import permuted
+from convlast.writing.request import WriteRequest, Written
 
 _ALIGNMENT = 64
 """Of a stored member's bytes, as torch's own writer has them."""
@@ -31,20 +31,21 @@ _PADDING = b"FB"
 """The tag of the extra field that torch's writer pads with."""
 
 
-def write_program(
-    program: ZippedProgram, plan: Plan, folder: Path, device: torch.device, progress: Progress
-) -> Path:
-    """Write a program, whose tensors have their new strides, as a zip archive.
+def write_program(request: WriteRequest, extension: str) -> Written:
+    """Write a program as a zip archive.
 
-    Returns:
-        The file, in the folder.
+    Args:
+        request: What to write; its checkpoint is a program.
+        extension: The extension by which PyTorch knows what to expect of the file.
     """
+    program, plan = request.checkpoint, request.plan
+    assert isinstance(program, ZippedProgram)  # noqa: S101  # no other becomes one; for mypy
     changed = program.rewritten()
     weights: dict[str, list[LayerPlan]] = {}
     for decision in plan.conversions:
         member = program.stored(decision.original.untyped_storage()).member
         weights.setdefault(member, []).append(decision)
-    path = folder / f"program{'.pt2' if program.container == 'program' else '.pt'}"
+    path = request.folder / f"program{extension}"
     with zipfile.ZipFile(program.path) as source, zipfile.ZipFile(path, "w") as target:
         assert target.fp is not None  # noqa: S101  # it is open; for mypy
         entries = source.infolist()
@@ -56,15 +57,16 @@ def write_program(
             if name in changed:
                 target.writestr(new, changed[name])
             elif name in weights:
-                target.writestr(new, _converted(program, name, weights[name], device))
+                target.writestr(new, _converted(program, name, weights[name], request.device))
             else:
                 with source.open(entry) as old, target.open(new, "w") as copy:
                     shutil.copyfileobj(old, copy, 1 << 20)
-            progress("write", done + 1, len(entries))
+            request.progress("write", done + 1, len(entries))
         # A ZipInfo made from a name alone is dated 1980-01-01, the same on every machine.
         note = zipfile.ZipInfo(f"{program.members.root}/{manifests.MEMBER}")
         target.writestr(note, plan.manifest(program.manifest).encode())
-    return path
+    request.follow(path, [FilePart(None)])
+    return Written(path)
 
 
 def _converted(

@@ -6,12 +6,11 @@ manifest in the metadata carries the layout, and `convlast.load` applies it.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from convlast.bytes.digest import require_crc
+from convlast.bytes.digest import FilePart, require_crc
 from convlast.checkpoints.checkpoint import Checkpoint, tensor_over
 from convlast.checkpoints.manifest import METADATA_KEY
 from convlast.checkpoints.safetensors import METADATA, name_of, write_header
@@ -19,23 +18,18 @@ from convlast.checkpoints.tree import dotted
 from convlast.errors import OptionError
 from convlast.layout.memory_format import span_of
 from convlast.planning.plan import Plan
-from convlast.progress import Progress
 from convlast.writing.copying import copy_range, crc_of, write_exactly
+from convlast.writing.request import WriteRequest, Written
 
 
-def write_safetensors(checkpoint: Checkpoint, plan: Plan, folder: Path, progress: Progress) -> Path:
+def write_safetensors(request: WriteRequest) -> Written:
     """Write a flat state dict as a safetensors file.
-
-    Args:
-        checkpoint: The input.
-        plan: Its conversions, which go into the manifest.
-        folder: Where to write.
-        progress: Told how far it is.
 
     Raises:
         OptionError: If the checkpoint holds more than one flat state dict of distinct tensors.
         StorageFullError: If there is no room.
     """
+    checkpoint, plan = request.checkpoint, request.plan
     tensors = _flat_tensors(checkpoint, plan)
     entries: dict[str, Any] = {}
     position = 0
@@ -50,7 +44,7 @@ def write_safetensors(checkpoint: Checkpoint, plan: Plan, folder: Path, progress
         position += nbytes
     metadata = {"format": "pt", **checkpoint.metadata}
     metadata[METADATA_KEY] = plan.manifest(checkpoint.manifest).encode().decode()
-    path = folder / "model.safetensors"
+    path = request.folder / "model.safetensors"
     with path.open("w+b") as target:
         offset = write_header(target, entries, metadata)
         target.flush()
@@ -71,8 +65,9 @@ def write_safetensors(checkpoint: Checkpoint, plan: Plan, folder: Path, progress
             else:
                 data = _contiguous_bytes(checkpoint, original, dtype)
                 write_exactly(target.fileno(), memoryview(data), offset + start)
-            progress("write", end, position)
-    return path
+            request.progress("write", end, position)
+    request.follow(path, [FilePart(None)])
+    return Written(path)
 
 
 def _require_whole(checkpoint: Checkpoint, original: torch.Tensor) -> None:

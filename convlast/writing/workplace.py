@@ -23,20 +23,6 @@ def refuse_same_file(source: Path, target: Path) -> None:
         )
 
 
-def refuse_misleading_name(target: Path, container: str) -> None:
-    """Refuse a name by which PyTorch would take the artifact for another kind of file.
-
-    Raises:
-        OptionError: If a torch file would be called `.safetensors`.
-    """
-    if container == "torch" and target.suffix == ".safetensors":
-        raise OptionError(
-            "target",
-            f"torch.load takes a file called {target.name!r} for a safetensors file.",
-            remedy="Call it .pt, or use container=safetensors.",
-        )
-
-
 def refuse_nested(source: Path, target: Path) -> None:
     """Refuse a target inside the folder that is the source.
 

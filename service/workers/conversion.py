@@ -95,28 +95,23 @@ def run(job: Job, device: str, progress: Progress) -> Finished:
         ConvlastError: If the library refuses.
     """
     artifact: Path | None = None
+    source = conversion.Source(job.source, job.filename, job.sha256)
     if job.verb == "inspect":
         report = inspection.inspect(
-            job.source,
+            source,
             job.options,
-            name=job.filename,
-            sha256=job.sha256,
             limits=job.limits,
             allow_programs=job.allow_programs,
             progress=progress,
         )
     else:
         report, artifact = conversion.convert_into(
-            job.source,
+            source,
             job.folder,
             job.options,
-            name=job.filename,
-            sha256=job.sha256,
-            device=device,
-            limits=job.limits,
-            allow_programs=job.allow_programs,
-            architecture_prefixes=job.architecture_prefixes,
-            progress=progress,
+            conversion.JobSettings(
+                device, job.limits, job.allow_programs, job.architecture_prefixes, progress
+            ),
         )
     began_s = perf_counter()
     files = _write_reports(report, job.folder)

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import convlast
-from convlast.conversion import convert_into
+from convlast.conversion import JobSettings, Source, convert_into
 from convlast.options import Options
 from tests import builders
 
@@ -191,7 +191,8 @@ def test_bytes_are_moved_as_often_as_they_must(
     folder.mkdir()
     for _ in range(2):  # the first one loads modules
         before = moved_bytes()
-        convert_into(source, folder, QUIET, sha256=sha256, device="cpu")
+        given = Source(source, source.name, sha256)
+        convert_into(given, folder, QUIET, JobSettings("cpu"))
         after = moved_bytes()
     assert after[0] - before[0] <= readings * size_bytes + OVERHEAD_BYTES
     assert after[1] - before[1] <= size_bytes + OVERHEAD_BYTES
@@ -203,7 +204,7 @@ def test_an_inspection_reads_no_data_where_the_digest_is_known(tmp_path: Path) -
     source = checkpoint(tmp_path / "model.pt", 4, elements=27 << 15)
     for _ in range(2):  # the first one loads modules
         before = moved_bytes()
-        report = convlast.inspect(source, QUIET, sha256="0" * 64)
+        report = convlast.inspect(Source(source, source.name, "0" * 64), QUIET)
         after = moved_bytes()
     assert report.input.sha256 == "0" * 64
     assert after[0] - before[0] <= OVERHEAD_BYTES < source.stat().st_size

@@ -21,6 +21,7 @@ import convlast
 from convlast.bytes.reclaiming import collecting_seldom
 from convlast.checkpoints import manifest
 from convlast.checkpoints.guard import pickles
+from convlast.conversion import Source
 from convlast.errors import ConvlastError
 from convlast.options import Limits
 from tests.growing import archives, clients, pickled, written
@@ -93,7 +94,7 @@ def _scan(data: bytes, _folder: Path) -> object:
 def _inspect(name: str, data: bytes, folder: Path) -> object:
     path = folder / name
     path.write_bytes(data)
-    return convlast.inspect(path, sha256="0" * 64, limits=LIMITS, allow_programs=True)
+    return convlast.inspect(Source(path, name, "0" * 64), limits=LIMITS, allow_programs=True)
 
 
 def _index(data: bytes, folder: Path) -> object:

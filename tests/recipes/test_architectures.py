@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from convlast.architectures import Case, Subject, discover, find_subject
 from convlast.architectures.packages import attribute_of, import_inside
 from convlast.architectures.resolving import PREFIXES
-from convlast.checkpoints import open_checkpoint
+from convlast.containers import open_checkpoint
 from convlast.options import Options
 from convlast.planning.plan import make_plan
 from tests.builders import save

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from convlast.architectures import Case, Spec, Subject, find_subject
-from convlast.checkpoints import open_checkpoint
+from convlast.containers import open_checkpoint
 from convlast.errors import ArchitectureMismatchError, ArchitectureNotAllowedError, OptionError
 from convlast.options import Options
-from convlast.planning.plan import apply_strides, make_plan
+from convlast.planning.applying import apply_strides
+from convlast.planning.plan import make_plan
 from tests.builders import save, save_exported_program, save_safetensors
 
 pytestmark = pytest.mark.usefixtures("fakenets")

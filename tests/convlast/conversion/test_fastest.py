@@ -10,7 +10,7 @@ import torch
 
 import convlast
 from convlast import Options
-from convlast.checkpoints import open_checkpoint
+from convlast.containers import open_checkpoint
 from convlast.conversion import fastest
 from convlast.conversion import file as file_conversion
 from convlast.conversion.fastest import narrowed

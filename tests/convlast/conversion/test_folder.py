@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 import convlast
-from convlast.conversion import convert_into
+from convlast.conversion import Source, convert_into
 from convlast.errors import (
     ConvlastError,
     MalformedCheckpointError,
@@ -375,7 +375,7 @@ def test_a_folder_converted_twice_and_undone(folder: Path, tmp_path: Path) -> No
 def test_inspect_says_what_would_be_converted(folder: Path, tmp_path: Path) -> None:
     """Of a folder and of an archive alike; nothing is written."""
     of_folder = convlast.inspect(folder)
-    of_archive = convlast.inspect(building.packed_zip(folder), name="mine.zip")
+    of_archive = convlast.inspect(Source(building.packed_zip(folder), "mine.zip"))
     assert of_archive.input.filename == "mine.zip"
     assert {layer.status for layer in of_folder.layers} == {"convertible"}
     by_file = [
@@ -418,12 +418,12 @@ def test_one_file_is_open_at_a_time(
     open_as_ever, opened = FileConversion.open, list[weakref.ref[Any]]()
     sources: list[Path] = []
 
-    def open_alone(job: FileConversion, allow_programs: bool) -> Any:
+    def open_alone(job: FileConversion) -> Any:
         assert not any(reference() for reference in opened)
         assert not any(source.exists() for source in sources)
-        checkpoint = open_as_ever(job, allow_programs)
+        checkpoint = open_as_ever(job)
         opened.append(weakref.ref(checkpoint))
-        sources.append(job.source)
+        sources.append(job.source.path)
         return checkpoint
 
     monkeypatch.setattr(FileConversion, "open", open_alone)

@@ -83,7 +83,7 @@ def smoke_of(timing: Timing | None = None, **others: object) -> Smoke:
 
 def advice_on(smoke: Smoke) -> Advice:
     """Return the advice on a smoke."""
-    return advise([], smoke, filename="m.pt", way="torch", wrapper=())
+    return advise([], smoke, filename="m.pt", loading_code="torch.load({name!r})", wrapper=())
 
 
 def test_a_missed_speedup_is_an_error() -> None:

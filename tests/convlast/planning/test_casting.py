@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from convlast.checkpoints import open_checkpoint
+from convlast.containers import open_checkpoint
 from convlast.findings import conversion as findings
-from convlast.planning.casting import Casts, cast_to_float16
+from convlast.planning.applying import apply_plan
+from convlast.planning.casting import Casts
 from convlast.planning.plan import make_plan
 from tests import builders
 
@@ -24,10 +25,10 @@ def test_a_storage_of_two_dtypes_stays(tmp_path: Path) -> None:
     assert isinstance(a, torch.Tensor)
     assert isinstance(b, torch.Tensor)
     b.data = torch.empty(0, dtype=torch.float64).set_(a.untyped_storage(), 0, (2,), (1,))
-    casts = cast_to_float16(checkpoint, plan)
+    casts = apply_plan(checkpoint, plan, "float16").casts
     assert (a.dtype, b.dtype) == (torch.float32, torch.float64)
     assert casts.kept == {"several-dtypes": [("a",), ("b",)]}
-    assert ("conv.weight",) in casts.paths
+    assert casts.dtypes["conv.weight",] == torch.float16
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,11 @@ import torch
 from torch import nn
 
 import convlast
-from convlast.checkpoints import open_checkpoint
+from convlast.checkpoints.checkpoint import Checkpoint
 from convlast.checkpoints.tree import walk
+from convlast.containers import open_checkpoint
 from convlast.options import Limits
-from convlast.proving.comparison import Comparison, compare, proof_of
+from convlast.proving.comparison import Comparison, Walked, compare, proof_of
 from tests import builders
 from tests.builders import SHAPE, numbered
 
@@ -44,8 +45,12 @@ def compared(change: Change, folder: Path, tag: str = "cpu") -> Comparison:
     change(changed)
     before = open_checkpoint(builders.save(original(), folder / "before.pt"))
     after = open_checkpoint(builders.save_from(tag, changed, folder / "after.pt"))
-    limits = Limits()
-    return compare(before, after, walk(before.root, limits), walk(after.root, limits))
+    return compare(walked(before), walked(after))
+
+
+def walked(checkpoint: Checkpoint) -> Walked:
+    """Return a checkpoint with its tensors."""
+    return Walked(checkpoint, walk(checkpoint.root, Limits()))
 
 
 def put(key: str, value: object) -> Change:
@@ -152,8 +157,7 @@ def test_a_device_tag_of_an_empty_tensor_is_compared(tmp_path: Path) -> None:
     only = {"empty": torch.empty(0)}
     before = open_checkpoint(builders.save(only, tmp_path / "before.pt"))
     after = open_checkpoint(builders.save_from("cuda:0", only, tmp_path / "after.pt"))
-    entries = [walk(each.root, Limits()) for each in (before, after)]
-    assert "device tag" in compare(before, after, *entries).differences[0].message
+    assert "device tag" in compare(walked(before), walked(after)).differences[0].message
 
 
 def test_strides_are_told_and_are_no_difference(tmp_path: Path) -> None:

@@ -55,11 +55,11 @@ FAULTS: dict[str, tuple[Plant, str]] = {
         lambda patch: patch.setattr(filling, "permute_all", forgetting), "values-changed",
     ),
     "strides of another kind": (
-        lambda patch: patch.setattr("convlast.writing.artifact.apply_strides", misplacing),
+        lambda patch: patch.setattr("convlast.planning.applying.apply_strides", misplacing),
         "strides-wrong",
     ),
     "strides forgotten": (
-        lambda patch: patch.setattr("convlast.writing.artifact.apply_strides", lambda _: None),
+        lambda patch: patch.setattr("convlast.planning.applying.apply_strides", lambda _: None),
         "values-changed",
     ),
 }  # fmt: skip

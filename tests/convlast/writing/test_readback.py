@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 import convlast
+from convlast.containers import mapping
 from convlast.errors import MalformedCheckpointError, VerificationError
 from convlast.layout.memory_format import strides_of
 from convlast.options import Options
-from convlast.proving import comparison, mapping
+from convlast.proving import comparison
 from convlast.writing import permutation
 from convlast.writing.permutation import Read, Restriding, permuted
 from convlast.writing.readback import ReadBack

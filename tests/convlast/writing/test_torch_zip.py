@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import convlast
-from convlast.checkpoints import open_checkpoint, read_manifest
+from convlast.containers import open_checkpoint, read_manifest
 from convlast.options import Options
 from convlast.writing.skeleton import root_name
 from tests import builders

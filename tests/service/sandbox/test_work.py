@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 import torch
 
-from convlast.conversion import convert_into
+from convlast.containers.mapping import Mapping
+from convlast.conversion import JobSettings, convert_into
 from convlast.options import Options
-from convlast.proving.mapping import Mapping
 from service.workers import warming
 from tests.service.sandbox.sandboxed import (
     MAX_FILE_BYTES,
@@ -130,7 +130,7 @@ def kill_itself() -> None:
 def convert(source: str, folder: str) -> dict[str, Any]:
     """Convert a checkpoint, with the smoke."""
     report, artifact = convert_into(
-        source, folder, Options(input_shape=(1, 4, 8, 8, 8)), device="cpu"
+        source, folder, Options(input_shape=(1, 4, 8, 8, 8)), JobSettings("cpu")
     )
     smokes = [layer.smoke.status for layer in report.layers if layer.smoke]
     return {

@@ -36,7 +36,7 @@ class Both(LargeVariance):
         self.second = Corrupting(8, 8, 3, padding=1)
 
 
-def layouts_of(found: ModelSmoke) -> list[bool]:
+def layouts_of(found: ModelSmoke) -> list[bool | None]:
     """Return whether the layout passed in fp32, as far as it was compared."""
     return [p.passed for p in found.smoke.parity if p.pair == "layout_float32"]
 

@@ -23,9 +23,9 @@ from convlast.checkpoints.checkpoint import (
     StoredBytes,
 )
 from convlast.checkpoints.guard.allowing import known_names_allowed
+from convlast.containers.mapping import Mapping
 from convlast.errors import UnsupportedContainerError
 from convlast.layout.memory_format import span_of
-from convlast.proving.mapping import Mapping
 
 
 class ReloadedCheckpoint(Checkpoint):
@@ -44,13 +44,18 @@ class ReloadedCheckpoint(Checkpoint):
             yield whole[position : min(position + CHUNK_BYTES, end)]
 
 
-def tensors_by_torch(path: Path, container: str) -> dict[str, torch.Tensor]:
-    """Load a program with PyTorch's own loader, which runs it, and return its tensors by name."""
+def tensors_of_script(path: Path) -> dict[str, torch.Tensor]:
+    """Load a TorchScript archive, which runs it, and return its tensors by name."""
+    jit: Any = torch.jit  # whose functions are not annotated
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        if container == "torchscript":
-            jit: Any = torch.jit  # whose functions are not annotated
-            return dict(jit.load(path, map_location="cpu").state_dict())
+        return dict(jit.load(path, map_location="cpu").state_dict())
+
+
+def tensors_of_exported_program(path: Path) -> dict[str, torch.Tensor]:
+    """Load an exported program, which runs it, and return its tensors by name."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         program = torch.export.load(path)
     tensors = {**program.state_dict, **program.constants}
     return {name: value for name, value in tensors.items() if isinstance(value, torch.Tensor)}

@@ -5,43 +5,24 @@ from __future__ import annotations
 import struct
 import zlib
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias, get_args
 
 from convlast.checkpoints.guard.zip_directory import member_names
+from convlast.containers.container import ZIP_MAGIC
+from convlast.containers.kinds import CONTAINERS
 from convlast.errors import MalformedCheckpointError, NotACheckpointError
 
-Container = Literal[
-    "torch",
-    "torch-legacy",
-    "safetensors",
-    "torchscript",
-    "program",
-    "folder",
-    "zip-folder",
-    "tar-folder",
-    "sharded",
-]
+FolderKind: TypeAlias = Literal["folder", "zip-folder", "tar-folder", "sharded"]
+"""What holds several files: a folder, an archive of one, an index with the shards it names."""
 
-FOLDERS = ("folder", "zip-folder", "tar-folder", "sharded")
-"""What holds several files: a folder, an archive of one, an index with the shards that it names."""
+FOLDERS: frozenset[str] = frozenset(get_args(FolderKind))
 
 HEAD_BYTES = 4096
-"""How much of a file `begins_like_a_checkpoint` and `begins_like_an_index` look at."""
-
-_OF_PROGRAMS = {"archive_format", "serialized_exported_program.json"}
-"""Members that `torch.export` writes, and has written until 2.6."""
+"""How many bytes of a file `begins_like_a_checkpoint` and `begins_like_an_index` look at."""
 
 _LOCAL_HEADER_BYTES = 30
 _TAR_BLOCK_BYTES = 512
 _GZIP = b"\x1f\x8b"
-_ZIP = b"PK\x03\x04"
-_MAGIC = bytes.fromhex("8a0a6cfc9c46f9206aa850192e")
-_LEGACY = (
-    *(bytes([0x80, protocol]) + _MAGIC for protocol in (2, 3)),
-    *(bytes([0x80, p, 0x95]) + struct.pack("<Q", len(_MAGIC)) + _MAGIC for p in (4, 5)),
-)
-"""The first pickle of torch's legacy format in each protocol, a frame around it from 4 on: a number
-of ten bytes."""
 
 _OTHERS = {
     b"\x89HDF\r\n\x1a\n": "an HDF5 file (Keras?)",
@@ -61,8 +42,8 @@ _OTHERS = {
 }
 
 
-def container_of(path: Path) -> Container:
-    """Tell what kind of checkpoint a file is.
+def container_of(path: Path) -> str:
+    """Return the name of the container that a file is, or the `FolderKind`.
 
     Raises:
         NotACheckpointError: If it is none.
@@ -72,17 +53,17 @@ def container_of(path: Path) -> Container:
         return "folder"
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
-    if head.startswith(_ZIP):
-        return _zip_container(path)
-    if head.startswith(_LEGACY):
-        return "torch-legacy"
-    if _begins_like_safetensors(head):
-        return "safetensors"
+    if head.startswith(ZIP_MAGIC):
+        return _kind_of_zip(path)
+    for name, container in CONTAINERS.items():
+        if container.begins(head):
+            return name
     if _is_tar(_gunzipped(head) if head.startswith(_GZIP) else head):
         return "tar-folder"
     if begins_like_an_index(head):
         return "sharded"
-    if head and any(whole.startswith(head) for whole in (_ZIP, *_LEGACY)):
+    magics = (magic for container in CONTAINERS.values() for magic in container.magics)
+    if head and any(magic.startswith(head) for magic in magics):
         raise MalformedCheckpointError(f"The file ends after {len(head)} bytes.")
     raise NotACheckpointError(
         f"This is not a PyTorch checkpoint: {_guess(head)}.",
@@ -92,7 +73,7 @@ def container_of(path: Path) -> Container:
 
 def begins_like_a_checkpoint(head: bytes) -> bool:
     """Say whether a file with this beginning may be a checkpoint; of a zip only its end tells."""
-    return head.startswith((_ZIP, *_LEGACY)) or _begins_like_safetensors(head)
+    return any(container.begins(head) for container in CONTAINERS.values())
 
 
 def begins_like_torch_zip(path: Path) -> bool:
@@ -102,7 +83,7 @@ def begins_like_torch_zip(path: Path) -> bool:
     """
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
-    if len(head) < _LOCAL_HEADER_BYTES or not head.startswith(_ZIP):
+    if len(head) < _LOCAL_HEADER_BYTES or not head.startswith(ZIP_MAGIC):
         return False
     end = _LOCAL_HEADER_BYTES + struct.unpack_from("<H", head, 26)[0]
     return head[_LOCAL_HEADER_BYTES:end].endswith(b"/data.pkl")
@@ -118,17 +99,10 @@ def begins_like_a_pickle(head: bytes) -> bool:
     return head[:1] == b"\x80" and head[1:2] in {b"\2", b"\3", b"\4", b"\5"}
 
 
-def _begins_like_safetensors(head: bytes) -> bool:
-    return len(head) > 8 and head[8:9] == b"{" and struct.unpack("<Q", head[:8])[0] < 1 << 40
-
-
-def _zip_container(path: Path) -> Container:
+def _kind_of_zip(path: Path) -> str:
     names = {name.split("/", 1)[-1] for name in member_names(path)}
-    if not names.isdisjoint(_OF_PROGRAMS):
-        return "program"
-    if "data.pkl" not in names:
-        return "zip-folder"
-    return "torchscript" if "constants.pkl" in names else "torch"
+    found = (name for name, each in CONTAINERS.items() if each.has_members(names))
+    return next(found, "zip-folder")
 
 
 def _gunzipped(head: bytes) -> bytes:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from convlast.proving import mapping
-from convlast.proving.mapping import UNKNOWN, Mapping
+from convlast.containers import mapping
+from convlast.containers.mapping import UNKNOWN, Mapping
 
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/maps").exists(), reason="no /proc/self/maps here"

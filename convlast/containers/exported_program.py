@@ -1,0 +1,38 @@
+"""The archive that `torch.export.save` writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from pathlib import Path
+
+import torch
+
+from convlast.checkpoints.checkpoint import Checkpoint
+from convlast.checkpoints.programs.exported_program import open_exported_program
+from convlast.containers.program import Program
+from convlast.containers.reloading import tensors_of_exported_program
+from convlast.options import Limits
+
+
+class ExportedProgramArchive(Program):
+    """A graph and its tensors."""
+
+    name = "program"
+    extension = ".pt2"
+    route = "torch.export.load(path)"
+
+    def has_members(self, names: Set[str]) -> bool:
+        """Return whether there is a member that PyTorch writes now, or wrote until 2.6."""
+        return not names.isdisjoint({"archive_format", "serialized_exported_program.json"})
+
+    def open(self, path: Path, limits: Limits) -> Checkpoint:
+        """Open a file, as the base class says."""
+        return open_exported_program(path, limits)
+
+    def tensors_by_torch(self, artifact: Path) -> Mapping[str, torch.Tensor]:
+        """Return the tensors that `torch.export.load` finds. This runs the program."""
+        return tensors_of_exported_program(artifact)
+
+    def loading_code(self, original: Checkpoint) -> str:
+        """Return the code for the whole program."""
+        return "model = torch.export.load({name!r}).module()"

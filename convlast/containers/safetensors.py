@@ -1,0 +1,68 @@
+"""The file that the safetensors library writes."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+
+from convlast.checkpoints.checkpoint import Checkpoint
+from convlast.checkpoints.manifest import METADATA_KEY, Manifest, decode
+from convlast.checkpoints.safetensors import METADATA, open_safetensors, read_header
+from convlast.containers.container import WritableContainer
+from convlast.options import Limits
+from convlast.report import Survival
+from convlast.writing.request import WriteRequest, Written
+from convlast.writing.safetensors import write_safetensors
+
+_MAX_HEADER_BYTES = 1 << 40
+
+
+class Safetensors(WritableContainer):
+    """A JSON header, and contiguous values: one flat dict of distinct tensors."""
+
+    name = "safetensors"
+    extension = ".safetensors"
+    needs_extension = True
+    holds_strides = False
+    holds_objects = False
+
+    def begins(self, head: bytes) -> bool:
+        """Return whether there is a length, and then a JSON object."""
+        is_object = len(head) > 8 and head[8:9] == b"{"
+        return is_object and struct.unpack("<Q", head[:8])[0] < _MAX_HEADER_BYTES
+
+    def open(self, path: Path, limits: Limits) -> Checkpoint:
+        """Open a file, as the base class says."""
+        return open_safetensors(path, limits)
+
+    def manifest_of(self, path: Path) -> Manifest | None:
+        """Return the manifest in the header, without looking at the tensors."""
+        header, _ = read_header(path, Limits())
+        metadata = header.get(METADATA)
+        noted = metadata.get(METADATA_KEY) if isinstance(metadata, dict) else None
+        return decode(noted) if isinstance(noted, str) else None
+
+    def records_of(self, checkpoint: Checkpoint) -> Mapping[str, object]:
+        """Return the metadata; the format's own entry may be added."""
+        return {"format": "pt", **checkpoint.metadata, METADATA_KEY: None}
+
+    def write(self, request: WriteRequest) -> Written:
+        """Write an artifact, as the base class says."""
+        return write_safetensors(request)
+
+    def reload(self, artifact: Path, original: Checkpoint, limits: Limits) -> Checkpoint:
+        """Open an artifact again: the library's own loader would read all of it at once."""
+        return open_safetensors(artifact, limits)
+
+    def survival(self, original: Checkpoint) -> Survival:
+        """Return that plain loading gives contiguous tensors."""
+        return Survival(
+            route="safetensors.torch.load_file(path)",
+            survives=False,
+            message="safetensors holds no strides. Use convlast.load or convlast.load_into.",
+        )
+
+    def loading_code(self, original: Checkpoint) -> str:
+        """Return the code for a model that is built already."""
+        return "convlast.load_into(model, {name!r})  # a plain load gives contiguous weights"

@@ -1,0 +1,82 @@
+"""The zip file that `torch.save` writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from pathlib import Path
+
+from torch import nn
+
+from convlast.checkpoints.checkpoint import Checkpoint
+from convlast.checkpoints.guard.zip_directory import read_directory
+from convlast.checkpoints.manifest import MEMBER, Manifest, decode
+from convlast.checkpoints.torch_zip import open_torch_zip
+from convlast.containers.container import WritableContainer
+from convlast.containers.reloading import reload_torch
+from convlast.options import Limits
+from convlast.report import Survival
+from convlast.writing.request import WriteRequest, Written
+from convlast.writing.torch_zip import WRITTEN_BY_TORCH, write_torch
+
+_STATE_DICT = (
+    "state_dict = torch.load({name!r}, weights_only=True){wrapper}\n"
+    "model.load_state_dict(state_dict, assign=True)  # without assign=True the layout is lost"
+)
+_MORE_THAN_TENSORS = (
+    "convlast.load_into(model, {name!r})  # the file needs more than "
+    "torch.load's weights_only=True allows"
+)
+_MODULE = "model = convlast.load({name!r})  # or torch.load with weights_only=False"
+
+
+class TorchZip(WritableContainer):
+    """`torch.save` since PyTorch 1.6: a pickle, and a member for each storage."""
+
+    name = "torch"
+
+    def has_members(self, names: Set[str]) -> bool:
+        """Return whether there is a pickle among the members."""
+        return "data.pkl" in names
+
+    def open(self, path: Path, limits: Limits) -> Checkpoint:
+        """Open a file, as the base class says."""
+        return open_torch_zip(path, limits)
+
+    def manifest_of(self, path: Path) -> Manifest | None:
+        """Return the manifest, without opening the rest of the file."""
+        archive = read_directory(path, Limits())
+        return decode(archive.read(MEMBER)) if MEMBER in archive.members else None
+
+    def records_of(self, checkpoint: Checkpoint) -> Mapping[str, object]:
+        """Return the bytes of each member that torch itself does not write."""
+        archive = checkpoint.archive
+        if archive is None:
+            return {}
+        return {
+            name: archive.read(name)
+            for name in archive.members
+            if name not in WRITTEN_BY_TORCH and not name.startswith("data/")
+        }
+
+    def write(self, request: WriteRequest) -> Written:
+        """Write an artifact, as the base class says."""
+        return write_torch(request)
+
+    def reload(self, artifact: Path, original: Checkpoint, limits: Limits) -> Checkpoint:
+        """Load an artifact with `torch.load`, its data mapped and not read."""
+        return reload_torch(artifact, original.asks_for)
+
+    def survival(self, original: Checkpoint) -> Survival:
+        """Return what `torch.load` does to the layout."""
+        allowed = ", with its classes in torch.serialization.safe_globals" * bool(original.asks_for)
+        return Survival(
+            route="torch.load(path, weights_only=True, mmap=True)",
+            survives=True,
+            message=f"Tried on the whole artifact{allowed}: every stride is there.",
+        )
+
+    def loading_code(self, original: Checkpoint) -> str:
+        """Return the code for a state dict, for a module, or for a file with other classes."""
+        if not original.asks_for:
+            return _STATE_DICT
+        return _MODULE if isinstance(original.root, nn.Module) else _MORE_THAN_TENSORS

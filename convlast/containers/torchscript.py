@@ -1,0 +1,37 @@
+"""The archive that `torch.jit.save` writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from pathlib import Path
+
+import torch
+
+from convlast.checkpoints.checkpoint import Checkpoint
+from convlast.checkpoints.programs.torchscript import open_torchscript
+from convlast.containers.program import Program
+from convlast.containers.reloading import tensors_of_script
+from convlast.options import Limits
+
+
+class TorchScriptArchive(Program):
+    """A program and its tensors."""
+
+    name = "torchscript"
+    route = "torch.jit.load(path)"
+
+    def has_members(self, names: Set[str]) -> bool:
+        """Return whether there are constants beside a pickle."""
+        return {"data.pkl", "constants.pkl"} <= names
+
+    def open(self, path: Path, limits: Limits) -> Checkpoint:
+        """Open a file, as the base class says."""
+        return open_torchscript(path, limits)
+
+    def tensors_by_torch(self, artifact: Path) -> Mapping[str, torch.Tensor]:
+        """Return the tensors that `torch.jit.load` finds. This runs the program."""
+        return tensors_of_script(artifact)
+
+    def loading_code(self, original: Checkpoint) -> str:
+        """Return the code for the whole program."""
+        return "model = torch.jit.load({name!r})"

@@ -1,0 +1,64 @@
+"""What a conversion is given: a source, and the settings under which it runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from convlast.bytes.digest import sha256_of
+from convlast.options import Limits
+from convlast.progress import Progress, silent
+
+PathLike: TypeAlias = str | os.PathLike[str]
+
+_LIMITS = Limits()
+
+
+@dataclass(frozen=True)
+class Source:
+    """A checkpoint or model folder, and what is known of it.
+
+    Attributes:
+        path: Where it is.
+        name: The name it is known by.
+        known_sha256: The digest of its bytes, if the caller has computed it.
+    """
+
+    path: Path
+    name: str
+    known_sha256: str | None = None
+
+    @classmethod
+    def of(cls, given: PathLike | Source) -> Source:
+        """Return a source for a path, under its own name."""
+        if isinstance(given, Source):
+            return given
+        # A link keeps its name, and `.` and `..` get one.
+        return cls(Path(given), Path(os.path.abspath(given)).name)  # noqa: PTH100
+
+    def sha256(self) -> str:
+        """Return the digest of its bytes, reading them if it is not known."""
+        return self.known_sha256 or sha256_of(self.path)
+
+
+@dataclass(frozen=True)
+class JobSettings:
+    """The settings of a job.
+
+    Attributes:
+        device: `auto`, `cpu`, `cuda` or `cuda:1`.
+        limits: What the file may cost.
+        allow_programs: Whether files that hold code may be opened.
+        architecture_prefixes: The modules that an architecture may come from; None for the
+            default ones.
+        progress: Called as `progress(stage, done, total)`.
+    """
+
+    device: str = "auto"
+    limits: Limits = _LIMITS
+    allow_programs: bool = False
+    architecture_prefixes: Sequence[str] | None = None
+    progress: Progress = silent
