@@ -128,7 +128,9 @@ def try_float32(
         if next_wrong is None or next_wrong.reference.place.name in kept:
             break
         kept.append(next_wrong.reference.place.name)
-    return KeptInFloat32(modules=kept, parity=parity, helps=parity is not None and parity.passed is True)
+    return KeptInFloat32(
+        modules=kept, parity=parity, helps=parity is not None and parity.passed is True
+    )
 
 
 def _beyond_range(module: nn.Module) -> Iterator[str]:
