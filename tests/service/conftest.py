@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Iterator
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
 
 from tests.service.running import FAKE, Running, Serve, start
+
+
+@pytest.fixture(scope="session", autouse=True)
+def fork_server() -> None:
+    """Start the fork server of this process before any test does.
+
+    A worker can read the packages that the fork server has loaded, and no others. Tests bring tasks
+    of their own, and whoever starts the fork server first says what it loads.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["service.workers.conversion", "tests.service.fakes"])
+    forkserver.ensure_running()
 
 
 @pytest.fixture

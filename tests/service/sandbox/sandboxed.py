@@ -30,7 +30,6 @@ needs_seccomp = pytest.mark.skipif(
 )
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload([conversion.__name__, __name__])
 
 
 @dataclass(frozen=True)
