@@ -159,7 +159,7 @@ def test_an_overflow_is_fp16s_fault() -> None:
     assert overflow.layer == "second"
     (inaccurate,) = told(found, "fp16-inaccurate")
     assert "first module that goes wrong is second (Conv3d)" in inaccurate.message
-    assert "bfloat16 would do" in inaccurate.message
+    assert "bfloat16 would work" in inaccurate.message
 
 
 def test_a_large_variance_is_found_though_all_is_finite() -> None:
