@@ -87,9 +87,9 @@ Source = Annotated[
         "It is never changed.",
     ),
 ]
-Original = Annotated[Path, _input("ORIGINAL", "The checkpoint, or model folder, as it was.")]
-Converted = Annotated[Path, _input("CONVERTED", "What was made of it.")]
-ArtifactFile = Annotated[Path, _input("ARTIFACT", "What convlast converted.")]
+Original = Annotated[Path, _input("ORIGINAL", "The original checkpoint, or model folder.")]
+Converted = Annotated[Path, _input("CONVERTED", "The converted one.")]
+ArtifactFile = Annotated[Path, _input("ARTIFACT", "A converted checkpoint, or model folder.")]
 Target = Annotated[
     Path | None,
     typer.Option(
@@ -212,7 +212,7 @@ def report(
             outcome.FAILED,
             "no-manifest",
             f"'{artifact.name}' does not say that convlast converted it.",
-            "Use `convlast inspect` for what it holds, and `convlast verify` to compare it.",
+            "Use `convlast inspect` to see what it contains, and `convlast verify` to compare it.",
         )
     outcome.show(found, terminal.render_manifest(found), as_json=as_json)
 
@@ -227,7 +227,7 @@ def _report_folder(artifact: Path, *, as_json: bool) -> None:
             outcome.FAILED,
             "no-manifest",
             f"No file in '{artifact.name}' says that convlast converted it.",
-            "Use `convlast inspect` for what it holds, and `convlast verify` to compare it.",
+            "Use `convlast inspect` to see what it contains, and `convlast verify` to compare it.",
         )
     outcome.show(notes, terminal.render_manifests(notes.files), as_json=as_json)
 
