@@ -1,8 +1,8 @@
-"""A client of the service: the library's verbs, carried out elsewhere.
+"""A client of the service: the library's verbs, carried out by a service.
 
-Files are sent and fetched as streams, with their digests. A request is repeated only where that
-is safe: before the service took it (no connection, a full queue), and while an artifact is
-fetched, which goes on where it stopped.
+Files are uploaded and downloaded as streams, with their digests. A request is retried only if that
+is safe: if the service has not accepted it (no connection, a full queue), or if a download broke
+off, which then continues where it stopped.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ class Client:
         """Prepare a client; nothing is sent yet.
 
         Args:
-            url: Where the service is, e.g. `http://127.0.0.1:8000`.
-            key: The bearer key, where the service wants one.
-            timeout_s: How long to wait for an answer, the conversion included.
-            attempts: How often to try what can be repeated.
-            transport: What carries the requests; another one only in tests.
+            url: The address of the service, e.g. `http://127.0.0.1:8000`.
+            key: The bearer key, if the service needs one.
+            timeout_s: How long to wait for an answer, including the conversion.
+            attempts: How many times to try a request that can be retried.
+            transport: Carries the requests; only tests replace it.
 
         Raises:
-            OptionError: If the address is none.
+            OptionError: If the address is not an HTTP address.
         """
         if not url.startswith(("http://", "https://")):
             raise OptionError(
@@ -99,7 +99,7 @@ class Client:
         *,
         progress: Progress | None = None,
     ) -> Report:
-        """Have a checkpoint converted, and write the artifact; it appears whole or not at all.
+        """Have the service convert a checkpoint, and write the artifact, whole or not at all.
 
         Args:
             source: The checkpoint.
@@ -111,9 +111,9 @@ class Client:
             The service's report.
 
         Raises:
-            OptionError: If the artifact would replace the checkpoint, or cannot be put there.
+            OptionError: If the artifact would replace the checkpoint, or cannot be written there.
             StorageFullError: If there is no room for the artifact.
-            VerificationError: If the proof broke; it holds the report.
+            VerificationError: If the proof failed; the error has the report.
             RemoteError: If the service refuses, with the code of its problem, or does not answer.
         """
         advance = progress or silent
@@ -137,7 +137,7 @@ class Client:
     def inspect(
         self, source: str | os.PathLike[str], *, progress: Progress | None = None
     ) -> Report:
-        """Have a checkpoint reported on, without conversion.
+        """Have the service report on a checkpoint, without converting it.
 
         Raises:
             RemoteError: If the service refuses, with the code of its problem, or does not answer.
@@ -147,7 +147,7 @@ class Client:
     def _post(
         self, verb: str, path: Path, parameters: dict[str, Any], progress: Progress
     ) -> dict[str, Any]:
-        """Send a file, and return the JSON that comes back."""
+        """Send a file, and return the JSON of the response."""
         headers = {
             "Accept": "application/json",
             "Content-Type": "application/octet-stream",
@@ -177,8 +177,8 @@ class Client:
         return body
 
     def _fetch(self, link: str, file: IO[bytes], report: Report, progress: Progress) -> None:
-        """Fetch an artifact, going on where a broken download stopped, and check its digest."""
-        assert report.artifact is not None  # noqa: S101  # the caller saw to that; for mypy
+        """Fetch an artifact, continuing a download that broke off, and check its digest."""
+        assert report.artifact is not None  # noqa: S101  # the caller has checked; for mypy
         wanted = report.artifact
         for attempt in range(1, self._attempts + 1):
             try:
@@ -213,7 +213,7 @@ class Client:
 
 
 def _parameters(options: Options) -> dict[str, Any]:
-    """Return the options that differ from their defaults, as a query has them."""
+    """Return the options that differ from their defaults, as query parameters."""
     values = options.model_dump(mode="json", exclude_defaults=True)
     if options.architecture_options:
         values["architecture_options"] = json.dumps(options.architecture_options)
@@ -246,7 +246,7 @@ def _report_of(body: dict[str, Any]) -> Report:
 
 
 def _raise_problem(response: httpx.Response) -> None:
-    """Raise the error that a problem document stands for."""
+    """Raise the error that a problem document describes."""
     if not response.is_error:
         return
     try:
@@ -265,7 +265,7 @@ def _unreachable(error: httpx.TransportError) -> RemoteError:
 
 
 def _wait_s(retry_after: str | None, attempt: int) -> float:
-    """Return how long to wait: as long as the service says, else longer each time.
+    """Return how long to wait: as long as the service says, or else longer each time.
 
     >>> _wait_s("3", 1), _wait_s(None, 3), _wait_s("²", 1)
     (3.0, 2.0, 0.5)

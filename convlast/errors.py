@@ -1,27 +1,27 @@
-"""Everything that can go wrong here, as one tree with one base.
+"""All errors that this library raises on purpose, as one tree with one base.
 
     ConvlastError                    code, message, remedy, details
-    ├─ OptionError                   invalid-option: the caller asked for something that cannot be
+    ├─ OptionError                   invalid-option: an option is unknown, bad, or does not fit
     ├─ CheckpointError               the file is at fault; sending it again will not help
     │  ├─ NotACheckpointError        not-a-checkpoint: another kind of file
     │  ├─ MalformedCheckpointError   malformed-checkpoint: truncated or damaged
     │  ├─ UnsafeCheckpointError      unsafe-checkpoint: asks the unpickler for more than tensors
-    │  ├─ ProgramNotAllowedError     program-not-allowed: holds code, and code was not allowed
+    │  ├─ ProgramNotAllowedError     program-not-allowed: contains code, which was not allowed
     │  ├─ UnsupportedContainerError  unsupported-container: a checkpoint that cannot be kept exactly
     │  ├─ LimitExceededError         limit-exceeded: larger than a limit, which it names
     │  └─ NoConv3dWeightsError       no-conv3d-weights: nothing to convert
     ├─ ArchitectureError
     │  ├─ ArchitectureNotAllowedError   architecture-not-allowed: outside the allowed modules
     │  └─ ArchitectureMismatchError     architecture-mismatch: the state dict does not fit
-    ├─ VerificationError             verification-failed: the proof broke; the report says where
-    ├─ RemoteError                   the code of a service's problem, raised by its client
+    ├─ VerificationError             verification-failed: the proof failed; the report says where
+    ├─ RemoteError                   raised by the client, with the code of the service's problem
     ├─ StorageFullError              storage-full: no room for the artifact
     └─ DeviceError
-       ├─ DeviceUnavailableError     not-ready: the device asked for is absent or unusable
+       ├─ DeviceUnavailableError     not-ready: the requested device is absent or unusable
        ├─ DeviceLostError            device-lost: the device failed while it was in use
        └─ OutOfMemoryError           out-of-memory: host or device memory ran out
 
-What a caller writes:
+For example:
 
     try:
         convlast.convert("model.pt", "model.channels_last_3d.pt")
@@ -29,7 +29,7 @@ What a caller writes:
         print(error.code, error)
 
 A message says what is wrong and with which tensor or member; the remedy says what to do.
-A convolution that fails its smoke run is not an error: it is a result, and stands in the report.
+A convolution that fails in the smoke is not an error: it is a result, and is in the report.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ class ConvlastError(Exception):
     """The base of all errors raised on purpose.
 
     Attributes:
-        code: What programs test; permanent, and the `code` of an HTTP problem.
+        code: A permanent name for programs to test; also the `code` of an HTTP problem.
         message: What is wrong, and with which tensor, member or option.
-        remedy: What to do about it; empty where nothing can be done.
+        remedy: What to do about it; empty if nothing can be done.
         details: The same facts as data, JSON-serialisable.
     """
 
@@ -61,7 +61,7 @@ class ConvlastError(Exception):
         super().__init__(f"{message} {remedy}".strip())
 
     def locate(self, file: str) -> None:
-        """Say which file of a model folder it is about."""
+        """Add which file of a model folder the error is about."""
         self.message = f"{file!r}: {self.message}"
         self.details["file"] = file
         self.args = (f"{self.message} {self.remedy}".strip(),)
@@ -82,13 +82,13 @@ class CheckpointError(ConvlastError):
 
 
 class NotACheckpointError(CheckpointError):
-    """The file is of another kind."""
+    """The file is not a checkpoint, but another kind of file."""
 
     code = "not-a-checkpoint"
 
 
 class MalformedCheckpointError(CheckpointError):
-    """The file is a checkpoint, but truncated, damaged, or at odds with itself."""
+    """The file is a checkpoint, but truncated, damaged, or inconsistent."""
 
     code = "malformed-checkpoint"
 
@@ -108,7 +108,7 @@ class UnsafeCheckpointError(CheckpointError):
 
 
 class ProgramNotAllowedError(CheckpointError):
-    """The file holds a program, and programs were not allowed."""
+    """The file contains a program, and programs were not allowed."""
 
     code = "program-not-allowed"
 
@@ -125,7 +125,7 @@ class LimitExceededError(CheckpointError):
     Attributes:
         limit: The name of the limit, a field of `convlast.Limits`.
         allowed: Its value.
-        found: What the file asks for, in the same unit.
+        found: How much the file needs, in the same unit.
     """
 
     code = "limit-exceeded"
@@ -142,7 +142,7 @@ class LimitExceededError(CheckpointError):
 
 
 class NoConv3dWeightsError(CheckpointError):
-    """The file holds no Conv3d or ConvTranspose3d weight."""
+    """The file has no Conv3d or ConvTranspose3d weight."""
 
     code = "no-conv3d-weights"
 
@@ -152,7 +152,7 @@ class ArchitectureError(ConvlastError):
 
 
 class ArchitectureNotAllowedError(ArchitectureError):
-    """The name lies outside the allowed modules."""
+    """The name is outside the allowed modules."""
 
     code = "architecture-not-allowed"
 
@@ -168,12 +168,12 @@ class VerificationError(ConvlastError):
 
     Attributes:
         report: The whole report, a `convlast.report.Report`; its findings of severity `error` say
-            what broke.
+            what is wrong.
     """
 
     code = "verification-failed"
 
-    # Not by its type: reports are made of options, which raise errors.
+    # Not annotated with its type: reports contain options, and options import this module.
     def __init__(self, message: str, *, report: Any, remedy: str = "") -> None:
         self.report: Any = report
         super().__init__(message, remedy=remedy)
@@ -183,16 +183,16 @@ class RemoteError(ConvlastError):
     """A service refused, failed, or did not answer.
 
     Attributes:
-        code: That of the service's problem, whatever it is.
+        code: The code of the service's problem.
     """
 
     def __init__(self, code: str, message: str) -> None:
-        self.code = code  # type: ignore[misc]  # fixed for each class but this one
+        self.code = code  # type: ignore[misc]  # only this class has no fixed code
         super().__init__(message)
 
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-"""What the system says where a file system is full, a quota used up, or a file too large for it."""
+"""The system's error numbers for a full file system, a used-up quota, and too large a file."""
 
 
 class StorageFullError(ConvlastError):
@@ -205,7 +205,7 @@ class StorageFullError(ConvlastError):
 def full_disk_translated(
     message: str = "The file system is full.", *, remedy: str
 ) -> Iterator[None]:
-    """Turn what the system says of a full disk into an error of ours.
+    """Translate the system's errors about a full disk into a StorageFullError.
 
     Raises:
         StorageFullError: If the disk is full.

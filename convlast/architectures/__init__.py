@@ -1,12 +1,14 @@
 """Architectures: from a name, a config or the file itself to a model that can be run.
 
-names · packages      a name to a class or function, from an allow-list
-keywords · configs    the options, and the files that say what the model is
-building · matching   the model, and the checkpoint's keys in it
-values                the checkpoint's values in the model
-sizes · calls         an input that it runs on
-programs              files that hold their model themselves
-subject               what all of this makes
+resolving · packages    resolving a name to a class or function of an allowed module
+keywords · configs      the options, and the files that describe the model
+building                building the model without values
+matching · renaming     matching the checkpoint's keys with the model's
+state_dicts             loading the checkpoint's values into the model
+sizes · search · calls  finding an input that the model runs on
+runnable_files          files that contain their model
+case                    the checkpoint, and what was asked for
+subject · subjects      the runnable model, and how it is found
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""A model from its class or function, without the memory of one that does not belong to the file.
+"""Building a model from its class or function, without the memory for one far too large.
 
-It is built on the meta device first, where tensors have shapes and no values. Some constructors
-compute with values; these are built on the CPU, and each tensor is asked for on the meta device
-before it is made. Either way what is made is counted: a model much larger than the checkpoint is
-refused before memory is spent on it.
+It is built on the meta device first, where tensors have shapes but no values. Models whose
+constructors compute with values are built on the CPU; there each tensor is first made on the meta
+device. Either way tensors and modules are counted: a model much larger than the checkpoint is
+refused before memory is allocated for it.
 """
 
 from __future__ import annotations
@@ -38,24 +38,24 @@ _FACTORIES = {
     torch.randperm,
     torch.zeros,
 }
-"""What makes a tensor out of nothing."""
+"""The functions that make a tensor from no other tensor."""
 
 _MODULE = nn.Module.__init__.__code__
 
 MAX_S = 60.0
-"""Of one attempt to build a model."""
+"""The most seconds for one attempt to build a model."""
 
 _DEPTH = 4
-"""Of lists and dicts in each other, in which a module may keep tensors."""
+"""How many levels of nested lists and dicts in a module are searched for tensors."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What a model may be made of.
+    """How large a model may be.
 
     Attributes:
-        elements: Values in all tensors.
-        parts: Tensors, and modules.
+        elements: The most values in all tensors together.
+        parts: The most tensors and modules.
     """
 
     elements: int
@@ -63,7 +63,7 @@ class Budget:
 
     @classmethod
     def beside(cls, elements: int, tensors: int) -> Budget:
-        """Return what is enough for the model of a checkpoint, with what it has of its own.
+        """Return a budget for the model of a checkpoint, including tensors not in the checkpoint.
 
         >>> Budget.beside(1000, 10)
         Budget(elements=16779216, parts=5100)
@@ -76,7 +76,7 @@ class _Overrun(BaseException):
 
 
 class _Ledger(TorchFunctionMode):
-    """Counts what is made while it is active."""
+    """Counts the tensors and modules that are made while it is active."""
 
     def __init__(self, budget: Budget) -> None:
         super().__init__()
@@ -87,15 +87,16 @@ class _Ledger(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func not in _FACTORIES or "out" in (kwargs or {}):
             return func(*args, **(kwargs or {}))
-        # torch.device("meta") is a mode of its own; elsewhere this asks for the shape alone.
+        # Make the tensor on the meta device first, to learn its shape without using memory.
         outline = func(*args, **{**(kwargs or {}), "device": "meta"})
         self._spend(outline.numel())
         return func(*args, **(kwargs or {}))
 
     def on_call(self, frame: FrameType, event: str, _: object) -> None:
-        """Count the modules that are made, whether or not they have tensors, and look at the time.
+        """Count each module that is made, even without tensors, and check the time.
 
-        A profiling function, which `sys.setprofile` has called for every call in this thread.
+        This is a profiling function: after `sys.setprofile` Python calls it for every call in this
+        thread.
         """
         if event == "call" and frame.f_code is _MODULE:
             self._spend(0)
@@ -112,12 +113,12 @@ class _Ledger(TorchFunctionMode):
 def blueprint(name: str, build: Callable[[], Any], budget: Budget) -> nn.Module:
     """Build a model whose parameters and persistent buffers are on the meta device.
 
-    What the state dict does not hold has its values, on the CPU.
+    Tensors that are not in the state dict have their values, on the CPU.
 
     Args:
-        name: What the model is called in messages.
+        name: The model's name in messages.
         build: Calls the class or function.
-        budget: What it may be made of.
+        budget: How large the model may be.
 
     Raises:
         ArchitectureMismatchError: If it is much larger than the checkpoint.
@@ -129,7 +130,7 @@ def blueprint(name: str, build: Callable[[], Any], budget: Budget) -> nn.Module:
             return model
     except (ConvlastError, MemoryError):
         raise
-    except Exception:  # noqa: S110  # it may need values; what is truly wrong raises again below
+    except Exception:  # noqa: S110  # it may need values; a true error is raised again below
         pass
     try:
         model = _built(name, build, budget, "cpu")
@@ -147,7 +148,7 @@ def blueprint(name: str, build: Callable[[], Any], budget: Budget) -> nn.Module:
 
 
 def persistent(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Return the parameters and buffers that a state dict of a model has, by their keys."""
+    """Return the parameters and buffers in a model's state dict, by their keys."""
     keys = set(model.state_dict(keep_vars=True))
     named = [
         *model.named_parameters(remove_duplicate=False),
@@ -157,11 +158,11 @@ def persistent(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def replace(model: nn.Module, values: Mapping[int, torch.Tensor]) -> None:
-    """Put others in the place of parameters and buffers; one that stands in two places still does.
+    """Replace parameters and buffers; a tensor that is used in two places still is.
 
     Args:
         model: The model.
-        values: What comes in, by the id of what goes out.
+        values: The new tensors, by the id of the tensor that each replaces.
     """
     parameters = {id(each) for each in model.parameters()}
     incoming = {
@@ -169,7 +170,7 @@ def replace(model: nn.Module, values: Mapping[int, torch.Tensor]) -> None:
         for key, value in values.items()
     }
     for owner in model.modules():
-        # Straight into the dicts: a parametrization checks what is set through its attributes.
+        # Write into the dicts directly: a parametrization checks values set through attributes.
         for held in (owner._parameters, owner._buffers):
             for name, tensor in held.items():
                 held[name] = incoming.get(id(tensor), tensor)  # type: ignore[assignment]  # alike
@@ -196,7 +197,7 @@ def _built(name: str, build: Callable[[], Any], budget: Budget, device: str) -> 
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Keep warnings and the state of the random numbers to what is built."""
+    """Suppress warnings, and seed the random numbers, whose state is restored afterwards."""
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")
         torch.manual_seed(0)
@@ -230,7 +231,7 @@ def _tensors(value: object, depth: int) -> Iterator[torch.Tensor]:
 
 
 def _strip(model: nn.Module) -> None:
-    """Take the values away from what the state dict will fill."""
+    """Remove the values of the tensors that the state dict will fill."""
     replace(
         model,
         {id(each): torch.empty_like(each, device="meta") for each in persistent(model).values()},

@@ -1,4 +1,4 @@
-"""How a model is called: which method, and what it takes beside the volume or clip."""
+"""How a model is called: which method, and which arguments besides the volume or clip."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ ENTRIES = ("forward", "encode", "decode")
 _STEPS = {"timestep", "timesteps"}
 _CONTEXTS = {"encoder_hidden_states", "context"}
 _WIDTHS = ("text_dim", "cross_attention_dim", "joint_attention_dim", "encoder_hid_dim")
-"""Where the options of a model say how wide the states of a text encoder are."""
+"""The options of a model that may contain the width of a text encoder's states."""
 
 _STEP, _TOKENS = 10, 8
 
 
 def entry_of(model: Any, wanted: str) -> str:
-    """Return the method that is run; `auto` is `forward`.
+    """Return the method to run; `auto` is `forward`.
 
     Raises:
         OptionError: If the model has no such method.
@@ -40,7 +40,7 @@ def entry_of(model: Any, wanted: str) -> str:
 
 
 def call(model: Any, entry: str, inputs: Inputs) -> Any:
-    """Run a method of a model; `forward` through the call, with the hooks."""
+    """Run a method of a model; for `forward`, call the model, so that hooks run."""
     method = model if entry == "forward" else getattr(model, entry)
     return method(*inputs.args, **inputs.kwargs)
 
@@ -48,17 +48,17 @@ def call(model: Any, entry: str, inputs: Inputs) -> Any:
 def inputs_of(
     model: Any, entry: str, options: Mapping[str, Any], shape: Shape, device: str = "cpu"
 ) -> Inputs:
-    """Make what a method takes: normal values, the same each time.
+    """Make the arguments of a method: normally distributed values, the same each time.
 
     Args:
         model: The model.
         entry: The method.
-        options: What the model was built with, for the width of a context.
+        options: The model's options, for the width of a context.
         shape: (N, C, D, H, W)
         device: `cpu`, or `meta` for shapes alone.
 
     Raises:
-        OptionError: If the method wants something that cannot be made up.
+        OptionError: If the method needs an argument that cannot be made up.
     """
     wanted, taken = _parameters(getattr(model, entry))
     kwargs: dict[str, object] = {}
@@ -70,7 +70,7 @@ def inputs_of(
 
 
 def normal(shape: Shape, device: str = "cpu") -> torch.Tensor:
-    """Draw normal values, the same each time; the first ones of a batch are those of a smaller."""
+    """Draw normal values, the same each time; a larger batch begins with the smaller one."""
     if device == "meta":
         return torch.empty(shape, device="meta")
     batch = torch.empty(shape, device="cpu")
@@ -80,7 +80,7 @@ def normal(shape: Shape, device: str = "cpu") -> torch.Tensor:
 
 
 def _parameters(method: Callable[..., Any]) -> tuple[list[str], set[str]]:
-    """Return the names of what a method must be given, in order, and of all that it takes."""
+    """Return the names of a method's required parameters, in order, and of all its parameters."""
     try:
         parameters: Iterable[inspect.Parameter] = inspect.signature(method).parameters.values()
     except (TypeError, ValueError):
@@ -99,6 +99,6 @@ def _made_up(name: str, options: Mapping[str, Any], batch: int, device: str) -> 
         return normal((batch, _TOKENS, width), device)
     raise OptionError(
         "architecture",
-        f"The model's method also wants {name!r}, which cannot be made up.",
+        f"The model's method also needs {name!r}, which cannot be made up.",
         remedy="Use smoke=layers, which runs each layer alone.",
     )

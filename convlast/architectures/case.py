@@ -1,4 +1,4 @@
-"""A checkpoint whose model is looked for and run, and what is asked of it."""
+"""A checkpoint whose model is to be found and run, and the options for it."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from convlast.planning.plan import Plan
 from convlast.progress import Progress, silent
 
 SAMPLES = 2
-"""N of the model's input; what breaks on layouts breaks from two on."""
+"""N of the model's input; errors of the layout show only with two or more samples."""
 
 _CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
 class Case:
-    """What the smoke of one file is about.
+    """The smoke of one file.
 
     Attributes:
         checkpoint: The original.
-        plan: What is done to it.
-        options: What was asked for.
-        device: Where it runs, which decides how large a model's input is.
-        progress: Told how far it is.
+        plan: How it is converted.
+        options: The options that were given.
+        device: Where the smoke runs; this decides how large a model's input is.
+        progress: Called with the progress.
         prefixes: The modules that an architecture may come from; None for the default ones.
-        spec: What the files beside the checkpoint say of its model, from `discover`.
+        spec: The model that the files beside the checkpoint describe, from `discover`.
     """
 
     checkpoint: Checkpoint
@@ -43,7 +43,7 @@ class Case:
 
     @property
     def asked_samples(self) -> int:
-        """N of the input that is asked for."""
+        """N of the input that was asked for."""
         return self.options.input_shape[0] if self.options.input_shape else SAMPLES
 
     @property

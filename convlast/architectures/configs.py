@@ -1,8 +1,9 @@
-"""What a checkpoint, or the files beside it, say of its model: read as data, never evaluated.
+"""Model descriptions in a checkpoint, or in files beside it: read as data, never evaluated.
 
-A diffusers or transformers `config.json`, the `network_def` of a MONAI bundle, or the plans that
-nnU-Net keeps in its checkpoints. In a bundle a text that starts with `$` is Python, which is
-refused; `@name` refers to another place in the file, and is followed to plain values only.
+These are a diffusers or transformers `config.json`, the `network_def` of a MONAI bundle, and the
+plans that nnU-Net stores in its checkpoints. In a bundle a string that starts with `$` is Python
+code, which is refused; `@name` refers to another place in the file, which may have plain values
+only.
 
 Source: https://docs.monai.io/en/stable/config_syntax.html
 """
@@ -19,7 +20,7 @@ from typing import Any, TypeAlias
 from convlast.errors import ArchitectureNotAllowedError
 
 MAX_BYTES = 4 << 20
-"""Of a file that is read."""
+"""The largest file that is read."""
 
 Read: TypeAlias = Callable[[str], bytes | None]
 
@@ -33,14 +34,14 @@ _GENERATIONS = 8
 
 @dataclass(frozen=True)
 class Spec:
-    """A model, as a file says it.
+    """A model, as a file describes it.
 
     Attributes:
         name: Its dotted name.
         options: Its keyword arguments, as JSON.
-        origin: The file, or what in it said so.
-        is_whole_config: Whether `options` also has what the class does not take.
-        obstacle: Why it cannot be used.
+        origin: The file, or the part of it, that describes the model.
+        is_whole_config: Whether `options` may also have arguments that the class does not take.
+        obstacle: Why the description cannot be used.
     """
 
     name: str
@@ -51,14 +52,14 @@ class Spec:
 
 
 def discover(folder: Path, file: Path) -> Spec | None:
-    """Look for what the files around a checkpoint say of its model.
+    """Look in the files around a checkpoint for a description of its model.
 
     Args:
-        folder: The model's folder; nothing outside is read, nor through a link.
+        folder: The model's folder; nothing outside it is read, and no link is followed.
         file: The checkpoint in it.
 
     Returns:
-        The first description of a known kind, the nearest first; None where there is none.
+        The nearest description of a known kind; None if there is none.
     """
     top, path = folder.resolve(), file.resolve()
     if not path.is_relative_to(top):
@@ -67,21 +68,21 @@ def discover(folder: Path, file: Path) -> Spec | None:
 
 
 class SpecsBeside:
-    """What the files of a folder, wherever it is, say of the models of the checkpoints in it.
+    """The model descriptions in a folder, for the checkpoints in it.
 
-    What stands in each folder of it is read once, however many checkpoints are below.
+    The files of each folder are read once, however many checkpoints are below it.
     """
 
     def __init__(self, read: Read) -> None:
-        """Begin; `read` gives the bytes of a file at a path in it, None where there is none."""
+        """Store `read`, which returns the bytes of the file at a path, or None if there is none."""
         self._read = read
         self._known: dict[PurePosixPath, Spec | None] = {}
 
     def of(self, file: str) -> Spec | None:
-        """Look for what the files around a checkpoint say, given its path with `/` in it.
+        """Look for a description around a checkpoint, given its path in the folder, with `/`.
 
         Returns:
-            As `discover`. One that cannot be used says why.
+            As `discover`. If it cannot be used, its `obstacle` says why.
         """
         for place in PurePosixPath(file).parents:
             if place not in self._known:
@@ -91,7 +92,7 @@ class SpecsBeside:
         return None
 
     def _spec_in(self, place: PurePosixPath) -> Spec | None:
-        """Look at the files of one folder."""
+        """Look for a description in the files of one folder."""
         config = _parsed(self._read(str(place / _CONFIG)))
         if config and (found := spec_of_config(config)):
             return found
@@ -106,7 +107,7 @@ class SpecsBeside:
 
 
 def spec_of_config(config: Mapping[str, Any]) -> Spec | None:
-    """Return what a `config.json` of diffusers or transformers says; None for any other.
+    """Return the model that a diffusers or transformers `config.json` describes; else None.
 
     >>> spec_of_config({"_class_name": "AutoencoderKLWan", "z_dim": 16}).name
     'diffusers.AutoencoderKLWan'
@@ -123,10 +124,10 @@ def spec_of_config(config: Mapping[str, Any]) -> Spec | None:
 
 
 def spec_of_bundle(config: Mapping[str, Any]) -> Spec | None:
-    """Return what the `network_def` of a MONAI bundle says; None where there is none.
+    """Return the model that the `network_def` of a MONAI bundle describes; None if it has none.
 
     Raises:
-        ArchitectureNotAllowedError: If it wants code to be evaluated, or other objects to be made.
+        ArchitectureNotAllowedError: If it would have to be evaluated, or contains other objects.
 
     >>> bundle = {"channels": [8, 16], "network_def": {"_target_": "UNet", "channels": "@channels"}}
     >>> found = spec_of_bundle(bundle)
@@ -155,7 +156,7 @@ def spec_of_bundle(config: Mapping[str, Any]) -> Spec | None:
 
 
 def spec_of_plans(root: object) -> Spec | None:
-    """Return what the plans in a checkpoint of nnU-Net say; None for any other checkpoint.
+    """Return the model that the plans in an nnU-Net checkpoint describe; None for any other.
 
     Source: https://github.com/MIC-DKFZ/nnUNet/blob/master/documentation/explanation_plans_files.md
     """
@@ -177,14 +178,14 @@ def spec_of_plans(root: object) -> Spec | None:
 
 
 def _at(value: object, *keys: object) -> Any:
-    """Return what stands at a path of dicts; None where there is nothing."""
+    """Return the value at a path of keys in nested dicts; None if there is none."""
     for key in keys:
         value = value.get(key) if isinstance(value, dict) and isinstance(key, str) else None
     return value
 
 
 def _classes(labels: object) -> int:
-    """Count the outputs for nnU-Net's labels: the background has none where they are regions."""
+    """Count the outputs for nnU-Net's labels; if some are regions, the background has none."""
     if not isinstance(labels, dict):
         return 0
     kept = [value for name, value in labels.items() if name != "ignore"]
@@ -193,17 +194,17 @@ def _classes(labels: object) -> int:
 
 
 class _Literals:
-    """The plain values of a config, references among them followed, up to a number of values."""
+    """Resolves the references in a config to plain values, up to a number of values."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self._config = config
         self._left = _MAX_VALUES
 
     def of(self, value: Any, place: str, depth: int = 0) -> Any:
-        """Return a value without references."""
+        """Return a value with its references resolved."""
         self._left -= 1
         if self._left < 0 or depth > _MAX_DEPTH:
-            raise _refusal(place, "more values than a model has, or a circle of them,", value)
+            raise _refusal(place, "too many values, or a cycle of references,", value)
         if isinstance(value, dict):
             if any(str(name).startswith("_") for name in value):
                 raise _refusal(place, "an object", value)
@@ -243,7 +244,7 @@ def _refusal(place: str, what: str, value: object) -> ArchitectureNotAllowedErro
 
 
 def _bytes_of(path: Path) -> bytes | None:
-    """Read a small file; None for what is none, or is behind a link."""
+    """Read a small file; None if it is not a small file, or is behind a link."""
     try:
         if path.resolve() != path or not path.is_file() or path.stat().st_size > MAX_BYTES:
             return None
@@ -253,7 +254,7 @@ def _bytes_of(path: Path) -> bytes | None:
 
 
 def _parsed(data: bytes | None) -> dict[str, Any] | None:
-    """Read a JSON object; None for anything else."""
+    """Parse a JSON object; None for anything else."""
     if data is None or len(data) > MAX_BYTES:
         return None
     try:
@@ -264,7 +265,7 @@ def _parsed(data: bytes | None) -> dict[str, Any] | None:
 
 
 def _public(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out the notes of the library, and what would fetch code or change the arithmetic."""
+    """Drop the library's notes, and options that would fetch code or change the arithmetic."""
     left_out = {"auto_map", "dtype", "quantization_config", "torch_dtype"}
     return {
         name: value

@@ -1,4 +1,4 @@
-"""The keyword arguments of an architecture: plain JSON, of bounded size, that fetches nothing."""
+"""The keyword arguments of an architecture: plain JSON of bounded size that downloads nothing."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from convlast.errors import OptionError
 from convlast.options import MAX_DEPTH
 
 MAX_CHARACTERS = 256 << 10
-"""Of the options, written as JSON."""
+"""The largest size of the options, written as JSON."""
 
 _KEYWORD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}", re.ASCII)
 _LAYER = re.compile(r"torch\.nn\.(?:modules\.[a-z]+\.)?([A-Z][A-Za-z0-9]{0,99})", re.ASCII)
 
 
 def keywords_of(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the keyword arguments that options stand for.
+    """Return the keyword arguments that the options describe.
 
-    A text that names a class of `torch.nn`, such as `"torch.nn.Conv3d"`, stands for that class:
-    some architectures take one, and so do the plans of nnU-Net.
+    A string that names a class of `torch.nn`, such as `"torch.nn.Conv3d"`, becomes that class:
+    some architectures take one, and nnU-Net's plans contain such names.
 
     Raises:
         OptionError: If they are not plain JSON, too large, or would fetch weights.
@@ -45,7 +45,7 @@ def keywords_of(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def defaults_against_fetching(builder: Builder) -> dict[str, bool]:
-    """Return the arguments that a class or function must be given, lest it fetch weights."""
+    """Return the arguments that keep a class or function from fetching weights by default."""
     try:
         parameters = inspect.signature(builder).parameters
     except (TypeError, ValueError):
@@ -58,7 +58,7 @@ def defaults_against_fetching(builder: Builder) -> dict[str, bool]:
 
 
 def taken_by(builder: Builder, keywords: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of the keyword arguments that a class or function has a name for."""
+    """Return the keyword arguments that a class or function has a parameter for."""
     parameters = inspect.signature(builder).parameters
     return {name: value for name, value in keywords.items() if name in parameters}
 
@@ -70,9 +70,10 @@ def _fetches(name: str) -> bool:
 
 
 def _require_plain(value: object, depth: int) -> int:
-    """Refuse what is not JSON; return how many characters it has at least.
+    """Refuse values that are not JSON; return how many characters they have at least.
 
-    They are counted before they are written: a text in a file may stand in many places.
+    They are counted before they are written as JSON, because a file may refer to one long string
+    many times.
     """
     if depth > MAX_DEPTH:
         raise _refusal("they are nested too deeply")
@@ -81,7 +82,7 @@ def _require_plain(value: object, depth: int) -> int:
     parts: list[object] = []
     if isinstance(value, dict):
         if not all(type(name) is str for name in value):
-            raise _refusal("an object's names are texts")
+            raise _refusal("an object's names must be strings")
         parts = [*value, *value.values()]
     elif isinstance(value, list | tuple):
         parts = [*value]
@@ -100,7 +101,7 @@ def _require_short(characters: int) -> None:
 
 
 def _with_layers(value: Any) -> Any:
-    """Put the classes of `torch.nn` in place of their names."""
+    """Replace names of classes of `torch.nn` by the classes."""
     if isinstance(value, dict):
         return {name: _with_layers(part) for name, part in value.items()}
     if isinstance(value, list | tuple):

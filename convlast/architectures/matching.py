@@ -1,4 +1,4 @@
-"""A state dict to the keys of a model: strictly, once the prefixes that wrappers add are gone."""
+"""Matching a state dict with the keys of a model, strictly, after removing wrappers' prefixes."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import torch
 from convlast.errors import ArchitectureMismatchError
 
 PREFIXES = ("module.", "model.", "net.", "network.", "_model.", "ema_model.", "state_dict.")
-"""What DataParallel, Lightning and others put before every key."""
+"""The prefixes that DataParallel, Lightning and others add to every key."""
 
 COMPILED = "_orig_mod"
-"""What torch.compile puts into a key, wherever the compiled module stands."""
+"""The part that torch.compile adds to a key, at the place of the compiled module."""
 
 _FILLED = "num_batches_tracked"
-"""What BatchNorm in eval mode does not read, and old checkpoints do not have."""
+"""A buffer that BatchNorm does not read in eval mode, and that old checkpoints do not have."""
 
 MAX_LISTED = 20
-"""Keys of each kind in a refusal."""
+"""The most keys of each kind in an error."""
 
 
 def match(
@@ -26,11 +26,11 @@ def match(
 ) -> dict[str, str]:
     """Return the key in a state dict for each key of a model.
 
-    A tensor that the model has under several keys may stand under one of them alone, as in
+    A tensor that the model has under several keys may be in the file under only one of them, as in
     safetensors.
 
     Args:
-        name: What the model is called in messages.
+        name: The model's name in messages.
         expected: The model's tensors.
         found: The state dict's.
 
@@ -51,7 +51,7 @@ def match(
 
 
 def without_prefixes(keys: Iterable[str]) -> Iterator[dict[str, str]]:
-    """Yield the keys of a state dict by their bare names, with one prefix less each time.
+    """Yield the keys of a state dict by their shortened names, one prefix shorter each time.
 
     >>> [list(each) for each in without_prefixes(["module._orig_mod.a", "module._orig_mod.b"])]
     [['module._orig_mod.a', 'module._orig_mod.b'], ['module.a', 'module.b'], ['a', 'b']]
@@ -71,7 +71,7 @@ def without_prefixes(keys: Iterable[str]) -> Iterator[dict[str, str]]:
 
 
 def _closest(expected: Mapping[str, object], found: Iterable[str]) -> dict[str, str]:
-    """Return the bare keys that have most in common with the model's."""
+    """Return the shortened keys that have the most in common with the model's."""
     return max(without_prefixes(found), key=lambda bare: len(expected.keys() & bare.keys()))
 
 

@@ -1,8 +1,8 @@
-"""The packages that architectures come from: imported when one is asked for, and no earlier.
+"""The packages that architectures come from, which are imported only when they are needed.
 
-A module counts as part of a package only if its specification says so and its file lies in the
-package's folder. What else stands under its name in `sys.modules`, or is linked into the folder,
-is not followed.
+A module counts as part of a package only if its specification says so and its file is in the
+package's folder. Any other module with its name in `sys.modules`, or behind a link in the folder,
+is refused.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _NMS = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 
 
 def import_inside(name: str) -> ModuleType:
-    """Import a module, after a look at where it and each of its parents lie.
+    """Import a module, after checking where it and each of its parents are.
 
     Raises:
-        ArchitectureNotAllowedError: If it is not there, or not in its package's folder.
-        OptionError: If the package, or something that it needs, is not installed.
+        ArchitectureNotAllowedError: If it does not exist, or is not in its package's folder.
+        OptionError: If the package, or a package that it needs, is not installed.
     """
     top, *rest = name.split(".")
     folder = _folder_of(top)
@@ -48,7 +48,7 @@ def import_inside(name: str) -> ModuleType:
 
 
 def is_inside(module: ModuleType) -> bool:
-    """Say whether a module that is there lies in the folder of the package it is named for."""
+    """Say whether an imported module is in the folder of the package that it is named for."""
     spec = getattr(module, "__spec__", None)
     name = module.__name__
     return isinstance(spec, ModuleSpec) and _lies_in(spec, name, _folder_of(name.split(".")[0]))
@@ -71,12 +71,12 @@ def _folder_of(top: str) -> Path:
 def _specification(name: str) -> ModuleSpec | None:
     try:
         return importlib.util.find_spec(name)
-    except (ImportError, ValueError):  # a parent that is no package, or a module without one
+    except (ImportError, ValueError):  # its parent is not a package, or it has no specification
         return None
 
 
 def _lies_in(spec: ModuleSpec, name: str, folder: Path) -> bool:
-    """Say whether a specification is that of this module, and its files lie in the folder."""
+    """Say whether a specification is this module's, and its files are in the folder."""
     places = [spec.origin] if spec.has_location else list(spec.submodule_search_locations or ())
     return (
         spec.name == name
@@ -86,11 +86,11 @@ def _lies_in(spec: ModuleSpec, name: str, folder: Path) -> bool:
 
 
 def attribute_of(module: ModuleType, name: str) -> object:
-    """Return what a module has under a name; some import the rest of themselves for it.
+    """Return an attribute of a module; some modules import a part of themselves for this.
 
     Raises:
-        AttributeError: If there is no such thing.
-        OptionError: If it is there, and something that it needs is not.
+        AttributeError: If there is no such attribute.
+        OptionError: If a package that it needs is not installed.
     """
     with _importing(f"{module.__name__}.{name}"):
         return getattr(module, name)
@@ -106,7 +106,7 @@ def _import(name: str) -> ModuleType:
 
 @contextmanager
 def _importing(name: str) -> Iterator[None]:
-    """Import quietly, and tell what is missing."""
+    """Import without warnings; if the import fails, say what is missing."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -126,11 +126,11 @@ def _importing(name: str) -> Iterator[None]:
 
 
 def _prepare_torchvision() -> None:
-    """Import torchvision, if it is there, also where its own library does not load.
+    """Import torchvision, if it is installed, even if its native library does not load.
 
-    That library is made for one build of PyTorch, and the one on PyPI for CUDA. Without it the
-    import ends at two operators that no model of volumes calls: they are declared, for as long as
-    the process lives. The other packages import torchvision when they find it.
+    That library is built for one build of PyTorch, and the one on PyPI for CUDA. Without it the
+    import fails at two operators that no model of volumes calls. So they are declared here, for the
+    life of the process. The other packages import torchvision if it is installed.
     """
     if "torchvision" in sys.modules or _specification("torchvision") is None:
         return

@@ -1,8 +1,8 @@
-"""What transformers calls a model's tensors in a file, which is not what the model calls them.
+"""The names of a transformers model's tensors in a file, which differ from those in the model.
 
-It renames while it loads and saves. Where a tensor is only renamed, the same object comes out of
-its own function under the other name; one that is split or joined is another object, and does not
-fit here.
+transformers renames tensors when it loads and saves. Its own function for this returns the same
+object under the other name if a tensor is only renamed. A tensor that is split or joined is another
+object, and is not supported here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from convlast.architectures.building import persistent
 
 
 def saved_names(model: nn.Module) -> dict[str, str]:
-    """Return the model's key for each key in a file, for those that are not the same.
+    """Return the model's key for each key in a file, if the two differ.
 
     >>> saved_names(nn.Conv3d(1, 1, 1))
     {}
@@ -28,7 +28,7 @@ def saved_names(model: nn.Module) -> dict[str, str]:
 
         tensors = persistent(model)
         saved: dict[str, Any] = revert_weight_conversion(model, dict(tensors))
-    except Exception:  # an older one renames nothing, and a newer one may do it elsewhere
+    except Exception:  # older versions rename nothing, and newer ones may do it elsewhere
         return {}
     own = {id(tensor): key for key, tensor in tensors.items()}
     return {

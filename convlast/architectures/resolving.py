@@ -1,9 +1,9 @@
-"""A name to what builds a model: a class or a function of an allowed module, or a refusal.
+"""Resolving a name to a class or a function that builds a model, in an allowed module only.
 
-The name is what a stranger sends. So it is read as text first, then only modules under an allowed
-prefix are imported, and what stands there must be *defined* there: an `nn.Module` class, or a
-function whose annotation says that it returns one. What a module has merely imported, and what
-a package holds beside models (functions that run programs, or fetch and run code), is refused.
+The name is untrusted. So its syntax is checked first, then only modules under an allowed prefix are
+imported, and the object with this name must be *defined* there: an `nn.Module` class, or a function
+whose annotation says that it returns one. Objects that a module has merely imported are refused; so
+are a package's functions that do not build models, since they might run programs, or fetch code.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PREFIXES = (
     "pytorchvideo.models",
     "dynamic_network_architectures",
 )
-"""The modules that an architecture may come from, where no setting says otherwise."""
+"""The modules that an architecture may come from, unless a setting says otherwise."""
 
 Builder: TypeAlias = type[nn.Module] | FunctionType
 
@@ -40,15 +40,15 @@ _NAME = re.compile(rf"{_PART}(\.{_PART}){{1,15}}", re.ASCII)
 
 
 def resolve(name: str, prefixes: Sequence[str] | None = None) -> Builder:
-    """Return the class or function that a name stands for.
+    """Return the class or function with this name.
 
     Args:
-        name: Dotted, such as `torchvision.models.video.r3d_18`.
+        name: A dotted name, such as `torchvision.models.video.r3d_18`.
         prefixes: The modules it may come from; None for `PREFIXES`.
 
     Raises:
-        ArchitectureNotAllowedError: If it stands for anything but an `nn.Module` class, or a
-            function that returns one, defined in a module under a prefix.
+        ArchitectureNotAllowedError: If it names anything but an `nn.Module` class, or a function
+            that returns one, defined in a module under a prefix.
         OptionError: If its package is not installed.
     """
     prefix = _prefix_of(name, PREFIXES if prefixes is None else prefixes)
@@ -72,7 +72,7 @@ def resolve(name: str, prefixes: Sequence[str] | None = None) -> Builder:
 
 def _prefix_of(name: str, prefixes: Sequence[str]) -> str:
     if not _NAME.fullmatch(name):
-        raise _refusal(name, "it is no dotted name of public parts, such as package.module.Name")
+        raise _refusal(name, "it is not a dotted name of public parts, such as package.module.Name")
     for prefix in prefixes:
         bare = prefix.rstrip(".")
         if name.startswith(f"{bare}."):
@@ -86,16 +86,16 @@ def _prefix_of(name: str, prefixes: Sequence[str]) -> str:
 
 
 def _require_class_or_function(name: str, found: object) -> None:
-    """Refuse what is neither; the type itself is looked at, which an object cannot pretend."""
+    """Refuse an object that is neither; its type is checked, which the object cannot fake."""
     kind = type(found)
     if kind is not FunctionType and kind not in (type, ABCMeta):
         raise _refusal(name, f"it is neither a plain class nor a function, but a {kind.__name__}")
     if isinstance(found, type) and nn.Module not in type.mro(found):
-        raise _refusal(name, "it is a class, but no nn.Module")
+        raise _refusal(name, "it is a class, but not an nn.Module")
 
 
 def _require_home(name: str, found: object, prefix: str) -> None:
-    """Refuse what was not defined, under a public name, in a module under the prefix."""
+    """Refuse an object that was not defined, under a public name, in a module under the prefix."""
     home, own = getattr(found, "__module__", None), getattr(found, "__qualname__", None)
     if not isinstance(home, str) or not f"{home}.".startswith(f"{prefix}."):
         raise _refusal(name, f"it is defined in {str(home)[:200]}, outside {prefix}")
@@ -105,7 +105,7 @@ def _require_home(name: str, found: object, prefix: str) -> None:
     if module is None or module.__name__ != home or not is_inside(module):
         raise _refusal(name, f"{home} is not a module of the package's own")
     if vars(module).get(own) is not found:
-        raise _refusal(name, f"{home}.{own} is something else")
+        raise _refusal(name, f"{home}.{own} is a different object")
     if isinstance(found, FunctionType):
         _require_code(name, found, str(getattr(module, "__file__", "")))
 
@@ -117,7 +117,7 @@ def _require_code(name: str, function: FunctionType, file: str) -> None:
     except ValueError as error:
         raise _refusal(name, "it wraps itself") from error
     if type(innermost) is not FunctionType:
-        raise _refusal(name, "what it wraps is no function")
+        raise _refusal(name, "the object that it wraps is not a function")
     if Path(innermost.__code__.co_filename).resolve() != Path(file).resolve():
         raise _refusal(name, "its code comes from another file")
 
@@ -125,7 +125,7 @@ def _require_code(name: str, function: FunctionType, file: str) -> None:
 def _returns_module(function: FunctionType) -> bool:
     """Say whether a function is annotated to return an `nn.Module`.
 
-    A text is looked up in the module of the function, name by name, and never evaluated.
+    A string annotation is looked up in the function's module, name by name, and never evaluated.
     """
     innermost = inspect.unwrap(function)
     said = getattr(innermost, "__annotations__", {}).get("return")

@@ -1,6 +1,6 @@
-"""Files that say themselves what runs: TorchScript, exported programs, modules of `torch.nn`.
+"""Files that contain their model: TorchScript, exported programs, pickled `torch.nn` modules.
 
-Programs are run here, and so only where programs are allowed; `open_checkpoint` refuses them else.
+Programs are run here, so they must have been allowed: otherwise `open_checkpoint` refuses them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from convlast.planning.plan import Plan
 
 
 def module_in(case: Case) -> nn.Module | None:
-    """Return the pickled module with most of the plan's weights, without its data, if any is."""
+    """Return the pickled module with most of the plan's weights, without data; None if none is."""
     wrapper, _ = state_dict_of(case.plan)
     found: Any = case.checkpoint.root
     for part in wrapper:
@@ -37,14 +37,14 @@ def module_in(case: Case) -> nn.Module | None:
 
 
 def subject_of_module(module: nn.Module, case: Case) -> Subject:
-    """Return a pickled module as something that can be run.
+    """Return the subject for a pickled module.
 
     Raises:
         OptionError: If no input is found that it runs on.
     """
     wrapper, found = state_dict_of(case.plan)
     entry = entry_of(module, case.options.entry_point)
-    # The file's tensors have no values yet; those of the copy never get them.
+    # The file's tensors have no values yet; those of the copy stay without.
     empty: dict[int, Any] = {
         id(tensor): _without_values(tensor) for tensor in (*module.parameters(), *module.buffers())
     }
@@ -65,7 +65,7 @@ def subject_of_module(module: nn.Module, case: Case) -> Subject:
 
 
 def subject_of_script(case: Case) -> Subject:
-    """Return a TorchScript program as something that can be run.
+    """Return the subject for a TorchScript program.
 
     Raises:
         OptionError: If no input is found that it runs on, it has no such method, or was frozen.
@@ -97,18 +97,16 @@ def subject_of_script(case: Case) -> Subject:
 
 
 def subject_of_program(case: Case) -> Subject:
-    """Return an exported program as something that can be run, on its own example inputs.
+    """Return the subject for an exported program, which runs on its own example inputs.
 
-    A program exported for a fixed batch gets that batch whatever N is asked for.
+    A program exported for a fixed batch size gets that batch size, whatever N is asked for.
 
     Raises:
         UnsupportedContainerError: If PyTorch cannot load it, or it has no example inputs.
     """
     program = _program(case.checkpoint.path)
     if program.example_inputs is None:
-        raise UnsupportedContainerError(
-            "The program has no example inputs, so that it cannot be run."
-        )
+        raise UnsupportedContainerError("The program has no example inputs, so it cannot be run.")
     args, kwargs = copy.deepcopy(program.example_inputs)
     if case.options.input_shape and args:
         args = (normal(case.options.input_shape), *args[1:])
@@ -169,7 +167,7 @@ def _program(path: Path) -> Any:
 
 
 def _module_of(program: Any) -> Any:
-    """Return what runs an exported program; it has no modes to choose from."""
+    """Return the module of an exported program; it has no training or eval mode to set."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         module = program.module().float()
@@ -178,7 +176,7 @@ def _module_of(program: Any) -> Any:
 
 
 def _lay_out_plainly(module: Any) -> None:
-    """Give every parameter contiguous strides; where an extent is 1, too."""
+    """Give every parameter contiguous strides, also if an extent is 1."""
     with torch.no_grad():
         for tensor in (*module.parameters(), *module.buffers()):
             plain = torch.empty(tensor.shape, dtype=tensor.dtype)
@@ -193,7 +191,7 @@ def _weights(plan: Plan, module: Any) -> dict[str, str]:
 
 
 def _batches(program: Any) -> int | None:
-    """Return the batch that a program was exported for; None where it takes any."""
+    """Return the batch size that a program was exported for; None if it takes any."""
     own = set(program.graph_signature.user_inputs)
     extents = [
         node.meta["val"].shape[0]
@@ -207,7 +205,7 @@ def _batches(program: Any) -> int | None:
 
 
 def _of_batch(value: Any, batch: int, fixed: int | None) -> Any:
-    """Return an example input for another batch, where the program takes one."""
+    """Return an example input for another batch size, if the program takes any."""
     if not isinstance(value, torch.Tensor):
         return copy.deepcopy(value)  # it may hold tensors, which the program may write to
     value = value.float() if value.is_floating_point() else value

@@ -1,8 +1,8 @@
-"""A size of input that a model runs on, found by trying.
+"""Finding an input size that a model runs on, by trying.
 
-Sizes are tried on the meta device, where no memory is used and nothing is computed, and only where
-that cannot work on the CPU, from the smallest on. Each try is watched: it ends when its tensors
-grow too large, or when time is up.
+Sizes are tried from the smallest up on the meta device, which uses no memory and computes nothing;
+if no size runs there, on the CPU. Each try is watched: it ends when a tensor gets too large, or
+when time is up.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from convlast.architectures.sizes import Shape
 from convlast.errors import OptionError
 
 FLOPS, BYTES = 5e9, 16 << 20
-"""A size that takes more, in all or for its largest tensor, is not preferred to a smaller one that
-runs, on a CPU."""
+"""The preferred size needs at most this many operations in all, and this many bytes for its largest
+tensor, on a CPU."""
 
 ACCELERATION = 100
-"""How many times as much it may take on any other device."""
+"""How many times as much the preferred size may need on any other device."""
 
 MAX_BYTES = 1 << 30
-"""Of one tensor, in a try."""
+"""The largest tensor in a try."""
 
 MAX_S = 30.0
-"""Of all tries together."""
+"""The most seconds for all tries together."""
 
 Run: TypeAlias = Callable[[Any, Shape, str], object]
 """Runs a model on an input of this shape, on this device."""
@@ -48,18 +48,18 @@ def find_shape(
 ) -> Shape:
     """Return the shape of an input that the model runs on, with N = 1.
 
-    It is from the first group of which any takes at most `FLOPS` and `BYTES`, or on an accelerator
-    more: the largest. Where none does it is the first that runs.
+    It is the largest shape within `FLOPS` and `BYTES`, times `ACCELERATION` on an accelerator, from
+    the first group that has one. If no group has one, it is the first shape that runs.
 
     Args:
-        model: The model without values; moved to the meta device to be tried.
-        make_real: Makes it with values, should that be needed.
-        run: Runs it.
-        groups: Shapes in growing order, as `candidates` gives them.
-        device: Where it will be run later; nothing is tried there.
+        model: The model without values; a copy is moved to the meta device for the tries.
+        make_real: Makes the model with values, if that is needed.
+        run: Runs the model.
+        groups: Shapes in growing order, as `candidates` returns them.
+        device: Where the model will run later; nothing is tried there.
 
     Raises:
-        OptionError: If none is found.
+        OptionError: If no shape is found.
     """
     search = _Search(run, 1 if device.type == "cpu" else ACCELERATION)
     found = search.best(copy.deepcopy(model).to("meta"), groups, "meta")
@@ -68,13 +68,13 @@ def find_shape(
     raise OptionError(
         "input_shape",
         "No input was found that the model runs on. "
-        f"{search.failure or 'It has no convolution to tell the channels from'}.",
+        f"{search.failure or 'It has no convolution that shows the number of channels'}.",
         remedy="Give input_shape as N,C,D,H,W. Or smoke=layers, which runs each layer alone.",
     )
 
 
 class _Search:
-    """The tries, and what came of them."""
+    """The tries, and the last failure."""
 
     def __init__(self, run: Run, scale: int) -> None:
         self._run, self._scale = run, scale
@@ -83,7 +83,7 @@ class _Search:
         self.failure = ""
 
     def best(self, model: Any, groups: Sequence[Sequence[Shape]], device: str) -> Shape | None:
-        """Return the shape that a model is best run on; None where it runs on none."""
+        """Return the preferred shape for a model; None if it runs on none."""
         dear: Shape | None = None
         for shapes in groups:
             cheap: Shape | None = None
@@ -100,7 +100,7 @@ class _Search:
         return dear
 
     def _try(self, model: Any, shape: Shape, device: str) -> float | None:
-        """Run a model once; return what it took of what is preferred, None where it did not run."""
+        """Run a model once; return its cost, 1 being the preferred limit, or None if it raised."""
         counter, watching = FlopCounterMode(display=False), _Watching(self._deadline)
         try:
             with warnings.catch_warnings(), torch.no_grad(), torch.device(device):
@@ -108,7 +108,7 @@ class _Search:
                 with counter, watching:
                     self._run(model, shape, device)
         except _Stop as stop:
-            self._stopped.add(shape)  # what is too large for one device is so for the other
+            self._stopped.add(shape)  # too large on the meta device is too large on the CPU
             self.failure = f"With {shape} {stop}"
             return None
         except MemoryError:
@@ -121,11 +121,11 @@ class _Search:
 
 
 class _Stop(BaseException):
-    """The watch ends a try. Not an `Exception`, which a model might catch."""
+    """Raised to end a try. Not an `Exception`, which a model might catch."""
 
 
 class _Watching(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's own base
-    """Ends a forward that makes a tensor too large, or takes too long."""
+    """Ends a forward that makes too large a tensor, or takes too long."""
 
     def __init__(self, deadline: float) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # PyTorch's

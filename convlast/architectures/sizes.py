@@ -1,4 +1,4 @@
-"""The sizes of input that a model may run on, the likeliest first."""
+"""The input sizes that a model may run on, the likeliest first."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ SIZES: tuple[Shape, ...] = (
     (96, 96, 96),
     (128, 128, 128),
 )
-"""(D, H, W), in growing order: cubes of volumes, and clips of video, also of 4 n + 1 frames."""
+"""(D, H, W), in growing order: cubic volumes and video clips, some of them of 4 n + 1 frames."""
 
 _EXTENTS = ("img_size", "image_size", "input_size", "spatial_size", "sample_size", "roi_size")
 _FRAMES = ("num_frames", "sample_frames", "temporal_size")
-"""Where the options of a model say what it is run on."""
+"""The options of a model that may contain its input size."""
 
 
 def channels_of(model: nn.Module, *, decodes: bool = False) -> list[int]:
-    """Return the channels that the input may have: those of convolutions, in their order.
+    """Return the numbers of channels that the input may have: those of the convolutions, in order.
 
     >>> channels_of(nn.Sequential(nn.Conv3d(3, 8, 3), nn.Conv3d(8, 8, 3), nn.Conv3d(8, 2, 1)))
     [3, 8]
@@ -41,7 +41,7 @@ def channels_of(model: nn.Module, *, decodes: bool = False) -> list[int]:
         for name, module in model.named_modules()
         if isinstance(module, nn.Conv3d | nn.ConvTranspose3d)
     ]
-    if decodes:  # a decoder's first convolution, in the order in which autoencoders call them
+    if decodes:  # put first the convolutions that an autoencoder calls first when it decodes
         named.sort(key=lambda pair: (not _is_before(pair[0]), not _decodes(pair[0])))
     return list(dict.fromkeys(module.in_channels for _, module in named))[:8]
 
@@ -50,8 +50,8 @@ def candidates(channels: Sequence[int], said: Mapping[str, Any]) -> list[list[Sh
     """Return groups of shapes to try, the likeliest first.
 
     Args:
-        channels: What C may be.
-        said: The options of the model; some have a size in them.
+        channels: The values that C may have.
+        said: The options of the model; some contain a size.
 
     >>> candidates([3], {"image_size": 224, "num_frames": 16})[:2]
     [[(1, 3, 16, 224, 224)], [(1, 16, 3, 224, 224)]]
@@ -76,7 +76,7 @@ def _sizes_in(said: Mapping[str, Any]) -> Iterator[tuple[int, int, int]]:
 
 
 def _extents(value: object) -> list[int]:
-    """Return a number, or several, as a list; an empty one for what is no size."""
+    """Return a number, or several, as a list; an empty list if the value is not a size."""
     values = list(value) if isinstance(value, list | tuple) else [value]
     extents = [extent for extent in values if type(extent) is int and 0 < extent <= 1024]
     return extents if len(extents) == len(values) else []

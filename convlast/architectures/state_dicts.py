@@ -1,4 +1,4 @@
-"""The values of a checkpoint, in a model: fp32, contiguous, on the CPU."""
+"""Loading a checkpoint's values into a model: fp32, contiguous, on the CPU."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from convlast.planning.plan import Plan
 def state_dict_of(plan: Plan) -> tuple[KeyPath, dict[str, torch.Tensor]]:
     """Return the path, and the tensors by key, of the state dict with most convolution weights.
 
-    The tensors have no data, and the strides of the original.
+    The tensors have no data, but the strides of the original.
     """
     return plan.wrapper_path, dict(_below(plan.wrapper_path, plan.entries))
 
@@ -30,12 +30,12 @@ def made_by(
     checkpoint: Checkpoint,
     found: Mapping[str, torch.Tensor],
 ) -> tuple[Callable[[], nn.Module], dict[str, str]]:
-    """Return what makes a fresh model with the checkpoint's values, and the keys in the file.
+    """Return a function that makes a model with the checkpoint's values, and the keys in the file.
 
     Args:
-        name: What the model is called in messages.
+        name: The model's name in messages.
         model: Its blueprint, on the meta device.
-        checkpoint: Where the values are read.
+        checkpoint: The checkpoint with the values.
         found: The tensors of the state dict.
 
     Raises:
@@ -78,15 +78,15 @@ def _filled(
     for key, tensor in persistent(made).items():
         if id(tensor) not in values and key in originals:
             values[id(tensor)] = _read(checkpoint, originals[key], tensor.dtype)
-    for tensor in persistent(made).values():  # what an old checkpoint does not have
+    for tensor in persistent(made).values():  # tensors that old checkpoints do not have
         values.setdefault(id(tensor), torch.zeros(tensor.shape, dtype=tensor.dtype))
     replace(made, values)
     return made.eval()
 
 
 def _read(checkpoint: Checkpoint, original: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Read a tensor as fp32, or as the model's own dtype where that is of whole numbers."""
+    """Read a tensor as fp32, or in the model's own dtype if that is not floating-point."""
     read = checkpoint.read(original)
     wanted = torch.float32 if dtype.is_floating_point else dtype
-    # Not contiguous(), which leaves the strides of channels-last where an extent is 1.
+    # Not contiguous(), which can leave channels-last strides if an extent is 1.
     return torch.empty(read.shape, dtype=wanted).copy_(read)

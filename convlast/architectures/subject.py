@@ -1,4 +1,4 @@
-"""What the smoke of a whole model runs: a module, its inputs, and where the plan's weights are."""
+"""The model that the smoke runs: a module, its inputs, and where the plan's weights are in it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import torch
 
 @dataclass(frozen=True)
 class Inputs:
-    """What one forward takes.
+    """The arguments of one forward.
 
     Attributes:
         args: The positional arguments; the first is a tensor of (N, C, D, H, W).
-        kwargs: The arguments by name.
+        kwargs: The keyword arguments.
     """
 
     args: tuple[object, ...]
@@ -23,18 +23,18 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Subject:
-    """A model that can be made and run as often as the smoke likes.
+    """A model that can be made and run any number of times.
 
     Attributes:
-        name: What the report calls it: `torchvision.models.video.r3d_18`, `torchscript`,
+        name: Its name in the report: `torchvision.models.video.r3d_18`, `torchscript`,
             `exported program` or `pickled module`.
         origin: How it was found: `architecture option`, `config.json`, `network_def` and so on.
-        entry: The method that is run: `forward`, `encode` or `decode`.
+        entry: The method to run: `forward`, `encode` or `decode`.
         make_module: Makes a fresh module on the CPU, in fp32 and eval mode, with the values of the
             original file and contiguous strides.
         weights: The parameter's name in the module, for each layer's name in the plan.
-        make_inputs: Makes the inputs of a batch of N, fresh tensors of the same values each time:
-            fp32, contiguous, CPU.
+        make_inputs: Makes the inputs of a batch of N, as fresh tensors with the same values each
+            time: fp32, contiguous, on the CPU.
         takes_hooks: False for TorchScript and exported programs, whose modules take no hooks.
     """
 

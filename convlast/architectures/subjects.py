@@ -1,4 +1,4 @@
-"""What can be run of a checkpoint: found by its architecture, by a config, or in the file."""
+"""Finding the model of a checkpoint: by its architecture, by a config, or in the file."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ from convlast.errors import OptionError
 def find_subject(case: Case) -> Subject | None:
     """Find a model that can be run with the checkpoint's values.
 
-    The option `architecture` comes first, then a model that the file itself holds, then what a
-    config beside it says, then plans in it. Strides that the plan has applied to the checkpoint's
-    tensors do not show in what is read.
+    The option `architecture` comes first, then a model in the file itself, then a config beside the
+    file, then plans in it. The values are read with the original strides, even after the plan has
+    been applied to the checkpoint's tensors.
 
     Args:
-        case: Of its options `architecture`, `architecture_options`, `input_shape` and `entry_point`
-            count.
+        case: Its options `architecture`, `architecture_options`, `input_shape` and `entry_point`
+            are used.
 
     Returns:
-        The model; None where nothing says what it is.
+        The model; None if nothing describes it.
 
     Raises:
         ArchitectureError: If the name is not allowed, or the state dict does not fit.
-        OptionError: If a package is absent, or the model cannot be built or run as asked.
+        OptionError: If a package is missing, or the model cannot be built or run as asked.
     """
     checkpoint, options = case.checkpoint, case.options
     if isinstance(checkpoint, ZippedProgram):
@@ -63,7 +63,7 @@ def _subject_in_program(case: Case) -> Subject:
     if case.options.architecture is not None:
         raise OptionError(
             "architecture",
-            "The file is a program, which says itself what it runs.",
+            "The file is a program, which contains its model.",
             remedy="Leave architecture out.",
         )
     if isinstance(case.checkpoint, TorchScript):
@@ -88,7 +88,7 @@ def _subject_of_spec(spec: Spec, case: Case) -> Subject:
 
     shape: Shape | None = case.options.input_shape
     if shape is None:
-        inputs_of(model, entry, said, (1, 1, 1, 1, 1), "meta")  # refuses what it cannot make up
+        inputs_of(model, entry, said, (1, 1, 1, 1, 1), "meta")  # raises if it cannot make them up
         channels = channels_of(model, decodes=entry == "decode")
         shape = find_shape(model, make_module, run, candidates(channels, said), case.device)
     extents = shape[1:]
@@ -104,7 +104,7 @@ def _subject_of_spec(spec: Spec, case: Case) -> Subject:
 
 
 def _build(builder: Builder, keywords: Mapping[str, Any], spec: Spec) -> Any:
-    """Call a class or function with what it takes; a model of transformers takes a config."""
+    """Call a class or function with its arguments; a transformers model takes a config."""
     configuration = getattr(builder, "config_class", None)
     if isinstance(configuration, type) and "config" in inspect.signature(builder).parameters:
         return builder(configuration(**keywords))
@@ -113,7 +113,7 @@ def _build(builder: Builder, keywords: Mapping[str, Any], spec: Spec) -> Any:
 
 
 def _config_of(model: nn.Module) -> dict[str, Any]:
-    """Return what a model keeps of its options, defaults among them."""
+    """Return the options that a model stores, including defaults."""
     config: Any = getattr(model, "config", None)
     if callable(getattr(config, "to_dict", None)):
         config = config.to_dict()

@@ -1,1 +1,1 @@
-"""Bytes: digests of what passes by, and memory that is given back."""
+"""Bytes: digests of files, and returning freed memory."""

@@ -1,7 +1,7 @@
-"""The digests of a file: of all of it, and of parts whose CRC is stated.
+"""The digests of a whole file, and of parts whose CRC is known.
 
 CRC-32 comes from the fastest implementation that is installed. ISA-L's runs at the speed of memory,
-some twenty times as fast as zlib's; what it gives is the same.
+some twenty times as fast as zlib's, with the same result.
 
 Source: https://github.com/intel/isa-l
 """
@@ -37,9 +37,9 @@ class FilePart:
     """A part of a file.
 
     Attributes:
-        nbytes: Its size; None for all the rest of the file.
-        crc: The CRC-32 that is stated of it and was not checked yet, if one is.
-        member: What it is called where it came from, for messages.
+        nbytes: Its size; None for the rest of the file.
+        crc: The expected CRC-32, if there is one that was not checked yet.
+        member: The name of the member that it came from, for messages.
     """
 
     nbytes: int | None
@@ -54,11 +54,11 @@ def sha256_and_crc32_of(
 
     Args:
         path: The file.
-        parts: All that it consists of, in order; each is read when it is yielded, so that the
+        parts: The parts that it consists of, in order; each is read when it is yielded, so the
             file may still be growing.
 
     Raises:
-        MalformedCheckpointError: If a part has not the CRC that is stated of it.
+        MalformedCheckpointError: If a part does not have its expected CRC.
     """
     sha256, whole = hashlib.sha256(), 0
     buffer = memoryview(bytearray(_PIECE_BYTES))
@@ -78,23 +78,23 @@ def sha256_and_crc32_of(
 
 
 class Digesting:
-    """The digests of one file, taken in another thread while it may still be written."""
+    """The digests of one file, computed in another thread while the file may still be growing."""
 
     def __init__(self, pool: Executor) -> None:
-        """Begin with none.
+        """Begin without a file.
 
         Args:
-            pool: Where they are taken; it must have a thread to spare.
+            pool: Computes the digests; it must have a free thread.
         """
         self._pool = pool
         self._digests: Future[tuple[str, int]] | None = None
 
     def begin(self, path: Path, parts: Iterable[FilePart]) -> None:
-        """Begin to read a file; as `sha256_and_crc32_of` for the rest."""
+        """Begin to read a file; otherwise as `sha256_and_crc32_of`."""
         self._digests = self._pool.submit(sha256_and_crc32_of, path, parts)
 
     def result(self) -> tuple[str, int]:
-        """Return the SHA-256 and the CRC-32, when the file was read.
+        """Wait until the file was read; return its SHA-256 and CRC-32.
 
         Raises:
             MalformedCheckpointError: As `sha256_and_crc32_of`.
@@ -104,10 +104,10 @@ class Digesting:
 
 
 def require_crc(member: str, stated: int | None, found: int) -> None:
-    """Refuse data that has not the CRC that is stated of it, if one is.
+    """Refuse data that does not have its stated CRC, if there is one.
 
     Raises:
-        MalformedCheckpointError: If it has not.
+        MalformedCheckpointError: If the CRCs differ.
     """
     if stated not in {None, found}:
         raise MalformedCheckpointError(

@@ -1,8 +1,8 @@
-"""Memory: Python's garbage collector, asked to look less often, and what was freed, given back.
+"""Memory: making Python's garbage collector run less often, and returning freed memory.
 
-A conversion makes a dozen objects for each tensor and keeps them. The collector looks at those that
-are young whenever 700 more are there, and now and then at all that there are: torch's own, and
-those of whoever called. It finds nothing, since hardly any of them refer to themselves.
+A conversion makes a dozen objects for each tensor and keeps them. The collector searches the young
+objects whenever there are 700 new ones, and from time to time all objects, including torch's and
+the caller's. It finds no garbage, since hardly any of them refer to themselves.
 """
 
 from __future__ import annotations
@@ -14,24 +14,23 @@ from contextlib import contextmanager
 from threading import Lock
 
 YOUNG_OBJECTS = 50_000
-"""How many have to be there before the collector looks at them; they take some 10 MB."""
+"""How many young objects start a collection; they take some 10 MB."""
 
 KEPT_BYTES = 64 << 20
-"""How much may lie there freed: as much as the C library keeps in any case."""
+"""How much freed memory may stay unreturned: as much as the C library keeps in any case."""
 
 _LOCK = Lock()
 _FOUND: list[int] = []
-"""The threshold that the first one found, once for each that is under way."""
+"""The original threshold, once for each active `collecting_seldom`."""
 
 
 @contextmanager
 def collecting_seldom() -> Iterator[None]:
-    """Let Python collect garbage seldom meanwhile; also a decorator.
+    """Make Python collect garbage less often within the context; also a decorator.
 
-    There is one collector for the whole process. It goes on, for each generation by as much more
-    seldom, so that the garbage of other threads waits and does not pile up, as it could in a pause.
-    Where the caller has turned it off, asked it to look more seldom still, or sets it meanwhile,
-    that stays so.
+    There is one collector for the whole process. It is not stopped, only less frequent for each
+    generation, so that other threads' garbage is delayed but does not pile up. If the caller has
+    turned it off, made it even less frequent, or changes it meanwhile, that is kept.
     """
     with _LOCK:
         young, *older = gc.get_threshold()
@@ -49,16 +48,16 @@ def collecting_seldom() -> Iterator[None]:
 
 
 class Leftovers:
-    """What files have left in memory, given back whenever it may be much.
+    """Returns the memory of closed files whenever it may have become large.
 
-    To look for it takes as long as converting a small file, so it is not done for each.
+    This takes as long as converting a small file, so it is not done for each file.
     """
 
     def __init__(self) -> None:
         self._nbytes = 0
 
     def add(self, nbytes: int) -> None:
-        """Count a file of so many bytes that was opened and is closed again."""
+        """Count a file of this size that was opened and closed."""
         self._nbytes += nbytes
         if self._nbytes >= KEPT_BYTES:
             self._nbytes = 0
@@ -66,11 +65,11 @@ class Leftovers:
 
 
 def return_freed_memory() -> None:
-    """Free what only refers to itself, and have the C library give back what it keeps for later.
+    """Collect garbage, and make the C library return the memory that it keeps for later.
 
-    Programs that torch has traced refer to themselves, and to their weights. The C library, where
-    it is one that can give back (glibc), learns from the sizes that are freed, and keeps up to
-    64 MiB: a whole weight, beside which the next file's would come.
+    Programs that torch has traced are in reference cycles with their weights. glibc adapts to the
+    sizes that are freed, and keeps up to 64 MiB: a whole weight, in addition to those of the next
+    file. Other C libraries are left alone.
     Source: mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD.
     """
     gc.collect()

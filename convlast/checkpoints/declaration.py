@@ -1,4 +1,4 @@
-"""What a file itself says of a convolution: a pickled module, or the code of a program."""
+"""What a file itself says about a convolution: in a pickled module, or in a program's code."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class Hyperparameters:
 
 @dataclass(frozen=True)
 class Declaration:
-    """The owner of a convolution weight.
+    """The layer of a convolution weight, as the file declares it.
 
     Attributes:
-        kind: What it is.
-        evidence: What says so, in words.
-        groups: Its groups, where that is told.
-        hyperparameters: The rest, where it is told.
+        kind: The kind of the layer.
+        evidence: Where the file says so, in words.
+        groups: Its number of groups, if the file says it.
+        hyperparameters: Its stride, padding and dilation, if the file says them.
     """
 
     kind: Kind

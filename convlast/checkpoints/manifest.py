@@ -1,7 +1,7 @@
-"""The note that a conversion leaves in its artifact: what was done, and how to undo it.
+"""The note that a conversion stores in its artifact: what was done, and how to undo it.
 
-It is small and deterministic. Zip containers have it as the member `<root>/extra/convlast.json`,
-where `torch.jit` and `torch.export` look for extra files; safetensors has it in `__metadata__`
+It is small and deterministic. In zip containers it is the member `<root>/extra/convlast.json`,
+where `torch.jit` and `torch.export` look for extra files; in safetensors it is in `__metadata__`
 under `convlast`.
 """
 
@@ -20,16 +20,16 @@ MEMBER = "extra/convlast.json"
 METADATA_KEY = "convlast"
 
 MAX_BYTES = 2 << 20
-"""More is read as no manifest: JSON takes a hundred times its bytes of memory while it is read."""
+"""A larger one is ignored: parsing JSON takes a hundred times its size in memory."""
 
 _MAX_STRIDE = 1 << 48
-"""Far above any tensor's: on an axis of extent 1 a stride means nothing, and can be anything."""
+"""Far above any real stride; on an axis of extent 1 a stride has no effect, and can be anything."""
 
 
 Numbers: TypeAlias = Annotated[tuple[int, ...], FailFast()]
 
 _Strides: TypeAlias = dict[tuple[str, tuple[int, ...]], tuple[int, ...]]
-"""Those that fit, by a layer's name or key, and its shape."""
+"""The strides that fit, by the layer's name or key and its shape."""
 
 
 class LayerLayout(BaseModel):
@@ -43,13 +43,13 @@ class LayerLayout(BaseModel):
     """Its key in its own state dict."""
     shape: Numbers
     stride_before: Numbers
-    """What it had before it was first converted."""
+    """Its strides before it was first converted."""
     stride_after: Numbers
-    """What it has in this file, or for safetensors gets from `convlast.load`."""
+    """Its strides in this file; for safetensors, those that `convlast.load` gives it."""
 
 
 class Manifest(BaseModel):
-    """What was done to a checkpoint."""
+    """How a checkpoint was converted."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
@@ -63,18 +63,18 @@ class Manifest(BaseModel):
     """Every convolution weight, in the file's order."""
 
     def encode(self) -> bytes:
-        """Return its bytes as they stand in an artifact."""
+        """Return its bytes as in an artifact."""
         return self.model_dump_json().encode()
 
     def stride_before(self, name: str, shape: tuple[int, ...]) -> tuple[int, ...] | None:
-        """Return the strides a layer had at first, if they fit this shape."""
+        """Return the original strides of a layer, if they fit this shape."""
         return self._strides_before.get((name, shape))
 
     def stride_after(self, key: str, shape: tuple[int, ...]) -> tuple[int, ...] | None:
-        """Return the strides a tensor of a flat state dict gets, if they fit this shape."""
+        """Return the converted strides of a flat state dict's tensor, if they fit this shape."""
         return self._strides_after.get((key, shape))
 
-    # Of several layers with one name the first counts. A changed `model_copy` would keep these.
+    # If layers share a name, the first one counts. A changed `model_copy` would keep these caches.
     @cached_property
     def _strides_before(self) -> _Strides:
         fitting = (layer for layer in self.layers if _fits(layer.stride_before, layer.shape))
@@ -87,7 +87,7 @@ class Manifest(BaseModel):
 
 
 def decode(data: bytes | str) -> Manifest | None:
-    """Read a manifest; None where the bytes are none, since anyone can put bytes there."""
+    """Read a manifest; None if the bytes are not one, because anyone can put bytes there."""
     if len(data) > MAX_BYTES:
         return None
     try:

@@ -1,8 +1,8 @@
 """The objects of a torch checkpoint, loaded by torch without their data.
 
 `torch.load(weights_only=True)` is the only unpickler, and it runs after the pickle's opcodes
-were read: names it would refuse are reported all at once, and a storage whose size does not fit
-the file is refused before memory is set aside for it.
+were scanned. So all names that it would refuse are reported at once, and a storage whose size does
+not fit the file is refused before memory is allocated for it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _REMEDIES = {
     "mmengine.logging.history_buffer.HistoryBuffer": "mmengine leaves its training curves under "
     "the key message_hub: delete that, and save the rest.",
 }
-"""What to do about a name, where the weights alone are not the answer, or are close at hand.
+"""What to do about a name, if there is better advice than to save the weights alone.
 
 Source: https://github.com/open-mmlab/mmengine/blob/v0.10.7/mmengine/runner/runner.py
 """
@@ -48,10 +48,10 @@ def refuse_unloadable(found: Scan, limits: Limits) -> None:
     """Refuse a pickle that torch must not load, or would not.
 
     Raises:
-        UnsafeCheckpointError: With all the names that `weights_only=True` refuses or that have no
-            rule here, or those that are used in another way than torch.save does.
-        UnsupportedContainerError: If it holds tensors that cannot be kept exactly, or is of a
-            protocol that is not read.
+        UnsafeCheckpointError: With all names that `weights_only=True` refuses, or that have no
+            rule here, or else those that are used in a way that torch.save does not use them.
+        UnsupportedContainerError: If it holds tensors that cannot be kept exactly, or has an
+            unsupported protocol.
         LimitExceededError: If it refers to more storages than there may be tensors.
     """
     refuse_names(found.names)
@@ -88,7 +88,7 @@ def refuse_names(names: Iterable[Global]) -> None:
 
 
 def _unruled(names: list[Global]) -> list[str]:
-    """Return the names without a rule; what torch cannot keep exactly is refused as that."""
+    """Return the names without a rule; refuse tensors that cannot be kept exactly."""
     for entry in names:
         if str(entry) in UNSUPPORTED:
             raise UnsupportedContainerError(
@@ -99,13 +99,13 @@ def _unruled(names: list[Global]) -> list[str]:
 
 
 def _listed(names: list[str]) -> str:
-    """Write the first names out; a file can ask for a million."""
+    """List the first names; a file can ask for a million."""
     more = f", and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
     return ", ".join(name[:200] for name in names[:_MAX_LISTED]) + more
 
 
 def _refuse_misuses(found: Scan) -> None:
-    """Refuse a pickle that does more with a known class or function than torch itself does."""
+    """Refuse a pickle that uses a known class or function in a way that torch does not."""
     if found.misuses:
         name, misuse = min(found.misuses.items())
         raise UnsafeCheckpointError(
@@ -126,12 +126,12 @@ def load_structure(
 
     Args:
         path: The file.
-        references: What its pickle refers to, in order; from `scan`.
-        asks_for: The names that torch has to be allowed; likewise.
+        references: The storages that its pickle refers to, in order, from `scan`.
+        asks_for: The names that torch has to be allowed to load, from `scan`.
         legacy: Whether it is in torch's legacy format.
 
     Raises:
-        MalformedCheckpointError: If torch cannot load it, or meets other storages than those.
+        MalformedCheckpointError: If torch cannot load it, or loads other storages than these.
     """
     expected = _loads(references, repeats_empty=not legacy)
     pairs: list[tuple[Storage, StorageReference]] = []
@@ -142,12 +142,12 @@ def load_structure(
             reference.nbytes,
             reference.location,
         ):
-            raise MalformedCheckpointError("The pickle means other storages than it names.")
+            raise MalformedCheckpointError("The pickle loads other storages than it names.")
         pairs.append((storage, reference))
         return storage
 
     try:
-        # Opened here, since torch takes a path that ends in .safetensors for such a file.
+        # Opened here, because torch would load a path that ends in .safetensors as that format.
         with (
             path.open("rb") as file,
             warnings.catch_warnings(),
@@ -155,7 +155,7 @@ def load_structure(
             known_names_allowed(asks_for),
         ):
             warnings.simplefilter("ignore")
-            # torch hands over an untyped storage, whatever its annotation says.
+            # torch passes an untyped storage, whatever its annotation says.
             root = torch.load(file, weights_only=True, mmap=False, map_location=record)  # type: ignore[arg-type]
     except ConvlastError:
         raise
@@ -176,7 +176,7 @@ def load_structure(
 
 
 def _remedies(refused: Iterable[str]) -> Iterator[str]:
-    """Say what the owner of a file can do that asks for these names."""
+    """Say what the owner of a file that asks for these names can do."""
     known = [_REMEDIES[name] for name in refused if name in _REMEDIES]
     yield from known or [
         "Loading it would import these. Its owner can save the weights alone: "
@@ -188,7 +188,7 @@ def _remedies(refused: Iterable[str]) -> Iterator[str]:
 
 
 def _reason(error: Exception) -> str:
-    """Return the first line of what torch says, without its advice to trust the file."""
+    """Return the first line of torch's message, without its advice to trust the file."""
     text = str(error).rpartition("WeightsUnpickler error:")[2].strip()
     return text.partition("\n")[0][:200].rstrip(".")
 
@@ -198,7 +198,7 @@ def _loads(
 ) -> Iterator[StorageReference]:
     """Yield the references for which torch makes a storage.
 
-    It makes one for the first of each key, and in a zip anew for each reference to an empty one.
+    It makes one for the first reference to each key; in a zip, for each reference to an empty one.
     """
     seen: set[str] = set()
     for reference in references:

@@ -1,4 +1,4 @@
-"""A walk over the objects of a checkpoint, to every tensor in them."""
+"""Finding every tensor in the objects of a checkpoint."""
 
 from __future__ import annotations
 
@@ -38,22 +38,22 @@ _LEAVES = (torch.Tensor, torch.UntypedStorage)
 _HASHED = (dict, set, frozenset)
 
 _STATE = ("_parameters", "_buffers", "_modules")
-"""Where a module has its tensors, and the modules in it."""
+"""The attributes in which a module holds its tensors and submodules."""
 
 _MAX_DEPTH = 200
 """No real checkpoint nests deeper."""
 
 
 class Entry(NamedTuple):
-    """A tensor, or a bare storage, and where it stands.
+    """A tensor, or a bare storage, and its place in the checkpoint.
 
     Attributes:
-        path: The keys and indices that lead to it from the root; below a module one key, the one
-            its state dict has.
+        path: The keys and indices that lead to it from the root; below a module it is a single key,
+            as in the module's state dict.
         value: The tensor or storage.
         owner: The dict, list, tuple or module that holds it; None for the root itself.
-        original: A view of a tensor that keeps its present strides, should they be changed; None
-            if none was asked for.
+        original: A view of the tensor that keeps the present strides when the tensor's are changed;
+            None if it was not asked for.
     """
 
     path: KeyPath
@@ -65,19 +65,19 @@ class Entry(NamedTuple):
 def walk(root: object, limits: Limits, *, keep_originals: bool = True) -> list[Entry]:
     """Return every tensor and bare storage below an object, in order.
 
-    One that stands in several places is returned for each of them.
+    A tensor in several places is returned for each of them.
 
     Args:
         root: The object.
-        limits: What it may cost.
+        limits: The limits to enforce.
         keep_originals: Whether the entries of tensors get an `original`.
 
     Raises:
-        LimitExceededError: If there are more than `max_tensors`, if their names are longer together
-            than `max_pickle_bytes`, or if they are larger than what is stored for them by more than
+        LimitExceededError: If there are more than `max_tensors`, if their names together are longer
+            than `max_pickle_bytes`, or if they are larger than their stored bytes by more than
             `max_expanded_bytes`.
         MalformedCheckpointError: If the objects contain themselves, or a tensor has hooks.
-        UnsupportedContainerError: If a tensor or NaN is the key of a dict, or in a set.
+        UnsupportedContainerError: If a tensor or NaN is a dict key, or in a set.
     """
     entries = []
     for entry in _Walk(TensorCount(limits), keep_originals=keep_originals).below(root, (), ()):
@@ -88,9 +88,9 @@ def walk(root: object, limits: Limits, *, keep_originals: bool = True) -> list[E
 
 
 def dotted(path: KeyPath) -> str:
-    """Write a path as people write it.
+    """Write a path with dots.
 
-    A key that is not valid text (a lone surrogate) is escaped, since a report could not hold it.
+    A key that is not valid text (a lone surrogate) is escaped, because a report cannot contain it.
 
     >>> dotted(("models", 0, "conv.weight"))
     'models.0.conv.weight'
@@ -102,10 +102,10 @@ def dotted(path: KeyPath) -> str:
 class _Walk:
     """One walk.
 
-    A list that stands in many places is looked through once: `_fruitful` has, by the id of each
-    object that was, those of its children that lead to tensors. Else a few hundred bytes could
-    name more places than there is time to visit. `_open` has those that are being looked through:
-    whoever meets one again has met a cycle.
+    An object in many places is searched once: `_fruitful` has, by the id of each object that was
+    searched, its children that lead to tensors. Otherwise a few hundred bytes could describe more
+    places than there is time to visit. `_open` has the objects that are being searched: to meet one
+    of them again means a cycle.
     """
 
     def __init__(self, places: TensorCount, *, keep_originals: bool) -> None:
@@ -124,7 +124,7 @@ class _Walk:
         if isinstance(value, _LEAVES):
             yield self._entry(value, path, owners)
             if not getattr(value, "__dict__", None):
-                return  # as nearly all
+                return  # true for nearly all tensors
         inside = (*owners, value)
         for holder, children in _holders_in(value):
             fruitful = self._enter(holder)
@@ -136,7 +136,7 @@ class _Walk:
             self._leave(holder, fruitful)
 
     def _enter(self, holder: object) -> _Children:
-        """Begin to look through something; return the list for those of its children that count."""
+        """Begin to search an object; return a list for its children that lead to tensors."""
         if id(holder) in self._open:
             raise _endless()
         self._open.add(id(holder))
@@ -162,9 +162,9 @@ def _endless() -> MalformedCheckpointError:
 
 
 def _holders_in(value: object) -> Iterator[tuple[object, Iterable[tuple[object, object]]]]:
-    """Yield what holds the children of a value, and these.
+    """Yield each object that holds children of a value, with these children.
 
-    That is the value itself; and for a module the dicts of its state, which many may share.
+    It is the value itself; for a module also the dicts of its state, which modules may share.
     """
     if isinstance(value, nn.Module):
         for name, held in vars(value).items():
@@ -174,12 +174,12 @@ def _holders_in(value: object) -> Iterator[tuple[object, Iterable[tuple[object, 
 
 
 def _children(value: object) -> Iterator[tuple[object, object]]:
-    """Yield what a value holds that can itself hold, or be, a tensor."""
+    """Yield the children of a value that can be tensors, or can hold some."""
     children: list[Iterable[tuple[object, object]]] = []
     if isinstance(value, _HASHED):
         _refuse_unequal(value)
     if isinstance(value, dict):
-        children.append(type(value).items(value))  # whatever attributes it has
+        children.append(type(value).items(value))  # not its own `items`, which a file may set
     elif isinstance(value, list | tuple | set | frozenset):
         children.append(enumerate(value))
     elif isinstance(value, nn.Module):
@@ -193,14 +193,14 @@ def _children(value: object) -> Iterator[tuple[object, object]]:
 
 
 def _path_of(key: object, value: object, path: KeyPath, owners: tuple[object, ...]) -> KeyPath:
-    """Return the path of what a value holds."""
+    """Return the path of the child of a value with this key."""
     if isinstance(value, nn.Module) and owners and isinstance(owners[-1], nn.Module):
         return (*path, _Further(key))
     return (*path, key)
 
 
 class _Further(NamedTuple):
-    """A key in a module that is in another module, whose key it adds to."""
+    """A key in a submodule, which is appended to the submodule's own key."""
 
     key: object
 
@@ -209,9 +209,9 @@ class _Further(NamedTuple):
 
 
 def _joined(path: KeyPath) -> KeyPath:
-    """Return a path with one dotted key for modules in modules.
+    """Return a path with one dotted key for nested modules.
 
-    Only where there is a tensor, since a key of any length may lead to any number of other things.
+    This is done for tensors only, because a long key may lead to any number of other objects.
     """
     if not any(isinstance(key, _Further) for key in path):
         return path
@@ -225,7 +225,7 @@ def _joined(path: KeyPath) -> KeyPath:
 
 
 def _refuse_unequal(keys: Iterable[object]) -> None:
-    """Refuse, as keys or elements of sets, what does not equal itself once it is loaded anew."""
+    """Refuse dict keys and set elements that, when loaded again, do not equal themselves."""
     for key in keys:
         if type(key) is str:
             continue
@@ -233,34 +233,34 @@ def _refuse_unequal(keys: Iterable[object]) -> None:
             _refuse_unequal(key)
         elif isinstance(key, _HOLDERS):
             raise UnsupportedContainerError(
-                "The checkpoint has a tensor, or an object, for the key of a dict or in a set.",
+                "The checkpoint has a tensor, or another object, as a dict key or in a set.",
                 remedy="Leave it out, or put it into a list.",
             )
         elif key != key:
             raise UnsupportedContainerError(
-                "The checkpoint has NaN for the key of a dict or in a set, where nothing finds it.",
+                "The checkpoint has NaN as a dict key or in a set, where it cannot be found.",
                 remedy="Leave it out, or put it into a list.",
             )
 
 
 def _refuse_hooks(entry: Entry) -> None:
-    """Refuse a tensor with hooks: a pickle can name some, and no file can keep them."""
+    """Refuse a tensor with hooks: a pickle can set them, but no checkpoint can store them."""
     hooks = getattr(entry.value, "_backward_hooks", None)
     if hooks is not None and not (isinstance(hooks, dict) and not hooks):
         raise MalformedCheckpointError(
-            f"Tensor {dotted(entry.path)} has backward hooks, which no checkpoint can keep."
+            f"Tensor {dotted(entry.path)} has backward hooks, which no checkpoint can store."
         )
 
 
 def _refuse_expansion(entries: Iterable[Entry], limits: Limits) -> None:
-    """Refuse tensors that repeat what is stored for them, with a stride of 0, too often."""
+    """Refuse tensors that repeat their stored elements too often, with a stride of 0."""
     seen: set[Place] = set()
     found = 0
     for entry in entries:
         tensor = entry.value
         if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided or tensor.is_meta:
             continue
-        if tensor.is_contiguous():  # which repeats nothing
+        if tensor.is_contiguous():  # then it repeats nothing
             continue
         place = place_of(tensor)
         if place in seen:
@@ -270,7 +270,7 @@ def _refuse_expansion(entries: Iterable[Entry], limits: Limits) -> None:
         found += max(tensor.numel() * tensor.itemsize - (end - start), 0)
         if found > limits.max_expanded_bytes:
             raise LimitExceededError(
-                f"Tensor {dotted(entry.path)} is larger than what is stored for it",
+                f"Tensor {dotted(entry.path)} is larger than its stored bytes",
                 limit="max_expanded_bytes",
                 allowed=limits.max_expanded_bytes,
                 found=found,

@@ -1,6 +1,6 @@
 """The command line: the library's verbs, with their options, for people and for scripts.
 
-Neither `--help` nor `--version` imports torch; a verb does when it runs.
+Neither `--help` nor `--version` imports torch; only running a verb does.
 """
 
 from __future__ import annotations
@@ -45,17 +45,17 @@ class Trust(BaseModel):
 
 
 class Execution(Trust):
-    """What the work runs on."""
+    """Where the work is done."""
 
     device: str = "auto"
-    """auto (a GPU where there is one), cpu, cuda, or one GPU, e.g. cuda:1."""
+    """auto (a GPU if there is one), cpu, cuda, or one GPU, e.g. cuda:1."""
 
     server: str | None = None
-    """Have a convlast service do it, on its own device and within its own limits: its address,
-    e.g. http://127.0.0.1:8000."""
+    """The address of a convlast service, e.g. http://127.0.0.1:8000, which does the work on its own
+    device and within its own limits."""
 
     key_file: Path | None = None
-    """A file that holds the service's bearer key."""
+    """A file with the service's bearer key."""
 
     @field_validator("device")
     @classmethod
@@ -87,9 +87,9 @@ Source = Annotated[
         "It is never changed.",
     ),
 ]
-Original = Annotated[Path, _input("ORIGINAL", "The checkpoint, or model folder, as it was.")]
-Converted = Annotated[Path, _input("CONVERTED", "What was made of it.")]
-ArtifactFile = Annotated[Path, _input("ARTIFACT", "What convlast converted.")]
+Original = Annotated[Path, _input("ORIGINAL", "The original checkpoint, or model folder.")]
+Converted = Annotated[Path, _input("CONVERTED", "The converted one.")]
+ArtifactFile = Annotated[Path, _input("ARTIFACT", "A converted checkpoint, or model folder.")]
 Target = Annotated[
     Path | None,
     typer.Option(
@@ -117,7 +117,7 @@ Version = Annotated[
 @app.callback()
 def prepare(version: Version = False) -> None:
     """Convert the Conv3d weights of PyTorch checkpoints to channels_last_3d, and prove it."""
-    # Said once, before torch is imported: it works without numpy, and so do we.
+    # Set before torch is imported: torch works without numpy, and so does this library.
     warnings.filterwarnings("ignore", message="Failed to initialize NumPy")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that has no × or ✓
@@ -212,13 +212,13 @@ def report(
             outcome.FAILED,
             "no-manifest",
             f"'{artifact.name}' does not say that convlast converted it.",
-            "Use `convlast inspect` for what it holds, and `convlast verify` to compare it.",
+            "Use `convlast inspect` to see what it contains, and `convlast verify` to compare it.",
         )
     outcome.show(found, terminal.render_manifest(found), as_json=as_json)
 
 
 def _report_folder(artifact: Path, *, as_json: bool) -> None:
-    """Print what the files of a model folder say was done to them."""
+    """Print the manifests of the files of a model folder."""
     from convlast.folders.notes import notes_in
 
     notes = notes_in(artifact, Limits())
@@ -227,7 +227,7 @@ def _report_folder(artifact: Path, *, as_json: bool) -> None:
             outcome.FAILED,
             "no-manifest",
             f"No file in '{artifact.name}' says that convlast converted it.",
-            "Use `convlast inspect` for what it holds, and `convlast verify` to compare it.",
+            "Use `convlast inspect` to see what it contains, and `convlast verify` to compare it.",
         )
     outcome.show(notes, terminal.render_manifests(notes.files), as_json=as_json)
 
@@ -239,7 +239,7 @@ def _convert_elsewhere(
     options: Options,
     advance: Progress | None,
 ) -> Report:
-    """Send a checkpoint to a service, and fetch the artifact."""
+    """Have a service convert a checkpoint, and fetch the artifact."""
     if source.is_dir():
         raise OptionError(
             "server", "A service takes a model folder as one file.", remedy="Pack it: a zip or tar."
@@ -256,7 +256,7 @@ def _convert_elsewhere(
 
 
 def _convert_into(source: Path, folder: Path, options: Options, **settings: Any) -> Report:
-    """Convert into a folder, under the name that the library gives."""
+    """Convert into a folder, under the name that the library chooses."""
     from convlast.conversion import JobSettings, convert_into
 
     made, _ = convert_into(source, folder, options, JobSettings(**settings))
@@ -264,9 +264,9 @@ def _convert_into(source: Path, folder: Path, options: Options, **settings: Any)
 
 
 def _place_in(folder: Path, source: Path, options: Options) -> Path | None:
-    """Return where in a folder the artifact of a file goes, under the name that the library gives.
+    """Return the path of a file's artifact in a folder, with the name that the library chooses.
 
-    None for what is no checkpoint: the verb will say so.
+    None if the file is not a checkpoint; the verb will say so.
     """
     from convlast.containers import container_of
     from convlast.containers.naming import artifact_filename

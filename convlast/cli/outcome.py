@@ -1,8 +1,8 @@
-"""What a command leaves behind: the report where it was asked for, a reason, an exit status.
+"""How a command ends: with a report where it was asked for, or a reason, and an exit status.
 
 0    passed, with findings or without
 1    failed or refused; the reason is on stderr
-2    usage: an option that does not exist, has a bad value, or does not fit the checkpoint
+2    usage: an option does not exist, has a bad value, or does not fit the checkpoint
 130  interrupted (143: terminated, 129: its terminal was closed)
 """
 
@@ -28,7 +28,7 @@ from convlast.report import Report
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
 _SIGNALLED = 128
-"""A command that a signal ends has this status and the signal's number, as shells have it."""
+"""A command that a signal ended exits with this plus the signal's number, as shells do."""
 
 
 class Output(BaseModel):
@@ -37,15 +37,15 @@ class Output(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     report: Path | None = None
-    """Also write the report to this file: as a page where its name ends in .html, else as JSON."""
+    """Also write the report to this file: as a page if its name ends in .html, else as JSON."""
 
     as_json: bool = Field(default=False, alias="json")
-    """Print the report as JSON on stdout, and nothing else there."""
+    """Print the report as JSON on stdout, and nothing else."""
 
     @field_validator("report")
     @classmethod
     def _can_be_written(cls, report: Path | None) -> Path | None:
-        # Looked at before the work: an hour's smoke must not end in a misspelt folder.
+        # Checked before the work: an hour's smoke must not fail because of a misspelt folder.
         if report is not None and not report.parent.is_dir():
             raise ValueError(f"there is no folder '{report.parent}'")
         if report is not None and report.is_dir():
@@ -54,7 +54,7 @@ class Output(BaseModel):
 
 
 def conclude(work: Callable[[], Report], output: Output) -> None:
-    """Do the work, and deliver its report whether the verdict is good or bad.
+    """Do the work, and deliver its report, whether the verdict is good or bad.
 
     Raises:
         VerificationError: If the work raises it; its report has been delivered.
@@ -89,7 +89,7 @@ def end(status: int, code: str, message: str, remedy: str = "") -> NoReturn:
 
 
 def reasoned(command: Callable[..., None]) -> Callable[..., None]:
-    """Let a command end with a reason on stderr and an exit status, never with a traceback."""
+    """Make a command end with a reason on stderr and an exit status, never with a traceback."""
 
     @functools.wraps(command)
     def run(**values: object) -> None:
@@ -101,10 +101,10 @@ def reasoned(command: Callable[..., None]) -> Callable[..., None]:
         except ConvlastError as error:
             end(FAILED, error.code, error.message, error.remedy)
         except BrokenPipeError:
-            raise  # the reader of stdout has gone, as in `| head`
+            raise  # the reader of stdout has exited, as in `| head`
         except OSError as error:
             reason = error.strerror or str(error)
-            if error.filename is None:  # a write, to a file system that is full
+            if error.filename is None:  # a write to a full file system
                 end(FAILED, "failed", f"{reason}.")
             end(FAILED, reason, f"'{error.filename}'")
         except KeyboardInterrupt:
@@ -123,9 +123,9 @@ def _deliver(report: Report, output: Output) -> None:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Unwind on SIGTERM and SIGHUP too, so that what is half written goes away.
+    """Unwind on SIGTERM and SIGHUP too, so that half-written files are deleted.
 
-    One that is ignored stays ignored, as SIGHUP under `nohup`.
+    A signal that is ignored stays ignored, such as SIGHUP under `nohup`.
     """
 
     def stop(number: int, _: object) -> None:

@@ -1,4 +1,4 @@
-"""Turns the fields of a model into options of a command, so that the two cannot drift.
+"""Turns the fields of a model into options of a command, so that the two cannot diverge.
 
 A command takes the model itself:
 
@@ -6,8 +6,8 @@ A command takes the model itself:
     @flattened
     def convert(source: Path, options: Options) -> None: ...
 
-and `convlast convert --help` lists one option for each field, with the model's own words and
-defaults. Values are read as text and checked by the model alone, as they are for HTTP.
+and `convlast convert --help` lists one option for each field, with the model's descriptions and
+defaults. Values are read as text, and only the model checks them, as for HTTP.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ METAVARS = {
     "server": "URL",
     "key_file": "FILE",
 }
-"""What stands for the value, where its type does not say it."""
+"""The placeholders for values whose type does not say what they are."""
 
 REPEATABLE = {"select"}
-"""Options that may be given more than once; as in HTTP, commas separate too."""
+"""Options that may be given more than once; as in HTTP, commas separate values too."""
 
 
 def flattened(command: Callable[..., None]) -> Callable[..., None]:
-    """Replace each parameter that is a model by one option for each of its fields.
+    """Replace each parameter that is a model with one option for each of its fields.
 
     Raises:
         OptionError: When the command is called, if `Options` refuses a value.

@@ -1,4 +1,4 @@
-"""Progress of long work: on stderr, and only where that is a terminal."""
+"""The progress of long work: on stderr, and only if that is a terminal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def shown_on(console: Console) -> Iterator[Progress | None]:
     """Show one bar for each stage while the block runs; they vanish at its end.
 
     Yields:
-        The function to call as `progress(stage, done, total)`, or nothing where nobody looks.
+        The function to call as `progress(stage, done, total)`; None if this is not a terminal.
     """
     if not console.is_terminal:
         yield None

@@ -1,4 +1,4 @@
-"""The device that converts and smokes."""
+"""The device for the conversion and the smoke."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _OR_THE_CPU = "or use --device cpu (setting CONVLAST_DEVICE=cpu)."
 
 
 def resolve(device: str) -> torch.device:
-    """Return the device that a name means: `auto`, `cpu`, `cuda` or `cuda:1`.
+    """Return the device with a name: `auto`, `cpu`, `cuda` or `cuda:1`.
 
     Raises:
-        OptionError: If it is no such name.
-        DeviceUnavailableError: If the GPU that is asked for is absent, or cannot be used.
+        OptionError: If there is no such name.
+        DeviceUnavailableError: If the GPU that was asked for is absent or cannot be used.
 
     >>> resolve("cpu")
     device(type='cpu')
@@ -41,7 +41,7 @@ def resolve(device: str) -> torch.device:
             f"There is no device {device[:40]!r}.",
             remedy="Use auto, cpu, cuda or cuda:1.",
         )
-    # Before torch is asked for anything: an inspection never starts CUDA.
+    # Return before torch is asked for anything: an inspection never starts CUDA.
     if device == "cpu":
         return torch.device("cpu")
     index = int(device.partition(":")[2] or 0)
@@ -57,10 +57,10 @@ def resolve(device: str) -> torch.device:
 
 
 def unused_gpu(device: str) -> list[Trouble]:
-    """Say why `auto` means the CPU on a machine that has a GPU; else nothing.
+    """Say why `auto` means the CPU on a machine that has a GPU; otherwise return an empty list.
 
     Args:
-        device: A name that `resolve` takes.
+        device: A name that `resolve` accepts.
     """
     obstacle = obstacle_to(0) if device == "auto" else None
     if obstacle is None or not obstacle.is_gpu_there:
@@ -76,18 +76,18 @@ def unused_gpu(device: str) -> list[Trouble]:
 
 @contextmanager
 def on_the_cpu() -> Iterator[None]:
-    """Make tensors on the CPU where no device is named; also a decorator.
+    """Make tensors on the CPU if a call names no device; also a decorator.
 
     Callers can have another default: `torch.set_default_device`, or `with torch.device("meta")`.
     """
-    # Only then, since the mode looks at each call of torch.
+    # Only if it is needed: this mode intercepts each call of torch.
     with nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu"):
         yield
 
 
 @contextmanager
 def device_errors_translated(device: torch.device) -> Iterator[None]:
-    """Turn what torch raises of memory and of a broken device into errors of ours.
+    """Translate torch's errors about memory and a failed device into ConvlastErrors.
 
     Raises:
         OutOfMemoryError: If memory of the host or of the device ran out.
@@ -107,8 +107,8 @@ def device_errors_translated(device: torch.device) -> Iterator[None]:
 
 
 def environment_of(device: torch.device) -> Environment:
-    """Describe what this process runs on."""
-    # Of a CPU nothing is asked: even cuDNN's version would start CUDA.
+    """Describe the hardware and software that this process runs on."""
+    # For a CPU torch is not asked about GPUs: even reading cuDNN's version would start CUDA.
     is_gpu = device.type == "cuda"
     gpu = torch.cuda.get_device_properties(device) if is_gpu else None
     cudnn = _cudnn() if is_gpu else None
@@ -128,7 +128,7 @@ def environment_of(device: torch.device) -> Environment:
 
 
 def uuid_of(device: torch.device) -> str:
-    """Name a GPU as NVIDIA's tools do, whose index is another: hidden GPUs have one there too.
+    """Name a GPU as NVIDIA's tools do. Their index differs from torch's: it counts hidden GPUs too.
 
     Source: https://docs.nvidia.com/cuda/cuda-programming-guide/05-appendices/environment-variables.html
     """
@@ -136,7 +136,7 @@ def uuid_of(device: torch.device) -> str:
 
 
 def troubles_on(device: torch.device) -> list[Trouble]:
-    """Return what is known against a GPU and its libraries; nothing is asked of a CPU."""
+    """Return the known troubles with a GPU and its libraries; none for a CPU."""
     if device.type != "cuda":
         return []
     major, minor = torch.cuda.get_device_capability(device)
@@ -144,13 +144,13 @@ def troubles_on(device: torch.device) -> list[Trouble]:
 
 
 def _cudnn() -> int | None:
-    """Return cuDNN's number, where there is one; starts CUDA in this process."""
+    """Return cuDNN's version number, if it is installed; starts CUDA in this process."""
     found: int | None = torch.backends.cudnn.version()  # type: ignore[no-untyped-call] # torch's
     return found
 
 
 def _dotted(version: int) -> str:
-    """Write cuDNN's number as people do.
+    """Write cuDNN's version number with dots.
 
     >>> _dotted(91900), _dotted(8905)
     ('9.19.0', '8.9.5')
@@ -160,9 +160,10 @@ def _dotted(version: int) -> str:
 
 
 def _platform() -> str:
-    """Name the system as `platform.platform` does, which starts a program for a part it drops.
+    """Name the system as `platform.platform` does, but without starting a program.
 
-    A worker may start none. Source: `platform.uname` in Python 3.11; its processor is `uname -p`.
+    `platform.platform` runs `uname -p` for the processor, which it does not show; a worker may not
+    start programs. Source: `platform.uname` in Python 3.11.
     """
     named = f"{platform.system()}-{platform.release()}-{platform.machine()}"
     library = "".join(platform.libc_ver())

@@ -1,8 +1,8 @@
-"""Which GPUs a build of torch has code for, and which versions and devices are known for trouble.
+"""Which GPUs a build of torch has code for, and which versions and devices have known troubles.
 
-That is slow or wrong 3-D convolutions; each has a cure.
+A trouble is that 3-D convolutions are slow or wrong; each has a cure.
 
-Nothing here asks a device: what is there is passed in.
+Nothing here queries a device: its properties are passed in.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 TENSOR_CORES = (7, 0)
 """The first compute capability with tensor cores, and the first that PyTorch's documentation of
-the conversion speaks of.
+the conversion mentions.
 
 Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.utils.convert_conv3d_weight_memory_format.html
 """
@@ -21,11 +21,11 @@ Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.utils.convert_co
 
 @dataclass(frozen=True)
 class Device:
-    """What is asked about.
+    """A GPU and its libraries.
 
     Attributes:
         torch: PyTorch's version, such as `2.11.0+cu130`.
-        cudnn: cuDNN's number at run time, such as 91900; None where there is none.
+        cudnn: cuDNN's version number at run time, such as 91900; None if it is not installed.
         capability: The compute capability.
     """
 
@@ -35,20 +35,20 @@ class Device:
 
     @property
     def torch_release(self) -> tuple[int, int]:
-        """PyTorch's version, in its first two places."""
+        """PyTorch's major and minor version."""
         found = re.match(r"(\d+)\.(\d+)", self.torch)
         return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 @dataclass(frozen=True)
 class Trouble:
-    """Something known to be bad.
+    """A known problem.
 
     Attributes:
         code: A permanent name.
-        message: What it is.
-        cure: What to do.
-        source: Where it is known from; empty where it was found here.
+        message: What the problem is.
+        cure: What to do about it.
+        source: Where it is documented; empty if it was found on this machine.
     """
 
     code: str
@@ -63,7 +63,7 @@ _KNOWN: tuple[tuple[Callable[[Device], bool], Trouble], ...] = (
         Trouble(
             "cudnn-wrong-results",
             "This cuDNN (9.8 to 9.14) gives wrong results for some half-precision Conv3d, and this "
-            "PyTorch does not keep away from it.",
+            "PyTorch does not avoid it.",
             "Use PyTorch 2.11 or newer with the cuDNN that it brings.",
             "https://github.com/pytorch/pytorch/issues/163539",
         ),
@@ -73,8 +73,8 @@ _KNOWN: tuple[tuple[Callable[[Device], bool], Trouble], ...] = (
         Trouble(
             "cudnn-avoided",
             "PyTorch does not use this cuDNN (9.8 to 9.14) for contiguous half-precision Conv3d "
-            "and runs a slow fallback; channels-last is exempt. A speed-up measured here is the "
-            "escape from that, not the layout's.",
+            "and runs a slow fallback; channels-last is exempt. A speed-up measured here comes "
+            "from avoiding the fallback, not from the layout itself.",
             "Install the cuDNN that PyTorch was built with, 9.15 or newer, and measure again.",
             "https://github.com/pytorch/pytorch/pull/166480",
         ),
@@ -103,7 +103,7 @@ _KNOWN: tuple[tuple[Callable[[Device], bool], Trouble], ...] = (
 
 
 def troubles_of(device: Device) -> Iterator[Trouble]:
-    """Yield what is known against a device and its libraries.
+    """Yield the known troubles with a device and its libraries.
 
     >>> [found.code for found in troubles_of(Device("2.10.0+cu128", 91002, (9, 0)))]
     ['cudnn-avoided']
@@ -114,11 +114,11 @@ def troubles_of(device: Device) -> Iterator[Trouble]:
 
 
 def has_code_for(capability: tuple[int, int], architectures: Iterable[str]) -> bool:
-    """Say whether a build of torch has code that a GPU runs; a build that does not tell has.
+    """Say whether a build of torch has code that a GPU runs; if its list is empty, assume so.
 
     Args:
         capability: The GPU's compute capability.
-        architectures: What torch was built for, as `torch.cuda.get_arch_list` names it.
+        architectures: What torch was built for, from `torch.cuda.get_arch_list`.
 
     >>> has_code_for((8, 9), ["sm_80", "sm_90"]), has_code_for((7, 5), ["sm_80", "sm_90"])
     (True, False)
@@ -128,10 +128,10 @@ def has_code_for(capability: tuple[int, int], architectures: Iterable[str]) -> b
 
 
 def _runs(architecture: str, capability: tuple[int, int]) -> bool:
-    """Say whether a GPU runs code of one kind; a name that is not known may be its own.
+    """Say whether a GPU runs code for one architecture; assume so for an unknown name.
 
-    Machine code runs on its capability and on later ones of the same major version, PTX on all
-    later ones. An `a` ties either to its very capability, an `f` to its major version.
+    Machine code runs on its own capability and on later ones of the same major version, PTX on all
+    later ones. The suffix `a` restricts both to exactly this capability, `f` to the major version.
 
     Source: https://docs.nvidia.com/cuda/cuda-c-programming-guide/#compute-capabilities
     """

@@ -1,4 +1,4 @@
-"""Whether torch can use a GPU here; if not, why, in the words of torch and of CUDA."""
+"""Whether torch can use a GPU here; if not, why, in torch's and CUDA's own words."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _SAID_WITHOUT_A_GPU = {
     "Torch not compiled with CUDA": _NODES,
     "Found no NVIDIA driver": _NODES,
     "Cannot re-initialize CUDA in forked subprocess": _NODES,
-    # A container sees this folder of its host, whether or not it was given a GPU. Where it has
-    # CUDA's driver as well, it was meant to have one.
+    # A container sees this folder of its host, whether or not it was given a GPU. If it has CUDA's
+    # driver as well, it was meant to have a GPU.
     "GPUs are available": (*_NODES, "/proc/driver/nvidia"),
 }
-"""What torch says also where there is no GPU, and what on the machine shows that there is one.
+"""Messages of torch that also appear without a GPU, with the files that show that there is one.
 
-All else that it says comes from NVIDIA's driver.
+All its other messages come from NVIDIA's driver.
 
 Source: `c10/cuda/CUDAFunctions.cpp` and `torch/cuda/__init__.py` of PyTorch.
 """
@@ -33,7 +33,7 @@ class Obstacle:
     """What keeps torch from using a GPU.
 
     Attributes:
-        reason: What it is, in one line without a full stop.
+        reason: What the obstacle is, in one line without a full stop.
         remedy: What to do about it, likewise.
         is_gpu_there: Whether there seems to be a GPU that was meant to be used.
     """
@@ -44,15 +44,15 @@ class Obstacle:
 
 
 def obstacle_to(index: int) -> Obstacle | None:
-    """Say what keeps torch from using a GPU; starts CUDA in this process.
+    """Return what keeps torch from using a GPU, or None; starts CUDA in this process.
 
     Args:
-        index: As torch counts, which leaves out what CUDA_VISIBLE_DEVICES hides.
+        index: torch's index of the GPU, which does not count GPUs that CUDA_VISIBLE_DEVICES hides.
     """
-    # `torch.cuda.is_available` would swallow the reason, or warn of it once in a process.
+    # `torch.cuda.is_available` would hide the reason, or warn about it only once per process.
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what is refused below, and of other GPUs
+            warnings.simplefilter("ignore")  # about obstacles returned below, and other GPUs
             torch.cuda.init()  # type: ignore[no-untyped-call] # torch's
     except (AssertionError, RuntimeError, torch.cuda.DeferredCudaCallError) as error:
         reason = str(error).partition("\n")[0].rstrip(".")
@@ -65,7 +65,7 @@ def obstacle_to(index: int) -> Obstacle | None:
 
 
 def _obstacle_to_code(index: int) -> Obstacle | None:
-    """Say whether torch was built for other GPUs than this."""
+    """Return an obstacle if torch was built for other GPUs than this one."""
     gpu, built_for = torch.cuda.get_device_properties(index), torch.cuda.get_arch_list()
     if has_code_for((gpu.major, gpu.minor), built_for):
         return None
@@ -78,7 +78,7 @@ def _obstacle_to_code(index: int) -> Obstacle | None:
 
 def _is_gpu_there(reason: str) -> bool:
     """Say whether there seems to be a GPU that is not hidden on purpose."""
-    # The library reads no environment; torch knows how CUDA reads this variable.
+    # This library reads no environment variables; torch knows how CUDA reads this one.
     if not torch.cuda._parse_visible_devices():
         return False
     for said, signs in _SAID_WITHOUT_A_GPU.items():

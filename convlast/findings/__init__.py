@@ -1,1 +1,1 @@
-"""What a report finds worth telling, of a conversion and of a smoke."""
+"""The findings and the advice of a report, about the conversion and the smoke."""

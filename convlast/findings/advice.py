@@ -15,10 +15,10 @@ _MAX_KINDS = 4
 _OF_CHOICE: dict[str, Decision] = {"all": "convert", "some": "convert_some", "none": "keep"}
 
 _CLEARLY = 0.95
-"""Of the contiguous time: a convolution that takes less is faster alone."""
+"""A convolution is faster alone if it takes less than this share of the contiguous time."""
 
 _NOTABLE = 0.02
-"""The share of time from which permuting kernels are worth a word."""
+"""Permuting kernels are mentioned if they take more than this share of the time."""
 
 
 def advise(
@@ -32,7 +32,7 @@ def advise(
     """Say whether to use the artifact, why, and how to load it.
 
     Args:
-        findings: All that was found.
+        findings: All findings.
         smoke: The fp16 inference, if there was one.
         filename: The artifact's name.
         loading_code: How it is loaded, as `WritableContainer.loading_code` has it.
@@ -47,7 +47,7 @@ def advise(
 
 
 def _decide(smoke: Smoke | None) -> tuple[Decision, str]:
-    """Decide by what was measured, and say what that was."""
+    """Decide by the measured speed, and say what it was."""
     timing = smoke.timing if smoke else None
     if smoke is None or timing is None or not timing.representative:
         return "undecided", "Speed was not measured on a GPU: whether it pays there is open."
@@ -76,20 +76,20 @@ def _faster_alone(smoke: Smoke) -> int:
 
 
 def _reasons(smoke: Smoke | None) -> Iterator[str]:
-    """Yield what a person can act on."""
+    """Yield further reasons that a person can act on."""
     if smoke is None or smoke.scope == "none":
         return
     if smoke.scope == "layers":
         yield (
-            "Layers were run one by one, with assumed strides and padding: what stands between "
-            "them, which can undo the layout, was not looked at."
+            "Layers were run one by one, with assumed strides and padding: the modules between "
+            "them, which can undo the layout, were not checked."
         )
     done, breakers = smoke.permutations, _breakers(smoke)
     if done is not None and done.number > done.best_number:
         times = "permutation" if done.number == 1 else "permutations"
         broken = f" The chain is broken by {', '.join(breakers)}." if breakers else ""
         yield (
-            f"A forward makes {done.number:,} {times} of {done.bytes:,} bytes, and at best "
+            f"A forward makes {done.number:,} {times} of {done.bytes:,} bytes; the best case is "
             f"{done.best_number}.{broken}"
         )
     elif done is not None:
@@ -101,7 +101,7 @@ def _reasons(smoke: Smoke | None) -> Iterator[str]:
 
 
 def _breakers(smoke: Smoke) -> list[str]:
-    """Name what breaks the chain by kind, the commonest first, each with an example."""
+    """Name the kinds of modules that break the chain, the commonest first, with an example each."""
     examples: dict[str, list[str]] = {}
     for flip in smoke.flips:
         if flip.cause is None and flip.output_memory_format == "contiguous_format":
@@ -111,8 +111,8 @@ def _breakers(smoke: Smoke) -> list[str]:
 
 
 def advise_on_shard(advice: Advice, index: str) -> Advice:
-    """Say how a shard is loaded, which is with all others."""
-    load = f"convlast.load_into(model, {index!r})  # the index, and by it all shards"
+    """Say how a shard is loaded, which is together with all others."""
+    load = f"convlast.load_into(model, {index!r})  # the index, which names all shards"
     return advice.model_copy(update={"load": load})
 
 
@@ -123,7 +123,7 @@ def advise_on_folder(
 
     Args:
         files: Its files.
-        findings: All that was found in them.
+        findings: All findings about them.
         filename: The artifact's name.
     """
     advised = {file.path: file.advice for file in files if file.advice}
@@ -141,7 +141,7 @@ def advise_on_folder(
 
 
 def _subscripts(path: KeyPath) -> str:
-    """Write the way to a state dict as Python does.
+    """Write the path of a state dict as Python subscripts.
 
     >>> _subscripts(("models", 0, "net.ema", "1"))
     "['models'][0]['net.ema']['1']"

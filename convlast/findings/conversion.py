@@ -1,6 +1,6 @@
-"""What a person should know, drawn from the plan, the comparison and the smoke.
+"""The findings about the plan, the comparison and the smoke.
 
-The codes are permanent names; the severity says what they do to the verdict.
+The codes are permanent names; the severity decides the verdict.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SKIPPED = {
     "quantized": "it is quantized",
     "no-data": "it is on the meta device, and so has no data",
 }
-"""Why a weight is skipped, and the cure."""
+"""Why a weight is skipped, and what to do about it."""
 
 _NOT_CAST: Mapping[Obstacle, str] = {
     "used-elsewhere": "something outside the state dict uses the same bytes. Save the state dict "
@@ -38,18 +38,18 @@ _NOT_CAST: Mapping[Obstacle, str] = {
     "several-dtypes": "tensors of several dtypes use the same bytes. Clone them before saving",
     "negated": "values are negated when they are read. Call .resolve_neg() before saving",
 }
-"""Why tensors stay wider than fp16, and the cure."""
+"""Why tensors are not cast to fp16, and what to do about it."""
 
 _MAX_NAMED = 3
-"""How many tensors a finding about many of them names."""
+"""The most tensors that a finding names."""
 
 UNDERFLOW_SHARE = 0.01
-"""Share of a tensor's values that may vanish in fp16 before it counts as trouble. Values below
-2⁻²⁵ add nothing that fp16 can show to a sum, unless most of a weight is like that."""
+"""The share of a tensor's values that may become zero in fp16 before it is a warning. Values below
+2⁻²⁵ add nothing to a sum that fp16 can show, unless most of a weight is so small."""
 
 
 def of_plan(plan: Plan) -> Iterator[Finding]:
-    """Tell what is not converted, and why."""
+    """Report the weights that are not converted, and why."""
     for decision in plan.decisions:
         if decision.status == "skipped" and decision.reason:
             yield Finding(
@@ -64,7 +64,7 @@ def of_plan(plan: Plan) -> Iterator[Finding]:
             code="not-a-convolution-weight",
             severity="info",
             layer=name,
-            message=f"{name} is 5-D and left alone: it is not what a convolution calls its weight.",
+            message=f"{name} is 5-D and left alone: its key is not that of a convolution weight.",
         )
     unknown = [decision.name for decision in plan.decisions if decision.candidate.kind == "unknown"]
     if unknown:
@@ -72,12 +72,12 @@ def of_plan(plan: Plan) -> Iterator[Finding]:
             code="kind-assumed",
             severity="info",
             message=f"{len(unknown)} of {len(plan.decisions)} weights may be a Conv3d's or a "
-            "ConvTranspose3d's: the file does not tell. Both are converted alike.",
+            "ConvTranspose3d's: the file does not say. Both are converted alike.",
         )
 
 
 def of_script(trial: ScriptTrial, plan: Plan, *, was_run: bool) -> Iterator[Finding]:
-    """Tell what became of a TorchScript program, or what could.
+    """Report whether a converted TorchScript program is broken, or may be.
 
     Args:
         trial: Its runs before and after.
@@ -102,7 +102,7 @@ def of_script(trial: ScriptTrial, plan: Plan, *, was_run: bool) -> Iterator[Find
 
 
 def of_comparison(comparison: Comparison) -> Iterator[Finding]:
-    """Tell what the proof found that must not be."""
+    """Report the differences that the proof found."""
     codes = {
         "values": "values-changed",
         "structure": "structure-changed",
@@ -118,7 +118,7 @@ def of_comparison(comparison: Comparison) -> Iterator[Finding]:
 
 
 def of_smokes(smokes: Mapping[str, LayerSmoke], dtype: str) -> Iterator[Finding]:
-    """Tell which layers the smoke found wrong, and what is to blame."""
+    """Report the layers that failed in the smoke, and whether fp16 or the layout is to blame."""
     found: dict[str, tuple[str, Severity]] = {
         "failed": ("layout-error", "error"),
         "inaccurate": ("fp16-inaccurate", "warning"),
@@ -140,7 +140,7 @@ def of_smokes(smokes: Mapping[str, LayerSmoke], dtype: str) -> Iterator[Finding]
 
 
 def of_ranges(ranges: Iterable[Range], dtype: Dtype) -> Iterator[Finding]:
-    """Tell which tensors do not fit into fp16; `dtype` is what the artifact was cast to."""
+    """Report the tensors that do not fit into fp16; `dtype` is what the artifact was cast to."""
     for found in ranges:
         if found.overflow:
             yield _range_finding(
@@ -148,7 +148,8 @@ def of_ranges(ranges: Iterable[Range], dtype: Dtype) -> Iterator[Finding]:
                 "warning",
                 found,
                 f"{found.overflow:,} of {found.numel:,} values are beyond 65504 and become "
-                "infinite in fp16" + (". Keep it in float32" if dtype == "keep" else ", and did"),
+                "infinite in fp16"
+                + (". Keep it in float32" if dtype == "keep" else ", as in the artifact"),
             )
         if found.underflow:
             share = found.underflow_share
@@ -156,7 +157,7 @@ def of_ranges(ranges: Iterable[Range], dtype: Dtype) -> Iterator[Finding]:
                 "fp16-underflow",
                 "warning" if share > UNDERFLOW_SHARE else "info",
                 found,
-                f"{found.underflow:,} of {found.numel:,} values ({share:.1%}) vanish in fp16",
+                f"{found.underflow:,} of {found.numel:,} values ({share:.1%}) become zero in fp16",
             )
         if found.nonfinite:
             yield _range_finding(
@@ -168,7 +169,7 @@ def of_ranges(ranges: Iterable[Range], dtype: Dtype) -> Iterator[Finding]:
 
 
 def of_casts(casts: Casts) -> Iterator[Finding]:
-    """Tell which tensors of the state dicts could not be cast to fp16."""
+    """Report the tensors of the state dicts that could not be cast to fp16."""
     for obstacle, paths in casts.kept.items():
         named = listed([dotted(path) for path in paths], at_most=_MAX_NAMED)
         yield Finding(
@@ -179,12 +180,12 @@ def of_casts(casts: Casts) -> Iterator[Finding]:
 
 
 def of_result(plan: Plan, container: Container, *, unchanged: bool) -> Iterator[Finding]:
-    """Tell what else there is to know of the artifact."""
+    """Report what else to know about the artifact."""
     if not container.holds_strides and plan.memory_format == "channels_last_3d":
         yield Finding(
             code="layout-in-manifest",
             severity="info",
-            message=f"{container.name} cannot hold strides: the bytes are contiguous, and the "
+            message=f"{container.name} cannot store strides: the bytes are contiguous, and the "
             "layout is in the metadata, where convlast.load and convlast.load_into apply it.",
         )
     if unchanged:

@@ -1,4 +1,4 @@
-"""What a person should know of the smoke of a whole model, and of what it was measured on."""
+"""The findings about the smoke of a whole model, and about the device that it ran on."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _CODES: dict[str, tuple[str, Severity]] = {
 _VIEWS = {"aten::view", "aten::_unsafe_view", "aten::view_as"}
 
 MAX_NAMED = 8
-"""Modules that one message names."""
+"""The most modules that one message names."""
 
 _listed = partial(listed, at_most=MAX_NAMED)
 
 
 def of_model(found: ModelSmoke) -> Iterator[Finding]:
-    """Tell what is wrong with the model in fp16, whose fault it is, and what to do."""
+    """Report what is wrong with the model in fp16, what is to blame, and what to do."""
     for fault in found.faults:
         code, severity = _CODES[fault.blame]
         place = fault.failure.place if fault.failure else None
@@ -60,14 +60,14 @@ def of_model(found: ModelSmoke) -> Iterator[Finding]:
 
 
 def of_speed(smoke: Smoke, min_speedup: float | None) -> Iterator[Finding]:
-    """Tell what was measured of speed, as far as it means anything."""
+    """Report the measured speed, if it is representative."""
     timing = smoke.timing
     if timing is None or not timing.representative:
         if min_speedup is not None:
             yield Finding(
                 code="speedup-not-measured",
                 severity="warning",
-                message=f"min_speedup asks for {min_speedup}, and no speed was measured.",
+                message=f"min_speedup asks for {min_speedup}, but no speed was measured.",
             )
         return
     measured = f"{timing.speedup:.2f} times as fast (± {timing.spread:.2f})"
@@ -75,7 +75,7 @@ def of_speed(smoke: Smoke, min_speedup: float | None) -> Iterator[Finding]:
         yield Finding(
             code="speedup-missed",
             severity="error",
-            message=f"The converted model is {measured}, and min_speedup asks for {min_speedup}.",
+            message=f"The converted model is {measured}, but min_speedup asks for {min_speedup}.",
         )
     elif timing.speedup <= 1 + timing.spread:
         yield Finding(
@@ -87,7 +87,7 @@ def of_speed(smoke: Smoke, min_speedup: float | None) -> Iterator[Finding]:
         yield Finding(
             code="speed-unstable",
             severity="info",
-            message="The times still moved when the time for measuring was up: something else "
+            message="The times were not yet stable when the measuring time was up: something else "
             "uses this device, or its clock changes.",
         )
     if not any(found.kernels for found in smoke.dispatch):
@@ -106,7 +106,7 @@ def of_speed(smoke: Smoke, min_speedup: float | None) -> Iterator[Finding]:
 
 
 def of_choice(choice: Choice | None) -> Iterator[Finding]:
-    """Tell of a choice that was made on a smaller input."""
+    """Report a choice that was made with a smaller input."""
     if choice is not None and choice.halvings:
         yield Finding(
             code="smoke-shrunk",
@@ -117,7 +117,7 @@ def of_choice(choice: Choice | None) -> Iterator[Finding]:
 
 
 def of_troubles(troubles: Iterable[Trouble]) -> Iterator[Finding]:
-    """Tell what is known against the device and its libraries."""
+    """Report the known troubles with the device and its libraries."""
     for trouble in troubles:
         yield Finding(
             code=trouble.code,
@@ -131,7 +131,7 @@ def _see(source: str) -> list[str]:
 
 
 def of_layers_only(reason: str) -> Finding:
-    """Tell why the layers were run one by one, and not the model."""
+    """Report why the layers were run one by one instead of the model."""
     return Finding(
         code="model-not-run",
         severity="info",
@@ -144,7 +144,7 @@ def _advice_on(fault: Fault, smoke: Smoke) -> Iterator[str]:
     if fault.blame in {"layout", "batch"}:
         if fault.failure and fault.failure.operator in _VIEWS:
             yield (
-                "A view needs the elements in contiguous order, and behind a converted "
+                "A view needs the elements in contiguous order, but after a converted "
                 "convolution they are channels-last. Write .flatten(1) or .reshape(...) there, "
                 "which copy if they must."
             )
@@ -167,10 +167,10 @@ def _advice_on_float16(smoke: Smoke) -> Iterator[str]:
             "float32."
         )
     elif kept:
-        yield f"Keeping {_listed(kept.modules)} in float32 does not cure it."
+        yield f"Keeping {_listed(kept.modules)} in float32 does not help."
     bfloat16 = next((parity for parity in smoke.parity if parity.pair == "bfloat16"), None)
     if bfloat16 is not None:
-        would = "would do" if bfloat16.passed else "would not do either"
+        would = "would work" if bfloat16.passed else "would not work either"
         error = "not finite" if bfloat16.relative is None else f"off by {bfloat16.relative:.2%}"
         yield f"bfloat16 {would}: {error}."
 
@@ -183,8 +183,8 @@ def _of_activations(smoke: Smoke) -> Iterator[Finding]:
                 severity="warning",
                 layer=found.module,
                 message=f"{found.module} ({found.kind}) gives {found.overflow:,} values beyond "
-                "65504, which are infinite in fp16. Keep it, and what takes its output, in "
-                "float32.",
+                "65504, which are infinite in fp16. Keep it, and the modules that take its output, "
+                "in float32.",
             )
         elif found.headroom is not None and found.headroom < LEAST_HEADROOM:
             yield Finding(
@@ -192,7 +192,7 @@ def _of_activations(smoke: Smoke) -> Iterator[Finding]:
                 severity="info",
                 layer=found.module,
                 message=f"{found.module} ({found.kind}) gives values up to {found.absmax:.3g}: "
-                f"fp16 holds only {found.headroom:.1f} times as much.",
+                f"fp16 can hold only {found.headroom:.1f} times as much.",
             )
 
 
@@ -221,7 +221,7 @@ def _breaks_the_chain(flip: Flip) -> Finding:
         code="layout-broken",
         severity="info",
         layer=flip.module,
-        message=f"{flip.module} ({flip.kind}) takes channels-last and gives contiguous tensors "
+        message=f"{flip.module} ({flip.kind}) takes channels-last and returns contiguous tensors "
         f"({flip.operator}), {times} a forward, {flip.bytes:,} bytes; the next convolution "
         "permutes them back.",
     )

@@ -1,7 +1,7 @@
-"""Model folders: what is in a folder, a zip or a tar, which of it are checkpoints, and a new one.
+"""Model folders: reading a folder, a zip or a tar, finding its checkpoints, and writing a new one.
 
-Nothing is ever extracted under a name that an archive gives: a member that has to be a file for a
-while is one in a workplace, under a name of ours.
+Nothing is ever extracted under a name from an archive: a member that is needed as a file is written
+to a temporary folder, under a name of our own.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ def open_folder(path: Path, workplace: Path, limits: Limits, progress: Progress 
 
     Args:
         path: Where it is.
-        workplace: A folder for files that are needed for a while; they go when it is closed.
-        limits: What it may cost.
-        progress: Told how many bytes there are to unpack, before they take room.
+        workplace: A folder for temporary files, which are deleted at the latest by `close`.
+        limits: The limits to enforce.
+        progress: Called with the number of bytes unpacked so far, before they are written.
 
     Raises:
         CheckpointError: If it cannot be read, is beyond a limit, or has a member that is not a

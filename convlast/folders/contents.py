@@ -1,4 +1,4 @@
-"""What is in a model folder: its checkpoints, the shards among them, and all else."""
+"""The files of a model folder: its checkpoints, the shards among them, and all others."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from convlast.report import Finding, InputFile, Role, Severity
 
 @dataclass(frozen=True)
 class Found:
-    """A checkpoint in a folder, as a file of its own for a while.
+    """A checkpoint in a folder, temporarily available as a file.
 
     Attributes:
         name: Its path in the folder.
-        path: Where it is now.
-        container: What kind of file it is.
-        is_closed: Whether it holds code, which was not allowed, so that it stays as it is.
+        path: The path of the file.
+        container: The kind of file.
+        is_closed: Whether it contains code that was not allowed, so that it is not opened.
         index: The index that names it, if it is a shard.
-        beside: Biases of its weights that lie in other shards, by their keys; without data.
+        beside: The biases of its weights that are in other shards, by their keys; without data.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Found:
 
 
 class Contents:
-    """The files of a folder, and what is known of them."""
+    """The files of a folder, their indices, and the findings about them."""
 
     def __init__(self, folder: Folder) -> None:
         self.folder = folder
@@ -62,11 +62,11 @@ class Contents:
 
     @contextmanager
     def found(self, name: str, allow_programs: bool) -> Iterator[Found | None]:
-        """Give a file if it is a checkpoint, for as long as it is needed; else none.
+        """Yield a file as a checkpoint, within the context; None if it is not a checkpoint.
 
         Raises:
-            MalformedCheckpointError: If it begins like one and is broken, or an index names it for
-                a shard and it is none.
+            MalformedCheckpointError: If it begins like a checkpoint but is broken, or if an index
+                names it as a shard but it is not a checkpoint.
         """
         index = self._index_of.get(name)
         is_one = begins_like_a_checkpoint(self.folder.head(name))
@@ -78,7 +78,7 @@ class Contents:
         with self.folder.as_file(name) as path, located(name):
             container = container_of(path)
             if container in FOLDERS:
-                yield None  # an archive in a folder is one file of it
+                yield None  # an archive in a folder is treated as an ordinary file
                 return
             is_closed = CONTAINERS[container].holds_code and not allow_programs
             self._closed += [name] if is_closed else []
@@ -87,13 +87,13 @@ class Contents:
             yield Found(name, path, container, is_closed, index, beside)
 
     def role_of(self, name: str, found: Found | None) -> Role:
-        """Say what a file is for."""
+        """Return the role of a file."""
         if name in self._indices:
             return "index"
         return "checkpoint" if found else "other"
 
     def describe(self, name: str, found: Found | None, sha256: str) -> InputFile:
-        """Describe a file that stays as it is."""
+        """Describe a file that is kept unchanged."""
         return InputFile(
             filename=PurePosixPath(name).name,
             sha256=sha256,
@@ -102,11 +102,11 @@ class Contents:
         )
 
     def note_unconvertible(self, found: Found, findings: list[Finding]) -> None:
-        """Note what was found in a checkpoint that holds no convolution's weight."""
+        """Store the findings about a checkpoint without convolution weights."""
         self._noted[found.name] = findings
 
     def findings_of(self, name: str, found: Found | None) -> list[Finding]:
-        """Say what a person should know of a file that stays as it is."""
+        """Return the findings about a file that is kept unchanged."""
         if found is not None and found.is_closed:
             return [
                 _finding(
@@ -136,8 +136,9 @@ class Contents:
 
         Raises:
             NotACheckpointError: If it has no checkpoint.
-            ProgramNotAllowedError: If programs were all that might have had some.
-            NoConv3dWeightsError: Else.
+            ProgramNotAllowedError: If it has programs, which might contain layers, and nothing else
+                that could be converted.
+            NoConv3dWeightsError: In all other cases.
         """
         if has_layers:
             return
@@ -161,10 +162,10 @@ class Contents:
         )
 
     def check_shard(self, found: Found, checkpoint: Checkpoint) -> Iterator[Finding]:
-        """Compare a shard with what its index says is in it.
+        """Compare the keys of a shard with those in its index.
 
         Raises:
-            MalformedCheckpointError: If it lacks a tensor, or is no flat dict.
+            MalformedCheckpointError: If it lacks a tensor, or is not a flat dict.
         """
         if found.index is None:
             return
@@ -188,7 +189,7 @@ class Contents:
             )
 
     def _beside(self, name: str, index: Index) -> dict[str, torch.Tensor]:
-        """Return the biases of a shard's weights that lie in other shards, without data."""
+        """Return the biases of a shard's weights that are in other shards, without data."""
         return {
             key: torch.empty(self._biases_in(shard, index)[key], device="meta")
             for key, shard in sorted(index.biases_elsewhere(name).items())
@@ -196,7 +197,7 @@ class Contents:
         }
 
     def _biases_in(self, shard: str, index: Index) -> dict[str, torch.Size]:
-        """Return the shapes of what others may want of a shard, which is opened once for all."""
+        """Return the shapes of a shard's biases for other shards; open each shard only once."""
         if (index.name, shard) not in self._biases:
             with self.folder.as_file(shard) as path, located(shard):
                 root = open_checkpoint(path, limits=self.folder.limits).root
@@ -211,7 +212,7 @@ class Contents:
 
 @contextmanager
 def located(name: str) -> Iterator[None]:
-    """Have each error say which file of the folder it is about."""
+    """Add to each error which file of the folder it is about."""
     try:
         yield
     except ConvlastError as error:

@@ -1,4 +1,4 @@
-"""A model folder, wherever it is: its files, each of which can be read as a stream of bytes."""
+"""A model folder of any kind: its files, each of which can be read as a stream of bytes."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ class FolderFile:
 
 
 class Folder:
-    """A model folder that has been looked through, and whose names can be trusted.
+    """A model folder whose names have been checked.
 
     Attributes:
-        kind: What it is: a container of `convlast.containers.sniffing.FOLDERS`.
+        kind: Its kind: one of `convlast.containers.sniffing.FOLDERS`.
         path: Where it is.
         members: Its files, by their paths.
-        bare: Paths of folders that an archive lists.
+        bare: The paths of its folders; for an archive, those that it lists.
     """
 
     kind: FolderKind
 
     def __init__(self, path: Path, workplace: Path | None, limits: Limits) -> None:
-        """Begin with no members; `workplace` may be none where members are files already."""
+        """Begin with no members; `workplace` may be None if the members are files already."""
         self.path, self.limits = path, limits
         self.members: dict[str, FolderFile] = {}
         self.bare: list[str] = []
@@ -56,7 +56,7 @@ class Folder:
         self.close()
 
     def close(self) -> None:
-        """Give back what is open."""
+        """Close open files."""
 
     @property
     def is_archive(self) -> bool:
@@ -72,12 +72,12 @@ class Folder:
         """Yield the bytes of a member in pieces of at most a megabyte.
 
         Raises:
-            MalformedCheckpointError: If it is damaged, or shorter or longer than is said.
+            MalformedCheckpointError: If it is damaged, or its size is not the declared one.
         """
         raise NotImplementedError
 
     def head(self, name: str) -> bytes:
-        """Return the first bytes of a member, enough to tell what it is."""
+        """Return the first bytes of a member, enough to recognise its format."""
         return next(self.chunks(name), b"")[:HEAD_BYTES]
 
     def read(self, name: str) -> bytes:
@@ -113,7 +113,7 @@ class Folder:
 
     @contextmanager
     def as_file(self, name: str) -> Iterator[Path]:
-        """Give a member as a file of its own, for as long as it is needed."""
+        """Yield the path of a member as a file, which exists within the context."""
         with tempfile.TemporaryDirectory(dir=self._workplace, prefix="member-") as folder:
             path = Path(folder, "member")
             with path.open("wb") as file:
@@ -123,10 +123,10 @@ class Folder:
 
 
 def refuse_misfit(name: str, nbytes: int, found: int) -> None:
-    """Refuse a member of another size than was said.
+    """Refuse a member whose size is not the declared one.
 
     Raises:
-        MalformedCheckpointError: If it is one.
+        MalformedCheckpointError: If the sizes differ.
     """
     if nbytes != found:
         raise MalformedCheckpointError(
@@ -136,7 +136,7 @@ def refuse_misfit(name: str, nbytes: int, found: int) -> None:
 
 
 def refuse_unpacked(nbytes: int, limits: Limits) -> None:
-    """Refuse an archive that is too large unpacked.
+    """Refuse an archive that is too large when it is unpacked.
 
     Raises:
         LimitExceededError: If it is larger than `max_unpacked_bytes`.

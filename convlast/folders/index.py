@@ -1,4 +1,4 @@
-"""The index of a sharded checkpoint: a JSON text that says in which file each tensor is.
+"""The index of a sharded checkpoint: a JSON file that says which file each tensor is in.
 
 Source: https://huggingface.co/docs/transformers/main/en/big_models#shard-metadata
 """
@@ -22,11 +22,11 @@ from convlast.options import Limits
 
 @dataclass(frozen=True)
 class Index:
-    """What an index says.
+    """The content of an index.
 
     Attributes:
-        name: Its own path in the folder.
-        places: The path of the shard that each tensor is in, by the tensor's key.
+        name: The path of the index in the folder.
+        places: The path of each tensor's shard, by the tensor's key.
     """
 
     name: str
@@ -49,16 +49,16 @@ class Index:
         return keys
 
     def biases_elsewhere(self, shard: str) -> dict[str, str]:
-        """Return the biases of weights in a shard that lie in another one, and in which."""
+        """Return the biases of a shard's weights that are in other shards, with these shards."""
         biases = [partner for _, partner in self._partners(shard, "weight", "bias")]
         return {bias: self.places[bias] for bias in biases}
 
     def biases_for_others(self, shard: str) -> list[str]:
-        """Return the biases in a shard whose weights lie in another one."""
+        """Return the biases in a shard whose weights are in other shards."""
         return [bias for bias, _ in self._partners(shard, "bias", "weight")]
 
     def _partners(self, shard: str, ending: str, other: str) -> Iterator[tuple[str, str]]:
-        """Yield the keys in a shard that end so, with the key that ends otherwise elsewhere."""
+        """Yield the keys in a shard with this ending whose partner is in another shard, with it."""
         for key in self.keys_in(shard):
             if key.rpartition(".")[2] == ending:
                 partner = key.removesuffix(ending) + other
@@ -67,11 +67,10 @@ class Index:
 
 
 def indices_of(folder: Folder) -> list[Index]:
-    """Return what the indices in a folder say.
+    """Read the indices in a folder.
 
     Raises:
-        MalformedCheckpointError: If one cannot be read, or names a shard that is not there beside
-            others that are.
+        MalformedCheckpointError: If one cannot be read, or some of its shards are missing.
         LimitExceededError: If they name more than `max_tensors` tensors.
     """
     found: list[Index] = []
@@ -95,10 +94,10 @@ def _refuse_keys(number: int, limits: Limits) -> None:
 
 
 def read_index(folder: Folder, name: str) -> Index | None:
-    """Read one index; None where the JSON text is something else, or none of its shards is there.
+    """Read one index; None if the JSON is not an index, or all of its shards are missing.
 
     Raises:
-        MalformedCheckpointError: If it cannot be read, or some of its shards are not there.
+        MalformedCheckpointError: If it cannot be read, or some of its shards are missing.
     """
     places = _places_in(folder, name)
     base = posixpath.dirname(name)
@@ -115,7 +114,7 @@ def read_index(folder: Folder, name: str) -> Index | None:
 
 
 def _places_in(folder: Folder, name: str) -> dict[str, str]:
-    """Return the names that an index gives for its tensors' files; none if it is no index."""
+    """Return the file of each tensor, by its key; an empty dict if the JSON is not an index."""
     try:
         found = json.loads(folder.read(name))
     except (ValueError, RecursionError) as error:
@@ -127,7 +126,7 @@ def _places_in(folder: Folder, name: str) -> dict[str, str]:
 
 
 class IndexedFiles(PlainFolder):
-    """An index and the shards that it names, and nothing else of the folder that they are in."""
+    """An index and the shards that it names, without the other files of their folder."""
 
     kind: FolderKind = "sharded"
 
@@ -141,7 +140,7 @@ class IndexedFiles(PlainFolder):
             )
 
     def _find(self) -> Iterator[FolderFile]:
-        """Yield the index, and the shards that are there; they lie beside it, not below."""
+        """Yield the index, and the shards that exist directly beside it, not in subfolders."""
         self.members[self._index] = member_of(self.path, self._index)
         yield self.members[self._index]
         for name in sorted(set(_places_in(self, self._index).values())):
@@ -150,7 +149,7 @@ class IndexedFiles(PlainFolder):
 
 
 def _is_there(path: Path) -> bool:
-    """Say whether there is a file; a name that is too long for one is none."""
+    """Say whether a file exists; False also if its name is too long for one."""
     try:
         return path.exists()
     except OSError:

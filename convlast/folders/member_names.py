@@ -1,4 +1,4 @@
-"""The names in a model folder, of which whoever copies or unpacks it will make files."""
+"""The names in a model folder: they must be safe as file names when it is copied or unpacked."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from convlast.errors import LimitExceededError, MalformedCheckpointError
 from convlast.options import Limits
 
 _MAX_PART_BYTES, _MAX_BYTES, _MAX_PARTS = 255, 1024, 32
-"""Of one part, as file systems take them; of a whole path; and how many parts it may have."""
+"""The longest part of a path that file systems accept, the longest path, and the most parts."""
 
 _DRIVE = re.compile(r"[A-Za-z]:")
 
 
 _Level: TypeAlias = dict[str, "_Node"]
-"""What is in a folder, by names where neither case nor the way to write accents counts."""
+"""The entries of a folder, by their names without distinctions of case or accents' encoding."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class _Node:
     """A name in a folder.
 
     Attributes:
-        spelling: How it is written.
-        inside: What is in it; none where it is a file.
+        spelling: The name as it is written.
+        inside: The entries in it; None for a file.
     """
 
     spelling: str
@@ -34,7 +34,7 @@ class _Node:
 
 
 class Names:
-    """The names met so far, each judged as it comes, in a tree of their parts."""
+    """The names so far, as a tree of their parts; each name is checked when it is added."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -42,11 +42,11 @@ class Names:
         self._root: _Level = {}
 
     def take(self, name: str, *, is_folder: bool) -> str:
-        """Take one name, and return it without a leading `./` or a trailing `/`.
+        """Add one name, and return it without a leading `./` or a trailing `/`.
 
         Raises:
             MalformedCheckpointError: If it leads elsewhere, cannot be the name of a file, or is
-                there already, also where only case or accents are written in another way.
+                there already, perhaps in another case or with accents encoded in another way.
             LimitExceededError: If there are more names than `max_files`.
         """
         self._number += 1
@@ -59,10 +59,10 @@ class Names:
         return path
 
     def note(self, path: str, *, is_folder: bool) -> None:
-        """Note a path, and the folders that lead to it.
+        """Add a path, and the folders that lead to it.
 
         Raises:
-            MalformedCheckpointError: If it is there, or a path that some file system takes for it.
+            MalformedCheckpointError: If it, or a path that a file system may take for it, is there.
         """
         level, above = self._root, ""
         *folders, last = path.split("/")
@@ -73,7 +73,7 @@ class Names:
 
 
 def _entered(level: _Level, above: str, part: str, *, is_folder: bool) -> _Level:
-    """Note a name in a folder, to which `above` leads, and return what is in it."""
+    """Add a name to the folder at `above`, and return the entries below the name."""
     known = level.setdefault(_folded(part), new := _Node(part, {} if is_folder else None))
     if known.spelling != part:
         raise MalformedCheckpointError(
@@ -87,7 +87,7 @@ def _entered(level: _Level, above: str, part: str, *, is_folder: bool) -> _Level
 
 
 def _folded(part: str) -> str:
-    r"""Write a name so that two that some file system takes for one are the same.
+    r"""Normalize a name, so that two names are equal if some file system takes them for the same.
 
     Source: the Unicode Standard, section 3.13, D145 (canonical caseless matching).
 
@@ -98,14 +98,14 @@ def _folded(part: str) -> str:
 
 
 def _bare(name: str, *, is_folder: bool) -> str:
-    """Take away what stands for the folder itself, before a name and behind one of a folder."""
+    """Remove leading `./` from a name, and the trailing `/` of a folder."""
     path = name.removesuffix("/") if is_folder else name
     start = re.match(r"(?:\./)*+", path)
     return path[start.end() :] if start else path
 
 
 def shown(name: str) -> str:
-    r"""Write a name in a message: quoted, and not at any length.
+    r"""Write a name for a message: quoted, and cut if it is long.
 
     >>> shown("../a" + 300 * "b" + "\n")[:10]
     "'../abbbbb"
@@ -114,7 +114,7 @@ def shown(name: str) -> str:
 
 
 def refuse_number(number: int, limits: Limits) -> None:
-    """Refuse more files than there may be.
+    """Refuse too many files.
 
     Raises:
         LimitExceededError: If there are more than `max_files`.
@@ -126,10 +126,10 @@ def refuse_number(number: int, limits: Limits) -> None:
 
 
 def refuse_depth(path: str) -> None:
-    """Refuse a path of more parts than one may have.
+    """Refuse a path of too many parts.
 
     Raises:
-        MalformedCheckpointError: If it is one.
+        MalformedCheckpointError: If it has too many.
     """
     if path.count("/") >= _MAX_PARTS:
         raise MalformedCheckpointError(

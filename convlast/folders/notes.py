@@ -15,7 +15,7 @@ from convlast.writing.workplace import temporary_folder
 
 
 class Notes(BaseModel):
-    """What was done to the files of a model folder."""
+    """How the files of a model folder were converted."""
 
     files: dict[str, Manifest]
     """The manifest of each converted checkpoint, by its path."""

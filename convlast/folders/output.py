@@ -1,6 +1,6 @@
-"""A model folder that is written: a folder from a folder, a zip from a zip, a tar from a tar.
+"""Writing a model folder: a folder from a folder, a zip from a zip, a tar from a tar.
 
-The same files in the same order give the same bytes: no times, no owners.
+The same files in the same order give the same bytes: archives have no times and no owners.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from convlast.folders.folder import Folder
 
 
 class FolderOutput:
-    """A model folder in the making."""
+    """A model folder that is being written."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def add(self, name: str, made: Path) -> None:
-        """Add a file that was made; it may be moved."""
+        """Add a new file; it may be moved from its path."""
         raise NotImplementedError
 
     def copy(self, folder: Folder, name: str) -> str:
-        """Add a member as it is; return the SHA-256 of its bytes."""
+        """Add a member unchanged; return the SHA-256 of its bytes."""
         raise NotImplementedError
 
     def add_bare(self, name: str) -> None:
@@ -35,7 +35,7 @@ class FolderOutput:
         raise NotImplementedError
 
     def close(self) -> None:
-        """Finish what is written."""
+        """Finish the folder or archive."""
 
 
 class PlainOutput(FolderOutput):
@@ -65,7 +65,7 @@ class PlainOutput(FolderOutput):
 
 
 class ZipOutput(FolderOutput):
-    """A zip archive, in which nothing is compressed: weights hardly shrink."""
+    """An uncompressed zip archive: weights hardly shrink."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -92,7 +92,7 @@ class ZipOutput(FolderOutput):
     @contextmanager
     def _opened(self, name: str, nbytes: int) -> Iterator[IO[bytes]]:
         entry = self._entry(name, 0o100644)
-        entry.file_size = nbytes  # by which the library chooses the kind of header
+        entry.file_size = nbytes  # the library chooses the kind of header by it
         with self._archive.open(entry, "w") as target:
             yield target
 
@@ -104,7 +104,7 @@ class ZipOutput(FolderOutput):
 
 
 class TarOutput(FolderOutput):
-    """A tar archive, not compressed."""
+    """An uncompressed tar archive."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -127,14 +127,14 @@ class TarOutput(FolderOutput):
         self._write_header(entry)
 
     def close(self) -> None:
-        """Write the mark of the end."""
+        """Write the end marker."""
         if not self._file.closed:
             self._file.write(bytes(2 * tarfile.BLOCKSIZE))
             self._file.close()
 
     @contextmanager
     def _room(self, name: str, nbytes: int) -> Iterator[None]:
-        """Write a header, let the bytes be written, and fill up the last block."""
+        """Write a header, let the caller write the bytes, and pad the last block."""
         entry = tarfile.TarInfo(name)
         entry.size, entry.mode = nbytes, 0o644
         self._write_header(entry)

@@ -16,7 +16,7 @@ from convlast.options import Limits
 
 
 class PlainFolder(Folder):
-    """A folder, whose files are in the order of their paths' bytes."""
+    """A folder; its files are sorted by the bytes of their paths."""
 
     kind: FolderKind = "folder"
 
@@ -41,11 +41,11 @@ class PlainFolder(Folder):
 
     @contextmanager
     def as_file(self, name: str) -> Iterator[Path]:
-        """Give the file itself."""
+        """Yield the path of the file itself."""
         yield self.path / name
 
     def _find(self) -> Iterator[FolderFile]:
-        """Yield the files, in any order; note the folders."""
+        """Yield the files, in any order; add the folders to `bare`."""
         names = Names(self.limits)
         waiting = [""]
         while waiting:
@@ -68,7 +68,7 @@ def member_of(folder: Path, name: str) -> FolderFile:
     """Return the file of this name in a folder.
 
     Raises:
-        MalformedCheckpointError: If it is a link, or anything else but a file.
+        MalformedCheckpointError: If it is a link, or anything else that is not a file.
     """
     found = (folder / name).lstat()
     if not stat.S_ISREG(found.st_mode):
@@ -86,7 +86,7 @@ def _refusal(name: str, mode: int) -> MalformedCheckpointError:
 
 
 def _refuse_unprintable(name: str) -> None:
-    """Refuse names that a report cannot hold: those of bytes that are no text."""
+    """Refuse names that a report cannot contain, because their bytes are not valid text."""
     try:
         name.encode()
     except UnicodeEncodeError as error:

@@ -1,4 +1,4 @@
-"""The checkpoint files that are meant by a path: one file, or the shards of an index."""
+"""The checkpoint files that a path stands for: one file, or the shards of an index."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _MAX_LISTED = 5
 
 
 def parts_of(path: Path) -> list[Path]:
-    """Return the one file that a path means, or its shards.
+    """Return the file that a path stands for, or its shards.
 
     Args:
         path: A checkpoint, an index with its shards beside it, or a folder with one of these.
 
     Raises:
-        NotACheckpointError: If it is an archive, or a folder with none or several.
+        NotACheckpointError: If it is an archive, or a folder with no checkpoint or several.
         MalformedCheckpointError: If shards are missing.
     """
     if path.is_dir():
@@ -48,7 +48,7 @@ def parts_of(path: Path) -> list[Path]:
 
 
 def groups_in(folder: Path) -> list[list[Path]]:
-    """Return the checkpoints in a folder, not below it; each is a file, or several shards.
+    """Return the checkpoints in a folder, without subfolders; each is a file, or several shards.
 
     Raises:
         MalformedCheckpointError: If an index cannot be read, or shards are missing.

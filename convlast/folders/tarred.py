@@ -1,7 +1,8 @@
-"""A model folder in a tar archive, compressed by gzip or not.
+"""A model folder in a tar archive, which may be compressed by gzip.
 
-A tar has no directory: it is walked from header to header. The standard library reads these, from
-a file that gives it no more than a header at a time; data is read without it, where it lies.
+A tar has no directory, so it is read from header to header. The standard library parses the
+headers, from a file object that returns only one header at a time; the data is read without the
+library, directly from its place in the file.
 """
 
 from __future__ import annotations
@@ -34,23 +35,23 @@ from convlast.progress import Progress, silent
 
 _BLOCK_BYTES = 512
 _MAX_HEADER_BYTES = 1 << 16
-"""Of what describes a member: its name, and further records. Far above what any writer makes."""
+"""The largest header of a member, with its name and further records; far above any writer's."""
 
 _LONG_NUMBER = re.compile(rb"[0-9]{1024}")
-"""The library looks for numbers in a header in a way that takes the square of their length."""
+"""Numbers in a header for which the library would need quadratic time in their length."""
 
 _MAX_RECORDS = 100
-"""Of those that describe all members: the library copies them for each. Git writes one."""
+"""The most records for all members: the library copies them for each member. Git writes one."""
 
 _STEP_BYTES = 64 << 20
-"""How often it is told how much was unpacked."""
+"""How many bytes are unpacked between two calls of the progress."""
 
 _OLD_TORCH = {"storages", "tensors", "pickle"}
 """The members of a checkpoint of PyTorch 0.1, which was a tar."""
 
 
 class TarFolder(Folder):
-    """An archive of which each member's place is known."""
+    """A tar archive, with the position of each member."""
 
     kind: FolderKind = "tar-folder"
 
@@ -71,7 +72,7 @@ class TarFolder(Folder):
             raise
 
     def close(self) -> None:
-        """Close the archive; what it was unpacked to is gone with that."""
+        """Close the archive; this also deletes the file that it was unpacked to."""
         self._file.close()
 
     def chunks(self, name: str) -> Iterator[bytes]:
@@ -87,7 +88,7 @@ class TarFolder(Folder):
         refuse_misfit(name, nbytes, done)
 
     def _look_through(self) -> None:
-        """Check each member, and note where it lies."""
+        """Check each member, and store its position."""
         names, unpacked_bytes = Names(self.limits), 0
         for entry in _entries(self._file):
             name = names.take(entry.name, is_folder=entry.isdir())
@@ -108,13 +109,13 @@ class TarFolder(Folder):
 
 
 def _entries(file: IO[bytes]) -> Iterator[tarfile.TarInfo]:
-    """Yield the headers of a tar, each behind the one before, up to its mark of the end."""
+    """Yield the headers of a tar in order, up to its end marker."""
     header = _Headers(file)
     reached = 0
     try:
         with tarfile.open(fileobj=cast("IO[bytes]", header), mode="r:") as tar:
             while (entry := tar.next()) is not None:
-                # Each has a copy of all records, and is not needed again.
+                # Each member has a copy of all records, and is not needed again.
                 tar.members.clear()  # type: ignore[attr-defined]  # it has them, by that name
                 if len(tar.pax_headers) > _MAX_RECORDS:
                     raise MalformedCheckpointError(
@@ -131,7 +132,7 @@ def _entries(file: IO[bytes]) -> Iterator[tarfile.TarInfo]:
             f"The tar archive cannot be read: {type(error).__name__}: {str(error)[:200]}.",
             remedy="It is probably damaged: fetch it anew from where it came.",
         ) from error
-    # The library takes a broken header for the end.
+    # The library takes a broken header for the end of the archive.
     if reached > os.fstat(file.fileno()).st_size or any(
         os.pread(file.fileno(), _BLOCK_BYTES, end) or [1]
     ):
@@ -142,7 +143,7 @@ def _entries(file: IO[bytes]) -> Iterator[tarfile.TarInfo]:
 
 
 class _Headers:
-    """A file that gives no more at a time than what describes a member."""
+    """A file that returns no more bytes at a time than the largest header."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.tell, self.seek = file.tell, file.seek
@@ -161,7 +162,7 @@ class _Headers:
 
 
 def _unpacked(path: Path, workplace: Path, limits: Limits, progress: Progress) -> IO[bytes]:
-    """Write what a compressed archive holds into a file without a name; return that."""
+    """Unpack a compressed archive into a temporary file without a name; return the file."""
     target = tempfile.TemporaryFile(dir=workplace)  # noqa: SIM115  # closed by its owner
     done = 0
     try:
@@ -187,7 +188,7 @@ def _unpacked(path: Path, workplace: Path, limits: Limits, progress: Progress) -
 
 
 def _refuse_other_than_file(entry: tarfile.TarInfo) -> None:
-    """Refuse links, devices, and files with holes, whose bytes are not where they seem to be."""
+    """Refuse links, devices, and sparse files, whose bytes are not stored one after the other."""
     if entry.isdir() or (entry.isreg() and not entry.issparse()):
         return
     what = "a link" if entry.issym() or entry.islnk() else "neither a file nor a folder"

@@ -31,11 +31,11 @@ from convlast.options import Limits
 
 _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 _UNIX = 3
-"""The system on which attributes have a Unix mode in their upper half."""
+"""The system whose attributes have a Unix mode in their upper half."""
 
 
 class ZipFolder(Folder):
-    """An archive, read member by member, whose directory and headers agree."""
+    """A zip archive, read member by member, after checking that directory and headers agree."""
 
     kind: FolderKind = "zip-folder"
 
@@ -53,7 +53,7 @@ class ZipFolder(Folder):
         self._archive.close()
 
     def chunks(self, name: str) -> Iterator[bytes]:
-        """Yield the bytes of a member in pieces; the last one only if its CRC is right."""
+        """Yield the bytes of a member in pieces; yield the last piece only if the CRC is right."""
         done = 0
         try:
             with self._archive.open(self._entries[name]) as file:
@@ -68,7 +68,7 @@ class ZipFolder(Folder):
         refuse_misfit(name, self.members[name].nbytes, done)
 
     def _look_through(self) -> Iterator[tuple[str, zipfile.ZipInfo]]:
-        """Check each member, and yield those that are files."""
+        """Check each member, and yield the files."""
         entries = self._archive.infolist()
         refuse_number(len(entries), self.limits)
         refuse_unpacked(sum(entry.file_size for entry in entries), self.limits)
@@ -89,7 +89,7 @@ class ZipFolder(Folder):
 
 
 def _refuse_other_than_file(entry: zipfile.ZipInfo, *, is_folder: bool) -> None:
-    """Refuse links, devices, and what is stored in ways that are not read here."""
+    """Refuse links, devices, and members with unsupported compression."""
     name = shown(entry.orig_filename)
     mode = entry.external_attr >> 16 if entry.create_system == _UNIX else 0
     kind = stat.S_IFMT(mode)

@@ -1,1 +1,1 @@
-"""The memory format of tensors, and the pieces in which it is changed."""
+"""The memory format of tensors, and changing it piece by piece."""

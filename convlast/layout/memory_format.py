@@ -1,15 +1,14 @@
 """The layout itself: exact strides, and PyTorch's conversion of a module.
 
-A 5-D weight has the shape (O, I, D, H, W) whatever its layout; the layout is its strides, in
-elements. Contiguous means that W is innermost, channels_last_3d that I is:
+A 5-D weight has the shape (O, I, D, H, W) in any layout; the layout is its strides, in elements.
+Contiguous means that W is innermost, channels_last_3d that I is:
 
     contiguous_format   (I·D·H·W, D·H·W, H·W, W, 1)
     channels_last_3d    (I·D·H·W, 1, I·H·W, I·W, I)
 
-This is the only place that says so. Everything else compares strides and never asks
-`is_contiguous`: with a 1×1×1 kernel, or one input channel, a weight is contiguous in both
-layouts at once, while PyTorch's function still changes its strides, and cuDNN's choice of a
-kernel looks at strides.
+This is defined only here. A weight's layout is told by its strides, never by `is_contiguous`: with
+a 1×1×1 kernel, or one input channel, a weight is contiguous in both layouts at once, but PyTorch's
+function still changes its strides, and cuDNN chooses a kernel by the strides.
 
 Source: https://github.com/pytorch/pytorch/blob/v2.13.0/torch/nn/utils/memory_format.py
 """
@@ -27,24 +26,24 @@ from convlast.options import MemoryFormat
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 Geometry: TypeAlias = tuple[torch.dtype, tuple[int, ...], tuple[int, ...], int]
-"""What two tensors on one storage must share to be the same tensor: dtype, shape, stride,
-storage offset in elements."""
+"""The properties in which two tensors on one storage must agree to be the same tensor: dtype,
+shape, stride, and storage offset in elements."""
 
 Place: TypeAlias = tuple[int, Geometry]
-"""A storage, by the id of its object, and the geometry of a tensor on it: the same for aliases."""
+"""The id of a storage object, and the geometry of a tensor on it; aliases have the same place."""
 
 
 def convert_conv3d_weight_memory_format(
     module: ModuleT, memory_format: torch.memory_format
 ) -> ModuleT:
-    """Convert the weights of all Conv3d and ConvTranspose3d in a module, itself included.
+    """Convert the weights of all Conv3d and ConvTranspose3d in a module, including the module.
 
-    The results are PyTorch's own, since its function does the work, also where that un-shares
-    two parameters on one storage. `torch.channels_last`, as PyTorch's documentation long wrote
-    it, is taken as `torch.channels_last_3d`, the only one of the two a 5-D weight can have.
+    PyTorch's own function does the work, so the results are the same as PyTorch's, even if two
+    parameters stop sharing a storage. `torch.channels_last`, which PyTorch's documentation long
+    used here, means `torch.channels_last_3d`, since a 5-D weight can only have the latter.
 
     Args:
-        module: A convolution, or a module that holds some at any depth.
+        module: A convolution, or a module that contains some at any depth.
         memory_format: `torch.channels_last_3d`, `torch.channels_last`, or
             `torch.contiguous_format`.
 
@@ -70,7 +69,7 @@ def strides_of(shape: Sequence[int], memory_format: MemoryFormat) -> tuple[int, 
     """
     _, channels, depth, height, width = shape
     if memory_format == "channels_last_3d":
-        # As PyTorch does it: a zero extent is multiplied as it is.
+        # As in PyTorch: an extent of zero is multiplied as zero here.
         return (
             channels * width * height * depth,
             1,
@@ -80,7 +79,7 @@ def strides_of(shape: Sequence[int], memory_format: MemoryFormat) -> tuple[int, 
         )
     strides = [1]
     for extent in reversed(shape[1:]):
-        # And here a zero extent counts as one.
+        # As in PyTorch: an extent of zero counts as one here.
         strides.append(strides[-1] * max(extent, 1))
     return tuple(reversed(strides))
 
@@ -88,7 +87,7 @@ def strides_of(shape: Sequence[int], memory_format: MemoryFormat) -> tuple[int, 
 def is_dense(shape: Sequence[int], strides: Sequence[int]) -> bool:
     """Say whether these strides give each element its own place and leave no gap.
 
-    Only then can elements change places within the bytes they occupy.
+    Only then can the elements be permuted within the bytes that they occupy.
 
     >>> is_dense((4, 8, 3, 3, 3), (216, 1, 72, 24, 8))
     True
@@ -108,7 +107,7 @@ def is_dense(shape: Sequence[int], strides: Sequence[int]) -> bool:
 
 
 def geometry_of(tensor: torch.Tensor) -> Geometry:
-    """Return what makes another tensor on the same storage the same tensor."""
+    """Return the geometry of a tensor: tensors with equal ones on one storage are the same."""
     return tensor.dtype, tuple(tensor.shape), tensor.stride(), int(tensor.storage_offset())
 
 
@@ -118,7 +117,7 @@ def place_of(tensor: torch.Tensor) -> Place:
 
 
 def laid_out(tensor: torch.Tensor, strides: Sequence[int]) -> torch.Tensor:
-    """Return the values of a tensor in these strides, on a storage of their own.
+    """Copy a tensor into a new storage with these strides.
 
     >>> laid_out(torch.zeros(4, 8, 3, 3, 3), (216, 1, 72, 24, 8)).stride()
     (216, 1, 72, 24, 8)
@@ -128,10 +127,10 @@ def laid_out(tensor: torch.Tensor, strides: Sequence[int]) -> torch.Tensor:
 
 
 def slices_of(weight: torch.Tensor, max_bytes: int) -> list[torch.Tensor]:
-    """Cut a tensor along its first dimension, where that is the outermost in memory too.
+    """Cut a tensor along its first dimension, if that is the outermost in memory too.
 
-    Both layouts of a convolution weight keep that dimension outermost: each slice can be permuted,
-    or compared, alone.
+    It is outermost in both layouts of a convolution weight, so each slice can be permuted or
+    compared alone.
 
     >>> [tuple(each.shape) for each in slices_of(torch.zeros(5, 2), 16)]
     [(2, 2), (2, 2), (1, 2)]

@@ -1,8 +1,8 @@
-"""Elementwise work in pieces so small that PyTorch keeps it on the thread that asks.
+"""Elementwise work in pieces so small that PyTorch does it on the calling thread.
 
-Beside a conversion the other processors take digests. Threads that PyTorch started for a larger
-tensor would take turns with them, and wait for each other in loops; a piece also stays in the
-cache. Nothing has to be set for that, which other threads of a process would feel as well.
+During a conversion the other processors compute digests. Threads that PyTorch started for a larger
+tensor would compete with them, and busily wait for each other. A piece also stays in the cache. A
+setting for the number of threads would also affect other threads of the process.
 
 Source: https://github.com/pytorch/pytorch/blob/v2.13.0/aten/src/ATen/TensorIterator.h (GRAIN_SIZE)
 """
@@ -14,11 +14,11 @@ from collections.abc import Iterator
 import torch
 
 PIECE_ELEMENTS = 32_767
-"""One less than the number from which PyTorch uses more than one thread."""
+"""The largest number of elements for which PyTorch uses only one thread."""
 
 
 def pieces_of(*tensors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
-    """Cut tensors of one shape alike, along their first dimensions.
+    """Cut tensors of the same shape into matching pieces, along their first dimensions.
 
     >>> [tuple(piece.shape) for piece, in pieces_of(torch.zeros(3, 2, 20_000))]
     [(1, 20000), (1, 20000), (1, 20000), (1, 20000), (1, 20000), (1, 20000)]
@@ -35,13 +35,13 @@ def pieces_of(*tensors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
 
 
 def copy_elements(target: torch.Tensor, source: torch.Tensor) -> None:
-    """Copy a tensor into another one of its shape, whatever their strides."""
+    """Copy a tensor into another one of the same shape; their strides may differ."""
     for into, piece in pieces_of(target, source):
         into.copy_(piece)
 
 
 def equal_elements(left: torch.Tensor, right: torch.Tensor) -> bool:
-    """Say whether two tensors have the same shape and values, whatever their strides.
+    """Say whether two tensors have the same shape and values; their strides may differ.
 
     >>> equal_elements(torch.zeros(2, 3), torch.zeros(3, 2).t())
     True
@@ -52,7 +52,7 @@ def equal_elements(left: torch.Tensor, right: torch.Tensor) -> bool:
 
 
 def equal_bytes(left: torch.Tensor, right: torch.Tensor) -> bool:
-    """Compare flat uint8 tensors, eight bytes at a time where their addresses allow it.
+    """Compare flat uint8 tensors, eight bytes at a time if they are aligned.
 
     >>> equal_bytes(torch.zeros(9, dtype=torch.uint8), torch.zeros(9, dtype=torch.uint8))
     True

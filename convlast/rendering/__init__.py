@@ -1,1 +1,1 @@
-"""The report as people read it: in a terminal, and as a page. Nothing here imports torch."""
+"""The report for people: in a terminal, and as an HTML page. Nothing here imports torch."""

@@ -1,4 +1,4 @@
-"""The chain that activations pass through, cut where the layout changes."""
+"""The chain of modules that activations pass through, cut where the layout changes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from convlast.rendering.markup import Markup, element
 from convlast.report.smoke import Permutations, TraceStep
 
 MAX_LINKS = 60
-"""Links that are drawn; the JSON report has every step."""
+"""The most links that are drawn; the JSON report has every step."""
 
 LAYOUTS = {
     "channels_last_3d": "channels-last",
@@ -22,12 +22,12 @@ LAYOUTS = {
 
 @dataclass
 class Link:
-    """Modules one after the other that leave the layout as it is, behind one that may change it.
+    """Consecutive modules with the same output layout, of which only the first may change it.
 
     Attributes:
-        layout: What comes out of all of them.
+        layout: The layout of all their outputs.
         permutes: Whether the first one permutes.
-        steps: They.
+        steps: The modules.
     """
 
     layout: str
@@ -36,13 +36,13 @@ class Link:
 
     @property
     def title(self) -> str:
-        """The module that begins it, which is the one that permutes if one does."""
+        """The first module, which is the one that permutes if one does."""
         first = self.steps[0]
         return f"{first.module} ({first.kind})"
 
     @property
     def rest(self) -> str:
-        """How many modules follow, and the last of them."""
+        """The number of further modules, and the last of them."""
         number = len(self.steps) - 1
         if not number:
             return ""

@@ -1,7 +1,7 @@
-"""The report as one page that needs nothing else: no script, no font, no network.
+"""The report as one self-contained HTML page: no script, no font, no network.
 
-All text of the file passes `markup.escape`; the page's own policy forbids scripts and resources
-in case that ever failed.
+All text from the file passes `markup.escape`; in case that ever fails, the page's own content
+policy forbids scripts and resources.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _HEAD = (
     Markup('<meta name="referrer" content="no-referrer">'),
 )
 MAX_FILES = 100
-"""Files of a model folder that have a section on the page."""
+"""The most files of a model folder that have a section on the page."""
 
 _SEVERITY_STATES: dict[Severity, summary.State] = {
     "error": "bad",
@@ -42,7 +42,7 @@ _SEVERITY_STATES: dict[Severity, summary.State] = {
 
 
 def render(report: Report) -> str:
-    """Render a report as a page of its own; the same report gives the same page."""
+    """Render a report as an HTML page; the same report gives the same page."""
     style = files("convlast.rendering").joinpath("report.css").read_text(encoding="utf-8")
     title = f"{report.input.filename}: {summary.VERDICTS[report.verdict]}"
     head = element("head", *_HEAD, element("title", title), element("style", Markup(style)))
@@ -68,7 +68,7 @@ def _sections(report: Report) -> Iterator[Markup]:
 
 
 def _details(report: Report) -> Iterator[Markup]:
-    """Write what was found in one file."""
+    """Write the findings, layers and smoke of one file."""
     if report.findings:
         groups = summary.group_findings(report.findings)
         yield from _section("Findings", *map(_finding_group, groups))
@@ -81,7 +81,7 @@ def _details(report: Report) -> Iterator[Markup]:
 
 
 def _files(report: Report) -> Iterator[Markup]:
-    """Write a section for each file of a model folder of which there is something to say."""
+    """Write a section for each file of a model folder that has layers or findings."""
     yield from _section("Files", tables.files(report.files))
     sections = summary.told_sections(report)
     for section in sections[:MAX_FILES]:
@@ -127,7 +127,7 @@ def _advice(advice: Advice) -> Markup:
     if advice.reasons:
         content.append(element("ul", *(element("li", reason) for reason in advice.reasons)))
     if advice.load:
-        # Line by line, since a line end inside a text is shown as its escape.
+        # Line by line, because a newline inside a text is shown as its escape.
         lines = "\n".join(element("code", line) for line in advice.load.splitlines())
         content.append(element("pre", Markup(lines)))
     return element("div", *content, class_="card advice")
@@ -157,7 +157,7 @@ def _layers(layers: Sequence[Layer]) -> Iterator[Markup]:
     yield tables.layers(layers)
     if assumed := summary.count_assumptions(layers):
         items = (f"{text} ({notation.count(n, 'layer')})" for text, n in assumed.items())
-        listed = f"Assumed, as the file does not tell: {'; '.join(items)}."
+        listed = f"Assumed, since the file does not say: {'; '.join(items)}."
         yield element("p", listed, class_="note")
 
 

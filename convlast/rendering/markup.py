@@ -8,7 +8,7 @@ from convlast.rendering.notation import printable
 
 
 class Markup(str):
-    """Text that is HTML already; all other text is escaped when it enters an element."""
+    """Text that is HTML already; all other text is escaped when it is put into an element."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""How single values are written, in a terminal and on a page alike."""
+"""How single values are written, in a terminal and on a page."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 
 def printable(text: str) -> str:
-    r"""Show what cannot be printed, or would act on a terminal, as its escape.
+    r"""Escape characters that cannot be printed, or that would control a terminal.
 
-    Names of files and of tensors are the sender's: they may hold escape sequences, line ends, or
-    marks that turn the direction of writing.
+    Names of files and of tensors come from the sender: they may contain escape sequences, newlines,
+    or marks that change the direction of writing.
 
     >>> printable("weight\x1b[2J")
     'weight\\x1b[2J'
@@ -21,7 +21,7 @@ def printable(text: str) -> str:
 
 
 def size(count: int) -> str:
-    """Write a number of bytes in the decimal unit that fits it.
+    """Write a number of bytes in a suitable decimal unit.
 
     >>> size(999), size(33_166_000)
     ('999 B', '33.2 MB')
@@ -46,7 +46,7 @@ def shape(extents: Sequence[int]) -> str:
 
 
 def strides(elements: Sequence[int]) -> str:
-    """Write strides, without spaces so that no line breaks inside.
+    """Write strides without spaces, so that they are not broken across lines.
 
     >>> strides([27, 1, 9, 3, 1])
     '(27,1,9,3,1)'
@@ -55,7 +55,7 @@ def strides(elements: Sequence[int]) -> str:
 
 
 def magnitude(value: float | None) -> str:
-    """Write an error or an extreme value; null stands for one that is not finite.
+    """Write an error or an extreme value; None means that it is not finite.
 
     >>> magnitude(0.0), magnitude(0.00031), magnitude(None)
     ('0', '3.1e-04', 'not finite')
@@ -66,7 +66,7 @@ def magnitude(value: float | None) -> str:
 
 
 def times(factor: float | None) -> str:
-    """Write how many times something is another; null stands for no number.
+    """Write a factor; None means that there is none.
 
     >>> times(12.34), times(None)
     ('12.3 ×', '–')
@@ -75,7 +75,7 @@ def times(factor: float | None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Write a time in the unit that fits it.
+    """Write a time in a suitable unit.
 
     >>> duration(0.00042), duration(0.042), duration(4.2)
     ('420 µs', '42.0 ms', '4.20 s')

@@ -9,7 +9,7 @@ from convlast.rendering.markup import Markup, element
 from convlast.report.smoke import Activation, Dispatch, Parity, Smoke, Timing
 
 MAX_ROWS = 20
-"""Modules in the table of activations: those with the least headroom, or the largest error."""
+"""The most modules in the table of activations: those with the least headroom or largest error."""
 
 PAIRS = {
     "dtype": "fp16 against fp32, contiguous",
@@ -32,11 +32,11 @@ ROUTES = {
 
 
 def sections(smoke: Smoke) -> Iterator[tuple[str, Markup]]:
-    """Yield the title and content of each section there is something for."""
+    """Yield the title and content of each section that is not empty."""
     if smoke.scope == "model":
         yield "The whole model in fp16", element("div", _facts(smoke), _parity(smoke.parity))
     if smoke.trace:
-        yield "The layout on its way", chain.draw(smoke.trace, smoke.permutations)
+        yield "The layout through the model", chain.draw(smoke.trace, smoke.permutations)
     if smoke.flips:
         yield "Modules that change the layout", tables.flips(smoke.flips)
     if smoke.timings:
@@ -44,7 +44,7 @@ def sections(smoke: Smoke) -> Iterator[tuple[str, Markup]]:
     if smoke.dispatch:
         yield "Kernels", _dispatch(smoke.dispatch)
     if smoke.range:
-        yield "Values that fp16 cannot hold, or hardly", tables.ranges(smoke.range)
+        yield "Values that fp16 cannot hold, or only just", tables.ranges(smoke.range)
     if smoke.activations:
         yield "Activations in fp16", _activations(smoke.activations)
 
@@ -56,7 +56,7 @@ def _facts(smoke: Smoke) -> Markup:
         first = smoke.first_wrong
         facts.append(f"The first module that goes wrong is {first.module}: {first.message}.")
     if kept := smoke.kept_in_float32:
-        helps = "cures it" if kept.helps else "does not cure it"
+        helps = "helps" if kept.helps else "does not help"
         facts.append(f"Keeping {', '.join(kept.modules)} in fp32 {helps}.")
     if smoke.choice:
         facts.append(f"select=fastest converts {smoke.choice.chosen}.")

@@ -1,4 +1,4 @@
-"""What a report says in a few words: the four claims, and what is counted and grouped."""
+"""A report in a few words: the four claims, counts of layers, and grouped findings."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ DECISIONS = {
 
 @dataclass(frozen=True)
 class Claim:
-    """One of the four things a conversion has to prove, and how it came out."""
+    """One of the four things that a conversion has to prove, and the result."""
 
     title: str
     state: State
@@ -65,7 +65,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class FindingGroup:
-    """The findings of one code."""
+    """The findings with the same code."""
 
     code: str
     severity: Severity
@@ -73,7 +73,7 @@ class FindingGroup:
 
 
 def claims(report: Report) -> list[Claim]:
-    """Say how far each of the four claims is proved; of a model folder, by its worst file."""
+    """Return the four claims and how far each is proved; for a model folder, by its worst file."""
     if report.files:
         return _claims_of_files(report)
     return [
@@ -85,18 +85,18 @@ def claims(report: Report) -> list[Claim]:
 
 
 def told_sections(report: Report) -> list[FileSection]:
-    """Return the files of a model folder of which there is more to say than that they are there."""
+    """Return the files of a model folder that have layers or findings."""
     told = {layer.file for layer in report.layers} | {found.file for found in report.findings}
     return [section for section in report.files if section.path in told]
 
 
 def findings_of_none(report: Report) -> list[Finding]:
-    """Return the findings of a model folder that are about none of its files."""
+    """Return the findings of a model folder that are not about one of its files."""
     return [found for found in report.findings if found.file is None]
 
 
 def _claims_of_files(report: Report) -> list[Claim]:
-    """Say how far each claim is proved for the worst file, and for how many it is."""
+    """Return each claim for the worst file, and for how many files it is proved."""
     paths = {layer.file for layer in report.layers}
     proved = [
         (section.path, claims(_bare(report, section)))
@@ -116,14 +116,14 @@ def _claims_of_files(report: Report) -> list[Claim]:
 
 
 def _bare(report: Report, section: FileSection) -> Report:
-    """Return a section as a report without layers and findings, which no claim needs."""
+    """Return a section as a report without layers and findings, which the claims do not use."""
     return report.model_copy(update={"findings": [], "layers": [], "files": []}).model_copy(
         update={name: getattr(section, name) for name in ("proof", "survival", "smoke", "artifact")}
     )
 
 
 def group_findings(findings: Iterable[Finding]) -> list[FindingGroup]:
-    """Put findings of one code together, the gravest first, else in the report's order."""
+    """Group findings by code, the most severe first, otherwise in the report's order."""
     groups: dict[tuple[Severity, str], list[Finding]] = {}
     for finding in findings:
         groups.setdefault((finding.severity, finding.code), []).append(finding)
@@ -135,7 +135,7 @@ def group_findings(findings: Iterable[Finding]) -> list[FindingGroup]:
 
 
 def subject_of(finding: Finding) -> str | None:
-    """Return the layer to name before the message, unless the message names it itself."""
+    """Return the layer to name before the message; None if the message names it itself."""
     return None if finding.layer is None or finding.layer in finding.message else finding.layer
 
 
@@ -152,14 +152,14 @@ def count_assumptions(layers: Iterable[Layer]) -> dict[str, int]:
 
 
 def is_troubled(layer: Layer) -> bool:
-    """Tell whether a person should look at this layer first."""
+    """Say whether this layer should be shown first, because it has a problem."""
     return layer.status == "skipped" or (
         layer.smoke is not None and layer.smoke.status in {"inaccurate", "failed"}
     )
 
 
 def find_parity(smoke: Smoke | LayerSmoke | None, pair: str) -> Parity | None:
-    """Return the comparison of one pair, where it was made."""
+    """Return the parity of one pair; None if it was not compared."""
     return next((found for found in smoke.parity if found.pair == pair), None) if smoke else None
 
 
@@ -209,7 +209,7 @@ def _smoke_claim(smoke: Smoke | None) -> Claim:
                 f"(at most {notation.magnitude(parity.threshold)})."
             )
     if overflowing := sum(found.overflow > 0 for found in smoke.range):
-        # Each convolution can pass alone while a norm behind it is infinite in fp16.
+        # Each convolution can pass alone even if a norm after it is infinite in fp16.
         state = "caution" if state == "good" else state
         parts.append(f"Beyond the range of fp16: {notation.count(overflowing, 'tensor')}.")
     return Claim(title, state, " ".join(parts))

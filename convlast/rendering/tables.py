@@ -39,7 +39,7 @@ def layers(rows: Iterable[Layer]) -> Markup:
 
 
 def files(rows: Sequence[FileSection]) -> Markup:
-    """Write the files of a model folder, the checkpoints first, and how many more there are."""
+    """Write the checkpoints and indices of a model folder, and how many more files there are."""
     known = [row for row in rows if row.role != "other"]
     headers = ["File", "Role", "Verdict", "Container", "Size", "Change"]
     written = table(headers, map(_file, known[:_MAX_FILES]))
@@ -73,13 +73,13 @@ def survival(rows: Iterable[Survival]) -> Markup:
 
 
 def ranges(rows: Iterable[Range]) -> Markup:
-    """Write which tensors hold values that fp16 cannot hold, or hardly."""
+    """Write the tensors with values that fp16 cannot hold, or only just."""
     headers = ["Tensor", "Values", "Largest", "Headroom", "Overflow", "Vanish", "Not finite before"]
     return table(headers, map(_range, rows), numbers_from=1)
 
 
 def flips(rows: Iterable[Flip]) -> Markup:
-    """Write which modules change the memory format on the way through."""
+    """Write the modules that change the memory format."""
     return table(
         ["Module", "Layout in", "Layout out"],
         (

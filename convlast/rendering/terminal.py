@@ -1,6 +1,6 @@
-"""The report in a terminal, from 80 columns on.
+"""The report in a terminal of at least 80 columns.
 
-All text of the file (names of files, of tensors) becomes `Text`, never markup, and passes
+All text from the file (names of files and tensors) becomes `Text`, never markup, and passes
 `printable` first: a tensor's key must not move the cursor.
 """
 
@@ -34,16 +34,16 @@ if TYPE_CHECKING:
     from convlast.checkpoints.manifest import Manifest
 
 MAX_LAYERS = 40
-"""Rows of a table; a person reads no more, and `--json` has all."""
+"""The most rows of a table; people read no more, and `--json` has all."""
 
 MAX_FILES = 20
-"""Files of a model folder that are shown."""
+"""The most files of a model folder that are shown."""
 
 MAX_FINDINGS = 5
-"""Findings shown of one code."""
+"""The most findings of one code that are shown."""
 
 MAX_LINKS = 16
-"""Links of the chain that are shown."""
+"""The most links of the chain that are shown."""
 
 _LEGEND = "Relative errors: dtype is fp16 against fp32, layout is both layouts in fp16."
 _STATE_STYLES: dict[summary.State, str] = {
@@ -62,9 +62,9 @@ def render(report: Report, *, max_layers: int = MAX_LAYERS) -> RenderableType:
     """Render a report for a terminal.
 
     Args:
-        report: What to show.
-        max_layers: Rows of the layer table; where there are more layers, those in trouble come
-            first, and a line says how many are left out.
+        report: The report to show.
+        max_layers: The most rows of the layer table; if there are more layers, those with problems
+            come first, and a line says how many are left out.
     """
     return Group(*_parts(report, max_layers))
 
@@ -115,7 +115,7 @@ def _parts(report: Report, max_layers: int) -> Iterator[RenderableType]:
 
 
 def _files(report: Report, max_layers: int) -> Iterator[RenderableType]:
-    """Render each file of a model folder of which there is something to say."""
+    """Render each file of a model folder that has layers or findings."""
     sections = summary.told_sections(report)
     for section in sections[:MAX_FILES]:
         alone = report.of_file(section)
@@ -142,7 +142,7 @@ def _layers_of(report: Report, max_layers: int) -> Iterator[RenderableType]:
     yield from _left_out(len(report.layers) - max_layers, "layer")
     yield from _assumptions(report.layers)
     if report.smoke and report.smoke.trace:
-        yield _title("The layout on its way")
+        yield _title("The layout through the model")
         yield from _chain(report.smoke)
 
 
@@ -252,7 +252,7 @@ def _assumptions(layers: Iterable[Layer]) -> Iterator[Text]:
         return
     shown = list(assumed.items())[:MAX_FINDINGS]
     listed = ", ".join(f"{text} ({notation.count(number, 'layer')})" for text, number in shown)
-    yield _text(f"Assumed, as the file does not tell: {listed}", "dim")
+    yield _text(f"Assumed, since the file does not say: {listed}", "dim")
     yield from _left_out(len(assumed) - len(shown), "assumption")
 
 
@@ -279,7 +279,7 @@ def _advice(advice: Advice) -> Iterator[RenderableType]:
     if advice.load:
         yield Text("Load it with its layout:", "dim")
         for line in advice.load.splitlines():
-            # Not wrapped: code is there to be copied.
+            # Not wrapped, so that the code can be copied.
             yield Text(f"  {printable(line)}", "cyan", no_wrap=True, overflow="ignore")
 
 

@@ -1,6 +1,6 @@
-"""The report: the library's result, the worker's answer and the HTTP schema are this one model.
+"""The report: one model for the library's result, the worker's answer and the HTTP schema.
 
-Nothing here imports torch, so that a service or a pipeline can read a report without it.
+Nothing here imports torch, so a service or a pipeline can read a report without it.
 Names follow PyTorch. Strides are in elements, sizes in bytes, times in seconds.
 """
 
@@ -19,7 +19,7 @@ from convlast.report.smoke import Smoke as Smoke
 from convlast.report.smoke import Timing as Timing
 
 SCHEMA_VERSION: Literal["1.0"] = "1.0"
-"""Raised by one in the second place when fields are added, in the first when one changes."""
+"""The minor version is raised when fields are added, the major version when one changes."""
 
 Verdict = Literal["passed", "passed_with_findings", "failed"]
 Severity = Literal["error", "warning", "info"]
@@ -30,7 +30,7 @@ Role = Literal["checkpoint", "index", "other"]
 
 
 def _as_text(name: str) -> str:
-    r"""Escape what is in a file's name and is no valid text, which JSON cannot hold.
+    r"""Escape the parts of a file's name that are not valid text, which JSON cannot contain.
 
     >>> _as_text("caf\udce9.pt")
     'caf\\udce9.pt'
@@ -49,11 +49,11 @@ class Finding(_Model):
     """Something a person should know."""
 
     code: str
-    """What it is, as a permanent name in kebab-case."""
+    """The kind of finding, as a permanent name in kebab-case."""
     severity: Severity
     """`error` fails the verdict, `warning` makes it `passed_with_findings`, `info` does neither."""
     layer: str | None = None
-    """The tensor it is about, where it is about one."""
+    """The tensor that it is about, if it is about one."""
     file: str | None = None
     """The file of a model folder that it is about, by its path there."""
     message: str
@@ -66,16 +66,16 @@ class InputFile(_Model):
     filename: Filename
     """Its name, without the folder it is in."""
     sha256: str
-    """The digest of its bytes, in hexadecimal. A folder's is that of its listing: a line as
+    """The digest of its bytes, in hexadecimal; for a folder, the digest of its listing: a line as
     `sha256sum` prints it for each file, in the order of their paths' bytes."""
     bytes: int
-    """Its size; a folder's is that of its files."""
+    """Its size; for a folder, that of all its files."""
     container: str
-    """The kind of file: `torch`, `torch-legacy`, `safetensors`, `torchscript` or `program`. Of a
-    model folder: `folder`, `zip-folder`, `tar-folder`, or `sharded` (an index and its shards). Of a
-    file in one that is no checkpoint: `other`."""
+    """The kind of file: `torch`, `torch-legacy`, `safetensors`, `torchscript` or `program`; for a
+    model folder: `folder`, `zip-folder`, `tar-folder`, or `sharded` (an index and its shards); for
+    a file in one that is not a checkpoint: `other`."""
     wrapper: str | None = None
-    """Path of the dict that holds most convolution weights; null where it is the file itself."""
+    """Path of the dict with most of the convolution weights; null if that is the file itself."""
 
 
 class Artifact(_Model):
@@ -86,17 +86,17 @@ class Artifact(_Model):
     sha256: str
     """The digest of its bytes, or of a folder's listing, in hexadecimal."""
     crc32: int | None = None
-    """The checksum that a zip archive states of it as a member; null for a folder."""
+    """The checksum of its bytes, as a zip archive has it for a member; null for a folder."""
     bytes: int
-    """Its size; a folder's is that of its files."""
+    """Its size; for a folder, that of all its files."""
     container: str
     """The kind of file, as for the input."""
     unchanged: bool = False
-    """True where nothing had to change: the artifact is the input, byte for byte."""
+    """True if nothing had to change: the artifact is the input, byte for byte."""
 
 
 class Environment(_Model):
-    """What it ran on. A null field is something that is absent here."""
+    """The hardware and software of the run. A field is null if the machine has no such thing."""
 
     convlast: str
     python: str
@@ -118,18 +118,18 @@ class Layer(_Model):
     """One convolution weight and its owner."""
 
     name: str
-    """Its key in the state dict; behind the path of the state dict where a file has several."""
+    """Its key in the state dict; after the path of the state dict if the file has several."""
     wrapper: str | None = None
-    """Path of the state dict it is in; null where that is the file itself."""
+    """Path of the state dict it is in; null if that is the file itself."""
     kind: Kind
-    """The module that owns it, as far as the file tells."""
+    """The kind of module that owns it, as far as the file says."""
     evidence: str
-    """What that is concluded from."""
+    """How the kind was determined."""
     shape: list[int]
     """(O, I / groups, D, H, W) of a Conv3d, (I, O / groups, D, H, W) of a ConvTranspose3d."""
     dtype: str
     groups: int | None = None
-    """Null where the file does not tell."""
+    """Null if the file does not say."""
     stride_before: list[int]
     stride_after: list[int]
     status: Status
@@ -139,32 +139,32 @@ class Layer(_Model):
     """Why it was skipped, as a permanent name in kebab-case."""
     bytes: int
     alias_of: str | None = None
-    """The layer whose storage it shares, element for element; converted once, together."""
+    """The layer whose storage it shares, element for element; both are converted together."""
     file: str | None = None
     """The file of a model folder that it is in, by its path there."""
     smoke: LayerSmoke | None = None
 
 
 class Proof(_Model):
-    """What was checked on the bytes that were written, by loading them anew."""
+    """The checks of the written file, made by loading it again."""
 
     tensors: int
     """Tensors compared with the input's, bit for bit."""
     values: Literal["identical", "different", "cast"]
-    """`cast` where the caller asked for another dtype: each value is the input's, rounded."""
+    """`cast` if the caller asked for another dtype: each value is the input's, rounded."""
     strides: Literal["exact", "wrong"]
     """Whether each stride is the one PyTorch's own function gives."""
     structure: Literal["identical", "different"]
-    """Keys, order, aliases, dtypes, device tags, `requires_grad`."""
+    """Whether keys, order, aliases, dtypes, device tags and `requires_grad` are the same."""
 
 
 class Survival(_Model):
-    """Whether the layout is still there after one way of loading."""
+    """Whether one way of loading keeps the layout."""
 
     route: str
-    """The way, as code."""
+    """The way of loading, as code."""
     survives: bool | None
-    """Null where it was not tried."""
+    """Null if it was not tried."""
     message: str
 
 
@@ -172,26 +172,26 @@ class Advice(_Model):
     """What to do with the result."""
 
     decision: Decision
-    """`undecided` where nothing was measured on a GPU."""
+    """`undecided` if nothing was measured on a GPU."""
     reasons: list[str]
     load: str
     """The lines that load the artifact with its layout."""
 
 
 class FileSection(_Model):
-    """One file of a model folder, and what its report says of it alone.
+    """The report on one file of a model folder.
 
-    Its findings and layers are among the report's, under its path.
+    Its findings and layers are in the report of the whole folder, with its path as their `file`.
     """
 
     path: str
-    """Where it is in the folder, with `/` between the parts."""
+    """Its path in the folder, with `/` between the parts."""
     role: Role
-    """`checkpoint`, `index` (of a sharded checkpoint), or `other`: not looked into."""
+    """`checkpoint`, `index` (of a sharded checkpoint), or `other` (not opened)."""
     verdict: Verdict
     input: InputFile
     artifact: Artifact | None = None
-    """Null for `inspect`, and where the artifact was rejected."""
+    """Null for `inspect`, and if the artifact was rejected."""
     proof: Proof | None = None
     survival: list[Survival] = Field(default_factory=list)
     smoke: Smoke | None = None
@@ -200,30 +200,30 @@ class FileSection(_Model):
 
 
 class Report(_Model):
-    """What was done to a checkpoint, or a model folder, and the proof that it is right."""
+    """How a checkpoint, or a model folder, was converted, and the proof that it is right."""
 
     schema_version: Literal["1.0"] = SCHEMA_VERSION
     verdict: Verdict
     findings: list[Finding] = Field(default_factory=list)
     input: InputFile
     artifact: Artifact | None = None
-    """Null for `inspect`, and where the artifact was rejected."""
+    """Null for `inspect`, and if the artifact was rejected."""
     options: Options
     environment: Environment
     layers: list[Layer]
     proof: Proof | None = None
     survival: list[Survival] = Field(default_factory=list)
-    """Empty for a model folder, whose files have their own."""
+    """Empty for a model folder; its files have their own."""
     smoke: Smoke | None = None
-    """Null for a model folder, whose files have their own."""
+    """Null for a model folder; its files have their own."""
     advice: Advice | None = None
     seconds: dict[str, float] = Field(default_factory=dict)
-    """Wall time of each stage; over all files of a model folder."""
+    """Wall time of each stage; for a model folder, over all files."""
     files: list[FileSection] = Field(default_factory=list)
     """A section for each file of a model folder, in its order; empty for a single file."""
 
     def of_file(self, section: FileSection) -> Report:
-        """Return one section as the report of a file alone."""
+        """Return the section of one file as a report on that file alone."""
         return Report(
             verdict=section.verdict,
             findings=[found for found in self.findings if found.file == section.path],

@@ -1,4 +1,4 @@
-"""Many names in one sentence: the first of them, and how many there are beyond."""
+"""Many names in one sentence: the first ones, and how many more there are."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def listed(names: Sequence[str], *, at_most: int) -> str:
-    """Write out the first names, and the number of the others.
+    """List the first names, and the number of the others.
 
     >>> listed(["a", "b", "c", "d"], at_most=2)
     'a, b and 2 more'

@@ -1,7 +1,7 @@
-"""The smoke's part of the report: what was run, how far it agreed, and what it cost.
+"""The smoke's part of the report: what was run, how well it agreed, and how long it took.
 
-Nothing here imports torch. Layouts are `channels_last_3d`, `contiguous_format`, `both` where a
-shape leaves no difference, or `strided` for neither. Sizes are in bytes, times in seconds.
+Nothing here imports torch. Layouts are `channels_last_3d`, `contiguous_format`, `both` if they do
+not differ for a shape, or `strided` for neither. Sizes are in bytes, times in seconds.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ class _Model(BaseModel):
 
 
 class Parity(_Model):
-    """How far two runs of the same thing agree."""
+    """How well two runs of a layer or a model agree."""
 
     pair: str
     """What is compared. `dtype`: fp16 against fp32, both contiguous. `layout`: fp16 with converted
-    weights against fp16 contiguous. Of a whole model also `layout_input` (a channels-last input as
+    weights against fp16 contiguous. For a whole model also `layout_input` (a channels-last input as
     well), `autocast` (contiguous, against fp32), `autocast_layout` (converted weights against
-    contiguous ones, under autocast), and where fp16 is at fault `layout_float32` (converted weights
-    against contiguous ones, in fp32, or in TF32 where cuDNN has no other kernel), `bfloat16` and
+    contiguous ones, under autocast), and if fp16 is at fault `layout_float32` (converted weights
+    against contiguous ones, in fp32, or in TF32 if cuDNN has no other kernel), `bfloat16` and
     `kept_in_float32` (each against fp32)."""
     layer: str | None = None
-    """The layer it was found in, where it is the worst of several."""
+    """The layer with this parity, if it is the worst of several."""
     samples: int | None = None
-    """N of the input, of a whole model."""
+    """N of the input, for a whole model."""
     output: str | None = None
-    """Which of the model's outputs is the worst, where it has several."""
+    """The model's output with this parity, if it is the worst of several."""
     max_abs: float | None
-    """The largest absolute difference; null where none is finite."""
+    """The largest absolute difference; null if none is finite."""
     mean_abs: float | None
-    """The mean absolute difference; null where it is not finite."""
+    """The mean absolute difference; null if it is not finite."""
     relative: float | None
     """`max_abs` over the largest absolute value of the reference."""
     quantiles: dict[str, float] | None = None
     """Quantiles of the absolute difference, in the unit of `relative`, by `0.5`, `0.9`, `0.99` and
-    `0.999`; of a whole model."""
+    `0.999`; for a whole model."""
     cosine: float | None
     """The cosine of the angle between both outputs, flattened."""
     nan: int = 0
@@ -62,12 +62,12 @@ class LayerSmoke(_Model):
     input_shape: list[int] | None = None
     """(N, C, D, H, W)"""
     assumed: list[str] = Field(default_factory=list)
-    """Parameters of the convolution that the file does not tell, and the value taken."""
+    """Parameters of the convolution that are not in the file, with the assumed values."""
     finite: bool | None = None
-    """Whether the converted fp16 run gave finite values only."""
+    """Whether all output values of the converted fp16 run are finite."""
     output_memory_format: str | None = None
-    """The layout that came out of the converted run: `channels_last_3d`, `contiguous_format`,
-    `both` where the shape leaves no difference, or `strided` for neither."""
+    """The layout of the converted run's output: `channels_last_3d`, `contiguous_format`, `both` if
+    they do not differ for its shape, or `strided` for neither."""
     parity: list[Parity] = Field(default_factory=list)
 
 
@@ -76,37 +76,36 @@ class Range(_Model):
 
     name: str
     absmax: float | None
-    """The largest absolute value; null where it is not finite."""
+    """The largest absolute value; null if it is not finite."""
     numel: int
     overflow: int
     """Finite values that become infinite."""
     underflow: int
     """Values other than zero that become zero."""
     nonfinite: int = 0
-    """Values that are not finite to begin with."""
+    """Values that are not finite in the file."""
     headroom: float | None = None
-    """65504 over `absmax`: how often the values fit into fp16's range; null where that is no
-    number."""
+    """65504 divided by `absmax`; null if that is not a finite number."""
     underflow_share: float = 0.0
-    """The share of all values that become zero, and were not."""
+    """The share of all values that become zero but were not."""
 
 
 class Activation(_Model):
-    """How the output of one module fits into fp16, and what fp16 made of it."""
+    """How the output of one module fits into fp16, and its error in fp16."""
 
     module: str
     kind: str
     """The class of the module, or the operator of a program."""
     absmax: float | None
-    """The largest absolute value in fp32; null where it is not finite."""
+    """The largest absolute value in fp32; null if it is not finite."""
     headroom: float | None
-    """65504 over `absmax`: how often the values fit into fp16's range; below 1 they overflow."""
+    """65504 divided by `absmax`; below 1 values overflow."""
     overflow: int
     """Values beyond 65504."""
     underflow_share: float
-    """The share of values other than zero that become zero, of a sample."""
+    """The share of values other than zero that become zero, in a sample."""
     relative: float | None = None
-    """The largest error of a sample of fp16's output against fp32's, over `absmax`."""
+    """The largest error of fp16's output against fp32's, in a sample, relative to `absmax`."""
 
 
 class FirstWrong(_Model):
@@ -118,18 +117,18 @@ class FirstWrong(_Model):
 
 
 class KeptInFloat32(_Model):
-    """What becomes of fp16's error if some modules stay in fp32."""
+    """Whether fp16's error goes away if some modules stay in fp32."""
 
     modules: list[str]
-    """The modules, by name; inputs are cast to fp32 before, outputs to fp16 behind them."""
+    """The modules, by name; their inputs are cast to fp32, and their outputs to fp16."""
     parity: Parity | None
-    """The whole model so against fp32; null where it raises."""
+    """The whole model with these modules in fp32, against fp32; null if it raises."""
     helps: bool
-    """Whether the model is right so."""
+    """Whether the model is right then."""
 
 
 class Flip(_Model):
-    """A module that changes the memory format on the way through: a permutation in memory."""
+    """A module whose output has another memory format than its input: a permutation in memory."""
 
     module: str
     input_memory_format: str
@@ -139,7 +138,7 @@ class Flip(_Model):
     operator: str = ""
     """PyTorch's operator that permuted."""
     cause: str | None = None
-    """For a convolution that has to permute again: the module that broke the chain before it."""
+    """For a convolution that has to permute back: the module that broke the chain before it."""
     times: int = 1
     """Permutations in one forward."""
     bytes: int = 0
@@ -155,28 +154,28 @@ class TraceStep(_Model):
     output_memory_format: str
     permutes: bool = False
     calls: int = 1
-    """How often it ran in one forward."""
+    """How many times it ran in one forward."""
 
 
 class Permutations(_Model):
-    """What a forward with converted weights permutes, against the best case."""
+    """The permutations of a forward with converted weights, against the best case."""
 
     number: int
     bytes: int
     best_number: int
-    """One: the input, at the first convolution."""
+    """At most one: that of the input, at the first convolution."""
     best_bytes: int
 
 
 class Dispatch(_Model):
-    """Which kernel a convolution ran."""
+    """The kernels that ran for a convolution."""
 
     layer: str
     weights: Literal["contiguous", "converted"]
     route: Literal["cudnn-ndhwc", "cudnn-ncdhw", "cudnn", "native", "slow", "unknown"]
     """cuDNN's kernels by layout, PyTorch's own depthwise kernels, or its slow fallback."""
     kernels: list[str]
-    """Names of the kernels, the longest-running first."""
+    """Names of the kernels, the one that ran longest first."""
     seconds: float
     """Time of these kernels in one forward."""
 
@@ -188,49 +187,49 @@ class LayoutKernels(_Model):
     number: int
     seconds: float
     share: float
-    """Of the time of all kernels."""
+    """Their share of the time of all kernels."""
 
 
 class Timing(_Model):
-    """What the layout costs or gains in time on this device."""
+    """How much faster or slower the layout is on this device."""
 
     contiguous_s: float
     converted_s: float
     speedup: float
     spread: float
-    """Half the distance of the quartiles of the ratio."""
+    """Half the interquartile range of the ratio."""
     representative: bool
-    """False on a CPU: no advice on speed is drawn from it."""
+    """False on a CPU, whose times are not used for advice on speed."""
     stable: bool = True
-    """False where the medians still moved when the time was up."""
+    """False if the median ratio was not yet stable when the time was up."""
     dtype: str = "float16"
     autocast: bool = False
     cudnn_benchmark: bool | None = None
     """`torch.backends.cudnn.benchmark`; null on a CPU."""
     input_shape: list[int] | None = None
-    """Of the model's first input."""
+    """The shape of the model's first input."""
     rounds: int = 0
     """Pairs of runs that were timed."""
     contiguous_peak_bytes: int | None = None
-    """Device memory at its highest in a forward, the model included; null on a CPU."""
+    """Peak device memory of a forward, including the model; null on a CPU."""
     converted_peak_bytes: int | None = None
     clock_mhz: int | None = None
-    """The GPU's clock afterwards, where NVML tells."""
+    """The GPU's clock rate afterwards, if NVML says it."""
 
 
 class Choice(_Model):
-    """How `select=fastest` chose."""
+    """The choice of `select=fastest`."""
 
     chosen: Literal["all", "none", "some"]
     layers: list[str]
     """The layers that are converted."""
     seconds: dict[str, float]
-    """The median forward with `all`, `none` and, where it was another choice, `some` converted."""
+    """The median forward with `all`, `none` and, if that was chosen, `some` converted."""
     speedup: float
-    """Of the choice against `none`."""
+    """How many times as fast the choice is as `none`."""
     spread: float
     halvings: int = 0
-    """How often the input was halved, for want of memory."""
+    """How many times the input was halved because memory ran out."""
 
 
 class Smoke(_Model):
@@ -242,36 +241,36 @@ class Smoke(_Model):
     device: str
     status: Literal["passed", "passed_with_findings", "failed", "skipped"]
     reason: str | None = None
-    """Why it is `skipped`, or why layers were run and not the model."""
+    """Why it is `skipped`, or why layers were run instead of the model."""
     model: str | None = None
     """The model that was run."""
     origin: str | None = None
-    """How it was found."""
+    """How the model was found."""
     entry: str | None = None
     """The method that was run: `forward`, `encode` or `decode`."""
     input_shape: list[int] | None = None
-    """Of the model's first input."""
+    """The shape of the model's first input."""
     parity: list[Parity] = Field(default_factory=list)
-    """The worst of each pair over all layers, or the whole model's."""
+    """The worst parity of each pair over all layers, or the whole model's."""
     range: list[Range] = Field(default_factory=list)
-    """Tensors with values that fp16 cannot hold, or hardly."""
+    """Tensors with values that fp16 cannot hold, or only just."""
     activations: list[Activation] = Field(default_factory=list)
     """The output of each module, in the order of execution."""
     first_wrong: FirstWrong | None = None
     kept_in_float32: KeptInFloat32 | None = None
     flips: list[Flip] = Field(default_factory=list)
-    """Where the converted model permutes, apart from the first convolution."""
+    """Where the converted model permutes, except at the first convolution."""
     trace: list[TraceStep] = Field(default_factory=list)
-    """The chain, with converted weights and a contiguous input."""
+    """The chain of modules, with converted weights and a contiguous input."""
     permutations: Permutations | None = None
     dispatch: list[Dispatch] = Field(default_factory=list)
     dispatch_reason: str | None = None
-    """Why `dispatch` and `layout_kernels` are empty, where a GPU ran."""
+    """Why `dispatch` and `layout_kernels` are empty, if a GPU was used."""
     layout_kernels: list[LayoutKernels] = Field(default_factory=list)
     timing: Timing | None = None
-    """The one that the advice rests on."""
+    """The timing that the advice is based on."""
     timings: list[Timing] = Field(default_factory=list)
-    """All of them: several inputs, with and without autocast and cuDNN's own choice by trial."""
+    """All timings: several inputs, with and without autocast and cuDNN's benchmark mode."""
     choice: Choice | None = None
     hints: list[str] = Field(default_factory=list)
     """What keeps convolutions from being fast, and what to do about it."""

@@ -1,10 +1,14 @@
-"""The fp16 inference: does the converted weight give what the contiguous one gives?
+"""The fp16 smoke test: does a converted weight give the same results as the contiguous one?
 
-precision     fp16 on a device, and what the report calls it
-parity        how far two outputs agree, and how far they have to
-ranges        how a tensor's values fit into fp16
-layout        the memory format that an output came out in
-convolution   one convolution, with what the file does not tell about it
-memory        memory that ran out, and what to do then
-layers        each convolution run alone, and the verdict on each
+precision         fp16 on a device, and its name in the report
+parity            how far two outputs agree, and how far they have to
+fp16_range        how a tensor's values fit into fp16
+layout            the memory format of an output
+convolution       one convolution, and the hyperparameters that the file does not contain
+out_of_memory     detecting that memory ran out, and retrying with smaller inputs
+device_health     whether the device still works after a failure
+layers            each convolution run alone
+layer_judgement   the verdict on a convolution, and on all of them
+file              the smoke of a whole file
+model             the smoke of a whole model
 """

@@ -1,4 +1,4 @@
-"""One convolution, run alone: what its file tells about it, and what has to be assumed."""
+"""One convolution, run alone: what the file says about it, and what has to be assumed."""
 
 from __future__ import annotations
 
@@ -16,33 +16,34 @@ from convlast.report import Kind
 from convlast.smoke.precision import is_native
 
 BATCH = 2
-"""Samples in a smoke input: what breaks on layouts breaks from two on."""
+"""Samples in a smoke input: errors of the layout show only with two or more."""
 
 SMALLEST, LARGEST = 3, 16
-"""Bounds of the spatial extents that are chosen; 3 has a border and an inside."""
+"""Bounds of the chosen spatial extents; with 3 there is a border and an inside."""
 
 FARTHEST = 64
-"""The largest extent that a dilated kernel gets."""
+"""The largest spatial extent that is chosen because the kernel is dilated."""
 
 MACS = 1 << 27
-"""Multiply-adds of one run on a CPU: some milliseconds, so that 200 layers take seconds."""
+"""Multiply-adds of one run on a CPU: a few milliseconds, so that 200 layers take seconds."""
 
 ACCELERATION = 1 << 7
-"""How many times as many an accelerator gets, whose kernels depend on realistic sizes."""
+"""How many times as many multiply-adds run on an accelerator: its choice of kernels depends on
+realistic sizes."""
 
 
 @dataclass(frozen=True)
 class Convolution:
-    """A convolution weight and what is known of its owner.
+    """A convolution weight and what is known of its layer.
 
     Attributes:
-        name: Its key.
-        kind: What owns it; as `unknown` it is run as a Conv3d.
+        name: The key of the weight.
+        kind: The kind of its layer; `unknown` is run as a Conv3d.
         shape: (O, I / groups, D, H, W) of a Conv3d, (I, O / groups, D, H, W) of a ConvTranspose3d.
-        groups: None where the file does not tell; 1 is taken.
-        contiguous: Reads the original weight, on the CPU. Its values count, its strides do not.
+        groups: None if the file does not say; then 1 is assumed.
+        contiguous: Reads the original weight, on the CPU. Its values matter, its strides do not.
         converted: Reads the weight as it is in the artifact, with its strides, on the CPU.
-        known: Its stride, padding and dilation, where the file tells them.
+        known: Its stride, padding and dilation, if the file says them.
     """
 
     name: str
@@ -55,39 +56,39 @@ class Convolution:
 
     @property
     def is_transposed(self) -> bool:
-        """Whether it is run as a ConvTranspose3d."""
+        """Whether this is run as a ConvTranspose3d."""
         return self.kind == "ConvTranspose3d"
 
     @property
     def taken_groups(self) -> int:
-        """The groups it is run with."""
+        """The number of groups that this is run with."""
         return 1 if self.groups is None else self.groups
 
     @property
     def in_channels(self) -> int:
-        """The channels of its input."""
+        """The number of channels of the input."""
         return self.shape[0] if self.is_transposed else self.shape[1] * self.taken_groups
 
     @property
     def hyperparameters(self) -> Hyperparameters:
-        """What is known, or else taken: an odd kernel then keeps the spatial size."""
+        """The known hyperparameters, or defaults that keep the spatial size for an odd kernel."""
         halves = tuple(extent // 2 for extent in self.shape[2:])
         return self.known or Hyperparameters((1, 1, 1), halves, (1, 1, 1))
 
     @property
     def padding(self) -> tuple[int, ...]:
-        """What is added on each side, in each dimension."""
+        """The padding on each side, in each dimension."""
         return self.hyperparameters.padding
 
     @property
     def reach(self) -> tuple[int, ...]:
-        """How far apart the first and the last element of the kernel lie, in each dimension."""
+        """The distance from the first to the last element of the kernel, in each dimension."""
         steps = zip(self.hyperparameters.dilation, self.shape[2:], strict=True)
         return tuple(dilation * (extent - 1) for dilation, extent in steps)
 
     @property
     def assumed(self) -> list[str]:
-        """What it is run with that the file does not tell, in words."""
+        """The assumptions that this is run with, because the file does not say, in words."""
         words = []
         if self.known is None:
             words += ["stride 1", f"padding {self.padding}", "dilation 1"]
@@ -103,12 +104,12 @@ Convolve: TypeAlias = Callable[[Convolution, Tensor, Tensor], Tensor]
 
 
 def convolve(convolution: Convolution, activation: Tensor, weight: Tensor) -> Tensor:
-    """Run a convolution, as `torch.nn` does, with what is assumed about it.
+    """Run a convolution as `torch.nn` does, with its known and assumed hyperparameters.
 
     Args:
-        convolution: The one to run.
+        convolution: The convolution to run.
         activation: (N, C, D, H, W)
-        weight: Of `convolution.shape`; the dtype and device are the input's.
+        weight: Of `convolution.shape`, with the dtype and device of the input.
     """
     operator = F.conv_transpose3d if convolution.is_transposed else F.conv3d
     return operator(
@@ -126,8 +127,8 @@ def input_shape_of(
 ) -> tuple[int, ...]:
     """Return the shape (N, C, D, H, W) of an input for this convolution.
 
-    The channels are always the layer's own. Where no shape is given, each spatial extent is as
-    large as the device's budget of multiply-adds allows, and larger than the padding, so that
+    The number of channels is always the layer's own. If no shape is given, each spatial extent is
+    as large as the device's budget of multiply-adds allows, and larger than the padding, so that
     every weight meets a value that is not padding.
     """
     if given is not None:
@@ -163,6 +164,6 @@ def fits(convolution: Convolution, input_shape: tuple[int, ...]) -> bool:
 
 
 def make_input(shape: tuple[int, ...], device: torch.device) -> Tensor:
-    """Draw a normal input, the same each time; PyTorch's own generators are left alone."""
+    """Draw a normally distributed input, the same each time, without PyTorch's own generators."""
     generator = torch.Generator(device).manual_seed(0)
     return torch.randn(shape, generator=generator, device=device, dtype=torch.float32)

@@ -1,4 +1,4 @@
-"""Whether the device still works: kernels fail late, and some failures are for good."""
+"""Whether the device still works: kernels fail asynchronously, and some failures are permanent."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from convlast.errors import DeviceLostError
 
 
 def wait_for(device: torch.device) -> None:
-    """Let a kernel that fails do so here, not in the next run."""
+    """Wait for all kernels, so that a failing one raises here and not in the next run."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def require_alive(device: torch.device) -> None:
-    """Tell a refusal, which is a result, from a device that is lost to this process.
+    """Check after an error that this process can still use the device.
 
     Raises:
-        DeviceLostError: If the device cannot be used any more.
+        DeviceLostError: If the device can no longer be used.
     """
     try:
         wait_for(device)

@@ -1,4 +1,4 @@
-"""The smoke of a whole file: each layer run alone, and the range of each value looked at."""
+"""The smoke of a whole file: run each layer alone, and check that all values fit into fp16."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def smoke_layers(
 ) -> dict[str, LayerSmoke]:
     """Run each convolution of a plan alone; return the results by the layer's name.
 
-    Aliases are run once. A weight that was skipped is not run: what it is part of is not known.
+    Aliases are run once. A skipped weight is not run, because its operator is not known.
     """
     smokes: dict[str, LayerSmoke] = {}
     for done, decision in enumerate(plan.decisions):
@@ -56,7 +56,7 @@ def smoke_layers(
 
 
 def audit_ranges(checkpoint: Checkpoint, plan: Plan) -> list[Range]:
-    """Return the tensors of the state dicts whose values fp16 cannot hold, or hardly."""
+    """Return the tensors of the state dicts that fp16 cannot hold, or only just."""
     ranges = (
         audit(name, (chunk.view(tensor.dtype) for chunk in checkpoint.chunks(tensor)))
         for name, tensor in _audited(plan)
@@ -65,7 +65,7 @@ def audit_ranges(checkpoint: Checkpoint, plan: Plan) -> list[Range]:
 
 
 def summarise_smoke(smokes: dict[str, LayerSmoke], device: torch.device) -> Smoke:
-    """Sum the smoke of all layers up for the report."""
+    """Summarise the smoke of all layers for the report."""
     summary = summarise(smokes.items())
     return Smoke(
         scope="layers",
@@ -91,7 +91,7 @@ def _audited(plan: Plan) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def _is_readable(entry: Entry) -> bool:
-    """Say whether a tensor has values, and not more of them than are stored."""
+    """Say whether the values of a tensor are stored, densely, in a dtype that is audited."""
     tensor = entry.original
     return (
         tensor is not None

@@ -1,4 +1,4 @@
-"""How a tensor's values fit into fp16: what overflows, and what vanishes."""
+"""How a tensor's values fit into fp16: which overflow, and which round to zero."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ AUDITED = frozenset({torch.float64, torch.float32, torch.bfloat16, torch.float16
 
 LARGEST = torch.finfo(torch.float16).max
 LEAST_HEADROOM = 4.0
-"""What fits into fp16's range fewer times than this is told of: another input may be a few times as
-large as the one that was drawn here, and a weight may grow by as much in further training."""
+"""Report tensors whose headroom is below this: other inputs may be a few times as large as the one
+that was drawn here, and further training may let a weight grow as much."""
 
 BLOCK_NUMEL = 1 << 19
-"""Elements looked at together: what is computed from them stays in a CPU core's cache, and the
-memory taken does not grow with the tensor."""
+"""Elements audited at a time: intermediate results stay in a CPU core's cache, and the memory used
+does not grow with the tensor."""
 
 
 def is_audited(dtype: torch.dtype) -> bool:
@@ -34,12 +34,12 @@ def is_audited(dtype: torch.dtype) -> bool:
 def audit(name: str, chunks: Iterable[Tensor]) -> Range:
     """Count the values of one tensor that fp16 cannot hold.
 
-    What overflows and what vanishes is what `.to(torch.float16)` makes infinite or zero: from
-    65520 up, and up to 2⁻²⁵.
+    A value overflows if `.to(torch.float16)` makes it infinite (from 65520 up), and underflows if
+    it becomes zero (up to 2⁻²⁵).
 
     Args:
         name: The tensor's name, for the report.
-        chunks: Its values, flat, in pieces of any size. All of one audited dtype, on one device.
+        chunks: Its values, flat, in chunks of any size, all of one audited dtype and on one device.
 
     >>> found = audit("w", [torch.tensor([0.0, 1e-9, -7e4, 2.0])])
     >>> found.overflow, found.underflow, found.underflow_share, found.nonfinite
@@ -52,7 +52,7 @@ def audit(name: str, chunks: Iterable[Tensor]) -> Range:
         largest = _absmax(block)
         if largest < LARGEST:
             absmax = max(absmax, largest)
-        else:  # rare, so that these passes may cost something
+        else:  # rare, so these extra passes may be slow
             finite = block.isfinite()
             unfit = block.numel() - _count(finite)
             nonfinite += unfit
@@ -73,7 +73,7 @@ def audit(name: str, chunks: Iterable[Tensor]) -> Range:
 
 
 def headroom_of(absmax: float) -> float | None:
-    """Return how often values up to this fit into fp16's range, where that is a number.
+    """Return fp16's largest value divided by this one; None if that is not a finite number.
 
     >>> headroom_of(32752.0), headroom_of(0.0), headroom_of(math.inf)
     (2.0, None, None)
@@ -85,7 +85,7 @@ def headroom_of(absmax: float) -> float | None:
 
 
 def is_worth_telling(found: Range) -> bool:
-    """Say whether anything of a tensor is lost in fp16, or little is wanting."""
+    """Say whether a tensor loses values in fp16, or comes close to it."""
     is_close = found.headroom is not None and found.headroom < LEAST_HEADROOM
     return bool(found.overflow or found.underflow or found.nonfinite or is_close)
 
@@ -107,8 +107,8 @@ def _count(values: Tensor) -> int:
 
 
 def _count_nonzero(half: Tensor) -> int:
-    """Count the values of an fp16 tensor that are not zero; overwrites it.
+    """Count the values of an fp16 tensor that are not zero; overwrites the tensor.
 
-    As integers, which a CPU counts faster. Doubling drops the sign bit: -0.0 is zero too.
+    A CPU counts integers faster. Doubling drops the sign bit, so that -0.0 counts as zero too.
     """
     return _count(half.view(torch.int16).mul_(2))

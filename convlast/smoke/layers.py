@@ -1,7 +1,8 @@
 """Each convolution run alone, three times: fp32 as the reference, fp16 contiguous, fp16 converted.
 
-What fp16 costs and what the layout costs are told apart: `inaccurate` is a contiguous fp16 run that
-is off, `failed` a converted one that differs from it. A convolution that raises is a result.
+This separates errors of fp16 from errors of the layout: a layer is `inaccurate` if the contiguous
+fp16 run is off, and `failed` if the converted run differs from it. A convolution that raises is a
+result too.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ from convlast.smoke.precision import exact_float32, run_in_float16
 __all__ = ["Convolution", "Convolve", "convolve", "smoke_layer"]
 
 ATTEMPTS = 3
-"""Sizes of the input that are tried before memory counts as too small."""
+"""How many input sizes are tried before the smoke gives up."""
 
 Run: TypeAlias = Callable[[Tensor, Tensor], Tensor]
-"""A convolution of an input and a weight, all else settled."""
+"""Convolves an input with a weight; all other arguments are bound."""
 
 
 def smoke_layer(
@@ -48,19 +49,19 @@ def smoke_layer(
 ) -> LayerSmoke:
     """Run one convolution in fp16, contiguous and converted, and judge it.
 
-    The reference is in float32, for float64 weights too: its error is thousands of times smaller
-    than that of fp16. Where memory runs out a smaller input is tried, and the reason says so.
+    The reference is in float32, also for float64 weights: its error is thousands of times smaller
+    than that of fp16. If memory runs out, a smaller input is tried, and the reason says so.
 
     Args:
-        convolution: The one to run.
+        convolution: The convolution to run.
         device: Where it runs.
-        input_shape: (N, C, D, H, W) of the input, whose C is replaced by the layer's own; chosen
-            where it is None.
-        convolve: Runs it; another one only in tests.
+        input_shape: (N, C, D, H, W) of the input; C is replaced by the layer's own number of
+            channels. None to choose a shape.
+        convolve: Runs the convolution; only tests replace it.
 
     Raises:
         ConvlastError: If a weight cannot be read.
-        DeviceLostError: If the device failed and cannot be used any more.
+        DeviceLostError: If the device failed and can no longer be used.
     """
     if 0 in convolution.shape:
         return _skipped("the weight has no elements")
@@ -85,7 +86,7 @@ def _smoke(convolution: Convolution, run: Run, activation: Tensor) -> LayerSmoke
     weight = convolution.contiguous().detach()
     if not weight.is_floating_point():
         return _skipped(f"a weight of {weight.dtype} is not floating point")
-    # With a 1×1×1 kernel `contiguous()` leaves the strides of channels-last as they are.
+    # For a 1×1×1 kernel `contiguous()` does not change channels-last strides.
     if weight.stride() != strides_of(weight.shape, "contiguous_format"):
         weight = weight.clone(memory_format=torch.contiguous_format)
     reach = [extent + 1 for extent in convolution.reach]

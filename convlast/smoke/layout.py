@@ -1,8 +1,8 @@
 """The memory format of an activation, as the next operator will see it.
 
-Where an extent is one, `is_contiguous` ignores that extent's stride and may hold for both formats
-at once, while kernels are chosen by the strides: so these are compared first, and `is_contiguous`
-is asked only where they are neither format's own.
+`is_contiguous` ignores the stride of an extent of one, and may be true for both formats at once,
+while PyTorch chooses kernels by the strides. So the strides are compared first; `is_contiguous` is
+called only if they are exactly those of neither format.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def memory_format_of(activation: Tensor) -> str:
         activation: (N, C, D, H, W)
 
     Returns:
-        `channels_last_3d`, `contiguous_format`, `both` where the strides cannot tell, or
-        `strided` where they are neither.
+        `channels_last_3d`, `contiguous_format`, `both` if the strides fit both formats, or
+        `strided` if they fit neither.
 
     >>> memory_format_of(torch.zeros(2, 8, 4, 4, 4))
     'contiguous_format'
@@ -45,10 +45,10 @@ def memory_format_of(activation: Tensor) -> str:
 
 
 def order_of(activation: Tensor) -> str:
-    """Name the order in which an activation lies in memory, for one who would copy it.
+    """Name the order of an activation's elements in memory, to tell whether a copy permutes them.
 
-    Unlike `memory_format_of` it answers `both` wherever a copy into either format would move
-    nothing, and looks through gaps: a slice of a channels-last tensor is channels-last.
+    Unlike `memory_format_of` it returns `both` if a copy into either format keeps the order of the
+    elements, and it ignores gaps: a slice of a channels-last tensor is channels-last.
 
     Args:
         activation: (N, C, D, H, W)

@@ -1,4 +1,4 @@
-"""Memory that runs out in a smoke costs the smoke its size, never the artifact."""
+"""When memory runs out in a smoke, the input gets smaller; the artifact is written all the same."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import Tensor
 Result = TypeVar("Result")
 
 ATTEMPTS = 4
-"""Sizes of the input that are tried before memory counts as too small."""
+"""How many input sizes are tried before the smoke gives up."""
 
 NO_ENGINE = "unable to find an engine to execute this computation"
-"""What PyTorch says where every kernel of cuDNN refused a convolution: there is none for it, or
-none of them got the memory that it works in.
+"""PyTorch's message when every cuDNN kernel refused a convolution: cuDNN has no kernel for it, or
+no kernel got the workspace memory that it needs.
 
 Source: https://github.com/pytorch/pytorch/blob/v2.11.0/aten/src/ATen/native/cudnn/Conv_v8.cpp
 """
@@ -31,9 +31,9 @@ SIGNS = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Say whether an error means that memory of the host or of the device ran out.
+    """Say whether an error means that the host or the device ran out of memory.
 
-    Of `NO_ENGINE` that is only likely: `runs_on_less` tells.
+    `NO_ENGINE` counts too, though it may mean that there is no kernel; `runs_on_less` tells which.
 
     >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("sizes do not match"))
     (True, False)
@@ -53,12 +53,12 @@ def runs_on_less(
 ) -> bool:
     """Say whether a convolution that was refused runs on a small part of its input.
 
-    Then it was memory, or the size, that was wanting, and not a kernel.
+    If so, a kernel exists, and the full input was too large for it or for the memory.
 
     Args:
-        convolve: Runs it.
+        convolve: Runs the convolution on an input.
         activation: (N, C, D, H, W)
-        reach: The extents of the kernel, its dilation included.
+        reach: The extents of the kernel, including its dilation.
     """
     extents = [
         max(extent // 4, least) for extent, least in zip(activation.shape[2:], reach, strict=True)
@@ -74,17 +74,17 @@ def runs_on_less(
 
 
 def shrinking(run: Callable[[int], Result], device: torch.device) -> tuple[Result, int]:
-    """Run something that takes memory, on smaller inputs where it runs out.
+    """Call `run`, and call it again with a smaller input each time that memory runs out.
 
     Args:
-        run: Takes how often to halve the spatial extents of its input.
+        run: Called with the number of times to halve the spatial extents of its input.
         device: Where it runs.
 
     Returns:
-        What came of it, and how often the input was halved.
+        The result, and how many times the input was halved.
 
     Raises:
-        RuntimeError: If memory runs out with the smallest input as well; or a `MemoryError`.
+        RuntimeError: If memory runs out even with the smallest input; or a `MemoryError`.
     """
     for halvings in range(ATTEMPTS):
         try:
@@ -92,11 +92,11 @@ def shrinking(run: Callable[[int], Result], device: torch.device) -> tuple[Resul
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error) or halvings == ATTEMPTS - 1:
                 raise
-        release(device)  # what the error held on to is gone here
+        release(device)  # the error is gone here, and with it the tensors that it kept alive
     raise AssertionError("the last attempt returns or raises")
 
 
 def release(device: torch.device) -> None:
-    """Give back what PyTorch keeps in reserve on the device."""
+    """Return the memory that PyTorch has cached on the device."""
     if device.type == "cuda":
         torch.cuda.empty_cache()

@@ -1,8 +1,8 @@
-"""fp16 on a device: how an operation is run in half precision, and what the report calls it.
+"""fp16 on a device: how an operation runs in half precision, and what the report calls it.
 
 On an accelerator fp16 is native. A CPU without AVX512-FP16 has no fast fp16 convolution, and for
-some operators no fp16 kernel at all; there the operands are rounded to fp16, the operation is
-computed in fp32, and its result is rounded to fp16. That is the arithmetic of a tensor core, which
+some operators no fp16 kernel at all. There the operands are rounded to fp16, the operation is
+computed in fp32, and its result is rounded to fp16. A tensor core computes the same way: it
 multiplies fp16 operands and accumulates in fp32.
 
 Source: https://docs.nvidia.com/deeplearning/performance/mixed-precision-training/index.html
@@ -20,11 +20,11 @@ NATIVE = "float16"
 EMULATED = "float16 (emulated: float32 accumulation)"
 
 _USERS = ("conv", "rnn")
-"""What of cuDNN computes in fp32, and has a setting of its own."""
+"""The parts of cuDNN that each have their own fp32 precision setting."""
 
 
 def is_native(device: torch.device) -> bool:
-    """Say whether fp16 runs as it is on this device.
+    """Say whether fp16 runs natively on this device.
 
     >>> is_native(torch.device("cuda", 0)), is_native(torch.device("cpu"))
     (True, False)
@@ -33,7 +33,7 @@ def is_native(device: torch.device) -> bool:
 
 
 def name_on(device: torch.device) -> str:
-    """Return what the report calls fp16 on this device.
+    """Return the report's name for fp16 on this device.
 
     >>> name_on(torch.device("cpu"))
     'float16 (emulated: float32 accumulation)'
@@ -44,11 +44,11 @@ def name_on(device: torch.device) -> str:
 def run_in_float16(operation: Callable[..., Tensor], *operands: Tensor) -> Tensor:
     """Run an operation in fp16 on the device of its operands.
 
-    Rounding keeps each operand's strides and the result's, so that the operation chooses the
-    layout it would choose in native fp16, and that layout comes out.
+    Rounding keeps the strides of the operands and of the result, so the result has the layout that
+    it would have in native fp16.
 
     Args:
-        operation: Takes the operands, gives one tensor.
+        operation: Takes the operands and returns one tensor.
         operands: Floating-point tensors on one device.
 
     Returns:
@@ -65,9 +65,9 @@ def run_in_float16(operation: Callable[..., Tensor], *operands: Tensor) -> Tenso
 
 @contextmanager
 def exact_float32() -> Iterator[None]:
-    """Keep cuDNN from computing fp32 convolutions in TF32, and put the setting back.
+    """Keep cuDNN from computing fp32 convolutions in TF32, and restore the setting afterwards.
 
-    TF32 rounds operands to 10 bits, as fp16 does: such a reference would hide what fp16 costs.
+    TF32 rounds operands to 10 bits, as fp16 does: a reference in TF32 would hide the error of fp16.
 
     Source: https://docs.pytorch.org/docs/stable/notes/cuda.html#tensorfloat-32-tf32-on-ampere-and-later-devices
     """
@@ -77,23 +77,23 @@ def exact_float32() -> Iterator[None]:
 
 @contextmanager
 def tf32() -> Iterator[None]:
-    """Let cuDNN compute fp32 convolutions in TF32, and put the setting back."""
+    """Let cuDNN compute fp32 convolutions in TF32, and restore the setting afterwards."""
     with _convolutions_in("tf32"):
         yield
 
 
 @contextmanager
 def _convolutions_in(precision: str) -> Iterator[None]:
-    """Set how cuDNN computes in fp32, in the old way of saying it and in the new.
+    """Set cuDNN's fp32 precision, in the old setting and in the new ones.
 
-    Both, since a model's code may read the old one, `torch.backends.cudnn.allow_tf32`, and that
-    raises where the new ones say something else.
+    Both are set because a model's code may read the old one, `torch.backends.cudnn.allow_tf32`,
+    which raises if the new ones contradict it.
     """
     cudnn = torch.backends.cudnn
     before = {name: getattr(cudnn, name).fp32_precision for name in _USERS}
     try:
         is_allowed = cudnn.allow_tf32
-    except RuntimeError:  # they say something else already
+    except RuntimeError:  # the settings contradicted each other before
         is_allowed = before["conv"] == "tf32"
     cudnn.allow_tf32 = precision == "tf32"
     for name in _USERS:

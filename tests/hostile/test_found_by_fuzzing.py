@@ -77,20 +77,20 @@ FOUND: dict[str, tuple[Callable[[], bytes], str, str]] = {
         "malformed-checkpoint", "hooks",
     ),
     "a tensor for a key": (
-        lambda: checkpoint(tensor() + NONE), "unsupported-container", "key of a dict",
+        lambda: checkpoint(tensor() + NONE), "unsupported-container", "as a dict key",
     ),
     "a tensor in a key": (
-        lambda: checkpoint(tensor() + b"\x85" + NONE), "unsupported-container", "key of a dict",
+        lambda: checkpoint(tensor() + b"\x85" + NONE), "unsupported-container", "as a dict key",
     ),
     "a tensor in a set": (
         lambda: checkpoint(text("x") + called_with("builtins\nset", b"]" + tensor() + b"a")),
         "unsupported-container", "set",
     ),
     "NaN for a key": (
-        lambda: checkpoint(NAN + NONE), "unsupported-container", "NaN for the key",
+        lambda: checkpoint(NAN + NONE), "unsupported-container", "NaN as a dict key",
     ),
     "NaN in a key": (
-        lambda: checkpoint(NAN + b"\x85" + NONE), "unsupported-container", "NaN for the key",
+        lambda: checkpoint(NAN + b"\x85" + NONE), "unsupported-container", "NaN as a dict key",
     ),
     "NaN in a set": (
         lambda: checkpoint(text("x") + called_with("builtins\nset", b"]" + NAN + b"a")),

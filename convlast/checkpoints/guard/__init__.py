@@ -1,1 +1,1 @@
-"""What a checkpoint may hold: its directory and its pickles, judged before anything is loaded."""
+"""What a checkpoint may contain: its directory and its pickles are checked before it is loaded."""

@@ -1,4 +1,4 @@
-"""The classes and functions that torch is told to load, once a pickle has been judged."""
+"""Allowing torch to load known classes and functions, after a pickle has been checked."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from convlast.checkpoints.guard import numpy_scalars
 from convlast.checkpoints.guard.modules import classes
 
 _LOCK = RLock()
-"""torch has one list for the whole process."""
+"""torch has one list of allowed names for the whole process."""
 
 
 @contextmanager
 def known_names_allowed(names: Collection[str] | None = None) -> Iterator[None]:
     """Let `torch.load(weights_only=True)` load modules of `torch.nn` and NumPy's scalars.
 
-    Only for files whose pickle was scanned, and found to use them as it may.
+    Use this only for files whose pickle was scanned, and uses them only in known ways.
 
     Args:
-        names: Those that the file asks for; None for all that are known. torch looks through the
-            whole list for each object of a class.
+        names: The names that the file asks for; None for all known names. A short list is faster:
+            torch searches the whole list for each object of a class.
     """
     known = classes()
     named = [(known[name], name) for name in (known if names is None else names) if name in known]
     numbers = numpy_scalars.safe_globals() if names is None or set(names) - set(known) else []
     with _LOCK:
         there = torch.serialization.get_safe_globals()
-        # What the caller has allowed stays allowed afterwards.
+        # Names that the caller has allowed stay allowed afterwards.
         wanted = [found for found in (*named, *numbers) if found not in there]
         with torch.serialization.safe_globals(wanted):
             yield

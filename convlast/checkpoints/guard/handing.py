@@ -1,8 +1,8 @@
-"""How much a pickle hands over to what it calls, and to the objects that it gives attributes.
+"""How much data a pickle passes to the functions that it calls, and to objects as their state.
 
-A set that is made of a list copies it, and a few bytes can hand over the same list again and again.
-So what is handed over is counted, in elements and characters, before anything is made: torch.save
-writes each of them where it is handed over, which takes a byte or more.
+A set that is made from a list copies it, and a few bytes can pass the same list again and again. So
+the elements and characters that are passed are counted before anything is made. torch.save writes
+each of them out wherever it is passed, which takes at least one byte.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from convlast.checkpoints.guard.outlines import Bytes, Dict, List
 from convlast.errors import UnsafeCheckpointError
 
 EACH_BYTE = 2
-"""Elements for each byte of the pickle so far: a bytearray is handed over twice, as text and then
-as bytes."""
+"""Elements that may be passed for each byte of the pickle so far: a bytearray is passed twice, as
+text and then as bytes."""
 
 AT_LEAST = 10_000
-"""Elements that any pickle may hand over."""
+"""Elements that any pickle may pass."""
 
 LONG_KEY = 256
-"""Characters of a key that is compared as fast as a short one; of longer ones each counts."""
+"""Characters of a key that is compared as fast as a short one; longer keys are counted."""
 
 
 class Handing:
-    """What one pickle has handed over so far."""
+    """Counts the data that one pickle has passed so far."""
 
     def __init__(self, tell: Callable[[], int]) -> None:
         """Begin with nothing; `tell` says how far the file has been read."""
@@ -33,16 +33,16 @@ class Handing:
         self._elements = 0
 
     def count(self, name: str, values: Sequence[object]) -> None:
-        """Count these values, what they hold, and what tuples among them do, however deep.
+        """Count these values and their elements, and those of nested tuples.
 
-        Each is counted before it is looked through: a few bytes can name a long tuple often.
+        Each tuple is counted before it is searched: a few bytes can refer to a long one often.
 
         Args:
-            name: What they are handed over to.
+            name: The function or object that they are passed to.
             values: The arguments of a call, or the parts of a state.
 
         Raises:
-            UnsafeCheckpointError: If it is more than torch.save would have written.
+            UnsafeCheckpointError: If there are more than torch.save would have written.
         """
         waiting, elements = [values], 0
         while waiting:
@@ -58,7 +58,7 @@ class Handing:
             self.add(name, elements)
 
     def take_key(self, key: str | bytes) -> None:
-        """Count a key that may have to be compared with another of its length.
+        """Count a long key, which Python may have to compare with another of the same length.
 
         Raises:
             UnsafeCheckpointError: As `count`.
@@ -67,7 +67,7 @@ class Handing:
             self.add("a dict", len(key))
 
     def add(self, name: str, elements: int) -> None:
-        """Count so many elements more; as `count` for the rest."""
+        """Count this many more elements; otherwise as `count`."""
         self._elements += elements
         if self._elements <= AT_LEAST:
             return
@@ -75,9 +75,9 @@ class Handing:
         allowed = EACH_BYTE * read_bytes + AT_LEAST
         if self._elements > allowed:
             raise UnsafeCheckpointError(
-                f"The checkpoint hands the same things over again and again, at last to {name}: "
-                f"{self._elements:,} elements, where a pickle of {read_bytes:,} bytes may hand "
-                f"over {allowed:,}.",
+                f"The checkpoint passes the same objects again and again, at last to {name}: "
+                f"{self._elements:,} elements, where a pickle of {read_bytes:,} bytes may pass "
+                f"{allowed:,}.",
                 names=[name],
                 remedy="torch.save does not write that. Its owner can save the weights alone: "
                 "torch.save(model.state_dict(), path).",
@@ -91,4 +91,4 @@ _LENGTHS: dict[type, Callable[[Any], int]] = {
     Dict: lambda value: len(value.pairs),
     Bytes: lambda value: value.nbytes,
 }
-"""How many elements or characters are copied with a value of a type."""
+"""How to count the elements or characters that are copied with a value of each type."""

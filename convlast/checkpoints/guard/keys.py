@@ -1,9 +1,8 @@
-"""The keys of dicts and the elements of sets in a pickle: what Python hashes and compares.
+"""The keys of dicts and the elements of sets in a pickle, which Python hashes and compares.
 
-It does so while a file is loaded, with whatever stands there. A tuple of two that are one, of two
-that are one ... takes 2⁴⁰ steps to hash. Numbers that all have one hash are each compared with all
-before them, and whoever makes a file can choose such numbers; texts have a hash that cannot be
-foreseen.
+Python does so for any key in a file while it loads the file. A pair of twice the same pair, nested
+40 deep, takes 2⁴⁰ steps to hash. Numbers with equal hashes are each compared with all before them,
+and an attacker can choose such numbers; the hashes of strings cannot be predicted.
 """
 
 from __future__ import annotations
@@ -14,31 +13,31 @@ from convlast.checkpoints.guard.handing import Handing
 from convlast.errors import MalformedCheckpointError
 
 _MAX_UNUSUAL = 4096
-"""Keys in one pickle that are neither text nor a plain number; few real ones have any."""
+"""The most keys in one pickle that are neither text nor plain numbers; few real files have any."""
 
 _MAX_PARTS = 100
-"""Parts of a tuple that is a key, and theirs."""
+"""The most parts of a key that is a tuple, including nested ones."""
 
 _MAX_CHARACTERS = 1000
-"""Of the texts in a tuple that is a key, together."""
+"""The most characters of all strings in a key that is a tuple."""
 
 _PLAIN = 1 << 63
-"""Numbers below this have hashes of their own, but for a handful."""
+"""Below this only a handful of numbers share a hash."""
 
 
 class Keys:
-    """The keys of one pickle."""
+    """Checks the keys of one pickle."""
 
     def __init__(self, handing: Handing) -> None:
         self._handing = handing
         self._unusual = 0
 
     def take(self, keys: Iterable[object]) -> None:
-        """Take some keys.
+        """Check some keys.
 
         Raises:
             MalformedCheckpointError: If hashing them could take long.
-            UnsafeCheckpointError: If comparing them could.
+            UnsafeCheckpointError: If comparing them could take long.
         """
         for key in keys:
             if isinstance(key, str | bytes):
@@ -50,7 +49,7 @@ class Keys:
             if self._unusual > _MAX_UNUSUAL or not _is_small(key):
                 raise MalformedCheckpointError(
                     "Its pickle has keys that are neither text nor plain numbers, "
-                    "and too many or too large ones to compare."
+                    "and they are too many or too large to compare."
                 )
 
 
@@ -59,7 +58,7 @@ def _is_plain(key: object) -> bool:
 
 
 def _is_small(key: object) -> bool:
-    """Say whether a key has few parts, however often each of them is referred to."""
+    """Say whether a key has few parts, counting a part each time that it is referred to."""
     waiting, characters = [key], 0
     for _ in range(_MAX_PARTS):
         if not waiting:

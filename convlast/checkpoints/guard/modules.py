@@ -1,9 +1,9 @@
 """Modules of `torch.nn` in a pickle: which classes are known, and with which attributes.
 
-A module that is pickled is an object without arguments (NEWOBJ) that is given its attributes
-(BUILD). So no constructor runs: one would make a tensor as large as its arguments say. The
-attributes are those that PyTorch's own class has, and hold data; one that hides a method, as
-`forward`, or a hook, would be code.
+A pickled module is made without arguments (NEWOBJ), and then given its attributes (BUILD). So no
+constructor runs, which could make a tensor of any size. Only the attributes of PyTorch's own class
+are allowed, and they must be data: an attribute that hides a method, such as `forward`, or a hook,
+would be code.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from torch import nn
 from convlast.checkpoints.guard.outlines import TENSOR, Dict, Global, Instance, List
 
 _EXCLUDED = {
-    "Container",  # deprecated; a Module with another name
-    # Their attributes hold hooks until they have seen an input.
+    "Container",  # deprecated: a Module by another name
+    # They have hooks until their first input.
     *(name for name in nn.modules.__all__ if name.startswith("Lazy")),
-    # These look up, by names from the file, what they then hold.
+    # They look up attributes by names from the file.
     "RNNBase",
     "RNN",
     "LSTM",
     "GRU",
-    # Their activation is a function.
+    # They have a function as an attribute, their activation.
     *(name for name in nn.modules.__all__ if name.startswith("Transformer")),
 }
-"""Classes of `torch.nn.modules` that are not read from a pickle, and why."""
+"""Classes of `torch.nn.modules` that are refused in a pickle, and why."""
 
 _MORE = {
     "AdaptiveLogSoftmaxWithLoss": {"head_size", "n_clusters", "shortlist_size"},
@@ -36,7 +36,7 @@ _MORE = {
     "ParameterDict": {"_keys"},
     "ParameterList": {"_size"},
 }
-"""Attributes that a class has and does not announce."""
+"""Attributes of a class that cannot be found by inspecting it."""
 
 _TENSORS = {"_parameters", "_buffers"}
 _MODULES = "_modules"
@@ -45,7 +45,7 @@ _NOT_A_HOOK = "_is_full_backward_hook"
 
 @cache
 def classes() -> dict[str, type[nn.Module]]:
-    """Return the classes that are known, by the names that pickles have for them."""
+    """Return the known classes, by their names in pickles."""
     names = [name for name in nn.modules.__all__ if name not in _EXCLUDED]
     known = [getattr(nn.modules, name) for name in names]
     more = [nn.DataParallel, nn.modules.linear.NonDynamicallyQuantizableLinear]  # in attention
@@ -60,8 +60,8 @@ def classes() -> dict[str, type[nn.Module]]:
 def attributes_of(name: str) -> frozenset[str]:
     """Return the attributes that an object of a class may be given.
 
-    They are what PyTorch announces: annotations, `__constants__`, and what constructors take.
-    None of them stands in for what the class itself has.
+    They are the class's annotations, its `__constants__`, and its constructors' parameters, but
+    none that would hide an attribute of the class itself.
 
     >>> "kernel_size" in attributes_of("torch.nn.modules.conv.Conv3d")
     True
@@ -81,9 +81,9 @@ def attributes_of(name: str) -> frozenset[str]:
 
 
 def misuses_of(instances: Iterable[Instance]) -> Iterator[tuple[str, str]]:
-    """Yield the class of each object that is given what it must not be, and what that is.
+    """Yield the class of each object that has a forbidden attribute or state, and what that is.
 
-    A value that many of them share is looked through once.
+    A value that objects share is searched once.
     """
     looking = _Looking()
     for instance in instances:
@@ -93,7 +93,7 @@ def misuses_of(instances: Iterable[Instance]) -> Iterator[tuple[str, str]]:
 
 
 class _Looking:
-    """What has been looked through so far."""
+    """Checks states, and remembers the values that it has searched."""
 
     def __init__(self) -> None:
         self._data: set[int] = set()
@@ -102,7 +102,7 @@ class _Looking:
     def misuses_by(self, name: str, state: object) -> Iterator[str]:
         """Say what is wrong with a state that an object of a class is given."""
         if not isinstance(state, Dict):
-            yield "a state that is no dict"
+            yield "a state that is not a dict"
             return
         known = attributes_of(name)
         for attribute, value in state.pairs:
@@ -114,18 +114,18 @@ class _Looking:
                 yield f"more than data as {attribute!r}"
 
     def _fits(self, attribute: str, value: object) -> bool:
-        """Say whether an attribute holds what it should."""
+        """Say whether an attribute has a value of the right kind."""
         if attribute == _MODULES:
             return self._holds(value, "modules")
         if attribute in _TENSORS:
             return self._holds(value, "tensors")
         if "_hook" in attribute and attribute != _NOT_A_HOOK:
             return isinstance(value, Dict) and not value.pairs
-        # Neither a name, nor an object of a class, is anywhere in it.
+        # It must not contain a global name or an object of a class anywhere.
         return next(found_in([value], (Global, Instance), self._data), None) is None
 
     def _holds(self, value: object, what: str) -> bool:
-        """Say whether a dict has names for keys, and only what is right behind them."""
+        """Say whether a value is a dict from strings to values of this kind, or None."""
         if not isinstance(value, Dict):
             return False
         if (id(value), what) in self._held:
@@ -142,23 +142,23 @@ class _Looking:
 
 
 def _is_element(name: str, attribute: str) -> bool:
-    """Say whether this is an element of a list, which has them as attributes 0, 1, 2 ..."""
+    """Say whether this is an element of a ParameterList, whose attributes are 0, 1, 2 ..."""
     return name.endswith(".ParameterList") and attribute.isdecimal()
 
 
 _PLAIN = frozenset({bool, bytes, float, int, str, type(None)})
-"""Values that hold none, and are never looked for: most of those in a file."""
+"""Classes that contain no other values and are never searched for: most values in a file."""
 
 
 def found_in(
     values: Iterable[object], kinds: tuple[type, ...], seen: set[int] | None = None
 ) -> Iterator[object]:
-    """Yield what is of certain kinds in values, and in what they hold; each object once.
+    """Yield the objects of certain kinds among values, and inside them; each object once.
 
     Args:
-        values: Where to look.
-        kinds: What is looked for.
-        seen: The ids of what was looked through before, which is left out; these are added.
+        values: The values to search.
+        kinds: The classes to search for.
+        seen: The ids of objects that were searched before, which are skipped; new ones are added.
     """
     seen = set() if seen is None else seen
     waiting = list(values)

@@ -1,7 +1,7 @@
-"""NumPy's scalars, which trainers leave beside a state dict: a loss, a best score.
+"""NumPy's scalars, which trainers store beside a state dict: a loss, a best score.
 
-Such a number is pickled as `scalar(dtype, bytes)`. Of a dtype's many forms those of one plain
-number are known here; the others can hold objects, or fields laid over each other.
+Such a number is pickled as `scalar(dtype, bytes)`. Only dtypes of one plain number are accepted;
+others can contain objects, or overlapping fields.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from typing import Any, TypeAlias
 from convlast.checkpoints.guard.outlines import OPAQUE, UNKNOWN, Bytes, Misuse, NumberType
 
 SCALAR = {"numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar"}
-"""What builds a scalar, as NumPy 1 and NumPy 2 call it."""
+"""The function that builds a scalar, as NumPy 1 and NumPy 2 name it."""
 
 DTYPE = "numpy.dtype"
 
 _CODES = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16")
 
 SafeGlobal: TypeAlias = Any
-"""What `torch.serialization.safe_globals` takes: a class or function, or one and its name."""
+"""An item for `torch.serialization.safe_globals`: a class or function, or a pair with its name."""
 
 
 def is_present() -> bool:
-    """Say whether NumPy is installed; this library does not need it."""
+    """Say whether NumPy is installed, which this library does not need."""
     return find_spec("numpy") is not None
 
 
 def dtype(arguments: tuple[object, ...]) -> object:
-    """Judge the call of a dtype: of plain numbers, as NumPy writes them.
+    """Judge the call of a dtype: it must be one of plain numbers, as NumPy writes it.
 
     >>> dtype(("f8", False, True)), dtype(("O8", False, True))
     (NumberType(item_bytes=8), 'is called with other arguments than torch.save writes')
@@ -44,11 +44,11 @@ def misuse_by_state(state: object) -> Misuse | None:
     match state:
         case (3, "<" | "|", None, None, None, -1, -1, 0):
             return None
-    return Misuse("is given a state that no number has")
+    return Misuse("is given a state that no dtype of plain numbers has")
 
 
 def scalar(arguments: tuple[object, ...]) -> object:
-    """Judge the call of a scalar: a plain number, of as many bytes as its dtype has."""
+    """Judge the call of a scalar: a plain number, whose bytes must be as many as its dtype's."""
     match arguments:
         case (NumberType(item_bytes=expected), Bytes(nbytes=found)) if expected == found:
             return OPAQUE
@@ -56,12 +56,12 @@ def scalar(arguments: tuple[object, ...]) -> object:
 
 
 def safe_globals() -> list[SafeGlobal]:
-    """Return what torch needs to be allowed for a scalar; nothing where NumPy is absent."""
+    """Return the names that torch must allow for a scalar; none if NumPy is not installed."""
     if not is_present():
         return []
     import numpy as np
 
-    # The public way to the function, whose module changed its name.
+    # A public way to get this function; its module's name differs between NumPy versions.
     scalar = np.float64(0).__reduce__()[0]
     types = {type(np.dtype(code)) for code in _CODES}
     return [*((scalar, name) for name in sorted(SCALAR)), (np.dtype, DTYPE), *types]

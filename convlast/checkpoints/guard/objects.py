@@ -1,9 +1,9 @@
-"""The objects a pickle builds besides tensors, judged from its opcodes before any is built.
+"""The objects that a pickle builds, judged from its opcodes before any is built.
 
-torch's unpickler calls what it is allowed to, with any arguments, and gives objects any
-attributes. Here each call must be one that the table of `rules` knows, a class of `torch.nn` may
-only be made empty and then given its own attributes, and neither such a class, nor an object of
-one, nor NumPy's names may be handed to anything else that is called.
+torch's unpickler calls allowed names with any arguments, and gives objects any attributes. Here
+each call must match the table in `rules`. A class of `torch.nn` may only be made without arguments,
+and then be given its own attributes. Neither such a class, nor an object of one, nor NumPy's names
+may be passed to another function.
 """
 
 from __future__ import annotations
@@ -41,23 +41,23 @@ class Objects:
         self._keys = Keys(handing)
 
     def step(self, opcode: str) -> bool:
-        """Carry out an opcode that builds something; False for any other."""
+        """Carry out an opcode that builds an object; return False for any other opcode."""
         verb = _VERBS.get(opcode)
         if verb is not None:
             verb(self)
         return verb is not None
 
     def judge(self) -> dict[str, str]:
-        """Return, by the name of a class or function, what is done with it that must not be.
+        """Return the misuses of classes and functions, by their names.
 
-        What objects hold is looked at in the end, since it may have been put there late.
+        The contents of objects are checked here, at the end, because a pickle may add them late.
         """
         for name, misuse in misuses_of(self._instances):
             self._misuses.setdefault(name, f"is given {misuse}")
         for found in found_in(self._handed_over, (Global, Instance)):
             name = found.name if isinstance(found, Instance) else str(found)
             if isinstance(found, Instance) or is_known(name):
-                self._misuses.setdefault(name, "is handed to a function")
+                self._misuses.setdefault(name, "is passed to a function")
         return self._misuses
 
     def push(self, value: object) -> None:
@@ -69,21 +69,21 @@ class Objects:
         return self._stack.pop(index)
 
     def pop_group(self) -> list[object]:
-        """Take all from the stack that was put there since the last mark, and the mark."""
+        """Take the values after the last mark from the stack, and the mark."""
         mark = last_mark(self._stack)
         group = self._stack[mark + 1 :]
         del self._stack[mark:]
         return group
 
     def append(self, items: list[object]) -> None:
-        """Put values into the list on the stack."""
+        """Append values to the list on the stack."""
         if isinstance(target := self._stack[-1], List):
             target.items.extend(items)
         else:
             self._handed_over.extend(items)
 
     def set_items(self, items: list[object]) -> None:
-        """Put keys, each with its value, into the dict on the stack."""
+        """Put keys and values, in turns, into the dict on the stack."""
         self._keys.take(items[::2])
         if isinstance(target := self._stack[-1], Dict):
             target.pairs.extend(zip(items[::2], items[1::2], strict=False))
@@ -105,7 +105,7 @@ class Objects:
             self._keys.take(made.items)
 
     def give_state(self) -> None:
-        """Give an object its attributes."""
+        """Give an object its state."""
         state, target = self._stack.pop(), self._stack[-1]
         self._handing.count("an object", state if isinstance(state, tuple) else (state,))
         name, misuse = misuse_by_state(target, state)
@@ -117,9 +117,9 @@ class Objects:
             self._handed_over.append(state)
 
     def _apply(self, verb: Callable[[Rule], Judge]) -> object:
-        """Take arguments and a name from the stack, and put there what the name gives.
+        """Take arguments and a name from the stack, and push the outline of the call's result.
 
-        What is no name is not written out: a few bytes can stand for more than any memory holds.
+        A value that is not a name is not formatted: a few bytes can describe one of any size.
         """
         arguments, called = self._stack.pop(), self._stack.pop()
         name = str(called) if isinstance(called, Global) else "a value"
@@ -131,14 +131,14 @@ class Objects:
         if isinstance(made, Misuse):
             self._misuses.setdefault(name, made)
             made = OPAQUE
-        if not isinstance(made, Dict):  # whose values are judged where they are met
+        if not isinstance(made, Dict):  # the values of a dict are judged where they are used
             self._handed_over.append(arguments)
         self._stack.append(made)
         return made
 
 
-# A table for all, since an object that held its own methods would refer to itself, and be kept,
-# with all that it holds, until Python's collector looks.
+# One table for all objects: an object that held its own methods would refer to itself, and would be
+# kept in memory until Python collects garbage.
 _VERBS: dict[str, Callable[[Objects], None]] = {
     "NEWTRUE": lambda objects: objects.push(True),
     "NEWFALSE": lambda objects: objects.push(False),
@@ -155,7 +155,7 @@ _VERBS: dict[str, Callable[[Objects], None]] = {
 
 
 def is_known(name: str) -> bool:
-    """Say whether a name, which torch alone would refuse, is read here.
+    """Say whether a name that torch alone would refuse is accepted here.
 
     >>> is_known("torch.nn.modules.loss.CrossEntropyLoss"), is_known("os.system")
     (True, False)

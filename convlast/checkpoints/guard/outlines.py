@@ -1,7 +1,7 @@
-"""What stands on the stack of a pickle machine that builds nothing: the outlines of objects.
+"""The outlines of objects, on the stack of a pickle machine that builds nothing.
 
-A list or dict is shared by all that refer to it, as in the pickle itself, so that what is put
-into it later is seen everywhere.
+All references to a list or dict share one outline, as in the pickle itself, so an element that is
+added later is seen everywhere.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ MARK = object()
 TENSOR = object()
 STORAGE = object()
 OPAQUE = object()
-"""Stands for whatever is none of the others: a set, a device, the result of a call."""
+"""Stands for any other object, such as a device, or the result of a call."""
 
 
 class Misuse(str):
-    """What is wrong with a call or a state, in words; stands for what it would have given."""
+    """What is wrong with a call or a state, in words; takes the place of the result."""
 
     __slots__ = ()
 
@@ -39,10 +39,10 @@ UNKNOWN = Misuse("is called with other arguments than torch.save writes")
 
 
 def last_mark(stack: list[object]) -> int:
-    """Return where the last group on a stack begins.
+    """Return the index of the last mark on a stack.
 
     Raises:
-        MalformedCheckpointError: If none does.
+        MalformedCheckpointError: If there is no mark.
     """
     for index in range(len(stack) - 1, -1, -1):
         if stack[index] is MARK:
@@ -52,7 +52,7 @@ def last_mark(stack: list[object]) -> int:
 
 @dataclass(eq=False, slots=True)
 class List:
-    """A list, with all that was ever put into it."""
+    """A list, with every element that was ever put into it."""
 
     items: list[object] = field(default_factory=list)
 
@@ -61,7 +61,7 @@ class List:
 class Dict:
     """A dict or OrderedDict, with every pair that was ever put into it.
 
-    A later value does not replace an earlier one here: the earlier one was there to be used.
+    A later value does not replace an earlier one here, because the earlier one could be used.
     """
 
     pairs: list[tuple[object, object]] = field(default_factory=list)
@@ -69,7 +69,7 @@ class Dict:
 
 @dataclass(eq=False, slots=True)
 class Set:
-    """A set, with the list that it was made of."""
+    """A set, with the list that it was made from."""
 
     items: list[object]
 
@@ -84,13 +84,13 @@ class Instance:
 
 @dataclass(eq=False, slots=True)
 class Bytes:
-    """So many bytes, which protocol 2 writes as a call."""
+    """A bytes object of this size, which protocol 2 writes as a call."""
 
     nbytes: int
 
 
 @dataclass(eq=False, slots=True)
 class NumberType:
-    """A `numpy.dtype` of plain numbers, of so many bytes each."""
+    """A `numpy.dtype` of plain numbers of this size."""
 
     item_bytes: int

@@ -1,7 +1,7 @@
-"""What a pickle asks for, found by reading its opcodes and running none of them.
+"""What a pickle asks for, found by reading its opcodes without running them.
 
-torch's unpickler says which storages a checkpoint has only while it loads them, and which
-globals it wants only by failing. Here both are known before anything is loaded.
+torch's unpickler shows the storages of a checkpoint only while it loads them, and the globals only
+by failing. Here both are known before anything is loaded.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ class Scan:
 
     names: set[Global] = field(default_factory=set)
     storages: list[StorageReference] = field(default_factory=list)
-    """In the order in which the unpickler meets them, repetitions included."""
+    """The storage references in the order in which the unpickler meets them, with repetitions."""
     is_framed: bool = False
-    """Whether it is cut into frames, as pickles are from protocol 4 on."""
+    """Whether it is divided into frames, as pickles are from protocol 4 on."""
     misuses: dict[str, str] = field(default_factory=dict)
-    """What is done with a known class or function that must not be, by its name."""
+    """The misuses of known classes and functions, by their names."""
 
     @property
     def asks_for(self) -> frozenset[str]:
-        """The names that torch has to be allowed before it loads them."""
+        """The names that torch has to be allowed to load."""
         return frozenset(str(entry) for entry in self.names if is_known(str(entry)))
 
 
 _MAX_NAME = 1000
-"""Characters of a global's name."""
+"""The most characters in a global's name."""
 
 _PUT = ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE")
 _GET = ("GET", "BINGET", "LONG_BINGET")
 
 
 class _Machine:
-    """A pickle machine that moves atoms and tuples about, and only the outlines of objects."""
+    """A pickle machine that works with atoms, tuples, and outlines of all other objects."""
 
     def __init__(self, handing: Handing) -> None:
         self.scan = Scan()
@@ -100,7 +100,7 @@ class _Machine:
         self._stack[mark:] = [tuple(self._stack[mark + 1 :])]
 
     def _apply_declared_effect(self, opcode: pickletools.OpcodeInfo) -> None:
-        """Move the stack as pickletools says this opcode does."""
+        """Change the stack as pickletools says this opcode does."""
         before, after = opcode.stack_before, opcode.stack_after
         if pickletools.stackslice in before or opcode.name == "POPMARK":
             del self._stack[last_mark(self._stack) :]
@@ -130,7 +130,7 @@ _ATOMS = {
     for name, opcode in _OPCODES.items()
     if opcode.arg is not None and not opcode.stack_before and opcode.stack_after
 } - {*_GET, "GLOBAL"}
-"""The opcodes that do nothing but to push their argument."""
+"""The opcodes that only push their argument."""
 
 _VERBS: dict[str, Callable[[_Machine, Any], None]] = {
     **dict.fromkeys(_PUT, _Machine.put),
@@ -148,11 +148,11 @@ _VERBS: dict[str, Callable[[_Machine, Any], None]] = {
     "STACK_GLOBAL": lambda machine, _: machine.name_global(),
     "BINPERSID": lambda machine, _: machine.push_storage(),
 }
-"""What is done for each other opcode; for the rest, what pickletools says of the stack."""
+"""The actions of other opcodes; for the rest, the stack effect that pickletools declares."""
 
 
 def _global(module: object, name: object) -> Global:
-    """Read a global's name; what is not text, cannot be printed, or has no end, is none."""
+    """Read a global's name; refuse one that is not text, not printable, or too long."""
     if (
         isinstance(module, str)
         and isinstance(name, str)
@@ -160,11 +160,11 @@ def _global(module: object, name: object) -> Global:
         and (module + name).isprintable()
     ):
         return Global(module, name)
-    raise MalformedCheckpointError("Its pickle asks for a global by what is not a name.")
+    raise MalformedCheckpointError("Its pickle asks for a global by an invalid name.")
 
 
 def scan(stream: IO[bytes]) -> Scan:
-    """Read one pickle from a stream, which is left behind its last byte.
+    """Scan one pickle from a stream; the stream is left just after its last byte.
 
     Raises:
         MalformedCheckpointError: If it is not a pickle, ends early, or contradicts itself.
@@ -180,9 +180,9 @@ def scan(stream: IO[bytes]) -> Scan:
 
 
 def unsafe_names(names: Iterable[Global]) -> list[str]:
-    """Return those names that neither `torch.load(weights_only=True)` knows nor we do, sorted.
+    """Return the names that neither `torch.load(weights_only=True)` nor this library knows, sorted.
 
-    torch answers that question for a file, so it is asked about a file that holds only these.
+    torch answers this only for a file, so it gets a file that contains only these names.
 
     >>> unsafe_names([Global("collections", "OrderedDict"), Global("os", "system")])
     ['os.system']
@@ -201,7 +201,7 @@ def unsafe_names(names: Iterable[Global]) -> list[str]:
 
 
 def unruled_names(names: Iterable[Global]) -> list[str]:
-    """Return those names for which there is no rule, whoever else knows them, sorted.
+    """Return the names that have no rule here, even if torch knows them, sorted.
 
     >>> unruled_names([Global("collections", "OrderedDict"), Global("UserDict", "OrderedDict")])
     ['UserDict.OrderedDict']

@@ -1,12 +1,11 @@
-"""The names that a pickle may ask for, and what may be done with each: the one table.
+"""The table of names that a pickle may ask for, and of what it may do with each.
 
-torch's unpickler knows some 150 names, and calls them with whatever the file says.
-`bytearray(10**9)` sets a gigabyte aside, and the codec `punycode` takes time that grows with the
-square. So each name that may be called has a rule for its arguments here: they are those that
-torch.save writes in protocol 2, and has written since PyTorch 0.1. A name without a rule is
-refused.
+torch's unpickler knows some 150 names, and calls them with any arguments that a file has.
+`bytearray(10**9)` allocates a gigabyte, and the codec `punycode` takes quadratic time. So each name
+that may be called has a rule here for its arguments: only those that torch.save writes in
+protocol 2, in any version since PyTorch 0.1, are allowed. A name without a rule is refused.
 
-What a call gives is an outline; where the arguments are others, it is a `Misuse`.
+A rule returns the outline of the call's result; for other arguments it returns a `Misuse`.
 """
 
 from __future__ import annotations
@@ -38,20 +37,20 @@ from convlast.checkpoints.guard.storages import ITEM_BYTES
 Arguments: TypeAlias = tuple[object, ...]
 
 Judge: TypeAlias = Callable[[Arguments], object]
-"""Returns the outline of what a call gives, or a `Misuse`."""
+"""Returns the outline of a call's result, or a `Misuse`."""
 
 
 class Rule(NamedTuple):
-    """What may be done with a name, beside naming it."""
+    """What a pickle may do with a name, besides referring to it."""
 
     call: Judge = lambda _arguments: Misuse("is called")
-    """REDUCE."""
+    """For REDUCE, which calls a function."""
     make: Judge = lambda _arguments: Misuse("is called")
-    """NEWOBJ, which makes an object of a class."""
+    """For NEWOBJ, which makes an object of a class."""
 
 
 def rule_of(name: str) -> Rule | None:
-    """Return the rule of a name; None where there is none.
+    """Return the rule for a name; None if there is none.
 
     >>> rule_of("collections.Counter") is None, rule_of("os.system") is None
     (False, True)
@@ -61,7 +60,7 @@ def rule_of(name: str) -> Rule | None:
 
 @cache
 def table() -> Mapping[str, Rule]:
-    """Return all rules, by the names as pickles write them."""
+    """Return all rules, by the names in pickles."""
     named = Rule()
     return {
         **dict.fromkeys(_constants(), named),
@@ -85,13 +84,13 @@ UNSUPPORTED = {
     "torch._utils._rebuild_device_tensor_from_cpu_tensor": "a tensor of an unusual device",
     "torch.nested._internal.nested_tensor._rebuild_njt": "a nested tensor",
 }
-"""What makes tensors that cannot be kept exactly: the file is refused, and says so."""
+"""Functions that make tensors that cannot be kept exactly: the error names the kind of tensor."""
 
 _KINDS = ("BFloat16", "Bool", "Byte", "Char", "Double", "Float", "Half", "Int", "Long", "Short")
 
 
 def _constants() -> Iterable[str]:
-    """Yield the names of what is no function: dtypes, quantization schemes, storage classes."""
+    """Yield the names that are never called: dtypes, quantization schemes, storage classes."""
     for name, value in vars(torch).items():
         if isinstance(value, torch.dtype | torch.qscheme) and str(value) == f"torch.{name}":
             yield str(value)
@@ -117,7 +116,7 @@ def _rebuild_tensor(arguments: Arguments) -> object:
 
 
 def _rebuild_tensor_v2(arguments: Arguments) -> object:
-    # What the hooks are is looked at where the tensor is met, whose name is known there.
+    # The hooks are checked later, when the tensor's name is known.
     match arguments:
         case (storage, offset, shape, stride, bool(), _hooks, *more) if _are_bits(more):
             return _rebuild_tensor((storage, offset, shape, stride))
@@ -134,7 +133,7 @@ def _rebuild_tensor_v3(arguments: Arguments) -> object:
 
 
 def _are_bits(more: list[object]) -> bool:
-    """Say whether this is nothing, or what torch notes of conjugation and negation."""
+    """Say whether this is empty, or has only torch's bits for conjugation and negation."""
     match more:
         case []:
             return True
@@ -173,11 +172,11 @@ _REBUILDING: dict[str, Judge] = {
     "_rebuild_parameter": _rebuild_parameter,
     "_rebuild_parameter_with_state": _rebuild_parameter_with_state,
 }
-"""By the names that functions have in `torch._utils`."""
+"""The judges of functions in `torch._utils`, by the functions' names."""
 
 
 def _rebuild_from_type(arguments: Arguments) -> object:
-    """Judge what calls one of the others, with arguments that stand among its own."""
+    """Judge a function that calls one of the others, which is among its arguments."""
     match arguments:
         case (Global(module="torch._utils", name=name), Global() as kind, inner, state) if (
             isinstance(inner, tuple)
@@ -200,7 +199,7 @@ def _empty_tensor(arguments: Arguments) -> object:
 
 
 def _ordered_dict(arguments: Arguments) -> object:
-    """Python 2 has written all pairs into the call, as lists; Python 3 puts them in afterwards."""
+    """Python 2 passed all pairs to the call, as lists; Python 3 adds them afterwards."""
     match arguments:
         case ():
             return Dict()
@@ -268,7 +267,7 @@ def _layout(arguments: Arguments) -> object:
 
 
 def _module(name: str) -> Judge:
-    """Judge how an object of a class of `torch.nn` is made: without arguments."""
+    """Return the judge for a class of `torch.nn`: its objects are made without arguments."""
     return lambda arguments: Instance(name) if arguments == () else Misuse("is made with arguments")
 
 

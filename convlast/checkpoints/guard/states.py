@@ -1,8 +1,9 @@
-"""The states that a pickle may give to objects: what BUILD does, and calls that do the same.
+"""The states that a pickle may give to objects, by BUILD or by calls that do the same.
 
-torch's unpickler sets any attribute. One that has the name of a method hides it: `items` of an
-OrderedDict, or `detach` of a tensor, and whoever calls the method afterwards calls what the file
-says. So what the class has cannot be given, nor a name of Python's own.
+torch's unpickler sets any attribute. An attribute with the name of a method hides the method, such
+as `items` of an OrderedDict or `detach` of a tensor: a later call of the method would then call an
+object from the file. So an attribute that the class already has is refused, and so is a name that
+begins with two underscores.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from convlast.checkpoints.guard import numpy_scalars
 from convlast.checkpoints.guard.extents import refuse_extents
 from convlast.checkpoints.guard.outlines import STORAGE, TENSOR, Dict, Instance, Misuse, NumberType
 
-_NO_DICT = Misuse("is given a state that is no dict")
+_NO_DICT = Misuse("is given a state that is not a dict")
 
 
 def misuse_by_state(target: object, state: object) -> tuple[str, Misuse | None]:
-    """Return what it is that is given a state, and what is wrong with that; None if nothing is.
+    """Return the name of an object that is given a state, and what is wrong with that, or None.
 
-    What an object of `torch.nn` is given is judged elsewhere, in the end.
+    The states of `torch.nn` objects are judged elsewhere, after the whole pickle was read.
     """
     if isinstance(target, Instance):
         return target.name, None
@@ -37,7 +38,7 @@ def misuse_by_state(target: object, state: object) -> tuple[str, Misuse | None]:
 def misuse_by_attributes(state: object) -> Misuse | None:
     """Say what is wrong with the attributes that a tensor is given; None if nothing is.
 
-    They are a dict, or one for `__dict__` and one for `__slots__`.
+    They are a dict, or a pair of dicts for `__dict__` and `__slots__`.
     """
     for part in state if isinstance(state, tuple) and len(state) == 2 else (state,):
         if isinstance(part, Dict):
@@ -49,7 +50,7 @@ def misuse_by_attributes(state: object) -> Misuse | None:
 
 
 def hides(owner: type, name: object) -> bool:
-    """Say whether an attribute would hide what a class has, or is no name for one.
+    """Say whether an attribute would hide one of the class, or has no valid name.
 
     >>> hides(OrderedDict, "items"), hides(OrderedDict, "_metadata")
     (True, False)
@@ -68,12 +69,12 @@ def _misuse_of_state_dict(state: object) -> Misuse | None:
     if not isinstance(state, Dict):
         return _NO_DICT
     if any(name == "_metadata" and not isinstance(held, Dict) for name, held in state.pairs):
-        return Misuse("is given a _metadata that is no dict")
+        return Misuse("is given a _metadata that is not a dict")
     return _hidden(OrderedDict, state)
 
 
 def _misuse_of_old_tensor(state: object) -> Misuse | None:
-    """Judge what PyTorch has written until 0.3, for a tensor, a parameter, and an earlier one."""
+    """Judge a state as PyTorch wrote it until 0.3: a tensor's, a parameter's, or an older one's."""
     match state:
         case (storage, offset, tuple() as shape, tuple() as stride) if storage is STORAGE:
             refuse_extents(shape, stride, offset)

@@ -1,4 +1,4 @@
-"""The storages that a pickle refers to: their classes, their sizes, where they lie."""
+"""The storages that a pickle refers to: their classes, their sizes, their devices."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ ITEM_BYTES = {
     "QUInt2x4Storage": 1,
     "UntypedStorage": 1,
 }
-"""Bytes of one element in each storage class that torch pickles."""
+"""The bytes of one element, by the storage class."""
 
 _MAX_TAG = 255
-"""Characters of a key or a device; each reference may name the same long one."""
+"""The most characters of a key or a device; many references could share the same long one."""
 
 
 class StorageReference(NamedTuple):
@@ -47,7 +47,7 @@ class StorageReference(NamedTuple):
 def reference_of(identity: object) -> StorageReference:
     """Read `("storage", class, key, location, numel[, view])` as torch's unpickler does.
 
-    Nothing else is looked into: a few bytes can stand for a tuple without end.
+    A value of another form is not searched: a few bytes can describe a tuple of any size.
 
     Raises:
         MalformedCheckpointError: If it is anything else.

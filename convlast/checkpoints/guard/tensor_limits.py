@@ -1,7 +1,6 @@
-"""The places of a checkpoint's tensors, counted: how many, and how long their names are together.
+"""Limits for a checkpoint's tensors: how many there are, and how long their names are together.
 
-A few bytes can put one list of tensors into thousands of places, and each of these below a key of a
-megabyte.
+A few bytes can put one list of tensors into thousands of places, each below a key of a megabyte.
 """
 
 from __future__ import annotations
@@ -13,26 +12,26 @@ from convlast.options import Limits
 
 
 class TensorCount:
-    """Those met so far."""
+    """Counts the tensors that were found so far."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._number = self._characters = 0
 
     def take(self, path: Iterable[object]) -> None:
-        """Take one more, before its name is put together.
+        """Count one more tensor, before its name is built.
 
         Args:
-            path: The keys and indices that lead there.
+            path: The keys and indices that lead to it.
 
         Raises:
-            LimitExceededError: If there are more than `max_tensors`, or if their names, written
-                out, are longer together than `max_pickle_bytes` allows the pickle to be.
+            LimitExceededError: If there are more than `max_tensors`, or if their full names
+                together are longer than `max_pickle_bytes`.
         """
         self._number += 1
         if self._number > self._limits.max_tensors:
             raise LimitExceededError(
-                "The checkpoint names tensors in many places",
+                "The checkpoint has tensors in many places",
                 limit="max_tensors",
                 allowed=self._limits.max_tensors,
                 found=self._number,
@@ -41,7 +40,7 @@ class TensorCount:
             self._characters += len(key) if key.__class__ is str else len(str(key))
         if self._characters > self._limits.max_pickle_bytes:
             raise LimitExceededError(
-                "The names of the checkpoint's tensors are long, written out",
+                "The full names of the checkpoint's tensors are long",
                 limit="max_pickle_bytes",
                 allowed=self._limits.max_pickle_bytes,
                 found=self._characters,

@@ -1,8 +1,8 @@
-"""The directory of a zip checkpoint, read and distrusted before anything is loaded.
+"""The directory of a zip checkpoint, checked before anything is loaded.
 
-torch reads members as raw bytes at an offset. So a member must be stored as it is, alone under
-its name, inside the file, and apart from the others; else torch, Python and `unzip` would each
-read something different.
+torch reads members as raw bytes at an offset. So each member must be stored uncompressed, have a
+name of its own, lie inside the file, and not overlap others; otherwise torch, Python and `unzip`
+would each read something different.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from convlast.options import Limits
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 _ENCRYPTED = 0x1
 _KNOWN_FLAGS = 0x080E
-"""UTF-8 names, sizes behind the data, and two bits that mean nothing for stored members."""
+"""UTF-8 names, sizes after the data, and two bits that mean nothing for stored members."""
 _FOLDER = 0x10
-"""An attribute of MS-DOS, by which torch takes a member for a folder, and reads no data."""
+"""The MS-DOS attribute of a folder: torch reads no data of a member that has it."""
 
 
 class ZipMember(NamedTuple):
@@ -31,9 +31,9 @@ class ZipMember(NamedTuple):
 
     Attributes:
         offset: Where its bytes start in the file.
-        nbytes: How many there are.
-        crc: The CRC-32 that the directory states; None where the writer left it out, as torch
-            does under `set_crc32_options(False)`.
+        nbytes: How many bytes there are.
+        crc: The CRC-32 in the directory; None if the writer left it out, as torch does under
+            `set_crc32_options(False)`.
     """
 
     offset: int
@@ -43,13 +43,13 @@ class ZipMember(NamedTuple):
 
 @dataclass(frozen=True)
 class Archive:
-    """A zip file whose members all lie under one root folder.
+    """A zip file whose members are all under one root folder.
 
     Attributes:
         path: The file.
         root: The name of that folder.
         members: Each member by its name below the root, in the order of the directory.
-        max_read_bytes: The largest member that is read whole.
+        max_read_bytes: The largest member that `read` accepts.
     """
 
     path: Path
@@ -62,7 +62,7 @@ class Archive:
 
         Raises:
             MalformedCheckpointError: If there is no such member, or it is cut short or damaged.
-            LimitExceededError: If it is large.
+            LimitExceededError: If it is too large.
         """
         member = self.members.get(name)
         if member is None:
@@ -101,14 +101,14 @@ def read_directory(path: Path, limits: Limits, *, is_program: bool = False) -> A
 
     Args:
         path: The file.
-        limits: What it may cost.
+        limits: The limits to enforce.
         is_program: Whether members may be compressed, as a program's code is.
 
     Raises:
         MalformedCheckpointError: If a member is compressed, encrypted, named twice, outside the
             root folder or the file, has a name that leads elsewhere, or shares bytes with another.
         LimitExceededError: If there are more members than `max_members`, or if they are larger
-            than what is stored for them by more than `max_expanded_bytes`.
+            than their compressed bytes by more than `max_expanded_bytes`.
     """
     with open_zip(path) as archive, path.open("rb") as file:
         entries = archive.infolist()
@@ -137,7 +137,7 @@ def open_zip(path: Path) -> zipfile.ZipFile:
     """Open a zip file and read its directory.
 
     Raises:
-        MalformedCheckpointError: If there is none, or it cannot be read.
+        MalformedCheckpointError: If there is no directory, or it cannot be read.
     """
     try:
         return zipfile.ZipFile(path)
@@ -149,7 +149,7 @@ def open_zip(path: Path) -> zipfile.ZipFile:
 
 
 def _refuse_paths(entries: list[zipfile.ZipInfo]) -> None:
-    """Refuse names that would lead out of the folder into which somebody unpacks an artifact."""
+    """Refuse names that lead out of the folder into which a client unpacks an artifact."""
     for entry in entries:
         name = entry.orig_filename
         is_above = ".." in name and ".." in name.split("/")
@@ -171,7 +171,7 @@ def _refuse_expansion(entries: list[zipfile.ZipInfo], limits: Limits) -> None:
     found = sum(max(entry.file_size - entry.compress_size, 0) for entry in entries)
     if found > limits.max_expanded_bytes:
         raise LimitExceededError(
-            "The archive's members are larger than what is stored for them",
+            "The archive's members are larger than their compressed bytes",
             limit="max_expanded_bytes",
             allowed=limits.max_expanded_bytes,
             found=found,
@@ -179,7 +179,7 @@ def _refuse_expansion(entries: list[zipfile.ZipInfo], limits: Limits) -> None:
 
 
 def _checked(entry: zipfile.ZipInfo, file: IO[bytes], *, is_program: bool) -> ZipMember:
-    """Check a member of a checkpoint, which is stored as it is."""
+    """Check that a member is stored uncompressed, and find it; a program's may be compressed."""
     if is_program and entry.compress_type == zipfile.ZIP_DEFLATED:
         pass
     elif entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
@@ -191,17 +191,17 @@ def _checked(entry: zipfile.ZipInfo, file: IO[bytes], *, is_program: bool) -> Zi
 
 
 def find_member(entry: zipfile.ZipInfo, file: IO[bytes]) -> ZipMember:
-    """Return where a member's bytes lie, as they are stored.
+    """Return where the stored bytes of a member are.
 
     Raises:
-        MalformedCheckpointError: If it is encrypted or marked as something else, or has no header
-            of its own name in the file.
+        MalformedCheckpointError: If it is encrypted or not marked as stored bytes, or has no header
+            with its name in the file.
     """
     if entry.flag_bits & _ENCRYPTED:
         raise MalformedCheckpointError(f"Member {entry.filename!r} is encrypted.")
     if entry.flag_bits & ~_KNOWN_FLAGS or (entry.file_size and entry.external_attr & _FOLDER):
         raise MalformedCheckpointError(
-            f"Member {entry.filename!r} is marked as something else than stored bytes."
+            f"Member {entry.filename!r} is marked as something other than stored bytes."
         )
     name, descriptor = entry.orig_filename.encode("utf-8"), file.fileno()
     header = b""
@@ -224,7 +224,7 @@ def find_member(entry: zipfile.ZipInfo, file: IO[bytes]) -> ZipMember:
 def refuse_overlaps(members: dict[str, ZipMember], end: int) -> None:
     """Refuse members that share bytes, or reach into the directory.
 
-    A member of no bytes can share nothing.
+    A member without bytes cannot share any.
 
     Raises:
         MalformedCheckpointError: If there are such members.

@@ -1,8 +1,8 @@
 """An ExportedProgram, as `torch.export.save` writes it: a graph and its tensors, in a zip archive.
 
-`models/model.json` holds the graph, two more JSON texts say what the tensors in `data/weights/`
-and `data/constants/` are, and `data/sample_inputs/` has the inputs it was exported with. The graph
-names each convolution and its weight, so nothing has to be concluded.
+`models/model.json` contains the graph, two more JSON texts describe the tensors in `data/weights/`
+and `data/constants/`, and `data/sample_inputs/` has the inputs that it was exported with. The graph
+names each convolution and its weight, so no weight has to be guessed.
 
 Source: https://github.com/pytorch/pytorch/blob/v2.13.0/torch/_export/serde/schema.py
 """
@@ -43,7 +43,7 @@ _DTYPES = {
     12: torch.bool,
     13: torch.bfloat16,
 }
-"""The numbers that the schema has for dtypes."""
+"""The dtypes by their numbers in the schema."""
 
 _OPERATORS = ("conv3d", "conv_transpose3d", "convolution")
 _WORDS = {"parameter": "parameter_name", "buffer": "buffer_name"} | {
@@ -53,12 +53,12 @@ _WORDS = {"parameter": "parameter_name", "buffer": "buffer_name"} | {
 
 @contextmanager
 def _described_by_pytorch() -> Iterator[None]:
-    """Refuse a program whose texts say something else than they should; also a decorator."""
+    """Refuse a program whose JSON texts do not have the expected form; also a decorator."""
     try:
         yield
     except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise MalformedCheckpointError(
-            f"The program is not described as PyTorch does it: {repr(error)[:200]}."
+            f"The program's description is not as PyTorch writes it: {repr(error)[:200]}."
         ) from error
 
 
@@ -87,7 +87,7 @@ class ExportedProgram(ZippedProgram):
 
     @_described_by_pytorch()
     def rewritten(self) -> dict[str, bytes]:
-        """Return the JSON texts with the strides that tensors have now, where these are others."""
+        """Return the JSON texts in which strides have changed, with the present strides."""
         changed: dict[str, bytes] = {}
         graph = self._texts[GRAPH]["graph_module"]["graph"]
         metas = [
@@ -106,7 +106,7 @@ class ExportedProgram(ZippedProgram):
         return changed
 
     def _give_strides(self, key: str, meta: dict[str, Any]) -> bool:
-        """Write a tensor's strides into what describes it; say whether that changes it."""
+        """Write a tensor's strides into its description; return whether that changes it."""
         tensor = self.tensors.get(key)
         if tensor is None or _numbers(meta["strides"]) == tensor.stride():
             return False
@@ -138,7 +138,7 @@ class ExportedProgram(ZippedProgram):
         )
 
     def _declare(self, nodes: list[dict[str, Any]]) -> None:
-        """Note what the graph says of each tensor that it convolves with."""
+        """Declare each tensor that the graph uses as the weight of a convolution."""
         for node in nodes:
             operator = node["target"].removeprefix("torch.ops.aten.").partition(".")[0]
             if operator not in _OPERATORS:
@@ -153,13 +153,13 @@ def open_exported_program(path: Path, limits: Limits) -> ExportedProgram:
     """Open an ExportedProgram without running any of it.
 
     Raises:
-        CheckpointError: One of its kinds, if the file cannot be opened or must not be.
+        CheckpointError: A subclass of it, if the file cannot be opened or must not be.
     """
     return ExportedProgram(path, limits)
 
 
 def _placeholders(graph_module: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the name of each input of the graph that is a tensor of the program, and its key."""
+    """Yield the name and the key of each graph input that is a tensor of the program."""
     for spec in graph_module["signature"]["input_specs"]:
         for kind, word in _WORDS.items():
             if kind in spec:
@@ -167,7 +167,7 @@ def _placeholders(graph_module: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _declaration(operator: str, arguments: dict[str, Any]) -> Declaration:
-    """Say what a node of the graph says of its weight; what it leaves out is 1, or 0."""
+    """Return a graph node's declaration of its weight; padding defaults to 0, the rest to 1."""
     is_transposed = operator == "conv_transpose3d" or bool(
         arguments.get("transposed", {}).get("as_bool")
     )
@@ -186,7 +186,7 @@ def _declaration(operator: str, arguments: dict[str, Any]) -> Declaration:
 
 
 def _triple(argument: dict[str, Any] | None, default: int) -> tuple[int, ...] | None:
-    """Return three numbers of a node; one stands for three."""
+    """Return three numbers of a node; a single number counts for all three."""
     if argument is None:
         return (default,) * 3
     values = argument.get("as_ints") or []
@@ -197,11 +197,11 @@ def _numbers(values: list[dict[str, Any]]) -> tuple[int, ...]:
     """Read extents or strides.
 
     Raises:
-        ValueError: If one is no number: a symbol, of which no tensor of a file has any.
+        ValueError: If one is not a number, but a symbol, which no tensor in a file has.
     """
     numbers = tuple(value["as_int"] for value in values)
     if not all(type(number) is int for number in numbers):
-        raise ValueError("a number that is none")
+        raise ValueError("an extent or a stride that is not a number")
     return numbers
 
 
@@ -209,7 +209,7 @@ def _parsed(name: str, data: bytes) -> dict[str, Any]:
     try:
         found = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise MalformedCheckpointError(f"Member {name!r} is no JSON text: {error}.") from error
+        raise MalformedCheckpointError(f"Member {name!r} is not valid JSON: {error}.") from error
     if not isinstance(found, dict):
-        raise MalformedCheckpointError(f"Member {name!r} is no JSON object.")
+        raise MalformedCheckpointError(f"Member {name!r} is not a JSON object.")
     return found

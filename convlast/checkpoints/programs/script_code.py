@@ -19,7 +19,7 @@ from convlast.checkpoints.declaration import Declaration, Hyperparameters
 _TOKEN = re.compile(
     r"\btorch\.(?P<operator>conv3d|conv_transpose3d|_convolution|convolution)\("
     r"|(?P<opening>[(\[{])|(?P<closing>[)\]}])|(?P<comma>,)"
-    # A text, and what is in it; one without an end goes on to the end of the code.
+    # A string literal; one without an end goes on to the end of the code.
     r"""|"(?:[^"\\]|\\.)*+\\?(?:"|\Z)|'(?:[^'\\]|\\.)*+\\?(?:'|\Z)""",
     re.DOTALL,
 )
@@ -27,7 +27,7 @@ _OWNER = re.compile(
     r"__torch__\.torch\.nn\.modules\.conv\.(?:___torch_mangle_\d+\.)?(Conv3d|ConvTranspose3d)"
 )
 
-# Where each operator has stride, padding, dilation and groups among its arguments.
+# The positions of stride, padding, dilation and groups among each operator's arguments.
 _PLACES = {
     "conv3d": (3, 4, 5, 6),
     "conv_transpose3d": (3, 4, 7, 6),
@@ -37,7 +37,7 @@ _PLACES = {
 _DEFAULTS: tuple[object, ...] = ([1, 1, 1], [0, 0, 0], [1, 1, 1], 1)
 _TRANSPOSED = 6
 _LONGEST = 256
-"""Characters of an argument; what is longer is neither a weight's name nor a few numbers."""
+"""The most characters of an argument; a longer one is neither a weight's name nor a few numbers."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Call:
 
     Attributes:
         weight: Its second argument, as it is written.
-        declaration: What the call says.
+        declaration: What the call says about the weight.
     """
 
     weight: str
@@ -54,13 +54,13 @@ class Call:
 
 
 def calls_in(code: str) -> list[Call]:
-    """Return each convolution that is called with three dimensions, in the order of the code.
+    """Return each call of a 3-D convolution, in the order of the code.
 
     >>> [call.weight for call in calls_in("y = torch.conv3d(torch.relu(x), CONSTANTS.c2, None)")]
     ['CONSTANTS.c2']
     """
     calls: dict[int, Call] = {}
-    # All brackets that are open: one pass is enough, however deep calls stand in calls.
+    # All open brackets: one pass is enough, however deeply calls are nested.
     open_calls: list[_OpenCall | None] = []
     for token in _TOKEN.finditer(code):
         if token.lastgroup == "operator":
@@ -81,9 +81,9 @@ class _OpenCall:
     """A call whose closing bracket has not come yet.
 
     Attributes:
-        operator: What is called.
-        place: Where it begins.
-        starts: Where each argument begins, and at last what follows the call.
+        operator: The operator that is called.
+        place: Where the call begins.
+        starts: Where each argument begins, and finally where the call ends.
     """
 
     operator: str
@@ -91,7 +91,7 @@ class _OpenCall:
     starts: list[int]
 
     def arguments(self, code: str) -> list[str]:
-        """Return the arguments; one that is too long is empty."""
+        """Return the arguments; the empty string for one that is too long."""
         return [
             code[start : end - 1].strip() if end - start <= _LONGEST else ""
             for start, end in pairwise(self.starts)
@@ -99,7 +99,7 @@ class _OpenCall:
 
 
 def _call(ended: _OpenCall, code: str) -> Call | None:
-    """Say what a call says; none if it is too short for a convolution."""
+    """Read a call; None if it has too few arguments for a convolution."""
     arguments, operator = ended.arguments(code), ended.operator
     if len(arguments) < 3:
         return None
@@ -124,11 +124,11 @@ def _call(ended: _OpenCall, code: str) -> Call | None:
 
 
 def declaration_of(owner: str, code_of: Callable[[str], str]) -> Declaration | None:
-    """Say what a class of PyTorch's own in a program is; None for any other.
+    """Return what one of PyTorch's convolution classes in a program declares; None for others.
 
     Args:
         owner: The name of the class, such as `__torch__.torch.nn.modules.conv.Conv3d`.
-        code_of: Returns the code of a class by that name.
+        code_of: Returns the code of the class with such a name.
     """
     found = _OWNER.fullmatch(owner)
     if found is None:

@@ -1,8 +1,8 @@
 """The pickles of a TorchScript archive, read without running them.
 
-Their writer is the C++ of `torch.jit`: a few opcodes, objects of the program's own classes, and
-tensors with their strides spelled out. So strides can be replaced where they stand, and all else
-stays as it is, byte for byte.
+The C++ code of `torch.jit` writes them: with a few opcodes, objects of the program's own classes,
+and tensors with their strides as numbers. So strides can be replaced in place, and all other bytes
+stay the same.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class Tensor:
     """A tensor, as a pickle describes it.
 
     Attributes:
-        storage: Where its elements are.
-        offset: The first one.
-        shape: As ever.
-        stride: Likewise.
+        storage: The storage of its elements.
+        offset: Its offset in the storage, in elements.
+        shape: Its extents.
+        stride: Its strides, in elements.
         span: Where in the pickle the strides are written.
     """
 
@@ -51,14 +51,14 @@ class Tensor:
 
 
 class _Group(tuple[Any, ...]):
-    """A tuple, with the place of its elements in the pickle."""
+    """A tuple, with the position of its elements in the pickle."""
 
     span: tuple[int, int]
 
 
 @dataclass(eq=False)
 class _Call:
-    """What a function returns that is not looked into; its arguments are."""
+    """The unknown result of a call; only the arguments are searched."""
 
     arguments: object
 
@@ -69,7 +69,7 @@ class _Machine:
 
     stack: list[Any] = field(default_factory=list)
     marks: list[tuple[int, int]] = field(default_factory=list)
-    """Where each open group begins: on the stack, and in the pickle."""
+    """Where each open group begins, on the stack and in the pickle."""
     memo: dict[int, Any] = field(default_factory=dict)
 
     def step(self, name: str, arg: Any, position: int) -> None:
@@ -87,7 +87,7 @@ class _Machine:
         elif name in _ATOMS:
             stack.append(arg)
         elif name not in {"PROTO", "STOP"}:
-            raise MalformedCheckpointError(f"Its pickle has the opcode {name}, as no program does.")
+            raise MalformedCheckpointError(f"Its pickle has the opcode {name}; no program has it.")
 
     def mark(self, position: int) -> None:
         self.marks.append((len(self.stack), position + 1))
@@ -118,8 +118,8 @@ class _Machine:
         match self.stack.pop():
             case Global() as made:
                 self.stack.append(Instance(str(made)))
-            case _:  # which can be longer, written out, than any memory
-                raise MalformedCheckpointError("Its pickle makes an object of what is no class.")
+            case _:  # not formatted: it can be larger than any memory
+                raise MalformedCheckpointError("Its pickle makes an object without a class.")
 
     def give_state(self) -> None:
         state = self.stack.pop()
@@ -172,10 +172,10 @@ _VERBS: dict[str, Callable[[_Machine, int], None]] = {
 
 
 def read_pickle(data: bytes) -> object:
-    """Return the outline of what a pickle of a TorchScript archive holds.
+    """Return the outline of the object in a pickle of a TorchScript archive.
 
     Raises:
-        MalformedCheckpointError: If it is no such pickle.
+        MalformedCheckpointError: If it is not such a pickle.
     """
     machine = _Machine()
     try:
@@ -187,13 +187,13 @@ def read_pickle(data: bytes) -> object:
 
 
 def tensors_in(value: object, places: TensorCount) -> Iterator[tuple[str, Tensor, str]]:
-    """Yield each tensor below a value: its dotted name, itself, and the class that holds it.
+    """Yield each tensor below a value: its dotted name, the tensor, and the class that holds it.
 
-    A tensor that stands in several places is yielded for each.
+    A tensor in several places is yielded for each of them.
 
     Raises:
         MalformedCheckpointError: If the objects are nested too deeply, or contain themselves.
-        LimitExceededError: If there are more places than may be, or their names are too long.
+        LimitExceededError: If there are too many places, or their names are too long.
     """
     for path, tensor, owner in _Walk().below(value, ()):
         places.take(path)
@@ -201,9 +201,9 @@ def tensors_in(value: object, places: TensorCount) -> Iterator[tuple[str, Tensor
 
 
 class _Walk:
-    """One walk; of what stands in several places only the way to tensors is gone again.
+    """One walk; in an object that was met before, only the ways to tensors are followed again.
 
-    So it is too with a state that many objects are given, and with the arguments of many calls.
+    This also holds for a state that many objects share, and for the arguments of many calls.
     """
 
     def __init__(self) -> None:
@@ -213,7 +213,7 @@ class _Walk:
     def below(
         self, value: object, path: tuple[str, ...], owner: str = "", depth: int = 0
     ) -> Iterator[tuple[tuple[str, ...], Tensor, str]]:
-        """Yield the tensors below a value that stands there, in an object of the class `owner`."""
+        """Yield the tensors below the value at a path, in an object of the class `owner`."""
         if depth > _MAX_DEPTH or id(value) in self._open:
             raise MalformedCheckpointError(
                 "Its objects are nested too deeply, or contain themselves."
@@ -240,12 +240,12 @@ class _Walk:
 
 
 def _text(key: object) -> str:
-    """Write a key; one that is neither text nor a number can be longer than any memory."""
+    """Write a key as text; show only the type of one that may be larger than any memory."""
     return str(key) if isinstance(key, str | int | float) else f"<{type(key).__name__}>"
 
 
 def with_strides(data: bytes, strides: dict[tuple[int, int], tuple[int, ...]]) -> bytes:
-    """Return a pickle with other strides in some places; nothing in it counts bytes."""
+    """Return a pickle with the strides in some places replaced; it contains no byte counts."""
     pieces, done = [], 0
     for (start, end), stride in sorted(strides.items()):
         pieces += [data[done:start], b"".join(_number(extent) for extent in stride)]
@@ -254,7 +254,7 @@ def with_strides(data: bytes, strides: dict[tuple[int, int], tuple[int, ...]]) -
 
 
 def _number(value: int) -> bytes:
-    """Write a number as C++ does, in the shortest of its forms."""
+    """Write a number as the C++ code does, in the shortest form."""
     if value < 1 << 8:
         return b"K" + value.to_bytes(1, "little")
     if value < 1 << 16:
@@ -265,11 +265,11 @@ def _number(value: int) -> bytes:
 
 
 _HOLDERS = (Tensor, Instance, Dict, List, tuple, _Call)
-"""What is a tensor, or can hold some."""
+"""The classes that are tensors, or can hold some."""
 
 
 _PART = object()
-"""The key of what an object, or a call, is made of, whose own children stand in its place."""
+"""The key of an object's state or a call's arguments, which adds nothing to the names below it."""
 
 
 def _children(value: object) -> Iterator[tuple[object, object]]:

@@ -1,7 +1,7 @@
 """TorchScript, as `torch.jit.save` writes it: a program and its tensors, in a zip archive.
 
-`data.pkl` holds the modules with their parameters, `constants.pkl` the tensors that freezing has
-put into the code; `data/` and `constants/` hold the bytes.
+`data.pkl` contains the modules with their parameters, and `constants.pkl` the tensors that freezing
+has moved into the code; `data/` and `constants/` contain the tensors' bytes.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class TorchScript(ZippedProgram):
         self.declare_aliases()
 
     def rewritten(self) -> dict[str, bytes]:
-        """Return the pickles with the strides that tensors have now, where these are others."""
+        """Return the pickles in which strides have changed, with the present strides."""
         strides: dict[str, dict[tuple[int, int], tuple[int, ...]]] = {}
         for place in self._places.values():
             if place.tensor.stride() != place.outline.stride:
@@ -79,7 +79,7 @@ class TorchScript(ZippedProgram):
 
     @property
     def calls_view(self) -> bool:
-        """Whether its code asks for a view of a tensor, which not every layout allows."""
+        """Whether its code calls `torch.view`, which fails for some layouts."""
         return any(
             b"torch.view(" in self.member(member)
             for member in self.members.members
@@ -87,7 +87,7 @@ class TorchScript(ZippedProgram):
         )
 
     def _add(self, key: str, outline: Tensor, pickle: str, folder: str) -> None:
-        """Add a tensor, the same one for the same outline; one of an unknown dtype is left out."""
+        """Add a tensor; an outline that was added before gets the same one. Skip unknown dtypes."""
         dtype = _DTYPES.get(outline.storage.type_name)
         if dtype is None:
             return
@@ -107,16 +107,16 @@ class TorchScript(ZippedProgram):
         self.tensors[key] = self._places[id(outline)].tensor
 
     def _declare(self, key: str, owner: str) -> None:
-        """Note what a parameter's class says of it."""
+        """Declare a weight by the class of the module that owns it."""
         if key.rpartition(".")[2] != "weight":
             return
-        if owner not in self._declarations:  # whose code is read once for all its objects
+        if owner not in self._declarations:  # read the code of a class once for all its objects
             self._declarations[owner] = declaration_of(owner, self._code_of)
         if (found := self._declarations[owner]) is not None:
             self.declared[(key,)] = found
 
     def _declare_constants(self) -> None:
-        """Note what the code says of constants that it convolves with."""
+        """Declare the constants that the code uses as weights of convolutions."""
         if not any(key.startswith("CONSTANTS.") for key in self.tensors):
             return
         for member in self.members.members:
@@ -126,7 +126,7 @@ class TorchScript(ZippedProgram):
                         self.declared[(call.weight,)] = call.declaration
 
     def _code_of(self, owner: str) -> str:
-        """Return the code of a class: its part of the file that is named after its module."""
+        """Return the code of a class, which is a part of the file named after its module."""
         module, _, name = owner.rpartition(".")
         member = f"code/{module.replace('.', '/')}.py"
         if member not in self._codes:
@@ -140,6 +140,6 @@ def open_torchscript(path: Path, limits: Limits) -> TorchScript:
     """Open a TorchScript archive without running any of it.
 
     Raises:
-        CheckpointError: One of its kinds, if the file cannot be opened or must not be.
+        CheckpointError: A subclass of it, if the file cannot be opened or must not be.
     """
     return TorchScript(path, limits)

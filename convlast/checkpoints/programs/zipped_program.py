@@ -1,7 +1,7 @@
-"""A program in a zip archive: tensors in members of their own, and texts that describe them.
+"""A program in a zip archive: each tensor's bytes in a member, and members that describe tensors.
 
-Nothing of the program runs here. What describes a tensor, a pickle or a JSON text, is read as data,
-and can be written again with other strides in it.
+The program is never run here. The descriptions, pickles or JSON texts, are read as data, and can be
+rewritten with other strides.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class Outline:
     Attributes:
         member: The member with its storage.
         location: Its device tag.
-        dtype: As ever; so are the others.
-        offset: In elements.
+        dtype: Its dtype.
+        offset: Its offset in the storage, in elements.
         shape: Its extents.
-        stride: In elements.
+        stride: Its strides, in elements.
     """
 
     member: str
@@ -64,20 +64,20 @@ class ZippedProgram(Checkpoint):
 
     @cached_property
     def _zipped(self) -> zipfile.ZipFile:
-        """The file, whose directory is read once; closed with the last use of this object."""
+        """The zip file, whose directory is read once; closed when this object is garbage."""
         zipped = zipfile.ZipFile(self.path)
         weakref.finalize(self, zipped.close)
         return zipped
 
     def rewritten(self) -> dict[str, bytes]:
-        """Return the members that describe tensors, with the strides these have now.
+        """Return the members that describe tensors, with the present strides of the tensors.
 
-        A member in which nothing changes is left out.
+        Unchanged members are left out.
         """
         raise NotImplementedError
 
     def read_into(self, buffer: memoryview, tensor: torch.Tensor) -> None:
-        """Fill a buffer with the bytes that a tensor spans; it must be of their size."""
+        """Fill a buffer with the bytes that a tensor spans; the buffer must have their size."""
         start, end = span_of(tensor)
         buffer[:] = self.member(self.stored(tensor.untyped_storage()).member)[start:end]
 
@@ -93,7 +93,7 @@ class ZippedProgram(Checkpoint):
         """Return the bytes of a member, by its name below the root.
 
         Raises:
-            MalformedCheckpointError: If it is not there, or damaged.
+            MalformedCheckpointError: If it is missing or damaged.
         """
         if name not in self.members.members:
             raise MalformedCheckpointError(f"The archive has no member {name!r}.")
@@ -125,9 +125,9 @@ class ZippedProgram(Checkpoint):
         """Make a tensor without data.
 
         Raises:
-            LimitExceededError: If there are too many.
-            MalformedCheckpointError: If its storage is not there, or too small, or if no tensor
-                has such extents.
+            LimitExceededError: If there are too many tensors.
+            MalformedCheckpointError: If its storage is missing or too small, or if no tensor can
+                have such extents.
         """
         if len(self.tensors) >= self.limits.max_tensors:
             raise LimitExceededError(
@@ -145,7 +145,7 @@ class ZippedProgram(Checkpoint):
         )
 
     def declare_aliases(self) -> None:
-        """Note of each tensor what is known best of those that are the same."""
+        """Give tensors that are the same the best declaration among them."""
         known: dict[Place, Declaration] = {}
         for name, tensor in self.tensors.items():
             found = self.declared.get((name,))
@@ -168,7 +168,7 @@ class ZippedProgram(Checkpoint):
 
 
 def _refuse_misfit(outline: Outline, numel: int) -> None:
-    """Refuse a tensor that reaches past its storage, which torch would enlarge."""
+    """Refuse a tensor that reaches past the end of its storage; torch would enlarge the storage."""
     last = outline.offset + sum(
         stride * (extent - 1) for stride, extent in zip(outline.stride, outline.shape, strict=True)
     )

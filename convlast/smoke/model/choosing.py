@@ -1,9 +1,9 @@
 """`select=fastest`: which layers to convert, by measurement inside the model.
 
 A layer that is faster alone may cost its neighbours a permutation, so sets of layers are timed in
-the whole model. Tried are all, none, those whose own kernels got faster, and then the model's
-blocks, one after the other, each put the other way. The best of many timings is also the luckiest:
-some layers are taken only if, timed again, they are faster than the better of all and none.
+the whole model: all, none, the layers whose own kernels got faster, and then variants of the best
+set in which one of the model's blocks is added or removed. The best of many timings is partly luck,
+so a set of some layers is chosen only if it is timed again and beats both all and none.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ RACE_S = 3.0
 """Seconds that the timing of one set may take."""
 
 NOISE = 0.01
-"""A gain below this share is none."""
+"""A smaller relative gain does not count."""
 
 Names: TypeAlias = frozenset[str]
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What a set of converted layers gave, against none.
+    """The time of a set of converted layers, compared with converting none.
 
     Attributes:
         seconds: The median forward.
-        speedup: Against none, timed in turns with it.
-        spread: Half the distance of the quartiles of that.
+        speedup: How many times as fast as none, timed in turns with it.
+        spread: Half the interquartile range of the speedup.
     """
 
     seconds: float
@@ -56,16 +56,16 @@ def search(
     guess: Callable[[], Names],
     is_time_up: Callable[[], bool] = lambda: False,
 ) -> dict[Names, Measured]:
-    """Measure sets of layers, each better than the last, and return what was found for each.
+    """Measure sets of layers, improving the best one, and return the measurement of each.
 
-    All and none are among them.
+    All and none are always among them.
 
     Args:
         layers: The layers that may be converted.
         measure: Times one set.
-        guess: Returns a set that may be better than both. It may use the profiler, which slows
-            down what runs after it: so it is asked when both are measured.
-        is_time_up: Ends the search.
+        guess: Returns a set that may be faster than all and none. It is called after both are
+            measured, because it may use the profiler, which slows down all later runs.
+        is_time_up: Ends the search once it returns true.
     """
     found: dict[Names, Measured] = {}
     everything: Names = frozenset(layers)
@@ -87,7 +87,7 @@ def search(
 
 
 def chosen(found: dict[Names, Measured], layers: Sequence[str]) -> Choice:
-    """Choose the fastest of the sets; none, where no other is faster beyond the noise."""
+    """Choose the fastest of the sets; none, if no other is faster beyond the noise."""
     nothing, everything = frozenset[str](), frozenset(layers)
     best = max(found, key=lambda names: found[names].speedup)
     if found[best].speedup - 1 <= max(NOISE, found[best].spread / 2):
@@ -109,10 +109,10 @@ def chosen(found: dict[Names, Measured], layers: Sequence[str]) -> Choice:
 def confirmed(
     found: dict[Names, Measured], layers: Sequence[str], again: Callable[[Names, Names], float]
 ) -> Choice:
-    """Choose, and take all or none where some, timed again, are not faster than the better of them.
+    """Choose a set; if it is some of the layers, time it again against the better of all and none.
 
     Args:
-        found: What was measured, all and none among it.
+        found: The measurements, including those of all and none.
         layers: The layers that may be converted.
         again: Times two sets against each other, and returns how many times as fast the second is.
     """
@@ -126,7 +126,7 @@ def confirmed(
 
 
 def blocks_of(layers: Sequence[str]) -> Iterator[Names]:
-    """Yield the model's blocks, the large ones first, by the names' leading parts.
+    """Yield the model's blocks, large ones first: the layers whose names share a prefix.
 
     >>> [sorted(block) for block in blocks_of(["stem.w", "body.0.w", "body.1.w"])]
     [['stem.w'], ['body.0.w', 'body.1.w'], ['body.0.w'], ['body.1.w']]

@@ -1,4 +1,4 @@
-"""Two things timed against each other until it is known which is faster, or time is up."""
+"""Timing two functions against each other until it is known which is faster, or time is up."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from typing import TypeAlias
 import torch
 
 Clock: TypeAlias = Callable[[Callable[[], object]], float]
-"""Runs something and returns the seconds that it took."""
+"""Calls a function and returns how many seconds that took."""
 
 WARMUPS = 3
-"""Runs before the first that counts: kernels are chosen, and memory is taken, in these."""
+"""Runs before the first timed one: kernels are chosen and memory is allocated in them."""
 
 LEAST_S = 0.005
-"""Seconds that one timing takes at least: on an idle GPU a short forward is timed as the launch of
-its first kernel, so several run in a row."""
+"""The shortest time that one timing may take. On an idle GPU the time of a short forward is mostly
+the launch of its first kernel, so several forwards are run in a row."""
 
 MOST_RUNS = 50
-"""Runs that one timing takes at most."""
+"""The most runs in one timing."""
 
 LEAST_ROUNDS = 8
-"""Pairs that are timed at least; quartiles of fewer say nothing."""
+"""The fewest pairs that are timed; quartiles of fewer say nothing."""
 
 TOLERANCE = 0.01
 """The uncertainty of the median ratio at which it counts as stable."""
@@ -34,11 +34,11 @@ TOLERANCE = 0.01
 
 @dataclass(frozen=True)
 class Race:
-    """What timing two things against each other gave.
+    """The result of timing two functions against each other.
 
     Attributes:
-        first_s: Each time of the first.
-        second_s: Each time of the second, of the same round.
+        first_s: The time of the first in each round.
+        second_s: The time of the second in each round.
         is_stable: Whether the median ratio is known to `TOLERANCE`.
     """
 
@@ -53,7 +53,7 @@ class Race:
 
     @property
     def spread(self) -> float:
-        """Half the distance of the quartiles of the ratio."""
+        """Half the interquartile range of the ratio."""
         return _spread(self._ratios)
 
     @property
@@ -69,14 +69,14 @@ def race(
     limit_s: float,
     least_rounds: int = LEAST_ROUNDS,
 ) -> Race:
-    """Time two things in turns, each round in the other order, so that drift falls on both.
+    """Time two functions in turns, in alternating order, so that drift affects both alike.
 
     Args:
-        first: One of them.
-        second: The other.
-        clock: Runs and times one.
+        first: The first function.
+        second: The second function.
+        clock: Calls and times a function.
         limit_s: Seconds after which no further round begins.
-        least_rounds: Rounds that are run whatever they take.
+        least_rounds: Rounds that are run however long they take.
     """
     began_s = perf_counter()
     things = first, second
@@ -94,7 +94,7 @@ def race(
 
 
 def runs_for(seconds: float) -> int:
-    """Return how many runs of so many seconds one timing takes.
+    """Return how many runs one timing needs if a run takes this many seconds.
 
     >>> runs_for(0.1), runs_for(0.002), runs_for(0.0)
     (1, 3, 50)
@@ -103,7 +103,7 @@ def runs_for(seconds: float) -> int:
 
 
 def _time(run: Callable[[], object], clock: Clock, runs: int) -> float:
-    """Return the seconds of one run, of several in a row."""
+    """Return the seconds of one run, averaged over several in a row."""
 
     def repeat() -> None:
         for _ in range(runs):
@@ -113,7 +113,7 @@ def _time(run: Callable[[], object], clock: Clock, runs: int) -> float:
 
 
 def is_stable(ratios: Sequence[float]) -> bool:
-    """Say whether a median is known well: the spread shrinks with the root of the number.
+    """Say whether the median is known well; its error shrinks with the square root of the number.
 
     >>> is_stable([1.0, 1.01] * 8), is_stable([1.0, 2.0] * 8), is_stable([1.0, 1.0])
     (True, False, False)
@@ -133,7 +133,7 @@ def ratios_of(first_s: Sequence[float], second_s: Sequence[float]) -> list[float
 
 
 def clock_of(device: torch.device) -> Clock:
-    """Return the clock of a device: its own events, or the wall's on a CPU."""
+    """Return the clock for a device: CUDA events, or the wall clock on a CPU."""
     return _on_device(device) if device.type == "cuda" else _on_cpu
 
 

@@ -1,7 +1,7 @@
 """Which kernels each convolution of a forward ran on a GPU, and what permuting costs.
 
-The profiler knows operators and kernels, and not the model's layers. So each operator runs within a
-mark of its own, and what the profiler saw within that mark belongs to the operator.
+The profiler knows operators and kernels, but not the model's layers. So each operator runs within a
+mark of its own, and the kernels that the profiler saw within a mark belong to its operator.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FORWARD = "convlast forward"
 _OPERATOR = "convlast operator "
 
 LOST = 64
-"""Small kernels that run ahead: the profiler loses the first ones of a session.
+"""Small kernels that run first, because the profiler loses the first kernels of a session.
 
 Source: https://github.com/pytorch/pytorch/issues/192021
 """
@@ -39,11 +39,11 @@ _MOVING = frozenset({"aten::clone", "aten::_to_copy", "aten::copy_", "aten::cont
 
 @dataclass(frozen=True)
 class Mark:
-    """What ran within one mark, where it is of interest.
+    """The operator that ran within one mark: a convolution, or a copy that permutes.
 
     Attributes:
-        layer: The module of a convolution; None of a copy that permutes.
-        is_channels_last: Whether a convolution's output is.
+        layer: The module of a convolution; None for a copy that permutes.
+        is_channels_last: Whether the output of a convolution is channels-last.
     """
 
     layer: str | None = None
@@ -56,8 +56,8 @@ class Profile:
 
     Attributes:
         dispatches: Each convolution's kernels, in the order of execution.
-        permuting: The kernels that only permute; None where no kernels were seen.
-        reason: Why there is nothing.
+        permuting: The kernels that only permute; None if no kernels were seen.
+        reason: Why the profile is empty.
     """
 
     dispatches: list[Dispatch] = field(default_factory=list)
@@ -66,10 +66,10 @@ class Profile:
 
 
 class Marker(Watch):  # type: ignore[no-untyped-call]  # PyTorch's own base
-    """Follows one forward, each operator within a mark that the profiler sees.
+    """Watches one forward, and runs each operator within a mark that the profiler sees.
 
     Attributes:
-        marks: What ran within the marks that are of interest, by their number.
+        marks: The convolutions and the copies that permute, by the number of their mark.
     """
 
     def __init__(self, module: nn.Module, *, takes_hooks: bool, weights: Weights) -> None:
@@ -102,11 +102,11 @@ class Marker(Watch):  # type: ignore[no-untyped-call]  # PyTorch's own base
 
 
 def profile(specimen: Specimen, way: Way, weights: Weights) -> Profile:
-    """Profile one forward, after another that warms up.
+    """Profile one forward, after a warm-up forward.
 
     Args:
         specimen: The model; on a CPU no kernels are seen.
-        way: How it is run.
+        way: How to run it.
         weights: Which weights it has, for the report.
     """
     inputs = specimen.inputs(way)
@@ -124,11 +124,11 @@ def profile(specimen: Specimen, way: Way, weights: Weights) -> Profile:
 
 
 def read(events: Sequence[Any], marks: Mapping[int, Mark], weights: Weights) -> Profile:
-    """Read what the profiler saw of one forward.
+    """Build the profile of one forward from the profiler's events.
 
     Args:
         events: The profiler's events.
-        marks: What ran within which mark.
+        marks: The operator of each mark, by the mark's number.
         weights: Which weights the model had, for the report.
     """
     total_s = _device_seconds(events)
@@ -168,7 +168,7 @@ def _dispatch(layer: str, weights: Weights, kernels: Sequence[Kernel], mark: Mar
 
 
 def _device_seconds(events: Sequence[Any]) -> float:
-    """Add up what the device did for the forward; marks are shown on the device too."""
+    """Add up the device's time for the forward, without the marks, which it shows as well."""
     began = next((e.time_range.start for e in events if e.name == FORWARD and _is_on_host(e)), 0)
     return sum(
         float(event.time_range.elapsed_us()) / 1e6
@@ -182,8 +182,8 @@ def _device_seconds(events: Sequence[Any]) -> float:
 def _kernels(event: Any, operators: tuple[str, ...] = ()) -> Iterator[Kernel]:
     """Yield the kernels that the operators within an event launched.
 
-    The runtime's own events, such as `cudaLaunchKernel`, have numbers that may be those of another
-    operator, so what hangs on them is not believed.
+    Kernels of the CUDA runtime's own events, such as `cudaLaunchKernel`, are ignored: these events
+    may have the same number as another operator, and the kernels may be that operator's.
     """
     if "::" in event.name:
         operators = (event.name, *operators)

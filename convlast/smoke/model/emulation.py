@@ -1,12 +1,12 @@
-"""fp16 for a whole model on a CPU: tensors are fp16 in earnest, heavy operators compute in fp32.
+"""fp16 for a whole model on a CPU: tensors really are fp16, heavy operators compute in fp32.
 
 A CPU without AVX512-FP16 has no fast fp16 convolution, and for some operators no fp16 kernel at
-all. Here dtypes, and so every cast that a model makes, are what they are on a GPU; convolutions,
-matrix products, pooling and attention are computed in fp32 from fp16 operands, and each result is
-rounded to fp16 once, which is what tensor cores and PyTorch's fp16 kernels for CUDA do. All else
-runs in PyTorch's own fp16 kernels for the CPU. Norms, softmax, upsampling, sums and activations
-were compared with fp32 there, in both layouts: each is off by one rounding, and by no more.
-Adaptive pooling adds up in fp16, and was off by half of its scale.
+all. Here dtypes, and so every cast in a model, are the same as on a GPU. Convolutions, matrix
+products, pooling and attention are computed in fp32 from fp16 operands, and each result is rounded
+to fp16 once, as tensor cores and PyTorch's fp16 kernels for CUDA do. All other operators run in
+PyTorch's own fp16 kernels for the CPU. Of these norms, softmax, upsampling, sums and activations
+were compared with fp32, in both layouts: each is off by no more than one rounding. Adaptive pooling
+adds up in fp16, and was off by half of its scale.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ HEAVY = frozenset(
         "_native_multi_head_attention",
     }
 )
-"""Operators that are computed in fp32: those whose fp16 kernel for the CPU is slow, absent, or adds
-up in fp16."""
+"""Operators that are computed in fp32, because their fp16 kernel for the CPU is slow, is missing,
+or adds up in fp16."""
 
 _CONVOLUTIONS = frozenset({"convolution", "_convolution", "conv3d", "conv_transpose3d"})
 
@@ -61,7 +61,7 @@ _LOW = (torch.float16, torch.bfloat16)
 
 
 class Emulation(OperatorMode):  # type: ignore[no-untyped-call]  # of its own base
-    """While it is on, operators on low-precision tensors of the CPU are emulated."""
+    """While this mode is on, operators on low-precision CPU tensors are emulated."""
 
     def __torch_dispatch__(
         self,
@@ -83,9 +83,9 @@ class Emulation(OperatorMode):  # type: ignore[no-untyped-call]  # of its own ba
 
 
 def _in_float32(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """Compute in fp32 what fp16 is wanted of; the first low operand has the dtype of the result.
+    """Compute an operator in fp32; the result has the dtype of the first low-precision operand.
 
-    Casts keep strides, so that the operator chooses the layout that it would choose in fp16.
+    Casts keep strides, so the operator chooses the layout that it would choose in fp16.
     """
     dtype = next((part.dtype for part in tensors_in((args, kwargs)) if part.dtype in _LOW), None)
     if dtype is None:
@@ -95,7 +95,7 @@ def _in_float32(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> An
         wide["dtype"] = torch.float32
     operands = _cast(tuple(args), _LOW, torch.float32)
     if _is_slow_for_one(func, operands):
-        # And that kernel loses the layout, which cuDNN's do not: a view behind it would pass here
+        # That kernel also loses the layout, unlike cuDNN's: a view of the result would pass here
         # and raise on a GPU.
         result = func(torch.cat([operands[0]] * 2), *operands[1:], **wide)[:1]
     else:
@@ -106,7 +106,7 @@ def _in_float32(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> An
 
 
 def _is_slow_for_one(func: Any, operands: tuple[Any, ...]) -> bool:
-    """Say whether this is a convolution of one sample, for which PyTorch may take a slow kernel."""
+    """Say whether this is a convolution of one sample; PyTorch may use a slow kernel for it."""
     if func.overloadpacket.__name__ not in _CONVOLUTIONS:
         return False
     source = operands[0]
@@ -114,7 +114,7 @@ def _is_slow_for_one(func: Any, operands: tuple[Any, ...]) -> bool:
 
 
 def _cast(value: Any, dtypes: tuple[torch.dtype, ...], dtype: torch.dtype) -> Any:
-    """Cast tensors of some dtypes, alone or in tuples and lists, which operators take and give."""
+    """Cast the tensors of some dtypes in an operator's operand or result, which may be nested."""
     if isinstance(value, Tensor):
         return value.to(dtype) if value.dtype in dtypes else value
     if isinstance(value, tuple | list):

@@ -1,4 +1,4 @@
-"""What happens in a forward that is watched: operators, modules' turns, and how it fails."""
+"""The events of a watched forward: operators, modules' turns, and failures."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Operation:
     Attributes:
         place: The module that called it.
         name: PyTorch's name for it, such as `aten::avg_pool3d`.
-        args: What it was called with; tensors may be parameters.
-        outputs: The tensors that it gave.
-        is_view: Whether it only looks at the same bytes in another way.
+        args: Its arguments; tensors may be parameters.
+        outputs: The tensors that it returned.
+        is_view: Whether its result is a view of an operand.
     """
 
     place: ModulePlace
@@ -44,7 +44,7 @@ class Operation:
 
 @dataclass(frozen=True)
 class Turn:
-    """One module's turn, of those that hold no other module that ran; or a program's operator."""
+    """One call of a module that called no other module; or of a program's operator."""
 
     place: ModulePlace
     inputs: tuple[Tensor, ...]
@@ -53,12 +53,12 @@ class Turn:
 
 @dataclass(frozen=True)
 class Failure:
-    """Where and how a forward ended that raised.
+    """Where and how a forward raised.
 
     Attributes:
-        message: What was raised.
+        message: The error's type and message.
         place: The module that was running.
-        operator: PyTorch's operator that raised; None where it was no operator.
+        operator: PyTorch's operator that raised; None if no operator raised.
         line: The line of the model's own code.
     """
 
@@ -69,7 +69,7 @@ class Failure:
 
 
 def words_of(error: BaseException) -> str:
-    r"""Say in one line what an error says.
+    r"""Return the type and the first line of an error.
 
     >>> words_of(ValueError("too small\nand more"))
     'ValueError: too small'

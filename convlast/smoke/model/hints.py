@@ -17,17 +17,17 @@ from convlast.smoke.model.events import Operation
 from convlast.smoke.model.trace import CONVOLUTIONS
 
 MULTIPLE = 8
-"""Channels of fp16 that a tensor core's instruction takes at once."""
+"""How many fp16 channels one tensor-core instruction processes."""
 
 NAMED = 4
-"""Convolutions that a hint names."""
+"""The most convolutions that a hint names."""
 
 _listed = partial(listed, at_most=NAMED)
 
 
 @dataclass
 class Hints:
-    """The convolutions of one forward, by what is to be said of them."""
+    """The convolutions of one forward, by the hint that applies to them."""
 
     patches: list[str] = field(default_factory=list)
     depthwise: list[str] = field(default_factory=list)
@@ -36,7 +36,7 @@ class Hints:
     number: int = 0
 
     def note_operation(self, operation: Operation) -> None:
-        """Look at one operator."""
+        """Record one operator."""
         if operation.name not in CONVOLUTIONS or len(operation.args) < 9:
             return
         weight, is_transposed, groups = (operation.args[index] for index in (1, 6, 8))
@@ -52,7 +52,7 @@ class Hints:
             self._add(self.odd, f"{name} ({inside} to {outside})")
 
     def words(self) -> Iterator[str]:
-        """Yield what is to be said, each with what to do about it."""
+        """Yield the hints, each with what to do about it."""
         if self.patches:
             yield (
                 f"{_listed(self.patches)}: kernel and stride are equal, so it cuts patches. As a "
@@ -75,7 +75,7 @@ class Hints:
     def _is_patch_embedding(
         self, operation: Operation, weight: Tensor, is_transposed: bool
     ) -> bool:
-        """Say whether it is the first convolution, and its kernel meets each element once."""
+        """Say whether this is the first convolution, and its kernel reads each element once."""
         kernel, stride, padding = weight.shape[2:], operation.args[3], operation.args[4]
         return (
             self.number == 1
@@ -92,6 +92,6 @@ class Hints:
 
 
 def _channels(weight: Tensor, is_transposed: bool, groups: int) -> tuple[int, int]:
-    """Return how many channels go in and come out."""
+    """Return the number of input and output channels."""
     first, second = weight.shape[0], weight.shape[1] * groups
     return (first, second) if is_transposed else (second, first)

@@ -1,7 +1,7 @@
-"""What a GPU's kernels say by their names: the layout they work in, or that they only permute.
+"""What the names of GPU kernels say: which layout a kernel works in, or that it only permutes.
 
-Names of kernels are no interface. Those here come from cuDNN 9.19's own library and from public
-profiles; a convolution that none of them fits is `unknown`, with its kernels in the report.
+Kernel names are not a stable interface. Those here come from cuDNN 9.19's own library and from
+public profiles; a convolution that matches none is `unknown`, with its kernels in the report.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Literal
 Route = Literal["cudnn-ndhwc", "cudnn-ncdhw", "cudnn", "native", "slow", "unknown"]
 
 COPY = "aten::copy_"
-"""PyTorch's operator behind all that only moves a tensor: `contiguous`, `clone`, `to`, `copy_`."""
+"""PyTorch's operator behind all calls that only copy: `contiguous`, `clone`, `to`, `copy_`."""
 
 _SLOW = re.compile(r"aten::_?slow_conv|at::native::(?:vol2col|col2vol|im2col|col2im)")
 _NATIVE = re.compile(r"aten::_?conv_depthwise3d")
@@ -31,9 +31,9 @@ class Kernel:
     """One kernel that ran.
 
     Attributes:
-        name: As the profiler calls it.
+        name: The profiler's name for it.
         seconds: How long it ran.
-        operators: The operators that it ran for, the innermost first.
+        operators: The operators that launched it, innermost first.
     """
 
     name: str
@@ -44,8 +44,8 @@ class Kernel:
 def permutes(name: str) -> bool:
     """Say whether a kernel of cuDNN only changes a tensor's layout.
 
-    Template arguments do not count. A kernel that pads channels stays in its layout, and
-    `tensorTransformGeneric` may do either.
+    Template arguments are ignored. A kernel that pads channels keeps the layout;
+    `tensorTransformGeneric` may do either, and does not count.
 
     >>> permutes("void cudnn::ops::nchwToNhwcKernel<__half, __half, float, false, true>")
     True
@@ -56,9 +56,9 @@ def permutes(name: str) -> bool:
 
 
 def layout_of(name: str) -> Literal["ndhwc", "ncdhw"] | None:
-    """Return the layout of the tensors that a kernel takes, where its name tells.
+    """Return the layout of the tensors that a kernel takes, if its name says so.
 
-    `nhwckrsc_nchw` reads its operands in one order and belongs to NCHW tensors.
+    `nhwckrsc_nchw` names both; such a kernel takes NCHW tensors.
 
     >>> layout_of("sm80_xmma_fprop_implicit_gemm_f16f16_f16f32_f32_nhwckrsc_nhwc_tilesize128")
     'ndhwc'
@@ -71,13 +71,13 @@ def layout_of(name: str) -> Literal["ndhwc", "ncdhw"] | None:
 
 
 def route_of(kernels: Sequence[Kernel], *, is_channels_last: bool) -> Route:
-    """Recognise the way that a convolution went.
+    """Recognise which implementation ran a convolution, and in which layout.
 
-    A kernel that permutes says that cuDNN had no kernel for the layout it was given, or that the
-    tensors were NCDHW. Otherwise a channels-last output says what cuDNN was given.
+    If a kernel permutes, cuDNN had no kernel for the layout it was given, or the tensors were
+    NCDHW. Otherwise a channels-last output shows that cuDNN was given NDHWC.
 
     Args:
-        kernels: All that ran for it.
+        kernels: All kernels that ran for it.
         is_channels_last: Whether its output is channels-last.
 
     >>> slow = Kernel("void vol2col_kernel<half>", 1.0, ("aten::slow_conv_dilated3d",))

@@ -1,4 +1,4 @@
-"""What the smoke of a whole model measures of speed; on a CPU that is next to nothing."""
+"""The speed measurements of a whole model's smoke; on a CPU there is next to nothing to measure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from convlast.smoke.out_of_memory import is_out_of_memory
 
 
 def measure(ways: Ways, smoke: Smoke) -> None:
-    """Note timings, kernels and the layout's share of time, after all ways have run."""
+    """Add timings, kernels and the time spent permuting to the smoke, after all runs."""
     old = ways.specimen
     if old.device.type != "cuda":
         if ways.autocast_s is not None:
@@ -31,7 +31,7 @@ def measure(ways: Ways, smoke: Smoke) -> None:
 
 
 def look_at_kernels(make: partial[Specimen], samples: int, smoke: Smoke) -> None:
-    """Note which kernels ran, or why none are told: the profiler may not be allowed to look."""
+    """Add the kernels that ran to the smoke, or why there are none: the profiler may be denied."""
     way = Way(samples)
     contiguous, converted = pair_of(make, torch.float16)
     try:

@@ -1,4 +1,4 @@
-"""What a model returns, taken apart into tensors; and two such results compared."""
+"""The tensors in the result of a model, and how to compare two results."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from convlast.report import Parity
 from convlast.smoke.parity import compare
 
 Outputs: TypeAlias = dict[str, Tensor]
-"""The floating-point tensors of a result by where they stand in it: `0`, `sample`, `logits.0`."""
+"""The floating-point tensors of a result by their path in it: `0`, `sample`, `logits.0`."""
 
 QUANTILES = (0.5, 0.9, 0.99, 0.999)
 
 SAMPLES = 1 << 16
-"""Elements that quantiles are drawn from, evenly spaced."""
+"""How many evenly spaced elements quantiles are computed from."""
 
 DEPTH = 5
-"""How deep a result is searched for tensors."""
+"""How many levels deep a result is searched for tensors."""
 
 
 def outputs_of(result: object) -> Outputs:
     """Return the floating-point tensors in a result.
 
-    Tensors may stand in lists, tuples, dicts (so also in the results of transformers and
+    Tensors may be in lists, tuples, dicts (which includes the results of transformers and
     diffusers), and in the attributes of objects.
 
     >>> outputs_of((torch.zeros(1), {"aux": torch.ones(2)})).keys()
@@ -42,9 +42,9 @@ def outputs_of(result: object) -> Outputs:
 
 
 def parity_of(reference: Outputs, actual: Outputs, *, pair: str, threshold: float) -> Parity:
-    """Compare two results; return the parity of the output that agrees least.
+    """Compare two results; return the parity of the output with the largest difference.
 
-    Each output is judged by its own scale.
+    Each output is compared relative to its own scale.
 
     Raises:
         ValueError: If they do not have the same outputs of the same shapes.
@@ -64,7 +64,7 @@ def parity_of(reference: Outputs, actual: Outputs, *, pair: str, threshold: floa
 
 
 def _badness(parity: Parity) -> tuple[bool, int, float]:
-    """Order parities: failed ones first, then by what is not finite, then by the difference."""
+    """Return a sort key: first failure, then the number of NaN and infinities, then difference."""
     relative = parity.relative
     if relative is None:
         relative = 0.0 if parity.passed else float("inf")
@@ -72,7 +72,7 @@ def _badness(parity: Parity) -> tuple[bool, int, float]:
 
 
 def sample_of(tensor: Tensor, number: int) -> Tensor:
-    """Return up to that many elements, evenly spaced in logical order, flat.
+    """Return at most this many elements, evenly spaced in logical order, as a flat tensor.
 
     >>> sample_of(torch.arange(10), 4)
     tensor([0, 2, 5, 7])
@@ -109,7 +109,7 @@ def _parts(value: Any) -> Iterable[tuple[object, Any]]:
 
 
 def _quantiles(reference: Tensor, actual: Tensor) -> dict[str, float] | None:
-    """Return quantiles of the absolute difference over the reference's scale."""
+    """Return quantiles of the absolute difference, relative to the scale of the reference."""
     left = sample_of(reference, SAMPLES).to(torch.float64)
     right = sample_of(actual, SAMPLES).to(torch.float64)
     both = left.isfinite() & right.isfinite()

@@ -1,7 +1,7 @@
-"""What each module gave: how it fits into fp16, and a sample to compare with another run.
+"""Each module's output: how it fits into fp16, and a sample to compare with another run.
 
-Keeping every activation would cost the memory of a training step, so each run keeps a sample of
-each module's output, at the same places, and compares those.
+Keeping every activation would need as much memory as a training step. So each run keeps a sample of
+each module's output, always of the same elements, and these samples are compared.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from convlast.smoke.model.outputs import sample_of
 from convlast.smoke.parity import compare
 
 SAMPLES = 1024
-"""Elements kept of each output."""
+"""How many elements of each output are kept."""
 
 
 VANISHING = 2.0**-25
-"""What rounds to zero in fp16, and all below it."""
+"""The largest absolute value that rounds to zero in fp16."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class Reading:
 
     Attributes:
         place: The module.
-        input_shape: Of its first input.
+        input_shape: The shape of its first input.
         absmax: The largest absolute value; infinite or NaN if there is such a value.
-        overflow: Values beyond fp16's range.
+        overflow: How many values are beyond fp16's range.
         sample: Some of its values.
-        memory_format: Its layout, where it is 5-D.
+        memory_format: Its layout, if it is 5-D.
     """
 
     place: ModulePlace
@@ -51,7 +51,7 @@ class Reading:
 
     @property
     def is_finite(self) -> bool:
-        """Whether all its values are."""
+        """Whether all its values are finite."""
         return isfinite(self.absmax)
 
     @property
@@ -60,7 +60,7 @@ class Reading:
         return self.absmax < LARGEST + 16
 
     def activation(self, relative: float | None) -> Activation:
-        """Return what the report says of it, with the error that fp16 made there."""
+        """Return the report's entry for it, with the relative error that fp16 caused there."""
         nonzero = self.sample[self.sample != 0]
         vanishing = int((nonzero.abs() <= VANISHING).sum())
         return Activation(
@@ -81,7 +81,7 @@ class Readings:
     taken: list[Reading] = field(default_factory=list)
 
     def note(self, turn: Turn) -> None:
-        """Take the reading of one turn: of its first floating-point output."""
+        """Take the reading of one turn, from its first floating-point output."""
         output = next((o for o in turn.outputs if o.is_floating_point() and o.numel()), None)
         if output is None:
             return
@@ -103,21 +103,21 @@ class Readings:
 
 @dataclass(frozen=True)
 class Pair:
-    """What one module gave in two runs."""
+    """The readings of one module in two runs."""
 
     reference: Reading
     actual: Reading
 
     @property
     def relative(self) -> float | None:
-        """The largest difference of the samples over the scale; None where it is not finite."""
+        """The largest difference of the samples relative to the scale; None if not finite."""
         difference = (self.actual.sample - self.reference.sample).abs()
         if not difference.numel() or not difference.isfinite().all() or not self.reference.absmax:
             return None if not difference.isfinite().all() else 0.0
         return float(difference.max()) / self.reference.absmax
 
     def parity(self, pair: str, threshold: float) -> Parity:
-        """Compare both samples, as the report has it."""
+        """Compare both samples, for the report."""
         return compare(self.reference.sample, self.actual.sample, pair=pair, threshold=threshold)
 
     def is_wrong(self, threshold: float) -> bool:
@@ -128,7 +128,7 @@ class Pair:
 
 
 def pairs_of(reference: Readings, actual: Readings) -> Iterator[Pair]:
-    """Pair the readings of two runs, as long as both do the same."""
+    """Pair the readings of two runs, up to the first module where the runs differ."""
     for left, right in zip(reference.taken, actual.taken, strict=False):
         if left.place != right.place or left.sample.shape != right.sample.shape:
             return
@@ -136,14 +136,14 @@ def pairs_of(reference: Readings, actual: Readings) -> Iterator[Pair]:
 
 
 def first_wrong(pairs: Sequence[Pair], threshold: float) -> Pair | None:
-    """Return the first module that goes wrong: the first that is not finite, else far off."""
+    """Return the first module that is not finite; if there is none, the first that is far off."""
     broken = (pair for pair in pairs if not pair.actual.is_finite and pair.reference.is_finite)
     off = (pair for pair in pairs if pair.is_wrong(threshold))
     return next(broken, None) or next(off, None)
 
 
 def activations_of(reference: Readings, pairs: Sequence[Pair]) -> list[Activation]:
-    """Return each module's output as the report has it, the worst of its turns."""
+    """Return the report's entry for each module, with the worst values of its turns."""
     worst: dict[str, Activation] = {}
     errors = [pair.relative for pair in pairs]
     errors += [None] * (len(reference.taken) - len(errors))
@@ -155,7 +155,7 @@ def activations_of(reference: Readings, pairs: Sequence[Pair]) -> list[Activatio
 
 
 def _worse(left: Activation, right: Activation) -> Activation:
-    """Put two turns of one module together."""
+    """Merge two turns of one module, keeping the worst values."""
     both = left, right
     absmaxes = [found.absmax for found in both if found.absmax is not None]
     headrooms = [found.headroom for found in both if found.headroom is not None]
@@ -172,7 +172,7 @@ def _worse(left: Activation, right: Activation) -> Activation:
 
 
 def _absmax(output: Tensor) -> float:
-    """Return the largest absolute value, read in the order in which the values lie."""
+    """Return the largest absolute value; read the values in memory order, which is faster."""
     strides = output.stride()
     order = sorted(range(output.dim()), key=strides.__getitem__, reverse=True)
     least, most = torch.aminmax(output.permute(order))

@@ -1,6 +1,6 @@
-"""A model that fp16 breaks: what would help, modules kept in fp32 or bfloat16.
+"""Remedies for a model that fp16 breaks: keep modules in fp32, or use bfloat16.
 
-And whether its layout is right, of which fp16 then tells nothing.
+The layout of such a model is checked in fp32, because its fp16 runs say nothing about it.
 """
 
 from __future__ import annotations
@@ -31,11 +31,12 @@ from convlast.smoke.out_of_memory import is_refusal
 from convlast.smoke.parity import DTYPE_THRESHOLD
 
 ATTEMPTS = 3
-"""Reruns with ever more modules in fp32; each costs a forward."""
+"""The most reruns, each with one more module in fp32; each costs a forward."""
 
 BFLOAT16_THRESHOLD = 0.05
-"""Of fp32 and bf16. It has three bits less than fp16, so that each rounding costs eight times as
-much, 0.4 % in the median of single convolutions; with more than 5 % at the end it is no cure."""
+"""The difference between fp32 and bf16 that passes. bf16 has three bits less than fp16, so each
+rounding error is eight times as large, 0.4 % in the median of single convolutions; with more than
+5 % at the end of the model, bf16 is no remedy."""
 
 
 def judge_layout_in_float32(
@@ -61,10 +62,10 @@ def judge_layout_in_float32(
 def _judge_layout_in_tf32(
     specimen: Specimen, reference: Outputs, way: Way
 ) -> tuple[Parity | None, Fault | None]:
-    """Compare both layouts in TF32, where cuDNN has no kernel for fp32 proper in channels-last.
+    """Compare both layouts in TF32, if cuDNN has no channels-last kernel for exact fp32.
 
-    That says nothing against the layout, which is meant for fp16. Where there is none for TF32
-    either, there is nothing to say.
+    A missing fp32 kernel is not a fault of the layout, which is meant for fp16. If there is no
+    kernel for TF32 either, there is nothing to compare.
     """
     way = replace(way, is_tf32=True)
     converted = specimen.run(way)
@@ -94,17 +95,18 @@ def try_bfloat16(specimen: Specimen, reference: Outputs, way: Way) -> Parity | N
 def try_float32(
     specimen: Specimen, reference: Outputs, readings: Readings, wrong: Sequence[str], way: Way
 ) -> KeptInFloat32:
-    """Find modules that have to stay in fp32, and prove that it helps.
+    """Find modules that have to stay in fp32, and prove that this helps.
 
-    Kept are those whose parameters, inputs or outputs go beyond fp16's range, or else the first one
-    that goes wrong; and while the model is still wrong, the next one that does.
+    Modules whose parameters, inputs or outputs exceed fp16's range are kept in fp32; if there are
+    none, the first module that goes wrong. While the model is still wrong, the next wrong module is
+    added.
 
     Args:
-        specimen: A fresh one; it is used up.
+        specimen: A fresh specimen, which cannot be used afterwards.
         reference: The outputs in fp32.
-        readings: What each module gave in fp32.
+        readings: Each module's reading in fp32.
         wrong: The modules that go wrong in fp16, in the order of execution.
-        way: How it is run.
+        way: How to run the model.
     """
     kept = list(dict.fromkeys([*_beyond_range(specimen.module), *_overflowing(readings)]))
     kept = kept or list(wrong[:1])
@@ -149,7 +151,7 @@ def _overflows(tensor: Tensor) -> bool:
 
 
 def _overflowing(readings: Readings) -> Iterator[str]:
-    """Yield the modules whose outputs go beyond fp16's range, and those that take them."""
+    """Yield the modules whose outputs exceed fp16's range, and the module after each of them."""
     is_beyond = False
     for reading in readings.taken:
         if is_beyond or not reading.fits:
@@ -161,7 +163,7 @@ def _overflowing(readings: Readings) -> Iterator[str]:
 def _in_float32(
     module: nn.Module, names: Iterable[str], exact: dict[str, dict[str, Any]], readings: Readings
 ) -> Iterator[None]:
-    """Run some modules in fp32: inputs are cast before them, outputs behind them, if they fit."""
+    """Run some modules in fp32: cast their inputs to fp32, and their outputs back if they fit."""
     too_large = {reading.place.name for reading in readings.taken if not reading.fits}
     modules = dict(module.named_modules())
     hooks = []

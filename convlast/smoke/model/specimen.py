@@ -1,4 +1,4 @@
-"""The model under test, and what can be done to it: another precision, another layout, a run."""
+"""The model under test: change its precision, change its layout, run it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from convlast.smoke.out_of_memory import is_out_of_memory, is_refusal
 from convlast.smoke.precision import exact_float32, is_native, tf32
 
 Weights: TypeAlias = Mapping[str, Callable[[], Tensor]]
-"""Reads the converted weights, by the names of their parameters, with the strides they have."""
+"""Functions that read the converted weights with their strides, by the names of the parameters."""
 
 Outcome: TypeAlias = Outputs | Failure
 """The outputs of a run, or why there are none."""
@@ -35,8 +35,8 @@ class Way:
 
     Attributes:
         samples: N of the input.
-        first_of: If given, the input is the first sample of the one with so many.
-        is_autocast: Whether under autocast to fp16; the module is in fp32 then.
+        first_of: If given, draw this many samples and use the first.
+        is_autocast: Whether to run under autocast to fp16, with the module in fp32.
         is_tf32: Whether convolutions in fp32 are computed in TF32.
         is_input_converted: Whether the input is channels-last too.
         on_operation: Called for each operator.
@@ -57,10 +57,10 @@ class Specimen:
     """A module of a subject on a device, in one precision and layout at a time.
 
     Attributes:
-        subject: What it is made from.
+        subject: The model that the module is made from.
         converted: The converted weights.
         device: Where it runs.
-        halvings: How often the spatial extents of the input are halved, for want of memory.
+        halvings: How many times the spatial extents of the input are halved, to save memory.
     """
 
     subject: Subject
@@ -70,21 +70,21 @@ class Specimen:
     module: nn.Module = field(init=False)
     dtype: torch.dtype = field(init=False, default=torch.float32)
     _held: dict[tuple[int, int | None], Inputs] = field(init=False, default_factory=dict)
-    """Inputs in the module's precision, by `samples` and `first_of`: to draw them, and to copy
-    them, can take as long as a forward."""
+    """Inputs in the module's precision, by `samples` and `first_of`. They are kept because drawing
+    and copying them can take as long as a forward."""
 
     def __post_init__(self) -> None:
         """Make the module."""
         self.module = self.subject.make_module().to(self.device)
 
     def cast(self, dtype: torch.dtype) -> None:
-        """Round parameters, buffers and inputs; there is no way back to what they were."""
+        """Round parameters, buffers and inputs; the original values are lost."""
         self.module.to(dtype)
         self.dtype = dtype
         self._held = {key: _each(self._round, made) for key, made in self._held.items()}
 
     def lay_out(self, names: Sequence[str] | None = None) -> None:
-        """Give the named parameters, or all, the converted layout, and the others contiguous."""
+        """Give the named parameters, or all, the converted layout; make the others contiguous."""
         chosen = self.converted.keys() if names is None else set(names)
         for name, parameter in self._weights():
             if name in chosen:
@@ -96,11 +96,11 @@ class Specimen:
             parameter.data = weight.to(parameter.dtype).to(self.device)
 
     def inputs(self, way: Way) -> Inputs:
-        """Make the inputs of one way, which the model may write to."""
+        """Return the inputs of one way as copies that the model may write to."""
         return _each(Tensor.clone, self._inputs(way))
 
     def _inputs(self, way: Way) -> Inputs:
-        """Return the inputs of one way, which are not for keeping what is written to them."""
+        """Return the inputs of one way, not copied; `_drop` forgets those that a run wrote to."""
         made = self._hold(way.samples, way.first_of)
         return _each(_channels_last, made) if way.is_input_converted else made
 
@@ -123,9 +123,9 @@ class Specimen:
         }
 
     def owners(self) -> dict[str, str]:
-        """Return the module of each weight, by the weight's name.
+        """Return the name of each weight's module, by the weight's name.
 
-        A module that stands in two places is followed under the first of its names.
+        A module that is registered twice is watched under the first of its names.
         """
         first = owners_of(self.module)
         held = dict(self.module.named_parameters(remove_duplicate=False))
@@ -144,7 +144,7 @@ class Specimen:
         """Run the model once, with the same random numbers each time.
 
         Raises:
-            DeviceLostError: If the device cannot be used any more.
+            DeviceLostError: If the device can no longer be used.
             RuntimeError: If memory ran out.
         """
         inputs = self._inputs(way)
@@ -161,8 +161,8 @@ class Specimen:
         except ConvlastError:
             raise
         except Exception as error:
-            # Raised here: a function that raises what it was given is held by it, and with it all
-            # that the run holds, until Python's collector looks.
+            # Raise here: a function that raised its argument would end up in a reference cycle
+            # with it, which would keep the run's tensors alive until Python collects garbage.
             if is_out_of_memory(error) and not is_refusal(error):
                 raise
             health.require_alive(self.device)
@@ -172,7 +172,7 @@ class Specimen:
         return outputs_of(result)
 
     def call(self, inputs: Inputs, way: Way) -> Any:
-        """Call the model, in the precision of the way; nothing is watched and nothing caught."""
+        """Call the model in the precision of the way, without watching it or catching errors."""
         entry = getattr(self.module, self.subject.entry)
         with ExitStack() as stack:
             stack.enter_context(torch.no_grad())
@@ -187,7 +187,7 @@ class Specimen:
 
     @contextmanager
     def _prepared(self, way: Way) -> Iterator[None]:
-        """Fix random numbers, and emulate fp16 where there is none."""
+        """Fix the random numbers, and emulate fp16 where it is not native."""
         with ExitStack() as stack:
             devices = [self.device] if self.device.type == "cuda" else []
             stack.enter_context(torch.random.fork_rng(devices=devices))
@@ -197,7 +197,7 @@ class Specimen:
             yield
 
     def _seed(self) -> None:
-        """Seed what the model can draw from; devices that it is not on are left alone."""
+        """Seed the generators that the model can draw from, and no other device's."""
         if self.device.type == "cpu":
             torch.default_generator.manual_seed(0)
         else:
@@ -209,7 +209,7 @@ class Specimen:
         return [(name, held[name]) for name in self.converted if name in held]
 
     def _prepare(self, drawn: Tensor) -> Tensor:
-        """Return a tensor in the size and precision of the specimen, on its device."""
+        """Halve a tensor as often as needed, and return it in the module's precision and device."""
         tensor = drawn
         if tensor.dim() == 5:
             for _ in range(self.halvings):
@@ -223,7 +223,7 @@ class Specimen:
 
 
 def _each(change: Callable[[Tensor], Tensor], inputs: Inputs) -> Inputs:
-    """Change each tensor of the inputs."""
+    """Apply a function to each tensor of the inputs."""
     args, kwargs = tree_map_only(Tensor, change, (inputs.args, inputs.kwargs))
     return Inputs(args, kwargs)
 
@@ -233,7 +233,7 @@ def _channels_last(tensor: Tensor) -> Tensor:
 
 
 def _first_of(one: Inputs, several: Inputs) -> Inputs:
-    """Return the inputs of the first of several samples; `one` tells which extents count them."""
+    """Return the inputs of the first of several samples; `one` has the shapes for one sample."""
 
     def first(single: object, every: object) -> object:
         if isinstance(single, Tensor) and isinstance(every, Tensor) and single.dim():

@@ -1,4 +1,4 @@
-"""What converted weights cost or gain in time, inside the whole model on this device."""
+"""How much faster or slower converted weights are, inside the whole model on this device."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ LIMIT_S = 4.0
 
 @dataclass(frozen=True)
 class Setting:
-    """Under what the two are compared.
+    """The setting in which contiguous and converted weights are compared.
 
     Attributes:
         samples: N of the input.
-        is_autocast: Whether in fp32 under autocast, or in fp16.
+        is_autocast: Whether to run in fp32 under autocast instead of in fp16.
         benchmark: `torch.backends.cudnn.benchmark`.
     """
 
@@ -36,12 +36,12 @@ class Setting:
 
     @property
     def way(self) -> Way:
-        """How the model is run."""
+        """How to run the model."""
         return Way(self.samples, is_autocast=self.is_autocast)
 
 
 def settings_for(samples: int) -> tuple[Setting, ...]:
-    """Return what is compared on an accelerator; the first is the one the advice rests on."""
+    """Return the settings to compare on an accelerator; the advice is based on the first."""
     several = [Setting(samples), Setting(samples, benchmark=True), Setting(1)]
     return (*several, Setting(samples, is_autocast=True))
 
@@ -66,7 +66,7 @@ def time_on_accelerator(
 
 
 def timing_on_cpu(smoke: Smoke, seconds: tuple[float, float]) -> Timing:
-    """Return what one run of each took on a CPU, emulated, which tells nothing about a GPU."""
+    """Return the times of one emulated run of each on a CPU, which say nothing about a GPU."""
     contiguous_s, converted_s = seconds
     return Timing(
         contiguous_s=contiguous_s,
@@ -105,7 +105,7 @@ def race_of(pair: Sequence[Specimen], setting: Setting, limit_s: float) -> Race:
 
 
 def time_pair(pair: Sequence[Specimen], setting: Setting, limit_s: float) -> Timing:
-    """Time two specimens against each other, and note what memory each takes."""
+    """Time two specimens against each other, and measure the memory that each takes."""
     contiguous, converted = pair
     found = race_of(pair, setting, limit_s)
     return Timing(
@@ -126,7 +126,7 @@ def time_pair(pair: Sequence[Specimen], setting: Setting, limit_s: float) -> Tim
 
 
 def _peak_bytes(specimen: Specimen, way: Way) -> int | None:
-    """Return the device memory that a forward takes at its highest, its model included."""
+    """Return the peak device memory of a forward, including the model."""
     if specimen.device.type != "cuda":
         return None
     device, inputs = specimen.device, specimen.inputs(way)
@@ -144,11 +144,11 @@ def _bytes_of(module: nn.Module) -> int:
 
 
 def clock_mhz(device: torch.device) -> int | None:
-    """Return the clock of the GPU's processors, where NVML is installed and tells."""
+    """Return the clock rate of the GPU's multiprocessors, if NVML is installed and says it."""
     try:
         import pynvml  # type: ignore[import-untyped] # it has no annotations
 
-        # Not `torch.cuda.clock_rate`: it overlooks that CUDA counts the fastest GPU first.
+        # Not `torch.cuda.clock_rate`: it assumes NVML's GPU order, but CUDA puts the fastest first.
         pynvml.nvmlInit()
         gpu = pynvml.nvmlDeviceGetHandleByUUID(uuid_of(device))
         return int(pynvml.nvmlDeviceGetClockInfo(gpu, pynvml.NVML_CLOCK_SM))
@@ -158,7 +158,7 @@ def clock_mhz(device: torch.device) -> int | None:
 
 @contextmanager
 def _benchmarking(is_on: bool) -> Iterator[None]:
-    """Let cuDNN choose kernels by trial, or not, and put the setting back."""
+    """Turn cuDNN's benchmark mode on or off, and restore the setting afterwards."""
     before = torch.backends.cudnn.benchmark
     torch.backends.cudnn.benchmark = is_on
     try:

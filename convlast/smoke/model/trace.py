@@ -1,7 +1,7 @@
-"""Which layout activations have on their way, who changes it, and what that costs.
+"""The layout of each activation in a forward, which modules change it, and what that costs.
 
-A permutation is an operator, not a view, whose 5-D result lies in another order than one of its 5-D
-operands: the operand's bytes are read in one order and written in the other. Weights do not count.
+A permutation is an operator, not a view, whose 5-D result has another memory order than one of its
+5-D operands: it reads the operand in one order and writes in the other. Weights do not count.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from convlast.smoke.model.watching import tensors_in
 CONVOLUTIONS = frozenset(
     f"aten::{name}" for name in ("convolution", "_convolution", "conv3d", "conv_transpose3d")
 )
-"""The operators that are a convolution, whose second operand is the weight."""
+"""The convolution operators; their second operand is the weight."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ class _Permuting:
         before: The layout of the operands that it permutes.
         after: The layout of its result.
         moved: The bytes of these operands.
-        is_convolution: Whether it is one, which permutes its input to the layout it runs in.
+        is_convolution: Whether it is a convolution, which permutes its input to the layout it
+            runs in.
     """
 
     place: ModulePlace
@@ -56,11 +57,11 @@ class _Event:
 
 @dataclass
 class Trace:
-    """What one forward does to the layout.
+    """How the layout changes in one forward.
 
     Attributes:
         permuting: The operators that permute.
-        events: Modules' turns, and these operators, in the order of execution.
+        events: Modules' turns and these operators, in the order of execution.
     """
 
     permuting: list[_Permuting] = field(default_factory=list)
@@ -68,7 +69,7 @@ class Trace:
     _is_first_converted: bool | None = None
 
     def note_operation(self, operation: Operation) -> None:
-        """Look at one operator."""
+        """Record one operator."""
         output = convolved(operation)
         if output is not None and self._is_first_converted is None:
             self._is_first_converted = order_of(output) == "channels_last_3d"
@@ -82,7 +83,7 @@ class Trace:
             self.events.append(_Event(operation.place, before, after, operation.name))
 
     def note_turn(self, turn: Turn) -> None:
-        """Look at one module's turn."""
+        """Record one module's turn."""
         source = next(iter(_volumes(turn.inputs)), None)
         output = next(iter(_volumes(turn.outputs)), None)
         if source is not None and output is not None:
@@ -92,8 +93,8 @@ class Trace:
     def permutations(self) -> Permutations:
         """The number and bytes of permutations, and the best case: one, at the first convolution.
 
-        Where the first convolution is not converted, or its input lies alike in both layouts, there
-        need not be any.
+        If the first convolution is not converted, or its input has the same order in both layouts,
+        the best case is none.
         """
         entrance = self._entrance
         return Permutations(
@@ -104,7 +105,7 @@ class Trace:
         )
 
     def flips(self) -> list[Flip]:
-        """Return who permutes, apart from the first convolution, in the order of execution."""
+        """Return the operators that permute, except the first convolution, in execution order."""
         flips: dict[tuple[ModulePlace, str, str, str], Flip] = {}
         breaker: ModulePlace | None = None
         for found in self.permuting:
@@ -131,9 +132,9 @@ class Trace:
         return list(flips.values())
 
     def steps(self) -> list[TraceStep]:
-        """Return the chain, in the order of execution; a module's further turns are counted.
+        """Return the chain of modules in execution order; repeated turns of a module are counted.
 
-        A permutation in the code of a module that holds others is a step of its own.
+        A permutation in the code of a module that contains others is a step of its own.
         """
         permuting = {found.place for found in self.permuting}
         having_turns = {event.place for event in self.events if event.operator is None}
@@ -157,7 +158,7 @@ class Trace:
 
     @property
     def _entrance(self) -> _Permuting | None:
-        """The permutation at the first convolution, which even the best case has."""
+        """The permutation at the first convolution, which cannot be avoided."""
         if not self._is_first_converted or not self.permuting:
             return None
         first = self.permuting[0]
@@ -165,14 +166,14 @@ class Trace:
 
 
 def convolved(operation: Operation) -> Tensor | None:
-    """Return the output of a 3-D convolution, (N, C, D, H, W); None of any other operator."""
+    """Return the output of a 3-D convolution, (N, C, D, H, W); None for any other operator."""
     if operation.name not in CONVOLUTIONS:
         return None
     return next(_volumes(operation.outputs), None)
 
 
 def permuted_operands(operation: Operation) -> list[Tensor]:
-    """Return the 5-D operands that lie in another order than the result; weights do not count."""
+    """Return the 5-D operands in another memory order than the result; weights do not count."""
     output = next(_volumes(operation.outputs), None)
     if operation.is_view or output is None:
         return []
@@ -182,7 +183,7 @@ def permuted_operands(operation: Operation) -> list[Tensor]:
 
 
 def _volumes(values: Sequence[Any]) -> Iterator[Tensor]:
-    """Return the 5-D activations among the operands of an operator, or its results."""
+    """Return the 5-D tensors among the operands or the results of an operator."""
     return (value for value in tensors_in(tuple(values)) if value.dim() == 5 and value.numel())
 
 

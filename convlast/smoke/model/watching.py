@@ -1,7 +1,7 @@
-"""A forward, watched: each operator with the module that called it, and each module's turn.
+"""Watching a forward: each operator with the module that called it, and each module's turn.
 
-Modules are followed by hooks, operators by a dispatch mode, which also sees what TorchScript and
-exported programs do. Those take no hooks: there each operator counts as a module.
+Hooks watch the modules, and a dispatch mode watches the operators, also those of TorchScript and
+exported programs. Such programs take no hooks, so each of their operators counts as a module.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class _Frame:
 
 
 class Watch(OperatorMode):
-    """Follows one forward; a context manager.
+    """Watches one forward; a context manager.
 
     Args:
         module: The model that runs.
-        takes_hooks: Whether its modules can be followed.
+        takes_hooks: Whether its modules take hooks.
         on_operation: Called for each operator.
         on_turn: Called for each module's turn.
 
@@ -65,10 +65,10 @@ class Watch(OperatorMode):
         self.written: set[int] = set()
 
     def __enter__(self) -> Watch:
-        """Begin; modules are followed where somebody listens, which costs time.
+        """Begin to watch; hooks, which cost time, are added only if a callback was given.
 
-        TorchScript runs a program as it is written: on a GPU it would fuse operators, of which
-        nothing is seen here.
+        TorchScript's optimizer is off: on a GPU it would fuse operators, which then could not be
+        seen here.
         """
         unfused = torch.jit.optimized_execution(False)  # type: ignore[attr-defined]  # not in its __all__
         self._stay.enter_context(unfused)
@@ -85,14 +85,14 @@ class Watch(OperatorMode):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End; an error goes on."""
+        """Stop watching; an error is not suppressed."""
         super().__exit__(kind, error, trace)  # type: ignore[no-untyped-call]  # PyTorch's
         self._stay.close()
         for hook in self._hooks:
             hook.remove()
 
     def failure_of(self, error: BaseException) -> Failure:
-        """Say where the forward raised that was watched."""
+        """Say where the watched forward raised."""
         words, place, operator = self._raised or (words_of(error), None, None)
         if self._takes_hooks:
             place = self._place_of(error) or place
@@ -105,7 +105,7 @@ class Watch(OperatorMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Run one operator and tell of it."""
+        """Run one operator and call the callbacks."""
         if self._is_telling:
             return func(*args, **(kwargs or {}))
         name = func._schema.name
@@ -139,7 +139,7 @@ class Watch(OperatorMode):
             self._on_operation(Operation(place, name, tuple(args), outputs, is_view))
 
     def _tell_turn(self, turn: Turn) -> None:
-        """Tell of a turn; operators that the listener itself uses are not the model's."""
+        """Call `on_turn`; operators that the callback itself runs are not recorded."""
         if self._on_turn:
             self._is_telling = True
             try:
@@ -155,7 +155,7 @@ class Watch(OperatorMode):
         return ModulePlace(self._owner(args) or operator, operator)
 
     def _place_of(self, error: BaseException) -> ModulePlace | None:
-        """Return the innermost module whose code an error went through."""
+        """Return the innermost module in an error's traceback."""
         names = {id(module): name for name, module in self._module.named_modules() if name}
         frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
         for frame in reversed(frames):
@@ -172,7 +172,7 @@ class Watch(OperatorMode):
         return ModulePlace(f"{short}_{self._seen[short]}", operator)
 
     def _owner(self, args: Sequence[Any]) -> str | None:
-        """Return the name of the module whose parameters an operator was given."""
+        """Return the name of the module that holds one of the operator's arguments."""
         for part in tensors_in(args):
             if owner := self._owners.get(part.data_ptr()):
                 return owner
@@ -201,7 +201,7 @@ class Watch(OperatorMode):
 
 
 def owners_of(module: torch.nn.Module) -> dict[int, str]:
-    """Return the name of the module that holds each parameter and buffer, by their address."""
+    """Return the name of the module that holds each parameter or buffer, by its address."""
     held = [*module.named_parameters(), *module.named_buffers()]
     return {
         tensor.data_ptr(): name.rpartition(".")[0] or name
@@ -211,7 +211,7 @@ def owners_of(module: torch.nn.Module) -> dict[int, str]:
 
 
 def address_of(tensor: Tensor) -> int:
-    """Return where the storage of a tensor lies, which its views share; 0 where it has none.
+    """Return the address of a tensor's storage, which its views share; 0 if it has none.
 
     >>> tensor = torch.zeros(2, 2)
     >>> address_of(tensor) == address_of(tensor[1])

@@ -1,4 +1,4 @@
-"""All ways of running a model, in an order that needs one module and rounds it once."""
+"""All runs of a model, in an order that needs only one module and rounds it once."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from convlast.smoke.model.specimen import Outcome, Specimen, Way
 from convlast.smoke.model.trace import Trace
 
 NUMBER = 8
-"""Runs in all, for those who watch."""
+"""The number of runs, for the progress."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a smoke of a whole model is asked for.
+    """The options of a whole model's smoke.
 
     Attributes:
-        samples: N of the larger input; what breaks on layouts breaks from two on.
-        needs_batches: Whether a fault counts that only more than one sample shows.
+        samples: N of the larger input; errors of the layout show only with two or more.
+        needs_batches: Whether faults count that occur only with more than one sample.
         memory_format: The layout of the converted weights.
     """
 
@@ -37,14 +37,14 @@ class Request:
 
 @dataclass
 class Observations:
-    """What was seen on the way, with the larger input.
+    """What was observed in the runs with the larger input.
 
     Attributes:
-        exact: What each module gave in fp32.
+        exact: Each module's reading in fp32.
         contiguous: The same in fp16.
         converted: The same in fp16 with converted weights.
-        trace: What the converted model does to the layout.
-        hints: What is to be said of its convolutions.
+        trace: How the layout changes in the converted model.
+        hints: Hints about its convolutions.
     """
 
     exact: Readings = field(default_factory=Readings)
@@ -54,12 +54,12 @@ class Observations:
     hints: Hints = field(default_factory=Hints)
 
     def note_operation(self, operation: Operation) -> None:
-        """Look at one operator of the converted model."""
+        """Record one operator of the converted model."""
         self.trace.note_operation(operation)
         self.hints.note_operation(operation)
 
     def note_turn(self, turn: Turn) -> None:
-        """Look at one module's turn in the converted model."""
+        """Record one module's turn in the converted model."""
         self.converted.note(turn)
         self.trace.note_turn(turn)
 
@@ -69,10 +69,10 @@ class Ways:
     """The runs of one model.
 
     Attributes:
-        specimen: The model; in fp16 and contiguous in the end.
-        request: What is asked for.
-        progress: Told of each run.
-        autocast_s: What one run under autocast took, contiguous and converted.
+        specimen: The model; in fp16 and contiguous after all runs.
+        request: What to run.
+        progress: Called before each run.
+        autocast_s: How long one run under autocast took, contiguous and converted.
     """
 
     specimen: Specimen
@@ -83,7 +83,7 @@ class Ways:
     _done: int = 0
 
     def run(self) -> Runs:
-        """Run all of them: in fp32, under autocast, then in fp16."""
+        """Run the model in all ways: in fp32, under autocast, then in fp16."""
         specimen, seen, several = self.specimen, self.seen, self.request.samples
         reference = self._run(Way(several, on_turn=seen.exact.note))
         if isinstance(reference, Failure):
@@ -120,11 +120,12 @@ class Ways:
     def _contiguous_alone(
         self, contiguous: Outcome, converted: Outcome, converted_alone: Outcome
     ) -> Outcome | None:
-        """Return what the first sample alone gives, contiguous, without a run where that is clear.
+        """Return the contiguous outputs for the first sample alone, without a run if possible.
 
-        In a model that looks at each sample by itself it is the first part of what several give.
-        Where that differs from the converted run, only a run tells who is right. None where nobody
-        asks: the contiguous model raises, or the converted one raises as it does with several.
+        If the model treats each sample separately, they are the first sample of the batch's
+        outputs. If those differ from the converted run's, only another run shows which is right.
+        None if they are not needed: the contiguous model raises, or the converted one raises as it
+        does with several samples.
         """
         if isinstance(contiguous, Failure):
             return None
@@ -137,7 +138,7 @@ class Ways:
         return self._run(Way(1, first_of=self.request.samples))
 
     def _time(self, way: Way) -> tuple[Outcome, float]:
-        """Run in one way, and return the seconds that took as well."""
+        """Run the model in one way; return the outcome and the seconds that it took."""
         began_s = perf_counter()
         outcome = self._run(way)
         return outcome, perf_counter() - began_s

@@ -1,4 +1,4 @@
-"""The smoke of a whole model: run, judge, and look for what would help."""
+"""The smoke of a whole model: run it, judge the runs, and look for remedies."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from convlast.smoke.precision import name_on
 
 @dataclass
 class ModelSmoke:
-    """What the smoke of a whole model found.
+    """The result of the smoke of a whole model.
 
     Attributes:
         smoke: For the report.
-        layers: What each convolution gave inside the model, by the name of its layer.
-        faults: What is wrong.
-        halvings: How often the spatial extents of the input had to be halved.
+        layers: The result of each convolution inside the model, by the name of its layer.
+        faults: The faults that were found.
+        halvings: How many times the spatial extents of the input had to be halved.
     """
 
     smoke: Smoke
@@ -49,18 +49,18 @@ def smoke_model(
 ) -> ModelSmoke:
     """Run a whole model in fp16, contiguous and converted, against fp32, and judge it.
 
-    Where memory runs out, a smaller input is tried, and the reason says so.
+    If memory runs out, a smaller input is tried, and the reason says so.
 
     Args:
         subject: The model.
         converted: Its converted weights.
         device: Where it runs.
-        request: What is asked for.
-        progress: Told of each run.
+        request: What to run and judge.
+        progress: Called before each run.
 
     Raises:
-        DeviceLostError: If the device cannot be used any more.
-        RuntimeError: If memory runs out with the smallest input as well.
+        DeviceLostError: If the device can no longer be used.
+        RuntimeError: If memory runs out even with the smallest input.
     """
 
     def attempt(halvings: int) -> ModelSmoke:
@@ -94,7 +94,7 @@ def _smoke(ways: Ways) -> ModelSmoke:
 
 
 def _outline(ways: Ways, pairs: list[Pair]) -> Smoke:
-    """Say what was run, and what was seen on the way."""
+    """Return the smoke with what was run and observed, before the verdict."""
     specimen, seen = ways.specimen, ways.seen
     return Smoke(
         scope="model",
@@ -114,14 +114,14 @@ def _outline(ways: Ways, pairs: list[Pair]) -> Smoke:
 
 
 def _is_in_doubt(faults: list[Fault], runs: Runs) -> bool:
-    """Say whether fp16 is at fault, so that its runs tell little of the layout."""
+    """Say whether fp16 itself is at fault, so that its runs say little about the layout."""
     return isinstance(runs.contiguous, Failure) or any(fault.blame == "dtype" for fault in faults)
 
 
 def _look_into_float16(
     ways: Ways, smoke: Smoke, faults: list[Fault], reference: Outputs, pairs: list[Pair]
 ) -> list[Parity]:
-    """Find where fp16 goes wrong, whether the layout is right in fp32, and what helps."""
+    """Find where fp16 goes wrong, whether the layout is right in fp32, and which remedy helps."""
     way, old = Way(ways.request.samples), ways.specimen
     wrong = first_wrong(pairs, DTYPE_THRESHOLD)
     if wrong is not None:
@@ -152,7 +152,7 @@ def _first_wrong(pair: Pair) -> FirstWrong:
 
 
 def _located(faults: list[Fault], layouts: list[Pair]) -> list[Fault]:
-    """Name the first module whose result depends on the layout, in the faults that say so."""
+    """Add the first module whose result depends on the layout to the layout faults without one."""
     wrong = first_wrong(layouts, LAYOUT_THRESHOLD)
     if wrong is None:
         return faults
@@ -167,7 +167,7 @@ def _located(faults: list[Fault], layouts: list[Pair]) -> list[Fault]:
 
 
 def _layers(specimen: Specimen, pairs: list[Pair], layouts: list[Pair]) -> dict[str, LayerSmoke]:
-    """Return what each convolution gave inside the model, by the name of its layer."""
+    """Return the result of each convolution inside the model, by the name of its layer."""
     dtype_of = {pair.reference.place.name: pair for pair in pairs}
     layout_of = {pair.reference.place.name: pair for pair in layouts}
     owners = specimen.owners()

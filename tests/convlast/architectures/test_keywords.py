@@ -31,7 +31,7 @@ REFUSED: dict[str, tuple[dict[Any, Any], str]] = {
     "a function": ({"net": print}, "not JSON"),
     "bytes": ({"net": b"x"}, "not JSON"),
     "a subclass of str": ({"net": type("Text", (str,), {})("x")}, "not JSON"),
-    "a name that is no text": ({"net": {1: 2}}, "names are texts"),
+    "a name that is no text": ({"net": {1: 2}}, "names must be strings"),
     "a dunder": ({"__class__": 1}, "not the name of a public argument"),
     "a private name": ({"_net": 1}, "not the name of a public argument"),
     "no end of lists": ({"net": deep(40)}, "nested too deeply"),

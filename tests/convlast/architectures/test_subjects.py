@@ -208,8 +208,8 @@ def test_a_state_dict_that_does_not_fit_is_refused(tmp_path: Path) -> None:
         (NET, {"architecture_options": {"colour": "red"}}, "unexpected keyword argument"),
         (NET, {"entry_point": "encode"}, "no method 'encode'. It has forward, decode"),
         ("fakenets.nets.odd.number", {}, "made a int, not a model"),
-        ("fakenets.nets.odd.Wanting", {}, "wants 'atlas'"),
-        ("fakenets.nets.odd.Asking", {}, "wants 'encoder_hidden_states'"),
+        ("fakenets.nets.odd.Wanting", {}, "needs 'atlas'"),
+        ("fakenets.nets.odd.Asking", {}, "needs 'encoder_hidden_states'"),
         ("fakenets.nets.odd.Exploding", {}, "larger than .* bytes"),
     ],
 )
@@ -402,8 +402,8 @@ def test_a_program_of_several_inputs_and_any_batch_runs(tmp_path: Path) -> None:
 
 
 def test_a_program_takes_no_architecture(tmp_path: Path) -> None:
-    """It says itself what it runs."""
-    with pytest.raises(OptionError, match="says itself what it runs"):
+    """The program contains its model."""
+    with pytest.raises(OptionError, match="contains its model"):
         subject_of(save_script(tmp_path / "m.pt"), architecture=NET)
 
 

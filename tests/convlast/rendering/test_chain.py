@@ -113,7 +113,7 @@ def test_the_page_has_every_part_of_the_smoke() -> None:
     for words in (
         "The whole model in fp16",
         "fp16 with some modules in fp32, against fp32",
-        "Keeping norm in fp32 cures it.",
+        "Keeping norm in fp32 helps.",
         "3 permutations of 3.0 MB in a forward; at best 1 of 1.0 MB.",
         "slow fallback",
         "2.00 ± 0.10",
@@ -132,6 +132,6 @@ def test_the_terminal_draws_the_chain_in_lines() -> None:
     with console.capture() as capture:
         console.print(terminal.render(report_with(whole_smoke())))
     printed = capture.get()
-    assert "The layout on its way" in printed
+    assert "The layout through the model" in printed
     assert "⇄ channels-last stem (Conv3d) and 2 more modules, to act" in printed
     assert "⇄ contiguous    <b>pool</b> (AvgPool3d)" in printed

@@ -56,7 +56,7 @@ def test_the_chosen_input_fits_and_each_tap_meets_a_value(
     st.integers(1, 7),
 )
 def test_a_run_costs_bounded_work(device: torch.device, out: int, into: int, kernel: int) -> None:
-    """Within the budget, or else at the smallest size that is of use."""
+    """An input is within the budget, or has the smallest useful size."""
     convolution = convolution_of((out, into, kernel, kernel, kernel))
     shape = input_shape_of(convolution, device, None)
     budget = MACS * (ACCELERATION if device == CUDA else 1)
@@ -93,7 +93,7 @@ def test_what_fits_is_what_pytorch_runs(
 
 
 def test_what_the_file_does_not_tell_is_said() -> None:
-    """In words, with the values taken; what the file tells is not among them."""
+    """Assumptions are listed with their values; known hyperparameters are not among them."""
     always = ["stride 1", "padding (1, 0, 2)", "dilation 1"]
     shape = (8, 2, 3, 1, 5)
     assert convolution_of(shape, groups=4).assumed == always

@@ -26,7 +26,7 @@ EDGES = torch.tensor(
 @example(torch.tensor([1e-310], dtype=torch.float64))
 @example(torch.tensor([math.nan, math.inf, -math.inf, 7e4, 1e-9]))
 def test_counts_are_what_a_cast_to_fp16_does(tensor: Tensor) -> None:
-    """Each value is looked at before and after the cast, one by one."""
+    """The counts agree with those of looking at each value before and after the cast."""
     found = audit("w", [tensor])
     pairs = list(zip(tensor.tolist(), tensor.to(torch.float16).tolist(), strict=True))
     assert found.numel == len(pairs)
@@ -44,7 +44,7 @@ def test_counts_are_what_a_cast_to_fp16_does(tensor: Tensor) -> None:
 
 @given(tensors, st.integers(1, 4), st.integers(1, 4))
 def test_chunks_and_blocks_do_not_show(tensor: Tensor, chunk: int, block: int) -> None:
-    """However a tensor is cut, its range is the same."""
+    """The range of a tensor does not depend on how it is cut into chunks."""
     whole = audit("w", [tensor])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ranges, "BLOCK_NUMEL", block)
@@ -54,7 +54,7 @@ def test_chunks_and_blocks_do_not_show(tensor: Tensor, chunk: int, block: int) -
 
 @pytest.mark.parametrize("dtype", sorted(AUDITED, key=str), ids=str)
 def test_the_tensor_is_left_as_it_is(dtype: torch.dtype) -> None:
-    """Nothing is counted in place, in fp16 either, and parameters can be audited."""
+    """The audit does not change the tensor, and accepts parameters."""
     tensor = torch.randn(64).to(dtype)
     before = tensor.clone()
     audit("w", [torch.nn.Parameter(tensor)])
@@ -62,7 +62,7 @@ def test_the_tensor_is_left_as_it_is(dtype: torch.dtype) -> None:
 
 
 def test_a_tensor_of_no_elements_has_a_range() -> None:
-    """It holds nothing that fp16 cannot hold."""
+    """An empty tensor has nothing that fp16 cannot hold."""
     assert audit("w", []) == audit("w", [torch.empty(0)])
     assert audit("w", []).absmax == 0
 

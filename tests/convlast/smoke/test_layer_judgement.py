@@ -42,14 +42,14 @@ def test_the_fault_is_pinned_on_the_dtype_or_on_the_layout(
     status: str,
     words: str | None,
 ) -> None:
-    """The layout is to blame where the converted run differs from the contiguous fp16 one."""
+    """The layout is to blame if the converted run differs from the contiguous fp16 run."""
     judgement = judge(reference, contiguous, converted)
     assert judgement.status == status
     assert (judgement.reason is None) if words is None else words in str(judgement.reason)
 
 
 def test_the_figures_come_with_the_verdict() -> None:
-    """Both pairs, whatever the verdict, as far as there are outputs."""
+    """The parity of both pairs is reported, whatever the verdict, if there are outputs."""
     assert [parity.pair for parity in judge(GOOD, GOOD, OFF).parity] == ["dtype", "layout"]
     assert [parity.pair for parity in judge(GOOD, GOOD, "raised").parity] == ["dtype"]
     assert judge(GOOD, "raised", GOOD).parity == []
@@ -82,7 +82,7 @@ def parity_of(relative: float | None, *, nan: int = 0, pair: str = "layout") -> 
     ],
 )
 def test_one_failed_layer_fails_all(statuses: list[str], overall: str) -> None:
-    """Anything else that is not passed is a finding; where none ran, all is skipped."""
+    """A layer that did not pass makes a finding; if no layer ran, the smoke is skipped."""
     layers = [(str(i), LayerSmoke.model_validate({"status": s})) for i, s in enumerate(statuses)]
     assert summarise(layers).status == overall
 

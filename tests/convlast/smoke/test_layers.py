@@ -52,7 +52,7 @@ def is_converted(weight: Tensor) -> bool:
 def test_a_sound_convolution_passes(
     kind: Kind, kernel: tuple[int, ...], channels: tuple[int, int], groups: int
 ) -> None:
-    """Any kernel, plain, grouped, depthwise or with a single channel, transposed or not."""
+    """Converted weights pass for any kernel, plain, grouped, depthwise, transposed or not."""
     smoke = smoke_layer(convolution_of(weight_of(*channels, *kernel), kind, groups), CPU)
     assert (smoke.status, smoke.reason, smoke.finite) == ("passed", None, True)
     dtype, layout = smoke.parity
@@ -65,7 +65,7 @@ def test_a_sound_convolution_passes(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_format_that_came_out_is_the_weight_s(kind: Kind) -> None:
-    """Channels-last of a converted weight, contiguous of one that was left alone."""
+    """The output is channels-last for a converted weight, and contiguous for an unchanged one."""
     weight = weight_of(*SHAPE)
     smoke = smoke_layer(convolution_of(weight, kind), CPU)
     assert smoke.output_memory_format == "channels_last_3d"
@@ -79,7 +79,7 @@ def test_the_format_that_came_out_is_the_weight_s(kind: Kind) -> None:
 def test_the_contiguous_runs_are_contiguous_whatever_the_strides_of_the_original(
     kernel: int,
 ) -> None:
-    """With a 1×1×1 kernel too, whose channels-last weight claims to be contiguous."""
+    """The reference is contiguous, also for a 1×1×1 kernel."""
     seen = []
 
     def spy(convolution: Convolution, activation: Tensor, weight: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ def test_the_contiguous_runs_are_contiguous_whatever_the_strides_of_the_original
 def test_only_the_dtype_is_ever_at_fault_on_a_sound_device(
     kind: Kind, shape: tuple[int, ...], groups: int | None, exponent: float
 ) -> None:
-    """Whatever the scale of the weights, the layout is not accused of what fp16 does to them."""
+    """Whatever the scale of the weights, the layout is not blamed for errors of fp16."""
     convolution = convolution_of(weight_of(*shape) * 10**exponent, kind, groups)
     smoke = smoke_layer(convolution, CPU)
     assert smoke.status in ("passed", "inaccurate")
@@ -144,7 +144,7 @@ def _cropped(output: Tensor) -> Tensor:
 def test_a_layout_that_corrupts_the_output_is_found_and_blamed(
     kind: Kind, fault: Callable[[Tensor], Tensor]
 ) -> None:
-    """Large or small, of one value or of all."""
+    """A wrong value fails the layer, large or small, one or all."""
 
     def corrupting(convolution: Convolution, activation: Tensor, weight: Tensor) -> Tensor:
         output = convolve(convolution, activation, weight)
@@ -158,7 +158,7 @@ def test_a_layout_that_corrupts_the_output_is_found_and_blamed(
 
 
 def test_a_converted_weight_of_other_values_is_found() -> None:
-    """Such as one whose bytes were permuted and whose strides were not."""
+    """A weight whose bytes were permuted but whose strides were not fails."""
     weight = weight_of(*SHAPE)
     wrong = converted_of(weight).as_strided(SHAPE, weight.stride())
     smoke = smoke_layer(Convolution("w", "Conv3d", SHAPE, 1, lambda: weight, lambda: wrong), CPU)
@@ -178,7 +178,7 @@ def test_what_fp16_breaks_is_not_blamed_on_the_layout(factor: float, words: str)
 
 
 def test_one_weight_that_overflows_in_the_padding_is_not_blamed_on_the_layout() -> None:
-    """Whether 0 · ∞ is computed there or left out differs from kernel to kernel."""
+    """An infinite weight that meets padding is fp16's fault, though kernels differ in 0 · ∞."""
     weight = weight_of(*SHAPE)
     weight[0, 0, 0, 0, 0] = 1e5
 
@@ -191,7 +191,7 @@ def test_one_weight_that_overflows_in_the_padding_is_not_blamed_on_the_layout() 
 
 
 def test_an_output_beyond_the_range_is_inaccurate() -> None:
-    """The weights fit into fp16, their sums do not."""
+    """Sums that overflow are found, although the weights fit into fp16."""
     smoke = smoke_layer(convolution_of(weight_of(*SHAPE).sign() * 3e4), CPU)
     assert (smoke.status, smoke.finite) == ("inaccurate", False)
 
@@ -202,14 +202,14 @@ def test_an_output_beyond_the_range_is_inaccurate() -> None:
     ids=str,
 )
 def test_every_floating_point_dtype_is_run(dtype: torch.dtype) -> None:
-    """The reference takes the values as they are stored."""
+    """A weight of any floating-point dtype is run, with its values as they are stored."""
     smoke = smoke_layer(convolution_of(weight_of(*SHAPE).to(dtype)), CPU)
     assert (smoke.status, smoke.output_memory_format) == ("passed", "channels_last_3d")
 
 
 @pytest.mark.parametrize("dtype", [torch.int8, torch.bool, torch.complex64], ids=str)
 def test_other_weights_are_skipped_by_name(dtype: torch.dtype) -> None:
-    """A convolution of integers is quantised, and of another kind."""
+    """A weight that is not floating-point is skipped, and the reason names its dtype."""
     smoke = smoke_layer(convolution_of(torch.ones(SHAPE, dtype=dtype)), CPU)
     assert smoke.status == "skipped"
     assert str(dtype) in str(smoke.reason)
@@ -217,13 +217,13 @@ def test_other_weights_are_skipped_by_name(dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("shape", [(0, 8, 3, 3, 3), (8, 0, 3, 3, 3), (8, 8, 3, 0, 3)])
 def test_a_weight_of_no_elements_is_skipped(shape: tuple[int, ...]) -> None:
-    """There is nothing to run."""
+    """A weight without elements is skipped."""
     smoke = smoke_layer(convolution_of(torch.empty(shape)), CPU)
     assert (smoke.status, smoke.reason) == ("skipped", "the weight has no elements")
 
 
 def test_the_input_is_the_caller_s() -> None:
-    """With the layer's own channels."""
+    """A given input shape is used, with the layer's own number of channels."""
     smoke = smoke_layer(convolution_of(weight_of(*SHAPE)), CPU, (3, 1, 4, 5, 6))
     assert smoke.input_shape == [3, 16, 4, 5, 6]
     assert smoke.status == "passed"
@@ -238,7 +238,7 @@ def test_an_input_that_is_too_small_for_the_kernel_is_said() -> None:
 
 
 def test_groups_that_cannot_be_are_a_result() -> None:
-    """PyTorch refuses them in any layout."""
+    """Groups that do not fit are skipped, since PyTorch refuses them in any layout."""
     smoke = smoke_layer(convolution_of(weight_of(*SHAPE), groups=3), CPU)
     assert smoke.status == "skipped"
     assert "RuntimeError" in str(smoke.reason)
@@ -253,7 +253,7 @@ OUT_OF_MEMORY = [
 
 @pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=repr)
 def test_out_of_memory_shrinks_the_input_and_says_so(error: Exception) -> None:
-    """The layer is judged all the same."""
+    """If memory runs out, a smaller input is used, and the layer is judged."""
 
     def hungry(convolution: Convolution, activation: Tensor, weight: Tensor) -> Tensor:
         if activation.numel() > 16 * 4**3:
@@ -274,7 +274,7 @@ def test_out_of_memory_shrinks_the_input_and_says_so(error: Exception) -> None:
 
 @pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=repr)
 def test_memory_that_never_suffices_skips_the_layer(error: Exception) -> None:
-    """After a few sizes, not forever."""
+    """If memory never suffices, the layer is skipped after a few sizes."""
     calls = []
 
     def starving(convolution: Convolution, activation: Tensor, weight: Tensor) -> Tensor:
@@ -288,12 +288,12 @@ def test_memory_that_never_suffices_skips_the_layer(error: Exception) -> None:
 
 
 def refused() -> RuntimeError:
-    """Return what PyTorch raises where no kernel of cuDNN takes a convolution."""
+    """Return PyTorch's error if no cuDNN kernel takes a convolution."""
     return RuntimeError(f"GET was {NO_ENGINE}")
 
 
 def test_a_convolution_that_cudnn_refuses_is_tried_on_less_of_its_input() -> None:
-    """Where that runs, memory was wanting."""
+    """If a smaller input runs, a refusal by cuDNN means that memory was short."""
 
     def hungry(convolution: Convolution, activation: Tensor, weight: Tensor) -> Tensor:
         if activation.numel() > 16 * 4**3:
@@ -306,7 +306,7 @@ def test_a_convolution_that_cudnn_refuses_is_tried_on_less_of_its_input() -> Non
 
 
 def test_a_layout_that_cudnn_refuses_at_every_size_fails() -> None:
-    """No kernel takes it."""
+    """If no smaller input runs, a refusal by cuDNN is the result."""
 
     def picky(convolution: Convolution, activation: Tensor, weight: Tensor) -> Tensor:
         if weight.stride(1) == 1:
@@ -319,7 +319,7 @@ def test_a_layout_that_cudnn_refuses_at_every_size_fails() -> None:
 
 
 def test_memory_that_runs_out_while_a_weight_is_read_skips_the_layer() -> None:
-    """It is no reason to lose the artifact."""
+    """If memory runs out while a weight is read, the layer is skipped."""
 
     def read() -> Tensor:
         raise MemoryError
@@ -330,7 +330,7 @@ def test_memory_that_runs_out_while_a_weight_is_read_skips_the_layer() -> None:
 
 @pytest.mark.parametrize("error", [MalformedCheckpointError("torn"), KeyboardInterrupt()], ids=repr)
 def test_what_is_not_the_convolution_s_trouble_is_passed_on(error: BaseException) -> None:
-    """Whether it comes up while a weight is read or while one is run."""
+    """Errors of the library are raised, from reading a weight and from running it."""
 
     def fail(*_: object) -> Tensor:
         raise error
@@ -352,7 +352,7 @@ def test_a_weight_that_cannot_be_read_is_no_result() -> None:
 
 
 def test_a_lost_device_ends_the_smoke(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every later result of this process would be worthless."""
+    """A lost device ends the smoke, since later results would be worthless."""
 
     def fail(*_: object) -> Tensor:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
@@ -363,7 +363,7 @@ def test_a_lost_device_ends_the_smoke(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_smoke_changes_nothing_outside() -> None:
-    """Neither the weight, nor random numbers, nor the setting of gradients."""
+    """The smoke changes neither the weight, nor the random state, nor the gradient setting."""
     weight = weight_of(*SHAPE)
     before, state = weight.clone(), torch.get_rng_state()
     smoke_layer(convolution_of(weight), CPU)

@@ -12,7 +12,7 @@ shapes = st.tuples(extents, extents, extents, extents, extents)
 
 @given(shapes)
 def test_a_new_tensor_has_the_format_it_was_asked_for(shape: tuple[int, ...]) -> None:
-    """Or both, where one and the same strides stand for both."""
+    """The memory format is named, or `both` if the strides fit both."""
     strides = set()
     for name in ("contiguous_format", "channels_last_3d"):
         activation = torch.empty(shape, memory_format=getattr(torch, name))
@@ -23,7 +23,7 @@ def test_a_new_tensor_has_the_format_it_was_asked_for(shape: tuple[int, ...]) ->
 
 @pytest.mark.parametrize("shape", [(2, 1, 4, 4, 4), (2, 8, 1, 1, 1), (1, 8, 1, 1, 1)])
 def test_strides_decide_where_is_contiguous_says_both(shape: tuple[int, ...]) -> None:
-    """With one channel or one position the strides still tell what a kernel will take it for."""
+    """With one channel or one position the strides still decide the format."""
     activation = torch.empty(shape, memory_format=torch.channels_last_3d)
     assert activation.is_contiguous()
     assert memory_format_of(activation) == "channels_last_3d"
@@ -40,12 +40,12 @@ def test_strides_of_neither_format_that_do_not_matter_say_both() -> None:
 
 
 def test_a_slice_is_in_neither_format() -> None:
-    """It has gaps."""
+    """A tensor with gaps is `strided`."""
     assert memory_format_of(torch.zeros(2, 8, 4, 4, 4)[:, :, ::2]) == "strided"
 
 
 @pytest.mark.parametrize("name", ["contiguous_format", "channels_last_3d"])
 def test_the_output_of_a_convolution_has_the_format_of_its_weight(name: str) -> None:
-    """Which is what the conversion is for."""
+    """The output of a convolution has the memory format of its weight."""
     weight = torch.randn(4, 8, 3, 3, 3).to(memory_format=getattr(torch, name))
     assert memory_format_of(F.conv3d(torch.randn(2, 8, 5, 5, 5), weight)) == name

@@ -16,13 +16,13 @@ from convlast.smoke.out_of_memory import ATTEMPTS, is_out_of_memory, release, sh
     ids=repr,
 )
 def test_memory_that_ran_out_is_recognised(error: Exception) -> None:
-    """By type, or by what PyTorch's untyped errors say."""
+    """Errors of memory are recognised by type, or by PyTorch's message if they have none."""
     assert is_out_of_memory(error)
 
 
 @pytest.mark.parametrize("shape", [(1 << 46,), (1 << 40, 1 << 40)])
 def test_the_allocator_of_the_cpu_says_what_is_expected_of_it(shape: tuple[int, ...]) -> None:
-    """The words are those of the PyTorch that is installed."""
+    """The installed PyTorch uses the expected message."""
     with pytest.raises(RuntimeError) as caught:
         torch.empty(shape)
     assert is_out_of_memory(caught.value)
@@ -32,17 +32,17 @@ def test_the_allocator_of_the_cpu_says_what_is_expected_of_it(shape: tuple[int, 
     "error", [RuntimeError("expected 8 channels"), ValueError("can't allocate memory")], ids=repr
 )
 def test_another_error_is_not_taken_for_it(error: Exception) -> None:
-    """Not even one that uses the same words."""
+    """An error of another type, or with another message, is not one of memory."""
     assert not is_out_of_memory(error)
 
 
 def test_a_cpu_has_nothing_to_give_back() -> None:
-    """Releasing its memory does nothing."""
+    """Releasing memory on a CPU does nothing."""
     release(torch.device("cpu"))
 
 
 def test_a_run_is_tried_on_smaller_inputs() -> None:
-    """Until it has room."""
+    """The input is halved until it fits."""
 
     def run(halvings: int) -> str:
         if halvings < 2:
@@ -56,7 +56,7 @@ def test_a_run_is_tried_on_smaller_inputs() -> None:
     ("error", "tries"), [(MemoryError(), ATTEMPTS), (RuntimeError("expected 8 channels"), 1)]
 )
 def test_what_no_smaller_input_helps_is_raised(error: Exception, tries: int) -> None:
-    """Memory that never suffices, after the smallest; anything else at once."""
+    """If memory never suffices, the error is raised after the smallest input; others at once."""
     tried: list[int] = []
 
     def run(halvings: int) -> None:

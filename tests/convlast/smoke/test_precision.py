@@ -10,7 +10,7 @@ from convlast.smoke.precision import EMULATED, NATIVE, exact_float32, name_on, r
 
 
 def test_operands_and_the_result_are_rounded_to_fp16() -> None:
-    """Each operand loses what fp16 cannot hold, and so does the result."""
+    """Operands and result are rounded to fp16."""
     x, y = torch.tensor([1.0 + 2**-12]), torch.tensor([2.0**-12])
     assert run_in_float16(torch.sub, x, torch.ones(1)).item() == 0
     assert run_in_float16(torch.add, torch.ones(1), y).item() == 1
@@ -100,7 +100,7 @@ def state() -> tuple[str, str, bool]:
 
 
 def test_tf32_is_off_for_the_reference_and_put_back() -> None:
-    """Also where the reference raises."""
+    """The settings are restored, also if the reference raises."""
     before, within = state(), []
 
     def fail() -> None:
@@ -128,7 +128,7 @@ def test_a_model_may_read_and_set_what_pytorch_allows(
 @pytest.mark.parametrize("conv", ["ieee", "tf32", "none"])
 @pytest.mark.parametrize("everything", ["ieee", "tf32", "none"])
 def test_what_a_user_had_set_in_the_new_way_is_put_back(conv: str, everything: str) -> None:
-    """For convolutions, and for all of PyTorch; within, fp32 is exact all the same."""
+    """fp32 is exact even if the user allows TF32, and the user's settings are restored."""
     before = state()
     setting, of_all = cudnn.conv, cast(Any, torch.backends)  # type: ignore[attr-defined] # set at run time
     try:

@@ -47,7 +47,7 @@ def measured(names: Names, gains: list[float], permutation: float) -> Measured:
 def test_it_is_never_slower_than_the_better_of_all_and_none(
     gains: list[float], permutation: float, guess: Names
 ) -> None:
-    """Whatever layers gain or lose, and whatever is guessed first."""
+    """The choice is never slower than all or none, whatever layers gain and whatever the guess."""
     found = search(LAYERS, lambda names: measured(names, gains, permutation), guess=lambda: guess)
     choice = chosen(found, LAYERS)
     taken = chain_cost(frozenset(choice.layers), gains, permutation)
@@ -59,7 +59,7 @@ def test_it_is_never_slower_than_the_better_of_all_and_none(
 
 
 def test_a_block_that_loses_is_left_out() -> None:
-    """And what gains is kept."""
+    """A layer that gains is chosen, and one that loses is not."""
     gains = [0.5, 0.5, 0.5, -0.8, -0.8, 0.5]
     found = search(LAYERS, lambda names: measured(names, gains, 0.01), guess=frozenset[str])
     choice = chosen(found, LAYERS)
@@ -69,14 +69,14 @@ def test_a_block_that_loses_is_left_out() -> None:
 
 
 def test_what_gains_nothing_is_not_converted() -> None:
-    """Half a percent is noise."""
+    """A gain of half a percent is noise, and nothing is chosen."""
     found = search(LAYERS, lambda names: measured(names, [0.005] * 6, 0.0), guess=frozenset[str])
     choice = chosen(found, LAYERS)
     assert (choice.chosen, choice.layers) == ("none", [])
 
 
 def test_all_is_taken_where_some_is_no_better() -> None:
-    """The simplest choice that is as good."""
+    """Of choices that are equally good, the simplest is taken."""
     gains = [0.3, 0.3, 0.3, 0.3, 0.3, 0.0]
     found = search(
         LAYERS, lambda names: measured(names, gains, 0.0), guess=lambda: frozenset(LAYERS[:5])
@@ -92,7 +92,7 @@ def test_all_is_taken_where_some_is_no_better() -> None:
 def test_some_are_taken_only_if_they_are_faster_once_more(
     of_all: float, again: float, kind: str
 ) -> None:
-    """Than the better of all and none; the best of many timings may be luck."""
+    """Some layers are chosen only if they beat all and none when timed again, not by luck."""
     some, everything, nothing = frozenset(LAYERS[:2]), frozenset(LAYERS), frozenset[str]()
     found = {
         everything: Measured(1 / of_all, of_all, 0.0),
@@ -112,7 +112,7 @@ def test_some_are_taken_only_if_they_are_faster_once_more(
 
 
 def test_all_and_none_need_no_second_look() -> None:
-    """They are what it would be compared with."""
+    """All and none are not timed again, because a set of some would be compared with them."""
     found = search(LAYERS, lambda names: measured(names, [0.3] * 6, 0.0), guess=frozenset[str])
 
     def never(rival: Names, names: Names) -> float:
@@ -122,7 +122,7 @@ def test_all_and_none_need_no_second_look() -> None:
 
 
 def test_the_search_ends_when_time_is_up() -> None:
-    """All, none and the guess are measured in any case."""
+    """When time is up, all, none and the guess have been measured."""
     tried: list[Names] = []
 
     def measure(names: Names) -> Measured:
@@ -134,7 +134,7 @@ def test_the_search_ends_when_time_is_up() -> None:
 
 
 def test_all_and_none_are_timed_before_the_profiler_is_used() -> None:
-    """It makes what runs after it slower, so the guess that rests on it comes third."""
+    """The profiler slows down later runs, so the guess that uses it is measured third."""
     order: list[object] = []
 
     def measure(names: Names) -> Measured:
@@ -150,7 +150,7 @@ def test_all_and_none_are_timed_before_the_profiler_is_used() -> None:
 
 
 def test_a_choice_inside_a_model_is_one_of_the_sets_that_were_timed() -> None:
-    """Tried on a CPU, which has no kernels to guess by, in no time."""
+    """The choice is one of the measured sets, also on a CPU, which has no kernels to guess by."""
     subject = subject_of(
         lambda: nn.Sequential(nn.Conv3d(2, 4, 3), nn.Conv3d(4, 4, 3)), (2, 6, 6, 6)
     )

@@ -14,19 +14,19 @@ RAN: list[str] = []
 
 
 def first() -> object:
-    """Stand for one thing."""
+    """Stand for the first function."""
     RAN.append("first")
     return None
 
 
 def second() -> object:
-    """Stand for the other."""
+    """Stand for the second function."""
     RAN.append("second")
     return None
 
 
 def scripted(*, of_first: Iterator[float], of_second: Iterator[float]) -> Callable[..., float]:
-    """Return a clock that reads the time of each run off two scripts."""
+    """Return a clock that takes the time of each run from two scripts."""
 
     def clock(run: Callable[[], object]) -> float:
         RAN.clear()
@@ -37,20 +37,20 @@ def scripted(*, of_first: Iterator[float], of_second: Iterator[float]) -> Callab
 
 
 def test_a_steady_ratio_is_found_in_the_fewest_rounds() -> None:
-    """Twice as fast, without spread."""
+    """A function that takes half the time is twice as fast, without spread."""
     found = race(first, second, scripted(of_first=repeat(2.0), of_second=repeat(1.0)), limit_s=60)
     assert (found.speedup, found.spread, found.is_stable) == (2.0, 0.0, True)
     assert len(found.first_s) == LEAST_ROUNDS
 
 
 def test_warming_up_does_not_count() -> None:
-    """The first runs are slow."""
+    """The first runs are slow, and do not count."""
     clock = scripted(of_first=chain([99.0] * WARMUPS, repeat(1.0)), of_second=repeat(1.0))
     assert race(first, second, clock, limit_s=60).speedup == 1.0
 
 
 def test_short_runs_are_timed_several_in_a_row() -> None:
-    """From an idle GPU one alone would be timed as the launch of its first kernel."""
+    """Short functions run several times in a row, so that a GPU's kernel launch counts little."""
     runs: list[int] = []
 
     def clock(run: Callable[[], object]) -> float:
@@ -66,7 +66,7 @@ def test_short_runs_are_timed_several_in_a_row() -> None:
 
 
 def test_times_that_never_settle_are_unstable() -> None:
-    """The limit ends it, and the answer says so."""
+    """The time limit ends the race, and the result says that it is not stable."""
     wild = (1.0 + 3.0 * (number % 2) for number in count())
     found = race(first, second, scripted(of_first=wild, of_second=repeat(1.0)), limit_s=0.0)
     assert not found.is_stable
@@ -81,7 +81,7 @@ def test_drift_falls_on_both() -> None:
 
 
 def test_the_cpus_clock_runs_what_it_times() -> None:
-    """And answers seconds."""
+    """The clock of a CPU returns seconds."""
     ran: list[int] = []
     assert clock_of(torch.device("cpu"))(lambda: ran.append(1)) >= 0
     assert ran == [1]

@@ -90,7 +90,7 @@ def test_marks_name_each_3d_convolution_and_each_copy_that_permutes() -> None:
 
 
 def test_a_converted_convolution_is_known_by_its_output() -> None:
-    """And one that stays contiguous in the same model is not taken for it."""
+    """A convolution that stays contiguous in the same model is not taken for a converted one."""
     subject = subject_of(Mixed, SHAPE)
     specimen = Specimen(subject, converted_of(subject), CPU)
     specimen.lay_out(["a.weight"])
@@ -102,7 +102,7 @@ def test_a_converted_convolution_is_known_by_its_output() -> None:
 
 
 def test_convolutions_of_a_program_are_named_by_their_weights() -> None:
-    """It takes no hooks; a weight tells which module it is of."""
+    """A program takes no hooks, so the weight shows which module a convolution belongs to."""
 
     def make() -> nn.Module:
         return nn.Sequential(nn.Conv3d(4, 8, 3), nn.AvgPool3d(2), nn.Conv3d(8, 8, 1)).eval()
@@ -121,7 +121,7 @@ def test_convolutions_of_a_program_are_named_by_their_weights() -> None:
 
 
 def test_the_profiler_sees_the_operators_within_their_marks() -> None:
-    """In PyTorch's own profile each mark holds the convolution that it was put around."""
+    """In PyTorch's own profile each mark contains the convolution that it was put around."""
     specimen = Specimen(subject_of(Mixed, SHAPE), {}, CPU)
     marker = Marker(specimen.module, takes_hooks=True, weights="contiguous")
     with torch.profiler.profile(acc_events=True) as profiler, record_function(FORWARD), marker:
@@ -134,7 +134,7 @@ def test_the_profiler_sees_the_operators_within_their_marks() -> None:
 
 
 def test_kernels_belong_to_the_convolution_in_whose_mark_they_ran() -> None:
-    """Those of a 2-D convolution between them belong to none."""
+    """The kernels of a 2-D convolution between two 3-D ones belong to neither."""
     events = [
         Event(FORWARD),
         marked(1, *CUDNN, kernel="first_nhwc"),
@@ -163,7 +163,7 @@ def test_the_longest_kernel_stands_first_and_times_are_added_up() -> None:
 
 
 def test_what_hangs_on_the_runtimes_own_events_is_not_counted() -> None:
-    """`cudaLaunchKernel` has the kernel once more, or that of another operator."""
+    """Kernels of `cudaLaunchKernel` are ignored: they are repeated, or another operator's."""
     mark = marked(1, *CUDNN)
     launch = Event("cudaLaunchKernel", [SimpleNamespace(name="foreign", duration=99.0)])
     mark.cpu_children[0].cpu_children.append(launch)
@@ -172,7 +172,7 @@ def test_what_hangs_on_the_runtimes_own_events_is_not_counted() -> None:
 
 
 def test_the_total_is_the_devices_own_without_marks_and_what_ran_before() -> None:
-    """The device shows marks as well, and small kernels run ahead of the forward."""
+    """Marks on the device, and small kernels before the forward, do not count as its time."""
     events = [
         Event(FORWARD, start=5.0),
         marked(1, "aten::clone", "aten::copy_"),
@@ -186,7 +186,7 @@ def test_the_total_is_the_devices_own_without_marks_and_what_ran_before() -> Non
 
 
 def test_cudnns_own_permuting_and_pytorchs_inside_a_convolution_are_added_up() -> None:
-    """By name, and by the operator that copies."""
+    """Permuting kernels are recognised by their names, and by the operator that copies."""
     events = [
         Event(FORWARD),
         marked(1, *CUDNN, kernel="void cudnn::ops::nchwToNhwcKernel<half>"),
@@ -202,7 +202,7 @@ def test_cudnns_own_permuting_and_pytorchs_inside_a_convolution_are_added_up() -
 
 
 def test_nothing_is_told_where_the_profiler_lost_an_operator() -> None:
-    """No kernels are better than those of another layer."""
+    """If marks are lost, no kernels are reported rather than those of another layer."""
     found = read(
         [Event(FORWARD), marked(1, *CUDNN), on_device(9.0)],
         {1: Mark("a"), 2: Mark("b")},
@@ -213,7 +213,7 @@ def test_nothing_is_told_where_the_profiler_lost_an_operator() -> None:
 
 
 def test_a_profiler_that_sees_no_kernels_is_not_reported_as_seen() -> None:
-    """As on a CPU, and where a container hides the GPU's counters."""
+    """Without kernels, as on a CPU or in a container that hides the GPU's counters, it says so."""
     specimen = Specimen(subject_of(Mixed, SHAPE), {}, CPU)
     found = profile(specimen, Way(2), "contiguous")
     assert (found.dispatches, found.permuting) == ([], None)
@@ -221,7 +221,7 @@ def test_a_profiler_that_sees_no_kernels_is_not_reported_as_seen() -> None:
 
 
 def test_small_kernels_run_ahead_of_the_forward(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The profiler loses the first ones of a session, and those must not be a convolution's."""
+    """Small kernels run first, because the profiler loses the first ones of a session."""
     seen: list[Any] = []
     monkeypatch.setattr(dispatch, "read", lambda events, *_: seen.extend(events))
     profile(Specimen(subject_of(Mixed, SHAPE), {}, CPU), Way(2), "contiguous")
@@ -252,7 +252,7 @@ def refused() -> dispatch.Profile:
 def test_the_report_says_why_no_kernels_are_told(
     monkeypatch: pytest.MonkeyPatch, see: Callable[[], dispatch.Profile], reason: str
 ) -> None:
-    """Both where the profiler is blind and where it may not be used."""
+    """The report says why there are no kernels, if the profiler sees none or may not be used."""
     monkeypatch.setattr(measuring, "profile", lambda *_: see())
     subject = subject_of(Mixed, SHAPE)
     smoke = Smoke(scope="model", dtype="float16", device="cuda:0", status="passed")

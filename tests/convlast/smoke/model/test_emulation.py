@@ -49,7 +49,7 @@ def half_input() -> Tensor:
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last_3d])
 @pytest.mark.parametrize("name", OPERATORS)
 def test_it_is_fp32_rounded_once(name: str, memory_format: torch.memory_format) -> None:
-    """To one unit in the last place of the largest value; the layout that comes out is fp32's."""
+    """The result is right to one unit in the last place of the largest value, in fp32's layout."""
     x = half_input().to(memory_format=memory_format)
     with torch.no_grad():
         exact = OPERATORS[name](x.float())
@@ -61,14 +61,14 @@ def test_it_is_fp32_rounded_once(name: str, memory_format: torch.memory_format) 
 
 
 def test_pooling_works_though_the_cpu_has_no_kernel() -> None:
-    """It is what fp32 gives, rounded."""
+    """The result is that of fp32, rounded."""
     x = half_input()
     found = emulated(lambda x: nn.functional.avg_pool3d(x, 2), x)
     assert torch.equal(found, nn.functional.avg_pool3d(x.float(), 2).half())
 
 
 def test_autocast_casts_as_it_would_on_a_gpu() -> None:
-    """The convolution is in fp16, and its weights and the next norm are not."""
+    """Under autocast the convolution is in fp16, but its weights and the next norm are not."""
     model = nn.Sequential(nn.Conv3d(4, 8, 3), nn.BatchNorm3d(8)).eval()
     seen = []
     model[0].register_forward_hook(lambda _module, _args, output: seen.append(output.dtype))
@@ -88,7 +88,7 @@ def test_a_sum_is_rounded_once(dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("shape", [(8, 4, 3, 3, 3), (8, 4, 1, 1, 1)])
 def test_the_layout_of_the_weight_decides_as_in_native_fp16(shape: tuple[int, ...]) -> None:
-    """Also for a kernel of 1×1×1, which is contiguous in both formats at once."""
+    """The result has the layout of the weight, also for a kernel of 1×1×1."""
     weight = torch.randn(shape).half()
     strides = strides_of(shape, "channels_last_3d")
     converted = torch.empty_strided(shape, strides, dtype=torch.float16).copy_(weight)

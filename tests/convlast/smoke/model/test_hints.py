@@ -1,4 +1,4 @@
-"""What keeps convolutions from being fast: told by name, with what to do about it."""
+"""Hints on what keeps convolutions from being fast, with their names and what to do about it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.subjects import smoked
 
 
 def hints_of(*layers: nn.Module, channels: int = 8) -> list[str]:
-    """Return what is said of a chain of layers."""
+    """Return the hints about a chain of layers."""
     found = smoked(lambda: nn.Sequential(*layers), (channels, 4, 4, 4))
     assert found.smoke.status == "passed"
     return found.smoke.hints
@@ -30,7 +30,7 @@ def hints_of(*layers: nn.Module, channels: int = 8) -> list[str]:
 def test_a_convolution_is_named_with_the_reason(
     layers: list[nn.Module], channels: int, words: str
 ) -> None:
-    """A patch embedding, depthwise, grouped, and channels that tensor cores do not fill."""
+    """There are hints for patch embeddings, depthwise and grouped ones, and odd channels."""
     (hint,) = hints_of(*layers, channels=channels)
     assert hint.startswith(words)
 
@@ -50,6 +50,6 @@ def test_others_are_left_in_peace(layers: list[nn.Module]) -> None:
 
 
 def test_many_of_a_kind_are_counted() -> None:
-    """Four are named."""
+    """A hint names four convolutions, and the number of the others."""
     (hint,) = hints_of(*(nn.Conv3d(8, 8, 1, groups=8) for _ in range(6)))
     assert hint.startswith("0, 1, 2, 3 and 2 more: depthwise")

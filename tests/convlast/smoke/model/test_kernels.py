@@ -23,7 +23,7 @@ TABLE = [
 
 @pytest.mark.parametrize(("kind", "name"), TABLE, ids=[name for _, name in TABLE])
 def test_each_kernel_of_cudnn_is_what_its_name_says(kind: str, name: str) -> None:
-    """With template arguments too, which say nothing of what a kernel does."""
+    """Kernels of cuDNN are recognised by their names, without the template arguments."""
     for written in (name, f"void {name}<__half, nchwToNhwc, float, 3>(Parameters)"):
         assert permutes(written) is (kind == "permutes")
     if kind != "permutes":
@@ -55,6 +55,6 @@ def test_each_kernel_of_cudnn_is_what_its_name_says(kind: str, name: str) -> Non
 def test_a_route_is_recognised(
     names: list[str], operators: tuple[str, ...], is_channels_last: bool, route: Route
 ) -> None:
-    """By operators first, which PyTorch names, then by what permutes, then by the output."""
+    """A route is recognised by operators first, then by permuting kernels, then by the output."""
     kernels = [Kernel(name, 1.0, operators) for name in names]
     assert route_of(kernels, is_channels_last=is_channels_last) == route

@@ -1,4 +1,4 @@
-"""What models return, and how two such results are compared."""
+"""The tensors that models return, and how two results are compared."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Pair(NamedTuple):
 
 
 def test_tensors_are_found_wherever_they_stand() -> None:
-    """In dicts, tuples with names, lists and objects; integers are no outputs."""
+    """Tensors are found in dicts, named tuples, lists and objects; integers are not outputs."""
     result = OrderedDict(
         sample=torch.zeros(1),
         latent_dist=Posterior(torch.ones(2)),
@@ -40,12 +40,12 @@ def test_tensors_are_found_wherever_they_stand() -> None:
 
 
 def test_a_result_without_tensors_has_no_outputs() -> None:
-    """Text and numbers are none."""
+    """Text and numbers are not outputs."""
     assert outputs_of({"text": "yes", "number": 3}) == {}
 
 
 def test_the_output_that_agrees_least_is_told() -> None:
-    """By its own scale: a small output is not hidden by a large one."""
+    """Each output is compared by its own scale, so a small one is not hidden by a large one."""
     reference = {"large": torch.full((9,), 1000.0), "small": torch.full((9,), 0.1)}
     actual = {"large": torch.full((9,), 1000.0), "small": torch.full((9,), 0.15)}
     parity = parity_of(reference, actual, pair="dtype", threshold=0.02)
@@ -54,7 +54,7 @@ def test_the_output_that_agrees_least_is_told() -> None:
 
 
 def test_quantiles_tell_a_few_outliers_from_a_general_error() -> None:
-    """One value of a thousand is off: the 99 % are not."""
+    """If one value of a thousand is off, the 99 % quantile is zero."""
     reference = torch.ones(1000)
     actual = reference.clone()
     actual[7] = 1.5
@@ -64,13 +64,13 @@ def test_quantiles_tell_a_few_outliers_from_a_general_error() -> None:
 
 
 def test_results_of_other_parts_are_refused() -> None:
-    """There is nothing to compare."""
+    """Results with different outputs cannot be compared."""
     with pytest.raises(ValueError, match="cannot be compared"):
         parity_of({"a": torch.ones(1)}, {"b": torch.ones(1)}, pair="layout", threshold=0.1)
 
 
 def test_a_sample_is_the_same_in_both_layouts() -> None:
-    """It goes by the order of the indices, not by that of the bytes."""
+    """A sample is taken in the order of the indices, not of the bytes."""
     x = torch.randn(2, 8, 5, 6, 7)
     laid_out = x.to(memory_format=torch.channels_last_3d)
     assert torch.equal(sample_of(x, 100), sample_of(laid_out, 100))

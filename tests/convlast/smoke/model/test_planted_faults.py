@@ -1,4 +1,4 @@
-"""A fault of each kind, planted in a small model: found, pinned on its layer, and told."""
+"""A fault of each kind in a small model is found, located in its layer, and reported."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Sound(nn.Module):
 
 
 class Overflowing(Sound):
-    """The second convolution gives values beyond 65504, and the third makes them small again."""
+    """The second convolution gives values beyond 65504; the third makes them small again."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class MergingSamples(Sound):
 
 
 class Corrupting(nn.Conv3d):
-    """A convolution that is a few percent off for channels-last weights alone."""
+    """A convolution that is a few percent off, but only for channels-last weights."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # PyTorch's name
         """Run."""
@@ -118,7 +118,7 @@ def told(found: ModelSmoke, code: str) -> list[Finding]:
 
 
 def verdict(found: ModelSmoke) -> str:
-    """Draw the verdict that a report has."""
+    """Return the verdict of the report."""
     return verdict_of(list(smoke_findings.of_model(found)))
 
 
@@ -141,7 +141,7 @@ def test_a_sound_model_passes_all_ways() -> None:
 
 
 def test_an_overflow_is_fp16s_fault() -> None:
-    """It is named with its module, and so is what has to stay in fp32, which is then right."""
+    """The overflowing module is named, and the modules to keep in fp32, with which it is right."""
     found = smoked(Overflowing, SHAPE)
     assert (found.smoke.status, verdict(found)) == ("passed_with_findings",) * 2
     assert {fault.blame for fault in found.faults} == {"dtype"}
@@ -159,11 +159,11 @@ def test_an_overflow_is_fp16s_fault() -> None:
     assert overflow.layer == "second"
     (inaccurate,) = told(found, "fp16-inaccurate")
     assert "first module that goes wrong is second (Conv3d)" in inaccurate.message
-    assert "bfloat16 would do" in inaccurate.message
+    assert "bfloat16 would work" in inaccurate.message
 
 
 def test_a_large_variance_is_found_though_all_is_finite() -> None:
-    """No NaN, no infinity in any output: only the comparison with fp32 tells."""
+    """A model without NaN or infinity is found inaccurate by the comparison with fp32."""
     found = smoked(LargeVariance, SHAPE)
     dtype = found.smoke.parity[0]
     assert (dtype.pair, dtype.nan, dtype.inf, dtype.passed) == ("dtype", 0, 0, False)
@@ -178,7 +178,7 @@ def test_a_large_variance_is_found_though_all_is_finite() -> None:
 
 
 def test_a_view_fails_and_says_where() -> None:
-    """The operator, the line of the model's code, and the cure; once, though several ways raise."""
+    """A failing view is reported once, with operator, line and cure, though several runs raise."""
     found = smoked(Viewing, SHAPE)
     assert (found.smoke.status, verdict(found)) == ("failed", "failed")
     (finding,) = told(found, "layout-error")
@@ -190,7 +190,7 @@ def test_a_view_fails_and_says_where() -> None:
 
 
 def test_a_view_that_fails_with_two_samples_alone_is_found() -> None:
-    """And the finding says that one passes, as its parity shows."""
+    """A fault that needs two samples is found, and the finding says that one sample passes."""
     found = smoked(MergingSamples, SHAPE)
     assert (found.smoke.status, verdict(found)) == ("failed", "failed")
     (finding,) = told(found, "layout-error")
@@ -201,14 +201,14 @@ def test_a_view_that_fails_with_two_samples_alone_is_found() -> None:
 
 
 def test_it_does_not_fail_where_one_sample_was_asked_for() -> None:
-    """Who serves one sample at a time has no trouble with it."""
+    """If one sample was asked for, a fault that needs two is only a warning."""
     found = smoked(MergingSamples, SHAPE, Request(needs_batches=False))
     assert (found.smoke.status, verdict(found)) == ("passed_with_findings",) * 2
     assert told(found, "layout-breaks-batches")
 
 
 def test_a_corrupting_layout_fails_and_names_its_layer() -> None:
-    """fp16 is not to blame, and the first module that differs is the one."""
+    """A layer that depends on the layout is to blame, not fp16, and it is named."""
     found = smoked(Corrupted, SHAPE)
     assert (found.smoke.status, verdict(found)) == ("failed", "failed")
     assert found.smoke.parity[0].passed
@@ -220,7 +220,7 @@ def test_a_corrupting_layout_fails_and_names_its_layer() -> None:
 
 
 def test_a_flip_in_the_middle_is_named_with_its_cost() -> None:
-    """Who breaks the chain, and who has to permute again for that."""
+    """The module that breaks the chain is named, and the one that permutes back."""
     found = smoked(Flipping, SHAPE)
     assert found.smoke.status == "passed"
     breaks, returns = found.smoke.flips
@@ -235,7 +235,7 @@ def test_a_flip_in_the_middle_is_named_with_its_cost() -> None:
 
 
 def test_a_corrupting_layout_is_found_where_fp16_is_broken_as_well() -> None:
-    """fp16 tells nothing then; fp32 does."""
+    """If fp16 breaks the model, the layout is judged in fp32."""
 
     class Both(LargeVariance):
         """Both faults at once."""
@@ -252,7 +252,7 @@ def test_a_corrupting_layout_is_found_where_fp16_is_broken_as_well() -> None:
 
 
 def test_a_model_that_does_not_run_is_skipped_with_the_reason() -> None:
-    """Neither passed nor the conversion's fault."""
+    """A model that raises in any precision is skipped, and the conversion is not to blame."""
 
     class Raising(Sound):
         """Raises in any precision."""
@@ -268,7 +268,7 @@ def test_a_model_that_does_not_run_is_skipped_with_the_reason() -> None:
 
 
 def test_only_a_channels_last_input_at_fault_does_not_fail() -> None:
-    """The artifact works with the inputs that it always had."""
+    """A model that fails only on a channels-last input gets a warning."""
 
     class Picky(Sound):
         """Views its input."""
@@ -283,10 +283,10 @@ def test_only_a_channels_last_input_at_fault_does_not_fail() -> None:
 
 
 def test_memory_that_runs_out_makes_the_input_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And the report says so."""
+    """If memory runs out, the input gets smaller, and the report says so."""
 
     class Hungry(Sound):
-        """Has room for small inputs alone."""
+        """Has room only for small inputs."""
 
         def forward(self, x: Tensor) -> Tensor:
             """Run."""
@@ -301,10 +301,10 @@ def test_memory_that_runs_out_makes_the_input_smaller(monkeypatch: pytest.Monkey
 
 
 def test_a_model_that_mixes_its_samples_is_run_with_one() -> None:
-    """What one sample gives is not the first of what two give: nobody is blamed for that."""
+    """A model whose outputs depend on the whole batch is not blamed for it."""
 
     class Mixing(Sound):
-        """Takes the mean over the samples away."""
+        """Subtracts the mean over the samples."""
 
         def forward(self, x: Tensor) -> Tensor:
             """Run."""

@@ -1,4 +1,4 @@
-"""Where fp16 is at fault fp32 judges the layout, and TF32 where cuDNN has no kernel for fp32."""
+"""If fp16 is at fault, the layout is judged in fp32, or in TF32 if cuDNN has no fp32 kernel."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from tests.subjects import Refusing, smoked
 
 
 def is_channels_last(weight: Tensor) -> bool:
-    """Tell by the strides."""
+    """Say whether the strides are channels-last."""
     return weight.stride() == strides_of(weight.shape, "channels_last_3d")
 
 
 def lacks_float32(_activation: Tensor, weight: Tensor) -> bool:
-    """Refuse what is channels-last in fp32 proper."""
+    """Refuse channels-last weights in exact fp32."""
     is_exact = torch.backends.cudnn.conv.fp32_precision == "ieee"  # type: ignore[attr-defined]
     return weight.dtype == torch.float32 and is_channels_last(weight) and is_exact
 
 
 def lacks_tf32_too(activation: Tensor, weight: Tensor) -> bool:
-    """Refuse what is channels-last in fp32, but under emulated fp16."""
+    """Refuse channels-last weights in fp32, except under emulated fp16."""
     return is_channels_last(weight) and bool((weight.half().float() != weight).any())
 
 
@@ -42,7 +42,7 @@ def layouts_of(found: ModelSmoke) -> list[bool | None]:
 
 
 def test_a_kernel_that_does_not_exist_in_float32_is_no_fault_of_the_layout() -> None:
-    """It is compared in TF32."""
+    """If cuDNN has no kernel for fp32, the layouts are compared in TF32."""
     with Refusing(lacks_float32) as cudnn:
         found = smoked(LargeVariance, SHAPE, Request())
     assert cudnn.refused > 0
@@ -51,7 +51,7 @@ def test_a_kernel_that_does_not_exist_in_float32_is_no_fault_of_the_layout() -> 
 
 
 def test_a_layout_that_is_misread_is_found_in_tf32_as_well() -> None:
-    """And the message says in what."""
+    """A difference in TF32 is a fault, and the message names TF32."""
     with Refusing(lacks_float32):
         found = smoked(Both, SHAPE)
     assert found.smoke.status == "failed"
@@ -59,7 +59,7 @@ def test_a_layout_that_is_misread_is_found_in_tf32_as_well() -> None:
 
 
 def test_where_neither_exists_nothing_is_said() -> None:
-    """No parity is claimed that was not measured."""
+    """Without any kernel no parity is reported."""
     with Refusing(lacks_tf32_too):
         found = smoked(LargeVariance, SHAPE)
     assert layouts_of(found) == []

@@ -1,4 +1,4 @@
-"""A model is run as often as there are ways, on inputs that are drawn and copied once."""
+"""A model is run once for each way, on inputs that are drawn and copied once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SHAPE = (3, 6, 6, 6)
 
 
 class Counting(nn.Module):
-    """One convolution, and how often it ran on which address."""
+    """One convolution that records the addresses of its inputs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ def specimen_of(make: Callable[[], nn.Module]) -> Specimen:
 
 
 def outcome_of(specimen: Specimen, way: Way | None = None) -> Tensor:
-    """Run a model that does not raise and return what it gives."""
+    """Run a model that does not raise, and return its outputs."""
     outcome = specimen.run(way or Way(2))
     assert not isinstance(outcome, Failure), outcome
     return outcome["0"]
@@ -107,7 +107,7 @@ WRITERS: dict[str, Callable[[Tensor], Tensor]] = {
 def test_what_a_run_writes_to_its_input_is_not_seen_by_the_next(
     name: str, way: Way, dtype: torch.dtype
 ) -> None:
-    """However it is written."""
+    """Inputs that a model wrote to are drawn again, however it wrote."""
 
     class Writing(Counting):
         def forward(self, x: Tensor) -> Tensor:
@@ -123,7 +123,7 @@ def test_what_a_run_writes_to_its_input_is_not_seen_by_the_next(
 
 
 def test_a_model_that_writes_before_it_raises_gets_a_new_input() -> None:
-    """The run that raised may have written to it."""
+    """After a run that raised, inputs that it wrote to are drawn again."""
 
     class Raising(Counting):
         def forward(self, x: Tensor) -> Tensor:
@@ -141,7 +141,7 @@ def test_a_model_that_writes_before_it_raises_gets_a_new_input() -> None:
 
 
 def test_an_input_is_drawn_once_and_not_copied() -> None:
-    """A draw, and a copy, can take as long as a forward of a small model."""
+    """Inputs are drawn and copied once, since that can take as long as a small model's forward."""
     drawn: list[int] = []
     subject = subject_of(Counting, SHAPE)
 
@@ -160,7 +160,7 @@ def test_an_input_is_drawn_once_and_not_copied() -> None:
 
 
 def test_inputs_that_are_asked_for_are_copies() -> None:
-    """Who asks may write to them."""
+    """`inputs` returns copies that the caller may write to."""
     specimen = specimen_of(Counting)
     before = outcome_of(specimen)
     for way in (Way(2), Way(1, first_of=2), Way(2, is_input_converted=True)):
@@ -191,7 +191,7 @@ def test_no_run_is_made_that_nobody_asks_for(make: type[Counting], runs: int) ->
 def test_the_place_is_the_innermost_module_that_raises(
     kind: type[nn.Module], operator: str | None, way: Way
 ) -> None:
-    """Whether or not modules are followed, and whether it is an operator that raises."""
+    """The place of a failure is known with and without hooks, and if no operator raises."""
 
     class Outer(Counting):
         def __init__(self) -> None:
@@ -208,7 +208,7 @@ def test_the_place_is_the_innermost_module_that_raises(
 
 
 def test_a_run_without_room_lets_go_of_all_that_it_held() -> None:
-    """Before the next, smaller one: its memory is what that one needs, and no collector looks."""
+    """A failed run's memory is free before the next run, without a garbage collection."""
 
     class Hungry(Counting):
         def forward(self, x: Tensor) -> Tensor:
@@ -235,7 +235,7 @@ def test_a_run_without_room_lets_go_of_all_that_it_held() -> None:
 
 
 def test_the_compiler_is_not_imported() -> None:
-    """It takes more than a second, in each process, and nothing is compiled."""
+    """A smoke does not import PyTorch's compiler, which takes more than a second."""
     script = (
         "import sys\n"
         "from tests.convlast.smoke.model.test_specimen import SHAPE, Viewing\n"

@@ -1,4 +1,4 @@
-"""What a timing says of itself, with the little that a CPU can tell."""
+"""What a timing reports, tested with the little that a CPU can measure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.subjects import CPU, converted_of, subject_of
 
 
 def test_a_pair_is_timed_under_its_setting() -> None:
-    """The shape, the precision and the rounds are noted; of a CPU no memory, and no advice."""
+    """A timing has shape, precision and rounds; on a CPU it has no memory and is no advice."""
     subject = subject_of(lambda: nn.Sequential(nn.Conv3d(2, 4, 3)), (2, 6, 6, 6))
     make = partial(Specimen, subject, converted_of(subject), CPU)
     found = time_pair(pair_of(make, torch.float32), Setting(3, is_autocast=True), 0.0)
@@ -33,7 +33,7 @@ def test_a_pair_is_timed_under_its_setting() -> None:
 
 
 def test_cudnn_chooses_by_trial_only_while_that_is_timed() -> None:
-    """The setting is the caller's before and behind it."""
+    """The caller's benchmark setting is restored afterwards."""
     before = torch.backends.cudnn.benchmark
     seen: list[bool] = []
 
@@ -50,7 +50,7 @@ def test_cudnn_chooses_by_trial_only_while_that_is_timed() -> None:
 
 
 def test_both_inputs_autocast_and_the_choice_by_trial_are_timed() -> None:
-    """The first is the one that the advice rests on: plain fp16, several samples."""
+    """The advice is based on the first setting: plain fp16, several samples."""
     first, *others = settings_for(2)
     assert (first.samples, first.is_autocast, first.benchmark) == (2, False, False)
     assert {each.samples for each in others} == {1, 2}
@@ -59,7 +59,7 @@ def test_both_inputs_autocast_and_the_choice_by_trial_are_timed() -> None:
 
 
 def test_the_clock_is_that_of_the_gpu_that_ran(monkeypatch: pytest.MonkeyPatch) -> None:
-    """NVML is asked by name, as it counts GPUs in another order; without it there is none."""
+    """NVML is asked by the GPU's UUID, since its order differs; without NVML there is no clock."""
     fake_cuda.install(monkeypatch, Gpu(uuid="fast"), Gpu(uuid="slow"))
     clocks_mhz = {"GPU-slow": 1410, "GPU-fast": 1980}
     monkeypatch.setattr(pynvml, "nvmlInit", lambda: None)

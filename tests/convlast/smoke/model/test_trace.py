@@ -1,4 +1,4 @@
-"""Who permutes: modules, operators in a model's own code, operators of programs."""
+"""Permutations by modules, by operators in a model's own code, and by programs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def trace_of(make: Callable[[], nn.Module], channels: int = 4) -> Trace:
 
 
 def between(*layers: nn.Module) -> Callable[[], nn.Module]:
-    """Return what makes a model with layers between two convolutions."""
+    """Return a function that makes a model with layers between two convolutions."""
     return lambda: nn.Sequential(nn.Conv3d(4, 8, 3, padding=1), *layers, nn.Conv3d(8, 8, 1))
 
 
@@ -39,7 +39,7 @@ def between(*layers: nn.Module) -> Callable[[], nn.Module]:
     ids=lambda layer: type(layer).__name__,
 )  # fmt: skip
 def test_a_layer_that_breaks_the_chain_is_named(layer: nn.Module) -> None:
-    """And the convolution behind it, which permutes again because of it."""
+    """A module that breaks the chain is found, and the convolution after it that permutes back."""
     trace = trace_of(between(layer))
     breaks, returns = trace.flips()
     assert (breaks.module, breaks.kind) == ("1", type(layer).__name__)
@@ -58,7 +58,7 @@ def test_a_layer_that_breaks_the_chain_is_named(layer: nn.Module) -> None:
     ids=lambda layer: type(layer).__name__,
 )  # fmt: skip
 def test_a_layer_that_keeps_the_chain_costs_nothing(layer: nn.Module) -> None:
-    """One permutation, at the first convolution: the best case."""
+    """Layers that keep the layout need one permutation, at the first convolution: the best case."""
     trace = trace_of(between(layer))
     assert trace.flips() == []
     assert trace.permutations.number == trace.permutations.best_number == 1
@@ -67,7 +67,7 @@ def test_a_layer_that_keeps_the_chain_costs_nothing(layer: nn.Module) -> None:
 
 
 def test_one_channel_lies_alike_in_both_layouts() -> None:
-    """So that not even the first convolution permutes."""
+    """An input with one channel has both layouts, so not even the first convolution permutes."""
     trace = trace_of(lambda: nn.Sequential(nn.Conv3d(1, 8, 3)), channels=1)
     assert (trace.permutations.number, trace.permutations.best_number) == (0, 0)
 
@@ -94,7 +94,7 @@ def test_code_between_modules_is_named_by_its_operator() -> None:
 
 
 def test_a_slice_is_no_permutation() -> None:
-    """A view moves nothing, and what reads it reads it in its order."""
+    """A view is not a permutation, and keeps the order of its tensor."""
 
     class Slicing(nn.Module):
         """Takes half of the channels."""
@@ -111,7 +111,7 @@ def test_a_slice_is_no_permutation() -> None:
 
 
 def test_modules_that_run_often_are_counted() -> None:
-    """A loop over frames has one step for each module, not one for each frame."""
+    """A loop over frames gives one step for each module, not for each frame."""
 
     class Looping(nn.Module):
         """Runs a norm three times."""
@@ -134,7 +134,7 @@ def test_modules_that_run_often_are_counted() -> None:
 
 
 def test_a_program_has_operators_for_modules() -> None:
-    """Named by the module whose weight they take, or counted."""
+    """Operators of a program are named by the module whose weight they take, or numbered."""
 
     def make() -> nn.Module:
         model = nn.Sequential(nn.Conv3d(4, 8, 3), nn.AvgPool3d(2), nn.Conv3d(8, 8, 1)).eval()

@@ -1,4 +1,4 @@
-"""A watched forward: what cuDNN refuses, and programs that nobody fuses."""
+"""A watched forward: convolutions that cuDNN refuses, and programs without fused operators."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def is_converted(_activation: Tensor, weight: Tensor) -> bool:
 
 
 def test_a_convolution_that_runs_on_less_wants_memory() -> None:
-    """CuDNN says that it has no kernel: the input is made smaller, and the model is judged."""
+    """If cuDNN has no memory for a kernel, the input gets smaller, and the model is judged."""
     with Refusing(is_large) as cudnn:
         found = smoked(network, SHAPE)
     assert (found.smoke.status, found.halvings, found.faults) == ("passed", 1, [])
@@ -42,7 +42,7 @@ def test_a_convolution_that_runs_on_less_wants_memory() -> None:
 
 
 def test_a_layout_that_is_refused_at_every_size_is_at_fault() -> None:
-    """A smaller input is not tried on the whole model."""
+    """If cuDNN has no kernel at all, no smaller input is tried."""
     with Refusing(is_converted):
         found = smoked(network, SHAPE)
     assert (found.smoke.status, found.halvings) == ("failed", 0)
@@ -51,7 +51,7 @@ def test_a_layout_that_is_refused_at_every_size_is_at_fault() -> None:
 
 @pytest.mark.parametrize("dilation", [1, 5])
 def test_the_smaller_input_is_not_smaller_than_the_kernel(dilation: int) -> None:
-    """Or it would be refused for that."""
+    """The smaller input is at least as large as the kernel."""
     subject = subject_of(lambda: nn.Sequential(nn.Conv3d(3, 8, 3, dilation=dilation)), SHAPE)
     specimen = Specimen(subject, {}, CPU)
     cudnn = Refusing(lambda activation, _: activation.shape[2] > 11)
@@ -84,7 +84,7 @@ def pointwise(x: Tensor) -> Tensor:
 
 
 def test_a_program_is_run_as_it_is_written_while_it_is_watched() -> None:
-    """TorchScript's optimizer, which fuses operators on a GPU, is off, and then as it was."""
+    """TorchScript's optimizer, which fuses operators, is off while a program is watched."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch deprecates it, and files of it are there
         program = cast(Callable[[Tensor], Tensor], torch.jit.script(pointwise))
@@ -103,7 +103,7 @@ def test_a_program_is_run_as_it_is_written_while_it_is_watched() -> None:
 
 
 def test_the_optimizer_is_on_again_after_a_forward_that_raises() -> None:
-    """Whoever uses the library from a program of theirs has it as before."""
+    """The optimizer setting of the calling program is restored."""
     subject = subject_of(network, SHAPE)
     with Refusing(lambda *_: True):
         assert isinstance(Specimen(subject, converted_of(subject), CPU).run(Way(2)), Failure)
