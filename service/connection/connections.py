@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from array import array
 from collections import deque
 from email.utils import formatdate
 from typing import Any
@@ -21,6 +20,7 @@ from uvicorn.server import ServerState
 
 from service.access.keyfile import ANONYMOUS
 from service.access.keyring import share_of
+from service.connection.http_parser import HttpParser
 from service.connection.limit import PROBES, ConnectionLimit
 from service.connection.protection import FIELDS
 from service.connection.turns import HAS_LEFT
@@ -40,6 +40,8 @@ LOOK_INTERVAL_S = 1.0
 class BoundedConnection(HttpToolsProtocol):
     """One connection, bounded in time and memory where no application watches over it."""
 
+    parser: HttpParser
+
     def __init__(
         self,
         config: Config,
@@ -48,7 +50,7 @@ class BoundedConnection(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.parser = _Parser(self)
+        self.parser = HttpParser(self)
         self._settings: Settings = app_state["settings"]
         self._limit: ConnectionLimit = app_state["connection_limit"]
         self._beside_bytes = 0
@@ -115,7 +117,7 @@ class BoundedConnection(HttpToolsProtocol):
             ValueError: If it does not name one host (RFC 9112, section 3.2), is one of too many
                 that follow at once, or has come when all connections are taken, and is no probe.
         """
-        if self.offers_upgrade:
+        if self.parser.offers_upgrade:
             return
         hosts = sum(name == b"host" for name, _ in self.headers)
         if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
@@ -141,7 +143,7 @@ class BoundedConnection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Be ready for the fields of a request that follows at once."""
-        if self.offers_upgrade:
+        if self.parser.offers_upgrade:
             return
         super().on_message_complete()
         self._beside_bytes, self._reads_head = 0, True
@@ -181,18 +183,6 @@ class BoundedConnection(HttpToolsProtocol):
     def abort(self) -> None:
         """Close it at once."""
         self.transport.abort()
-
-    @property
-    def offers_upgrade(self) -> bool:
-        """Whether the request that is being read would rather go on in another protocol."""
-        # The parser says so of CONNECT too, which is no offer, and which nothing here answers.
-        return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
-
-    def head_without_offer(self) -> bytes:
-        """Write the head of the request anew, without the field `Upgrade`."""
-        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
-        lines = [b"%b: %b" % field for field in self.headers if field[0] != b"upgrade"]
-        return b"\r\n".join([b"%b %b HTTP/%b" % (method, self.url, version), *lines, b"", b""])
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is not HTTP."""
@@ -250,36 +240,6 @@ class BoundedConnection(HttpToolsProtocol):
             and not self.cycle.response_started
             and len(self._unanswered) == 1
         )
-
-
-class _Parser(httptools.HttpRequestParser):
-    """A parser for a server that speaks HTTP/1.1 and nothing else.
-
-    An offer to go on in another protocol, such as the `Upgrade: h2c` of Java's client, may be
-    passed over (RFC 9110, section 7.8). But the parser takes such a request to have no body, and
-    its body for the next request. So another one reads it, as if nothing had been offered.
-    """
-
-    def __init__(self, connection: BoundedConnection) -> None:
-        super().__init__(connection)
-        self._connection = connection
-        self.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn has it
-
-    def feed_data(self, data: bytes | bytearray | memoryview[int] | array[int]) -> None:
-        """Take bytes."""
-        parser, left = self, memoryview(data)
-        while left:
-            try:
-                super(_Parser, parser).feed_data(left)
-            except httptools.HttpParserUpgrade as offer:
-                if not self._connection.offers_upgrade:
-                    raise
-                left = left[offer.args[0] :]
-                head = self._connection.head_without_offer()
-                parser = self._connection.parser = _Parser(self._connection)
-                super(_Parser, parser).feed_data(head)
-            else:
-                return
 
 
 def _ignored() -> None:

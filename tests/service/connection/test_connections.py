@@ -5,16 +5,14 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
-import time
 from collections.abc import Iterator
 
 import httpx
 import pytest
 
 from service.connection.connections import MAX_HEAD_BYTES, MAX_PIPELINED
+from tests.service.connection.raw_http import GET, UPLOAD, read_all
 from tests.service.running import Running, Serve, start, wait_for
-
-GET = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -25,17 +23,6 @@ def hurried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     yield running
     running.process.kill()
     running.process.wait()
-
-
-def read_all(connection: socket.socket) -> bytes:
-    """Read until the service closes the connection; an abrupt end is one too."""
-    received = bytearray()
-    try:
-        while chunk := connection.recv(1 << 16):
-            received += chunk
-    except ConnectionResetError:
-        pass
-    return bytes(received)
 
 
 @pytest.mark.parametrize("first", [b"", GET, GET[:10], b"\r\n"])
@@ -123,48 +110,6 @@ def test_requests_that_follow_at_once_are_all_answered(service: Running) -> None
     assert answer.count(b"HTTP/1.1 200") == 3
     for number in (b"1", b"2", b"3"):
         assert b"x-request-id: " + number in answer
-
-
-OFFER = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
-UPLOAD = (
-    b"POST /convert HTTP/1.1\r\nHost: x\r\nContent-Type: application/octet-stream\r\n"
-    b"Accept: application/octet-stream\r\n"
-)
-
-
-@pytest.mark.parametrize("first_bytes", [0, 40, len(UPLOAD), 100_000])
-def test_an_offer_of_another_protocol_is_passed_over(service: Running, first_bytes: int) -> None:
-    """The request is answered, body and all, however it comes, and so is the one behind it."""
-    content = b"fine" * 50_000
-    upload = UPLOAD + OFFER + b"Content-Length: %d\r\n\r\n" % len(content) + content
-    last = GET + OFFER.replace(b"Upgrade,", b"Upgrade, close,") + b"\r\n"
-    with service.connect() as connection:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.sendall(upload[:first_bytes])
-        time.sleep(0.1)
-        connection.sendall(upload[first_bytes:] + last)
-        answer = read_all(connection)
-    assert answer.count(b"HTTP/1.1 200") == 2
-    assert content in answer
-
-
-def test_a_body_of_an_offer_is_no_request(service: Running) -> None:
-    """Behind a proxy it would be a request that the proxy has not seen."""
-    hidden = GET + b"X-Request-ID: hidden\r\n\r\n"
-    with service.connect() as connection:
-        connection.sendall(UPLOAD + OFFER + b"Content-Length: %d\r\n\r\n" % len(hidden))
-        time.sleep(0.1)
-        connection.sendall(hidden + GET + b"Connection: close\r\n\r\n")
-        answer = read_all(connection)
-    assert b"x-request-id: hidden" not in answer
-    assert answer.count(b"HTTP/1.1 ") == 2
-
-
-def test_a_tunnel_is_refused(service: Running) -> None:
-    """CONNECT is no offer, and leads nowhere."""
-    with service.connect() as connection:
-        connection.sendall(b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert read_all(connection).startswith(b"HTTP/1.1 400")
 
 
 @pytest.mark.parametrize(
