@@ -48,12 +48,12 @@ def create_app(
         settings=settings,
         keyring=Keyring.of(settings),
         workspace=Workspace(settings),
-        places=Admission(
+        job_admission=Admission(
             settings.queue_size + 1,
             setting="CONVLAST_QUEUE_SIZE",
             per_owner=settings.jobs_per_key,
         ),
-        downloads=Admission(
+        download_admission=Admission(
             settings.max_downloads,
             setting="CONVLAST_MAX_DOWNLOADS",
             per_owner=settings.jobs_per_key,
@@ -133,14 +133,18 @@ async def _sweep(context: Context) -> None:
 
 def _watch(context: Context) -> None:
     """Add the gauges that are read from the parts."""
-    store, room, places = context.workspace.store, context.workspace.room, context.places
+    store, quota = context.workspace.store, context.workspace.quota
     watch = context.metrics.watch
-    watch("convlast_places_taken", "Requests that upload, wait or run.", lambda: places.taken_count)
+    watch(
+        "convlast_places_taken",
+        "Requests that upload, wait or run.",
+        lambda: context.job_admission.taken_count,
+    )
     watch(
         "convlast_downloads",
         "Answers with an artifact that are under way.",
-        lambda: context.downloads.taken_count,
+        lambda: context.download_admission.taken_count,
     )
-    watch("convlast_work_bytes", "Bytes set aside for work.", lambda: room.taken_bytes)
+    watch("convlast_work_bytes", "Bytes set aside for work.", lambda: quota.taken_bytes)
     watch("convlast_store_bytes", "Bytes of finished jobs that are kept.", lambda: store.bytes)
     watch("convlast_store_jobs", "Finished jobs that are kept.", lambda: len(store))

@@ -25,8 +25,8 @@ class Context:
     """The parts of the service.
 
     Attributes:
-        places: Those for requests that upload, wait or run.
-        downloads: Those for answers with an artifact that are under way.
+        job_admission: Bounds the requests that upload, wait or run.
+        download_admission: Bounds the answers with an artifact that are being sent.
         converters: The workers on the device.
         inspectors: The workers that need none, so that an inspection never waits for a conversion.
     """
@@ -34,8 +34,8 @@ class Context:
     settings: Settings
     keyring: Keyring
     workspace: Workspace
-    places: Admission
-    downloads: Admission
+    job_admission: Admission
+    download_admission: Admission
     metrics: Metrics
     converters: Workers
     inspectors: Workers

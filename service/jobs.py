@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from convlast.errors import OptionError
 from convlast.options import Options
 from convlast.progress import Progress
-from service.connection.streaming import until_left
+from service.connection.streaming import until_disconnected
 from service.context import Caller, Context
 from service.errors import WorkerCrashedError, full_disk_as_problem
 from service.headers.filenames import sanitise
@@ -75,9 +75,9 @@ async def run_job(
     query = _check_query(request, names)
     check_headers(request.headers, context)
     # Else a client who takes no answers would fill the disk with them.
-    context.downloads.check(caller.share)
+    context.download_admission.check(caller.share)
     job_id = secrets.token_hex(16)
-    with context.places.take(caller.share), full_disk_as_problem():
+    with context.job_admission.take(caller.share), full_disk_as_problem():
         folder = await asyncio.to_thread(context.workspace.new_job, job_id)
         try:
             began_s = time.perf_counter()
@@ -116,7 +116,7 @@ async def _while_connected(request: Request, work: Coroutine[None, None, Finishe
         ClientDisconnect: If it does.
     """
     working = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(until_left(request.receive))
+    gone = asyncio.ensure_future(until_disconnected(request.receive))
     try:
         await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
@@ -190,7 +190,7 @@ def _following(folder: JobFolder, max_unpacked_bytes: int) -> Progress:
 def _measure(context: Context, ran: Ran) -> None:
     for stage, stage_s in ran.seconds.items():
         context.metrics.stage_s.labels(stage).observe(stage_s)
-    context.places.ran(ran.seconds["convert"])
+    context.job_admission.ran(ran.seconds["convert"])
 
 
 def server_timing(seconds: dict[str, float]) -> str:

@@ -231,11 +231,11 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def on_invalid(request: Request, error: RequestValidationError) -> Response:
-        # Only the place: the input itself is never echoed.
-        places = sorted(
+        # Name the field only: the input itself is never echoed.
+        fields = sorted(
             {".".join(str(part) for part in each["loc"][:2]) for each in error.errors()}
         )
-        detail = f"The request is not valid at {', '.join(places)[:200]}."
+        detail = f"The request is not valid at {', '.join(fields)[:200]}."
         return answer(request, Problem.of(MalformedRequestError(detail)))
 
     @app.exception_handler(HTTPException)

@@ -47,7 +47,7 @@ class DrainingServer(uvicorn.Server):
         )
         self._settings = settings
         context: Context = app.state.context
-        self._places = context.places
+        self._job_admission = context.job_admission
         self._loop: asyncio.AbstractEventLoop | None = None
         self._draining: asyncio.Task[None] | None = None
 
@@ -92,10 +92,10 @@ class DrainingServer(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Drain at the first signal, leave at the second."""
-        if self._loop is None or not self.started or self._places.draining:
+        if self._loop is None or not self.started or self._job_admission.draining:
             self.should_exit = self.force_exit = True
         else:
-            self._places.drain()
+            self._job_admission.drain()
             self._loop.call_soon_threadsafe(self._drain)
 
     def _drain(self) -> None:
@@ -103,11 +103,11 @@ class DrainingServer(uvicorn.Server):
         asyncio.get_running_loop().call_later(self._settings.drain_timeout_s, self._break_off)
 
     async def _exit_when_empty(self) -> None:
-        _log.info("draining", jobs=self._places.taken_count)
-        await self._places.emptied()
+        _log.info("draining", jobs=self._job_admission.taken_count)
+        await self._job_admission.emptied()
         self.should_exit = True
 
     def _break_off(self) -> None:
         """Leave without those that still wait, download or run."""
-        _log.warning("draining took too long", jobs=self._places.taken_count)
+        _log.warning("draining took too long", jobs=self._job_admission.taken_count)
         self.should_exit = self.force_exit = True

@@ -96,7 +96,7 @@ def _zip(ran: Ran, headers: dict[str, str], context: Context) -> Response:
     return PiecesResponse(
         pieces,
         headers={**headers, "Content-Disposition": content_disposition(f"{name}.zip")},
-        delivery=context.delivery(context.downloads.hold(ran.caller.share)),
+        delivery=context.delivery(context.download_admission.hold(ran.caller.share)),
         release=ran.folder.remove,
     )
 
@@ -141,7 +141,7 @@ def _report(
     return PiecesResponse(
         [but_its_end, end],
         headers=headers,
-        delivery=context.delivery(context.downloads.hold(ran.caller.share)),
+        delivery=context.delivery(context.download_admission.hold(ran.caller.share)),
     )
 
 
@@ -158,7 +158,7 @@ def _artifact(
             "Link": f'<{links["report"]}>; rel="describedby"; type="application/json"',
             "Content-Location": links["artifact"],
         },
-        delivery=context.delivery(context.downloads.hold(ran.caller.share)),
+        delivery=context.delivery(context.download_admission.hold(ran.caller.share)),
     )
 
 

@@ -53,9 +53,9 @@ class BoundedConnection(HttpToolsProtocol):
         self.parser = HttpParser(self)
         self._settings: Settings = app_state["settings"]
         self._limit: ConnectionLimit = app_state["connection_limit"]
-        self._beside_bytes = 0
+        self._head_bytes = 0
         self._fault: Problem | None = None
-        self._patience: asyncio.TimerHandle | None = None
+        self._idle_timer: asyncio.TimerHandle | None = None
         self._reads_head = True
         self.client_share = ""
         self.since_s = time.monotonic()
@@ -99,9 +99,9 @@ class BoundedConnection(HttpToolsProtocol):
         """Take bytes, and see that those which are no body stay few."""
         if self.transport.is_closing():
             return
-        self._beside_bytes += len(data)
+        self._head_bytes += len(data)
         super().data_received(data)
-        if self._beside_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+        if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             text = f"The head of the request has more than {MAX_HEAD_BYTES:,} bytes."
             self._refuse(Problem("malformed-request", text))
 
@@ -133,20 +133,20 @@ class BoundedConnection(HttpToolsProtocol):
         self._unanswered.append(self.cycle)
         self.scope["state"][HAS_LEFT] = self._has_left.is_set
         self.cycle.keep_alive &= not self._limit.is_spare(self)
-        self._beside_bytes, self._reads_head = 0, False
+        self._head_bytes, self._reads_head = 0, False
         self._stop_waiting()
 
     def on_body(self, body: bytes) -> None:
         """Pass a piece of the body on."""
         super().on_body(body)
-        self._beside_bytes = 0
+        self._head_bytes = 0
 
     def on_message_complete(self) -> None:
         """Be ready for the fields of a request that follows at once."""
         if self.parser.offers_upgrade:
             return
         super().on_message_complete()
-        self._beside_bytes, self._reads_head = 0, True
+        self._head_bytes, self._reads_head = 0, True
 
     def on_response_complete(self) -> None:
         """Begin to wait for the next request, unless it is here already."""
@@ -206,15 +206,15 @@ class BoundedConnection(HttpToolsProtocol):
 
     def _await_request(self) -> None:
         self._stop_waiting()
-        self._patience = self.loop.call_later(self._settings.client_idle_s, self._give_up)
+        self._idle_timer = self.loop.call_later(self._settings.client_idle_s, self._give_up)
 
     def _stop_waiting(self) -> None:
         self.since_s = time.monotonic()
-        if self._patience is not None:
-            self._patience.cancel()
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
 
     def _give_up(self) -> None:
-        if self._beside_bytes:
+        if self._head_bytes:
             text = f"The head of the request took longer than {self._settings.client_idle_s:g} s."
             self._refuse(Problem("upload-too-slow", text))
         else:

@@ -74,8 +74,8 @@ class ConnectionLimit:
         self._open: dict[str, set[Limited]] = defaultdict(set)
         self._count = 0
         self._spare: dict[Limited, None] = {}
-        self._least_missed: dict[str | None, deque[Limited]] = defaultdict(deque)
-        self._in_vain_s: dict[str | None, float] = {}
+        self._closable: dict[str | None, deque[Limited]] = defaultdict(deque)
+        self._none_found_at_s: dict[str | None, float] = {}
 
     def admit(self, newest: Limited) -> None:
         """Count a connection, and close another if it is one too many."""
@@ -105,7 +105,7 @@ class ConnectionLimit:
             self._count -= 1
         if not own:
             share = connection.client_share
-            for kept in (self._open, self._least_missed, self._in_vain_s):
+            for kept in (self._open, self._closable, self._none_found_at_s):
                 kept.pop(share, None)
 
     def _close(self, connection: Limited) -> None:
@@ -131,11 +131,11 @@ class ConnectionLimit:
         In a flood each look would be at hundreds of connections. So one look serves for many that
         come, and one that has found nothing for all that come in the next moment.
         """
-        waiting = self._least_missed[share]
-        if not waiting and self._clock() - self._in_vain_s.get(share, -math.inf) > _PAUSE_S:
-            waiting.extend(sorted(self._candidates(share), key=_least_missed_first))
+        waiting = self._closable[share]
+        if not waiting and self._clock() - self._none_found_at_s.get(share, -math.inf) > _PAUSE_S:
+            waiting.extend(sorted(self._candidates(share), key=_closing_order))
             if not waiting:
-                self._in_vain_s[share] = self._clock()
+                self._none_found_at_s[share] = self._clock()
         return waiting.popleft() if waiting else None
 
     def _candidates(self, share: str | None) -> Iterable[Limited]:
@@ -148,5 +148,5 @@ class ConnectionLimit:
         )
 
 
-def _least_missed_first(connection: Limited) -> tuple[bool, float]:
+def _closing_order(connection: Limited) -> tuple[bool, float]:
     return not connection.has_its_answer, connection.since_s

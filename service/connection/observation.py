@@ -36,16 +36,16 @@ class Observation:
         given = Headers(scope=scope).get(REQUEST_ID, "")
         request_id = given if _USABLE_ID.fullmatch(given) else secrets.token_hex(8)
         with structlog.contextvars.bound_contextvars(request_id=request_id):
-            sight = _Sight(scope, receive, send, request_id, self.metrics)
+            observed = _ObservedRequest(scope, receive, send, request_id, self.metrics)
             try:
-                await self.app(scope, sight.receive, sight.send)
+                await self.app(scope, observed.receive, observed.send)
             except Exception as error:
-                await sight.fail(error)
+                await observed.fail(error)
             finally:
-                sight.close()
+                observed.close()
 
 
-class _Sight:
+class _ObservedRequest:
     """One request under observation."""
 
     def __init__(

@@ -82,7 +82,7 @@ class PiecesResponse(Response):
             TooManyRequestsError: If the client has none left; likewise.
             TimeoutError: If the client takes nothing, or too long.
         """
-        gone = asyncio.ensure_future(until_left(receive))
+        gone = asyncio.ensure_future(until_disconnected(receive))
         try:
             with self._delivery.place:
                 async with asyncio.timeout(self._delivery.whole_s):
@@ -136,7 +136,7 @@ class PiecesResponse(Response):
         self._release()
 
 
-async def until_left(receive: Receive) -> None:
+async def until_disconnected(receive: Receive) -> None:
     """Return when the client has closed its connection; what it still sends is passed over."""
     while (await receive())["type"] != "http.disconnect":
         pass

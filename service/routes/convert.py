@@ -72,6 +72,6 @@ async def inspect(request: Request, context: ContextOf, caller: CallerOf) -> Res
     return PiecesResponse(
         [file],
         headers={**report_headers(media_type), "Server-Timing": server_timing(ran.seconds)},
-        delivery=context.delivery(context.downloads.hold(caller.share)),
+        delivery=context.delivery(context.download_admission.hold(caller.share)),
         release=ran.folder.remove,
     )

@@ -40,11 +40,11 @@ async def readyz(context: ContextOf) -> JSONResponse:
         "converters": converters.model_dump(),
         "inspectors": inspectors.model_dump(),
         "storage": {"problem": storage},
-        "draining": context.places.draining,
+        "draining": context.job_admission.draining,
         "warnings": [*known_trouble(converters.facts), *_present(context.keyring.problem)],
     }
     wrong = [
-        *(["The service is draining."] if context.places.draining else []),
+        *(["The service is draining."] if context.job_admission.draining else []),
         *(
             each.problem or "No worker is ready."
             for each in (converters, inspectors)

@@ -40,8 +40,8 @@ def enter(
         sees_gpus: Whether CUDA finds the GPUs of this machine.
     """
     # What asks for a place for temporary files, or for the user's caches, finds one that works.
-    places = {"HOME": str(folder), "TMPDIR": str(folder)}
-    environment = scrub_environment(places | ({} if sees_gpus else {"CUDA_VISIBLE_DEVICES": ""}))
+    folders = {"HOME": str(folder), "TMPDIR": str(folder)}
+    environment = scrub_environment(folders | ({} if sees_gpus else {"CUDA_VISIBLE_DEVICES": ""}))
     tempfile.tempdir = None
     return (
         environment,

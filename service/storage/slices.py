@@ -32,11 +32,11 @@ class FileSlice:
             NotFoundError: If it is not there.
         """
         try:
-            place = os.open(folder, os.O_PATH | os.O_DIRECTORY | _FLAGS)
+            directory = os.open(folder, os.O_PATH | os.O_DIRECTORY | _FLAGS)
             try:
-                descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | _FLAGS, dir_fd=place)
+                descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | _FLAGS, dir_fd=directory)
             finally:
-                os.close(place)
+                os.close(directory)
         except OSError:
             raise NotFoundError("There is no such file, or it is gone.") from None
         status = os.fstat(descriptor)

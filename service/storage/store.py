@@ -95,15 +95,15 @@ class Store:
                 f"The result has {job.bytes:,} bytes, and the store keeps {self._max_bytes:,}.",
                 remedy="Raise CONVLAST_STORE_BYTES, or ask for application/zip: it keeps nothing.",
             )
-        place = self.folder / job.id
+        job_folder = self.folder / job.id
         try:
             with full_disk_as_problem():
-                place.mkdir(mode=0o700)
+                job_folder.mkdir(mode=0o700)
                 for name, path in files.items():
-                    path.rename(place / name)
-                (place / _RECORD).write_text(job.model_dump_json())
+                    path.rename(job_folder / name)
+                (job_folder / _RECORD).write_text(job.model_dump_json())
         except BaseException:
-            remove_tree(place)
+            remove_tree(job_folder)
             raise
         with self._changes:
             self._jobs[job.id], self._kept_at[job.id] = job, self._clock()

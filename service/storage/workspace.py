@@ -32,9 +32,9 @@ _log = structlog.get_logger()
 class JobFolder:
     """The folder of one job, and the room that it takes on disk."""
 
-    def __init__(self, path: Path, room: Quota) -> None:
+    def __init__(self, path: Path, quota: Quota) -> None:
         self.path = path
-        self._room = room
+        self._quota = quota
         self._upload_bytes = 0
         self._unpacked_bytes = 0
 
@@ -44,7 +44,7 @@ class JobFolder:
         Raises:
             StorageFullError: If there is none.
         """
-        self._room.take(upload_bytes)
+        self._quota.take(upload_bytes)
         self._upload_bytes += upload_bytes
 
     def take_unpacked(self, unpacked_bytes: int) -> None:
@@ -76,7 +76,7 @@ class JobFolder:
     def leave(self) -> None:
         """Give the room back; the files are someone else's now."""
         upload_bytes, self._upload_bytes = self._upload_bytes, 0
-        self._room.give_back(upload_bytes)
+        self._quota.give_back(upload_bytes)
 
     def remove(self) -> None:
         """Remove what is still there; the room is given back however that ends."""
@@ -127,7 +127,7 @@ class Workspace:
         self.folder = settings.work_dir
         self._jobs = self.folder / _JOBS
         self._mending = threading.Lock()
-        self.room = Quota(settings.work_bytes)
+        self.quota = Quota(settings.work_bytes)
         try:
             self._lock = FolderLock(self.folder, _NAMES)
             names = (_ASIDE, _JOBS, WORKERS)
@@ -158,7 +158,7 @@ class Workspace:
         except (FileNotFoundError, NotADirectoryError):
             self._mend()
             path.mkdir(mode=0o700)
-        return JobFolder(path, self.room)
+        return JobFolder(path, self.quota)
 
     def _mend(self) -> None:
         """Make the folders again: those who clean up temporary files take what looks unused."""
@@ -181,14 +181,14 @@ class Workspace:
         """Say whether jobs have their place, and a lock keeps others away from it."""
         return self._jobs.is_dir() and self._lock.is_in_place()
 
-    def check_room(self, upload_bytes: int) -> None:
+    def check_space(self, upload_bytes: int) -> None:
         """Look whether an upload of this size would fit now.
 
         Raises:
             StorageFullError: If not.
             NotReadyError: If the work folder is gone and cannot be made again.
         """
-        self.room.check(upload_bytes)
+        self.quota.check(upload_bytes)
         try:
             free_bytes = shutil.disk_usage(self.folder).free
         except OSError:

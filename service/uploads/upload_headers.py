@@ -48,7 +48,7 @@ def _check_length(length: int, overhead_bytes: int, context: Context) -> None:
     if length > max_bytes + overhead_bytes:
         raise too_large(max_bytes)
     least_bytes = max(length - overhead_bytes, 0)
-    context.workspace.check_room(least_bytes)
+    context.workspace.check_space(least_bytes)
 
 
 def media_type_of(headers: Headers) -> str:

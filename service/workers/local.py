@@ -274,18 +274,18 @@ async def _end(worker: WorkerProcess) -> None:
 
 def _move_in(job: Job, folder: Path) -> Job:
     """Put a job's folder where the worker can reach it; tell the job where it is now."""
-    place = folder / job.id
-    job.folder.rename(place)
+    moved = folder / job.id
+    job.folder.rename(moved)
     return job.model_copy(
-        update={"folder": place, "source": place / job.source.relative_to(job.folder)}
+        update={"folder": moved, "source": moved / job.source.relative_to(job.folder)}
     )
 
 
 def _move_back(job: Job, folder: Path) -> None:
     """Put a job's folder back where it was, and remove the worker's."""
-    place = folder / job.id
-    if place.is_dir() and not place.is_symlink():
-        place.rename(job.folder)
+    moved = folder / job.id
+    if moved.is_dir() and not moved.is_symlink():
+        moved.rename(job.folder)
     remove_tree(folder)
 
 

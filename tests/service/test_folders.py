@@ -21,13 +21,13 @@ from tests.convlast.folders import building
 from tests.hostile import packs_a_folder as attack
 from tests.service.running import REAL, Running, start
 
-ROOM_BYTES = 64 << 20
+WORK_BYTES = 64 << 20
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """Run the service with convlast itself in its workers, and little room."""
-    running = start(tmp_path_factory.mktemp("service"), REAL, device="cpu", work_bytes=ROOM_BYTES)
+    """Run the service with convlast itself in its workers, and a small quota."""
+    running = start(tmp_path_factory.mktemp("service"), REAL, device="cpu", work_bytes=WORK_BYTES)
     running.wait_until_ready()
     yield running
     running.stop()
@@ -121,13 +121,13 @@ def test_a_file_in_the_archive_is_named(service: Running, folder: Path) -> None:
     assert problem["detail"].startswith("'vae/bad.pt': ")
 
 
-def test_room_is_taken_once_for_what_is_in_an_archive(tmp_path: Path) -> None:
+def test_the_quota_is_taken_once_for_what_is_in_an_archive(tmp_path: Path) -> None:
     """However often it is told, and all of it is given back."""
-    room = Quota(100)
-    folder = JobFolder(tmp_path, room)
+    quota = Quota(100)
+    folder = JobFolder(tmp_path, quota)
     folder.take(10)
     for told in (5, 20, 20, 15):
         folder.take_unpacked(told)
-    assert room.taken_bytes == 60
+    assert quota.taken_bytes == 60
     folder.leave()
-    assert room.taken_bytes == 0
+    assert quota.taken_bytes == 0

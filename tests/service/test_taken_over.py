@@ -89,12 +89,12 @@ def expect_calm(stage: Stage) -> None:
     sizes = [path.lstat().st_size for path in store.glob("*/*") if path.name != "job.json"]
     assert sum(sizes) == stage.context.workspace.store.bytes <= STORE_BYTES
     assert not list((work_dir(stage) / "jobs").iterdir())
-    assert stage.context.workspace.room.taken_bytes == stage.context.places.taken_count == 0
+    assert stage.context.workspace.quota.taken_bytes == stage.context.job_admission.taken_count == 0
     metrics = stage.get("/metrics").text
     assert len(metrics) < 100_000
     values = [float(row.split()[-1]) for row in metrics.splitlines() if not row.startswith("#")]
     assert all(0 <= value < 1e12 for value in values)
-    assert 0 <= stage.context.places.job_s < 100
+    assert 0 <= stage.context.job_admission.job_s < 100
     assert stage.get("/livez").status_code == 200
     assert stage.send("/convert").status_code == 200
 
