@@ -1,4 +1,4 @@
-"""Every request is given an id, logged once when it ends, and counted."""
+"""Gives every request an id, and logs and counts it when it ends."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class _ObservedRequest:
         await self._send(message)
 
     async def fail(self, error: Exception) -> None:
-        """Answer with a problem, unless an answer has begun; then the connection breaks off."""
+        """Answer with a problem; if an answer has begun, the connection is cut off instead."""
         if self._status and isinstance(error, TimeoutError):
             self._outcome = "client takes nothing"
             return
@@ -89,7 +89,7 @@ class _ObservedRequest:
         self._metrics.received_bytes.inc(self._in_bytes)
         self._metrics.sent_bytes.inc(self._out_bytes)
         self._metrics.requests.labels(_known(method), route, str(self._status), code).inc()
-        # Probes come every few seconds: they are worth a line when they fail.
+        # Probes come every few seconds, and are logged only when they fail.
         log = _log.debug if route in PROBES and self._status == 200 else _log.info
         log(
             self._outcome,
@@ -104,5 +104,5 @@ class _ObservedRequest:
 
 
 def _known(method: str) -> str:
-    """Keep the labels few, whatever clients send."""
+    """Return the method, or `other`: each label value costs memory, and clients choose it."""
     return method if method in {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"} else "other"

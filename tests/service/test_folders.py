@@ -129,5 +129,5 @@ def test_the_quota_is_taken_once_for_what_is_in_an_archive(tmp_path: Path) -> No
     for told in (5, 20, 20, 15):
         folder.take_unpacked(told)
     assert quota.taken_bytes == 60
-    folder.leave()
+    folder.give_back()
     assert quota.taken_bytes == 0

@@ -38,7 +38,7 @@ def test_a_name_may_have_two_keys(tmp_path: Path) -> None:
         (b"alice:s3cret-key\nbob:s3cret-key\n", "the key of line 2 twice"),
         (b"alice:\xff\n", "not UTF-8"),
         (b"alice:s3cret-key", "holds no key.* in line 1, .*: end it with a newline.$"),
-        (b"\nalice:s3cret\n", "holds no key.* in line 2: a key needs 8 characters at least.$"),
+        (b"\nalice:s3cret\n", "holds no key.* in line 2: a key needs at least 8 characters.$"),
         (b"alice:s3cret\nbob:s3cret-key", "in line 1: a key needs .* in line 2, .* a newline.$"),
     ],
 )
@@ -84,7 +84,7 @@ def test_a_short_key_is_not_used(tmp_path: Path) -> None:
     owners, warnings = keyfile.read(written(tmp_path, content))
     assert sorted(owners.values()) == ["bob", "carol"]
     (warning,) = warnings
-    assert "in line 1, 3: a key needs 8 characters at least." in warning
+    assert "in line 1, 3: a key needs at least 8 characters." in warning
 
 
 NAMES = st.text("ab:#é \t\r\u2028", max_size=6)

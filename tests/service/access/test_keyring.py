@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.access.keyfile import ANONYMOUS, KeyFileError
-from service.access.keyring import REST_S, Keyring, share_of
+from service.access.keyring import SETTLE_S, Keyring, share_of
 from service.errors import UnauthorizedError
 from service.settings import Settings, SettingsError
 from tests.service.clock import Clock
@@ -93,7 +93,7 @@ def test_a_start_without_a_usable_key_lets_nobody_in(
     """A file that may be half written is no reason to stop; what is wrong with it is told."""
     keys = keyring(tmp_path, text)
     assert keys.problem is not None
-    assert re.search(f"{message}.* Nobody is let in", keys.problem)
+    assert re.search(f"{message}.* Every key is refused", keys.problem)
     for authorization in (None, "Bearer s3cret", "Bearer s3cret-key", "Bearer alice", "Bearer "):
         with pytest.raises(UnauthorizedError):
             keys.owner(authorization)
@@ -104,9 +104,9 @@ def test_a_key_that_is_written_after_the_start_is_known(tmp_path: Path, clock: C
     path = tmp_path / "keys"
     keys = watched(path, "alice:first-sec", clock)
     path.write_text("alice:first-secret\n")
-    clock.pass_by(REST_S)
+    clock.pass_by(SETTLE_S)
     assert not is_known(keys, "first-sec")
-    clock.pass_by(REST_S)
+    clock.pass_by(SETTLE_S)
     assert is_known(keys, "first-secret")
     assert keys.problem is None
 
@@ -117,11 +117,11 @@ def test_keys_change_without_a_restart(tmp_path: Path, clock: Clock) -> None:
     keys = watched(path, "alice:old-secret\n", clock)
     path.write_text("alice:old-secret\nalice:new-secret\n")
     assert not is_known(keys, "new-secret")
-    clock.pass_by(REST_S)
+    clock.pass_by(SETTLE_S)
     assert keys.owner("Bearer old-secret") == keys.owner("Bearer new-secret") == "alice"
     path.write_text("alice:new-secret\n")
     assert is_known(keys, "old-secret")
-    clock.pass_by(REST_S)
+    clock.pass_by(SETTLE_S)
     assert not is_known(keys, "old-secret")
 
 
@@ -132,9 +132,9 @@ def test_a_file_that_is_being_written_is_left_alone(tmp_path: Path, clock: Clock
     for text in ("", "alice:new-secret\n", "alice:new-secret\nbob:", "alice:new-secret\nbob:a-key"):
         path.write_text(text)
         assert is_known(keys, "old-secret")
-        clock.pass_by(REST_S * 0.9)
+        clock.pass_by(SETTLE_S * 0.9)
         assert is_known(keys, "old-secret")
-    clock.pass_by(REST_S * 0.2)
+    clock.pass_by(SETTLE_S * 0.2)
     assert is_known(keys, "new-secret")
     assert not is_known(keys, "old-secret")
     assert not is_known(keys, "a-key")
@@ -147,11 +147,11 @@ def test_a_key_taken_out_long_ago_does_not_open_once_more(tmp_path: Path, clock:
     path = tmp_path / "keys"
     keys = watched(path, "alice:old-secret\n", clock)
     path.write_text("alice:new-secret\n")
-    clock.set_time_of_day(path.stat().st_ctime + REST_S * 0.9)
+    clock.set_time_of_day(path.stat().st_ctime + SETTLE_S * 0.9)
     assert is_known(keys, "old-secret")
     keys = watched(path, "alice:old-secret\n", clock)
     path.write_text("alice:new-secret\n")
-    clock.set_time_of_day(path.stat().st_ctime + REST_S * 1.1)
+    clock.set_time_of_day(path.stat().st_ctime + SETTLE_S * 1.1)
     assert not is_known(keys, "old-secret")
 
 
@@ -172,7 +172,7 @@ def test_a_file_that_was_moved_there_is_read(tmp_path: Path, clock: Clock) -> No
     other.write_text("alice:new-secret\n")
     other.rename(path)
     assert is_known(keys, "old-secret")
-    clock.pass_by(REST_S)
+    clock.pass_by(SETTLE_S)
     assert is_known(keys, "new-secret")
 
 
@@ -194,10 +194,10 @@ def test_a_file_that_is_new_at_the_start_is_read_once_more(tmp_path: Path, clock
     path.write_text("alice:old-secret\n")
     keys = Keyring(path, anonymous_allowed=False, clock=clock, time_of_day=clock.time_of_day)
     path.write_text("alice:new-secret\n")
-    clock.pass_by(REST_S)
+    clock.pass_by(SETTLE_S)
     assert is_known(keys, "new-secret")
     path.write_text("alice:too-late-now\n")
-    clock.pass_by(REST_S)
+    clock.pass_by(SETTLE_S)
     assert is_known(keys, "new-secret")
 
 
@@ -229,13 +229,13 @@ def test_what_changes_while_it_is_read_is_not_taken(tmp_path: Path, clock: Clock
     path.write_text("alice:new-secret\n")
     assert is_known(keys, "old-secret")
     path.is_written = True
-    clock.pass_by(REST_S)
+    clock.pass_by(SETTLE_S)
     assert is_known(keys, "old-secret")
     assert keys.problem
     assert "changed while it was read" in keys.problem
     path.is_written = False
     assert is_known(keys, "old-secret")
-    clock.pass_by(REST_S)
+    clock.pass_by(SETTLE_S)
     assert is_known(keys, "new-secret")
     assert is_known(keys, "another-key")
     assert keys.problem is None
@@ -273,16 +273,16 @@ def test_a_broken_file_keeps_the_keys(tmp_path: Path, broken: str | None, clock:
     keys = watched(path, "alice:old-secret\n", clock)
     path.unlink() if broken is None else path.write_text(broken)
     assert is_known(keys, "old-secret")
-    clock.pass_by(REST_S)
+    clock.pass_by(SETTLE_S)
     assert keys.owner("Bearer old-secret") == "alice"
     assert keys.problem
-    assert "The keys are those of before." in keys.problem
+    assert "The earlier keys stay valid." in keys.problem
     assert str(tmp_path) not in keys.problem
     assert "s3cret" not in keys.problem
     path.write_text("bob:another-key\n")
     path.chmod(0o600)
     assert is_known(keys, "old-secret")
-    clock.pass_by(REST_S)
+    clock.pass_by(SETTLE_S)
     assert keys.owner("Bearer another-key") == "bob"
     assert keys.problem is None
 

@@ -21,7 +21,7 @@ def test_the_quota_is_bounded_and_given_back(tmp_path: Path) -> None:
     assert quota.taken_bytes == 80
     first.remove()
     second.take(50)
-    second.leave()
+    second.give_back()
     second.remove()
     assert quota.taken_bytes == 0
 
