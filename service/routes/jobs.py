@@ -1,4 +1,4 @@
-"""`GET /jobs/{id}/...`: what a finished job has left in the store."""
+"""`GET /jobs/{id}/...`: the stored files of a finished job."""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ def test_unknown_machine_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_kernel_without_filters_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the kernel takes no filter the wall is missing, and says why."""
+    """If the kernel refuses a filter, the wall is missing and its detail says why."""
 
     def refuse(*_: object) -> int:
         raise OSError(errno.EINVAL, "Invalid argument")
@@ -164,4 +164,4 @@ def test_kernel_without_filters_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(seccomp, "call", refuse)
     part = calls.close_calls()
     assert not part.held
-    assert part.detail == "The kernel takes no filter of system calls: Invalid argument."
+    assert part.detail == "The kernel refuses a filter of system calls: Invalid argument."

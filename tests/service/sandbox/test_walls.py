@@ -117,7 +117,8 @@ def test_kept_capabilities_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(privileges, "prctl", refuse)
-    assert privileges.drop_privileges().detail == "Capabilities stay: Operation not permitted."
+    detail = "Capabilities cannot be dropped: Operation not permitted."
+    assert privileges.drop_privileges().detail == detail
     assert not privileges.hide_memory().held
 
 
