@@ -1,4 +1,4 @@
-"""Model folders through the service: in its sandbox, within its room, and with nothing left."""
+"""Model folders through the service, in its sandbox and within its quota."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def post(
 
 @pytest.mark.parametrize("kind", building.PACKED)
 def test_an_archive_is_converted(kind: str, service: Running, folder: Path, tmp_path: Path) -> None:
-    """The answer has what the library makes of it, byte for byte, and its report."""
+    """The answer is byte for byte the library's, with its report."""
     archive = building.PACKED[kind](folder)
     answer = post(service, archive)
     assert answer.status_code == 200, answer.text
@@ -71,7 +71,7 @@ def test_an_archive_is_converted(kind: str, service: Running, folder: Path, tmp_
 
 
 def test_an_archive_is_inspected(service: Running, folder: Path) -> None:
-    """With a section for each file, and nothing kept."""
+    """The report has a section for each file, and nothing is stored."""
     report = post(service, building.packed_tar_gz(folder), "inspect").json()
     assert {layer["status"] for layer in report["layers"]} == {"convertible"}
     assert len(report["files"]) == 9
@@ -101,7 +101,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str, str]] = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_refused(case: str, service: Running) -> None:
-    """By its code; no file and no room stays taken."""
+    """The archive is refused with its code, and no file and no quota stays taken."""
     build, code, words = REFUSED[case]
     for verb in ("convert", "inspect"):
         answer = post(service, build(), verb)
@@ -111,7 +111,7 @@ def test_refused(case: str, service: Running) -> None:
 
 
 def test_a_file_in_the_archive_is_named(service: Running, folder: Path) -> None:
-    """In words, and as a member of the problem."""
+    """The detail and a member of the problem name the file."""
     path = building.packed_zip(folder)
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("vae/bad.pt", b"PK\3\4 and no more")
@@ -122,7 +122,7 @@ def test_a_file_in_the_archive_is_named(service: Running, folder: Path) -> None:
 
 
 def test_the_quota_is_taken_once_for_what_is_in_an_archive(tmp_path: Path) -> None:
-    """However often it is told, and all of it is given back."""
+    """Repeated reports of a total count once, and all bytes are given back."""
     quota = Quota(100)
     folder = JobFolder(tmp_path, quota)
     folder.take(10)

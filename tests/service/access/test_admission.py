@@ -9,7 +9,7 @@ from service.errors import NotReadyError, QueueFullError, TooManyRequestsError
 
 
 def test_places_are_bounded_and_given_back() -> None:
-    """One more than there is room for is refused, until a place is free again."""
+    """If all places are taken, the next request is refused until a place is free."""
     admission = Admission(2, setting="CONVLAST_QUEUE_SIZE")
     with admission.take("alice"), admission.take("bob"):
         with pytest.raises(QueueFullError) as caught, admission.take("carol"):
@@ -21,7 +21,7 @@ def test_places_are_bounded_and_given_back() -> None:
 
 
 def test_one_owner_may_be_bounded() -> None:
-    """A key that has its share is refused, others are not."""
+    """An owner at its own limit is refused, and other owners are not."""
     admission = Admission(5, setting="CONVLAST_QUEUE_SIZE", per_owner=1)
     with admission.take("alice"):
         with pytest.raises(TooManyRequestsError), admission.take("alice"):
@@ -31,7 +31,7 @@ def test_one_owner_may_be_bounded() -> None:
 
 
 def test_draining_waits_for_those_who_are_in() -> None:
-    """Nobody comes in any more, and the last one out ends the wait."""
+    """Draining admits no new work, and waits until all places are free."""
 
     async def drain() -> None:
         admission = Admission(2, setting="CONVLAST_QUEUE_SIZE")
@@ -48,7 +48,7 @@ def test_draining_waits_for_those_who_are_in() -> None:
 
 
 def test_patience_grows_with_the_jobs() -> None:
-    """What a refused client is told to wait follows how long jobs take."""
+    """Retry-After grows with the duration of the jobs."""
     admission = Admission(1, setting="CONVLAST_QUEUE_SIZE")
     for _ in range(50):
         admission.ran(100.0)
@@ -64,7 +64,7 @@ def test_patience_grows_with_the_jobs() -> None:
 
 
 def test_what_is_done_already_takes_a_place_too_many() -> None:
-    """An answer is never refused for want of a place, and counts against the next request."""
+    """`hold` never refuses, and its places count for the next `check`."""
     admission = Admission(1, setting="CONVLAST_MAX_DOWNLOADS")
     with admission.hold("alice"), admission.hold("alice"):
         assert admission.taken_count == 2

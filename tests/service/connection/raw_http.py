@@ -1,4 +1,4 @@
-"""Requests as the bytes that a client sends, and the bytes that come back."""
+"""Raw requests for tests, and a function that reads a raw response."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ UPLOAD = (
 
 
 def read_all(connection: socket.socket) -> bytes:
-    """Read until the service closes the connection; an abrupt end is one too."""
+    """Read until the service closes or resets the connection."""
     received = bytearray()
     try:
         while chunk := connection.recv(1 << 16):

@@ -1,4 +1,4 @@
-"""A server that speaks HTTP/1.1 ignores offers of another protocol."""
+"""The parser ignores offers of another protocol."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OFFER = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings:
 
 @pytest.mark.parametrize("first_bytes", [0, 40, len(UPLOAD), 100_000])
 def test_an_offer_of_another_protocol_is_passed_over(service: Running, first_bytes: int) -> None:
-    """The request is answered, body and all, however it comes, and so is the one behind it."""
+    """A request with an offer and the request after it are answered, however they are split."""
     content = b"fine" * 50_000
     upload = UPLOAD + OFFER + b"Content-Length: %d\r\n\r\n" % len(content) + content
     last = GET + OFFER.replace(b"Upgrade,", b"Upgrade, close,") + b"\r\n"
@@ -30,7 +30,7 @@ def test_an_offer_of_another_protocol_is_passed_over(service: Running, first_byt
 
 
 def test_a_body_of_an_offer_is_no_request(service: Running) -> None:
-    """Behind a proxy it would be a request that the proxy has not seen."""
+    """The body of a request with an offer is not read as a request, which no proxy has seen."""
     hidden = GET + b"X-Request-ID: hidden\r\n\r\n"
     with service.connect() as connection:
         connection.sendall(UPLOAD + OFFER + b"Content-Length: %d\r\n\r\n" % len(hidden))
@@ -42,7 +42,7 @@ def test_a_body_of_an_offer_is_no_request(service: Running) -> None:
 
 
 def test_a_tunnel_is_refused(service: Running) -> None:
-    """CONNECT is no offer, and leads nowhere."""
+    """CONNECT is answered with 400."""
     with service.connect() as connection:
         connection.sendall(b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n")
         assert read_all(connection).startswith(b"HTTP/1.1 400")

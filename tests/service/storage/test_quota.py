@@ -11,7 +11,7 @@ from service.storage.workspace import JobFolder
 
 
 def test_the_quota_is_bounded_and_given_back(tmp_path: Path) -> None:
-    """A checkpoint counts twice, and what one job gives back another takes."""
+    """A checkpoint counts twice, and bytes that are given back can be taken again."""
     quota = Quota(100)
     first, second = (JobFolder(tmp_path / name, quota) for name in ("first", "second"))
     first.take(30)
@@ -27,7 +27,7 @@ def test_the_quota_is_bounded_and_given_back(tmp_path: Path) -> None:
 
 
 def test_the_quota_is_counted_across_threads() -> None:
-    """Uploads are written in threads, and none of their bytes is lost."""
+    """No byte is lost if several threads take some at the same time."""
     quota = Quota(1 << 30)
 
     def fill() -> None:
