@@ -1,4 +1,4 @@
-"""The HTTP face of convlast: bytes in, bytes out.
+"""The HTTP service of convlast.
 
-It touches no tensor and never imports torch: each conversion runs in a worker process of its own.
+The service process never imports torch: each conversion runs in a worker process of its own.
 """

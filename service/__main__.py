@@ -16,13 +16,13 @@ from service.telemetry import logs
 
 
 def main() -> int:
-    """Serve until a signal comes; give the exit status."""
+    """Serve until a signal arrives, and return the exit status."""
     logs.configure()
     try:
         settings = Settings.from_environment(os.environ)
-        scrub_environment()  # what is secret in it must not reach the fork server, nor its workers
-        wait_asleep(os.environ)  # for the fork server, where torch is imported, and all its workers
-        app = create_app(settings)  # and with it the work folder is taken, before a worker uses it
+        scrub_environment()  # no secret may reach the fork server or the workers
+        wait_asleep(os.environ)  # for the fork server and the workers, which import torch
+        app = create_app(settings)  # locks the work folder, before a worker uses it
         if settings.device.startswith("cuda"):
             asyncio.run(local_workers(settings, settings.device).check())
         DrainingServer(app, settings).run()

@@ -1,4 +1,4 @@
-"""The application, put together from its settings."""
+"""Creates the application from its settings."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def create_app(
 
     Args:
         settings: The settings.
-        converters: Where conversions run, if not in processes of this machine.
-        inspectors: Where inspections run, likewise.
+        converters: Workers for conversions; by default processes on this machine.
+        inspectors: Workers for inspections; by default processes on this machine.
 
     Raises:
         SettingsError: If the keys or the work folder cannot be used.
@@ -48,12 +48,12 @@ def create_app(
         settings=settings,
         keyring=Keyring.of(settings),
         workspace=Workspace(settings),
-        places=Admission(
+        job_admission=Admission(
             settings.queue_size + 1,
             setting="CONVLAST_QUEUE_SIZE",
             per_owner=settings.jobs_per_key,
         ),
-        downloads=Admission(
+        download_admission=Admission(
             settings.max_downloads,
             setting="CONVLAST_MAX_DOWNLOADS",
             per_owner=settings.jobs_per_key,
@@ -72,7 +72,7 @@ def create_app(
         openapi_url=None,  # see service.routes.docs
         docs_url=None,
         redoc_url=None,
-        redirect_slashes=False,  # an address made of the client's own Host field
+        redirect_slashes=False,  # a redirection would contain the client's own Host field
     )
     app.state.context = context
     for router in (convert.router, jobs.router, health.router):
@@ -81,7 +81,7 @@ def create_app(
     openapi.install(app, anonymous_allowed=context.keyring.anonymous_allowed)
     if settings.docs:
         docs.install(app)
-    # From the inside out: the last one added sees a request first, and an answer last.
+    # From the inside out: the middleware added last gets a request first.
     app.add_middleware(LingeringClose)
     cors.install(app, settings.cors_origins)
     app.add_middleware(Observation, metrics=context.metrics)
@@ -108,13 +108,13 @@ def local_workers(settings: Settings, device: str, task: str = TASK) -> LocalWor
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
-    """Keep the workers warm and the store within its bounds while the application runs."""
+    """Keep workers warm and the store within its bounds while the application runs."""
     context: Context = app.state.context
     await context.converters.start()
     await context.inspectors.start()
     sweeper = asyncio.create_task(_sweep(context))
     try:
-        # To service.connection.connections, by way of uvicorn.
+        # uvicorn passes this to service.connection.connections.
         limit = ConnectionLimit(context.settings.max_connections)
         yield {"settings": context.settings, "connection_limit": limit}
     finally:
@@ -132,15 +132,19 @@ async def _sweep(context: Context) -> None:
 
 
 def _watch(context: Context) -> None:
-    """Add the gauges that are read from the parts."""
-    store, room, places = context.workspace.store, context.workspace.room, context.places
+    """Add gauges for the parts of the service."""
+    store, quota = context.workspace.store, context.workspace.quota
     watch = context.metrics.watch
-    watch("convlast_places_taken", "Requests that upload, wait or run.", lambda: places.taken_count)
+    watch(
+        "convlast_places_taken",
+        "Requests that upload, wait or run.",
+        lambda: context.job_admission.taken_count,
+    )
     watch(
         "convlast_downloads",
-        "Answers with an artifact that are under way.",
-        lambda: context.downloads.taken_count,
+        "Downloads in progress.",
+        lambda: context.download_admission.taken_count,
     )
-    watch("convlast_work_bytes", "Bytes set aside for work.", lambda: room.taken_bytes)
-    watch("convlast_store_bytes", "Bytes of finished jobs that are kept.", lambda: store.bytes)
-    watch("convlast_store_jobs", "Finished jobs that are kept.", lambda: len(store))
+    watch("convlast_work_bytes", "Disk quota taken by running jobs.", lambda: quota.taken_bytes)
+    watch("convlast_store_bytes", "Bytes of stored jobs.", lambda: store.bytes)
+    watch("convlast_store_jobs", "Stored jobs.", lambda: len(store))

@@ -1,4 +1,4 @@
-"""Work that is done to its end, whoever stops waiting for it."""
+"""Work that is completed even if its waiter is cancelled."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ T = TypeVar("T")
 
 
 async def completed(work: Coroutine[Any, Any, T]) -> T:
-    """Wait for work that must not stop half done, such as tidying up.
+    """Wait for work that must not stop halfway, such as cleaning up.
 
-    A waiter that is cancelled meanwhile, once or often, learns of it when the work is done.
-    `asyncio.shield` alone would let it go on at once, beside work that still runs.
+    If the waiter is cancelled meanwhile, the error is raised after the work is done.
+    `asyncio.shield` alone would raise it at once, while the work still runs.
 
     Raises:
         CancelledError: If the waiter was cancelled.

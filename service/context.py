@@ -1,4 +1,4 @@
-"""What a request needs: the parts of the service, put together once."""
+"""The parts of the service that requests use."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from service.workers import Workers
 
 @dataclass(frozen=True)
 class Context:
-    """The parts of the service.
+    """The parts of the service, created once.
 
     Attributes:
-        places: Those for requests that upload, wait or run.
-        downloads: Those for answers with an artifact that are under way.
-        converters: The workers on the device.
-        inspectors: The workers that need none, so that an inspection never waits for a conversion.
+        job_admission: Bounds the requests that upload, wait or run.
+        download_admission: Bounds the answers with an artifact that are being sent.
+        converters: Workers that use the device.
+        inspectors: Workers on the CPU, so that an inspection never waits for a conversion.
     """
 
     settings: Settings
     keyring: Keyring
     workspace: Workspace
-    places: Admission
-    downloads: Admission
+    job_admission: Admission
+    download_admission: Admission
     metrics: Metrics
     converters: Workers
     inspectors: Workers
 
     def delivery(self, place: AbstractContextManager[None]) -> Delivery:
-        """Say how long an answer with an artifact may take; meanwhile it holds `place`."""
+        """Return the bounds on sending an artifact or a report, which holds `place` meanwhile."""
         return Delivery(
             place=place,
             idle_s=self.settings.client_idle_s,
@@ -51,11 +51,11 @@ class Context:
 
 @dataclass(frozen=True)
 class Caller:
-    """Who sent a request.
+    """The client that sent a request.
 
     Attributes:
-        owner: Whose its job is.
-        share: Whose share of the service it uses up.
+        owner: The owner of its job.
+        share: The client that the request counts for, see `share_of`.
     """
 
     owner: str
@@ -63,7 +63,7 @@ class Caller:
 
 
 def context_of(request: Request) -> Context:
-    """Give the parts that the application of a request was made of."""
+    """Return the parts of the service that a request came to."""
     context: Context = request.app.state.context
     return context
 
@@ -72,7 +72,8 @@ async def _context(request: Request) -> Context:
     return context_of(request)
 
 
-# It is here for the documentation; the check itself has to tell a bad scheme from a missing key.
+# Only for the documentation: `Keyring.owner` checks the key, since it distinguishes a bad scheme
+# from a missing key.
 _bearer = HTTPBearer(auto_error=False, description="A key of `CONVLAST_API_KEYS_FILE`.")
 
 

@@ -1,21 +1,21 @@
-"""What can go wrong between the wire and the worker: a branch of the tree in `convlast.errors`.
+"""The errors of the service, a branch of the tree in `convlast.errors`.
 
 ConvlastError
 └─ ServiceError
    ├─ MalformedRequestError      malformed-request: no checkpoint part, a broken multipart body
    ├─ DigestMismatchError        digest-mismatch: the content is not what its digest promised
    ├─ UnauthorizedError          unauthorized: no key, or an unknown one
-   ├─ NotFoundError              not-found: no such thing, or another owner's
+   ├─ NotFoundError              not-found: no such job or path, or another owner's job
    ├─ MethodNotAllowedError      method-not-allowed
-   ├─ NotAcceptableError         not-acceptable: nothing that Accept names can be answered
+   ├─ NotAcceptableError         not-acceptable: no media type in Accept is available
    ├─ UploadTooSlowError         upload-too-slow
    ├─ UploadTooLargeError        upload-too-large
    ├─ UnsupportedMediaTypeError  unsupported-media-type
    ├─ RangeNotSatisfiableError   range-not-satisfiable: the artifact is shorter
-   ├─ TooManyRequestsError       too-many-requests: this key has enough of them
+   ├─ TooManyRequestsError       too-many-requests: this client has as many as it may have
    ├─ QueueFullError             queue-full
    ├─ NotReadyError              not-ready: starting, or draining
-   ├─ InternalError              internal: a bug here; the text stands in the log
+   ├─ InternalError              internal: a bug in the service; details are in the log
    ├─ WorkerCrashedError         worker-crashed: the process of the job ended without an answer
    └─ TimedOutError              timed-out: the job was stopped at its deadline
 """
@@ -28,7 +28,7 @@ from convlast.errors import ConvlastError, full_disk_translated
 
 
 class ServiceError(ConvlastError):
-    """The request, the service, or the way between them is at fault, not the checkpoint."""
+    """The request, the service or the connection is at fault, not the checkpoint."""
 
 
 class MalformedRequestError(ServiceError):
@@ -50,7 +50,7 @@ class UnauthorizedError(ServiceError):
 
 
 class NotFoundError(ServiceError):
-    """There is no such thing, or it belongs to another owner."""
+    """There is no such job or path, or the job belongs to another owner."""
 
     code = "not-found"
 
@@ -62,13 +62,13 @@ class MethodNotAllowedError(ServiceError):
 
 
 class NotAcceptableError(ServiceError):
-    """Nothing that `Accept` names can be answered."""
+    """No media type in `Accept` is available."""
 
     code = "not-acceptable"
 
 
 class UploadTooSlowError(ServiceError):
-    """The upload stood still, or took too long."""
+    """The upload stalled, or took too long."""
 
     code = "upload-too-slow"
 
@@ -80,7 +80,7 @@ class UploadTooLargeError(ServiceError):
 
 
 class UnsupportedMediaTypeError(ServiceError):
-    """The body is of a type that is not read here."""
+    """The body has a type that the service does not read."""
 
     code = "unsupported-media-type"
 
@@ -92,7 +92,7 @@ class RangeNotSatisfiableError(ServiceError):
 
 
 class TooManyRequestsError(ServiceError):
-    """One key has as many jobs as it may have."""
+    """A client has as many jobs or downloads as it may have."""
 
     code = "too-many-requests"
 
@@ -110,7 +110,7 @@ class NotReadyError(ServiceError):
 
 
 class InternalError(ServiceError):
-    """A bug here."""
+    """A bug in the service."""
 
     code = "internal"
 
@@ -122,7 +122,7 @@ class WorkerCrashedError(ServiceError):
 
     @classmethod
     def nonsense(cls) -> WorkerCrashedError:
-        """Say that a worker has said or left what only one does that is broken, or taken over."""
+        """Return the error for output that only a broken or compromised worker produces."""
         return cls("The process of the job gave an answer that makes no sense.")
 
 
@@ -133,8 +133,8 @@ class TimedOutError(ServiceError):
 
 
 def full_disk_as_problem() -> AbstractContextManager[None]:
-    """Turn an `OSError` for want of room in the work folder into a `StorageFullError`."""
+    """Turn an `OSError` for a full disk into a `StorageFullError`."""
     return full_disk_translated(
-        "The work folder has no room left.",
-        remedy="Try later, or give CONVLAST_WORK_DIR more room.",
+        "The disk of the work folder is full.",
+        remedy="Try later, or free disk space for CONVLAST_WORK_DIR.",
     )

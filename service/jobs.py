@@ -1,4 +1,4 @@
-"""One request's job: from its headers to what the worker has written."""
+"""Runs the job of one request: from its headers to the files that the worker has written."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from convlast.errors import OptionError
 from convlast.options import Options
 from convlast.progress import Progress
-from service.connection.streaming import until_left
+from service.connection.streaming import until_disconnected
 from service.context import Caller, Context
 from service.errors import WorkerCrashedError, full_disk_as_problem
 from service.headers.filenames import sanitise
@@ -27,7 +27,7 @@ from service.workers import Finished, Job
 
 _FILENAME = "filename"
 _UNPACKING = "files"
-"""The stage of which the total is what an archive holds, in bytes."""
+"""The stage whose total is the size of an archive's contents in bytes."""
 
 OPTION_NAMES = {"convert": list(Options.model_fields), "inspect": ["memory_format", "select"]}
 """The options that each verb takes: an inspection says what a conversion would do."""
@@ -40,10 +40,10 @@ class Ran:
     """A job that is done.
 
     Attributes:
-        id: Its name.
-        caller: Who sent it.
-        folder: Where its files lie; whoever answers moves or removes it.
-        finished: What the worker told.
+        id: Its identifier.
+        caller: The client that sent it.
+        folder: The folder of its files; the code that answers must move or remove it.
+        finished: The result that the worker reported.
         seconds: Wall time of each stage, in order.
     """
 
@@ -61,23 +61,23 @@ async def run_job(
     *,
     verb: Literal["convert", "inspect"],
 ) -> Ran:
-    """Receive the checkpoint of a request and have it worked on.
+    """Receive the checkpoint of a request, and run its job.
 
-    Nothing is left on disk unless this returns, and nothing runs on once the client has left. The
-    worker is asked once the upload is whole, so a slow client holds a place and never a worker.
+    If this raises, no file is left on disk. If the client disconnects, the job is stopped. A job is
+    given to a worker only after its upload is complete, so a slow client never occupies a worker.
 
     Raises:
         ConvlastError: If the request is refused, or the job ends without an answer.
         ProblemError: If the worker refuses the checkpoint.
-        ClientDisconnect: If the client leaves.
+        ClientDisconnect: If the client disconnects.
     """
     names = OPTION_NAMES[verb]
     query = _check_query(request, names)
     check_headers(request.headers, context)
-    # Else a client who takes no answers would fill the disk with them.
-    context.downloads.check(caller.share)
+    # Otherwise a client that never reads its answers would fill the disk with them.
+    context.download_admission.check(caller.share)
     job_id = secrets.token_hex(16)
-    with context.places.take(caller.share), full_disk_as_problem():
+    with context.job_admission.take(caller.share), full_disk_as_problem():
         folder = await asyncio.to_thread(context.workspace.new_job, job_id)
         try:
             began_s = time.perf_counter()
@@ -110,13 +110,13 @@ async def run_job(
 
 
 async def _while_connected(request: Request, work: Coroutine[None, None, Finished]) -> Finished:
-    """Wait for the work, and stop it when the client leaves.
+    """Wait for the work, and stop it if the client disconnects.
 
     Raises:
-        ClientDisconnect: If it does.
+        ClientDisconnect: If the client disconnects.
     """
     working = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(until_left(request.receive))
+    gone = asyncio.ensure_future(until_disconnected(request.receive))
     try:
         await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
@@ -129,7 +129,7 @@ async def _while_connected(request: Request, work: Coroutine[None, None, Finishe
 
 
 def _check_query(request: Request, names: list[str]) -> list[tuple[str, str]]:
-    """Give the options of the query, after refusing what can be refused without the body."""
+    """Return the options in the query, and refuse bad ones before the body is read."""
     pairs = [pair for pair in request.query_params.multi_items() if pair[0] != _FILENAME]
     for name, _ in pairs:
         if name not in names:
@@ -139,14 +139,14 @@ def _check_query(request: Request, names: list[str]) -> list[tuple[str, str]]:
                 f"There is no option {name[:64]!r}.",
                 remedy=f"The options are {allowed}.",
             )
-    # The fields of a form may complete what stands in the query; a raw body has none.
+    # A form may have further options in its fields; a raw body has none.
     if request.headers.get("content-type", "").lower().startswith(RAW):
         Options.parse(**_collect(pairs))
     return pairs
 
 
 def _collect(pairs: Iterable[tuple[str, str]]) -> dict[str, object]:
-    """Gather the values of each option; an empty one, as forms send it, counts as not given."""
+    """Collect the values of each option; an empty value, as forms send it, counts as not given."""
     values: dict[str, object] = {}
     for name, value in pairs:
         if not value.strip():
@@ -168,13 +168,13 @@ def _filename(request: Request, upload: Upload) -> str:
 
 def _drop(folder: JobFolder, upload: Upload) -> None:
     """Free the checkpoint's bytes before the answer is sent."""
-    # A worker may have put anything in its place; that goes with the rest of the folder.
+    # A worker may have replaced it by anything, which is removed with the folder.
     with contextlib.suppress(OSError):
         folder.drop(upload.path)
 
 
 def _following(folder: JobFolder, max_unpacked_bytes: int) -> Progress:
-    """Return what is told how far a job is; it takes room for what comes out of an archive."""
+    """Return a progress callback that counts the contents of an archive against the quota."""
 
     def follow(stage: str, done: int, total: int) -> None:
         _log.debug("stage", stage=stage, done=done, total=total)
@@ -190,7 +190,7 @@ def _following(folder: JobFolder, max_unpacked_bytes: int) -> Progress:
 def _measure(context: Context, ran: Ran) -> None:
     for stage, stage_s in ran.seconds.items():
         context.metrics.stage_s.labels(stage).observe(stage_s)
-    context.places.ran(ran.seconds["convert"])
+    context.job_admission.ran(ran.seconds["convert"])
 
 
 def server_timing(seconds: dict[str, float]) -> str:

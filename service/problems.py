@@ -1,4 +1,4 @@
-"""The closed table of errors on the wire, as `application/problem+json` (RFC 9457)."""
+"""The table of all errors that clients can get, as `application/problem+json` (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from service.errors import MalformedRequestError
 
 MEDIA_TYPE = "application/problem+json"
 CODE_KEY = "convlast.code"
-"""Where the code of a problem stands in the scope of its request, for the log and the counters."""
+"""The key of a problem's code in the scope of its request, for the log and the metrics."""
 
 CLIENT_LEFT = 499
-"""The status in the log of a request whose client has gone; nginx's word for it."""
+"""The logged status of a request whose client has disconnected, as in nginx."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """What is always the same about a code.
+    """The fixed members of a code.
 
     Attributes:
         status: The HTTP status.
         title: The problem in a few words.
-        example: A detail as a client may read it.
-        retry_after_s: The seconds of `Retry-After`, where the error does not know better.
+        example: An example of the detail.
+        retry_after_s: The seconds of `Retry-After`, unless the error gives its own.
     """
 
     status: int
@@ -56,10 +56,10 @@ TABLE: dict[str, Row] = {
     "not-acceptable": Row(
         406,
         "No acceptable media type",
-        "None of the media types in Accept can be answered. Accept one of application/zip, "
+        "None of the media types in Accept is available. Accept one of application/zip, "
         "application/json, application/octet-stream.",
     ),
-    "upload-too-slow": Row(408, "The upload is too slow", "No bytes came for 30 s."),
+    "upload-too-slow": Row(408, "The upload is too slow", "No bytes arrived for 30 s."),
     "upload-too-large": Row(
         413,
         "The upload is too large",
@@ -119,7 +119,7 @@ TABLE: dict[str, Row] = {
     "timed-out": Row(
         504, "The job timed out", "The job was stopped after 600 s. Raise CONVLAST_JOB_TIMEOUT_S."
     ),
-    "storage-full": Row(507, "The storage is full", "The work folder has no room left."),
+    "storage-full": Row(507, "The storage is full", "The disk of the work folder is full."),
     "out-of-memory": Row(507, "Out of memory", "The device has no memory left."),
 }
 
@@ -151,13 +151,13 @@ WORKER_CODES = {
 
 @dataclass(frozen=True)
 class Problem:
-    """One error on its way to the client.
+    """One error that is sent to a client.
 
     Attributes:
         code: The row of the table.
         detail: What is wrong with this request, and what to do.
-        members: Further facts, JSON-serialisable.
-        report: A report as JSON text, where there is one; whoever gives it has parsed it.
+        members: Further members, JSON-serialisable.
+        report: A report as JSON text that the caller has parsed, if there is one.
         headers: Further fields of the response.
     """
 
@@ -175,7 +175,7 @@ class Problem:
         return cls(error.code, str(error), error.details)
 
     def body(self) -> dict[str, Any]:
-        """Give the members of the document, without the report."""
+        """Return the members of the document, without the report."""
         row = TABLE[self.code]
         fixed = {
             "type": f"urn:convlast:problem:{self.code}",
@@ -185,7 +185,7 @@ class Problem:
             "detail": self.detail,
         }
         request_id = structlog.contextvars.get_contextvars().get("request_id")
-        # The fixed members come last, so that no detail can stand in their place.
+        # The fixed members come last, so that no other member can replace them.
         return {**self.members, **fixed, **({"request_id": request_id} if request_id else {})}
 
     def response(self) -> Response:
@@ -193,7 +193,7 @@ class Problem:
         row = TABLE[self.code]
         text = json.dumps(self.body(), allow_nan=False)
         if self.report is not None:
-            # It was parsed, and need not be written again.
+            # The report is valid JSON, so it is inserted as text.
             text = f'{text[:-1]}, "report": {self.report}}}'
         headers = dict(self.headers)
         retry_after_s = self.members.get("retry_after_s", row.retry_after_s)
@@ -207,7 +207,7 @@ class Problem:
 
 
 class ProblemError(Exception):
-    """A problem that is known as data, such as one that a worker has sent."""
+    """Raises a ready-made problem, such as one that a worker has sent."""
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
@@ -215,7 +215,7 @@ class ProblemError(Exception):
 
 
 def install(app: FastAPI) -> None:
-    """Make every error of this application a problem."""
+    """Answer every error of this application with a problem."""
 
     def answer(request: Request, problem: Problem) -> Response:
         request.scope[CODE_KEY] = problem.code
@@ -231,11 +231,11 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def on_invalid(request: Request, error: RequestValidationError) -> Response:
-        # Only the place: the input itself is never echoed.
-        places = sorted(
+        # Name the field only: the input itself is never echoed.
+        fields = sorted(
             {".".join(str(part) for part in each["loc"][:2]) for each in error.errors()}
         )
-        detail = f"The request is not valid at {', '.join(places)[:200]}."
+        detail = f"The request is not valid at {', '.join(fields)[:200]}."
         return answer(request, Problem.of(MalformedRequestError(detail)))
 
     @app.exception_handler(HTTPException)
@@ -244,12 +244,12 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(ClientDisconnect)
     async def on_left(request: Request, _: ClientDisconnect) -> Response:
-        # Nobody reads it; the log and the counters do.
+        # Nobody receives it; the status is for the log and the metrics.
         return Response(status_code=CLIENT_LEFT)
 
 
 def _of_http(method: str, error: HTTPException) -> Problem:
-    """Describe what the framework has refused."""
+    """Describe a refusal by the framework."""
     if error.status_code == 405:
         detail = f"{method} is not allowed here."
         return Problem("method-not-allowed", detail, headers=error.headers or {})

@@ -1,6 +1,7 @@
-"""uvicorn, made to drain: on SIGTERM the jobs that are in are finished, and no new one comes in.
+"""uvicorn, with draining: after SIGTERM the admitted jobs are finished, and new ones are refused.
 
-Not for ever: whoever sends the signal kills the process some time later, and then nothing is tidy.
+Draining has a time limit: supervisors kill the process some time after SIGTERM, and then nothing is
+cleaned up.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from service.settings import Settings, SettingsError
 
 ACCEPTED_AT_ONCE = 16
 """Connections that are accepted in one pass of the event loop, so that a probe does not wait behind
-a crowd at the door."""
+many new connections."""
 
-_MAX_IDLE_MS = (1 << 31) - 1  # 24 days: what the kernel can count to
+_MAX_IDLE_MS = (1 << 31) - 1  # 24 days: the kernel's maximum
 _log = structlog.get_logger()
 
 
@@ -36,7 +37,7 @@ class DrainingServer(uvicorn.Server):
                 host=settings.host,
                 port=settings.port,
                 http=BoundedConnection,
-                # Anyone could name another's address, and so use up another's share.
+                # Any client could give another's address, and use up its share.
                 proxy_headers=False,
                 log_config=None,  # see service.telemetry.logs
                 access_log=False,  # see service.connection.observation
@@ -47,18 +48,18 @@ class DrainingServer(uvicorn.Server):
         )
         self._settings = settings
         context: Context = app.state.context
-        self._places = context.places
+        self._job_admission = context.job_admission
         self._loop: asyncio.AbstractEventLoop | None = None
         self._draining: asyncio.Task[None] | None = None
 
     def listen(self) -> socket.socket:
         """Open the port.
 
-        A client that takes nothing, and never closes, would hold its connection, and with it the
-        end of this process; the kernel ends such a connection after this time.
+        A client that receives nothing and never closes would keep its connection open, and this
+        process from ending; TCP_USER_TIMEOUT makes the kernel close such a connection.
 
         Raises:
-            SettingsError: If the address is not this machine's, or the port is not to be had.
+            SettingsError: If the address is not this machine's, or the port cannot be used.
         """
         host, port = self._settings.host, self._settings.port
         listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
@@ -76,26 +77,27 @@ class DrainingServer(uvicorn.Server):
         return listening
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve until a signal has come and all jobs are done.
+        """Serve until a signal has arrived and all jobs are done.
 
         Raises:
             SettingsError: If the port cannot be opened.
         """
         self._loop = asyncio.get_running_loop()
         first = sockets or [self.listen()]
-        # uvloop accepts one connection a pass from each socket that listens, be it the same one.
+        # uvloop accepts one connection per pass from each listening socket, duplicates included.
         more = [each.dup() for each in first for _ in range(ACCEPTED_AT_ONCE - 1)]
-        # All that is imported stays: a full collection that looks at it holds the loop for 70 ms.
+        # A full garbage collection would otherwise scan all imported modules, and block the loop
+        # for 70 ms.
         gc.collect()
         gc.freeze()
         await super().serve([*first, *more])
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Drain at the first signal, leave at the second."""
-        if self._loop is None or not self.started or self._places.draining:
+        """Drain at the first signal, exit at the second."""
+        if self._loop is None or not self.started or self._job_admission.draining:
             self.should_exit = self.force_exit = True
         else:
-            self._places.drain()
+            self._job_admission.drain()
             self._loop.call_soon_threadsafe(self._drain)
 
     def _drain(self) -> None:
@@ -103,11 +105,11 @@ class DrainingServer(uvicorn.Server):
         asyncio.get_running_loop().call_later(self._settings.drain_timeout_s, self._break_off)
 
     async def _exit_when_empty(self) -> None:
-        _log.info("draining", jobs=self._places.taken_count)
-        await self._places.emptied()
+        _log.info("draining", jobs=self._job_admission.taken_count)
+        await self._job_admission.emptied()
         self.should_exit = True
 
     def _break_off(self) -> None:
-        """Leave without those that still wait, download or run."""
-        _log.warning("draining took too long", jobs=self._places.taken_count)
+        """Exit although jobs still wait or run."""
+        _log.warning("draining took too long", jobs=self._job_admission.taken_count)
         self.should_exit = self.force_exit = True

@@ -1,4 +1,4 @@
-"""How the service is run: one frozen model, read once from a mapping of environment variables."""
+"""The settings of the service, read once from environment variables."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ _HOST = re.compile(r"\*|[a-z0-9.-]+")
 
 
 class SettingsError(Exception):
-    """A setting is unknown, bad, or at odds with another; the message is one line."""
+    """A setting is unknown, bad, or contradicts another; the message is one line."""
 
 
 def _split(value: object) -> object:
-    """Read `"torchvision.,monai."` as the list it stands for."""
+    """Split a text such as `"torchvision.,monai."` into a list."""
     if not isinstance(value, str):
         return value
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
 def _name_a_path(value: object) -> object:
-    """Refuse an empty text, which `Path` would take for the folder that the service runs in."""
+    """Refuse an empty text, which `Path` would turn into the current folder."""
     if value == "":
         raise ValueError("name a path, or leave it unset")
     return value
@@ -161,7 +161,7 @@ class Settings(Limits):
         """Read the settings from the variables that start with `CONVLAST_`.
 
         Raises:
-            SettingsError: If a variable is unknown, its value is bad, or two are at odds.
+            SettingsError: If a variable is unknown, its value is bad, or two contradict each other.
 
         >>> Settings.from_environment({"CONVLAST_PORT": "8080", "HOME": "/root"}).port
         8080
@@ -189,7 +189,7 @@ class Settings(Limits):
 
     @property
     def limits(self) -> Limits:
-        """What a file may cost before it is refused."""
+        """The limits beyond which a file is refused."""
         return Limits(**{name: getattr(self, name) for name in Limits.model_fields})
 
     @field_validator("device")
@@ -218,13 +218,13 @@ class Settings(Limits):
         if not (_is_loopback(self.host) or self.api_keys_file or self.allow_anonymous):
             raise ValueError(
                 f"CONVLAST_HOST={self.host} is reachable from elsewhere: set "
-                "CONVLAST_API_KEYS_FILE, or CONVLAST_ALLOW_ANONYMOUS=true where that is meant."
+                "CONVLAST_API_KEYS_FILE, or CONVLAST_ALLOW_ANONYMOUS=true to serve everyone."
             )
         return self
 
     @classmethod
     def markdown_table(cls) -> str:
-        """Write the settings as the table of the README."""
+        """Return the settings as a Markdown table for the documentation."""
         rows = ["| variable | default | meaning |", "|---|---|---|"]
         for name, field in cls.model_fields.items():
             default = "" if field.default in (None, ()) else f"`{_plain(name, field.default)}`"

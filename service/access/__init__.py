@@ -1,1 +1,1 @@
-"""Who may come in, and how many at once."""
+"""Who may call, and how many requests at once."""

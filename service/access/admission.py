@@ -1,4 +1,4 @@
-"""Who may come in: so many jobs, or downloads, and of those so many for one client."""
+"""Admission control: bounds how many jobs or downloads there are, in all and for each client."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _MAX_RETRY_AFTER_S = 300
 
 
 class Admission:
-    """Places for something that takes a while; one is taken before it begins."""
+    """A number of places; each job or download holds one while it lasts."""
 
     def __init__(self, count: int, *, setting: str, per_owner: int | None = None) -> None:
         """Set up the places.
 
         Args:
-            count: How many there are.
-            setting: The variable that says how many.
-            per_owner: How many one owner may take; none: all.
+            count: How many places there are.
+            setting: The environment variable that sets this number.
+            per_owner: How many one owner may take, or none for no bound.
         """
         self._count, self._setting, self._per_owner = count, setting, per_owner
         self._owners: Counter[str] = Counter()
@@ -29,26 +29,26 @@ class Admission:
         self._empty = asyncio.Event()
         self._empty.set()
         self.job_s = 1.0
-        """A moving average of the seconds that one is taken for, for `Retry-After`."""
+        """A moving average of the seconds that a job takes, for `Retry-After`."""
 
     @property
     def taken_count(self) -> int:
-        """The places that are taken now."""
+        """How many places are taken."""
         return self._owners.total()
 
     @property
     def draining(self) -> bool:
-        """Whether nobody comes in any more."""
+        """Whether no new work is admitted."""
         return self._draining
 
     @contextmanager
     def take(self, owner: str) -> Iterator[None]:
-        """Hold a place, if there is one.
+        """Hold a place, if one is free.
 
         Raises:
             NotReadyError: If the service is draining.
             QueueFullError: If all places are taken.
-            TooManyRequestsError: If this owner has taken as many as allowed.
+            TooManyRequestsError: If this owner has as many as allowed.
         """
         self.check(owner)
         with self.hold(owner):
@@ -56,19 +56,19 @@ class Admission:
 
     @contextmanager
     def hold(self, owner: str) -> Iterator[None]:
-        """Hold a place, even one too many: what is done already is not refused any more."""
+        """Hold a place even if none is free: work that is already done is not refused."""
         self._owners[owner] += 1
         self._empty.clear()
         try:
             yield
         finally:
             self._owners[owner] -= 1
-            self._owners += Counter()  # owners without a place are forgotten
+            self._owners += Counter()  # drops owners that have no place
             if not self._owners:
                 self._empty.set()
 
     def drain(self) -> None:
-        """Let nobody in any more."""
+        """Admit no new work."""
         self._draining = True
 
     async def emptied(self) -> None:
@@ -76,16 +76,16 @@ class Admission:
         await self._empty.wait()
 
     def ran(self, job_s: float) -> None:
-        """Remember how long a job ran."""
+        """Add the duration of a job to the average."""
         self.job_s += (job_s - self.job_s) / 8
 
     def check(self, owner: str) -> None:
-        """Look whether this owner would be let in now.
+        """Check whether this owner would get a place now.
 
         Raises:
             NotReadyError: If the service is draining.
             QueueFullError: If all places are taken.
-            TooManyRequestsError: If this owner has taken as many as allowed.
+            TooManyRequestsError: If this owner has as many as allowed.
         """
         if self._draining:
             raise NotReadyError("The service is draining: it takes no new work.")

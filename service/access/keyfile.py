@@ -1,4 +1,4 @@
-"""The file of keys: one `name:key` a line, read into digests; the keys themselves are not kept."""
+"""The key file: one `name:key` a line. Only digests of the keys are kept."""
 
 from __future__ import annotations
 
@@ -9,49 +9,49 @@ from pathlib import Path
 from typing import NamedTuple
 
 ANONYMOUS = "anonymous"
-"""Whose jobs those are that came without a key; no key may have this name."""
+"""The owner of jobs that were sent without a key; no key may have this name."""
 
 MIN_KEY_CHARS = 8
-"""Characters that a key has at least: a shorter one is guessed, or is what was left of a key."""
+"""Fewest characters of a key: a shorter one can be guessed, or is a truncated key."""
 
 
 class KeyFileError(Exception):
-    """The file cannot be used; the message is a sentence without a path or a key."""
+    """The file cannot be used; the message is a sentence that contains no path and no key."""
 
 
 class NoKeyYetError(KeyFileError):
-    """The file has lines, none of which can be used, as one that is being written has."""
+    """The file has lines but no usable key; it may still be being written."""
 
 
 class Keys(NamedTuple):
-    """What a file of keys holds."""
+    """The contents of a key file."""
 
     owners: dict[bytes, str]
     """The owner of each key, by the digest of the key."""
 
     warnings: tuple[str, ...]
-    """What is not used of the file, or unwise about it, in sentences without a path or a key."""
+    """Lines that are ignored, and risks, in sentences that contain no path and no key."""
 
 
 def digest_of(key: bytes) -> bytes:
-    """Give what is kept of a key."""
+    """Return the digest of a key."""
     return hashlib.sha256(key).digest()
 
 
 def read(path: Path) -> Keys:
-    """Read the owner of each key, by the digest of the key.
+    """Read a key file.
 
-    A name may stand there several times: its old and its new key, while it changes.
+    A name may have several keys, such as the old and the new one while a key is changed.
 
     Raises:
-        NoKeyYetError: If none of its lines can be used.
-        KeyFileError: If it cannot be read, others may write it, its keys are not plain, or it has
-            none.
+        NoKeyYetError: If no line has a usable key.
+        KeyFileError: If the file cannot be read, is empty, has a bad line, or everyone may write
+            it.
     """
     try:
         mode = path.stat().st_mode
-        # A reader may come while the file is written, and then sees the first part of it. Of its
-        # last line there may be a name without the key, or half a key, and each would be a key.
+        # While the file is written, a reader sees only the first part of it. Its last line may then
+        # be a name without the key, or half a key, and either would be read as a key.
         whole, end, torn = path.read_bytes().rpartition(b"\n")
         lines = (whole + end).decode().splitlines()
     except OSError as error:
@@ -74,7 +74,7 @@ def read(path: Path) -> Keys:
 
 
 def _add(owners: dict[bytes, str], text: str, number: int) -> bool:
-    """Add the key of one line, unless it is too short."""
+    """Add the key of one line, and return whether it is long enough."""
     name, _, key = (part.strip() for part in text.rpartition(":"))
     if not key:
         raise KeyFileError(f"CONVLAST_API_KEYS_FILE has a name without a key in line {number}.")
@@ -90,16 +90,16 @@ def _add(owners: dict[bytes, str], text: str, number: int) -> bool:
 
 
 def _warn_of_short(numbers: list[int]) -> Iterator[str]:
-    """Say which lines have a key that is easily guessed."""
+    """Warn of the lines whose key is too short."""
     if numbers:
         yield (
             "CONVLAST_API_KEYS_FILE has a key that is too short, and not used, in line "
-            f"{', '.join(map(str, numbers))}: a key needs {MIN_KEY_CHARS} characters at least."
+            f"{', '.join(map(str, numbers))}: a key needs at least {MIN_KEY_CHARS} characters."
         )
 
 
 def _warn_of_torn(line: bytes, number: int) -> Iterator[str]:
-    """Say that a last line is not used, where one is lost by that."""
+    """Warn that the last line is ignored, unless it is empty or a comment."""
     if line.strip() and not line.lstrip().startswith(b"#"):
         yield (
             f"CONVLAST_API_KEYS_FILE may be half written in line {number}, which is not used: "
@@ -108,7 +108,7 @@ def _warn_of_torn(line: bytes, number: int) -> Iterator[str]:
 
 
 def _warn_of_readers(mode: int) -> Iterator[str]:
-    """Say that everyone can read the file."""
-    # Not refused: containers' secrets are often mounted so, where no other user exists.
+    """Warn that everyone can read the file."""
+    # Not refused: containers often mount secrets like this, and have no other user.
     if mode & stat.S_IROTH:
         yield "CONVLAST_API_KEYS_FILE may be read by every user of this machine: chmod o-r."

@@ -1,4 +1,4 @@
-"""Who may call: bearer keys, compared in constant time, and changed without a restart."""
+"""Bearer keys, compared in constant time and reloaded without a restart."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from service.settings import Settings, SettingsError
 
 _log = structlog.get_logger()
 
-# A client of IPv6 has a whole network of this size to itself, and as many addresses as it likes.
+# An IPv6 client usually has a network with this prefix length, and can use any address in it.
 _IPV6_CLIENT_BITS = 64
 
-REST_S = 1.0
-"""Seconds for which a changed file of keys has to rest before it is read: a writer may be slow."""
+SETTLE_S = 1.0
+"""A changed key file is read once it has been unchanged for this long: a writer may be slow."""
 
 
 class _Signature(NamedTuple):
@@ -34,11 +34,10 @@ class _Signature(NamedTuple):
 
 
 class Keyring:
-    """The keys that are known, by their digests; a key itself is not kept.
+    """The known keys, by their digests.
 
-    The file is looked at with each request, and read again when it has changed and come to rest.
-    One that cannot be used then leaves the keys as they were: a slip of the pen locks nobody out,
-    or in.
+    Each request checks the file, which is read again `SETTLE_S` seconds after it changed. If it
+    cannot be used then, the old keys stay valid: a typing error locks nobody out.
     """
 
     def __init__(
@@ -52,10 +51,10 @@ class Keyring:
         """Read the keys.
 
         Args:
-            path: The file; none: there are no keys, and everyone is served.
-            anonymous_allowed: Whether a request without a key is served beside them.
-            clock: Seconds since some moment, which never jump.
-            time_of_day: Seconds since 1970, by the clock that files are stamped with.
+            path: The key file, or none if there are no keys and every request is served.
+            anonymous_allowed: Whether a request without a key is served although there are keys.
+            clock: Returns seconds by a monotonic clock.
+            time_of_day: Returns seconds since 1970, by the clock of file times.
 
         Raises:
             KeyFileError: If the file cannot be used.
@@ -67,22 +66,22 @@ class Keyring:
         self._seen: _Signature | None = None
         self._seen_at, self._is_read = clock(), False
         self.problem: str | None = None
-        """What is wrong with the file since it was changed, not used of it, or unwise about it."""
+        """The error or the warnings of the last reading of the file."""
         if path is not None:
             self._look(path)
             try:
                 self._read(path)
             except NoKeyYetError as error:
-                # It may be written just now, as a secret that is mounted later. Nobody comes in.
-                self.problem = f"{error} Nobody is let in until it has one."
-            # Stamps are milliseconds coarse: a change right after this may not show in them. So
-            # a file that is as new as that is read once more.
-            self._is_read = self._rests()
+                # The file may still be being written, such as a secret that is mounted later.
+                self.problem = f"{error} Every key is refused until it has one."
+            # File times advance in steps of milliseconds, so a change right after this may not
+            # show in them. A file that has just changed is therefore read again.
+            self._is_read = self._is_settled()
             self._report()
 
     @classmethod
     def of(cls, settings: Settings) -> Keyring:
-        """Read the keys that the settings name.
+        """Read the key file that the settings name.
 
         Raises:
             SettingsError: If the file cannot be used.
@@ -93,10 +92,10 @@ class Keyring:
             raise SettingsError(f"{error} ({settings.api_keys_file})") from None
 
     def owner(self, authorization: str | None) -> str:
-        """Name the owner of the key in an `Authorization` field.
+        """Return the owner of the key in an `Authorization` field.
 
         Raises:
-            UnauthorizedError: If there is no key where one is needed, or an unknown one.
+            UnauthorizedError: If the key is unknown, or missing and needed.
         """
         self.refresh()
         if authorization is None:
@@ -110,51 +109,52 @@ class Keyring:
             raise UnauthorizedError(
                 "The scheme of Authorization is not Bearer.", remedy="Write Bearer <key>."
             )
-        # Fields of HTTP are bytes, which Latin-1 gives back as they came.
+        # HTTP fields are bytes, decoded as Latin-1; this recovers the bytes.
         digest = keyfile.digest_of(key.strip(" \t").encode("latin-1", "replace"))
-        # All keys are compared, so that the time taken does not tell which one was near.
+        # All keys are compared, so that the time taken tells nothing about any of them.
         found = [name for known, name in self._owners.items() if hmac.compare_digest(known, digest)]
         if not found:
             raise UnauthorizedError("The key is not known here.")
         return found[0]
 
     def refresh(self) -> None:
-        """Read the file again if it has changed and rests; otherwise this costs one `stat`."""
+        """Read the file again if it has changed and settled; otherwise this costs one `stat`."""
         if self._path is None:
             return
         self._look(self._path)
-        if self._is_read or not self._rests():
+        if self._is_read or not self._is_settled():
             return
         try:
             self._read(self._path)
         except KeyFileError as error:
-            self.problem = f"{error} The keys are those of before."
+            self.problem = f"{error} The earlier keys stay valid."
         _log.info("keys were read again", keys=len(self._owners))
         self._report()
 
     def _look(self, path: Path) -> None:
-        """See whether the file has changed."""
+        """Note whether the file has changed."""
         if (seen := _signature(path)) != self._seen:
             self._seen, self._seen_at, self._is_read = seen, self._clock(), False
 
-    def _rests(self) -> bool:
-        """Say whether nobody seems to write the file any more."""
-        # The time of the change counts first: a key that was taken out an hour ago must not open
-        # to the first request since. It is ctime, which the kernel alone sets; `cp -p`, `tar` and
-        # `touch` set mtime back while a file is new. Where a file's clock is ahead of ours, as on
-        # a network's disk, it counts how long the file has looked the same from here.
-        if self._seen and self._time_of_day() - self._seen.changed_ns / 1e9 >= REST_S:
+    def _is_settled(self) -> bool:
+        """Return whether the file has settled: nobody seems to be writing it."""
+        # The age of the file counts first: a key that was removed an hour ago must not admit the
+        # first request since then. The age is by ctime, which only the kernel sets; `cp -p`, `tar`
+        # and `touch` set an older mtime on a new file. If the clock of the file is ahead of ours,
+        # as on a network file system, the time counts for which it has looked the same to us.
+        if self._seen and self._time_of_day() - self._seen.changed_ns / 1e9 >= SETTLE_S:
             return True
-        return self._clock() - self._seen_at >= REST_S
+        return self._clock() - self._seen_at >= SETTLE_S
 
     def _read(self, path: Path) -> None:
-        """Take the keys of the file, unless it has changed since it was looked at."""
+        """Take the keys of the file, unless it changes during the reading."""
         self._is_read = True
         keys = keyfile.read(path)
         self._look(path)
         if not self._is_read:
             raise KeyFileError(
-                "CONVLAST_API_KEYS_FILE was changed while it was read: mv a whole one there."
+                "CONVLAST_API_KEYS_FILE was changed while it was read: write a new file beside it, "
+                "and mv it into place."
             )
         self._owners, self.problem = keys.owners, " ".join(keys.warnings) or None
 
@@ -164,7 +164,7 @@ class Keyring:
 
 
 def share_of(owner: str, address: str | None) -> str:
-    """Name whose share of the service a request uses up: its key's, or its address's.
+    """Name the client that a request counts for: the owner of its key, or its address.
 
     >>> share_of("alice", "10.0.0.7")
     'alice'
@@ -178,7 +178,7 @@ def share_of(owner: str, address: str | None) -> str:
     except ValueError:
         return owner
     if isinstance(client, ipaddress.IPv6Address):
-        # IPv4 clients of a socket that listens for both come in this disguise.
+        # A socket that listens for both reports an IPv4 client as a mapped address.
         mapped = client.ipv4_mapped
         network = ipaddress.ip_network((client, _IPV6_CLIENT_BITS), strict=False)
         return f"{ANONYMOUS} {mapped or network}"
@@ -186,7 +186,7 @@ def share_of(owner: str, address: str | None) -> str:
 
 
 def _signature(path: Path) -> _Signature | None:
-    """Give what changes with the content of a file; none where there is no file."""
+    """Return attributes that change with the content of a file, or none if there is no file."""
     try:
         status = path.stat()
     except OSError:

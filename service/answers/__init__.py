@@ -1,1 +1,1 @@
-"""An answer on its way out."""
+"""The answers to conversions."""

@@ -1,4 +1,4 @@
-"""The three ways a conversion is answered: all in a zip, the report, or the artifact."""
+"""The three answers to a conversion: a zip with everything, the report, or the artifact."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ OFFERS = [ZIP, JSON, OCTET_STREAM]
 
 
 async def answer(media_type: str, ran: Ran, request: Request, context: Context) -> Response:
-    """Answer a conversion in the media type that was negotiated.
+    """Answer a conversion in the negotiated media type.
 
-    The folder of the job is gone afterwards: into the store, or away when the answer is sent.
+    The files of the job are moved into the store, or removed after the answer is sent.
 
     Raises:
-        StorageFullError: If the store cannot keep it.
-        WorkerCrashedError: If the worker has not made what it should have.
+        StorageFullError: If the result does not fit into the store.
+        WorkerCrashedError: If the worker has not made the files that it should have made.
     """
     headers = {
         "Content-Type": media_type,
@@ -55,7 +55,7 @@ async def answer(media_type: str, ran: Ran, request: Request, context: Context) 
 
 
 def links_of(root_path: str, job_id: str) -> dict[str, str]:
-    """Give the addresses of what a stored job holds."""
+    """Return the URLs of a stored job's files."""
     base = f"{root_path}/jobs/{job_id}"
     return {
         "artifact": f"{base}/artifact",
@@ -65,7 +65,7 @@ def links_of(root_path: str, job_id: str) -> dict[str, str]:
 
 
 def artifact_headers(stored: StoredJob) -> dict[str, str]:
-    """Give the fields that go with an artifact, whichever way it is fetched."""
+    """Return the fields of every response with an artifact."""
     return {
         "Content-Type": OCTET_STREAM,
         "Content-Disposition": content_disposition(stored.filename),
@@ -76,13 +76,13 @@ def artifact_headers(stored: StoredJob) -> dict[str, str]:
 
 
 def report_headers(media_type: str) -> dict[str, str]:
-    """Give the fields that go with a report, as JSON or as a page."""
+    """Return the fields of every response with a report, as JSON or as a page."""
     content_type = media_type if media_type == JSON else f"{media_type}; charset=utf-8"
     return {"Content-Type": content_type, "Vary": "Accept", **REPORT_POLICY}
 
 
 def _zip(ran: Ran, headers: dict[str, str], context: Context) -> Response:
-    """Stream the artifact and both reports; nothing is kept."""
+    """Stream the artifact and both reports as a zip, and store nothing."""
     files = _open_all(ran)
     name = next(iter(files))
     crcs = {made.filename: made.crc32 for made in [_artifact_of(ran), *ran.finished.reports]}
@@ -96,13 +96,13 @@ def _zip(ran: Ran, headers: dict[str, str], context: Context) -> Response:
     return PiecesResponse(
         pieces,
         headers={**headers, "Content-Disposition": content_disposition(f"{name}.zip")},
-        delivery=context.delivery(context.downloads.hold(ran.caller.share)),
+        delivery=context.delivery(context.download_admission.hold(ran.caller.share)),
         release=ran.folder.remove,
     )
 
 
 def _keep(ran: Ran, context: Context) -> StoredJob:
-    """Move the files into the store, and remove what else the worker has left."""
+    """Move the files into the store, and remove all others that the worker has left."""
     files = _open_all(ran)
     for file in files.values():
         file.file.close()
@@ -128,27 +128,27 @@ def _report(
 ) -> Response:
     """Stream the report with one more member, `links`.
 
-    It is the last one: of two members with one name, readers take the last.
+    It comes last, since JSON parsers take the last of two members with the same name.
     """
     _, folder = context.workspace.store.find(stored.id, stored.owner)
     report = FileSlice.whole(folder, REPORT_JSON)
     but_its_end = report.part(0, report.size_bytes - 1)
     end = b', "links": ' + json.dumps(links).encode() + b"}"
     headers = {**headers, "Content-Location": links["report"]}
-    if report.size_bytes <= MAX_EMBEDDED_BYTES:  # no download: whoever has it fetches the artifact
+    if report.size_bytes <= MAX_EMBEDDED_BYTES:  # small: not counted as a download
         with report.file:
             return Response(but_its_end.read() + end, headers=headers)
     return PiecesResponse(
         [but_its_end, end],
         headers=headers,
-        delivery=context.delivery(context.downloads.hold(ran.caller.share)),
+        delivery=context.delivery(context.download_admission.hold(ran.caller.share)),
     )
 
 
 def _artifact(
     stored: StoredJob, links: dict[str, str], headers: dict[str, str], ran: Ran, context: Context
 ) -> Response:
-    """Stream the artifact, and say where the report is."""
+    """Stream the artifact, with a link to the report."""
     _, folder = context.workspace.store.find(stored.id, stored.owner)
     return PiecesResponse(
         [FileSlice.whole(folder, ARTIFACT)],
@@ -158,15 +158,15 @@ def _artifact(
             "Link": f'<{links["report"]}>; rel="describedby"; type="application/json"',
             "Content-Location": links["artifact"],
         },
-        delivery=context.delivery(context.downloads.hold(ran.caller.share)),
+        delivery=context.delivery(context.download_admission.hold(ran.caller.share)),
     )
 
 
 def _open_all(ran: Ran) -> dict[str, FileSlice]:
-    """Open the artifact and both reports, in this order, by their names.
+    """Open the artifact and both reports, in this order, and return them by name.
 
     Raises:
-        WorkerCrashedError: If one is not there, or is not what it should be.
+        WorkerCrashedError: If one is missing, or is not a plain file, or the report is not JSON.
     """
     name, folder = _artifact_of(ran).filename, ran.folder.path
     files: dict[str, FileSlice] = {}
@@ -182,10 +182,10 @@ def _open_all(ran: Ran) -> dict[str, FileSlice]:
 
 
 def _artifact_of(ran: Ran) -> Made:
-    """Give what was said of the artifact.
+    """Return what the worker reported of the artifact.
 
     Raises:
-        WorkerCrashedError: If that is not all, or its name would not be one file's in any folder.
+        WorkerCrashedError: If its name or digest is missing, or its name is unsafe or a report's.
     """
     made = ran.finished.artifact
     if made is None or ran.finished.artifact_sha256 is None:

@@ -1,7 +1,7 @@
-"""The zip that answers a conversion: stored members, laid out before a byte is sent.
+"""The zip that answers a conversion: uncompressed members, laid out before a byte is sent.
 
-Sizes and CRCs stand in the local headers, there are no data descriptors, and so a reader may take
-the archive apart while it still comes in. Source: PKWARE APPNOTE.TXT 6.3.10, sections 4.3 to 4.5.
+Sizes and CRCs are in the local headers, without data descriptors, so that a client can unpack the
+archive while it receives it. Source: PKWARE APPNOTE.TXT 6.3.10, sections 4.3 to 4.5.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ _END, _END_64, _LOCATOR_64 = 0x06054B50, 0x06064B50, 0x07064B50
 _MAX_32, _MAX_16 = 0xFFFFFFFF, 0xFFFF
 _UTF_8_NAME = 0x0800
 _REGULAR_FILE_0644 = 0o100644 << 16
-# 1 January 1980, the zero of zip: the same conversion gives the same bytes at any time.
+# 1 January 1980, the first date of zip: the same conversion gives the same bytes at any time.
 _TIME, _DATE = 0, 0x21
 
 
 @dataclass(frozen=True)
 class StoredMember:
-    """A file on disk, on its way into the archive.
+    """A file on disk that becomes a member of the archive.
 
     Attributes:
         name: Its name in the archive.
-        path: Where it lies.
+        path: Its path on disk.
         size_bytes: Its size.
-        crc32: Its CRC, as `zlib.crc32` gives it.
+        crc32: Its CRC, as `zlib.crc32` computes it.
     """
 
     name: str
@@ -41,7 +41,7 @@ class StoredMember:
         return self.size_bytes >= _MAX_32
 
     def local_header(self) -> bytes:
-        """Write what stands before the bytes of the member."""
+        """Return the header before the bytes of the member."""
         name = self.name.encode()
         extra = (
             struct.pack("<HHQQ", 1, 16, self.size_bytes, self.size_bytes) if self._is_large else b""
@@ -49,7 +49,7 @@ class StoredMember:
         return self._fixed(_LOCAL, b"", name, extra) + name + extra
 
     def central_header(self, offset: int) -> bytes:
-        """Write the entry of the directory for a member at `offset`."""
+        """Return the entry in the central directory for a member at `offset`."""
         name = self.name.encode()
         large = [self.size_bytes, self.size_bytes] if self._is_large else []
         if offset >= _MAX_32:
@@ -60,7 +60,7 @@ class StoredMember:
         return self._fixed(_CENTRAL, made_by_unix, name, extra) + tail + name + extra
 
     def _fixed(self, signature: int, made_by: bytes, name: bytes, extra: bytes) -> bytes:
-        """Write what both headers share; method 0 is stored."""
+        """Return the fields that both headers share; compression method 0 means stored."""
         size = min(self.size_bytes, _MAX_32)
         needed = 45 if extra else 20
         return (
@@ -72,7 +72,7 @@ class StoredMember:
 
 
 def lay_out(members: Sequence[StoredMember]) -> list[bytes | Path]:
-    """Give the archive as its pieces in order: headers as bytes, and files."""
+    """Return the pieces of the archive in order: headers as bytes, and members as paths."""
     pieces: list[bytes | Path] = []
     directory = b""
     offset = 0
@@ -86,7 +86,7 @@ def lay_out(members: Sequence[StoredMember]) -> list[bytes | Path]:
 
 
 def _end(count: int, size: int, offset: int) -> bytes:
-    """Write what stands after the directory, which has `size` bytes and starts at `offset`."""
+    """Return the end of the archive, for a directory of `size` bytes that starts at `offset`."""
     end_64 = b""
     if offset >= _MAX_32:
         end_64 = struct.pack(

@@ -1,1 +1,1 @@
-"""What each connection and each request passes before and after the routes."""
+"""Connections, the middleware around the routes, and the responses that are streamed."""

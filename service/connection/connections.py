@@ -1,15 +1,14 @@
-"""What a connection may do before it has sent a request: uvicorn's own, with bounds.
+"""uvicorn's connection, with bounds on time and memory before the application has a request.
 
-uvicorn waits for the head of a request as long as it takes, and keeps all of it; it takes the
-fields that follow a body (trailers) for fields of the head; and it loses the body of a request that
-offers another protocol. Refusals made here are problems too.
+uvicorn's own waits for the head of a request without limit and keeps all of it, treats the fields
+that follow a body (trailers) as headers, and loses the body of a request that offers another
+protocol. Refusals made here are problems too.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from array import array
 from collections import deque
 from email.utils import formatdate
 from typing import Any
@@ -21,6 +20,7 @@ from uvicorn.server import ServerState
 
 from service.access.keyfile import ANONYMOUS
 from service.access.keyring import share_of
+from service.connection.http_parser import HttpParser
 from service.connection.limit import PROBES, ConnectionLimit
 from service.connection.protection import FIELDS
 from service.connection.turns import HAS_LEFT
@@ -28,17 +28,19 @@ from service.problems import TABLE, Problem
 from service.settings import Settings
 
 MAX_HEAD_BYTES = 64 << 10
-"""Bytes of the head of a request, or of what stands between two pieces of its body."""
+"""Most bytes in the head of a request, or between two pieces of its body."""
 
 MAX_PIPELINED = 4
-"""Requests that may follow at once, while the answer to the first is still made."""
+"""Requests that a client may send ahead while its first one is being answered."""
 
 LOOK_INTERVAL_S = 1.0
-"""How often a client that sends no more is asked whether it is still there."""
+"""How often to check whether a client that has closed its sending side is still there."""
 
 
 class BoundedConnection(HttpToolsProtocol):
-    """One connection, bounded in time and memory where no application watches over it."""
+    """One connection, bounded in time and memory while the application has no request of it."""
+
+    parser: HttpParser
 
     def __init__(
         self,
@@ -48,12 +50,12 @@ class BoundedConnection(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.parser = _Parser(self)
+        self.parser = HttpParser(self)
         self._settings: Settings = app_state["settings"]
         self._limit: ConnectionLimit = app_state["connection_limit"]
-        self._beside_bytes = 0
-        self._fault: Problem | None = None
-        self._patience: asyncio.TimerHandle | None = None
+        self._head_bytes = 0  # all bytes that came since the last byte of a body
+        self._refusal: Problem | None = None
+        self._idle_timer: asyncio.TimerHandle | None = None
         self._reads_head = True
         self.client_share = ""
         self.since_s = time.monotonic()
@@ -62,30 +64,31 @@ class BoundedConnection(HttpToolsProtocol):
 
     # The signature is uvicorn's own, narrower than asyncio's.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for a request."""
+        """Start the idle timer, and count the connection."""
         super().connection_made(transport)
         self.client_share = share_of(ANONYMOUS, self.client[0] if self.client else None)
-        self._await_request()
+        self._start_idle_timer()
         self._limit.admit(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no more."""
-        self._stop_waiting()
+        """Stop the timer, and tell every unanswered request that its client has disconnected."""
+        self._stop_idle_timer()
         self._limit.forget(self)
         self._has_left.set()
         super().connection_lost(exc)
         for cycle in self._unanswered:
-            # uvicorn tells only the last of several that follow at once.
+            # uvicorn tells only the last of several pipelined requests.
             cycle.disconnected = True
             cycle.message_event.set()
-            # Those that never began would keep this connection, and it them, until a collection.
+            # A request that never began and this connection would keep each other in memory until
+            # the next garbage collection.
             cycle.on_response = _ignored
         self._unanswered.clear()
         self.pipeline.clear()
 
-    # uvicorn's own answers nothing, which closes the connection.
+    # uvicorn's own returns nothing, which closes the connection.
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Answer a client that sends no more, if it has sent a whole request and is still there."""
+        """Keep the connection of a client that sends no more but is owed an answer."""
         is_owed = self.is_answering and not self.cycle.more_body
         if is_owed and self.cycle.scope["http_version"] != "1.0":
             self.cycle.keep_alive = False
@@ -94,79 +97,79 @@ class BoundedConnection(HttpToolsProtocol):
         return False
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes, and see that those which are no body stay few."""
+        """Parse bytes, and refuse the request if too many of them are not of a body."""
         if self.transport.is_closing():
             return
-        self._beside_bytes += len(data)
+        self._head_bytes += len(data)
         super().data_received(data)
-        if self._beside_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+        if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             text = f"The head of the request has more than {MAX_HEAD_BYTES:,} bytes."
             self._refuse(Problem("malformed-request", text))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a field of the head; one that follows the body is passed over (RFC 9110, 6.5)."""
+        """Keep a field of the head; ignore one that follows the body (RFC 9110, section 6.5)."""
         if self._reads_head:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Leave the request to the application, which has bounds of its own.
+        """Pass the request to the application, which has bounds of its own.
 
         Raises:
-            ValueError: If it does not name one host (RFC 9112, section 3.2), is one of too many
-                that follow at once, or has come when all connections are taken, and is no probe.
+            ValueError: If the request does not name one host (RFC 9112, section 3.2), if too many
+                are pipelined, or if all connections are taken and it is no probe.
         """
-        if self.offers_upgrade:
+        if self.parser.offers_upgrade:
             return
         hosts = sum(name == b"host" for name, _ in self.headers)
         if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
-            text = f"The request has {hosts} Host fields, where there has to be one."
+            text = f"The request has {hosts} Host fields, and must have one."
             raise self._refused(Problem("malformed-request", text))
         if self._limit.is_spare(self) and httptools.parse_url(self.url).path.decode() not in PROBES:
             text = f"All {self._settings.max_connections} connections are taken, or those of this "
             raise self._refused(Problem("queue-full", text + "address. Try later."))
         if len(self._unanswered) > MAX_PIPELINED:
-            text = f"More than {MAX_PIPELINED} requests follow at once. Wait for the answers."
+            text = f"More than {MAX_PIPELINED} requests are pipelined. Wait for the answers."
             raise self._refused(Problem("too-many-requests", text))
         super().on_headers_complete()
         self._unanswered.append(self.cycle)
         self.scope["state"][HAS_LEFT] = self._has_left.is_set
         self.cycle.keep_alive &= not self._limit.is_spare(self)
-        self._beside_bytes, self._reads_head = 0, False
-        self._stop_waiting()
+        self._head_bytes, self._reads_head = 0, False
+        self._stop_idle_timer()
 
     def on_body(self, body: bytes) -> None:
         """Pass a piece of the body on."""
         super().on_body(body)
-        self._beside_bytes = 0
+        self._head_bytes = 0
 
     def on_message_complete(self) -> None:
-        """Be ready for the fields of a request that follows at once."""
-        if self.offers_upgrade:
+        """Prepare for the head of a pipelined request."""
+        if self.parser.offers_upgrade:
             return
         super().on_message_complete()
-        self._beside_bytes, self._reads_head = 0, True
+        self._head_bytes, self._reads_head = 0, True
 
     def on_response_complete(self) -> None:
-        """Begin to wait for the next request, unless it is here already."""
+        """Start the idle timer, unless the next request is already here."""
         self._unanswered.popleft()
         super().on_response_complete()
         self.since_s = time.monotonic()
         if not self.is_answering and not self.transport.is_closing():
-            self._await_request()
+            self._start_idle_timer()
 
     @property
     def is_answering(self) -> bool:
-        """Whether the application has a request of this connection."""
+        """Whether the application has an unanswered request of this connection."""
         return bool(self._unanswered)
 
     @property
     def is_idle(self) -> bool:
-        """Whether no request is being answered."""
+        """Whether it has no unanswered request."""
         return not self.is_answering
 
     @property
     def has_its_answer(self) -> bool:
-        """Whether the last byte of an answer is sent, though the request has not come whole."""
+        """Whether its answer is sent completely although its request has not arrived completely."""
         if len(self._unanswered) != 1:
             return False
         cycle = self.cycle
@@ -179,34 +182,22 @@ class BoundedConnection(HttpToolsProtocol):
         )
 
     def abort(self) -> None:
-        """Close it at once."""
+        """Close the connection at once."""
         self.transport.abort()
 
-    @property
-    def offers_upgrade(self) -> bool:
-        """Whether the request that is being read would rather go on in another protocol."""
-        # The parser says so of CONNECT too, which is no offer, and which nothing here answers.
-        return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
-
-    def head_without_offer(self) -> bytes:
-        """Write the head of the request anew, without the field `Upgrade`."""
-        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
-        lines = [b"%b: %b" % field for field in self.headers if field[0] != b"upgrade"]
-        return b"\r\n".join([b"%b %b HTTP/%b" % (method, self.url, version), *lines, b"", b""])
-
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is not HTTP."""
-        self._refuse(self._fault or Problem("malformed-request", msg))
+        """Refuse a request that the parser has rejected."""
+        self._refuse(self._refusal or Problem("malformed-request", msg))
 
     def _refused(self, problem: Problem) -> ValueError:
-        """Give what makes the parser stop, and ask for the refusal."""
-        self._fault = problem
+        """Return the error that stops the parser, which then asks for the refusal."""
+        self._refusal = problem
         return ValueError(problem.detail)
 
     def _look_for_client(self) -> None:
-        """Say that the answer will come: a client that has closed both ways resets the connection.
+        """Send an interim response: a client that is gone resets the connection.
 
-        One that has only sent its last byte passes over it (RFC 9110, section 15.2).
+        A client that has only closed its sending side ignores it (RFC 9110, section 15.2).
         """
         if self.transport.is_closing() or not self.is_answering:
             return
@@ -214,26 +205,26 @@ class BoundedConnection(HttpToolsProtocol):
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self.loop.call_later(LOOK_INTERVAL_S, self._look_for_client)
 
-    def _await_request(self) -> None:
-        self._stop_waiting()
-        self._patience = self.loop.call_later(self._settings.client_idle_s, self._give_up)
+    def _start_idle_timer(self) -> None:
+        self._stop_idle_timer()
+        self._idle_timer = self.loop.call_later(self._settings.client_idle_s, self._on_idle)
 
-    def _stop_waiting(self) -> None:
+    def _stop_idle_timer(self) -> None:
         self.since_s = time.monotonic()
-        if self._patience is not None:
-            self._patience.cancel()
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
 
-    def _give_up(self) -> None:
-        if self._beside_bytes:
+    def _on_idle(self) -> None:
+        if self._head_bytes:
             text = f"The head of the request took longer than {self._settings.client_idle_s:g} s."
             self._refuse(Problem("upload-too-slow", text))
         else:
             self.transport.close()
 
     def _refuse(self, problem: Problem) -> None:
-        """Answer without the application, unless that would come between its answers, and close."""
+        """Answer here, unless the answer could be taken for another request's, and close."""
         if self._reads_a_body:
-            # It is the body that is broken: for the application, the client has left.
+            # The body is broken: to the application, the client has disconnected.
             self.cycle.disconnected = True
             self.cycle.message_event.set()
             self.transport.write(_response(problem))
@@ -243,7 +234,7 @@ class BoundedConnection(HttpToolsProtocol):
 
     @property
     def _reads_a_body(self) -> bool:
-        """Whether the one request that is not answered yet has not come whole."""
+        """Whether the only unanswered request has not arrived completely."""
         return (
             self.is_answering
             and self.cycle.more_body
@@ -252,38 +243,8 @@ class BoundedConnection(HttpToolsProtocol):
         )
 
 
-class _Parser(httptools.HttpRequestParser):
-    """A parser for a server that speaks HTTP/1.1 and nothing else.
-
-    An offer to go on in another protocol, such as the `Upgrade: h2c` of Java's client, may be
-    passed over (RFC 9110, section 7.8). But the parser takes such a request to have no body, and
-    its body for the next request. So another one reads it, as if nothing had been offered.
-    """
-
-    def __init__(self, connection: BoundedConnection) -> None:
-        super().__init__(connection)
-        self._connection = connection
-        self.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn has it
-
-    def feed_data(self, data: bytes | bytearray | memoryview[int] | array[int]) -> None:
-        """Take bytes."""
-        parser, left = self, memoryview(data)
-        while left:
-            try:
-                super(_Parser, parser).feed_data(left)
-            except httptools.HttpParserUpgrade as offer:
-                if not self._connection.offers_upgrade:
-                    raise
-                left = left[offer.args[0] :]
-                head = self._connection.head_without_offer()
-                parser = self._connection.parser = _Parser(self._connection)
-                super(_Parser, parser).feed_data(head)
-            else:
-                return
-
-
 def _ignored() -> None:
-    """Do nothing about an answer that has no connection any more."""
+    """Ignore the end of an answer whose connection is gone."""
 
 
 def _response(problem: Problem) -> bytes:

@@ -1,4 +1,4 @@
-"""Which pages of other origins may call: none, unless a setting names them."""
+"""CORS: pages of other origins may call only if a setting names their origin."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _READ = [
 
 
 def install(app: FastAPI, origins: tuple[str, ...]) -> None:
-    """Let these origins call; keys come from their scripts, never from a cookie."""
+    """Allow these origins; their scripts send the key, never a cookie."""
     if not origins:
         return
     app.add_middleware(
@@ -40,17 +40,17 @@ def install(app: FastAPI, origins: tuple[str, ...]) -> None:
 
 
 class _Cors(CORSMiddleware):
-    """Starlette's, whose refusals are problems like all others."""
+    """Starlette's middleware, with refusals that are problems."""
 
     def preflight_response(self, request_headers: Headers) -> Response:
-        """Answer what a browser asks before it sends."""
+        """Answer a browser's preflight request."""
         response = super().preflight_response(request_headers)
         if response.status_code < 400:
             return response
         error = MalformedRequestError(
             f"{bytes(response.body).decode()}.",
-            remedy="Pages of the origins in CONVLAST_CORS_ORIGINS may call, with the methods and "
-            "fields that the documents name.",
+            remedy="Only origins in CONVLAST_CORS_ORIGINS may call, with the methods and fields "
+            "that the documentation names.",
         )
         fields = response.headers.items()
         kept = {name: value for name, value in fields if not name.startswith("content-")}

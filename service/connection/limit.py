@@ -1,4 +1,4 @@
-"""How many connections may be open at once, and which is closed when one more comes."""
+"""The limit on open connections, and which one is closed when a new one exceeds it."""
 
 from __future__ import annotations
 
@@ -9,42 +9,43 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 PROBES = {"/livez", "/readyz", "/metrics"}
-"""What is answered even beyond the limit, since whoever watches the service has to know."""
+"""Paths that are answered beyond the limit too, so that monitoring still works."""
 
 MAX_SPARE = 64
-"""Connections beyond the limit; each may ask for a probe, and the oldest of them goes first."""
+"""Connections beyond the limit, which may only ask for a probe. The oldest is closed first."""
 
 GRACE_S = 0.25
-"""Seconds in which one that has just become idle is left alone: its request may be on the way."""
+"""A connection is not closed in its first idle seconds: its request may be on the way."""
 
 _PAUSE_S = 0.05
+"""Seconds before the connections are searched again after a search that found none to close."""
 
 
 class Limited(Protocol):
-    """A connection, as far as the limit looks at it."""
+    """The part of a connection that the limit needs."""
 
     client_share: str
-    """The address, or the network, that it comes from."""
+    """The address or the network that it comes from."""
 
     since_s: float
-    """When it began to do what it does now."""
+    """When its current state began."""
 
     @property
     def has_its_answer(self) -> bool:
-        """Whether its request is answered, though it may still be sending."""
+        """Whether its request is answered, though the client may still be sending it."""
 
     @property
     def is_idle(self) -> bool:
-        """Whether it has no request that is not answered."""
+        """Whether it has no unanswered request."""
 
     def abort(self) -> None:
-        """Close it at once."""
+        """Close the connection at once."""
 
 
 def share_of_limit(max_connections: int) -> int:
-    """Give how many connections one address may have: three of four.
+    """Return how many connections one address may have: three quarters.
 
-    A reverse proxy is one address too, and must get along with this.
+    A reverse proxy is one address too, and has to manage with this.
 
     >>> share_of_limit(512), share_of_limit(2), share_of_limit(1)
     (384, 2, 1)
@@ -53,11 +54,11 @@ def share_of_limit(max_connections: int) -> int:
 
 
 class ConnectionLimit:
-    """The connections of a service, and who of them goes when there are too many.
+    """The open connections of a service.
 
-    One that has its answer goes first, then the one that has been idle for longest. If an address
-    has too many, it loses one of its own. What is being answered is never closed: in that case the
-    newest is spare.
+    At the limit a connection that has its answer is closed, or else the one that has been idle
+    longest. An address at its own limit loses one of its own connections. A connection with an
+    unanswered request is never closed; if all have one, the new connection is a spare one.
     """
 
     def __init__(
@@ -67,18 +68,18 @@ class ConnectionLimit:
 
         Args:
             max_connections: How many may be open.
-            clock: Gives the time in seconds, for `Limited.since_s` too.
+            clock: Returns the time in seconds; `Limited.since_s` is by the same clock.
         """
         self.max_connections = max_connections
         self._clock = clock
         self._open: dict[str, set[Limited]] = defaultdict(set)
         self._count = 0
         self._spare: dict[Limited, None] = {}
-        self._least_missed: dict[str | None, deque[Limited]] = defaultdict(deque)
-        self._in_vain_s: dict[str | None, float] = {}
+        self._closable: dict[str | None, deque[Limited]] = defaultdict(deque)
+        self._none_found_at_s: dict[str | None, float] = {}
 
     def admit(self, newest: Limited) -> None:
-        """Count a connection, and close another if it is one too many."""
+        """Count a new connection, and close another one at the limit."""
         share = newest.client_share
         if len(self._open[share]) >= share_of_limit(self.max_connections):
             has_room = self._close_one(share)
@@ -93,11 +94,11 @@ class ConnectionLimit:
         self._spare[newest] = None
 
     def is_spare(self, connection: Limited) -> bool:
-        """Say whether it came when nobody could make room for it: it may ask for a probe."""
+        """Return whether a connection is beyond the limit and may only ask for a probe."""
         return connection in self._spare
 
     def forget(self, connection: Limited) -> None:
-        """Count a connection no more; once is enough, and more does no harm."""
+        """Stop counting a connection; calling this again has no effect."""
         self._spare.pop(connection, None)
         own = self._open[connection.client_share]
         if connection in own:
@@ -105,19 +106,19 @@ class ConnectionLimit:
             self._count -= 1
         if not own:
             share = connection.client_share
-            for kept in (self._open, self._least_missed, self._in_vain_s):
+            for kept in (self._open, self._closable, self._none_found_at_s):
                 kept.pop(share, None)
 
     def _close(self, connection: Limited) -> None:
-        """Close a connection, and forget it at once: the event loop tells of its end only later."""
+        """Close a connection, and forget it now: the event loop reports the close only later."""
         self.forget(connection)
         connection.abort()
 
     def _close_one(self, share: str | None) -> bool:
-        """Close the connection that is missed least; say whether there was one.
+        """Close the first connection in closing order, and return whether there was one.
 
         Args:
-            share: Where it has to come from; none: anywhere.
+            share: The address that it has to come from, or none for any.
         """
         while (chosen := self._next(share)) is not None:
             if chosen in self._open.get(chosen.client_share, ()) and self._may_go(chosen):
@@ -126,16 +127,16 @@ class ConnectionLimit:
         return False
 
     def _next(self, share: str | None) -> Limited | None:
-        """Take the next of those that an earlier look has found, or look again.
+        """Return the next connection that the last search found, or search again.
 
-        In a flood each look would be at hundreds of connections. So one look serves for many that
-        come, and one that has found nothing for all that come in the next moment.
+        A search looks at hundreds of connections, too many to repeat for each new one in a flood.
+        So its result serves many new connections, and an empty one serves for `_PAUSE_S`.
         """
-        waiting = self._least_missed[share]
-        if not waiting and self._clock() - self._in_vain_s.get(share, -math.inf) > _PAUSE_S:
-            waiting.extend(sorted(self._candidates(share), key=_least_missed_first))
+        waiting = self._closable[share]
+        if not waiting and self._clock() - self._none_found_at_s.get(share, -math.inf) > _PAUSE_S:
+            waiting.extend(sorted(self._candidates(share), key=_closing_order))
             if not waiting:
-                self._in_vain_s[share] = self._clock()
+                self._none_found_at_s[share] = self._clock()
         return waiting.popleft() if waiting else None
 
     def _candidates(self, share: str | None) -> Iterable[Limited]:
@@ -148,5 +149,5 @@ class ConnectionLimit:
         )
 
 
-def _least_missed_first(connection: Limited) -> tuple[bool, float]:
+def _closing_order(connection: Limited) -> tuple[bool, float]:
     return not connection.has_its_answer, connection.since_s

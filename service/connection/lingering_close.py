@@ -1,4 +1,4 @@
-"""Refusing before the body is read, so that the client still gets to see the refusal."""
+"""Closing a connection before its request body is read, without losing the answer."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ LINGER_S = 2.0
 
 
 class LingeringClose:
-    """Middleware that closes the connection after an answer to a body that was not read.
+    """Middleware that closes the connection after an answer if the request body was not read.
 
-    A connection closed with bytes unread is reset, and the client may lose the answer; one kept
-    open makes uvicorn read the whole body for nothing. So the answer goes out, what comes in
-    meanwhile is thrown away for a moment, and then the connection is closed.
+    Closing a connection with unread bytes resets it, and the client may lose the answer; keeping it
+    open makes uvicorn read the whole body for nothing. So this sends the answer, discards incoming
+    bytes for up to `LINGER_S` seconds, and then closes the connection.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, watching how much of its body is read."""
+        """Pass the request on, and note whether its body is read."""
         if scope["type"] != "http" or not _has_body(scope["headers"]):
             await self.app(scope, receive, send)
             return
@@ -58,10 +58,10 @@ class _Exchange:
         await self._send({**message, "more_body": True})
         # A client that waits for 100 Continue has sent nothing yet.
         if not self._waits_for_100:
-            await self._throw_away()
+            await self._discard()
         await self._send({"type": "http.response.body", "body": b""})
 
-    async def _throw_away(self) -> None:
+    async def _discard(self) -> None:
         try:
             async with asyncio.timeout(LINGER_S):
                 while not self._body_read:

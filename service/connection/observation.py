@@ -1,4 +1,4 @@
-"""Every request is given an id, logged once when it ends, and counted."""
+"""Gives every request an id, and logs and counts it when it ends."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ class Observation:
         given = Headers(scope=scope).get(REQUEST_ID, "")
         request_id = given if _USABLE_ID.fullmatch(given) else secrets.token_hex(8)
         with structlog.contextvars.bound_contextvars(request_id=request_id):
-            sight = _Sight(scope, receive, send, request_id, self.metrics)
+            observed = _ObservedRequest(scope, receive, send, request_id, self.metrics)
             try:
-                await self.app(scope, sight.receive, sight.send)
+                await self.app(scope, observed.receive, observed.send)
             except Exception as error:
-                await sight.fail(error)
+                await observed.fail(error)
             finally:
-                sight.close()
+                observed.close()
 
 
-class _Sight:
+class _ObservedRequest:
     """One request under observation."""
 
     def __init__(
@@ -71,7 +71,7 @@ class _Sight:
         await self._send(message)
 
     async def fail(self, error: Exception) -> None:
-        """Answer with a problem, unless an answer has begun; then the connection breaks off."""
+        """Answer with a problem; if an answer has begun, the connection is cut off instead."""
         if self._status and isinstance(error, TimeoutError):
             self._outcome = "client takes nothing"
             return
@@ -89,7 +89,7 @@ class _Sight:
         self._metrics.received_bytes.inc(self._in_bytes)
         self._metrics.sent_bytes.inc(self._out_bytes)
         self._metrics.requests.labels(_known(method), route, str(self._status), code).inc()
-        # Probes come every few seconds: they are worth a line when they fail.
+        # Probes come every few seconds, and are logged only when they fail.
         log = _log.debug if route in PROBES and self._status == 200 else _log.info
         log(
             self._outcome,
@@ -104,5 +104,5 @@ class _Sight:
 
 
 def _known(method: str) -> str:
-    """Keep the labels few, whatever clients send."""
+    """Return the method, or `other`: each label value costs memory, and clients choose it."""
     return method if method in {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"} else "other"

@@ -1,4 +1,4 @@
-"""What keeps a browser from being used against the service, or an answer against a browser."""
+"""Protects the service from pages in a browser, and the browser from what the service answers."""
 
 from __future__ import annotations
 
@@ -13,21 +13,20 @@ from service.errors import UnauthorizedError
 
 ANY_HOST = "*"
 _RESERVED = (".localhost", ".internal")
-"""Ends of names that nobody can register. Source: RFC 6761, and ICANN's board on .INTERNAL."""
+"""Domains that nobody can register. Source: RFC 6761, and ICANN's board on .INTERNAL."""
 _HOST = re.compile(
     r"(?:\[(?P<ipv6>[0-9a-f:.]{2,45})\]|(?P<name>[^\[\]:@/]{0,254}))(?::[0-9]{0,5})?"
 )
-"""As long as an address, a name and a port can be."""
-
+"""An address or a name, and a port, each bounded in length."""
 
 CSP = "Content-Security-Policy"
 
 
 def policy(style: str | None = None) -> str:
-    """Write a policy for contents: nothing is loaded, run, sent or framed.
+    """Return a content security policy: nothing may be loaded, run, sent or framed.
 
     Args:
-        style: The source of styles that are shown all the same, where the answer is a page.
+        style: The source of styles that are allowed, if the answer is a page.
     """
     styles = f" style-src {style};" if style else ""
     return (
@@ -36,8 +35,8 @@ def policy(style: str | None = None) -> str:
 
 
 REPORT_POLICY = {CSP: policy("'unsafe-inline'") + "; sandbox"}
-"""For a report's page, whose style stands in it. What a file named is escaped there; but a worker
-that was taken over writes what it likes, and `sandbox` keeps that from leading the reader away."""
+"""For the page of a report, which has its style inline. Names from the checkpoint are escaped, but
+a compromised worker can write any page; `sandbox` keeps it from redirecting the reader."""
 
 FIELDS = {
     "X-Content-Type-Options": "nosniff",
@@ -48,40 +47,40 @@ FIELDS = {
     "Cache-Control": "no-store",
     CSP: policy(),
 }
-"""On every answer, unless the answer says otherwise itself."""
+"""Fields of every answer, unless the answer sets them itself."""
 
 
 def refuse_pages(headers: Headers, *, hosts: Collection[str], origins: Collection[str]) -> None:
-    """Refuse a request without a key that a page has had a browser send.
+    """Refuse a request without a key that a foreign page has sent through a browser.
 
-    A page is not asked by the browser whether it may send a form to this machine: its requests are
-    known by `Origin`. One whose own name was made to lead here (DNS rebinding) is of our origin,
-    and could read the answers too: it is known by that name, in `Host`.
+    Browsers let any page send a form to this machine; its `Origin` shows where it comes from. A
+    page whose own name was made to resolve to this machine (DNS rebinding) has our origin and could
+    read the answers too; its `Host` shows that name.
 
     Args:
-        headers: The request's.
-        hosts: Names that are trusted beside addresses and names that are nobody's to register;
-            `*`: any.
-        origins: Those whose pages may call.
+        headers: The headers of the request.
+        hosts: Names that are trusted beside addresses and names that nobody can register; `*`
+            trusts any.
+        origins: The origins whose pages may call.
 
     Raises:
-        UnauthorizedError: If it is one.
+        UnauthorizedError: If a foreign page has sent it.
     """
     host, origin = headers.get("host", ""), headers.get("origin")
     if not is_trusted(host, hosts):
         raise UnauthorizedError(
-            "Without a key this service is called by an address or as localhost.",
-            remedy="Call it so, or set CONVLAST_TRUSTED_HOSTS to the name that it has.",
+            "Requests without a key must name this service by an IP address or as localhost.",
+            remedy="Do so, or add its name to CONVLAST_TRUSTED_HOSTS.",
         )
     if origin is not None and origin not in origins and origin.partition("://")[2] != host:
         raise UnauthorizedError(
             "A page of another origin may not call without a key.",
-            remedy="Set CONVLAST_CORS_ORIGINS to those that may.",
+            remedy="Add its origin to CONVLAST_CORS_ORIGINS if it may.",
         )
 
 
 def is_trusted(host: str, hosts: Collection[str]) -> bool:
-    """Say whether a `Host` is one that no stranger can make lead here.
+    """Return whether nobody else can make this `Host` resolve to this machine.
 
     >>> is_trusted("127.0.0.1:8000", ()), is_trusted("evil.example:8000", ())
     (True, False)
@@ -100,13 +99,13 @@ def is_trusted(host: str, hosts: Collection[str]) -> bool:
 
 
 class Protection:
-    """Middleware that adds these fields to every answer."""
+    """Middleware that adds `FIELDS` to every answer."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, and complete the head of its answer."""
+        """Pass the request on, and add the fields to its answer."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

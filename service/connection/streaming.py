@@ -1,4 +1,4 @@
-"""Bodies that are sent piece by piece: from files that are open, with a length known beforehand."""
+"""Responses sent piece by piece from open files, with a length known beforehand."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Delivery:
-    """What the client of an answer is granted.
+    """The bounds on sending an answer.
 
     Attributes:
-        place: What is held while it takes the answer.
-        idle_s: Seconds that it may take nothing before it is left.
-        whole_s: Seconds that it may take for all of it.
+        place: The client's place in an `Admission`, held while the answer is sent.
+        idle_s: Seconds after which a client that receives nothing is given up.
+        whole_s: Seconds that the whole answer may take.
     """
 
     place: AbstractContextManager[None]
@@ -37,7 +37,7 @@ class Delivery:
 
 
 class PiecesResponse(Response):
-    """A response made of pieces, which frees what it holds however it ends."""
+    """A response made of pieces, which closes its files however it ends."""
 
     def __init__(
         self,
@@ -54,8 +54,8 @@ class PiecesResponse(Response):
             pieces: The body, in order.
             status_code: The status.
             headers: The fields, `Content-Type` among them.
-            delivery: What the client is granted.
-            release: Called in a thread once, when the body was sent or the client is gone.
+            delivery: The bounds on sending it.
+            release: Called once, in a thread, after the body was sent or the client disconnected.
         """
         self.status_code = status_code
         self.background = None
@@ -68,21 +68,21 @@ class PiecesResponse(Response):
         self._release = release
 
     def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
-        """Set the fields as they are given; Starlette would look for a body."""
+        """Set the fields as they are given; Starlette's own method expects a body."""
         self.raw_headers = [
             (name.lower().encode("latin-1"), value.encode("latin-1"))
             for name, value in (headers or {}).items()
         ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it, until the client leaves.
+        """Send the response, until the client disconnects.
 
         Raises:
-            QueueFullError: If there is no place for it; nothing is sent then.
-            TooManyRequestsError: If the client has none left; likewise.
-            TimeoutError: If the client takes nothing, or too long.
+            QueueFullError: If all places are taken; nothing has been sent.
+            TooManyRequestsError: If the client has no place left; nothing has been sent.
+            TimeoutError: If the client receives nothing, or too slowly.
         """
-        gone = asyncio.ensure_future(until_left(receive))
+        gone = asyncio.ensure_future(until_disconnected(receive))
         try:
             with self._delivery.place:
                 async with asyncio.timeout(self._delivery.whole_s):
@@ -104,7 +104,7 @@ class PiecesResponse(Response):
         await send({"type": "http.response.body", "body": b""})
 
     async def _chunks(self) -> AsyncGenerator[bytes]:
-        """Yield the body; while one chunk is sent, a thread reads the next one."""
+        """Yield the body in chunks; a thread reads the next one while one is sent."""
         reading: deque[asyncio.Future[bytes]] = deque()
         try:
             for read in self._reads():
@@ -115,7 +115,7 @@ class PiecesResponse(Response):
             for last in reading:
                 yield await asyncio.shield(last)
         finally:
-            # A thread does not stop when nobody waits for it, and it needs the file.
+            # A thread cannot be cancelled, and the file must stay open until it is done.
             if reading:
                 await completed(asyncio.wait(reading))
 
@@ -136,7 +136,7 @@ class PiecesResponse(Response):
         self._release()
 
 
-async def until_left(receive: Receive) -> None:
-    """Return when the client has closed its connection; what it still sends is passed over."""
+async def until_disconnected(receive: Receive) -> None:
+    """Wait until the client has closed its connection, and ignore what it still sends."""
     while (await receive())["type"] != "http.disconnect":
         pass

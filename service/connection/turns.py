@@ -1,4 +1,4 @@
-"""A crowd of requests begins one by one, so that a probe never waits behind all of them."""
+"""Starts requests one by one, so that a probe never waits behind a crowd of them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service.connection.limit import PROBES
 
 HAS_LEFT = "has_left"
-"""Where the state of a request has what tells whether its client is gone."""
+"""Key in a request's state: a function that returns whether the client has disconnected."""
 
 
 class Turns:
-    """Middleware that lets one request begin in each pass of the event loop, and probes at once.
+    """Middleware that starts one request in each pass of the event loop, and probes at once.
 
     A refusal takes about two milliseconds of the loop; hundreds of them in one pass would keep
-    everyone waiting. Requests begin in the order in which they came; those whose client has left
-    meanwhile do not begin at all.
+    every client waiting. Requests start in the order in which they came; if the client disconnects
+    while its request waits, the request does not start.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -44,7 +44,7 @@ class Turns:
         await turn
 
     def _begin(self) -> None:
-        """Let the next one begin; the others wait at least for another pass."""
+        """Start the next request; the others wait for a later pass of the loop."""
         while self._waiting:
             turn, has_left = self._waiting.popleft()
             if not turn.done():  # its task may have been cancelled

@@ -1,1 +1,1 @@
-"""The fields of a request's head: what they say, bounded before it is read."""
+"""Parses header fields of requests, each bounded in length before it is parsed."""

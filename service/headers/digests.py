@@ -15,13 +15,13 @@ _BLANKS = " \t"
 
 
 class Hash(Protocol):
-    """What `hashlib` gives."""
+    """A hash object of `hashlib`."""
 
     def update(self, data: bytes, /) -> None:
         """Add bytes."""
 
     def digest(self) -> bytes:
-        """Give the digest of all that was added."""
+        """Return the digest of all bytes that were added."""
 
 
 def repr_digest(sha256_hex: str) -> str:
@@ -34,16 +34,16 @@ def repr_digest(sha256_hex: str) -> str:
 
 
 class ContentDigest:
-    """A digest that was promised in a header, to be compared with what comes.
+    """The digests in a `Content-Digest` field, to be compared with the content.
 
-    Algorithms that are not known here are passed over, as the RFC asks.
+    Unknown algorithms are ignored, as the RFC requires.
     """
 
     def __init__(self, field: str | None) -> None:
-        """Read the field.
+        """Parse the field.
 
         Raises:
-            MalformedRequestError: If it cannot be read.
+            MalformedRequestError: If it cannot be parsed.
         """
         self._promised: dict[str, bytes] = {}
         self._hashes: dict[str, Hash] = {}
@@ -64,7 +64,7 @@ class ContentDigest:
 
     @property
     def is_promised(self) -> bool:
-        """Whether there is one to compare with, so that the content has to be seen."""
+        """Whether there is a digest to compare with, so that the content has to be hashed."""
         return bool(self._hashes)
 
     def update(self, data: bytes) -> None:
@@ -73,10 +73,10 @@ class ContentDigest:
             each.update(data)
 
     def check(self) -> None:
-        """Compare.
+        """Compare the digests with those of the content.
 
         Raises:
-            DigestMismatchError: If the content is not what was promised.
+            DigestMismatchError: If they differ.
         """
         for algorithm, promised in self._promised.items():
             if self._hashes[algorithm].digest() != promised:
@@ -87,7 +87,7 @@ class ContentDigest:
 
 
 def _bytes_of(value: str) -> bytes | None:
-    """Read bytes as structured fields write them (RFC 8941, section 3.3.5); none if they are not.
+    """Parse a byte sequence of a structured field (RFC 8941, section 3.3.5); none if it is not one.
 
     >>> _bytes_of(":aGk=:")
     b'hi'

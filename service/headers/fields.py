@@ -1,4 +1,4 @@
-"""Fields of a request's head, of which no more is read than a client has reason to send."""
+"""Header fields that are lists, bounded in length."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from starlette.datastructures import Headers
 from service.errors import MalformedRequestError
 
 MAX_CHARS = 8 << 10
-"""Of a field that is read, all of its lines together."""
+"""Most characters of a field, in all of its lines together."""
 
 
 def as_list(headers: Headers, name: str) -> str | None:
-    """Give a field that is a list; what comes in several lines is one (RFC 9110, section 5.3).
+    """Return a list field; several lines are joined into one (RFC 9110, section 5.3).
 
     Raises:
         MalformedRequestError: If it is too long.
@@ -26,6 +26,6 @@ def as_list(headers: Headers, name: str) -> str | None:
     if len(field) > MAX_CHARS:
         raise MalformedRequestError(
             f"The field {name} has more than {MAX_CHARS:,} bytes.",
-            remedy="Send fewer members: nobody reads so many.",
+            remedy="Send fewer members.",
         )
     return field

@@ -1,4 +1,4 @@
-"""Names of files, as clients give them and as fields of HTTP carry them."""
+"""File names from clients, and in header fields."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from urllib.parse import quote
 from service.errors import MalformedRequestError
 
 MAX_DISPOSITION_BYTES = 2048
-"""Bytes of a `Content-Disposition`, and of any line of the head of a part of a form."""
+"""Most bytes of a `Content-Disposition`, and of each header line of a form part."""
 
-# A file system takes 255; the artifact's name is longer than the upload's.
+# File systems allow 255 bytes; the artifact's name is longer than the upload's.
 MAX_BYTES, MAX_UPLOAD_BYTES = 255, 180
 _MAX_CHARS = 512
-"""Of either end of a name that is looked at."""
+"""Most characters that are kept at each end of a name."""
 
 _NAMELESS = "checkpoint"
-# Separators, controls, and what a shell or another file system gives a meaning.
+# Separators, control characters, and characters that are special to a shell or a file system.
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"|?*;&$`\'\\/]')
 
 
 def sanitise(filename: str, *, max_bytes: int = MAX_UPLOAD_BYTES) -> str:
-    r"""Reduce a name to a safe last component of a path; a longer one loses the end of its stem.
+    r"""Return the last component of a path as a safe file name; the stem of a long one is cut.
 
     >>> sanitise("../../etc/passwd")
     'passwd'
@@ -43,7 +43,7 @@ def sanitise(filename: str, *, max_bytes: int = MAX_UPLOAD_BYTES) -> str:
 def _bounded(name: str) -> str:
     """Cut the middle out of a name that is far too long.
 
-    To compose characters takes as long as the square of the accents that follow one another.
+    Unicode normalisation takes quadratic time in the number of consecutive accents.
     """
     if len(name) <= 2 * _MAX_CHARS:
         return name
@@ -51,7 +51,7 @@ def _bounded(name: str) -> str:
 
 
 def _shorten(name: str, max_bytes: int) -> str:
-    """Cut the stem of a name that is too long; the extension stays where it is one."""
+    """Cut the stem of a name that is too long; a plausible extension is kept."""
     if len(name.encode()) <= max_bytes:
         return name
     stem, dot, extension = name.rpartition(".")
@@ -60,7 +60,7 @@ def _shorten(name: str, max_bytes: int) -> str:
 
 
 def content_disposition(filename: str) -> str:
-    """Write the field that makes a client save a body under this name (RFC 6266).
+    """Return the `Content-Disposition` for a download with this name (RFC 6266).
 
     >>> content_disposition("model.pt")
     'attachment; filename="model.pt"'
@@ -72,13 +72,13 @@ def content_disposition(filename: str) -> str:
 
 
 def named_in(disposition: str) -> str | None:
-    r"""Read the name that a field `Content-Disposition` gives a body; none where it gives none.
+    r"""Return the file name in a `Content-Disposition`, or none if there is none.
 
-    Of two names the extended one counts (RFC 6266, section 4.3). Bytes beyond ASCII are Latin-1 by
-    the letter of HTTP, and nearly always UTF-8, as curl sends them.
+    `filename*` takes precedence over `filename` (RFC 6266, section 4.3). By the standard, bytes
+    beyond ASCII are Latin-1; in practice they are nearly always UTF-8, as curl sends them.
 
     Raises:
-        MalformedRequestError: If it cannot be read.
+        MalformedRequestError: If the field cannot be parsed.
 
     >>> named_in("attachment; filename=\"mod_le.pt\"; filename*=UTF-8''mod%C3%A8le.pt")
     'modèle.pt'
@@ -92,16 +92,16 @@ def named_in(disposition: str) -> str | None:
     try:
         parameters = message.get_params([], "content-disposition")
         names = [value for key, value in parameters if key.lower() == "filename"]
-        # A name with an encoding is a triple.
+        # `email` returns a name with an encoding as a triple.
         names.sort(key=lambda value: isinstance(value, str))
         return collapse_rfc2231_value(names[0]).strip() if names else None
-    # `email` meets a hostile field with any of these.
+    # `email` raises any of these for a hostile field.
     except (TypeError, ValueError, LookupError):
         raise MalformedRequestError("The Content-Disposition cannot be read.") from None
 
 
 def _as_utf_8(field: str) -> str:
-    """Read a field, which was read as Latin-1, as UTF-8 if it can be."""
+    """Decode a field as UTF-8, if it can be; Starlette has decoded it as Latin-1."""
     try:
         return field.encode("latin-1").decode()
     except UnicodeError:

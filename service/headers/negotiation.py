@@ -15,10 +15,10 @@ _WEIGHT = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?|\.[0-9]{1,9}")
 
 
 def negotiate(accept: str | None, offers: Sequence[str]) -> str:
-    """Choose the offer that the client likes best; the first of equals.
+    """Return the offer that the client prefers, and the first one among equals.
 
     Raises:
-        NotAcceptableError: If it likes none.
+        NotAcceptableError: If the client accepts none.
 
     >>> negotiate("application/*;q=0.5, application/json", [ZIP, JSON])
     'application/json'
@@ -28,11 +28,11 @@ def negotiate(accept: str | None, offers: Sequence[str]) -> str:
     if accept is None or not accept.strip():
         return offers[0]
     ranges = [_parse(part) for part in accept.split(",") if part.strip()]
-    weights = dict(reversed(ranges))  # of equal ranges the first one counts
+    weights = dict(reversed(ranges))  # the first of equal ranges counts
     best = max(offers, key=lambda offer: _quality(offer, weights))
     if _quality(best, weights) == 0:
         raise NotAcceptableError(
-            "None of the media types in Accept can be answered.",
+            "None of the media types in Accept is available.",
             remedy=f"Accept one of {', '.join(offers)}.",
             offers=list(offers),
         )
@@ -40,7 +40,7 @@ def negotiate(accept: str | None, offers: Sequence[str]) -> str:
 
 
 def _parse(part: str) -> tuple[str, float]:
-    """Split `application/json;q=0.5` into the range and its weight."""
+    """Split a part such as `application/json;q=0.5` into its media range and its weight."""
     media_range, *parameters = (piece.strip().lower() for piece in part.split(";"))
     for parameter in parameters:
         name, _, value = parameter.partition("=")
@@ -50,7 +50,7 @@ def _parse(part: str) -> tuple[str, float]:
 
 
 def _weight(text: str) -> float:
-    """Read a weight; what is none, such as `nan`, which is in no order with others, weighs nothing.
+    """Parse a weight; an invalid one, such as `nan`, which cannot be compared, counts as 0.
 
     >>> _weight("0.5"), _weight("nan"), _weight("7")
     (0.5, 0.0, 1.0)
@@ -59,7 +59,7 @@ def _weight(text: str) -> float:
 
 
 def _quality(offer: str, weights: Mapping[str, float]) -> float:
-    """Give the weight of an offer: the most specific range that matches decides."""
+    """Return the weight of an offer, by the most specific range that matches it."""
     for candidate in (offer, offer.split("/")[0] + "/*", "*/*"):
         if candidate in weights:
             return weights[candidate]

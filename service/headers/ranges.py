@@ -1,23 +1,22 @@
-"""The part of a file that a `Range` field asks for (RFC 9110, section 14)."""
+"""The part of a file that a `Range` field requests (RFC 9110, section 14)."""
 
 from __future__ import annotations
 
 from service.errors import RangeNotSatisfiableError
 
 MAX_CHARS = 256
-"""Of a field that is read: two numbers, and blanks where some clients put them."""
+"""Most characters of a field: two numbers, and the blanks that some clients add."""
 
 MAX_DIGITS = 18
-"""Of a number: far beyond any file."""
+"""Most digits of a number, far more than any file size has."""
 
 _BLANKS = " \t"
 
 
 def parse_range(field: str | None, size_bytes: int) -> tuple[int, int] | None:
-    """Give start and length, or none where the whole file is the answer.
+    """Return start and length of the range, or none for the whole file.
 
-    A field that is malformed, too long, or asks for several ranges, is passed over, as the RFC
-    allows.
+    A field that is malformed, too long, or requests several ranges is ignored, as the RFC allows.
 
     Raises:
         RangeNotSatisfiableError: If the range lies outside the file.
@@ -49,5 +48,5 @@ def parse_range(field: str | None, size_bytes: int) -> tuple[int, int] | None:
 
 
 def _is_number(text: str) -> bool:
-    """Say whether a text is a number, or nothing; `isdecimal` alone takes digits of all scripts."""
+    """Return whether a text is empty or ASCII digits; `isdecimal` alone allows all scripts."""
     return not text or (text.isascii() and text.isdecimal() and len(text) <= MAX_DIGITS)

@@ -1,4 +1,4 @@
-"""The paths of the service, by what they are about."""
+"""The paths of the service, by topic."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 
 def readable(router: APIRouter, path: str, **documented: Any) -> Callable[[Endpoint], Endpoint]:
-    """Answer GET, and HEAD alike (RFC 9110, section 9.1), which the documents do not repeat.
+    """Route GET and HEAD to an endpoint (RFC 9110, section 9.1), and document only GET.
 
     Args:
-        router: Where the path is.
+        router: The router to add to.
         path: The path.
-        documented: What the documents say of it, as `APIRouter.get` takes it.
+        documented: Documentation for `APIRouter.get`.
     """
 
     def add(endpoint: Endpoint) -> Endpoint:
-        # This one comes first, so that a refusal of another method names both of them.
+        # Added first, so that a refusal of another method names both.
         router.add_api_route(path, endpoint, methods=["GET", "HEAD"], include_in_schema=False)
         router.get(path, **documented)(endpoint)
         return endpoint

@@ -1,4 +1,4 @@
-"""`POST /convert` and `POST /inspect`: a checkpoint comes in."""
+"""`POST /convert` and `POST /inspect`, which receive a checkpoint."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ router = APIRouter(tags=["checkpoints"], default_response_class=Response)
 async def convert(request: Request, context: ContextOf, caller: CallerOf) -> Response:
     """Convert the Conv3d weights of a checkpoint, prove the result, and report it.
 
-    `Accept` chooses the answer: `application/zip` (the default) holds the artifact, `report.json`
-    and `report.html`, and nothing is kept; `application/json` is the report with links to what is
-    kept for a while; `application/octet-stream` is the artifact.
+    `Accept` chooses the answer: `application/zip` (the default) contains the artifact,
+    `report.json` and `report.html`, and nothing is stored; `application/json` is the report, with
+    links to files that are stored for a while; `application/octet-stream` is the artifact.
     """
     media_type = negotiate(as_list(request.headers, "accept"), OFFERS)
     ran = await run_job(request, context, caller, verb="convert")
@@ -58,7 +58,7 @@ async def convert(request: Request, context: ContextOf, caller: CallerOf) -> Res
     openapi_extra=upload_body(OPTION_NAMES["inspect"]),
 )
 async def inspect(request: Request, context: ContextOf, caller: CallerOf) -> Response:
-    """Say which layers of a checkpoint would be converted; needs no GPU and keeps nothing."""
+    """Report which layers of a checkpoint would be converted; needs no GPU and stores nothing."""
     media_type = negotiate(as_list(request.headers, "accept"), [JSON, HTML])
     ran = await run_job(request, context, caller, verb="inspect")
     try:
@@ -72,6 +72,6 @@ async def inspect(request: Request, context: ContextOf, caller: CallerOf) -> Res
     return PiecesResponse(
         [file],
         headers={**report_headers(media_type), "Server-Timing": server_timing(ran.seconds)},
-        delivery=context.delivery(context.downloads.hold(caller.share)),
+        delivery=context.delivery(context.download_admission.hold(caller.share)),
         release=ran.folder.remove,
     )

@@ -1,7 +1,7 @@
-"""`/docs`: the OpenAPI document as one page without a script, so that nothing is fetched for it.
+"""`/docs`: the OpenAPI document as one page without scripts.
 
-The usual pages load their scripts from another host, which a machine without a way out cannot, and
-which would have to be trusted with the keys that are typed in there.
+The usual pages load scripts from another host. A machine without internet access cannot, and users
+would have to trust that host with the keys that they type into the page.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ Node = Mapping[str, Any]
 
 
 def install(app: FastAPI) -> None:
-    """Serve the page, and the document that it shows under the path that tools expect.
+    """Serve the page, and its OpenAPI document under the path that tools expect.
 
-    Both are written once: without that, a few bytes would ask for a hundred kilobytes of work.
+    Both are cached: otherwise each small request would cost the rendering of 100 kB.
     """
 
     @cache
@@ -68,7 +68,7 @@ def install(app: FastAPI) -> None:
 
 
 def render(document: Node) -> str:
-    """Write an OpenAPI document as a page."""
+    """Render an OpenAPI document as a page."""
     info = document["info"]
     head = element(
         "head",
@@ -142,6 +142,6 @@ def _table(heads: tuple[str, ...], rows: Any) -> Markup:
 
 
 def _prose(text: str) -> Iterator[str]:
-    """Set what stands between backticks as code."""
+    """Mark up text between backticks as code."""
     for index, piece in enumerate(re.split(r"`([^`]*)`", " ".join(text.split()))):
         yield element("code", piece) if index % 2 else piece

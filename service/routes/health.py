@@ -1,4 +1,4 @@
-"""Probes, counters and versions; none of them needs a key, unless the counters are to have one."""
+"""Probes, metrics and versions. They need no key, except `/metrics` if a setting requires one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ router = APIRouter(tags=["operation"])
 
 @readable(router, "/livez", summary="Whether the service is alive")
 async def livez() -> dict[str, str]:
-    """Answer as soon as the event loop turns."""
+    """Answer as soon as the event loop runs."""
     return {"status": "alive"}
 
 
@@ -40,11 +40,11 @@ async def readyz(context: ContextOf) -> JSONResponse:
         "converters": converters.model_dump(),
         "inspectors": inspectors.model_dump(),
         "storage": {"problem": storage},
-        "draining": context.places.draining,
+        "draining": context.job_admission.draining,
         "warnings": [*known_trouble(converters.facts), *_present(context.keyring.problem)],
     }
     wrong = [
-        *(["The service is draining."] if context.places.draining else []),
+        *(["The service is draining."] if context.job_admission.draining else []),
         *(
             each.problem or "No worker is ready."
             for each in (converters, inspectors)
@@ -59,7 +59,7 @@ async def readyz(context: ContextOf) -> JSONResponse:
 
 @readable(router, "/version", summary="What runs here")
 async def version(context: ContextOf) -> dict[str, Any]:
-    """Tell the versions and the device; those of the worker come once it is warm."""
+    """Return the versions and the device; those of the worker are included once it is warm."""
     facts = context.converters.health().facts
     return {
         "convlast": __version__,
@@ -78,7 +78,7 @@ async def version(context: ContextOf) -> dict[str, Any]:
     },
 )
 async def metrics(request: Request, context: ContextOf) -> Response:
-    """Give all counters in Prometheus' text format; a setting can make it ask for a key."""
+    """Return all metrics in Prometheus' text format; a setting can require a key."""
     if context.settings.metrics_need_key:
         context.keyring.owner(request.headers.get("authorization"))
     text = context.metrics.exposition(context.converters.health())

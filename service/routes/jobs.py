@@ -1,4 +1,4 @@
-"""`GET /jobs/{id}/...`: what a finished job has left in the store."""
+"""`GET /jobs/{id}/...`: the stored files of a finished job."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def artifact(job_id: str, request: Request, context: ContextOf, caller: Ca
         file, status_code = file.part(*part), 206
         last = part[0] + part[1] - 1
         headers["Content-Range"] = f"bytes {part[0]}-{last}/{stored.artifact_bytes}"
-    delivery = context.delivery(context.downloads.take(caller.share))
+    delivery = context.delivery(context.download_admission.take(caller.share))
     return PiecesResponse([file], status_code=status_code, headers=headers, delivery=delivery)
 
 
@@ -91,7 +91,7 @@ async def _send_report(context: Context, job_id: str, caller: Caller, media_type
     _, folder = context.workspace.store.find(job_id, caller.owner)
     name = REPORT_JSON if media_type == JSON else REPORT_HTML
     file = await asyncio.to_thread(FileSlice.whole, folder, name)
-    delivery = context.delivery(context.downloads.take(caller.share))
+    delivery = context.delivery(context.download_admission.take(caller.share))
     return PiecesResponse([file], headers=report_headers(media_type), delivery=delivery)
 
 

@@ -1,4 +1,4 @@
-"""What `/docs` tells beyond what FastAPI finds out itself: bodies, problems, and the report."""
+"""The parts of the OpenAPI document that FastAPI cannot derive: bodies, problems, the report."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ CONVERT_CONTENT: dict[str, Any] = {
 
 
 def problems(*codes: str) -> dict[int | str, dict[str, Any]]:
-    """Document the problems of an operation, each with an example under its status."""
+    """Document the problems of an operation by status, each with an example."""
     by_status: dict[int, list[str]] = defaultdict(list)
     for code in codes:
         by_status[TABLE[code].status].append(code)
@@ -84,7 +84,7 @@ def problems(*codes: str) -> dict[int | str, dict[str, Any]]:
 
 
 def upload_body(option_names: Iterable[str]) -> dict[str, Any]:
-    """Document both kinds of body, and the query of a raw one."""
+    """Document both kinds of body, and the query parameters for a raw one."""
     schemas = _option_schemas()
     options = {name: schemas[name] for name in option_names}
     part = {**_BINARY, "description": "The checkpoint: a file as torch or safetensors wrote it."}
@@ -112,7 +112,7 @@ def upload_body(option_names: Iterable[str]) -> dict[str, Any]:
 
 
 def install(app: FastAPI, *, anonymous_allowed: bool) -> None:
-    """Make the document of an application hold the schemas that the routes refer to.
+    """Add the schemas that the routes refer to to the OpenAPI document of an application.
 
     Args:
         app: The application.
@@ -135,11 +135,11 @@ def install(app: FastAPI, *, anonymous_allowed: bool) -> None:
             app.openapi_schema = document
         return app.openapi_schema
 
-    app.openapi = openapi  # type: ignore[method-assign]  # the way that FastAPI documents
+    app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI's documentation does it
 
 
 def _drop_foreign_errors(document: dict[str, Any]) -> None:
-    """Drop the 422 that FastAPI adds to whatever has a parameter: no path here can be invalid."""
+    """Drop the 422 that FastAPI adds to operations with parameters: no path here can be invalid."""
     foreign = "HTTPValidationError"
     for operations in document["paths"].values():
         for operation in operations.values():
@@ -163,7 +163,7 @@ def _example(code: str) -> dict[str, Any]:
 
 
 def _option_schemas() -> dict[str, Any]:
-    """Describe each option as the text that a form or a query carries."""
+    """Describe each option as text, which it is in a form or a query."""
     schemas = {}
     for name, field in Options.model_json_schema()["properties"].items():
         text: dict[str, Any] = {"type": "string", "description": field.get("description", "")}
@@ -177,7 +177,7 @@ def _option_schemas() -> dict[str, Any]:
 def _problem_schema() -> dict[str, Any]:
     return {
         "title": "Problem",
-        "description": "A problem (RFC 9457); some codes bring further members.",
+        "description": "A problem (RFC 9457); some codes have further members.",
         "type": "object",
         "required": ["type", "title", "status", "code", "detail"],
         "properties": {
@@ -187,13 +187,13 @@ def _problem_schema() -> dict[str, Any]:
             "code": {
                 "type": "string",
                 "enum": list(TABLE),
-                "description": "What programs test; permanent.",
+                "description": "For programs to test; permanent.",
             },
             "detail": {"type": "string", "description": "What is wrong here, and what to do."},
-            "request_id": {"type": "string", "description": "Leads to the request in the log."},
+            "request_id": {"type": "string", "description": "Identifies the request in the log."},
             "report": {
                 "$ref": _REF.format(model="Report"),
-                "description": "Of `verification-failed`; a long one is shortened, and says so.",
+                "description": "Only for `verification-failed`; shortened if it is too long.",
             },
         },
     }

@@ -1,14 +1,14 @@
-"""What a worker can reach: its own folder, what it must read, the open pipe, and nothing more.
+"""The sandbox of a worker, which can reach only its own folder, libraries and the open pipe.
 
-A worker opens files that nobody trusts. Were one of them to run code in it, that code would find
-no network, no program to start, no other process, no other job's file, and no secret. The walls
-go up in two steps, because the device is warmed up between them:
+A worker opens untrusted files. If one of them manages to run code in it, that code has no network,
+cannot start a program, and cannot reach another process, another job's files, or a secret. The
+sandbox is closed in two steps, because the device is warmed up between them:
 
-    enter   right after the fork, while there is one thread: later threads inherit what it does
-    seal    after the warm-up, before the first byte of a stranger's file: binds every thread
+    enter   right after the fork, while there is one thread: later threads inherit its limits
+    seal    after the warm-up, before an untrusted file is opened: applies to every thread
 
-Each wall is a `Wall` that says whether it stands. What the kernel or the container does not allow
-is named there; nothing is left out in silence. Memory is watched from outside, see `memory`.
+Each part is a `Wall`, which tells whether it is in place. If the kernel or the container does not
+allow a wall, that is reported. The service watches the memory, see `memory_watch`.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ __all__ = ["Wall", "enter", "scrub_environment", "seal"]
 def enter(
     folder: Path, pipe: int, output: int, *, max_file_bytes: int, sees_gpus: bool = True
 ) -> tuple[Wall, ...]:
-    """Put up the walls that must stand before this process has a second thread.
+    """Put up the walls that need a process with one thread.
 
     Args:
-        folder: The only place where files can be made, and where jobs are put.
-        pipe: The descriptor that leads to the service.
-        output: That of the file where what is printed goes.
-        max_file_bytes: The size beyond which no file can be written.
+        folder: The only folder that can be written to; jobs are moved into it.
+        pipe: The descriptor of the pipe to the service.
+        output: The descriptor of the file for the worker's output.
+        max_file_bytes: The largest file that can be written.
         sees_gpus: Whether CUDA finds the GPUs of this machine.
     """
-    # What asks for a place for temporary files, or for the user's caches, finds one that works.
-    places = {"HOME": str(folder), "TMPDIR": str(folder)}
-    environment = scrub_environment(places | ({} if sees_gpus else {"CUDA_VISIBLE_DEVICES": ""}))
+    # Libraries that need a folder for temporary files or caches get one that can be written to.
+    folders = {"HOME": str(folder), "TMPDIR": str(folder)}
+    environment = scrub_environment(folders | ({} if sees_gpus else {"CUDA_VISIBLE_DEVICES": ""}))
     tempfile.tempdir = None
     return (
         environment,
@@ -53,5 +53,5 @@ def enter(
 
 
 def seal() -> tuple[Wall, ...]:
-    """Put up the walls that the warm-up of a device would not survive."""
+    """Put up the walls behind which a device cannot be warmed up."""
     return hide_memory(), close_calls()

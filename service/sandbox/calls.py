@@ -1,11 +1,10 @@
-"""Which system calls a worker may not make, once its device is warm.
+"""The system calls that are forbidden to a worker after the warm-up of its device.
 
-What is dangerous is refused and the rest allowed, not the other way round: a driver update that
-makes a call nobody has listed must not stop the service. Against what is not known yet stands a
-line of its own: a call newer than this list does not exist here, and programs know what to do
-then, since old kernels answer the same.
+Dangerous calls are refused and all others allowed, not the reverse: a driver update that makes an
+unlisted call must not stop the service. Calls newer than this list fail with ENOSYS, as on an older
+kernel, which programs can handle.
 
-The numbers are those of x86_64 and aarch64 (`-`: it has none), from the kernel's headers.
+The numbers are those of x86_64 and aarch64 (`-`: none), from the kernel's headers.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from service.sandbox.seccomp import Block, allow, fail, when, where_argument, wh
 from service.sandbox.wall import Wall
 
 LAST_KNOWN = 469
-"""The newest call that was looked at: file_setattr, of Linux 6.17."""
+"""The newest call that was reviewed: file_setattr, of Linux 6.17."""
 
 REFUSED = {
     "starts a program or a process": """
@@ -65,51 +64,51 @@ REFUSED = {
         adjtimex:159:171 sethostname:170:161 setdomainname:171:162
     """,
 }
-"""Calls that fail with EPERM, by what each of them does."""
+"""Calls that fail with EPERM, grouped by what they do."""
 
 IGNORED = """
     sched_setaffinity:203:122 sched_setscheduler:144:119 sched_setparam:142:118
     sched_setattr:314:274 setpriority:141:140 ioprio_set:251:30 chmod:90:- fchmod:91:52
     fchmodat:268:53 fchmodat2:452:452 utime:132:- utimes:235:- futimesat:261:- utimensat:280:88
 """
-"""Calls that are answered as done, and not done. They could slow another process, or lock a file
-that can only be read; libraries make them in passing, for their own threads and for the mode of a
-copied file, and would stop where one fails."""
+"""Calls that report success and do nothing. They could slow another process, or change the mode of
+a read-only file. Libraries make them for their own threads and for the mode of a copied file, and
+would fail if the call failed."""
 
 LOOKED_INTO = """
     clone:56:220 clone3:435:435 kill:62:129 tgkill:234:131 prlimit64:302:261 prctl:157:167
     fcntl:72:25 ioctl:16:29
 """
-"""Calls that are allowed or refused by their arguments, see `_rules_on_arguments`."""
+"""Calls that are allowed or refused depending on their arguments, see `_rules_on_arguments`."""
 
 _CLONE_THREAD = 0x10000
 # PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_MM, PR_SET_PTRACER
 _PRCTL = (1, 4, 35, 0x59616D61)
-# F_SETOWN, F_SETSIG, F_SETOWN_EX send a signal to whom they name; F_SETLEASE delays others.
+# F_SETOWN, F_SETSIG, F_SETOWN_EX send signals to other processes; F_SETLEASE delays them.
 _FCNTL = (8, 10, 15, 1024)
 # TIOCSTI and TIOCLINUX type into a terminal; FIOSETOWN and SIOCSPGRP are F_SETOWN.
 _IOCTL = (0x5412, 0x541C, 0x8901, 0x8902)
 
-# The kernel's name of an architecture, and the column of the tables here.
+# The kernel's number of an architecture, and its column in these tables.
 _ARCHITECTURES = {"x86_64": (0xC000003E, 1), "aarch64": (0xC00000B7, 2)}
 
 
 def close_calls() -> Wall:
-    """Refuse, in every thread and for good, what a job has no need of."""
+    """Install the filter for all threads of this process; it cannot be removed again."""
     machine = platform.machine()
     if machine not in _ARCHITECTURES or struct.calcsize("P") != 8:
         return Wall.missing("calls", f"No system calls of {machine} are known here")
     try:
         seccomp.install(machine, program(machine, os.getpid()))
     except OSError as error:
-        return Wall.missing("calls", "The kernel takes no filter of system calls", error)
+        return Wall.missing("calls", "The kernel refuses a filter of system calls", error)
     return Wall(
-        name="calls", held=True, detail="No network, no new process, no reach into another one."
+        name="calls", held=True, detail="No network, no new process, no access to another one."
     )
 
 
 def program(machine: str, pid: int) -> Block:
-    """Build the filter for a process on this kind of machine."""
+    """Return the filter for a process on this kind of machine."""
     architecture, column = _ARCHITECTURES[machine]
     rules: dict[int, Block] = {}
     for group in REFUSED.values():
@@ -128,7 +127,7 @@ def program(machine: str, pid: int) -> Block:
 
 
 def numbers(table: str, column: int) -> dict[str, int]:
-    """Read a table of calls.
+    """Parse a table of calls.
 
     >>> numbers("fork:57:- execve:59:221", 2)
     {'execve': 221}
@@ -142,8 +141,8 @@ def _rules_on_arguments(pid: int) -> Mapping[str, Block]:
     only_this_process = where_argument(0, [pid], allow(), refuse)
     return {
         "clone": where_bit(0, _CLONE_THREAD, allow(), refuse),
-        # Its flags lie in memory, where a filter cannot look. A thread library that is told that
-        # there is none takes clone; any other error would end its thread.
+        # Its flags are in memory, which a filter cannot read. On ENOSYS, thread libraries use clone
+        # instead; on any other error they cannot start a thread.
         "clone3": fail(errno.ENOSYS),
         "kill": only_this_process,
         "tgkill": only_this_process,

@@ -1,4 +1,4 @@
-"""Open files that a worker has inherited: the service's log and the fork server's pipes."""
+"""Closes the files that a worker inherits: the service's log and the fork server's pipes."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ _OUT, _ERROR = 1, 2
 
 
 def close_descriptors(kept: Iterable[int], output: int) -> Wall:
-    """Let go of every open file but these.
+    """Close every open file except these.
 
-    A worker inherits the service's log, where it could write lines that look like the service's,
-    or cut off those that are there; the pipe that keeps the fork server alive; and the one to the
-    tracker that removes shared memory by name. None is its business.
+    A worker inherits the service's log, in which it could forge or truncate lines; the pipe that
+    keeps the fork server alive; and the pipe to the tracker that removes shared memory by name. It
+    needs none of them.
 
-    Each number is pointed elsewhere, not freed: an object somewhere that still believes in it,
-    and closes it later, would otherwise close a file of ours that got the same number.
+    Each descriptor is redirected to `/dev/null`, not freed: otherwise an object that still has its
+    number and closes it later would close another file that has got the same number.
 
     Args:
-        kept: The numbers that stay as they are.
-        output: The number of the file where what is printed goes.
+        kept: The descriptors that stay open.
+        output: The descriptor of the file for the worker's output.
     """
     try:
         null = os.open(os.devnull, os.O_RDWR)
@@ -38,7 +38,7 @@ def close_descriptors(kept: Iterable[int], output: int) -> Wall:
 
 
 def _open_numbers() -> set[int]:
-    """Give the numbers of the open files, without the one that the listing itself took."""
+    """Return the numbers of the open files, without the one that the listing itself used."""
     numbers = {int(path.name) for path in Path("/proc/self/fd").iterdir()}
     return {number for number in numbers if _is_open(number)}
 

@@ -1,4 +1,4 @@
-"""The environment of a process, cut down to what is harmless: no key, token or address stays."""
+"""Removes keys, tokens, addresses and all other unneeded variables from the environment."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NAMES = frozenset(
         *("NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES", "NVIDIA_TF32_OVERRIDE"),
     }
 )
-# Whole families that steer the libraries below.
+# Prefixes of variables that configure the libraries in use.
 _FAMILIES = (
     *("LC_", "PYTHON", "MALLOC_", "OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "DNNL_", "ONEDNN_"),
     *("ATEN_", "TORCH_", "PYTORCH_", "CUDA_", "CUDNN_", "CUBLAS_"),
@@ -29,18 +29,18 @@ _ENV_START, _ENV_END = 50 - 3, 51 - 3
 
 
 def scrub_environment(set_to: Mapping[str, str] | None = None) -> Wall:
-    """Keep only variables that steer Python, torch and CUDA, and overwrite the rest in memory.
+    """Keep only variables that configure Python, torch and CUDA, and erase the rest from memory.
 
-    For the process that starts the fork server as well, so that what it starts never has them.
+    The service process calls this too, so that its fork server never has the others.
 
     Args:
-        set_to: Variables that get this value.
+        set_to: Variables to set, with their values.
     """
     environment = os.environ  # noqa: TID251  # it is emptied here, not read as settings
     kept = {name: value for name, value in environment.items() if is_harmless(name)}
     environment.clear()
     try:
-        # The kernel's copy on the stack is what /proc/self/environ shows, whatever libc holds.
+        # /proc/self/environ shows the kernel's copy on the stack, which libc's does not change.
         start, end = _first_copy()
         ctypes.memset(start, 0, end - start)
     except (OSError, ValueError, IndexError):
@@ -51,7 +51,7 @@ def scrub_environment(set_to: Mapping[str, str] | None = None) -> Wall:
 
 
 def is_harmless(name: str) -> bool:
-    """Tell whether a variable may stay.
+    """Return whether a variable may stay.
 
     >>> [is_harmless(each) for each in ("OMP_NUM_THREADS", "AWS_PROFILE", "CUDA_API_KEY")]
     [True, False, False]
@@ -61,9 +61,9 @@ def is_harmless(name: str) -> bool:
 
 
 def _first_copy() -> tuple[int, int]:
-    """Give the addresses between which the kernel has laid the environment."""
+    """Return the start and end address of the kernel's copy of the environment."""
     after_name = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
     start, end = int(after_name[_ENV_START]), int(after_name[_ENV_END])
     if not 0 < start <= end:
-        raise ValueError("The kernel hides where the environment lies.")
+        raise ValueError("The kernel hides the address of the environment.")
     return start, end

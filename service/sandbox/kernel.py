@@ -1,4 +1,4 @@
-"""System calls that Python has no function for. The only place that calls libc by hand."""
+"""System calls for which Python has no function. Only this module calls libc directly."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def call(number: int, *arguments: int) -> int:
     Raises:
         OSError: If the kernel refuses.
     """
-    # Each argument fills a register: an int of Python would be passed as half of one.
+    # Each argument fills a whole register; ctypes would pass a Python int as half of one.
     return _checked(_libc.syscall(*map(ctypes.c_long, (number, *arguments))))
 
 
@@ -31,7 +31,7 @@ def prctl(option: int, value: int) -> int:
 
 
 def is_alone() -> bool:
-    """Tell whether this process has one thread: some calls bind no other."""
+    """Return whether this process has one thread: some calls apply only to the calling one."""
     return len(list(Path("/proc/self/task").iterdir())) == 1
 
 

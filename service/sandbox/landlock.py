@@ -1,9 +1,9 @@
-"""Landlock: which files this process, and the threads it starts later, can open.
+"""Landlock: which files this process, and the threads that it starts later, can open.
 
-Done by hand, in three system calls: what is granted is the heart of the sandbox, and should be
-read here rather than in a young dependency. Nothing may be executed, and no socket, pipe, device
-or link be made, anywhere. TCP and signals to others end here too where the kernel can do that;
-`calls` forbids both in any case.
+It takes three system calls, made here rather than by a young dependency, so that the granted rights
+can be reviewed in one place. Nothing may be executed, and no socket, pipe, device or link can be
+made. Landlock also forbids TCP and signals to other processes if the kernel supports that; `calls`
+forbids both in any case.
 
 Source: https://docs.kernel.org/userspace-api/landlock.html
 """
@@ -23,7 +23,7 @@ from service.sandbox import surroundings
 from service.sandbox.kernel import call, is_alone
 from service.sandbox.wall import Wall
 
-# Landlock came after the numbers of all architectures were made one.
+# Landlock is newer than the common numbering of system calls for all architectures.
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _VERSION, _PATH_BENEATH = 1, 1
 
@@ -37,7 +37,7 @@ _OWN = _READ | _WRITE_FILE | _TRUNCATE | _MAKE_REG | _MAKE_DIR | _REMOVE_FILE | 
 _DEVICE = _READ | _WRITE_FILE | _IOCTL_DEV
 _FOR_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
 
-# What each version can keep out: actions on files, on TCP, and towards other processes.
+# What each version can forbid: actions on files, on TCP, and towards other processes.
 _HANDLED = {
     2: (_TRUNCATE - 1, 0, 0),
     3: (_IOCTL_DEV - 1, 0, 0),
@@ -49,35 +49,35 @@ _OLDEST, _NEWEST = min(_HANDLED), max(_HANDLED)
 
 
 def close_files(folder: Path) -> tuple[Wall, Wall]:
-    """Leave this process its own folder, and for reading what it must read.
+    """Restrict this process to its own folder and to the files that it must read.
 
     Args:
-        folder: Where files can be read, made, changed, moved and removed.
+        folder: The folder in which files can be read, made, changed, moved and removed.
 
     Returns:
-        Whether other files are out of reach, and whether those that can be read are safe from
-        being cut off.
+        The walls `files`, no access to other files, and `truncation`, no truncation of files that
+        can only be read.
     """
     try:
         version = _close(folder)
     except OSError as error:
-        what = "Other files are within reach: Landlock of Linux 5.19 or newer is needed"
+        what = "Other files can be accessed: Landlock of Linux 5.19 or newer is needed"
         return Wall.missing("files", what, error), Wall.missing("truncation", what, error)
     if not is_alone():
-        what = "Threads ran before Landlock was closed, and it does not bind them"
+        what = "Threads were started before Landlock was, and it does not restrict them"
         return Wall.missing("files", what), Wall.missing("truncation", what)
     return (
         Wall(name="files", held=True, detail=f"Its own folder and libraries (Landlock {version})."),
-        Wall(name="truncation", held=True, detail="Nothing else can be cut off.")
+        Wall(name="truncation", held=True, detail="No other file can be truncated.")
         if version >= 3
-        else Wall.missing("truncation", "A file that can be read can be cut off before Linux 6.2"),
+        else Wall.missing("truncation", "Before Linux 6.2, readable files can be truncated"),
     )
 
 
 def available_version() -> int:
-    """Tell which version of Landlock the kernel has; 0 for none.
+    """Return the kernel's version of Landlock, or 0 for none.
 
-    It may be absent, switched off at boot, or forbidden by the container.
+    Landlock may be absent, switched off at boot, or forbidden by the container.
     """
     try:
         return call(_CREATE_RULESET, 0, 0, _VERSION)
@@ -100,10 +100,10 @@ def _close(folder: Path) -> int:
 
 
 def _create_ruleset(version: int) -> tuple[int, int]:
-    """Make a set of rules that forbids all that this version knows.
+    """Make a set of rules that forbids every action that this version knows.
 
-    NOTE: Kernels of RHEL 9 say 6 and lack a part of it, so an older set is tried where one is
-    refused. Source: https://github.com/tukaani-project/xz (src/common/my_landlock.h).
+    NOTE: Kernels of RHEL 9 report version 6 but lack a part of it, so if a version is refused, an
+    older one is tried. Source: https://github.com/tukaani-project/xz (src/common/my_landlock.h).
     """
     for known in range(version, _OLDEST - 1, -1):
         attributes = (ctypes.c_uint64 * 3)(*_HANDLED[known])
@@ -113,19 +113,19 @@ def _create_ruleset(version: int) -> tuple[int, int]:
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
-    # NOTE: Version 1 forbids every move from one folder to another, which ends each conversion.
+    # NOTE: Version 1 forbids moving files between folders, which every conversion does.
     raise OSError(errno.EOPNOTSUPP, f"it has version {version}")
 
 
 def _grant_present(ruleset: int, paths: Iterable[Path], actions: int) -> None:
     for path in paths:
-        # What is absent, or cannot be reached now, is no loss later.
+        # A path that is absent or inaccessible now is not needed later.
         with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
             _grant(ruleset, path, actions)
 
 
 def _grant(ruleset: int, path: Path, actions: int) -> None:
-    """Allow these actions on a file, or on all that lies in a folder."""
+    """Allow these actions on a file, or on everything in a folder."""
     descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
     is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
     allowed = actions if is_folder else actions & _FOR_FILES
@@ -133,8 +133,8 @@ def _grant(ruleset: int, path: Path, actions: int) -> None:
     try:
         call(_ADD_RULE, ruleset, _PATH_BENEATH, ctypes.addressof(rule), 0)
     finally:
-        # NOTE: A rule is tied to an inode. The kernel forgets those of /proc when memory is short,
-        # makes others when they are next asked for, and the rule no longer fits; an open
-        # descriptor keeps them. Seen on Linux 6.18 with /proc/sys/vm/drop_caches.
+        # NOTE: A rule is tied to an inode. When memory is short, the kernel drops the inodes of
+        # /proc, and makes new ones later, to which the rule does not apply. An open descriptor
+        # keeps the inode. Seen on Linux 6.18 with /proc/sys/vm/drop_caches.
         if not path.is_relative_to("/proc"):
             os.close(descriptor)

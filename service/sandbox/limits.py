@@ -1,9 +1,9 @@
-"""Limits that the kernel keeps for a process.
+"""Resource limits that the kernel enforces for a process.
 
-Not among them, on purpose: RLIMIT_AS breaks CUDA, and it and RLIMIT_DATA break mapped files, so
-memory is watched from outside; RLIMIT_NPROC counts all processes of the user, the service's own
-among them, and does not bind root, so the filter of system calls forbids new processes instead;
-time is the deadline of the job, kept by the service.
+Some are left out on purpose. RLIMIT_AS breaks CUDA, and RLIMIT_AS and RLIMIT_DATA break mapped
+files, so the service watches the memory instead. RLIMIT_NPROC counts all processes of the user,
+including the service's, and does not apply to root, so the filter of system calls forbids new
+processes instead. The service enforces the deadline of the job.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _PR_SET_PDEATHSIG = 1
 
 
 def set_limits(*, max_file_bytes: int) -> Wall:
-    """Bound what this process writes and opens, and let it end with the one that forked it.
+    """Limit the files that this process writes and opens, and end it when its parent ends.
 
-    A write beyond the size raises OSError with EFBIG: Python ignores the signal.
+    A write beyond the size raises OSError with EFBIG, since Python ignores SIGXFSZ.
     """
     try:
         _lower(resource.RLIMIT_FSIZE, max_file_bytes)
@@ -38,7 +38,7 @@ def set_limits(*, max_file_bytes: int) -> Wall:
 
 
 def _lower(which: int, limit: int) -> None:
-    """Set the soft and the hard limit; a hard limit that is lower already stays."""
+    """Set the soft and the hard limit, but keep a lower hard limit."""
     hard = resource.getrlimit(which)[1]
     if hard != resource.RLIM_INFINITY:
         limit = min(limit, hard)

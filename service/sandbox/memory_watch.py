@@ -1,4 +1,4 @@
-"""The memory of a worker, watched by the service: the kernel has no limit that CUDA survives."""
+"""Watches the memory of a worker from the service, since CUDA fails under the kernel's limits."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Literal, TypeAlias
 Excess: TypeAlias = Literal["memory", "threads"]
 
 _COUNTED = ("RssAnon", "RssShmem", "VmSwap", "VmPTE", "HugetlbPages")
-"""What the kernel can take back from nobody else: what was swapped out, the tables of pages, of
-which a few touched bytes in each stretch of a wide mapping need one, and huge pages, which no `Rss`
-has in it. Source: proc_pid_status(5)."""
+"""Memory that the kernel cannot reclaim: anonymous and shared pages, swapped-out pages, page tables
+(a sparsely touched mapping needs many), and huge pages, which no `Rss` includes.
+Source: proc_pid_status(5)."""
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What a process takes.
+    """The memory and the threads of a process.
 
     Attributes:
-        memory_bytes: Anonymous memory, swapped out or not, memory that it shares or maps from a
-            tmpfs, and the tables of its pages. Pages of mapped files are not in it: they cost
-            nothing that the kernel cannot take back.
-        threads: How many it has.
+        memory_bytes: Anonymous memory, swapped out or not, memory that is shared or mapped from a
+            tmpfs, and page tables. Pages of mapped files are not included, since the kernel can
+            reclaim them.
+        threads: The number of its threads.
     """
 
     memory_bytes: int
@@ -31,27 +31,27 @@ class Usage:
 
     @classmethod
     def parse(cls, status: str) -> Usage:
-        r"""Read what the kernel says of a process in `/proc/PID/status`.
+        r"""Parse `/proc/PID/status`.
 
         >>> Usage.parse("RssAnon:\t 8 kB\nRssFile:\t 90 kB\nVmPTE:\t 2 kB\nThreads:\t3\n")
         Usage(memory_bytes=10240, threads=3)
         """
         fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
-        # A process that has ended and is not yet collected has no memory left to report.
+        # A zombie has no fields for memory.
         kibibytes = sum(int(fields.get(name, "0 kB").split()[0]) for name in _COUNTED)
         return cls(memory_bytes=kibibytes << 10, threads=int(fields["Threads"]))
 
 
 @dataclass(frozen=True)
 class MemoryWatch:
-    """Looks at a process from time to time.
+    """Checks a process at regular intervals.
 
     Attributes:
-        pid: Which one.
-        max_bytes: Memory that it may have. A worker starts with what the fork server has.
+        pid: The process.
+        max_bytes: Memory that it may use. A worker starts with the memory of the fork server.
         max_threads: Threads that it may have; more of them would starve the service.
-        interval_s: Seconds between two looks. What is taken within one goes unseen, so a limit
-            needs room above it.
+        interval_s: Seconds between two checks. A process can exceed its limit until the next check,
+            so the machine needs more memory than the limit.
     """
 
     pid: int
@@ -60,14 +60,14 @@ class MemoryWatch:
     interval_s: float = 0.1
 
     def usage(self) -> Usage | None:
-        """Tell what the process takes; none if it has ended or cannot be seen."""
+        """Return the usage of the process, or none if it has ended or cannot be read."""
         try:
             return Usage.parse(Path(f"/proc/{self.pid}/status").read_text())
         except OSError:
             return None
 
     def excess(self) -> Excess | None:
-        """Tell what there is too much of."""
+        """Return what exceeds its limit, if anything does."""
         usage = self.usage()
         if usage is None:
             return None
@@ -76,7 +76,7 @@ class MemoryWatch:
         return "threads" if usage.threads > self.max_threads else None
 
     async def wait_for_excess(self) -> Excess:
-        """Return once there is too much of something; wait until cancelled if there never is."""
+        """Wait until the process exceeds a limit."""
         while (excess := self.excess()) is None:  # noqa: ASYNC110  # the kernel sends no event
             await asyncio.sleep(self.interval_s)
         return excess

@@ -1,4 +1,4 @@
-"""What a process may do beyond an ordinary user: nothing, also where the service runs as root."""
+"""Drops the privileges of a process, even if the service runs as root."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _CAPABILITY_VERSION_3 = 0x20080522
 def drop_privileges() -> Wall:
     """Give up every capability, and the ways to get one back.
 
-    Without CAP_SYS_ADMIN, "no new privileges" is also what Landlock and seccomp ask for.
-    Capabilities belong to a thread: call this while there is one.
+    Without CAP_SYS_ADMIN, Landlock and seccomp require "no new privileges".
+    Capabilities belong to a thread: call this while there is only one.
     """
     try:
         prctl(_PR_SET_NO_NEW_PRIVS, 1)
@@ -26,16 +26,18 @@ def drop_privileges() -> Wall:
         none = (ctypes.c_uint32 * 6)()
         call(number, ctypes.addressof(header), ctypes.addressof(none))
     except KeyError:
-        return Wall.missing("privileges", f"No number of capset on {platform.machine()} is known")
+        return Wall.missing("privileges", f"capset has no known number on {platform.machine()}")
     except OSError as error:
-        return Wall.missing("privileges", "Capabilities stay", error)
+        return Wall.missing("privileges", "Capabilities cannot be dropped", error)
     if not is_alone():
-        return Wall.missing("privileges", "Threads ran before, and keep their capabilities")
+        return Wall.missing(
+            "privileges", "Threads were started before, and keep their capabilities"
+        )
     return Wall(name="privileges", held=True, detail="No capability, and none can be gained.")
 
 
 def hide_memory() -> Wall:
-    """Keep this process's memory out of core dumps, and from others of the same user.
+    """Keep this process's memory out of core dumps, and hidden from other processes of the user.
 
     A limit of zero on core files does not stop a kernel that pipes dumps to a program.
     Source: core(5).

@@ -1,8 +1,8 @@
-"""seccomp: small programs that the kernel runs before each system call, built by hand.
+"""seccomp: builds small programs that the kernel runs before each system call.
 
-A program is a list of instructions of classic BPF, eight bytes each. Jumps count the instructions
-that they pass over, and only forward ones exist; so the blocks here end with an answer on each
-path, and one block can stand behind another.
+A program is a list of classic BPF instructions, eight bytes each. Jumps only go forward, and count
+the instructions that they skip. Here a block that runs ends with an answer, and a block that does
+not is skipped, so blocks can be concatenated.
 
 Source: seccomp(2), and linux/filter.h and linux/seccomp.h for the numbers.
 """
@@ -19,7 +19,7 @@ from service.sandbox.kernel import call
 Block: TypeAlias = list[bytes]
 
 _LOAD, _IF_EQUAL, _IF_GREATER, _IF_ANY_BIT, _ANSWER = 0x20, 0x15, 0x25, 0x45, 0x06
-# Where the kernel lays out what it is asked: number, architecture, address, six arguments.
+# Offsets in the kernel's `seccomp_data`: number, architecture, address, six arguments.
 _NUMBER_AT, _ARCHITECTURE_AT, _ARGUMENTS_AT = 0, 4, 16
 
 _ALLOW, _ERRNO, _KILL_PROCESS = 0x7FFF0000, 0x00050000, 0x80000000
@@ -33,53 +33,53 @@ def allow() -> Block:
 
 
 def fail(error: int) -> Block:
-    """Answer with this errno; 0 answers that it is done, and does nothing."""
+    """Fail with this errno; with 0 the call reports success and does nothing."""
     return [_instruction(_ANSWER, _ERRNO | error)]
 
 
 def kill() -> Block:
-    """End the process."""
+    """Kill the process."""
     return [_instruction(_ANSWER, _KILL_PROCESS)]
 
 
 def unless_architecture(architecture: int, block: Block) -> Block:
-    """Go through the block where calls have other numbers: those of 32 bits, for one."""
+    """Run the block for calls of another architecture, such as 32-bit calls."""
     check = _instruction(_IF_EQUAL, architecture, if_true=len(block))
     return [_instruction(_LOAD, _ARCHITECTURE_AT), check, *block]
 
 
 def load_number() -> Block:
-    """Make the number of the call what the following blocks look at."""
+    """Load the number of the call, which the following blocks compare."""
     return [_instruction(_LOAD, _NUMBER_AT)]
 
 
 def when(number: int, block: Block) -> Block:
-    """Go through the block for the call with this number."""
+    """Run the block for the call with this number."""
     return [_instruction(_IF_EQUAL, number, if_false=len(block)), *block]
 
 
 def when_above(number: int, block: Block) -> Block:
-    """Go through the block for calls with a larger number."""
+    """Run the block for calls with a larger number."""
     return [_instruction(_IF_GREATER, number, if_false=len(block)), *block]
 
 
 def where_argument(index: int, values: Iterable[int], block: Block, otherwise: Block) -> Block:
-    """Go through the block if the lower half of an argument is one of these values."""
+    """Run the block if the lower half of an argument is one of these values."""
     checks = [each for value in values for each in when(value, block)]
     return [_load_argument(index), *checks, *otherwise]
 
 
 def where_bit(index: int, bit: int, block: Block, otherwise: Block) -> Block:
-    """Go through the block if an argument has this bit."""
+    """Run the block if an argument has this bit."""
     check = _instruction(_IF_ANY_BIT, bit, if_false=len(block))
     return [_load_argument(index), check, *block, *otherwise]
 
 
 def install(machine: str, program: Sequence[bytes]) -> None:
-    """Have the kernel run this program for every thread of this process, for good.
+    """Make the kernel run this program for every thread of this process; this is permanent.
 
     Raises:
-        OSError: If the kernel refuses, or a thread cannot be bound.
+        OSError: If the kernel refuses, or cannot apply the program to a thread.
     """
     instructions = ctypes.create_string_buffer(b"".join(program))
     filter_ = ctypes.create_string_buffer(
@@ -94,5 +94,5 @@ def _instruction(code: int, value: int, *, if_true: int = 0, if_false: int = 0) 
 
 
 def _load_argument(index: int) -> bytes:
-    """Load the lower half; what is looked at here is 32 bits wide for the kernel as well."""
+    """Load the lower half; the arguments that are checked here have 32 bits in the kernel too."""
     return _instruction(_LOAD, _ARGUMENTS_AT + 8 * index)

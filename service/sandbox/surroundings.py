@@ -1,4 +1,4 @@
-"""What of the machine a worker has to reach: libraries, a few facts, and the GPU. Nothing else."""
+"""The files outside its folder that a worker can open: libraries, system facts, and the GPU."""
 
 from __future__ import annotations
 
@@ -45,31 +45,31 @@ _FACTS = (
     "/dev/random",
     "/dev/urandom",
     "/dev/zero",
-    # NVML fails where it may not look whether the daemon is there.
+    # NVML fails if it may not check for this daemon.
     # Source: https://github.com/NVIDIA/OpenShell/pull/710
     "/run/nvidia-persistenced",
 )
 _SITE_FOLDERS = {"site-packages", "dist-packages"}
 
-# CUDA names its threads while it starts, and fails with error 304 where it may not.
+# CUDA names its threads while it starts, and fails with error 304 if it may not.
 # Source: https://github.com/nolabs-ai/nono/pull/673, https://github.com/NVIDIA/OpenShell/pull/710
-# NOTE: With a process's own entries come those of its network namespace, so a worker can list the
-# connections of the machine, or of the container; rules cannot take a part back out.
+# NOTE: /proc/self includes the entries of its network namespace, so a worker can list the network
+# connections of the machine or container; Landlock rules cannot exclude a part of a folder.
 THREADS = Path("/proc/self/task")
 
 
 def readable() -> set[Path]:
-    """Name the files and folders that are read; some are absent on most machines."""
+    """Return the files and folders that may be read; some are absent on most machines."""
     return {Path(each) for each in (*_LIBRARIES, *_FACTS)} | set(_python()) | set(_packages())
 
 
 def devices() -> set[Path]:
-    """Name the devices that are opened for reading and writing, of those that are there."""
+    """Return the devices that may be read and written; some may be absent."""
     return {Path("/dev/null"), Path("/dev/dxg"), *Path("/dev").glob("nvidia*")}
 
 
 def _python() -> Iterator[Path]:
-    """Give where Python's own modules and the installed ones lie."""
+    """Yield the folders of Python's own modules and of the installed ones."""
     for name in ("stdlib", "platstdlib", "purelib", "platlib"):
         yield Path(sysconfig.get_path(name))
     if libraries := sysconfig.get_config_var("LIBDIR"):
@@ -81,9 +81,9 @@ def _python() -> Iterator[Path]:
 
 
 def _packages() -> Iterator[Path]:
-    """Give the folders of the packages that are loaded, wherever they were installed from.
+    """Yield the folders of the loaded packages, wherever they are installed.
 
-    A package that lies in a checkout is readable without the checkout around it.
+    A package in a checkout is readable without the rest of the checkout.
     """
     for name, module in list(sys.modules.items()):
         if "." not in name:

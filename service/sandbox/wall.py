@@ -1,4 +1,4 @@
-"""One wall of the sandbox, and whether it stands."""
+"""One wall of the sandbox, and whether it is in place."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ class Wall(BaseModel):
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
     name: Name
-    """Which one."""
+    """The name of the wall."""
 
     held: bool
-    """Whether it stands."""
+    """Whether it is in place."""
 
     detail: str
-    """What it keeps out, or why it is missing."""
+    """What it forbids, or why it is missing."""
 
     @classmethod
     def missing(cls, name: Name, what: str, error: OSError | None = None) -> Wall:
-        """Name a wall that could not be put up.
+        """Return a wall that could not be put up.
 
         >>> Wall.missing("calls", "The kernel refuses a filter", OSError(22, "Invalid argument"))
         Wall(name='calls', held=False, detail='The kernel refuses a filter: Invalid argument.')

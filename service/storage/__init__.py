@@ -1,1 +1,1 @@
-"""What lies on disk: running jobs, finished ones for a while, and the room they may take."""
+"""Running jobs and finished ones on disk, and how much space they may take."""

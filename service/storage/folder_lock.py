@@ -1,4 +1,4 @@
-"""The lock in the work folder: one service at a time has it, and what lies beside it is its own."""
+"""The lock of the work folder, which one service at a time can hold."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ _NAME = "lock"
 
 
 class FolderLock:
-    """A folder that is held, until `release` or the end of this process."""
+    """A lock on a folder, held until `release` or the end of this process."""
 
     def __init__(self, folder: Path, names: Iterable[str]) -> None:
-        """Take a folder, which is made if it is not there.
+        """Lock a folder, and make it if it does not exist.
 
         Args:
             folder: The folder.
-            names: What the service removes or overwrites in it. It may be there only where a lock
-                says that a service has made it: an empty file, made before all the rest.
+            names: What the service removes or overwrites in the folder. These may exist only beside
+                a lock file, an empty one, which shows that a service made them.
 
         Raises:
-            SettingsError: If the folder is another user's, another service has it, or there is
-                something in it that no service has made.
-            OSError: If it cannot be written.
+            SettingsError: If the folder belongs to another user, another service has locked it, or
+                one of `names` in it was not made by a service.
+            OSError: If the folder cannot be written.
         """
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if folder.stat().st_uid != os.geteuid():
@@ -35,8 +35,8 @@ class FolderLock:
         self._path = folder / _NAME
         if others := self._made_by_others(names):
             raise SettingsError(
-                f"CONVLAST_WORK_DIR={folder} has a {others[0]!r} that no service has made, and "
-                "that would be lost: name an empty folder."
+                f"CONVLAST_WORK_DIR={folder} has a {others[0]!r} that no service has made and that "
+                "would be lost: name an empty folder."
             )
         self._file = self._path.open("a")
         try:
@@ -49,8 +49,8 @@ class FolderLock:
         self._touch()
 
     def _touch(self) -> None:
-        """Make the lock young: else those who clean up temporary files take it before the rest."""
-        with suppress(OSError):  # a file system that has become read-only, say
+        """Renew the lock's file time: cleaners of temporary files remove the oldest files first."""
+        with suppress(OSError):  # such as a file system that has become read-only
             os.utime(self._file.fileno())
 
     def _made_by_others(self, names: Iterable[str]) -> list[str]:
@@ -60,13 +60,13 @@ class FolderLock:
         return [] if is_lock else [_NAME]
 
     def is_in_place(self) -> bool:
-        """Say whether the lock is still where another service would look for it."""
+        """Return whether the lock file is still where another service would look for it."""
         try:
             return os.path.samestat(os.fstat(self._file.fileno()), self._path.stat())
         except OSError:
             return False
 
     def release(self) -> None:
-        """Give the folder back."""
+        """Unlock the folder."""
         self._touch()
         self._file.close()

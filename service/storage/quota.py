@@ -1,4 +1,4 @@
-"""How many bytes on disk the work under way may take, counted as they come."""
+"""The disk quota for running jobs, counted as the bytes arrive."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import threading
 from convlast.errors import StorageFullError
 
 COPIES = 2
-"""What a byte of a checkpoint costs: it lies there itself, and so does its artifact. What is in an
-archive costs as much again: a file of it, and what is made of that, lie there too for a while."""
+"""How often a byte of a checkpoint counts: for itself and for its artifact. The contents of an
+archive count as often again, since a file of it and its artifact are on disk for a while too."""
 
 
 class Quota:
-    """The bytes for all jobs that run or are being answered."""
+    """The bytes that all jobs may take which run or are being answered."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -21,32 +21,32 @@ class Quota:
 
     @property
     def taken_bytes(self) -> int:
-        """The bytes that are taken now."""
+        """How many bytes are taken."""
         return self._taken_bytes
 
     def check(self, upload_bytes: int) -> None:
-        """Look whether an upload of this size would fit now.
+        """Check whether an upload of this size would fit now.
 
         Raises:
-            StorageFullError: If not.
+            StorageFullError: If it would not.
         """
         if self._taken_bytes + COPIES * upload_bytes > self._max_bytes:
             raise StorageFullError(
-                f"Work may take {self._max_bytes:,} bytes on disk, and this does not fit in now.",
+                f"Jobs may take {self._max_bytes:,} bytes on disk, and this one does not fit now.",
                 remedy="Try later, or raise CONVLAST_WORK_BYTES.",
             )
 
     def take(self, upload_bytes: int) -> None:
-        """Take room for so many more bytes of an upload. Called from several threads.
+        """Count this many more bytes of an upload. Several threads may call this.
 
         Raises:
-            StorageFullError: If there is none.
+            StorageFullError: If they do not fit.
         """
         with self._changes:
             self.check(upload_bytes)
             self._taken_bytes += COPIES * upload_bytes
 
     def give_back(self, upload_bytes: int) -> None:
-        """Give room back."""
+        """Stop counting this many bytes of an upload."""
         with self._changes:
             self._taken_bytes -= COPIES * upload_bytes

@@ -1,4 +1,4 @@
-"""Parts of open files, which stay whole whatever becomes of their names."""
+"""Parts of open files, which stay readable even if the files are removed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC
 
 @dataclass(frozen=True)
 class FileSlice:
-    """A part of an open file. What is open stays whole, even if the store drops it meanwhile."""
+    """A part of an open file, which stays readable even if the store removes the file."""
 
     file: BinaryIO
     start: int
@@ -25,18 +25,18 @@ class FileSlice:
     def whole(cls, folder: Path, name: str) -> FileSlice:
         """Open a regular file in a folder.
 
-        Neither is reached through a link, and the file has no other name: a worker may have made
-        them.
+        A worker may have made both, so neither may be a symbolic link, and the file may have no
+        second hard link.
 
         Raises:
-            NotFoundError: If it is not there.
+            NotFoundError: If there is no such file.
         """
         try:
-            place = os.open(folder, os.O_PATH | os.O_DIRECTORY | _FLAGS)
+            directory = os.open(folder, os.O_PATH | os.O_DIRECTORY | _FLAGS)
             try:
-                descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | _FLAGS, dir_fd=place)
+                descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | _FLAGS, dir_fd=directory)
             finally:
-                os.close(place)
+                os.close(directory)
         except OSError:
             raise NotFoundError("There is no such file, or it is gone.") from None
         status = os.fstat(descriptor)
@@ -46,9 +46,9 @@ class FileSlice:
         return cls(os.fdopen(descriptor, "rb", buffering=0), 0, status.st_size)
 
     def part(self, start: int, length: int) -> FileSlice:
-        """Narrow it to `length` bytes from `start`."""
+        """Return the `length` bytes from `start` as a slice of their own."""
         return FileSlice(self.file, self.start + start, length)
 
     def read(self) -> bytes:
-        """Read all of it."""
+        """Read all of its bytes."""
         return os.pread(self.file.fileno(), self.size_bytes, self.start)

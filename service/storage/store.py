@@ -1,9 +1,9 @@
 """Finished jobs, each a folder, kept for a while: bounded by age and by bytes.
 
-A folder holds what is handed out, under names of the store's own, and its record, which is written
-last: what has one is whole, after a restart as well. Nothing else that a worker has left comes in.
-Ages are counted by a clock that never jumps; the time of day is asked at a start alone, where
-nothing else tells the age of what an earlier run has left.
+A folder holds the files that clients can download, under the store's own names, and a record. The
+record is written last, so a folder that has one is complete, after a restart too. No other file of
+a worker is kept. Ages are by a monotonic clock; the time of day is needed only at the start, for
+the age of jobs that an earlier run has left.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _RECORD = "job.json"
 
 
 class StoredJob(BaseModel):
-    """What the store knows about a finished job."""
+    """The record of a finished job."""
 
     id: str
     owner: str
     filename: str
-    """What the artifact is called by those who fetch it."""
+    """The name of the artifact for the client."""
     sha256: str
     """The digest of the artifact, in hexadecimal."""
     artifact_bytes: int
@@ -38,11 +38,11 @@ class StoredJob(BaseModel):
     bytes: int
     """The size of all its files."""
     finished_at: float
-    """Seconds since 1970, by the clock of then."""
+    """Seconds since 1970."""
 
 
 class Store:
-    """The folder of finished jobs. Its methods touch the disk: call them in a thread."""
+    """The folder of finished jobs. Its methods use the disk: call them in a thread."""
 
     def __init__(
         self,
@@ -53,14 +53,14 @@ class Store:
         clock: Callable[[], float] = time.monotonic,
         time_of_day: Callable[[], float] = time.time,
     ) -> None:
-        """Open the store; what is expired or not whole is removed.
+        """Open the store, and remove expired and incomplete jobs.
 
         Args:
-            folder: Where it lies; on the file system where jobs run.
-            max_bytes: Bytes that it may hold; the oldest jobs go first.
-            max_age_s: Seconds after which a job goes.
-            clock: Seconds since some moment, which never jump.
-            time_of_day: Seconds since 1970, as far as this machine knows.
+            folder: The folder of the store, on the file system where jobs run.
+            max_bytes: Bytes that the store may hold; the oldest jobs are removed first.
+            max_age_s: Seconds after which a job is removed.
+            clock: Returns seconds by a monotonic clock.
+            time_of_day: Returns seconds since 1970.
         """
         self.folder = folder
         self._max_bytes, self._max_age_s, self._clock = max_bytes, max_age_s, clock
@@ -74,46 +74,46 @@ class Store:
 
     @property
     def bytes(self) -> int:
-        """The bytes that are kept."""
+        """The size of all stored files."""
         return sum(job.bytes for job in list(self._jobs.values()))
 
     def __len__(self) -> int:
         return len(self._jobs)
 
     def keep(self, files: Mapping[str, Path], job: StoredJob) -> None:
-        """Take over the files of a finished job.
+        """Move the files of a finished job into the store.
 
         Args:
-            files: Where each is, by the name that it has in the store.
-            job: What is known about it.
+            files: The path of each file, by its name in the store.
+            job: The record of the job.
 
         Raises:
-            StorageFullError: If it alone is larger than the store.
+            StorageFullError: If the job alone is larger than the store, or the disk is full.
         """
         if job.bytes > self._max_bytes:
             raise StorageFullError(
-                f"The result has {job.bytes:,} bytes, and the store keeps {self._max_bytes:,}.",
-                remedy="Raise CONVLAST_STORE_BYTES, or ask for application/zip: it keeps nothing.",
+                f"The result has {job.bytes:,} bytes, and the store holds {self._max_bytes:,}.",
+                remedy="Raise CONVLAST_STORE_BYTES, or ask for application/zip: it stores nothing.",
             )
-        place = self.folder / job.id
+        job_folder = self.folder / job.id
         try:
             with full_disk_as_problem():
-                place.mkdir(mode=0o700)
+                job_folder.mkdir(mode=0o700)
                 for name, path in files.items():
-                    path.rename(place / name)
-                (place / _RECORD).write_text(job.model_dump_json())
+                    path.rename(job_folder / name)
+                (job_folder / _RECORD).write_text(job.model_dump_json())
         except BaseException:
-            remove_tree(place)
+            remove_tree(job_folder)
             raise
         with self._changes:
             self._jobs[job.id], self._kept_at[job.id] = job, self._clock()
             self.sweep()
 
     def find(self, job_id: str, owner: str) -> tuple[StoredJob, Path]:
-        """Give a job and its folder.
+        """Return a job and its folder.
 
         Raises:
-            NotFoundError: If there is none, it is gone, or it is another owner's.
+            NotFoundError: If there is no such job, it is expired, or it is another owner's.
         """
         job = self._jobs.get(job_id)
         if job is None or job.owner != owner or self._is_expired(job):
@@ -121,7 +121,7 @@ class Store:
         return job, self.folder / job.id
 
     def sweep(self) -> None:
-        """Remove what is too old, and the oldest of what is too much."""
+        """Remove expired jobs, and the oldest jobs beyond the bytes that the store may hold."""
         with self._changes:
             jobs = sorted(self._jobs.values(), key=lambda job: self._kept_at[job.id], reverse=True)
             kept_bytes = 0
@@ -136,7 +136,7 @@ class Store:
         return kept_at is None or self._clock() - kept_at > self._max_age_s
 
     def _adopt(self, path: Path, today_s: float) -> None:
-        """Take up what an earlier run has left."""
+        """Add a job that an earlier run has left, or remove its folder if it is incomplete."""
         try:
             job = StoredJob.model_validate_json((path / _RECORD).read_bytes())
         except (OSError, ValidationError):
@@ -145,8 +145,8 @@ class Store:
             remove_tree(path)
             return
         if job.finished_at > today_s:
-            # The clock was set back. Its age is unknown, and counts from now: in the record as
-            # well, or one start after the other would keep it for ever.
+            # The clock was set back. The job's age is unknown and counts from now; the record is
+            # changed too, or restart after restart would keep the job for ever.
             job = job.model_copy(update={"finished_at": today_s})
             with contextlib.suppress(OSError):
                 (path / _RECORD).write_text(job.model_dump_json())
@@ -154,7 +154,7 @@ class Store:
         self._kept_at[job.id] = self._clock() - (today_s - job.finished_at)
 
     def _remove(self, job_id: str) -> None:
-        # First out of the index: nobody may find a folder that is being taken away.
+        # Out of the index first, so that nobody finds a folder that is being removed.
         self._jobs.pop(job_id, None)
         self._kept_at.pop(job_id, None)
         remove_tree(self.folder / job_id)

@@ -1,7 +1,7 @@
-"""The one folder for everything on disk: running jobs, the store, and a lock.
+"""The work folder: running jobs, the store, and the lock.
 
-All of it lies on one file system, so that an upload, its artifact and the store can share bytes
-and a finished job is moved by renaming.
+All of it is on one file system, so that an upload, its artifact and the store can share bytes, and
+a finished job is moved by renaming.
 """
 
 from __future__ import annotations
@@ -24,44 +24,44 @@ from service.storage.quota import Quota
 from service.storage.store import Store
 
 MIN_FREE_BYTES = 64 << 20
-# What multiprocessing makes for the socket of its fork server, where TMPDIR is this folder.
+# Where multiprocessing puts the socket of its fork server, if TMPDIR is this folder.
 _TEMPORARY = "pymp-*"
 _log = structlog.get_logger()
 
 
 class JobFolder:
-    """The folder of one job, and the room that it takes on disk."""
+    """The folder of one job, and its part of the quota."""
 
-    def __init__(self, path: Path, room: Quota) -> None:
+    def __init__(self, path: Path, quota: Quota) -> None:
         self.path = path
-        self._room = room
+        self._quota = quota
         self._upload_bytes = 0
         self._unpacked_bytes = 0
 
     def take(self, upload_bytes: int) -> None:
-        """Take room for so many more bytes of the checkpoint.
+        """Count this many more bytes of the checkpoint.
 
         Raises:
-            StorageFullError: If there is none.
+            StorageFullError: If they do not fit into the quota.
         """
-        self._room.take(upload_bytes)
+        self._quota.take(upload_bytes)
         self._upload_bytes += upload_bytes
 
     def take_unpacked(self, unpacked_bytes: int) -> None:
-        """Take room for what is in an archive, where this is more of it than was told before.
+        """Count the contents of an archive, unless this many bytes are counted already.
 
         Raises:
-            StorageFullError: If there is none.
+            StorageFullError: If they do not fit into the quota.
         """
         if (more := unpacked_bytes - self._unpacked_bytes) > 0:
             self.take(more)
             self._unpacked_bytes = unpacked_bytes
 
     def drop(self, path: Path) -> None:
-        """Remove a file, if it is there; its bytes are freed while the caller goes on.
+        """Remove a file, if it exists; a thread frees its bytes while the caller goes on.
 
-        That takes a while, some 0.15 s a gigabyte, and whoever waits for an answer need not; but
-        where there is no descriptor or thread to be had, they do.
+        Freeing takes about 0.15 s per gigabyte, which a client should not have to wait for. If no
+        descriptor or thread is available, the caller waits.
         """
         try:
             held = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -73,18 +73,18 @@ class JobFolder:
         finally:
             _close_aside(held)
 
-    def leave(self) -> None:
-        """Give the room back; the files are someone else's now."""
+    def give_back(self) -> None:
+        """Give the bytes back to the quota."""
         upload_bytes, self._upload_bytes = self._upload_bytes, 0
-        self._room.give_back(upload_bytes)
+        self._quota.give_back(upload_bytes)
 
     def remove(self) -> None:
-        """Remove what is still there; the room is given back however that ends."""
+        """Remove the folder, and give its bytes back even if it cannot be removed."""
         try:
             if not remove_tree(self.path):
-                _log.warning("a job has left what cannot be removed; the next start tries again")
+                _log.warning("a job folder cannot be removed; the next start tries again")
         finally:
-            self.leave()
+            self.give_back()
 
 
 def _close_aside(descriptor: int) -> None:
@@ -96,7 +96,7 @@ def _close_aside(descriptor: int) -> None:
 
 
 def _clear_away(left: Path) -> None:
-    """Remove what an earlier run has left, or move it aside: it must not stop this one."""
+    """Remove what an earlier run has left, or move it aside, so that it does not stop this run."""
     if remove_tree(left):
         return
     aside = left.parent / _ASIDE
@@ -104,30 +104,30 @@ def _clear_away(left: Path) -> None:
         aside.mkdir(mode=0o700, exist_ok=True)
         if left != aside:
             left.rename(aside / secrets.token_hex(8))
-    _log.warning("what an earlier run has left cannot be removed, and lies aside", name=left.name)
+    _log.warning("leftovers of an earlier run cannot be removed and were set aside", name=left.name)
 
 
 _JOBS, _STORE, _PROBE = "jobs", "store", "probe"
 WORKERS = "workers"
-"""The folder below which each worker has one of its own; its job's files move there and back."""
+"""The parent of the workers' folders; a job's files move into its worker's folder and back."""
 _ASIDE = "aside"
-"""Where that lies which an earlier run has left, and which cannot be removed."""
+"""The folder for leftovers of an earlier run that cannot be removed."""
 _NAMES = (_JOBS, _STORE, _PROBE, WORKERS, _ASIDE)
 
 
 class Workspace:
-    """The work folder, for as long as this service runs."""
+    """The work folder of a running service."""
 
     def __init__(self, settings: Settings) -> None:
-        """Take the folder, and remove what an earlier run has left unfinished.
+        """Lock the folder, and remove the unfinished jobs of an earlier run.
 
         Raises:
-            SettingsError: If it cannot be written, another user, program or service has it.
+            SettingsError: If it cannot be written, or another user, program or service uses it.
         """
         self.folder = settings.work_dir
         self._jobs = self.folder / _JOBS
         self._mending = threading.Lock()
-        self.room = Quota(settings.work_bytes)
+        self.quota = Quota(settings.work_bytes)
         try:
             self._lock = FolderLock(self.folder, _NAMES)
             names = (_ASIDE, _JOBS, WORKERS)
@@ -143,7 +143,7 @@ class Workspace:
             raise SettingsError(f"CONVLAST_WORK_DIR cannot be used: {error}.") from None
 
     def close(self) -> None:
-        """Give the folder back."""
+        """Unlock the folder."""
         self._lock.release()
 
     def new_job(self, job_id: str) -> JobFolder:
@@ -158,17 +158,17 @@ class Workspace:
         except (FileNotFoundError, NotADirectoryError):
             self._mend()
             path.mkdir(mode=0o700)
-        return JobFolder(path, self.room)
+        return JobFolder(path, self.quota)
 
     def _mend(self) -> None:
-        """Make the folders again: those who clean up temporary files take what looks unused."""
+        """Make missing folders again: cleaners of temporary files remove unused ones."""
         with self._mending:
             if self._is_whole():
                 return
-            _log.warning("the work folder, or a part of it, is gone and is made again")
+            _log.warning("the work folder or a part of it was missing and is made again")
             try:
                 if not self._lock.is_in_place():
-                    # What is left there is what this service has made.
+                    # No names to check: this service has made what is in the folder.
                     lock = FolderLock(self.folder, ())
                     self._lock.release()
                     self._lock = lock
@@ -178,27 +178,27 @@ class Workspace:
                 raise NotReadyError("The work folder is gone.") from None
 
     def _is_whole(self) -> bool:
-        """Say whether jobs have their place, and a lock keeps others away from it."""
+        """Return whether the jobs' folder and the lock exist."""
         return self._jobs.is_dir() and self._lock.is_in_place()
 
-    def check_room(self, upload_bytes: int) -> None:
-        """Look whether an upload of this size would fit now.
+    def check_space(self, upload_bytes: int) -> None:
+        """Check whether an upload of this size would fit now.
 
         Raises:
-            StorageFullError: If not.
+            StorageFullError: If it would not.
             NotReadyError: If the work folder is gone and cannot be made again.
         """
-        self.room.check(upload_bytes)
+        self.quota.check(upload_bytes)
         try:
             free_bytes = shutil.disk_usage(self.folder).free
         except OSError:
             self._mend()
             free_bytes = shutil.disk_usage(self.folder).free
         if upload_bytes > free_bytes:
-            raise StorageFullError("The work folder has no room for this upload.")
+            raise StorageFullError("The disk of the work folder has no room for this upload.")
 
     def problem(self) -> str | None:
-        """Say why nothing can be written, if so."""
+        """Return why the work folder cannot be written, or none if it can."""
         probe = self.folder / _PROBE
         try:
             if not self._is_whole():
@@ -211,5 +211,5 @@ class Workspace:
         except OSError as error:
             return f"The work folder cannot be written: {error.strerror}."
         if free_bytes < MIN_FREE_BYTES:
-            return f"The work folder has {free_bytes:,} bytes left."
+            return f"The disk of the work folder has only {free_bytes:,} bytes left."
         return None

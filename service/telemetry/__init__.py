@@ -1,1 +1,1 @@
-"""What is told of the service: its log and its metrics."""
+"""The log and the metrics of the service."""

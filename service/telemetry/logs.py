@@ -1,7 +1,7 @@
-"""How the service logs: one JSON object a line on stderr, libraries' records too.
+"""The log: one JSON object per line on stderr, for records of libraries too.
 
-No line holds what stands in a file or a key. So an exception is logged by its type and by where it
-was, without its message: a parser likes to quote what it could not read.
+No line contains file contents or a key. So an exception is logged with its type and its frames but
+without its message, since parsers quote the input that they cannot read.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _TYPE = re.compile(r"[A-Za-z_][\w.]*")
 def configure() -> None:
     """Set up logging for this process.
 
-    A line that cannot be written, on a full disk or to a pipe whose reader has gone, is lost, and
-    nothing else is: that is how `logging`'s handlers are, and so all lines take their way.
+    All lines go through a handler of `logging`: if it cannot write a line, on a full disk or to a
+    closed pipe, it drops the line and raises nothing.
     """
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -44,7 +44,7 @@ def configure() -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
-    # Else it would quote the lost record, on the same stderr, with what was kept out of the line.
+    # Otherwise the handler would print a dropped record to stderr, with its exception's message.
     logging.raiseExceptions = False
 
 
@@ -67,7 +67,7 @@ def outline(traceback: str) -> str:
 
 
 def _without_messages(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Outline the tracebacks of an event: this process' own, and those that workers have sent."""
+    """Outline the tracebacks in an event: this process's own, and those that workers have sent."""
     for name in ("exception", "traceback"):
         if isinstance(event.get(name), str):
             event[name] = outline(event[name])

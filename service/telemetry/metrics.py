@@ -1,4 +1,4 @@
-"""What is counted, in Prometheus' terms. Each application has a registry of its own."""
+"""The Prometheus metrics. Each application has a registry of its own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _STAGE_BUCKETS_S = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
 
 
 class Metrics:
-    """The counters of one application."""
+    """The metrics of one application."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -37,17 +37,17 @@ class Metrics:
         )
         self.device_memory_bytes = Gauge(
             "convlast_device_memory_bytes",
-            "Memory of the device when it was last asked.",
+            "Memory of the device at the last probe.",
             ["kind"],
             registry=self.registry,
         )
 
     def watch(self, name: str, meaning: str, value: Callable[[], float]) -> None:
-        """Add a gauge that is read when it is asked for."""
+        """Add a gauge whose value is computed when the metrics are read."""
         Gauge(name, meaning, registry=self.registry).set_function(value)
 
     def exposition(self, health: Health) -> bytes:
-        """Write all of it in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         for kind in ("free", "total"):
             size = health.facts.get(f"memory_{kind}_bytes")
             if isinstance(size, int):

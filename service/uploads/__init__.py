@@ -1,1 +1,1 @@
-"""A body on its way in."""
+"""Receiving the body of a request."""

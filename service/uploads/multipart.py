@@ -1,4 +1,4 @@
-"""A `multipart/form-data` body, taken apart while it streams in, within bounds."""
+"""Parses a `multipart/form-data` body while it is received, within bounds."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from service.headers.filenames import MAX_DISPOSITION_BYTES
 
 CHECKPOINT = "checkpoint"
 MAX_OVERHEAD_BYTES = 256 << 10
-"""Bytes of a body beside the checkpoint: heads of parts, fields, and what is still buffered."""
+"""Most bytes of a body beside the checkpoint: heads of parts, fields, and buffered bytes."""
 
 MAX_PARTS = 64
 MAX_FIELD_BYTES = 64 << 10
-"""Bytes of the values of all fields together."""
+"""Most bytes in the values of all fields together."""
 
 MAX_CONTENT_TYPE_CHARS = 512
 
 
 class Multipart:
-    """Takes the body apart: the checkpoint goes to `write`, the fields are kept."""
+    """Parses a body: passes the checkpoint to `write`, and keeps the fields."""
 
     def __init__(
         self, content_type: str, field_names: Iterable[str], write: Callable[[bytes], None]
@@ -40,7 +40,7 @@ class Multipart:
         """
         if len(content_type) > MAX_CONTENT_TYPE_CHARS:
             raise MalformedRequestError("The Content-Type is too long.")
-        # As `email` reads it, a boundary without quotes may hold any sign; many senders rely on it.
+        # `email` accepts any character in an unquoted boundary, which many clients rely on.
         message = Message()
         message["Content-Type"] = content_type
         try:
@@ -54,14 +54,14 @@ class Multipart:
         self._parts = self._bytes = self._field_bytes = self._checkpoint_bytes = 0
         self._has_checkpoint = False
         self.filename: str | None = None
-        """The name of the file, as the client gave it."""
+        """The file name that the client gave."""
 
     def write(self, data: bytes) -> None:
-        """Take the next bytes of the body, of which there are some.
+        """Parse the next bytes of the body; there must be at least one.
 
         Raises:
-            MalformedRequestError: If it is not multipart.
-            OptionError: If a field has the name of no option.
+            MalformedRequestError: If the body is not well-formed multipart.
+            OptionError: If a field does not name an option.
         """
         self._bytes += len(data)
         try:
@@ -85,7 +85,7 @@ class Multipart:
             )
 
     def _begin(self, part: MultipartSegment) -> None:
-        """See whose bytes come next."""
+        """Choose where the bytes of a new part go."""
         self._parts += 1
         if self._parts > MAX_PARTS:
             raise MalformedRequestError(f"The body has more than {MAX_PARTS} parts.")
@@ -120,10 +120,10 @@ class Multipart:
         return take
 
     def close(self) -> None:
-        """Check that the body came to its end.
+        """Check that the body is complete.
 
         Raises:
-            MalformedRequestError: If it did not, or had no checkpoint.
+            MalformedRequestError: If it is not, or has no checkpoint.
         """
         try:
             self._parser.close()
@@ -140,7 +140,7 @@ class Multipart:
         """Name and value of each field.
 
         Raises:
-            OptionError: If a value is not text.
+            OptionError: If a value is not UTF-8.
         """
         pairs = []
         for name, values in self._values.items():

@@ -1,4 +1,4 @@
-"""A request's body on its way to disk: bounded, hashed, and never whole in memory."""
+"""Writes the body of a request to disk: bounded, hashed, and never whole in memory."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from service.uploads.multipart import Multipart
 from service.uploads.upload_headers import MULTIPART, media_type_of, too_large
 
 _BATCH_BYTES = 4 << 20
-"""Of what is handed to threads at once. One batch comes in while they have another: an upload takes
-twice as much memory. Hops between threads, and memory that is given back and taken again, made
-those of 1 MiB cost half as much again of the processor."""
+"""Bytes passed to the threads at once. One batch is received while another one is written, so an
+upload takes twice this much memory. With 1 MiB, switching threads and reallocating memory cost 50 %
+more CPU time."""
 _BATCH_PIECES = 256
-"""Of a client that sends single bytes, each of which is an object of forty."""
+"""Most pieces in a batch: a client may send single bytes, each an object of 40 bytes."""
 
 
 @dataclass(frozen=True)
 class Upload:
-    """A checkpoint that has arrived.
+    """A checkpoint that has been received.
 
     Attributes:
-        path: Where it lies.
-        filename: Its name, safe to use, or none where the client gave none.
+        path: Its path on disk.
+        filename: Its name, made safe, or none if the client gave none.
         bytes: Its size.
         sha256: The digest of its bytes, in hexadecimal.
         fields: Name and value of each form field.
@@ -55,21 +55,21 @@ async def receive(
     """Write the checkpoint of a request into its folder.
 
     Args:
-        request: The request, its body unread.
-        folder: Where to write.
+        request: The request; its body must be unread.
+        folder: The folder to write to.
         names: The form fields that are allowed.
-        settings: For the limits on size and time.
+        settings: The limits on size and time.
 
     Raises:
-        MalformedRequestError: If the body cannot be read.
-        NotACheckpointError: If it is empty.
-        DigestMismatchError: If it is not what `Content-Digest` promised.
-        OptionError: If it has a field that is not allowed.
-        UploadTooLargeError: If it is larger than allowed.
-        StorageFullError: If there is no room left for work.
-        UploadTooSlowError: If it stands still, or takes too long.
-        OSError: If it cannot be written.
-        ClientDisconnect: If the client leaves.
+        MalformedRequestError: If the body cannot be parsed.
+        NotACheckpointError: If the checkpoint is empty.
+        DigestMismatchError: If the body does not match `Content-Digest`.
+        OptionError: If a form field is not allowed.
+        UploadTooLargeError: If the checkpoint is larger than allowed.
+        StorageFullError: If it does not fit into the quota.
+        UploadTooSlowError: If the upload stalls, or takes too long.
+        OSError: If the checkpoint cannot be written.
+        ClientDisconnect: If the client disconnects.
     """
     body = await asyncio.to_thread(_Body, request.headers, folder, names, settings)
     try:
@@ -86,7 +86,7 @@ async def receive(
 
 
 async def _fill(body: _Body, batches: AsyncIterator[list[bytes]]) -> None:
-    """Hash one batch in a thread, and write it in another, while the next one comes in."""
+    """Hash a batch in one thread and write it in another, while the next batch is received."""
     keeping: asyncio.Future[tuple[BaseException | None, BaseException | None]] | None = None
     try:
         async for batch in batches:
@@ -96,10 +96,10 @@ async def _fill(body: _Body, batches: AsyncIterator[list[bytes]]) -> None:
             keeping = asyncio.gather(
                 asyncio.to_thread(body.write, pieces),
                 asyncio.to_thread(body.hash, pieces, batch if body.digest.is_promised else []),
-                return_exceptions=True,  # so that it is done when both threads are
+                return_exceptions=True,  # otherwise it ends with the first thread that fails
             )
     finally:
-        # A thread does not stop when it is no longer waited for, and it needs the file.
+        # A thread cannot be cancelled, and the file must stay open until it is done.
         if keeping is not None:
             await completed(asyncio.wait({keeping}))
     if keeping is not None:
@@ -107,14 +107,14 @@ async def _fill(body: _Body, batches: AsyncIterator[list[bytes]]) -> None:
 
 
 def _raise_first(results: Iterable[BaseException | None]) -> None:
-    """Raise what a thread raised, if one did."""
+    """Raise the first error of the threads, if there is one."""
     for error in results:
         if error is not None:
             raise error
 
 
 class _Body:
-    """What takes the bytes of one body."""
+    """Parses, hashes and writes one body."""
 
     def __init__(
         self, headers: Headers, folder: JobFolder, names: list[str], settings: Settings
@@ -133,7 +133,7 @@ class _Body:
         self.file = self._path.open("xb", buffering=0)
 
     def unpack(self, batch: list[bytes]) -> list[bytes]:
-        """Give the pieces of the checkpoint in a batch, which are not copied into one."""
+        """Return the bytes of the checkpoint in a batch, as pieces, without joining them."""
         take = self._multipart.write if self._multipart else self._keep
         for data in batch:
             take(data)
@@ -148,7 +148,7 @@ class _Body:
         self._pieces.append(data)
 
     def hash(self, pieces: list[bytes], batch: list[bytes]) -> None:
-        """Add pieces to the checkpoint's digest, and the batch to the one that was promised."""
+        """Update the checkpoint's digest by pieces, and the digest of the body by the batch."""
         for data in batch:
             self.digest.update(data)
         for data in pieces:
@@ -162,7 +162,7 @@ class _Body:
                 view = view[self.file.write(view) :]
 
     def finish(self) -> Upload:
-        """Check that all of it came."""
+        """Check that the body is complete, and return its checkpoint."""
         self.digest.check()
         filename, fields = named_in(self._headers.get("content-disposition", "")), []
         if self._multipart:
@@ -175,7 +175,7 @@ class _Body:
 
 
 async def _batches(request: Request, idle_s: float) -> AsyncIterator[list[bytes]]:
-    """Give the body in pieces large enough to be worth a hop to a thread."""
+    """Yield the body in batches that are large enough to be worth switching threads."""
     batch: list[bytes] = []
     batch_bytes = 0
     stream = request.stream()
@@ -185,7 +185,7 @@ async def _batches(request: Request, idle_s: float) -> AsyncIterator[list[bytes]
                 chunk = await anext(stream, None)
         except TimeoutError:
             raise UploadTooSlowError(
-                f"No bytes came for {idle_s:g} s.", remedy="Raise CONVLAST_CLIENT_IDLE_S."
+                f"No bytes arrived for {idle_s:g} s.", remedy="Raise CONVLAST_CLIENT_IDLE_S."
             ) from None
         if chunk is None:
             break

@@ -1,4 +1,4 @@
-"""What the headers of an upload say, and what is refused by them before its body is read."""
+"""Checks the headers of an upload before its body is read."""
 
 from __future__ import annotations
 
@@ -16,23 +16,25 @@ MULTIPART, RAW = "multipart/form-data", "application/octet-stream"
 
 
 def check_headers(headers: Headers, context: Context) -> None:
-    """Refuse what can be refused before the body is read.
+    """Refuse an upload whose headers show that it cannot be accepted.
 
     Raises:
-        UnsupportedMediaTypeError: If the body is of another type, or encoded.
-        UploadTooLargeError: If it says that it is too large.
-        StorageFullError: If it says that it is larger than the room on disk, or the room for work.
-        NotACheckpointError: If it says that it is empty.
-        MalformedRequestError: If its `Content-Digest` or `Content-Disposition` cannot be read.
+        UnsupportedMediaTypeError: If the body has another media type, or a content encoding.
+        UploadTooLargeError: If `Content-Length` is larger than allowed.
+        StorageFullError: If `Content-Length` is larger than the free disk space or quota.
+        NotACheckpointError: If `Content-Length` is 0.
+        MalformedRequestError: If `Content-Digest` or `Content-Disposition` cannot be parsed.
     """
     media_type = media_type_of(headers)
     if media_type not in (MULTIPART, RAW):
         raise UnsupportedMediaTypeError(
-            "A body of this type is not read here.",
+            "This media type is not supported.",
             remedy=f"Send {MULTIPART} (curl -F {CHECKPOINT}=@model.pt) or {RAW}.",
         )
     if (as_list(headers, "content-encoding") or "identity").strip().lower() != "identity":
-        raise UnsupportedMediaTypeError("An encoded body is not read here: send it as it is.")
+        raise UnsupportedMediaTypeError(
+            "Content-Encoding is not supported: send the body without encoding."
+        )
     ContentDigest(as_list(headers, "content-digest"))
     named_in(headers.get("content-disposition", ""))
     length = headers.get("content-length")
@@ -48,11 +50,11 @@ def _check_length(length: int, overhead_bytes: int, context: Context) -> None:
     if length > max_bytes + overhead_bytes:
         raise too_large(max_bytes)
     least_bytes = max(length - overhead_bytes, 0)
-    context.workspace.check_room(least_bytes)
+    context.workspace.check_space(least_bytes)
 
 
 def media_type_of(headers: Headers) -> str:
-    """Return the type of a body, without its parameters."""
+    """Return the media type of a body, without its parameters."""
     return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
@@ -60,7 +62,7 @@ def too_large(max_bytes: int) -> UploadTooLargeError:
     """Return the error for a checkpoint beyond the limit."""
     return UploadTooLargeError(
         f"The checkpoint has more than {max_bytes:,} bytes.",
-        remedy="Raise CONVLAST_MAX_UPLOAD_BYTES where larger ones are meant to come.",
+        remedy="Raise CONVLAST_MAX_UPLOAD_BYTES to accept it.",
         limit="max_upload_bytes",
         allowed=max_bytes,
     )

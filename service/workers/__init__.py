@@ -1,4 +1,4 @@
-"""Where jobs run: behind one small interface, so that a cluster can stand where processes do."""
+"""The interface to the workers that run jobs, so that a cluster can replace local processes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from service.sandbox.wall import Wall
 REPORT_JSON, REPORT_HTML = "report.json", "report.html"
 
 MAX_EMBEDDED_BYTES = 512 << 10
-"""The size of a report that a refusal carries: a thousand layers without a smoke. It is parsed in
-one piece, and nothing else of the service runs meanwhile."""
+"""Most bytes of a report in a refusal: a thousand layers without a smoke. Such a report is parsed
+at once, which blocks the event loop."""
 
 STAGES = (*get_args(TimedStage), "report")
-"""The stages of which a worker tells the wall time."""
+"""The stages whose wall time a worker reports."""
 
 Crc32 = Annotated[int, Field(ge=0, lt=1 << 32)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -27,7 +27,7 @@ Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Job(BaseModel):
-    """One checkpoint and what is to be done with it, as it is sent to a worker."""
+    """One checkpoint and what to do with it, as it is sent to a worker."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -36,11 +36,11 @@ class Job(BaseModel):
     source: Path
     """The checkpoint."""
     folder: Path
-    """Where the artifact, `report.json` and `report.html` are written."""
+    """The folder for the artifact, `report.json` and `report.html`."""
     filename: str
-    """The checkpoint's name, as its user knows it."""
+    """The client's name for the checkpoint."""
     sha256: str | None = None
-    """The digest of its bytes, which was taken as they came in."""
+    """The digest of its bytes, computed during the upload."""
     options: Options = Options()
     limits: Limits = Limits()
     allow_programs: bool = False
@@ -51,15 +51,15 @@ class Made(BaseModel):
     """A file that a job has written into its folder."""
 
     filename: str = Field(max_length=1024)
-    """What its user may call it; never a path."""
+    """Its name; never a path."""
     crc32: Crc32 | None = None
-    """What a zip states of it."""
+    """Its CRC, for a zip."""
 
 
 class Finished(BaseModel):
-    """What a worker answers when the job is done.
+    """A worker's answer when the job is done.
 
-    What the service can see for itself is not asked for: sizes, and how long the job took.
+    Sizes and the duration of the job are not in it: the service measures these itself.
     """
 
     event: Literal["finished"] = "finished"
@@ -72,15 +72,15 @@ class Finished(BaseModel):
 
 
 class Health(BaseModel):
-    """How the workers are.
+    """The health of the workers.
 
     Attributes:
         ready: Whether a job that comes now would be run.
-        busy: Whether one runs.
-        since_probe_s: Seconds since the device did its last small operation.
-        facts: Versions, device and memory, as the worker told them.
+        busy: Whether a job is running.
+        since_probe_s: Seconds since the last probe that the device answered.
+        facts: Versions, device and memory, as the worker reported them.
         walls: The walls of the worker's sandbox, and whether each stands.
-        problem: What is wrong, where something is.
+        problem: What is wrong, if something is.
     """
 
     ready: bool
@@ -92,40 +92,40 @@ class Health(BaseModel):
 
 
 def known_trouble(facts: dict[str, Any]) -> list[str]:
-    """Name what runs, but badly or not where it should, as a worker knows it of its device."""
+    """Return what a worker has reported as slow, broken or unused on its device."""
     told = facts.get("known_trouble")
     return told if isinstance(told, list) else []
 
 
 class Confinement(BaseModel):
-    """What a worker is held to."""
+    """The limits of a worker."""
 
     model_config = ConfigDict(frozen=True)
 
     folder: Path
-    """Where each worker gets a folder of its own, on the file system of the jobs."""
+    """The parent of the workers' folders, on the file system of the jobs."""
     max_memory_bytes: int
-    """Anonymous memory that a worker may have, beside what its job's file takes."""
+    """Anonymous memory that a worker may use, in addition to an allowance for its job's file."""
     max_file_bytes: int
-    """The size beyond which it can write no file."""
+    """The largest file that it can write."""
     is_required: bool = False
-    """Whether a worker behind a wall that does not stand gets no job."""
+    """Whether a worker gets no job if a wall of its sandbox is missing."""
 
 
 class Workers(Protocol):
-    """Something that runs jobs, one at a time for each device."""
+    """Runs jobs, one at a time on each device."""
 
     async def start(self) -> None:
-        """Begin to prepare the first worker; returns at once."""
+        """Start to prepare the first worker, and return at once."""
 
     async def stop(self) -> None:
-        """End what waits; a job that runs ends with the task that waits for it."""
+        """End the idle worker; a running job ends with the task that waits for it."""
 
     async def run(self, job: Job, progress: Progress) -> Finished:
-        """Run a job when its turn comes; cancelling this stops it.
+        """Run a job when its turn comes; cancelling this stops the job.
 
         Returns:
-            What came of it, with the seconds of `queue` and `convert` before those of `STAGES`.
+            The worker's answer, with the seconds of `queue` and `convert` before those of `STAGES`.
 
         Raises:
             ConvlastError: If the job ended without an answer.
@@ -133,4 +133,4 @@ class Workers(Protocol):
         """
 
     def health(self) -> Health:
-        """Tell how they are; never waits."""
+        """Return the health of the workers, without waiting."""

@@ -48,31 +48,32 @@ _MAX_ERRORS = 100
 
 
 class Task(Protocol):
-    """The module that knows what a job is; tests bring their own."""
+    """The module that does the work; tests have their own."""
 
     def warm(self, device: str) -> dict[str, Any]:
-        """Prepare the device, and tell what it is."""
+        """Prepare the device, and return facts about it."""
 
     def probe(self, device: str) -> dict[str, Any]:
-        """Do one small operation on the device, and tell what it is."""
+        """Do one small operation on the device, and return facts about it."""
 
     def run(self, job: Job, device: str, progress: Progress) -> Finished:
-        """Do the job."""
+        """Run the job."""
 
 
 def main(
     connection: socket.socket, task_name: str, device: str, folder: Path, max_file_bytes: int
 ) -> None:
-    """Serve one job behind the walls of the sandbox, and end.
+    """Run one job in the sandbox, and end.
 
     Args:
         connection: The pipe to the service.
         task_name: The module that does the work, a `Task`.
-        device: Where it is done.
-        folder: The only place that this process can write to; jobs are put there.
-        max_file_bytes: The size beyond which it can write no file.
+        device: The device to use.
+        folder: The only folder that this process can write to; the job is moved into it.
+        max_file_bytes: The largest file that it can write.
     """
-    # The service decides when a worker ends: a signal to the whole group must not break a drain.
+    # The service decides when a worker ends: a signal to its process group must not end jobs that
+    # are finished while the service drains.
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -81,7 +82,7 @@ def main(
         connection.fileno(),
         receive_output(connection),
         max_file_bytes=max_file_bytes,
-        # On the CPU torch.export would start CUDA all the same, and behind the walls.
+        # Otherwise torch.export would start CUDA in the sandbox even for jobs on the CPU.
         sees_gpus=device != "cpu",
     )
     stream = connection.makefile("rwb")
@@ -100,12 +101,12 @@ def main(
     while isinstance(command := COMMAND.validate_json(commands.get()), Probe):
         _say(stream, _told(lambda: Ready(facts=task.probe(device), walls=held)))
     _say(stream, _answer(task, command, device, stream))
-    # Nothing is torn down: what a job has left in this process must not keep it alive.
+    # No clean-up: threads or handlers that a job has left must not keep this process alive.
     os._exit(0)
 
 
 def _listen(stream: io.BufferedRWPair, commands: queue.SimpleQueue[bytes]) -> None:
-    """Pass commands on, and end this process when the service has gone."""
+    """Pass commands on, and end this process when the service has closed the pipe."""
     for line in stream:
         commands.put(line)
     os._exit(0)
@@ -116,7 +117,7 @@ def _answer(task: Task, command: Run, device: str, stream: io.BufferedRWPair) ->
         try:
             return task.run(command.job, device, _telling(stream))
         except VerificationError as error:
-            # It may be large: it goes to the folder, not over the pipe.
+            # The report may be large, so it goes into the folder, not through the pipe.
             (command.job.folder / REPORT_JSON).write_text(_embeddable(error.report))
             raise
 
@@ -124,7 +125,7 @@ def _answer(task: Task, command: Run, device: str, stream: io.BufferedRWPair) ->
 
 
 def _telling(stream: io.BufferedRWPair) -> Progress:
-    """Return what tells how far a job is: what is new at once, and the same stage now and then."""
+    """Return a progress callback that sends a new stage at once, and its progress now and then."""
     told: tuple[str, int] | None = None
     told_at = 0.0
 
@@ -139,7 +140,7 @@ def _telling(stream: io.BufferedRWPair) -> Progress:
 
 
 def _embeddable(report: Report) -> str:
-    """Write a report for a refusal; one that is too long for it says what broke, and no more."""
+    """Return a report for a refusal; one that is too long is cut down to its first errors."""
     text = report.model_dump_json()
     if len(text.encode()) <= MAX_EMBEDDED_BYTES:
         return text
@@ -147,15 +148,15 @@ def _embeddable(report: Report) -> str:
     left_out = Finding(
         code="report-shortened",
         severity="info",
-        message=f"The report has {len(text):,} characters, too many for a refusal: layers, files, "
-        "and all but the first errors are left out. The command line gives all of it.",
+        message=f"The report has {len(text):,} characters, too many for a refusal: layers, files "
+        "and all but the first errors are left out. The command line shows the whole report.",
     )
     kept = {"layers": [], "files": [], "smoke": None, "findings": [*errors[:_MAX_ERRORS], left_out]}
     return report.model_copy(update=kept).model_dump_json()
 
 
 def _told(do: Callable[[], Event]) -> Event:
-    """Do something, and give its result or its error as data."""
+    """Call a function, and return its result or its error as an event."""
     try:
         return do()
     except ConvlastError as error:
@@ -166,7 +167,7 @@ def _told(do: Callable[[], Event]) -> Event:
         if error.errno == errno.EFBIG:
             return _refused(StorageFullError("A file grew larger than a worker may write."))
         if error.errno in NO_ROOM:
-            return _refused(StorageFullError("The work folder has no room left."))
+            return _refused(StorageFullError("The disk of the work folder is full."))
         return Failed(traceback=traceback.format_exc()[-MAX_TEXT:])
     except Exception:
         return Failed(traceback=traceback.format_exc()[-MAX_TEXT:])
@@ -182,7 +183,7 @@ def _refused(error: ConvlastError) -> Refused:
 
 
 def _bounded(value: Any) -> Any:
-    """Keep a message short: a hostile file may have named a million globals, or a huge number."""
+    """Shorten a value: a hostile file may contain a million names, or a huge number."""
     if isinstance(value, list):
         return [str(each)[:_MAX_NAME] for each in value[:MAX_NAMES]]
     if isinstance(value, int):

@@ -1,7 +1,4 @@
-"""The task of the workers: convlast itself. The only module of the service that imports torch.
-
-It is imported by the fork server and by no one else.
-"""
+"""The task of the workers: runs convlast. Only the fork server imports this module, with torch."""
 
 from __future__ import annotations
 
@@ -25,17 +22,17 @@ from service.workers.preloading import preload
 from service.workers.warming import warm_up
 
 REHEARSAL = "rehearsal-"
-"""How the folder begins that a worker uses while it warms up."""
+"""Prefix of the folder that a worker uses during its warm-up."""
 
-preload()  # when the fork server imports this module
+preload()  # in the fork server, which imports this module
 
 
 def warm(device: str) -> dict[str, Any]:
-    """Do once what jobs do, in small: what a process does for the first time takes longer.
+    """Warm up this process with one small conversion, since the first one takes longer.
 
-    The device is warmed up by what a smoke uses, and the rest by a conversion. That has no smoke:
-    each job uses up a worker, and would wait for the next one longer than it would gain. A worker
-    that cannot convert is never ready.
+    The conversion has no smoke: `warm_up` starts what a smoke uses on the device, and a whole smoke
+    would delay the next worker by more than its job would gain. A worker that cannot convert is
+    never ready.
 
     Raises:
         ConvlastError: If the device is absent, fails or is full, or the conversion fails.
@@ -59,16 +56,16 @@ def warm(device: str) -> dict[str, Any]:
 
 
 def probe(device: str) -> dict[str, Any]:
-    """Do one small operation on the device, and tell what it is.
+    """Do one small operation on the device, and return facts about it.
 
     Raises:
-        DeviceError: If it does not answer.
+        DeviceError: If the device does not answer.
     """
     where = resolve(device)
     with device_errors_translated(where):
         total = int(torch.ones(8, device=where).sum().item())
     if total != 8:
-        raise DeviceUnavailableError(f"The device {where} adds up eight ones to something else.")
+        raise DeviceUnavailableError(f"The device {where} computes a wrong sum of eight ones.")
     troubles = [*troubles_on(where), *unused_gpu(device)]
     facts: dict[str, Any] = {
         "torch": torch.__version__,

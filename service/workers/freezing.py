@@ -1,8 +1,8 @@
-"""The last that the fork server imports: all that is there by then stays, and is looked at no more.
+"""The fork server's last import: excludes all existing objects from garbage collection.
 
-Python's garbage collector looks at each object, and writes to it. In a worker that meant to copy
-the pages that it shares with the fork server, which took 0.2 s of the first job that made as many
-objects as `torch.export` does.
+The garbage collector writes to each object that it visits. In a worker this copied the memory pages
+that it shares with the fork server, which cost 0.2 s of a job that made as many objects as
+`torch.export` does.
 
 Source: https://docs.python.org/3/library/gc.html#gc.freeze
 """

@@ -1,7 +1,7 @@
-"""Workers on this machine: a fresh process for each job, forked from one that has torch imported.
+"""Workers on this machine: a new process for each job, forked from one that has imported torch.
 
-Source for the way it is done: `multiprocessing`'s fork server. It is started by the first worker,
-imports the task's module once, touches no device, and forks; this process never imports torch.
+That process is the fork server of `multiprocessing`. It starts with the first worker, imports the
+task's module, uses no device, and forks. The service process never imports torch.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from service.workers.process import WorkerProcess
 from service.workers.results import read_report
 
 FREEZING = "service.workers.freezing"
-"""Imported by the fork server alone, after all else."""
+"""Imported by the fork server only, as its last module."""
 
 PROBE_INTERVAL_S = 5.0
 PROBE_TIMEOUT_S = 30.0
@@ -46,18 +46,18 @@ _log = structlog.get_logger()
 
 
 class LocalWorkers:
-    """Runs jobs one after the other, first come first served; keeps the next worker warm."""
+    """Runs jobs one by one, first come first served, and keeps the next worker warm."""
 
     def __init__(
         self, *, task: str, device: str, job_timeout_s: float, confinement: Confinement
     ) -> None:
-        """Prepare; nothing is started.
+        """Set up the workers without starting any.
 
         Args:
-            task: The module that does the work, by its dotted name.
-            device: Where it is done.
+            task: The dotted name of the module that does the work.
+            device: The device to use.
             job_timeout_s: Seconds after which a job is stopped.
-            confinement: What each worker is held to.
+            confinement: The limits of each worker.
         """
         self._confinement = confinement
         self._task, self._device, self._job_timeout_s = task, device, job_timeout_s
@@ -74,14 +74,14 @@ class LocalWorkers:
         self._keeper: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Begin to prepare the first worker; returns at once."""
+        """Start to prepare the first worker, and return at once."""
         self._keeper = asyncio.create_task(self._keep_one_warm())
 
     async def check(self) -> None:
-        """Start one worker and end it, to learn whether the device is there.
+        """Start one worker and end it, to check that the device works.
 
         Raises:
-            ConvlastError: If it is not.
+            ConvlastError: If it does not.
         """
         try:
             await self._warm_worker()
@@ -89,14 +89,14 @@ class LocalWorkers:
             await self._discard()
 
     async def stop(self) -> None:
-        """End what waits; a job that runs ends with the task that waits for it."""
+        """End the idle worker; a running job ends with the task that waits for it."""
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
         await self._discard()
 
     def health(self) -> Health:
-        """Tell how they are; never waits."""
+        """Return the health of the workers, without waiting."""
         since_s = None if self._probed_at is None else time.monotonic() - self._probed_at
         is_fresh = since_s is not None and since_s < 2 * PROBE_INTERVAL_S + PROBE_TIMEOUT_S
         return Health(
@@ -109,7 +109,7 @@ class LocalWorkers:
         )
 
     async def run(self, job: Job, progress: Progress) -> Finished:
-        """Run a job when its turn comes; cancelling this stops it.
+        """Run a job when its turn comes; cancelling this stops the job.
 
         Raises:
             ConvlastError: If the job ended without an answer.
@@ -132,19 +132,20 @@ class LocalWorkers:
                     remedy="Raise CONVLAST_JOB_TIMEOUT_S, or choose a cheaper smoke.",
                 ) from None
             finally:
-                # A client that leaves now must not leave its files behind in the worker's folder.
+                # Not to be cancelled: if the client disconnects now, its files would be left in the
+                # worker's folder.
                 await completed(self._take_back(worker, job))
         convert_s = time.monotonic() - began_at
         if isinstance(answer, Refused):
             raise ProblemError(await asyncio.to_thread(_problem, answer, job))
-        # What is measured here counts, and no stage takes longer than all of them.
+        # The total is measured here, and bounds the times of stages that the worker reports.
         seconds = {"queue": began_at - came_at, "convert": convert_s}
         told = {name: answer.seconds[name] for name in STAGES if name in answer.seconds}
         seconds |= {name: min(stage_s, convert_s) for name, stage_s in told.items()}
         return answer.model_copy(update={"seconds": seconds})
 
     async def _take_back(self, worker: WorkerProcess, job: Job) -> None:
-        """End a worker that had a job, and put the job's files back."""
+        """End a worker that has run a job, and move the job's files back."""
         try:
             await worker.end()
             await asyncio.to_thread(_move_back, job, worker.folder)
@@ -153,13 +154,13 @@ class LocalWorkers:
             self._used.set()
 
     def _memory_bytes(self, job: Job) -> int:
-        """Give the memory that a worker may have: on a tmpfs, mapped files count as memory."""
+        """Return the memory limit for a job: on a tmpfs, its mapped files count as memory too."""
         return self._confinement.max_memory_bytes + 3 * job.source.stat().st_size
 
     async def _answer(
         self, worker: WorkerProcess, job: Job, progress: Progress
     ) -> Finished | Refused:
-        """Hand the job over and wait for its end."""
+        """Send the job to the worker, and wait for its answer."""
         await worker.say(Run(job=job))
         async for event in worker.events():
             if isinstance(event, Stage):
@@ -171,20 +172,20 @@ class LocalWorkers:
                 raise InternalError("The job failed.")
             else:
                 raise WorkerCrashedError.nonsense()
-        raise WorkerCrashedError("The process of the job said nothing more.")
+        raise WorkerCrashedError("The process of the job sent no answer.")
 
     async def _keep_one_warm(self) -> None:
-        """Have a worker ready whenever there is time, and know that its device answers."""
+        """Keep a warm worker between jobs, and probe its device regularly."""
         while True:
             async with self._turn:
                 try:
                     worker = await self._warm_worker()
                     await self._expect_ready(worker, PROBE_TIMEOUT_S, Probe())
-                # Whatever it is, there must be a next time: without this task no worker is kept
-                # warm, and the service is never ready again. A fork server that was ended, say,
-                # is started anew.
+                # This task must survive every error: without it no worker is kept warm, and the
+                # service is never ready again. A fork server that was killed, for example, is
+                # started again.
                 except Exception as error:
-                    # What the system says may name a path; it is for the log.
+                    # Messages of the system may contain a path, so they are only logged.
                     is_ours = isinstance(error, ConvlastError)
                     self._problem = str(error) if is_ours else "No worker could be started."
                     _log.warning("no worker is ready", problem=str(error))
@@ -197,7 +198,7 @@ class LocalWorkers:
                 pass
 
     async def _warm_worker(self) -> WorkerProcess:
-        """Give the worker that waits; start one where there is none, or it has died."""
+        """Return the idle worker, or start one if there is none or it has died."""
         if self._next is not None and not self._next.can_work():
             await self._discard()
         if self._next is None:
@@ -214,7 +215,7 @@ class LocalWorkers:
     async def _expect_ready(
         self, worker: WorkerProcess, timeout_s: float, question: Probe | None = None
     ) -> None:
-        """Wait until a worker says that its device has answered."""
+        """Wait until a worker reports that its device has answered."""
         try:
             async with asyncio.timeout(timeout_s):
                 if question is not None:
@@ -236,17 +237,17 @@ class LocalWorkers:
         self._note_walls(event.walls)
 
     def _note_facts(self, facts: dict[str, Any]) -> None:
-        """Keep what is known of the device, and say once what is known against it."""
+        """Keep the facts about the device, and log each new trouble."""
         for trouble in known_trouble(facts):
             if trouble not in known_trouble(self._facts):
                 _log.warning("the device has a known trouble", trouble=trouble)
         self._facts = facts
 
     def _note_walls(self, walls: list[Wall]) -> None:
-        """Keep what is known of the sandbox, and say once what does not stand.
+        """Keep the state of the sandbox, and log missing walls when it changes.
 
         Raises:
-            NotReadyError: If all of it has to stand.
+            NotReadyError: If a wall is missing and the sandbox is required.
         """
         missing = [wall for wall in walls if not wall.held]
         if walls != self._walls:
@@ -256,41 +257,41 @@ class LocalWorkers:
         if missing and self._confinement.is_required:
             self._problem = f"The sandbox lacks {', '.join(wall.name for wall in missing)}."
             raise NotReadyError(
-                self._problem, remedy="Unset CONVLAST_REQUIRE_SANDBOX, if you must."
+                self._problem, remedy="Unset CONVLAST_REQUIRE_SANDBOX to run jobs without it."
             )
 
     async def _discard(self) -> None:
-        """End the worker that waits, if there is one."""
+        """End the idle worker, if there is one."""
         worker, self._next = self._next, None
         if worker is not None:
             await completed(_end(worker))
 
 
 async def _end(worker: WorkerProcess) -> None:
-    """End a worker that has no job, and remove its folder."""
+    """End a worker without a job, and remove its folder."""
     await worker.end()
     await asyncio.to_thread(remove_tree, worker.folder)
 
 
 def _move_in(job: Job, folder: Path) -> Job:
-    """Put a job's folder where the worker can reach it; tell the job where it is now."""
-    place = folder / job.id
-    job.folder.rename(place)
+    """Move a job's folder into the worker's, and return the job with its new paths."""
+    moved = folder / job.id
+    job.folder.rename(moved)
     return job.model_copy(
-        update={"folder": place, "source": place / job.source.relative_to(job.folder)}
+        update={"folder": moved, "source": moved / job.source.relative_to(job.folder)}
     )
 
 
 def _move_back(job: Job, folder: Path) -> None:
-    """Put a job's folder back where it was, and remove the worker's."""
-    place = folder / job.id
-    if place.is_dir() and not place.is_symlink():
-        place.rename(job.folder)
+    """Move a job's folder back, and remove the worker's."""
+    moved = folder / job.id
+    if moved.is_dir() and not moved.is_symlink():
+        moved.rename(job.folder)
     remove_tree(folder)
 
 
 def _problem(refused: Refused, job: Job) -> Problem:
-    """Turn a refusal into a problem; a code that no worker of this verb has is a bug here."""
+    """Turn a refusal into a problem; a code that this verb does not have is an internal error."""
     if refused.code not in WORKER_CODES[job.verb]:
         _log.error("job refused with a bad code", job=job.id, code=refused.code)
         return Problem.of(InternalError("The job failed."))

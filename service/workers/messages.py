@@ -1,8 +1,8 @@
-"""What is said over the pipe between the service and a worker: one JSON document a line.
+"""The messages between the service and a worker: one JSON document per line.
 
-The worker has opened a file that nobody trusts, so what it says is parsed as data and checked
-against these models: each value, not its type alone. Nothing is unpickled, no name of a file is a
-path, and no text goes further than the members of a problem.
+The worker has opened an untrusted file, so its messages are parsed as data and checked against
+these models: every value, not only its type. Nothing is unpickled, no file name is a path, and
+texts reach only the log and the members of a problem.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ RESERVED = {
     *("type", "title", "status", "code", "detail", "instance"),
     *("request_id", "report", "retry_after_s"),
 }
-"""Members of a problem that the service alone writes."""
+"""Members of a problem that only the service sets."""
 
 _NAME = r"[a-z][a-z0-9_-]{0,63}"
 
 
 def _check_facts(facts: dict[str, Any]) -> dict[str, Any]:
-    """Refuse what is not a few short values under plain names.
+    """Check that these are a few short values with plain names.
 
-    Done by hand, and in this order: pydantic would first describe each of 100,000 faults.
+    Checked by hand, the number first: pydantic would describe each of 100,000 errors.
     """
     if len(facts) > MAX_FACTS:
-        raise ValueError("there are too many")
+        raise ValueError("there are too many facts")
     for name, value in facts.items():
         if re.fullmatch(_NAME, name) is None or not _is_fact(value):
-            raise ValueError("one is none")
+            raise ValueError("a fact has a bad name or value")
     return facts
 
 
 def _is_fact(value: object) -> bool:
-    """Say whether a value is plain, short, and a number that JSON has.
+    """Return whether a value is a text, none, a short list of texts, or a number in JSON's range.
 
     >>> [_is_fact(each) for each in ("text", 7, ["a", "b"], {}, [[]], 10**30, float("nan"))]
     [True, True, True, False, False, False, False]
@@ -62,7 +62,7 @@ def _is_number(value: object) -> bool:
 
 def _check_members(members: dict[str, Any]) -> dict[str, Any]:
     if RESERVED & members.keys():
-        raise ValueError("one is the service's")
+        raise ValueError("a member is reserved for the service")
     return members
 
 
@@ -73,20 +73,20 @@ Facts = Annotated[dict[str, Any], AfterValidator(_check_facts)]
 
 
 class Run(BaseModel):
-    """Asks for a job; the worker ends after it."""
+    """Requests a job; the worker ends after it."""
 
     verb: Literal["run"] = "run"
     job: Job
 
 
 class Probe(BaseModel):
-    """Asks for one small operation on the device."""
+    """Requests one small operation on the device."""
 
     verb: Literal["probe"] = "probe"
 
 
 class Ready(BaseModel):
-    """The worker is warm, or has answered a probe; it has not opened anybody's file yet."""
+    """The worker is warm, or has answered a probe; it has not opened a client's file yet."""
 
     event: Literal["ready"] = "ready"
     facts: Facts
@@ -94,7 +94,7 @@ class Ready(BaseModel):
 
 
 class Stage(BaseModel):
-    """How far a job is."""
+    """The progress of a job."""
 
     event: Literal["stage"] = "stage"
     name: Name
@@ -103,7 +103,7 @@ class Stage(BaseModel):
 
 
 class Refused(BaseModel):
-    """The job ended with an error of the tree; a report may lie in the folder."""
+    """The job ended with a `ConvlastError`; its folder may contain a report."""
 
     event: Literal["refused"] = "refused"
     code: Name
@@ -113,7 +113,7 @@ class Refused(BaseModel):
 
 
 class Failed(BaseModel):
-    """The job ended with an error that nobody foresaw."""
+    """The job ended with an unexpected error."""
 
     event: Literal["failed"] = "failed"
     traceback: Text

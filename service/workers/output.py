@@ -1,7 +1,7 @@
-"""What a worker prints: in a file of its own, of which the service reads the end.
+"""The output of a worker: an unlinked file, of which the service reads the end.
 
-It is there for what CUDA and C++ say when they break. A pipe would have to be read all the time, or
-stop the worker once it is full; a file does neither. It has no name, and goes with the worker.
+It is for the last messages of CUDA and C++ when they crash. A pipe would have to be read all the
+time, or it would block the worker once it is full.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ _NAME = "output"
 
 
 class WorkerOutput:
-    """The file, as the service sees it."""
+    """The service's side of the output file."""
 
     def __init__(self, folder: Path, connection: socket.socket) -> None:
-        """Make it on the file system of a folder, and hand it to the worker at the other end.
+        """Make the file in a folder, and send it to the worker at the other end of the connection.
 
-        It is opened twice: the flags and the position of an open file are one for all who hold it.
+        It is opened twice, since duplicates of one descriptor share their flags and position.
         """
         path = folder / _NAME
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -33,18 +33,18 @@ class WorkerOutput:
             os.close(printed)
 
     def end(self) -> str:
-        """Give the end of what was printed, without what steers a terminal."""
+        """Return the end of the output, with control characters replaced."""
         size_bytes = os.fstat(self._descriptor).st_size
         end = os.pread(self._descriptor, MAX_BYTES, max(0, size_bytes - MAX_BYTES))
         text = end.decode(errors="replace").strip()
         return "".join(each if each.isprintable() or each == "\n" else "?" for each in text)
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the file, which removes it once the worker has ended."""
         os.close(self._descriptor)
 
 
 def receive_output(connection: socket.socket) -> int:
-    """Take the file from the service; give its number."""
+    """Receive the output file from the service, and return its descriptor."""
     _, descriptors, _, _ = socket.recv_fds(connection, 1, 1)
     return descriptors[0]

@@ -1,11 +1,11 @@
-"""What a job imports when it first uses it, imported once, in the fork server.
+"""Imports in the fork server the modules that jobs would otherwise import when they use them.
 
-PyTorch imports much of itself at the first `torch.export`, which each conversion with a smoke tries
-on one weight: half a second, spent here for all workers that are forked.
+At the first `torch.export`, PyTorch imports many of its modules, which takes half a second. Each
+conversion with a smoke exports one weight. The workers are forked with these imports done.
 
-Only imports can be done before a fork. What starts OpenMP's threads or a GPU would leave workers
-without them, and `torch.export` itself starts CUDA where there is one, since it keeps the state of
-its random numbers.
+Only imports are safe before a fork: OpenMP's threads and CUDA's state do not survive it. Calling
+`torch.export` is not, since it starts CUDA if there is a GPU, to preserve the state of its random
+numbers.
 
 Source: `preserve_rng_state` of `torch._dynamo.utils` in torch 2.11 and 2.13.
 """
@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 import torch
 
 MODULES = (
-    "torch.export._trace",  # and with it torch._dynamo, torch._functorch and networkx
+    "torch.export._trace",  # imports torch._dynamo, torch._functorch and networkx too
     "torch.fx.experimental.validator",
     "torch._export.passes._node_metadata_hook",
     "torch._export.passes.replace_autocast_with_hop_pass",
@@ -33,11 +33,11 @@ MODULES = (
     "numpy.ctypeslib",
     "safetensors.torch",
 )
-"""What a default conversion imports under torch 2.11 and 2.13; a test holds it."""
+"""The imports of a default conversion under torch 2.11 and 2.13; a test checks this list."""
 
 
 def preload() -> None:
-    """Import them; where a version of PyTorch has not got one, jobs import what it has instead."""
+    """Import the modules that this version of PyTorch has."""
     with gpus_hidden():
         for name in MODULES:
             with suppress(ImportError):
@@ -46,10 +46,10 @@ def preload() -> None:
 
 @contextmanager
 def gpus_hidden() -> Iterator[None]:
-    """Have PyTorch find no GPU meanwhile, since to look for one starts CUDA's driver.
+    """Make PyTorch find no GPU meanwhile, since looking for one starts CUDA's driver.
 
-    After that no process that is forked from this one could use a GPU. One of the modules looks
-    when it is imported.
+    After that, no process that is forked from this one could use a GPU. One of the modules looks
+    for a GPU when it is imported.
 
     Source: https://docs.pytorch.org/docs/stable/notes/multiprocessing.html#poison-fork-in-multiprocessing,
     `torch/_inductor/runtime/benchmarking.py` in torch 2.11.

@@ -1,4 +1,4 @@
-"""One worker process, seen from the service: started, asked, and ended."""
+"""The service's side of one worker process: starts it, talks to it, and ends it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
@@ -21,7 +21,7 @@ from convlast.errors import ConvlastError, OutOfMemoryError
 from convlast.removal import remove_tree
 from service.cancellation import completed
 from service.errors import WorkerCrashedError
-from service.sandbox.memory_watch import MemoryWatch
+from service.sandbox.memory_watch import Excess, MemoryWatch
 from service.workers import Confinement, child
 from service.workers.messages import EVENT, MAX_LINE_BYTES, Event, Probe, Run
 from service.workers.output import WorkerOutput
@@ -30,13 +30,14 @@ Answer = TypeVar("Answer")
 
 _EXIT_S = 10.0
 _PORTION_BYTES, _PAUSE_S = 16 << 10, 0.02
-"""Some 300 lines, and the time after them in which no line is read: an honest worker says fewer."""
+"""After this many bytes, about 300 lines, reading pauses. An honest worker sends fewer lines."""
+_EXCESS: Mapping[Excess, str] = {"memory": "much memory", "threads": "many threads"}
 _log = structlog.get_logger()
 
 
 @dataclass
 class WorkerProcess:
-    """A process that has been forked, and the pipe to it."""
+    """A forked process, and the pipe to it."""
 
     process: ForkServerProcess
     reader: asyncio.StreamReader
@@ -49,20 +50,21 @@ class WorkerProcess:
     async def start(
         cls, context: ForkServerContext, task: str, device: str, confinement: Confinement
     ) -> WorkerProcess:
-        """Fork a process into a folder of its own; it warms up on its own, and says so."""
+        """Fork a process, with a folder of its own; it warms up, and then sends `Ready`."""
         ours, theirs = socket.socketpair()
         folder = _make_folder(confinement)
         arguments = (theirs, task, device, folder, confinement.max_file_bytes)
-        # Each job may leave a process in a bad way, so nothing waits for one at exit: daemon.
+        # Daemon: a job may leave its process in a bad state, so exiting must not wait for it.
         process = context.Process(target=child.main, args=arguments, daemon=True)
         output: WorkerOutput | None = None
         try:
             output = WorkerOutput(folder, ours)
-            # To its end, whoever leaves: another file could have the number that is on its way.
+            # Not to be cancelled: the thread still uses the number of `theirs`, which could be
+            # another file's once `theirs` is closed.
             await completed(asyncio.to_thread(process.start))
             reader, writer = await asyncio.open_unix_connection(sock=ours, limit=MAX_LINE_BYTES)
         except BaseException:
-            ours.close()  # a process that was started all the same ends at once
+            ours.close()  # if the process was started, it ends at once
             if output is not None:
                 output.close()
             remove_tree(folder)
@@ -72,21 +74,21 @@ class WorkerProcess:
         return cls(process, reader, writer, folder, output, _count_oom_kills())
 
     def can_work(self) -> bool:
-        """Say whether it lives, and has a folder to put a job into."""
+        """Return whether the process is alive and has its folder."""
         return self.process.is_alive() and self.folder.is_dir()
 
     async def say(self, message: Run | Probe) -> None:
-        """Send a command; a worker that has gone is noticed when it is listened to."""
+        """Send a command; `events` raises if the worker has ended."""
         self.writer.write(message.model_dump_json().encode() + b"\n")
         with contextlib.suppress(ConnectionError):
             await self.writer.drain()
 
     async def events(self) -> AsyncIterator[Event]:
-        """Give what the worker says, and no faster than the service can do something beside it.
+        """Yield the worker's messages, at a limited rate, so that the event loop stays free.
 
         Raises:
-            WorkerCrashedError: If it ends, or says what makes no sense.
-            OutOfMemoryError: If the kernel ended it for want of memory.
+            WorkerCrashedError: If the worker ends, or sends an invalid message.
+            OutOfMemoryError: If the kernel has killed it for lack of memory.
         """
         heard_bytes = 0
         while True:
@@ -104,24 +106,24 @@ class WorkerProcess:
                 await asyncio.sleep(_PAUSE_S)
 
     async def _end_as_error(self) -> ConvlastError:
-        """Tell why it ended."""
+        """Return why the worker has ended."""
         await asyncio.to_thread(self.process.join, _EXIT_S)
         code = self.process.exitcode
         how = _described(code)
         _log.error("worker ended", how=how, printed=self.output.end())
         if code == -signal.SIGKILL and _count_oom_kills() > self.oom_kills_before:
             return OutOfMemoryError(
-                "The kernel ended the process of the job for want of memory.",
+                "The kernel killed the process of the job for lack of memory.",
                 remedy="Give the service more memory.",
             )
         return WorkerCrashedError(f"The process of the job ended with {how}.", ended_with=how)
 
     async def end(self) -> None:
-        """End it, whatever it does; it is gone when this returns."""
+        """Kill the process, and wait until it is gone."""
         self.writer.close()
         if self.process.pid is not None:
             try:
-                # It leads a group of its own, so that what it has started ends as well.
+                # It leads a process group, so any process that it has started is killed too.
                 os.killpg(self.process.pid, signal.SIGKILL)
             except ProcessLookupError:
                 self.process.kill()
@@ -131,10 +133,10 @@ class WorkerProcess:
     async def answer_within_memory(
         self, answer: Coroutine[None, None, Answer], max_bytes: int
     ) -> Answer:
-        """Wait for an answer, as long as the process keeps within its memory.
+        """Wait for an answer, as long as the process stays within its memory limit.
 
         Raises:
-            OutOfMemoryError: If it does not.
+            OutOfMemoryError: If it exceeds the limit.
         """
         watch = MemoryWatch(self.process.pid or 0, max_bytes=max_bytes)
         answering = asyncio.ensure_future(answer)
@@ -144,7 +146,7 @@ class WorkerProcess:
             if answering.done():
                 return answering.result()
             raise OutOfMemoryError(
-                f"The job was stopped: it took too much {watching.result()}.",
+                f"The job was stopped: it used too {_EXCESS[watching.result()]}.",
                 remedy="Raise CONVLAST_WORKER_MEMORY_BYTES if the file is trusted.",
             )
         finally:
@@ -154,14 +156,14 @@ class WorkerProcess:
 
 
 def _make_folder(confinement: Confinement) -> Path:
-    """Make a folder for one worker; done at once, so that nothing is left if that is cancelled."""
+    """Make a folder for one worker; not in a thread, so that cancelling cannot leave a folder."""
     folder = confinement.folder / secrets.token_hex(8)
     folder.mkdir(mode=0o700, parents=True)
     return folder
 
 
 def _described(exit_code: int | None) -> str:
-    """Put into words how a process has ended.
+    """Describe how a process has ended.
 
     >>> _described(3), _described(-9), _described(-40), _described(None)
     ('exit status 3', 'SIGKILL', 'signal 40', 'silence')
@@ -172,12 +174,12 @@ def _described(exit_code: int | None) -> str:
         return f"exit status {exit_code}"
     try:
         return signal.Signals(-exit_code).name
-    except ValueError:  # those for real time have no names
+    except ValueError:  # real-time signals have no names
         return f"signal {-exit_code}"
 
 
 def _count_oom_kills() -> int:
-    """Count the processes that the kernel has ended for want of memory, in all groups."""
+    """Return how many processes of this machine the kernel has killed for lack of memory."""
     try:
         for line in Path("/proc/vmstat").read_text().splitlines():
             name, _, value = line.partition(" ")

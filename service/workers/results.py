@@ -1,7 +1,7 @@
-"""What a worker has made, as the service finds it once the worker is gone.
+"""Checks the files that a worker has made, after the worker has ended.
 
-It is looked at here, whatever was said of it. A file is opened below its folder, neither of them
-through a link, and what is open is what is measured, parsed and sent.
+The worker's own messages about them are not trusted. A file is opened without following links, in
+its folder or to it, and that open file is measured, parsed and sent.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def open_made(folder: Path, name: str) -> FileSlice:
     """Open a file that a worker should have made.
 
     Raises:
-        WorkerCrashedError: If it is not there, or is no plain file.
+        WorkerCrashedError: If it does not exist, or is not a plain file.
     """
     try:
         return FileSlice.whole(folder, name)
@@ -30,11 +30,11 @@ def open_made(folder: Path, name: str) -> FileSlice:
 def open_report(folder: Path) -> FileSlice:
     """Open a report in JSON.
 
-    One that is small enough to be parsed at once is; a larger one has to begin and end as an object
-    does, so that what is added at its end is added to the object, or else the whole is no JSON.
+    A small report is parsed. A larger one only has to begin and end like an object, so that members
+    can be added at its end; if the rest is not valid, neither is the answer.
 
     Raises:
-        WorkerCrashedError: If it is not there, or is none.
+        WorkerCrashedError: If it does not exist, or is not a JSON object.
     """
     file = open_made(folder, REPORT_JSON)
     if file.size_bytes <= MAX_EMBEDDED_BYTES:
@@ -48,7 +48,7 @@ def open_report(folder: Path) -> FileSlice:
 
 
 def read_report(folder: Path) -> str | None:
-    """Read a report that goes into a problem; none where there is none that can."""
+    """Read a report for a problem, or return none if it is missing, invalid or too large."""
     try:
         file = open_report(folder)
     except WorkerCrashedError:
@@ -58,7 +58,7 @@ def read_report(folder: Path) -> str | None:
 
 
 def _is_object(text: bytes) -> bool:
-    """Say whether a text is an object of JSON, with something in it and nothing around it.
+    """Return whether a text is a JSON object that is not empty, with nothing around it.
 
     >>> [_is_object(each) for each in (b'{"a": 1}', b"{}", b'{"a": NaN}', b'1, "b": {}', b"")]
     [True, False, False, False, False]

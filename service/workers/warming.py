@@ -1,10 +1,11 @@
-"""What a worker does once on its device before its walls close, since what starts later may not.
+"""Starts the libraries that jobs use on the device, before the sandbox is sealed.
 
-A library of CUDA starts when it is first used: it loads code, opens what belongs to the driver and
-starts threads. Here each one that jobs use does one small thing. On a CPU there is little to start.
+A CUDA library starts when it is first used: it loads code, opens device files and starts threads,
+which the sealed sandbox forbids. So each one does a small operation here. On a CPU there is little
+to start.
 
-What computes must work. A library that only looks, or compiles, may be absent or not allowed to: a
-job that needs it says so.
+Libraries that compute must work. Libraries that only measure or compile may be absent or forbidden:
+a job that needs one reports it.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ LAYOUTS = (torch.contiguous_format, torch.channels_last_3d)
 
 
 def warm_up(device: torch.device) -> None:
-    """Start what jobs use on this device.
+    """Start the libraries that jobs use on this device.
 
     Raises:
-        RuntimeError: If it does not compute.
+        RuntimeError: If the device does not compute.
     """
     for step in steps_on(device).values():
         step(device)
@@ -42,7 +43,7 @@ def warm_up(device: torch.device) -> None:
 
 
 def steps_on(device: torch.device) -> Mapping[str, Step]:
-    """Return what is done on a device, by name; on a CPU jobs use no more than convolutions.
+    """Return the steps for a device, by name; on a CPU jobs need only convolutions.
 
     >>> list(steps_on(torch.device("cpu")))
     ['convolutions']
@@ -51,10 +52,10 @@ def steps_on(device: torch.device) -> Mapping[str, Step]:
 
 
 def convolve(device: torch.device) -> None:
-    """Start cuDNN: convolutions, and transposed ones, in each precision that is native, and layout.
+    """Start cuDNN: convolve and convolve transposed, in each native precision and each layout.
 
-    fp32 is what fp16 is compared with, so that it is no TF32 here either; cuDNN may have no kernel
-    for that in channels-last, which a smoke can do without.
+    fp32 runs without TF32, as in a smoke, where it is the reference for fp16. cuDNN may have no
+    channels-last kernel for it, which a smoke does not need.
     """
     dtypes = (torch.float16, torch.float32) if is_native(device) else (torch.float32,)
     with exact_float32():
@@ -68,7 +69,7 @@ def convolve(device: torch.device) -> None:
 
 
 def autocast(device: torch.device) -> None:
-    """Convolve as models do that are in fp32 and run in fp16."""
+    """Convolve as models do that have fp32 weights and run in fp16."""
     with torch.autocast(device.type, torch.float16, cache_enabled=False):
         conv3d(*_operands(device, torch.float32))
 
@@ -81,7 +82,7 @@ def multiply(device: torch.device) -> None:
 
 
 def profile(device: torch.device) -> None:
-    """Start CUPTI, which tells which kernels ran, as the smoke of a model asks it to."""
+    """Start CUPTI, with which the smoke of a model records the kernels that ran."""
     with _allowed_to_fail():
         with torch.profiler.profile(acc_events=True) as profiler:
             conv3d(*_operands(device, torch.float32))
@@ -92,8 +93,8 @@ def profile(device: torch.device) -> None:
 def compile_kernel(device: torch.device) -> None:
     """Start NVRTC, which compiles PyTorch's rarer functions when they are first called.
 
-    Models call some of these, such as `lgamma`, or any on complex numbers; cuDNN compiles some of
-    its kernels by NVRTC as well, and TorchScript those that it fuses.
+    Models call some of these, such as `lgamma`, or functions on complex numbers. cuDNN compiles
+    some kernels with NVRTC as well, and TorchScript its fused kernels.
 
     Source: `jitted_gpu_kernel` in aten/src/ATen/native/cuda.
     """
@@ -110,18 +111,18 @@ STEPS: Mapping[str, Step] = {
     "clock": clock_mhz,  # starts NVML, where nvidia-ml-py is installed
     "compiler": compile_kernel,
 }
-"""All of them, in this order, by what starts."""
+"""All steps, in order, by what they start."""
 
 
 def _operands(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Return an input and a weight; channels in eights are what tensor cores take."""
+    """Return an input and a weight; tensor cores need channels in multiples of eight."""
     volume = torch.zeros(1, 8, 8, 8, 8, dtype=dtype, device=device)
     return volume, torch.zeros(8, 8, 3, 3, 3, dtype=dtype, device=device)
 
 
 @contextmanager
 def _allowed_to_fail() -> Iterator[None]:
-    """Go on, silently, where a library is absent or refuses."""
+    """Ignore errors and warnings of a library that is absent or forbidden."""
     with suppress(Exception), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -1,27 +1,27 @@
-"""Time that passes when a test says so."""
+"""A clock that tests move."""
 
 from __future__ import annotations
 
 
 class Clock:
-    """Clocks that are set by hand: one that only goes on, and the time of day."""
+    """A monotonic clock and a time of day, both set by hand."""
 
     def __init__(self) -> None:
         self.now_s = 1000.0
         self.jumped_s = 1e9
 
     def pass_by(self, seconds: float) -> None:
-        """Let time pass, for both."""
+        """Move both clocks forward."""
         self.now_s += seconds
 
     def set_time_of_day(self, seconds: float) -> None:
-        """Set the time as people see it."""
+        """Set the time of day only."""
         self.jumped_s = seconds - self.now_s
 
     def time_of_day(self) -> float:
-        """Tell the time as people see it."""
+        """Return the time of day."""
         return self.now_s + self.jumped_s
 
     def __call__(self) -> float:
-        """Tell the time since some moment."""
+        """Return the monotonic time."""
         return self.now_s

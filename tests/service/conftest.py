@@ -1,4 +1,4 @@
-"""Fixtures that give a running service."""
+"""Fixtures for a running service."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def fork_server() -> None:
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Serve]:
-    """Start services that end with the test."""
+    """Return a function that starts services, which end with the test."""
     running: list[Running] = []
 
     def started(module: str = FAKE, *, log: Path | None = None, **settings: object) -> Running:
@@ -43,7 +43,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """Share one service with the fake task, for tests that leave it as it was."""
+    """Share one service with the fake task between tests that leave it unchanged."""
     running = start(tmp_path_factory.mktemp("service"), job_timeout_s=30, max_upload_bytes=1 << 30)
     running.wait_until_ready()
     yield running

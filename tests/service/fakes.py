@@ -1,7 +1,7 @@
-"""A task that does what the checkpoint says: its first word is the verb.
+"""A fake task that does what the first word of the checkpoint says.
 
-It stands where `service.workers.conversion` does, needs no torch, and so shows what the service
-does with a worker of each kind.
+It replaces `service.workers.conversion`, needs no torch, and shows how the service handles each
+kind of behaviour of a worker.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def warm(device: str) -> dict[str, Any]:
 
 
 def probe(device: str) -> dict[str, Any]:
-    """Be healthy, on a device that is known for something."""
+    """Report a healthy device with a known trouble."""
     return {
         "device": device,
         "torch": "none",
@@ -51,10 +51,10 @@ def probe(device: str) -> dict[str, Any]:
 
 
 def run(job: Job, device: str, progress: Progress) -> Finished:
-    """Do what the first word of the checkpoint says, then copy it as the artifact."""
+    """Do what the first word of the checkpoint says, then copy the checkpoint as the artifact."""
     PROGRESS[:] = [progress]
     progress("read", 1, 1)
-    # It stays open meanwhile, so that a test can see which process has the job.
+    # The file stays open meanwhile, so that a test can find the process of the job.
     with job.source.open("rb") as file:
         words = file.read(200).split()
         verb = words[0].decode(errors="replace") if words else ""
@@ -92,7 +92,7 @@ def _crashes(job: Job, words: list[bytes]) -> None:
 
 
 def _prints(job: Job, words: list[bytes]) -> None:
-    """`prints TEXT`: print a lot, and a text and what steers a terminal at its end; crash."""
+    """`prints TEXT`: print much, then a text and control characters, and crash."""
     sys.stdout.write("noise\n" * 10_000)
     sys.stdout.flush()
     os.write(2, words[0] + b" \x1b[2J\n")
@@ -100,7 +100,7 @@ def _prints(job: Job, words: list[bytes]) -> None:
 
 
 def _tells(job: Job, words: list[bytes]) -> None:
-    """`tells`: say very often how far it is."""
+    """`tells`: report progress very often."""
     for done in range(20_000):
         PROGRESS[0]("write", done, 20_000)
     for total in range(1, 4):
@@ -150,7 +150,7 @@ def _has_no_weights(job: Job, words: list[bytes]) -> None:
 
 
 def _fails_verification(job: Job, words: list[bytes]) -> None:
-    """`fails-verification LAYERS`: so many layers stand in the report."""
+    """`fails-verification LAYERS`: with a report of this many layers."""
     report = _report(job, "cpu", None)
     report.verdict = "failed"
     report.findings = [Finding(code="values-differ", severity="error", message="They differ.")]
@@ -159,7 +159,7 @@ def _fails_verification(job: Job, words: list[bytes]) -> None:
 
 
 def _raises_code(job: Job, words: list[bytes]) -> None:
-    """`raises-code CODE`: raise an error of the library that has this code."""
+    """`raises-code CODE`: raise the library's error with this code."""
     from convlast import errors
 
     code = words[0].decode()
@@ -190,7 +190,7 @@ VERBS: dict[str, Callable[[Job, list[bytes]], None]] = {
 
 
 def _copy(job: Job) -> Path:
-    """Copy the checkpoint, as an artifact of this name."""
+    """Copy the checkpoint as an artifact of this name."""
     stem, _, extension = job.filename.rpartition(".")
     name = f"{stem or extension}.{job.options.memory_format}.{extension if stem else 'pt'}"
     target = job.folder / name

@@ -1,4 +1,4 @@
-"""A real service for tests: a process of its own, on a free port of loopback."""
+"""Runs a service for tests in a process of its own, on a free port of loopback."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FAKE, REAL = "tests.service.fake_service", "service"
 
 @dataclass
 class Running:
-    """A service that runs."""
+    """A running service."""
 
     process: subprocess.Popen[bytes]
     port: int
@@ -32,49 +32,49 @@ class Running:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """Its base URL."""
         return f"http://127.0.0.1:{self.port}"
 
     def client(self, **more: Any) -> httpx.Client:
-        """Open a client of it."""
+        """Open a client for it."""
         return httpx.Client(base_url=self.url, timeout=60, trust_env=False, **more)
 
     def convert(self, content: bytes, **more: Any) -> httpx.Response:
-        """Send a checkpoint with these bytes as a form."""
+        """Send these bytes as a checkpoint in a form."""
         with self.client() as client:
             return client.post("/convert", files={"checkpoint": ("m.pt", content)}, **more)
 
     def connect(self) -> socket.socket:
-        """Open a bare connection."""
+        """Open a raw connection."""
         return socket.create_connection(("127.0.0.1", self.port), timeout=30)
 
     def files(self) -> set[str]:
-        """Name what lies in its work folder, as paths relative to it."""
-        # Not by `rglob`, which raises where a folder goes while it looks.
+        """Return the files in its work folder, as relative paths, apart from permanent ones."""
+        # Not by `rglob`, which raises if a folder is removed meanwhile.
         found = {
             str(Path(folder, name).relative_to(self.work_dir))
             for folder, folders, names in os.walk(self.work_dir)
             for name in (*folders, *names)
         }
         found -= {"jobs", "store", "lock", "probe", "workers"}
-        # Each worker that waits has a folder, which is empty but for what it rehearses with, and
-        # for a moment what it prints to.
+        # Each idle worker has a folder, with the files of its warm-up and, for a moment, of its
+        # output.
         waiting = re.compile(r"workers/[0-9a-f]{16}(/output|/rehearsal-.*)?")
         return {name for name in found if not waiting.fullmatch(name)}
 
     def descendants(self) -> set[int]:
-        """Give the processes that it has started, and theirs."""
+        """Return the ids of all processes below it."""
         return descendants_of(self.process.pid)
 
     def metric(self, name: str) -> float:
-        """Read a counter without labels."""
+        """Read a metric without labels."""
         for line in httpx.get(f"{self.url}/metrics", trust_env=False).text.splitlines():
             if line.startswith(f"{name} "):
                 return float(line.split()[1])
         raise LookupError(name)
 
     def wait_until_ready(self) -> None:
-        """Wait for the first worker."""
+        """Wait until the first worker is warm."""
         wait_for(self._is_ready, within_s=START_S)
 
     def _is_ready(self) -> bool:
@@ -85,7 +85,7 @@ class Running:
             return False
 
     def stop(self) -> int:
-        """Ask it to end, wait, and give its exit status."""
+        """Send SIGTERM, wait, and return the exit status."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         return self.process.wait(60)
@@ -95,7 +95,7 @@ Serve = Callable[..., Running]
 
 
 def wait_for(condition: Callable[[], object], *, within_s: float = 20.0) -> None:
-    """Wait until something is so; fail if it never is."""
+    """Wait until a condition is true, and fail at the time limit."""
     deadline = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < deadline, "it did not come true in time"
@@ -103,7 +103,7 @@ def wait_for(condition: Callable[[], object], *, within_s: float = 20.0) -> None
 
 
 def descendants_of(pid: int) -> set[int]:
-    """Give the processes that one has started, and theirs."""
+    """Return the ids of all processes below one."""
     parents: dict[int, list[int]] = {}
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -122,7 +122,7 @@ def descendants_of(pid: int) -> set[int]:
 
 
 def start(folder: Path, module: str = FAKE, log: Path | None = None, **settings: object) -> Running:
-    """Start a service; `settings` are those of `service.settings`, by their names there."""
+    """Start a service; `settings` are fields of `service.settings.Settings`."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -1,7 +1,7 @@
-"""Workers that are played within the test's own process, and say and leave what they are told to.
+"""Workers that the test plays itself, which send and leave what it tells them.
 
-All else is the service itself: the pipe, what is made of what comes through it, the work folder,
-the store, and the application.
+Everything else is the real service: the pipe and the handling of its messages, the work folder, the
+store, and the application.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ HEADERS = {"Content-Type": "application/octet-stream"}
 
 @dataclass
 class Part:
-    """What a worker that was taken over does with its job.
+    """What a compromised worker does with its job.
 
     Attributes:
-        lines: What it says.
-        files: What it leaves in the folder of the job: bytes, or what puts something at a path.
+        lines: The messages that it sends.
+        files: What it leaves in the job's folder: bytes, or a function that is called with a path.
     """
 
     lines: list[bytes]
     files: dict[str, bytes | Leave] = field(default_factory=dict)
 
     def play(self, job: Job) -> bytes:
-        """Leave the files, and return what is said."""
+        """Leave the files, and return the lines to send."""
         for name, content in self.files.items():
             path = job.folder / name
             if isinstance(content, bytes):
@@ -58,7 +58,7 @@ class Part:
 
 
 class _Process:
-    """What there is of a process that is none."""
+    """The part of a process object that the service uses."""
 
     pid = None
     exitcode = 0
@@ -67,11 +67,11 @@ class _Process:
         return True
 
     def join(self, timeout_s: float) -> None:
-        """Be gone."""
+        """Do nothing: there is no process."""
 
 
 class Stage:
-    """A service, and the workers that play for it."""
+    """A service whose workers are played."""
 
     def __init__(self, app: FastAPI, runner: asyncio.Runner) -> None:
         self.context: Context = app.state.context
@@ -84,7 +84,7 @@ class Stage:
         return self._runner.run(self._request("POST", path, {**HEADERS, **headers}))
 
     def get(self, path: str) -> httpx.Response:
-        """Fetch something."""
+        """Send a GET."""
         return self._runner.run(self._request("GET", path, {}))
 
     async def _request(self, method: str, path: str, headers: dict[str, str]) -> httpx.Response:
@@ -97,7 +97,7 @@ class Stage:
     async def start_worker(
         self, _context: ForkServerContext, _task: str, _device: str, confinement: Confinement
     ) -> WorkerProcess:
-        """Stand in for `WorkerProcess.start`."""
+        """Replace `WorkerProcess.start`."""
         folder = confinement.folder / secrets.token_hex(8)
         folder.mkdir(parents=True)
         ours, theirs = socket.socketpair()
@@ -106,7 +106,7 @@ class Stage:
         playing = asyncio.create_task(self._play(theirs))
         reader, writer = await asyncio.open_unix_connection(sock=ours, limit=MAX_LINE_BYTES)
         process = cast("Any", _Process())
-        process.playing = playing  # which keeps it from being collected
+        process.playing = playing  # a reference, so that it is not collected
         return WorkerProcess(process, reader, writer, folder, output, 0)
 
     async def _play(self, theirs: socket.socket) -> None:
@@ -158,5 +158,5 @@ def _said(event: Any) -> bytes:
 
 
 def line(event: str, **fields: object) -> bytes:
-    """Write an event by hand, whatever its fields are."""
+    """Write an event with any fields."""
     return json.dumps({"event": event, **fields}).encode()

@@ -1,4 +1,4 @@
-"""Models that are built by name: in a worker, from the allow-list, and nowhere else."""
+"""Models that are built by name: only in a worker, and only from the allowed modules."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ HOSTILE = (
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """Share a service that allows PyTorch's own convolutions by name."""
+    """Share a service that allows PyTorch's own convolutions."""
     folder = tmp_path_factory.mktemp("architectures")
     running = start(folder, REAL, device="cpu", architecture_prefixes=",".join(PREFIXES))
     running.wait_until_ready()
@@ -58,18 +58,18 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 @pytest.fixture(scope="module")
 def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The state dict of one convolution, as a file."""
+    """Return the state dict of one convolution, as a file."""
     state_dict = nn.Conv3d(2, 4, 3).state_dict()
     return bytes_of(lambda path: save(state_dict, path), tmp_path_factory.mktemp("content"))
 
 
 def post(service: Running, content: bytes, **options: str) -> httpx.Response:
-    """Ask for the report of a conversion."""
+    """Convert a checkpoint, and return the response with the report."""
     return service.convert(content, data=options, headers={"Accept": "application/json"})
 
 
 def packages_in(pid: int) -> set[str]:
-    """Return the packages of models, and torch, whose libraries a process has mapped."""
+    """Return the model packages, and torch, whose libraries a process has mapped."""
     maps = Path(f"/proc/{pid}/maps").read_text()
     return set(
         re.findall(r"/site-packages/(torch|torchvision|monai|diffusers|transformers)/", maps)
@@ -77,7 +77,7 @@ def packages_in(pid: int) -> set[str]:
 
 
 def test_a_worker_builds_a_model_behind_its_walls(service: Running, content: bytes) -> None:
-    """What is installed can be imported after the seal; and not by the process that listens."""
+    """A sealed worker can import an installed package, and the service process does not."""
     response = post(service, content, **CONVOLUTION)
 
     assert response.status_code == 200, response.text
@@ -87,7 +87,7 @@ def test_a_worker_builds_a_model_behind_its_walls(service: Running, content: byt
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_nothing_but_a_model_is_reached(service: Running, content: bytes, name: str) -> None:
-    """Each other name is a problem with one code, and the service goes on."""
+    """Any other name is refused with one code, and the service goes on."""
     response = post(service, content, **{**CONVOLUTION, "architecture": name})
 
     assert response.status_code == 422, response.text
@@ -96,7 +96,7 @@ def test_nothing_but_a_model_is_reached(service: Running, content: bytes, name: 
 
 
 def test_a_model_that_does_not_fit_lists_the_keys(service: Running, content: bytes) -> None:
-    """As data beside the text."""
+    """The keys that do not fit are members of the problem."""
     options = {**CONVOLUTION, "architecture": "torch.nn.modules.conv.ConvTranspose3d"}
 
     problem = post(service, content, **options).json()
@@ -108,7 +108,7 @@ def test_a_model_that_does_not_fit_lists_the_keys(service: Running, content: byt
 
 
 def test_a_model_that_is_far_too_large_costs_nothing(service: Running, content: bytes) -> None:
-    """It is refused before memory is used."""
+    """A model that is far too large is refused before memory is used."""
     large = {"in_channels": 1 << 20, "out_channels": 1 << 20, "kernel_size": 99}
     options = {**CONVOLUTION, "architecture_options": json.dumps(large)}
     assert post(service, content, **options).json()["code"] == "architecture-mismatch"
@@ -116,7 +116,7 @@ def test_a_model_that_is_far_too_large_costs_nothing(service: Running, content: 
 
 @pytest.mark.recipes
 def test_a_model_of_torchvision_is_built_in_a_worker(service: Running, tmp_path: Path) -> None:
-    """Beside a CPU build of PyTorch too, where its own library does not load."""
+    """A model of torchvision can be built even if torchvision's own library does not load."""
     from convlast.architectures.resolving import resolve
 
     torch.manual_seed(0)

@@ -8,7 +8,7 @@ from service.cancellation import completed
 
 
 def test_what_the_work_gives_is_given() -> None:
-    """Its result, and its error."""
+    """The result or the error of the work is passed on."""
 
     async def fine() -> int:
         return 3
@@ -23,7 +23,7 @@ def test_what_the_work_gives_is_given() -> None:
 
 @pytest.mark.parametrize("times", [1, 3])
 def test_the_work_is_done_before_the_waiter_is_stopped(times: int) -> None:
-    """However often the waiter is cancelled, it ends as cancelled, and after the work."""
+    """However often the waiter is cancelled, it ends as cancelled, after the work."""
 
     async def main() -> list[str]:
         happened: list[str] = []
@@ -48,7 +48,7 @@ def test_the_work_is_done_before_the_waiter_is_stopped(times: int) -> None:
 
 
 def test_work_that_breaks_while_the_waiter_is_cancelled() -> None:
-    """Its error is not lost behind the cancellation."""
+    """An error of the work is not hidden by the cancellation."""
 
     async def main() -> None:
         async def work() -> None:

@@ -1,4 +1,4 @@
-"""Each code of the table is reached over the wire, on one small service."""
+"""Each code of the table can be reached over HTTP."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KEYS = {name: f"key-of-{name}" for name in ("alice", "bob", "carol", "dave")}
 
 @pytest.fixture(scope="module")
 def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """Run a service with narrow bounds: two places, one for each of four keys."""
+    """Run a service with two places, one for each of four keys."""
     folder = tmp_path_factory.mktemp("strict")
     keys = folder / "keys"
     keys.write_text("".join(f"{name}:{key}\n" for name, key in KEYS.items()))
@@ -39,7 +39,7 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 def send(
     service: Running, content: bytes = b"fine", owner: str = "alice", **more: str
 ) -> httpx.Response:
-    """Send a checkpoint, with further header fields."""
+    """Send a checkpoint with additional headers."""
     headers = {"Authorization": f"Bearer {KEYS[owner]}", **more}
     return service.convert(content, headers=headers)
 
@@ -56,14 +56,14 @@ def send_raw(service: Running, path: str, content: bytes = b"fine", **more: str)
 
 
 def get(service: Running, path: str, **more: str) -> httpx.Response:
-    """Fetch something as alice."""
+    """Send a GET as alice."""
     with service.client() as client:
         return client.get(path, headers={"Authorization": f"Bearer {KEYS['alice']}", **more})
 
 
 @contextmanager
 def busy(service: Running, *owners: str) -> Iterator[None]:
-    """Have each of these owners hold a place."""
+    """Make each of these owners hold a place."""
     threads = [
         threading.Thread(target=send, args=(service, b"sleeps 0.7", owner)) for owner in owners
     ]
@@ -76,7 +76,7 @@ def busy(service: Running, *owners: str) -> Iterator[None]:
 
 
 def while_busy(service: Running, others: tuple[str, ...], owner: str) -> httpx.Response:
-    """Send a checkpoint while others hold places."""
+    """Send a checkpoint while others hold the places."""
     with busy(service, *others):
         return send(service, owner=owner)
 
@@ -94,13 +94,13 @@ def too_slow(service: Running) -> httpx.Response:
 
 
 def beyond_the_end(service: Running) -> httpx.Response:
-    """Ask for a range behind the end of an artifact."""
+    """Request a range beyond the end of an artifact."""
     links = send(service, Accept="application/json").json()["links"]
     return get(service, links["artifact"], Range="bytes=1000000-")
 
 
 def raises(code: str) -> Callable[[Running], httpx.Response]:
-    """Have the worker raise an error of the library with this code."""
+    """Make the worker raise the library's error with this code."""
     return lambda service: send(service, f"raises-code {code}".encode())
 
 
@@ -145,7 +145,7 @@ WAYS: dict[str, Callable[[Running], httpx.Response]] = {
 
 
 def test_there_is_a_way_to_every_code() -> None:
-    """No code of the table is left out below."""
+    """The list below reaches every code of the table."""
     assert set(WAYS) == set(TABLE)
 
 
@@ -165,25 +165,25 @@ def test_every_code_is_reached(strict: Running, code: str) -> None:
 
 @pytest.mark.parametrize("as_form", [True, False])
 def test_an_empty_file_is_no_checkpoint(strict: Running, as_form: bool) -> None:
-    """A file without bytes is refused for what it is, in a form and as a raw body."""
+    """An empty file is refused as such, in a form and as a raw body."""
     answer = send(strict, b"") if as_form else send_raw(strict, "/convert", b"")
     assert answer.json()["code"] == "not-a-checkpoint"
 
 
 def test_facts_of_an_error_are_members(strict: Running) -> None:
-    """The globals of an unsafe checkpoint, and the limit that was exceeded, come as data."""
+    """The globals of an unsafe checkpoint, and the exceeded limit, are members."""
     assert send(strict, b"refuses").json()["names"] == ["os.system"]
     exceeded = send(strict, b"exceeds").json()
     assert (exceeded["limit"], exceeded["allowed"], exceeded["found"]) == ("max_tensors", 1, 2)
 
 
 def test_a_failed_verification_brings_its_report(strict: Running) -> None:
-    """The report that says what broke is a member of the problem."""
+    """The report is a member of the problem."""
     assert send(strict, b"fails-verification").json()["report"]["verdict"] == "failed"
 
 
 def test_the_place_of_a_bug_is_in_the_log(strict: Running) -> None:
-    """The client gets an id; under it the log has the kind of the error and where, not its text."""
+    """The client gets a request id; the log has the error's type and frames, not its text."""
     response = send(strict, b"raises")
     log = strict.log.read_text().splitlines()
     found = [line for line in log if response.json()["request_id"] in line and "job failed" in line]
@@ -198,7 +198,7 @@ def test_the_place_of_a_bug_is_in_the_log(strict: Running) -> None:
     [(b"crashes", "SIGSEGV"), (b"exits", "exit status 3"), (b"babbles", "sense")],
 )
 def test_a_crash_says_how_the_process_ended(strict: Running, content: bytes, how: str) -> None:
-    """A signal, an exit status and nonsense on the pipe are told apart."""
+    """A signal, an exit status and an invalid message are distinguished."""
     problem = send(strict, content).json()
     assert problem["code"] == "worker-crashed"
     assert how in problem["detail"]
@@ -206,7 +206,7 @@ def test_a_crash_says_how_the_process_ended(strict: Running, content: bytes, how
 
 
 def test_jobs_belong_to_their_key(strict: Running) -> None:
-    """What one key has made is not there for another."""
+    """Another key cannot find the job of a key."""
     links = send(strict, Accept="application/json").json()["links"]
     for link in links.values():
         with strict.client() as client:
@@ -219,12 +219,12 @@ def test_jobs_belong_to_their_key(strict: Running) -> None:
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics", "/version", "/docs"])
 def test_probes_need_no_key(strict: Running, path: str) -> None:
-    """What operates the service is open where the work is not."""
+    """Probes, metrics, the version and the documentation need no key."""
     assert httpx.get(strict.url + path, trust_env=False).status_code == 200
 
 
 def test_input_is_never_echoed(strict: Running) -> None:
-    """The value of an option that is refused does not come back."""
+    """A refusal does not contain the value of the option."""
     response = send_raw(strict, "/convert?smoke=hunter2&filename=hunter2")
     assert response.json()["code"] == "invalid-option"
     assert "hunter2" not in response.text

@@ -16,7 +16,7 @@ NO_ENTRY = ("PermissionError", "BlockingIOError")
 
 
 class Calls:
-    """A pickle that calls a function when it is opened."""
+    """A pickle that calls a function when it is loaded."""
 
     def __init__(self, function: Callable[..., object], *arguments: object) -> None:
         self._call = function, arguments
@@ -27,7 +27,7 @@ class Calls:
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """Serve with workers that unpickle what they get; skip where the kernel has no walls."""
+    """Run a service whose workers unpickle uploads; skip on kernels without the sandbox."""
     running = start(tmp_path_factory.mktemp("trusting"), TRUSTING)
     running.wait_until_ready()
     walls = httpx.get(f"{running.url}/readyz", trust_env=False).json()
@@ -40,26 +40,26 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 def outcome(service: Running, function: Callable[..., object], *arguments: object) -> str:
-    """Have a worker call a function by way of an upload; return what came of it."""
+    """Call a function in a worker through an upload, and return its result."""
     response = service.convert(pickle.dumps(Calls(function, *arguments)))
     assert response.json()["code"] == "not-a-checkpoint", response.text
     return str(response.json()["detail"])
 
 
 def test_the_code_of_an_upload_does_run_here(service: Running) -> None:
-    """Without the wall in the worker its code runs: else the other tests would prove nothing."""
+    """The code of an upload runs here, or the other tests would prove nothing."""
     assert outcome(service, pow, 6, 2) == "36"
 
 
 def test_it_opens_no_socket(service: Running) -> None:
-    """Code of an upload reaches nobody, not even on this machine."""
+    """The code can open no socket, not even to this machine."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         address = listening.getsockname()
         assert outcome(service, socket.create_connection, address).startswith(NO_ENTRY)
 
 
 def test_it_runs_no_program(service: Running, tmp_path: Path) -> None:
-    """A shell is not started, nor is anything else."""
+    """The code can start no shell and no other program."""
     trace = tmp_path / "trace"
 
     assert outcome(service, os.system, f"touch {trace}") != "0"
@@ -69,7 +69,7 @@ def test_it_runs_no_program(service: Running, tmp_path: Path) -> None:
 
 
 def test_it_reads_no_other_jobs_folder(service: Running) -> None:
-    """What lies in the work folder for others cannot be listed, read or changed."""
+    """The code cannot list, read or change other folders in the work folder."""
     other = service.work_dir / "jobs" / "other"
     other.mkdir()
     (other / "upload").write_text("secret")
@@ -85,7 +85,7 @@ def test_it_reads_no_other_jobs_folder(service: Running) -> None:
 
 
 def test_it_finds_no_secret(service: Running) -> None:
-    """The environment holds no setting of the service, and no file of the user's can be read."""
+    """The environment has no setting of the service, and the user's files cannot be read."""
     assert "CONVLAST" not in outcome(service, os.getenv, "CONVLAST_WORK_DIR", "nothing")
     assert outcome(service, os.open, "/etc/passwd", os.O_RDONLY).startswith(NO_ENTRY)
     parent = f"/proc/{service.process.pid}/environ"
@@ -93,7 +93,7 @@ def test_it_finds_no_secret(service: Running) -> None:
 
 
 def test_it_writes_nothing_into_the_log(service: Running) -> None:
-    """What it prints is no line of the log, and it has no hold on that file: it cannot cut it."""
+    """Its output does not reach the log, and it cannot truncate the log."""
     log = service.log.read_bytes()
     for number in (0, 1, 2):
         target = outcome(service, os.readlink, f"/proc/self/fd/{number}")
@@ -105,7 +105,7 @@ def test_it_writes_nothing_into_the_log(service: Running) -> None:
 
 
 def test_it_leaves_nothing_for_the_next(service: Running) -> None:
-    """What it changes in its process and its folder is gone with it, and the service goes on."""
+    """Changes in its process and its folder are gone with it, and the service goes on."""
     left = "__import__('pathlib').Path(__import__('os').environ['HOME'], 'left').touch()"
 
     assert outcome(service, eval, left) == "None"

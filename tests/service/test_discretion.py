@@ -1,4 +1,4 @@
-"""Neither an answer nor the log tells a key, a path, or what stands in a file."""
+"""Neither an answer nor the log contains a key, a path, or file contents."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VERBS = ("raises", "crashes", "exits", "babbles", "refuses", "exhausts-memory", 
 
 @pytest.fixture(scope="module")
 def discreet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """Run a service with a key, whose folders have a name that is easy to find."""
+    """Run a service with a key, and with folders whose name is easy to find."""
     folder = tmp_path_factory.mktemp("marker-path-21f6")
     (folder / "keys").write_text(f"alice:{KEY}\n")
     running = start(folder, api_keys_file=folder / "keys", job_timeout_s=2)
@@ -29,7 +29,7 @@ def discreet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 def post(service: Running, path: str, **request: object) -> httpx.Response:
-    """Send something with the key."""
+    """Send a POST with the key."""
     given = request.pop("headers", {})
     assert isinstance(given, dict)
     headers = {"Authorization": f"Bearer {KEY}", **given}
@@ -38,7 +38,7 @@ def post(service: Running, path: str, **request: object) -> httpx.Response:
 
 
 def answers(service: Running) -> Iterator[httpx.Response]:
-    """Provoke refusals and failures of every kind, with markers in all that is sent."""
+    """Provoke all kinds of refusals and failures, with markers in everything that is sent."""
     raw = {"Content-Type": "application/octet-stream"}
     for verb in VERBS:
         content = f"{verb} {CONTENT}".encode()
@@ -60,7 +60,7 @@ def answers(service: Running) -> Iterator[httpx.Response]:
 
 
 def test_answers_and_log_tell_nothing(discreet: Running) -> None:
-    """No marker comes back, whatever goes wrong, and none reaches the log."""
+    """No marker appears in an answer or in the log."""
     for answer in answers(discreet):
         for marker in (KEY, WRONG_KEY, CONTENT, VALUE, "marker-path", "Traceback", 'File "'):
             assert marker not in answer.text, answer.request.url
@@ -76,7 +76,7 @@ def test_answers_and_log_tell_nothing(discreet: Running) -> None:
     ["../../etc/passwd", "a\x00b.pt", "a\nb.pt", "x" * 300 + ".pt", "..", "-rf", "a\u202eb.pt"],
 )
 def test_hostile_filenames_stay_names(discreet: Running, name: str) -> None:
-    """What a client calls its file is one harmless name of the artifact, and no path."""
+    """A hostile file name becomes one harmless name of the artifact, not a path."""
     response = post(
         discreet,
         "/convert",
@@ -91,7 +91,7 @@ def test_hostile_filenames_stay_names(discreet: Running, name: str) -> None:
 
 
 def test_an_outline_has_no_message() -> None:
-    """Chained exceptions leave their frames and kinds, messages of several lines leave nothing."""
+    """Of chained exceptions only frames and types are kept, and no message."""
     try:
         try:
             raise ValueError(f"{CONTENT}\n{CONTENT}\n  {CONTENT}")

@@ -10,12 +10,12 @@ from service.errors import full_disk_as_problem
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 def test_a_full_disk_is_a_problem(number: int) -> None:
-    """For want of room, the client is told so."""
+    """A full disk becomes a `StorageFullError`."""
     with pytest.raises(StorageFullError), full_disk_as_problem():
         raise OSError(number, "no room")
 
 
 def test_other_trouble_with_the_disk_stays_what_it_is() -> None:
-    """Anything else is a bug or a broken machine, and is not dressed up."""
+    """Any other error of the disk is raised unchanged."""
     with pytest.raises(PermissionError), full_disk_as_problem():
         raise PermissionError(errno.EACCES, "not allowed")

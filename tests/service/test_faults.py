@@ -1,4 +1,4 @@
-"""What goes wrong around the HTTP process: disks that are full or gone, and clients who dawdle."""
+"""Faults around the service process: full or missing disks, and slow clients."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HEAD = (
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Mount a file system of 160 MiB; skipped by name where that is not allowed."""
+    """Mount a file system of 160 MiB, or skip if that is not allowed."""
     folder = tmp_path / "small"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=160m,mode=0700", "tmpfs", str(folder)]
@@ -36,20 +36,20 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def chunks(size_bytes: int) -> Iterator[bytes]:
-    """Give a body that does not say how long it is."""
+    """Yield a body, so that it has no Content-Length."""
     for _ in range(size_bytes // MIB):
         yield bytes(MIB)
 
 
 def send(service: Running, size_bytes: int, accept: str = "application/zip") -> httpx.Response:
-    """Send a checkpoint of so many zero bytes."""
+    """Send a checkpoint of this many zero bytes."""
     headers = {"Content-Type": "application/octet-stream", "Accept": accept}
     with service.client() as client:
         return client.post("/convert", content=chunks(size_bytes), headers=headers)
 
 
 def is_idle(service: Running) -> bool:
-    """Say whether no place, no room and no file is taken by work."""
+    """Return whether no job takes a place, a byte of the quota, or a file."""
     names = ("convlast_places_taken", "convlast_downloads", "convlast_work_bytes")
     return not any(map(service.metric, names)) and not list((service.work_dir / "jobs").iterdir())
 
@@ -57,7 +57,7 @@ def is_idle(service: Running) -> bool:
 @pytest.mark.parametrize(
     ("size_bytes", "accept"),
     [
-        (200 * MIB, "application/zip"),  # full while the upload comes in
+        (200 * MIB, "application/zip"),  # full during the upload
         (100 * MIB, "application/zip"),  # full while the worker writes
         (100 * MIB, "application/json"),
     ],
@@ -65,7 +65,7 @@ def is_idle(service: Running) -> bool:
 def test_a_full_disk_is_told_as_one(
     serve: Serve, small_disk: Path, size_bytes: int, accept: str
 ) -> None:
-    """Whoever meets the end of the disk, the answer is 507, nothing stays, the next job runs."""
+    """On a full disk the answer is 507, no file is left, and the next job runs."""
     service = serve(work_dir=small_disk / "work")
     answer = send(service, size_bytes, accept)
     assert answer.json()["code"] == "storage-full"
@@ -75,7 +75,7 @@ def test_a_full_disk_is_told_as_one(
 
 
 def test_a_file_that_may_not_grow_is_told_as_a_full_disk(serve: Serve) -> None:
-    """Where a limit of the process allows no larger file, the answer is 507, and work goes on."""
+    """A file beyond the process's size limit gives 507, and the service goes on."""
     service = serve()
     resource.prlimit(service.process.pid, resource.RLIMIT_FSIZE, (8 * MIB, 8 * MIB))
     answer = send(service, 20 * MIB)
@@ -87,7 +87,7 @@ def test_a_file_that_may_not_grow_is_told_as_a_full_disk(serve: Serve) -> None:
 
 
 def test_a_disk_that_fills_up_is_not_ready(serve: Serve, small_disk: Path) -> None:
-    """Others' files on the disk are noticed, and when they are gone, that is noticed too."""
+    """`/readyz` notices a full disk, and that it is free again."""
     service = serve(work_dir=small_disk / "work")
     filler = small_disk / "filler"
     with contextlib.suppress(OSError), filler.open("wb") as file:
@@ -103,7 +103,7 @@ def test_a_disk_that_fills_up_is_not_ready(serve: Serve, small_disk: Path) -> No
 
 
 def test_work_on_disk_is_bounded(serve: Serve) -> None:
-    """What does not fit into the room for work is refused, beforehand or on the way."""
+    """An upload beyond the quota is refused, at its headers or while it is received."""
     service = serve(work_bytes=10 * MIB)
     assert service.convert(bytes(6 * MIB)).json()["code"] == "storage-full"
     refused = send(service, 6 * MIB)
@@ -114,11 +114,11 @@ def test_work_on_disk_is_bounded(serve: Serve) -> None:
 
 
 def test_a_work_folder_that_is_deleted_is_made_again(serve: Serve) -> None:
-    """Those who clean up temporary files cost what was kept, and one job at most."""
+    """A deleted work folder costs the stored jobs, and at most one running job."""
     service = serve()
     links = service.convert(b"fine", headers={"Accept": "application/json"}).json()["links"]
     shutil.rmtree(service.work_dir)
-    # A worker that waits has its folder in there, and one that has none is of no use.
+    # The folder of the idle worker is gone too, so the worker has to be replaced.
     first = service.convert(b"fine")
     assert first.status_code == 200 or first.json()["code"] == "internal"
     assert str(service.work_dir) not in first.text
@@ -133,7 +133,7 @@ def test_a_work_folder_that_is_deleted_is_made_again(serve: Serve) -> None:
 
 
 def test_a_part_of_the_work_folder_that_is_deleted_is_made_again(serve: Serve) -> None:
-    """The lock is still there, and held: it is not taken for another service's."""
+    """If only a part is deleted, the service's own lock does not stop the repair."""
     service = serve()
     shutil.rmtree(service.work_dir / "jobs")
     assert service.convert(b"fine").status_code == 200
@@ -142,7 +142,7 @@ def test_a_part_of_the_work_folder_that_is_deleted_is_made_again(serve: Serve) -
 
 
 def test_a_job_whose_folder_is_deleted_is_a_failure_of_its_own(serve: Serve) -> None:
-    """It is answered without a word of paths, and the service goes on."""
+    """The answer contains no path, and the service goes on."""
     service = serve()
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(service.convert, b"sleeps 1")
@@ -154,7 +154,7 @@ def test_a_job_whose_folder_is_deleted_is_a_failure_of_its_own(serve: Serve) -> 
 
 
 def test_a_slow_upload_holds_no_worker(serve: Serve) -> None:
-    """While one client takes its time to send, the jobs of others run."""
+    """During one client's slow upload the jobs of others run."""
     service = serve(queue_size=1)
     with service.connect() as slow:
         slow.sendall(HEAD % (4, b"") + b"f")
@@ -166,7 +166,7 @@ def test_a_slow_upload_holds_no_worker(serve: Serve) -> None:
 
 @pytest.mark.parametrize("accept", [b"application/zip", b"application/octet-stream"])
 def test_a_slow_download_holds_no_worker_and_no_place(serve: Serve, accept: bytes) -> None:
-    """With a single place, the jobs of others run while one client takes its time to receive."""
+    """With a single place, the jobs of others run during one client's slow download."""
     service = serve(queue_size=0)
     with service.connect() as slow:
         slow.sendall(HEAD % (64 * MIB, b"Accept: " + accept + b"\r\n") + bytes(64 * MIB))
@@ -177,7 +177,7 @@ def test_a_slow_download_holds_no_worker_and_no_place(serve: Serve, accept: byte
 
 
 def test_downloads_are_bounded(serve: Serve) -> None:
-    """Where as many are under way as may be, neither a further one begins nor an upload."""
+    """At the limit of downloads, further downloads and uploads are refused."""
     service = serve(max_downloads=1)
     report = send(service, 64 * MIB, "application/json").json()
     link = report["links"]["artifact"]
@@ -195,7 +195,7 @@ def test_downloads_are_bounded(serve: Serve) -> None:
 
 
 def test_a_whole_download_has_its_time(serve: Serve) -> None:
-    """A client that takes a little now and then does not keep its files for ever."""
+    """A client that reads slowly cannot keep its files for ever."""
     service = serve(download_timeout_s=0.5)
     with service.connect() as slow:
         slow.sendall(HEAD % (64 * MIB, b"") + bytes(64 * MIB))
@@ -204,7 +204,7 @@ def test_a_whole_download_has_its_time(serve: Serve) -> None:
 
 
 def test_one_client_does_not_take_all_places(serve: Serve, tmp_path: Path) -> None:
-    """A key that has its share is refused by its own limit, and another key is served."""
+    """A key at its own limit is refused, and another key is served."""
     (tmp_path / "keys").write_text("alice:key-of-a\nbob:key-of-b\n")
     service = serve(api_keys_file=tmp_path / "keys", jobs_per_key=2, queue_size=8)
     alice, bob = ({"Authorization": f"Bearer key-of-{name}"} for name in "ab")
@@ -220,7 +220,7 @@ def test_one_client_does_not_take_all_places(serve: Serve, tmp_path: Path) -> No
 
 
 def test_an_address_of_someone_else_is_not_believed(serve: Serve) -> None:
-    """Clients without a key are told apart by where they are, not by what they say."""
+    """Clients without a key are distinguished by address, not by what their headers say."""
     service = serve(jobs_per_key=1)
     with service.connect() as upload:
         upload.sendall(HEAD % (4, b"") + b"f")
@@ -230,7 +230,7 @@ def test_an_address_of_someone_else_is_not_believed(serve: Serve) -> None:
 
 
 def test_probes_answer_while_everything_is_busy(serve: Serve) -> None:
-    """With the worker at work, the queue full and uploads under way, all probes answer."""
+    """All probes answer while the worker, the queue and uploads are busy."""
     service = serve(queue_size=3)
     with ThreadPoolExecutor(2) as pool, contextlib.ExitStack() as held:
         running = [pool.submit(service.convert, b"sleeps 1") for _ in range(2)]
@@ -245,7 +245,7 @@ def test_probes_answer_while_everything_is_busy(serve: Serve) -> None:
 
 
 def test_a_head_request_reads_no_file(serve: Serve) -> None:
-    """Asking for the fields of a large artifact costs no reading of it."""
+    """HEAD of a large artifact does not read it."""
     service = serve()
     link = send(service, 64 * MIB, "application/json").json()["links"]["artifact"]
     sent_bytes = service.metric("convlast_sent_bytes_total")

@@ -1,4 +1,4 @@
-"""Model folders through the service: in its sandbox, within its room, and with nothing left."""
+"""Model folders through the service, in its sandbox and within its quota."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from tests.convlast.folders import building
 from tests.hostile import packs_a_folder as attack
 from tests.service.running import REAL, Running, start
 
-ROOM_BYTES = 64 << 20
+WORK_BYTES = 64 << 20
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """Run the service with convlast itself in its workers, and little room."""
-    running = start(tmp_path_factory.mktemp("service"), REAL, device="cpu", work_bytes=ROOM_BYTES)
+    """Run the service with convlast itself in its workers, and a small quota."""
+    running = start(tmp_path_factory.mktemp("service"), REAL, device="cpu", work_bytes=WORK_BYTES)
     running.wait_until_ready()
     yield running
     running.stop()
@@ -54,7 +54,7 @@ def post(
 
 @pytest.mark.parametrize("kind", building.PACKED)
 def test_an_archive_is_converted(kind: str, service: Running, folder: Path, tmp_path: Path) -> None:
-    """The answer has what the library makes of it, byte for byte, and its report."""
+    """The answer is byte for byte the library's, with its report."""
     archive = building.PACKED[kind](folder)
     answer = post(service, archive)
     assert answer.status_code == 200, answer.text
@@ -71,7 +71,7 @@ def test_an_archive_is_converted(kind: str, service: Running, folder: Path, tmp_
 
 
 def test_an_archive_is_inspected(service: Running, folder: Path) -> None:
-    """With a section for each file, and nothing kept."""
+    """The report has a section for each file, and nothing is stored."""
     report = post(service, building.packed_tar_gz(folder), "inspect").json()
     assert {layer["status"] for layer in report["layers"]} == {"convertible"}
     assert len(report["files"]) == 9
@@ -101,7 +101,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str, str]] = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_refused(case: str, service: Running) -> None:
-    """By its code; no file and no room stays taken."""
+    """The archive is refused with its code, and no file and no quota stays taken."""
     build, code, words = REFUSED[case]
     for verb in ("convert", "inspect"):
         answer = post(service, build(), verb)
@@ -111,7 +111,7 @@ def test_refused(case: str, service: Running) -> None:
 
 
 def test_a_file_in_the_archive_is_named(service: Running, folder: Path) -> None:
-    """In words, and as a member of the problem."""
+    """The detail and a member of the problem name the file."""
     path = building.packed_zip(folder)
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("vae/bad.pt", b"PK\3\4 and no more")
@@ -121,13 +121,13 @@ def test_a_file_in_the_archive_is_named(service: Running, folder: Path) -> None:
     assert problem["detail"].startswith("'vae/bad.pt': ")
 
 
-def test_room_is_taken_once_for_what_is_in_an_archive(tmp_path: Path) -> None:
-    """However often it is told, and all of it is given back."""
-    room = Quota(100)
-    folder = JobFolder(tmp_path, room)
+def test_the_quota_is_taken_once_for_what_is_in_an_archive(tmp_path: Path) -> None:
+    """Repeated reports of a total count once, and all bytes are given back."""
+    quota = Quota(100)
+    folder = JobFolder(tmp_path, quota)
     folder.take(10)
     for told in (5, 20, 20, 15):
         folder.take_unpacked(told)
-    assert room.taken_bytes == 60
-    folder.leave()
-    assert room.taken_bytes == 0
+    assert quota.taken_bytes == 60
+    folder.give_back()
+    assert quota.taken_bytes == 0

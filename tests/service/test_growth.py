@@ -1,4 +1,4 @@
-"""No text of a client takes longer to read than its length is worth."""
+"""No text of a client takes disproportionately long to parse."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tests.growth import check_growth, shapes
 
 @pytest.mark.parametrize("reader", READERS)
 def test_no_text_takes_longer_than_it_is_long(reader: str) -> None:
-    """Each reader of a client's text takes a time that grows no faster than the text."""
+    """The time of each parser grows no faster than its text."""
     read, pieces = READERS[reader]
     for shape in shapes(pieces):
         check_growth(read, shape)
 
 
 def test_a_key_of_any_length_is_refused(tmp_path: Path) -> None:
-    """It is hashed once, and compared as all others are."""
+    """A key of any length is hashed once and compared like any other."""
     (tmp_path / "keys").write_text("alice:a-key-of-alice-alone\n")
     keys = Keyring(tmp_path / "keys", anonymous_allowed=False)
     for shape in shapes(("Bearer ", "a", " ", "é")):

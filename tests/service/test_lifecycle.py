@@ -15,7 +15,7 @@ from tests.service.running import REAL, Running, Serve, wait_for
 
 
 def test_sigterm_drains(serve: Serve) -> None:
-    """The job that runs and two that wait are finished, a new one is refused, the exit is clean."""
+    """Running and waiting jobs are finished, a new one is refused, and the exit is clean."""
     service = serve()
     with ThreadPoolExecutor(3) as pool:
         waiting = [pool.submit(service.convert, b"sleeps 1") for _ in range(3)]
@@ -34,7 +34,7 @@ def test_sigterm_drains(serve: Serve) -> None:
 
 
 def test_a_second_signal_does_not_wait(serve: Serve) -> None:
-    """An operator who insists gets the process ended, and its workers with it."""
+    """A second signal ends the process and its workers at once."""
     service = serve()
     with ThreadPoolExecutor(1) as pool:
         lost = pool.submit(service.convert, b"hangs")
@@ -51,7 +51,7 @@ def test_a_second_signal_does_not_wait(serve: Serve) -> None:
 def test_threads_of_workers_sleep_while_they_wait(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The fork server loads OpenMP, which tells so, and all workers inherit what it has read."""
+    """All workers have OpenMP threads that sleep while they wait."""
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
     monkeypatch.setenv("OMP_DISPLAY_ENV", "VERBOSE")
@@ -62,7 +62,7 @@ def test_threads_of_workers_sleep_while_they_wait(
 
 
 def test_draining_ends_in_time(serve: Serve) -> None:
-    """A job that does not end is broken off, and all is tidied, before anyone kills the service."""
+    """A job that does not end is aborted at the drain timeout, and all files are cleaned up."""
     service = serve(drain_timeout_s=1)
     with ThreadPoolExecutor(1) as pool:
         lost = pool.submit(service.convert, b"hangs")
@@ -79,8 +79,8 @@ def test_draining_ends_in_time(serve: Serve) -> None:
 def test_temporary_files_in_the_work_folder_are_swept(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the work folder is the only place to write to, a kill leaves nothing for good there."""
-    work_dir = Path(tempfile.mkdtemp(prefix="convlast-"))  # a socket's path has to be short
+    """If the work folder is also TMPDIR, the next start removes what a kill has left."""
+    work_dir = Path(tempfile.mkdtemp(prefix="convlast-"))  # the path of a socket must be short
     monkeypatch.setenv("TMPDIR", str(work_dir))
     try:
         killed = serve(work_dir=work_dir)
@@ -97,7 +97,7 @@ def test_temporary_files_in_the_work_folder_are_swept(
 
 
 def test_workers_end_with_a_service_that_is_killed(serve: Serve) -> None:
-    """A kill -9 of the service leaves no process behind, not even one whose job hangs."""
+    """After a kill -9 of the service no worker is left, not even one that hangs."""
     service = serve()
     with ThreadPoolExecutor(1) as pool:
         lost = pool.submit(service.convert, b"hangs")
@@ -109,7 +109,7 @@ def test_workers_end_with_a_service_that_is_killed(serve: Serve) -> None:
 
 
 def test_a_killed_worker_is_a_crash_of_its_job_only(serve: Serve) -> None:
-    """A kill -9 of the worker answers its client, and the next job runs."""
+    """After a kill -9 of a worker its client is answered, and the next job runs."""
     service = serve()
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(service.convert, b"hangs")
@@ -121,7 +121,7 @@ def test_a_killed_worker_is_a_crash_of_its_job_only(serve: Serve) -> None:
 
 
 def test_a_deadline_ends_the_job_and_its_process(serve: Serve) -> None:
-    """A job that hangs is answered for at its deadline, and its process is gone by then."""
+    """A job that hangs is answered at its deadline, and its process is gone."""
     service = serve(job_timeout_s=1)
     before = service.descendants()
     answer = service.convert(b"hangs")
@@ -132,7 +132,7 @@ def test_a_deadline_ends_the_job_and_its_process(serve: Serve) -> None:
 
 
 def test_a_restart_keeps_the_store_and_nothing_else(serve: Serve) -> None:
-    """What was kept is there after a kill and a new start; what was half done is not."""
+    """After a kill and a restart stored jobs are there, and unfinished ones are not."""
     service = serve()
     links = service.convert(b"fine", headers={"Accept": "application/json"}).json()["links"]
     with service.connect() as connection:
@@ -150,7 +150,7 @@ def test_a_restart_keeps_the_store_and_nothing_else(serve: Serve) -> None:
 
 
 def test_two_services_do_not_share_a_folder(serve: Serve) -> None:
-    """The second one does not start, rather than sweep the first one's jobs."""
+    """A second service on the same folder does not start, and does not remove its jobs."""
     first = serve()
     with pytest.raises(AssertionError, match="in use by another service"):
         serve()
@@ -158,7 +158,7 @@ def test_two_services_do_not_share_a_folder(serve: Serve) -> None:
 
 
 def test_the_http_process_never_imports_torch(serve: Serve) -> None:
-    """The real service converts nothing itself: no library of torch is mapped into it."""
+    """No library of torch is mapped into the service process."""
     service = serve(REAL)
     maps = Path(f"/proc/{service.process.pid}/maps").read_text()
     assert "libtorch" not in maps
@@ -167,7 +167,7 @@ def test_the_http_process_never_imports_torch(serve: Serve) -> None:
 
 
 def wait_for_worker(service: Running) -> int:
-    """Find the process whose job runs: the one that has read its upload."""
+    """Return the process of the running job: the one that has opened its upload."""
     folders = service.work_dir / "workers"
     wait_for(lambda: list(folders.glob("*/*/upload")))
     upload = next(folders.glob("*/*/upload"))
@@ -185,7 +185,7 @@ def wait_for_worker(service: Running) -> int:
 
 
 def is_alive(pid: int) -> bool:
-    """Say whether a process still runs; one that waits to be reaped does not."""
+    """Return whether a process still runs and is no zombie."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text()
     except OSError:

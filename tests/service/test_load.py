@@ -6,7 +6,7 @@ from tests.service.running import Serve, wait_for
 
 
 def test_many_requests_leave_nothing_behind(serve: Serve) -> None:
-    """Two hundred in a row and sixteen at once leave no file and no further process."""
+    """Two hundred requests in sequence and sixteen at once leave no file and no process."""
     service = serve()
     processes = len(service.descendants())
     with service.client() as client:
@@ -22,7 +22,7 @@ def test_many_requests_leave_nothing_behind(serve: Serve) -> None:
 
 
 def test_the_queue_is_bounded_and_first_come_first_served(serve: Serve) -> None:
-    """Those that fit wait their turn, the others are told to come again."""
+    """Jobs within the queue size run in order, and others are refused."""
     service = serve(queue_size=2)
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(service.convert, [b"sleeps 0.5"] * 8))

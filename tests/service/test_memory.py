@@ -11,13 +11,13 @@ CHUNK_BYTES = 1 << 20
 
 
 def zeros() -> Iterator[bytes]:
-    """Give a large body, a piece at a time."""
+    """Yield a large body in pieces."""
     for _ in range(SIZE_BYTES // CHUNK_BYTES):
         yield bytes(CHUNK_BYTES)
 
 
 def peak_bytes(pid: int) -> int:
-    """Read the most memory that a process has had resident."""
+    """Return the peak resident memory of a process."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) << 10
@@ -42,6 +42,6 @@ def test_a_large_body_goes_up_and_down_without_filling_memory(serve: Serve) -> N
 
 
 def test_workers_share_what_the_fork_server_has_made(service: Running) -> None:
-    """The garbage collector, which would write to each object and so copy it, looks at none."""
+    """The garbage collector visits no object of the fork server, which would copy its pages."""
     with service.client() as client:
         assert client.get("/version").json()["frozen_objects"] > 10_000

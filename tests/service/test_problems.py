@@ -9,7 +9,7 @@ import service.errors
 from convlast.errors import ConvlastError, UnsafeCheckpointError
 from service.problems import MEDIA_TYPE, TABLE, Problem
 
-# Bases, and the one that carries the code of another service to its client.
+# Base classes, and the error with which the client reports the code of a service.
 WITHOUT_A_CODE = {
     "RemoteError",
     "ConvlastError",
@@ -21,14 +21,14 @@ WITHOUT_A_CODE = {
 
 
 def kinds(base: type[ConvlastError]) -> Iterator[type[ConvlastError]]:
-    """Give every class of the tree below `base`."""
+    """Yield every class of the tree below `base`."""
     for kind in base.__subclasses__():
         yield kind
         yield from kinds(kind)
 
 
 def test_every_error_has_a_row() -> None:
-    """Each class of the tree has its own code, and the table has a row for it."""
+    """Each class of the tree has its own code, with a row in the table."""
     assert service.errors.__doc__
     for kind in kinds(ConvlastError):
         if kind.__name__ not in WITHOUT_A_CODE:
@@ -37,19 +37,19 @@ def test_every_error_has_a_row() -> None:
 
 
 def test_every_row_has_an_error() -> None:
-    """No row of the table is without a class that has its code."""
+    """Each row of the table has a class with its code."""
     assert set(TABLE) == {kind.code for kind in kinds(ConvlastError)}
 
 
 def test_rows_that_ask_for_patience_say_how_long() -> None:
-    """Statuses 429 and 503 always come with Retry-After."""
+    """Statuses 429 and 503 always have Retry-After."""
     for code, row in TABLE.items():
         header = Problem(code, row.example).response().headers.get("retry-after")
         assert (header is not None) == (row.status in (429, 503)), code
 
 
 def test_details_are_members_and_cannot_replace_the_fixed_ones() -> None:
-    """The facts of an error stand beside `code`, and never in its place."""
+    """An error's details are members, but cannot replace `code` or another fixed one."""
     error = UnsafeCheckpointError("It asks for os.system.", names=["os.system"], remedy="Do not.")
     error.details["status"] = 200
     response = Problem.of(error).response()
@@ -62,7 +62,7 @@ def test_details_are_members_and_cannot_replace_the_fixed_ones() -> None:
 
 
 def test_a_report_is_a_member() -> None:
-    """The JSON text of a report becomes a member as it is."""
+    """The JSON text of a report becomes a member unchanged."""
     problem = Problem("verification-failed", "It failed.", report='{"verdict": "failed"}')
     assert json.loads(bytes(problem.response().body))["report"] == {"verdict": "failed"}
 
@@ -71,5 +71,5 @@ def test_a_report_is_a_member() -> None:
     "error", [ConvlastError("a secret"), service.errors.InternalError("secret")]
 )
 def test_internal_errors_keep_their_text(error: ConvlastError) -> None:
-    """What is our own fault is told in the log, not to the client."""
+    """The text of an internal error is not sent to the client."""
     assert b"secret" not in bytes(Problem.of(error).response().body)

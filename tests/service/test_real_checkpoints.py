@@ -30,7 +30,7 @@ FILES = sorted(path for path in SHARED_CHECKPOINTS.glob("*") if path.suffix != "
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """Serve, as `make serve` does."""
+    """Run the service as `make serve` does."""
     running = start(tmp_path_factory.mktemp("service"), REAL)
     running.wait_until_ready()
     yield running
@@ -38,14 +38,14 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 def send_with_curl(path: Path, service: Running) -> tuple[int, bytes]:
-    """Post a file as the README says; return status and body."""
+    """Post a file as in the README, and return status and body."""
     command = ["curl", "-sS", "-w", "%{stderr}%{http_code}", "-F", f"checkpoint=@{path}"]
     done = subprocess.run([*command, f"{service.url}/convert"], capture_output=True, check=True)
     return int(done.stderr), done.stdout
 
 
 def convert_with_the_command(path: Path, folder: Path) -> tuple[dict[str, Any], bytes]:
-    """Convert a file on the command line; return report and artifact."""
+    """Convert a file on the command line, and return report and artifact."""
     command = [sys.executable, "-m", "convlast", "convert", str(path), "-o", str(folder), "--json"]
     done = subprocess.run(command, capture_output=True, check=True)
     (artifact,) = folder.iterdir()
@@ -61,7 +61,7 @@ def without_times_and_machine(report: dict[str, Any]) -> dict[str, Any]:
 def test_a_real_checkpoint_gets_the_same_from_all_faces(
     path: Path, service: Running, tmp_path: Path
 ) -> None:
-    """By curl, by the client and on the command line: one artifact, one report, or one refusal."""
+    """The service, by curl and client, and the command line give the same result or refusal."""
     status, body = send_with_curl(path, service)
     with Client(service.url) as client:
         if path.name in REFUSED:

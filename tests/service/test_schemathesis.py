@@ -10,7 +10,7 @@ CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 
 
 def test_schemathesis_finds_nothing(serve: Serve) -> None:
-    """What a generator of requests makes of the OpenAPI document is answered as that says."""
+    """Generated requests are answered as the OpenAPI document says."""
     service = serve(REAL)
     command = [Path(sys.executable).with_name("schemathesis"), "--config-file", CONFIGURATION]
     arguments = ["run", f"{service.url}/openapi.json", "--max-examples", "40", "--seed", "1"]

@@ -16,7 +16,7 @@ EVERYWHERE = "0.0.0.0"  # noqa: S104  # nothing is bound to it
 
 
 def test_variables_become_fields() -> None:
-    """Each variable sets the field of its name, and others are passed over."""
+    """Each variable sets the field of its name, and other variables are ignored."""
     settings = Settings.from_environment(
         {
             "CONVLAST_PORT": "9000",
@@ -30,7 +30,7 @@ def test_variables_become_fields() -> None:
 
 
 def test_limits_are_those_of_the_library() -> None:
-    """The limits of the library are settings under their own names."""
+    """The library's limits are settings with the same names."""
     settings = Settings.from_environment({"CONVLAST_MAX_TENSORS": "7"})
     assert settings.limits == Limits(max_tensors=7)
 
@@ -52,7 +52,7 @@ def test_limits_are_those_of_the_library() -> None:
     ],
 )
 def test_bad_settings_are_refused_in_one_line(environment: dict[str, str], message: str) -> None:
-    """What is unknown, bad or open by accident is named, in one line."""
+    """A setting that is unknown, bad or open by accident is refused in one line."""
     with pytest.raises(SettingsError) as caught:
         Settings.from_environment(environment)
     assert message in str(caught.value)
@@ -69,12 +69,12 @@ def test_loopback_needs_no_key(host: str) -> None:
     "more", [{"CONVLAST_ALLOW_ANONYMOUS": "1"}, {"CONVLAST_API_KEYS_FILE": "keys"}]
 )
 def test_another_address_needs_keys_or_intent(more: dict[str, str]) -> None:
-    """Elsewhere it starts with keys, or where anonymous use is meant."""
+    """On another address it starts only with keys or ALLOW_ANONYMOUS."""
     assert Settings.from_environment({"CONVLAST_HOST": EVERYWHERE, **more}).host == EVERYWHERE
 
 
 def test_every_setting_is_documented() -> None:
-    """The table of settings has a row with a meaning for every setting."""
+    """The table of settings describes every setting."""
     table = Settings.markdown_table()
     for name, field in Settings.model_fields.items():
         assert field.description, name
@@ -93,12 +93,12 @@ def test_every_setting_is_documented() -> None:
 def test_a_bad_start_ends_with_one_line(
     tmp_path: Path, name: str, value: str, message: str
 ) -> None:
-    """`python -m service` says in one line why it does not start, and exits with 2."""
+    """`python -m service` prints one line about the bad setting, and exits with 2."""
     assert message in start_in_vain(tmp_path, name, value)
 
 
 def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
-    """The commonest reason not to start names its setting like any other."""
+    """A port that is in use is reported with its setting."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         line = start_in_vain(tmp_path, "CONVLAST_PORT", str(port))
@@ -106,7 +106,7 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
 
 
 def start_in_vain(work_dir: Path, name: str, value: str) -> str:
-    """Start the service with a bad setting, and give the line that it says."""
+    """Start the service with a bad setting, and return its line of output."""
     ended = subprocess.run(
         [sys.executable, "-m", "service"],
         cwd=ROOT,

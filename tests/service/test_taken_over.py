@@ -1,4 +1,4 @@
-"""Whatever a worker says or leaves, its client has an answer, and everyone else notices nothing."""
+"""Whatever a worker sends or leaves, its client gets an answer and no other is affected."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ REFUSED = {"code": "verification-failed", "detail": "It differs.", "has_report":
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """Run a service whose workers are played, and whose store is small."""
+    """Run a service with a small store whose workers are played."""
     folder = tmp_path_factory.mktemp("stage")
     (folder / "secret").write_bytes(SECRET)
     with staged(folder, store_bytes=STORE_BYTES, job_timeout_s=20) as stage:
@@ -40,22 +40,22 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 
 def work_dir(stage: Stage) -> Path:
-    """Give the folder of all that lies on disk."""
+    """Return the work folder."""
     return stage.context.settings.work_dir
 
 
 def finished(**fields: object) -> bytes:
-    """Write an answer that is whole, but for these fields."""
+    """Return a complete answer, with these fields replaced."""
     return line("finished", **{**DONE, **fields})
 
 
 def refused(**fields: object) -> bytes:
-    """Write a refusal that is whole, but for these fields."""
+    """Return a complete refusal, with these fields replaced."""
     return line("refused", **{**REFUSED, **fields})
 
 
 def expect_sound(response: httpx.Response, path: str) -> None:
-    """Expect an answer that HTTP allows and the documents name."""
+    """Check that an answer is valid HTTP and that its code is documented."""
     for name, value in response.headers.multi_items():
         assert re.fullmatch(r"[\t\x20-\x7e]*", value), name
         assert len(value) < 2000, name
@@ -75,7 +75,7 @@ def expect_sound(response: httpx.Response, path: str) -> None:
 
 
 def expect_sound_report(response: httpx.Response, path: str) -> None:
-    """Expect that a report is an object, if it could be parsed, with links of the service's own."""
+    """Check that a report is an object, if it was parsed, with the service's own links."""
     is_short = len(response.content) <= MAX_EMBEDDED_BYTES
     if response.headers["content-type"] == "application/json" and is_short:
         report = response.json(parse_constant=pytest.fail)
@@ -84,23 +84,23 @@ def expect_sound_report(response: httpx.Response, path: str) -> None:
 
 
 def expect_calm(stage: Stage) -> None:
-    """Expect that nothing is left, that the counters are sane, and that the next job succeeds."""
+    """Check that nothing is left, that metrics are sane, and that the next job succeeds."""
     store = work_dir(stage) / "store"
     sizes = [path.lstat().st_size for path in store.glob("*/*") if path.name != "job.json"]
     assert sum(sizes) == stage.context.workspace.store.bytes <= STORE_BYTES
     assert not list((work_dir(stage) / "jobs").iterdir())
-    assert stage.context.workspace.room.taken_bytes == stage.context.places.taken_count == 0
+    assert stage.context.workspace.quota.taken_bytes == stage.context.job_admission.taken_count == 0
     metrics = stage.get("/metrics").text
     assert len(metrics) < 100_000
     values = [float(row.split()[-1]) for row in metrics.splitlines() if not row.startswith("#")]
     assert all(0 <= value < 1e12 for value in values)
-    assert 0 <= stage.context.places.job_s < 100
+    assert 0 <= stage.context.job_admission.job_s < 100
     assert stage.get("/livez").status_code == 200
     assert stage.send("/convert").status_code == 200
 
 
 def expect_all(stage: Stage, path: str, part: Part, accept: str) -> httpx.Response:
-    """Have a part played, and expect what holds of every one."""
+    """Play a part, and make the checks that hold for every part."""
     with capture_logs() as log:
         response = stage.send(path, part, Accept=accept)
     assert not [entry for entry in log if entry["event"] == "request failed"], log
@@ -178,25 +178,25 @@ def is_a_folder(path: Path) -> None:
 
 
 def is_a_link(path: Path) -> None:
-    """Leave a link to what is not its own."""
+    """Leave a link to a foreign file."""
     is_gone(path)
     path.symlink_to(path.parents[4] / "secret")
 
 
 def is_a_second_name(path: Path) -> None:
-    """Leave another name of what is not its own."""
+    """Leave a hard link to a foreign file."""
     is_gone(path)
     path.hardlink_to(path.parents[4] / "secret")
 
 
 def is_a_pipe(path: Path) -> None:
-    """Leave what gives nothing and waits."""
+    """Leave a named pipe, which blocks."""
     is_gone(path)
     os.mkfifo(path)
 
 
 def is_closed(path: Path) -> None:
-    """Leave what its owner may not read, where that is no superuser."""
+    """Leave a file that its owner may not read, unless the owner is root."""
     is_gone(path)
     os.close(os.open(path, os.O_CREAT, 0))
 
@@ -238,7 +238,7 @@ ASKED = st.sampled_from(
 @settings(max_examples=100, deadline=None)
 @given(part=PARTS, asked=ASKED)
 def test_whatever_a_worker_does(stage: Stage, part: Part, asked: tuple[str, str]) -> None:
-    """There is a sound answer with a documented code, and all goes on as if nothing had been."""
+    """The answer is sound, its code is documented, and the service goes on."""
     expect_all(stage, asked[0], part, asked[1])
 
 
@@ -276,20 +276,20 @@ def test_whatever_a_worker_does(stage: Stage, part: Part, asked: tuple[str, str]
     ],
 )
 def test_a_value_that_makes_no_sense_ends_the_job(stage: Stage, said: bytes, accept: str) -> None:
-    """It is a crash of that worker, whatever the value is of."""
+    """An invalid value in any field is a crash of that worker."""
     response = expect_all(stage, "/convert", Part([said, finished()], FILES), accept)
     assert response.json()["code"] == "worker-crashed"
 
 
 @pytest.mark.parametrize("code", ["queue-full", "unauthorized", "internal", "no-such-code"])
 def test_a_worker_refuses_with_its_own_codes_only(stage: Stage, code: str) -> None:
-    """The codes of the service, and unknown ones, are an error of ours."""
+    """A code that a worker cannot have is answered as an internal error."""
     response = expect_all(stage, "/convert", Part([refused(code=code)]), "*/*")
     assert response.json()["code"] == "internal"
 
 
 def test_no_inspection_refuses_as_a_conversion(stage: Stage) -> None:
-    """Each verb has the codes that its documents name."""
+    """An inspection cannot be refused with a code of conversions."""
     response = expect_all(stage, "/inspect", Part([refused(code="device-lost")]), "*/*")
     assert response.json()["code"] == "internal"
 
@@ -299,7 +299,7 @@ def test_no_inspection_refuses_as_a_conversion(stage: Stage) -> None:
 def test_a_name_of_the_services_own_is_a_name_like_others(
     stage: Stage, name: str, accept: str
 ) -> None:
-    """An artifact may be called as the store calls something: what is sent is the artifact."""
+    """An artifact with a name that the store uses is sent correctly."""
     made = {"filename": name, "crc32": 5}
     part = Part([finished(artifact=made)], {**REPORTS, name: b"content"})
     response = expect_all(stage, "/convert", part, accept)
@@ -310,7 +310,7 @@ def test_a_name_of_the_services_own_is_a_name_like_others(
 
 
 def test_the_store_counts_what_lies_there(stage: Stage) -> None:
-    """Sizes are the store's to measure, and what else a worker leaves does not come in."""
+    """The store measures sizes itself, and keeps no other file of a worker."""
     lies = {"filename": "a.pt", "crc32": 5, "bytes": -(10**15)}
     files = {**FILES, "a.pt": b"A" * 900_000, "beside": b"B" * 3_000_000}
     for _ in range(4):
@@ -320,7 +320,7 @@ def test_the_store_counts_what_lies_there(stage: Stage) -> None:
 
 
 def test_own_times_count(stage: Stage) -> None:
-    """Times that the service measures are its own, and no stage takes longer than the job."""
+    """The service measures the total time, and no stage is longer."""
     told = dict.fromkeys(("upload", "queue", "convert", "read", "unknown"), 1e9)
     told |= {f"s{number}": 1.0 for number in range(2000)}
     response = expect_all(stage, "/convert", Part([finished(seconds=told)], FILES), "*/*")
@@ -334,7 +334,7 @@ def test_own_times_count(stage: Stage) -> None:
 )
 @pytest.mark.parametrize("accept", ["application/zip", "application/json"])
 def test_a_report_that_is_none(stage: Stage, text: bytes, accept: str) -> None:
-    """It is no answer; a refusal is one without it, and keeps its code."""
+    """An invalid report is no answer; a refusal is sent without it."""
     files = {**FILES, "report.json": text}
     is_long = len(text) > MAX_EMBEDDED_BYTES and text.endswith(b"}")
     response = expect_all(stage, "/convert", Part([finished()], files), accept)
@@ -345,7 +345,7 @@ def test_a_report_that_is_none(stage: Stage, text: bytes, accept: str) -> None:
 
 
 def test_a_report_that_is_one(stage: Stage) -> None:
-    """It stands in the refusal, and is sent as it is; links are the service's, whatever it says."""
+    """A valid report is sent unchanged, but the links are the service's."""
     text = b'{"links": {"artifact": "http://evil.example"}, "a": "\xc3\xa9"}'
     files = {**FILES, "report.json": text}
     response = expect_all(stage, "/convert", Part([refused()], files), "*/*")
@@ -363,7 +363,7 @@ def test_a_report_that_is_one(stage: Stage) -> None:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", ["report.json", "report.html", "a.pt"])
 def test_what_is_no_file_of_the_workers_own(stage: Stage, way: Leave, name: str) -> None:
-    """Links, folders, pipes and other names of others' files are not opened, on any way."""
+    """Links, folders, pipes and hard links to foreign files are never opened."""
     if way is is_closed and os.getuid() == 0:
         pytest.skip("a superuser reads it")
     part = Part([finished()], {**FILES, name: way})
@@ -375,13 +375,13 @@ def test_what_is_no_file_of_the_workers_own(stage: Stage, way: Leave, name: str)
 
 
 def test_something_else_in_the_place_of_the_checkpoint(stage: Stage) -> None:
-    """What the service means to remove before it answers may be another thing by then."""
+    """A worker may replace the checkpoint, which the service removes, by anything."""
     part = Part([finished()], {**FILES, "upload": is_a_folder})
     assert expect_all(stage, "/convert", part, "*/*").status_code == 200
 
 
 def test_a_link_in_the_place_of_the_folder(stage: Stage) -> None:
-    """The job's folder itself may have been exchanged."""
+    """A worker may replace the job's folder by a link."""
 
     def exchange(path: Path) -> None:
         path.parent.rename(path.parents[1] / "elsewhere")

@@ -1,7 +1,7 @@
-"""A service whose workers unpickle whatever comes, as if `weights_only` had failed.
+"""A service whose workers unpickle every upload, as if `weights_only` had failed.
 
-`python -m tests.service.trusting_service`. It shows what the walls around a worker hold when the
-wall in it is gone: code of an upload runs, and says in its answer how far it came.
+`python -m tests.service.trusting_service`. It tests the sandbox without the safe unpickler: code of
+an upload runs, and its result is in the answer.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ def warm(device: str) -> dict[str, Any]:
 
 
 def probe(device: str) -> dict[str, Any]:
-    """Be healthy."""
+    """Report a healthy device."""
     return {"device": device}
 
 
 def run(job: Job, device: str, progress: Progress) -> Finished:
-    """Run the code of an upload, and tell what came of it.
+    """Run the code of an upload, and return its result as an error.
 
     Raises:
-        CheckpointError: Always, with the result or the error of that code for its text.
+        NoCheckpointError: Always; its text is the result or the error of that code.
     """
     try:
         outcome = repr(pickle.loads(job.source.read_bytes()))
@@ -46,13 +46,13 @@ def run(job: Job, device: str, progress: Progress) -> Finished:
 
 
 class NoCheckpointError(CheckpointError):
-    """What the code of an upload came to."""
+    """The result of the code of an upload."""
 
     code = "not-a-checkpoint"
 
 
 def main() -> int:
-    """Serve as `service.__main__` does."""
+    """Serve like `service.__main__`."""
     logs.configure()
     settings = Settings.from_environment(os.environ)
     workers = local_workers(settings, "cpu", TASK)

@@ -9,37 +9,37 @@ from service.errors import NotReadyError, QueueFullError, TooManyRequestsError
 
 
 def test_places_are_bounded_and_given_back() -> None:
-    """One more than there is room for is refused, until a place is free again."""
-    places = Admission(2, setting="CONVLAST_QUEUE_SIZE")
-    with places.take("alice"), places.take("bob"):
-        with pytest.raises(QueueFullError) as caught, places.take("carol"):
+    """If all places are taken, the next request is refused until a place is free."""
+    admission = Admission(2, setting="CONVLAST_QUEUE_SIZE")
+    with admission.take("alice"), admission.take("bob"):
+        with pytest.raises(QueueFullError) as caught, admission.take("carol"):
             pass
         assert caught.value.details["retry_after_s"] == 1
-    assert places.taken_count == 0
-    with places.take("carol"):
-        assert places.taken_count == 1
+    assert admission.taken_count == 0
+    with admission.take("carol"):
+        assert admission.taken_count == 1
 
 
 def test_one_owner_may_be_bounded() -> None:
-    """A key that has its share is refused, others are not."""
-    places = Admission(5, setting="CONVLAST_QUEUE_SIZE", per_owner=1)
-    with places.take("alice"):
-        with pytest.raises(TooManyRequestsError), places.take("alice"):
+    """An owner at its own limit is refused, and other owners are not."""
+    admission = Admission(5, setting="CONVLAST_QUEUE_SIZE", per_owner=1)
+    with admission.take("alice"):
+        with pytest.raises(TooManyRequestsError), admission.take("alice"):
             pass
-        with places.take("bob"):
-            assert places.taken_count == 2
+        with admission.take("bob"):
+            assert admission.taken_count == 2
 
 
 def test_draining_waits_for_those_who_are_in() -> None:
-    """Nobody comes in any more, and the last one out ends the wait."""
+    """Draining admits no new work, and waits until all places are free."""
 
     async def drain() -> None:
-        places = Admission(2, setting="CONVLAST_QUEUE_SIZE")
-        with places.take("alice"):
-            places.drain()
-            with pytest.raises(NotReadyError), places.take("bob"):
+        admission = Admission(2, setting="CONVLAST_QUEUE_SIZE")
+        with admission.take("alice"):
+            admission.drain()
+            with pytest.raises(NotReadyError), admission.take("bob"):
                 pass
-            emptied = asyncio.ensure_future(places.emptied())
+            emptied = asyncio.ensure_future(admission.emptied())
             await asyncio.sleep(0)
             assert not emptied.done()
         await asyncio.wait_for(emptied, 5)
@@ -48,14 +48,14 @@ def test_draining_waits_for_those_who_are_in() -> None:
 
 
 def test_patience_grows_with_the_jobs() -> None:
-    """What a refused client is told to wait follows how long jobs take."""
-    places = Admission(1, setting="CONVLAST_QUEUE_SIZE")
+    """Retry-After grows with the duration of the jobs."""
+    admission = Admission(1, setting="CONVLAST_QUEUE_SIZE")
     for _ in range(50):
-        places.ran(100.0)
+        admission.ran(100.0)
     with (
-        places.take("alice"),
+        admission.take("alice"),
         pytest.raises(QueueFullError) as caught,
-        places.take("bob"),
+        admission.take("bob"),
     ):
         pass
     retry_after_s = caught.value.details["retry_after_s"]
@@ -64,10 +64,10 @@ def test_patience_grows_with_the_jobs() -> None:
 
 
 def test_what_is_done_already_takes_a_place_too_many() -> None:
-    """An answer is never refused for want of a place, and counts against the next request."""
-    places = Admission(1, setting="CONVLAST_MAX_DOWNLOADS")
-    with places.hold("alice"), places.hold("alice"):
-        assert places.taken_count == 2
+    """`hold` never refuses, and its places count for the next `check`."""
+    admission = Admission(1, setting="CONVLAST_MAX_DOWNLOADS")
+    with admission.hold("alice"), admission.hold("alice"):
+        assert admission.taken_count == 2
         with pytest.raises(QueueFullError, match="CONVLAST_MAX_DOWNLOADS"):
-            places.check("bob")
-    places.check("bob")
+            admission.check("bob")
+    admission.check("bob")

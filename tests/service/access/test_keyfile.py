@@ -12,7 +12,7 @@ from service.access.keyfile import KeyFileError
 
 
 def written(folder: Path, content: bytes, mode: int = 0o600) -> Path:
-    """Write a file of keys."""
+    """Write a key file."""
     path = folder / "keys"
     path.write_bytes(content)
     path.chmod(mode)
@@ -20,7 +20,7 @@ def written(folder: Path, content: bytes, mode: int = 0o600) -> Path:
 
 
 def test_a_name_may_have_two_keys(tmp_path: Path) -> None:
-    """While a key changes, its old and its new form lead to the same owner."""
+    """An old and a new key with the same name have the same owner."""
     content = b"# team\n\nalice:old-secret\nalice:new-secret\r\nbob:b:another-secret\n"
     owners, warnings = keyfile.read(written(tmp_path, content))
     assert sorted(owners.values()) == ["alice", "alice", "bob:b"]
@@ -38,12 +38,12 @@ def test_a_name_may_have_two_keys(tmp_path: Path) -> None:
         (b"alice:s3cret-key\nbob:s3cret-key\n", "the key of line 2 twice"),
         (b"alice:\xff\n", "not UTF-8"),
         (b"alice:s3cret-key", "holds no key.* in line 1, .*: end it with a newline.$"),
-        (b"\nalice:s3cret\n", "holds no key.* in line 2: a key needs 8 characters at least.$"),
+        (b"\nalice:s3cret\n", "holds no key.* in line 2: a key needs at least 8 characters.$"),
         (b"alice:s3cret\nbob:s3cret-key", "in line 1: a key needs .* in line 2, .* a newline.$"),
     ],
 )
 def test_a_file_that_is_not_plain_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
-    """The message names the line, and neither the key nor the path."""
+    """The message names the line, but neither the key nor the path."""
     with pytest.raises(KeyFileError, match=message) as caught:
         keyfile.read(written(tmp_path, content))
     assert "s3cret" not in str(caught.value)
@@ -51,7 +51,7 @@ def test_a_file_that_is_not_plain_is_refused(tmp_path: Path, content: bytes, mes
 
 
 def test_modes_of_the_file(tmp_path: Path) -> None:
-    """What everyone may write is refused, what everyone may read is named."""
+    """A file that everyone may write is refused; one that everyone may read gets a warning."""
     path = written(tmp_path, b"alice:s3cret-key\n")
     assert keyfile.read(path).warnings == ()
     path.chmod(0o644)
@@ -64,7 +64,7 @@ def test_modes_of_the_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("torn", [b"bob", b"bob:", b"bob:s3cret-ke", b"bob:s3cret-key", b"b\xc3"])
 def test_a_last_line_without_its_end_is_no_key(tmp_path: Path, torn: bytes) -> None:
-    """Neither a name without its key nor a part of a key lets anyone in, and the line is named."""
+    """A last line without a newline is ignored, with a warning that names it."""
     owners, warnings = keyfile.read(written(tmp_path, b"alice:a-long-key\n\n" + torn))
     assert owners == {keyfile.digest_of(b"a-long-key"): "alice"}
     (warning,) = warnings
@@ -74,17 +74,17 @@ def test_a_last_line_without_its_end_is_no_key(tmp_path: Path, torn: bytes) -> N
 
 @pytest.mark.parametrize("rest", [b" ", b"\t\r", b"# the end"])
 def test_a_last_line_that_holds_no_key_needs_no_end(tmp_path: Path, rest: bytes) -> None:
-    """Blanks and comments are not missed."""
+    """A last line that is blank or a comment gets no warning."""
     assert keyfile.read(written(tmp_path, b"alice:a-long-key\n" + rest)).warnings == ()
 
 
 def test_a_short_key_is_not_used(tmp_path: Path) -> None:
-    """A key of 7 characters lets nobody in, one of 8 does, and the warning names each line."""
+    """A key of 7 characters is ignored, with a warning that names its line, and one of 8 is not."""
     content = "alice:1234567\nbob:12345678\nschlüss\ncarol:schlüsse\n".encode()
     owners, warnings = keyfile.read(written(tmp_path, content))
     assert sorted(owners.values()) == ["bob", "carol"]
     (warning,) = warnings
-    assert "in line 1, 3: a key needs 8 characters at least." in warning
+    assert "in line 1, 3: a key needs at least 8 characters." in warning
 
 
 NAMES = st.text("ab:#é \t\r\u2028", max_size=6)
@@ -98,7 +98,7 @@ LINES = st.one_of(
 def test_no_part_of_a_file_makes_a_key(
     tmp_path_factory: pytest.TempPathFactory, lines: list[str], end: str, data: st.DataObject
 ) -> None:
-    """Whatever first part of a file a reader sees, its keys are keys of the whole file."""
+    """The keys of any first part of a file are keys of the whole file."""
     folder = tmp_path_factory.mktemp("keys")
     whole = "".join(line + end for line in lines).encode()
     part = whole[: data.draw(st.integers(0, len(whole)))]

@@ -10,28 +10,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.access.keyfile import ANONYMOUS, KeyFileError
-from service.access.keyring import REST_S, Keyring, share_of
+from service.access.keyring import SETTLE_S, Keyring, share_of
 from service.errors import UnauthorizedError
 from service.settings import Settings, SettingsError
 from tests.service.clock import Clock
 
 
 def keyring(folder: Path, text: str, **more: object) -> Keyring:
-    """Write a file of keys and read it."""
+    """Write a key file and read it."""
     path = folder / "keys"
     path.write_text(text)
     return Keyring.of(Settings.model_validate({"api_keys_file": path, **more}))
 
 
 def watched(path: Path, text: str, clock: Clock) -> Keyring:
-    """Write a file of keys and read it, by a clock that is set by hand."""
+    """Write a key file and read it, with a clock that the test moves."""
     path.write_text(text)
     path.chmod(0o600)
     return Keyring(path, anonymous_allowed=False, clock=clock, time_of_day=clock.time_of_day)
 
 
 def is_known(keys: Keyring, key: str) -> bool:
-    """Say whether a key lets its bearer in."""
+    """Return whether a key is accepted."""
     try:
         keys.owner(f"Bearer {key}")
     except UnauthorizedError:
@@ -41,12 +41,12 @@ def is_known(keys: Keyring, key: str) -> bool:
 
 @pytest.fixture
 def clock() -> Clock:
-    """Make a clock that is years behind the one that files are stamped with."""
+    """Return a clock that is years behind that of file times."""
     return Clock()
 
 
 def test_keys_have_owners(tmp_path: Path) -> None:
-    """A named key belongs to its name, a bare one to a name that does not tell the key."""
+    """A named key belongs to its name, and a bare one to a name that does not reveal the key."""
     keys = keyring(tmp_path, "# comment\n\nalice:s3cret-key\nbare-key\n")
     assert keys.owner("Bearer s3cret-key") == "alice"
     assert keys.owner("bearer bare-key").startswith("key-")
@@ -57,20 +57,20 @@ def test_keys_have_owners(tmp_path: Path) -> None:
     "authorization", [None, "Bearer wrong-key", "Basic s3cret-key", "Bearer ", "s3cret-key"]
 )
 def test_others_are_refused(tmp_path: Path, authorization: str | None) -> None:
-    """Without a key that is known nobody comes in."""
+    """A request without a known key is refused."""
     with pytest.raises(UnauthorizedError):
         keyring(tmp_path, "alice:s3cret-key\n").owner(authorization)
 
 
 @pytest.mark.parametrize("authorization", [None, "Basic s3cret-key"])
 def test_who_sends_no_bearer_key_is_told_how(tmp_path: Path, authorization: str | None) -> None:
-    """The refusal says what to write."""
+    """The refusal says what to send."""
     with pytest.raises(UnauthorizedError, match="Bearer <key>"):
         keyring(tmp_path, "alice:s3cret-key\n").owner(authorization)
 
 
 def test_anonymous_use_beside_keys_must_be_meant(tmp_path: Path) -> None:
-    """With ALLOW_ANONYMOUS a request without a key is served, one with a wrong key is not."""
+    """With ALLOW_ANONYMOUS no key is needed, but a wrong one is refused."""
     keys = keyring(tmp_path, "alice:s3cret-key\n", allow_anonymous=True)
     assert keys.owner(None) == ANONYMOUS
     with pytest.raises(UnauthorizedError):
@@ -78,7 +78,7 @@ def test_anonymous_use_beside_keys_must_be_meant(tmp_path: Path) -> None:
 
 
 def test_a_file_without_a_key_stops_the_start(tmp_path: Path) -> None:
-    """A file of comments locks nobody in or out: it is refused."""
+    """A file with comments only is refused."""
     with pytest.raises(SettingsError, match="holds no key"):
         keyring(tmp_path, "# nothing\n")
 
@@ -90,51 +90,51 @@ def test_a_file_without_a_key_stops_the_start(tmp_path: Path) -> None:
 def test_a_start_without_a_usable_key_lets_nobody_in(
     tmp_path: Path, text: str, message: str
 ) -> None:
-    """A file that may be half written is no reason to stop; what is wrong with it is told."""
+    """A file without a usable key does not stop the start, and every key is refused."""
     keys = keyring(tmp_path, text)
     assert keys.problem is not None
-    assert re.search(f"{message}.* Nobody is let in", keys.problem)
+    assert re.search(f"{message}.* Every key is refused", keys.problem)
     for authorization in (None, "Bearer s3cret", "Bearer s3cret-key", "Bearer alice", "Bearer "):
         with pytest.raises(UnauthorizedError):
             keys.owner(authorization)
 
 
 def test_a_key_that_is_written_after_the_start_is_known(tmp_path: Path, clock: Clock) -> None:
-    """A secret that came half is read when it is whole, and then opens."""
+    """A secret that was half written at the start is accepted once it is complete."""
     path = tmp_path / "keys"
     keys = watched(path, "alice:first-sec", clock)
     path.write_text("alice:first-secret\n")
-    clock.pass_by(REST_S)
+    clock.pass_by(SETTLE_S)
     assert not is_known(keys, "first-sec")
-    clock.pass_by(REST_S)
+    clock.pass_by(SETTLE_S)
     assert is_known(keys, "first-secret")
     assert keys.problem is None
 
 
 def test_keys_change_without_a_restart(tmp_path: Path, clock: Clock) -> None:
-    """A key that is added is known, and one that is taken out is not, once the file rests."""
+    """Once the file has settled, an added key is accepted and a removed one refused."""
     path = tmp_path / "keys"
     keys = watched(path, "alice:old-secret\n", clock)
     path.write_text("alice:old-secret\nalice:new-secret\n")
     assert not is_known(keys, "new-secret")
-    clock.pass_by(REST_S)
+    clock.pass_by(SETTLE_S)
     assert keys.owner("Bearer old-secret") == keys.owner("Bearer new-secret") == "alice"
     path.write_text("alice:new-secret\n")
     assert is_known(keys, "old-secret")
-    clock.pass_by(REST_S)
+    clock.pass_by(SETTLE_S)
     assert not is_known(keys, "old-secret")
 
 
 def test_a_file_that_is_being_written_is_left_alone(tmp_path: Path, clock: Clock) -> None:
-    """Each further change starts the wait anew, however long it goes on."""
+    """Each change restarts the waiting time."""
     path = tmp_path / "keys"
     keys = watched(path, "alice:old-secret\n", clock)
     for text in ("", "alice:new-secret\n", "alice:new-secret\nbob:", "alice:new-secret\nbob:a-key"):
         path.write_text(text)
         assert is_known(keys, "old-secret")
-        clock.pass_by(REST_S * 0.9)
+        clock.pass_by(SETTLE_S * 0.9)
         assert is_known(keys, "old-secret")
-    clock.pass_by(REST_S * 0.2)
+    clock.pass_by(SETTLE_S * 0.2)
     assert is_known(keys, "new-secret")
     assert not is_known(keys, "old-secret")
     assert not is_known(keys, "a-key")
@@ -143,20 +143,20 @@ def test_a_file_that_is_being_written_is_left_alone(tmp_path: Path, clock: Clock
 
 
 def test_a_key_taken_out_long_ago_does_not_open_once_more(tmp_path: Path, clock: Clock) -> None:
-    """The first request after a silence finds the keys of now, by when the file was changed."""
+    """After a long silence the first request already uses the current keys."""
     path = tmp_path / "keys"
     keys = watched(path, "alice:old-secret\n", clock)
     path.write_text("alice:new-secret\n")
-    clock.set_time_of_day(path.stat().st_ctime + REST_S * 0.9)
+    clock.set_time_of_day(path.stat().st_ctime + SETTLE_S * 0.9)
     assert is_known(keys, "old-secret")
     keys = watched(path, "alice:old-secret\n", clock)
     path.write_text("alice:new-secret\n")
-    clock.set_time_of_day(path.stat().st_ctime + REST_S * 1.1)
+    clock.set_time_of_day(path.stat().st_ctime + SETTLE_S * 1.1)
     assert not is_known(keys, "old-secret")
 
 
 def test_an_old_date_does_not_make_a_file_rest(tmp_path: Path, clock: Clock) -> None:
-    """A file whose mtime was set back, as `cp -p` and `tar` do, is as new as it is."""
+    """An old mtime, as `cp -p` and `tar` set it, does not make a new file settled."""
     path = tmp_path / "keys"
     keys = watched(path, "alice:old-secret\n", clock)
     path.write_text("alice:new-secret\n")
@@ -166,48 +166,48 @@ def test_an_old_date_does_not_make_a_file_rest(tmp_path: Path, clock: Clock) -> 
 
 
 def test_a_file_that_was_moved_there_is_read(tmp_path: Path, clock: Clock) -> None:
-    """A new file of the same name counts as a change."""
+    """A new file with the same name counts as a change."""
     path, other = tmp_path / "keys", tmp_path / "new"
     keys = watched(path, "alice:old-secret\n", clock)
     other.write_text("alice:new-secret\n")
     other.rename(path)
     assert is_known(keys, "old-secret")
-    clock.pass_by(REST_S)
+    clock.pass_by(SETTLE_S)
     assert is_known(keys, "new-secret")
 
 
 class Coarse(PosixPath):
-    """A file with stamps so coarse that they never change."""
+    """A file whose times never change."""
 
     first: os.stat_result | None = None
 
     def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
-        """Give what was given before."""
+        """Return the first status again."""
         self.first = self.first or super().stat(follow_symlinks=follow_symlinks)
         return self.first
 
 
 def test_a_file_that_is_new_at_the_start_is_read_once_more(tmp_path: Path, clock: Clock) -> None:
-    """A key that was changed in the same moment is not kept for ever."""
+    """A change right after the start is noticed even if the file times do not show it."""
     path = Coarse(tmp_path / "keys")
     path.touch(0o600)
     path.write_text("alice:old-secret\n")
     keys = Keyring(path, anonymous_allowed=False, clock=clock, time_of_day=clock.time_of_day)
     path.write_text("alice:new-secret\n")
-    clock.pass_by(REST_S)
+    clock.pass_by(SETTLE_S)
     assert is_known(keys, "new-secret")
     path.write_text("alice:too-late-now\n")
-    clock.pass_by(REST_S)
+    clock.pass_by(SETTLE_S)
     assert is_known(keys, "new-secret")
 
 
 class Restless(PosixPath):
-    """A file that somebody may write to whenever it is read."""
+    """A file that may change whenever it is read."""
 
     is_written = True
 
     def read_bytes(self) -> bytes:
-        """Read what is there, and let the writer go on."""
+        """Read the file, and then let the writer change it."""
         content = super().read_bytes()
         if self.is_written:
             with self.open("ab") as file:
@@ -216,26 +216,26 @@ class Restless(PosixPath):
 
 
 def test_a_start_takes_no_file_that_changes(tmp_path: Path, clock: Clock) -> None:
-    """A file that changes while it is read is refused."""
+    """A file that changes while it is read is refused at the start."""
     with pytest.raises(KeyFileError, match="changed while it was read"):
         watched(Restless(tmp_path / "keys"), "alice:old-secret\n", clock)
 
 
 def test_what_changes_while_it_is_read_is_not_taken(tmp_path: Path, clock: Clock) -> None:
-    """The keys stay those of before until the file rests, and the reason is told until then."""
+    """The old keys stay valid, and the reason is reported, until the file settles."""
     path = Restless(tmp_path / "keys")
     path.is_written = False
     keys = watched(path, "alice:old-secret\n", clock)
     path.write_text("alice:new-secret\n")
     assert is_known(keys, "old-secret")
     path.is_written = True
-    clock.pass_by(REST_S)
+    clock.pass_by(SETTLE_S)
     assert is_known(keys, "old-secret")
     assert keys.problem
     assert "changed while it was read" in keys.problem
     path.is_written = False
     assert is_known(keys, "old-secret")
-    clock.pass_by(REST_S)
+    clock.pass_by(SETTLE_S)
     assert is_known(keys, "new-secret")
     assert is_known(keys, "another-key")
     assert keys.problem is None
@@ -254,7 +254,7 @@ PARTS = {part.split("\n")[-1].rpartition(":")[2] for part in itertools.accumulat
 def test_a_file_half_written_makes_no_keys(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, float]], by_date: bool
 ) -> None:
-    """Wherever a writer rests, only whole keys of the old file and the new one are known."""
+    """Wherever a writer pauses, only complete keys of the old or the new file are accepted."""
     path, clock = tmp_path_factory.mktemp("keys") / "keys", Clock()
     keys = watched(path, OLD, clock)
     for length, pause_s in steps:
@@ -268,27 +268,27 @@ def test_a_file_half_written_makes_no_keys(
 
 @pytest.mark.parametrize("broken", ["", "alice:\n", "alice:s3cret-key", "alice:s3cret\n", None])
 def test_a_broken_file_keeps_the_keys(tmp_path: Path, broken: str | None, clock: Clock) -> None:
-    """A file that is emptied, damaged or gone is named, and changes nothing until it is mended."""
+    """If the file is emptied, damaged or removed, this is reported and the old keys stay valid."""
     path = tmp_path / "keys"
     keys = watched(path, "alice:old-secret\n", clock)
     path.unlink() if broken is None else path.write_text(broken)
     assert is_known(keys, "old-secret")
-    clock.pass_by(REST_S)
+    clock.pass_by(SETTLE_S)
     assert keys.owner("Bearer old-secret") == "alice"
     assert keys.problem
-    assert "The keys are those of before." in keys.problem
+    assert "The earlier keys stay valid." in keys.problem
     assert str(tmp_path) not in keys.problem
     assert "s3cret" not in keys.problem
     path.write_text("bob:another-key\n")
     path.chmod(0o600)
     assert is_known(keys, "old-secret")
-    clock.pass_by(REST_S)
+    clock.pass_by(SETTLE_S)
     assert keys.owner("Bearer another-key") == "bob"
     assert keys.problem is None
 
 
 def test_a_key_may_be_any_text(tmp_path: Path) -> None:
-    """A key outside ASCII is compared byte by byte, as it comes over the wire."""
+    """A key outside ASCII is compared by its bytes."""
     keys = keyring(tmp_path, "alice:schlüssel\N{NO-BREAK SPACE}\n")
     assert keys.owner("Bearer " + "schlüssel".encode().decode("latin-1")) == "alice"
 
@@ -306,5 +306,5 @@ def test_a_key_may_be_any_text(tmp_path: Path) -> None:
     ],
 )
 def test_shares(owner: str, address: str | None, share: str) -> None:
-    """Keys have shares of their own; clients without one are told apart by their address."""
+    """Each key has a share of its own; clients without one are distinguished by address."""
     assert share_of(owner, address) == share

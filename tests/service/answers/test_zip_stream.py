@@ -16,7 +16,7 @@ from service.answers.zip_stream import StoredMember, lay_out
 
 
 def build(folder: Path, files: dict[str, bytes]) -> bytes:
-    """Write files, and the archive of them."""
+    """Write files, and an archive of them."""
     members = []
     for index, (name, content) in enumerate(files.items()):
         path = folder / str(index)
@@ -31,7 +31,7 @@ def build(folder: Path, files: dict[str, bytes]) -> bytes:
 def test_zipfile_reads_what_was_laid_out(
     tmp_path_factory: pytest.TempPathFactory, contents: list[bytes]
 ) -> None:
-    """Python's own reader finds each member, stored, with its name and a right CRC."""
+    """`zipfile` finds each member uncompressed, with its name and a correct CRC."""
     files = {f"modèle {index}.pt": content for index, content in enumerate(contents)}
     archived = zipfile.ZipFile(io.BytesIO(build(tmp_path_factory.mktemp("zip"), files)))
     assert archived.testzip() is None
@@ -42,7 +42,7 @@ def test_zipfile_reads_what_was_laid_out(
 
 
 def test_local_headers_hold_size_and_crc(tmp_path: Path) -> None:
-    """A reader that has only the first bytes knows how long the first member is."""
+    """The first bytes of the archive tell the size of the first member."""
     head = build(tmp_path, {"a.pt": b"content"})[:30]
     flags, method, crc32, stored, size = struct.unpack("<4x2xHH4xIII4x", head)
     assert (flags & 0x08, method) == (0, 0)
@@ -50,14 +50,14 @@ def test_local_headers_hold_size_and_crc(tmp_path: Path) -> None:
 
 
 def test_archives_are_deterministic(tmp_path: Path) -> None:
-    """The same files give the same archive at any time."""
+    """The same files always give the same archive."""
     (tmp_path / "again").mkdir()
     files = {"a": b"1", "b": b"2"}
     assert build(tmp_path, files) == build(tmp_path / "again", files)
 
 
 def test_zip64_beyond_four_gigabytes(tmp_path: Path) -> None:
-    """A sparse member of five gigabytes, and one behind it, are found again."""
+    """A sparse member of five gigabytes, and one after it, can be read."""
     size_bytes = (5 << 30) + 3
     large = tmp_path / "large"
     with large.open("wb") as file:
@@ -87,7 +87,7 @@ def test_zip64_beyond_four_gigabytes(tmp_path: Path) -> None:
 def test_zip64_for_many_bytes_of_small_members(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each place that can overflow has its wider twin, wherever the boundary lies."""
+    """Sizes and offsets beyond the limit, lowered here, get zip64 fields."""
     monkeypatch.setattr(archive, "_MAX_32", 50)
     data = build(tmp_path, {"a": b"x" * 60, "b": b"y"})
     assert struct.pack("<I", 0x06064B50) in data

@@ -1,25 +1,23 @@
-"""What a connection may do before, between and after requests."""
+"""The bounds of a connection before, between and after requests."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
 import struct
-import time
 from collections.abc import Iterator
 
 import httpx
 import pytest
 
 from service.connection.connections import MAX_HEAD_BYTES, MAX_PIPELINED
+from tests.service.connection.raw_http import GET, UPLOAD, read_all
 from tests.service.running import Running, Serve, start, wait_for
-
-GET = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
 
 
 @pytest.fixture(scope="module")
 def hurried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """Run a service that waits for nobody, and has eight connections."""
+    """Run a service with a short idle timeout and at most eight connections."""
     running = start(tmp_path_factory.mktemp("hurried"), client_idle_s=0.3, max_connections=8)
     running.wait_until_ready()
     yield running
@@ -27,20 +25,9 @@ def hurried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     running.process.wait()
 
 
-def read_all(connection: socket.socket) -> bytes:
-    """Read until the service closes the connection; an abrupt end is one too."""
-    received = bytearray()
-    try:
-        while chunk := connection.recv(1 << 16):
-            received += chunk
-    except ConnectionResetError:
-        pass
-    return bytes(received)
-
-
 @pytest.mark.parametrize("first", [b"", GET, GET[:10], b"\r\n"])
 def test_a_head_that_does_not_come_ends_the_connection(hurried: Running, first: bytes) -> None:
-    """Neither silence nor a part of a head holds a connection open."""
+    """A silent client, or one that sends a part of a head, is disconnected at the idle timeout."""
     with hurried.connect() as connection:
         connection.sendall(first)
         answer = read_all(connection)
@@ -51,12 +38,12 @@ def test_a_head_that_does_not_come_ends_the_connection(hurried: Running, first: 
 
 @pytest.mark.parametrize("idle_s", ["inf", 1e9])
 def test_a_client_may_be_given_all_the_time(serve: Serve, idle_s: float | str) -> None:
-    """More than the kernel can count to is as much as it can."""
+    """An idle timeout beyond the kernel's maximum is cut to that maximum."""
     assert serve(client_idle_s=idle_s).convert(b"fine").status_code == 200
 
 
 def test_a_head_that_drips_ends_too(hurried: Running) -> None:
-    """The whole head has a time, so that a field now and then does not stretch it."""
+    """The time limit is for the whole head, so a header now and then does not extend it."""
     with hurried.connect() as connection:
         connection.sendall(GET)
 
@@ -72,7 +59,7 @@ def test_a_head_that_drips_ends_too(hurried: Running) -> None:
 
 @pytest.mark.parametrize("filler", [b"X-A: b\r\n", b"x", b"\r\n"])
 def test_a_head_without_end_is_refused(service: Running, filler: bytes) -> None:
-    """Many fields, one long one, and empty lines are bounded alike."""
+    """Many headers, one long header, and empty lines are all bounded."""
     with service.connect() as connection:
         connection.sendall(GET if filler != b"\r\n" else b"")
         with contextlib.suppress(OSError):
@@ -82,7 +69,7 @@ def test_a_head_without_end_is_refused(service: Running, filler: bytes) -> None:
 
 
 def test_a_head_of_fair_size_is_taken(service: Running) -> None:
-    """Sixty fields of a hundred bytes, as proxies add them, do no harm."""
+    """Sixty headers of a hundred bytes, as proxies add them, are accepted."""
     with service.connect() as connection:
         fields = b"".join(b"X-%d: %b\r\n" % (number, b"v" * 100) for number in range(60))
         connection.sendall(GET + fields + b"Connection: close\r\n\r\n")
@@ -90,7 +77,7 @@ def test_a_head_of_fair_size_is_taken(service: Running) -> None:
 
 
 def test_trailers_are_no_fields_of_the_head(service: Running) -> None:
-    """A key, a type or a choice that follows the body is passed over (RFC 9110, section 6.5)."""
+    """A trailer never replaces a header (RFC 9110, section 6.5)."""
     with service.connect() as connection:
         connection.sendall(
             b"POST /convert HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
@@ -101,7 +88,7 @@ def test_trailers_are_no_fields_of_the_head(service: Running) -> None:
 
 
 def test_trailers_without_end_are_refused(service: Running) -> None:
-    """What follows a body cannot fill the memory either."""
+    """Trailers cannot fill the memory either."""
     with service.connect() as connection:
         connection.sendall(
             b"POST /convert HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
@@ -114,7 +101,7 @@ def test_trailers_without_end_are_refused(service: Running) -> None:
 
 
 def test_requests_that_follow_at_once_are_all_answered(service: Running) -> None:
-    """Three requests in one piece get three answers, and their own fields."""
+    """Three pipelined requests get three answers, each with its own headers."""
     with service.connect() as connection:
         one = GET + b"X-Request-ID: %d\r\n\r\n"
         last = GET + b"X-Request-ID: 3\r\nConnection: close\r\n\r\n"
@@ -123,48 +110,6 @@ def test_requests_that_follow_at_once_are_all_answered(service: Running) -> None
     assert answer.count(b"HTTP/1.1 200") == 3
     for number in (b"1", b"2", b"3"):
         assert b"x-request-id: " + number in answer
-
-
-OFFER = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
-UPLOAD = (
-    b"POST /convert HTTP/1.1\r\nHost: x\r\nContent-Type: application/octet-stream\r\n"
-    b"Accept: application/octet-stream\r\n"
-)
-
-
-@pytest.mark.parametrize("first_bytes", [0, 40, len(UPLOAD), 100_000])
-def test_an_offer_of_another_protocol_is_passed_over(service: Running, first_bytes: int) -> None:
-    """The request is answered, body and all, however it comes, and so is the one behind it."""
-    content = b"fine" * 50_000
-    upload = UPLOAD + OFFER + b"Content-Length: %d\r\n\r\n" % len(content) + content
-    last = GET + OFFER.replace(b"Upgrade,", b"Upgrade, close,") + b"\r\n"
-    with service.connect() as connection:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.sendall(upload[:first_bytes])
-        time.sleep(0.1)
-        connection.sendall(upload[first_bytes:] + last)
-        answer = read_all(connection)
-    assert answer.count(b"HTTP/1.1 200") == 2
-    assert content in answer
-
-
-def test_a_body_of_an_offer_is_no_request(service: Running) -> None:
-    """Behind a proxy it would be a request that the proxy has not seen."""
-    hidden = GET + b"X-Request-ID: hidden\r\n\r\n"
-    with service.connect() as connection:
-        connection.sendall(UPLOAD + OFFER + b"Content-Length: %d\r\n\r\n" % len(hidden))
-        time.sleep(0.1)
-        connection.sendall(hidden + GET + b"Connection: close\r\n\r\n")
-        answer = read_all(connection)
-    assert b"x-request-id: hidden" not in answer
-    assert answer.count(b"HTTP/1.1 ") == 2
-
-
-def test_a_tunnel_is_refused(service: Running) -> None:
-    """CONNECT is no offer, and leads nowhere."""
-    with service.connect() as connection:
-        connection.sendall(b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert read_all(connection).startswith(b"HTTP/1.1 400")
 
 
 @pytest.mark.parametrize(
@@ -178,7 +123,7 @@ def test_a_tunnel_is_refused(service: Running) -> None:
     ],
 )
 def test_one_host_is_named(service: Running, version: bytes, hosts: int, status: bytes) -> None:
-    """None, or several, are refused, and only HTTP/1.0 may name none (RFC 9112, section 3.2)."""
+    """A request needs one Host field, or none in HTTP/1.0 (RFC 9112, section 3.2)."""
     with service.connect() as connection:
         fields = b"Host: x\r\n" * hosts + b"Connection: close\r\n\r\n"
         connection.sendall(b"GET /livez HTTP/%b\r\n" % version + fields)
@@ -190,7 +135,7 @@ def test_one_host_is_named(service: Running, version: bytes, hosts: int, status:
 
 @pytest.mark.parametrize("broken", [b"zz\r\n", b"4\r\nfine5\r\n"])
 def test_a_body_that_breaks_is_answered(service: Running, broken: bytes) -> None:
-    """A false chunk, at once or later, is told to the client, and leaves nothing behind."""
+    """A bad chunk, first or later, is answered with 400 and leaves nothing behind."""
     with service.connect() as connection:
         connection.sendall(UPLOAD + b"Transfer-Encoding: chunked\r\n\r\n4\r\nfine\r\n")
         wait_for(lambda: service.metric("convlast_places_taken") == 1)
@@ -203,14 +148,14 @@ def test_a_body_that_breaks_is_answered(service: Running, broken: bytes) -> None
 
 
 def test_an_answer_under_way_is_not_mixed_up(service: Running) -> None:
-    """What is no request, behind one that is being answered, is not answered in its place."""
+    """Garbage after a request that is being answered is not answered in its place."""
     with service.connect() as connection:
         connection.sendall(UPLOAD + b"Content-Length: 10\r\n\r\nsleeps 0.3nonsense\r\n\r\n")
         assert b"HTTP/1.1 400" not in read_all(connection)
 
 
 def test_those_who_wait_longest_make_way(serve: Serve) -> None:
-    """A probe comes through although all connections are held open, and work goes on."""
+    """A probe is answered and a job goes on while idle connections take all places."""
     service = serve(max_connections=8)
     with contextlib.ExitStack() as held:
         working = begin_upload(service, held)
@@ -222,7 +167,7 @@ def test_those_who_wait_longest_make_way(serve: Serve) -> None:
 
 
 def test_where_all_work_only_probes_are_answered(serve: Serve) -> None:
-    """Connections that have a request are never given up; others are told to try later."""
+    """If every connection has a request, only probes are answered, and others get 503."""
     service = serve(max_connections=2)
     with contextlib.ExitStack() as held:
         uploads = [begin_upload(service, held), begin_upload(service, held)]
@@ -238,7 +183,7 @@ def test_where_all_work_only_probes_are_answered(serve: Serve) -> None:
 
 
 def test_a_refusal_that_lingers_makes_way(serve: Serve) -> None:
-    """Who has a refusal, and still sends, keeps nobody out; and the refusal is there to read."""
+    """A refused client that keeps sending can read the refusal, and blocks no other client."""
     service = serve(max_connections=8)
     upload = UPLOAD.replace(b"Accept: ", b"X-Accept: ") + b"Accept: image/png\r\n"
     with contextlib.ExitStack() as held:
@@ -255,7 +200,7 @@ def test_a_refusal_that_lingers_makes_way(serve: Serve) -> None:
 
 
 def test_who_sends_no_more_gets_the_answer(service: Running) -> None:
-    """A client may close its own way when its request is whole (RFC 9112, section 9.6)."""
+    """A client may close its sending side after the request (RFC 9112, section 9.6)."""
     content = b"sleeps 1.2"
     upload = UPLOAD + b"Content-Length: %d\r\n\r\n" % len(content) + content
     with service.connect() as connection:
@@ -270,7 +215,7 @@ def test_who_sends_no_more_gets_the_answer(service: Running) -> None:
 
 
 def test_who_sends_half_a_request_and_no_more_is_gone(service: Running) -> None:
-    """Without the rest of its body there is nothing to wait for."""
+    """A client that closes its sending side in the middle of a body is disconnected."""
     with service.connect() as connection:
         connection.sendall(UPLOAD + b"Content-Length: 10\r\n\r\nfine")
         wait_for(lambda: service.metric("convlast_places_taken") == 1)
@@ -281,7 +226,7 @@ def test_who_sends_half_a_request_and_no_more_is_gone(service: Running) -> None:
 
 @pytest.mark.parametrize("version", [b"1.0", b"1.1"])
 def test_who_is_gone_both_ways_waits_for_no_job(service: Running, version: bytes) -> None:
-    """A job whose client has left is stopped, though leaving looks like sending no more."""
+    """A job is stopped if its client closes the connection in both directions."""
     upload = UPLOAD.replace(b"HTTP/1.1", b"HTTP/" + version)
     with service.connect() as connection:
         connection.sendall(upload + b"Content-Length: 9\r\n\r\nsleeps 60")
@@ -290,7 +235,7 @@ def test_who_is_gone_both_ways_waits_for_no_job(service: Running, version: bytes
 
 
 def test_requests_without_end_that_follow_at_once_are_refused(service: Running) -> None:
-    """A few may; thousands in one piece would each be kept until its turn."""
+    """Only a few requests may be pipelined, since each one takes memory until its turn."""
     with service.connect() as connection, contextlib.suppress(OSError):
         connection.sendall((GET + b"\r\n") * 5000)
         assert read_all(connection).count(b"HTTP/1.1 200") <= MAX_PIPELINED + 1
@@ -298,7 +243,7 @@ def test_requests_without_end_that_follow_at_once_are_refused(service: Running) 
 
 
 def test_whoever_leaves_is_gone_with_all_requests(service: Running) -> None:
-    """Several that follow at once end together, and none of them is taken for a fault of ours."""
+    """If a client disconnects, all its pipelined requests end, and none logs an error."""
     content = b"sleeps 60"
     upload = UPLOAD + b"Content-Length: %d\r\n\r\n" % len(content) + content
     with service.connect() as connection:

@@ -1,4 +1,4 @@
-"""Who goes when one connection more comes than may be open."""
+"""Which connection is closed at the limit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PROXY, OTHER = "anonymous 10.0.0.1", "anonymous 10.0.0.2"
 
 
 class Connection:
-    """What the limit sees of a connection."""
+    """A fake connection, as the limit sees it."""
 
     def __init__(self, clock: Clock, share: str = PROXY) -> None:
         self.client_share = share
@@ -26,7 +26,7 @@ class Connection:
         self.was_counted = True
 
     def abort(self) -> None:
-        """Be gone; the event loop would tell the limit of it some time later."""
+        """Close the connection; a real event loop would report that later."""
         self.is_open = False
 
 
@@ -35,19 +35,19 @@ Come = Callable[..., Connection]
 
 @pytest.fixture
 def clock() -> Clock:
-    """Give a clock that a test moves."""
+    """Return a clock that a test moves."""
     return Clock()
 
 
 @pytest.fixture
 def limit(clock: Clock) -> ConnectionLimit:
-    """Give a limit of eight, of which one address may have six."""
+    """Return a limit of eight connections, of which one address may have six."""
     return ConnectionLimit(8, clock=clock)
 
 
 @pytest.fixture
 def come(limit: ConnectionLimit, clock: Clock) -> Come:
-    """Give what lets a connection come, each long after the last."""
+    """Return a function that opens a connection, each long after the last."""
 
     def come(share: str = PROXY, *, is_idle: bool = True, is_answered: bool = False) -> Connection:
         clock.pass_by(1)
@@ -60,7 +60,7 @@ def come(limit: ConnectionLimit, clock: Clock) -> Come:
 
 
 def test_who_has_an_answer_goes_first(come: Come) -> None:
-    """Even the oldest idle one stays while another only has its refusal to read."""
+    """A connection that has its answer is closed before the oldest idle one."""
     idle = come()
     answered = come(is_idle=False, is_answered=True)
     others = [come() for _ in range(5)]
@@ -70,13 +70,13 @@ def test_who_has_an_answer_goes_first(come: Come) -> None:
 
 
 def test_who_is_idle_for_longest_goes_next(come: Come) -> None:
-    """Where nobody has an answer, age decides."""
+    """If no connection has its answer, the one that has been idle longest is closed."""
     connections = [come() for _ in range(8)]
     assert [each.is_open for each in connections] == [False, False, *[True] * 6]
 
 
 def test_what_is_being_answered_stays(come: Come, limit: ConnectionLimit) -> None:
-    """Where all work, the newest is spare."""
+    """If every connection has an unanswered request, the new one is spare."""
     working = [come(is_idle=False) for _ in range(6)]
     newest = come()
     assert limit.is_spare(newest)
@@ -84,7 +84,7 @@ def test_what_is_being_answered_stays(come: Come, limit: ConnectionLimit) -> Non
 
 
 def test_who_has_just_come_is_left_alone(limit: ConnectionLimit, clock: Clock, come: Come) -> None:
-    """A request that is on its way is not cut off by those who come behind it."""
+    """A connection in its first idle moments is not closed: its request may be on the way."""
     working = [come(is_idle=False) for _ in range(5)]
     fresh = come()
     clock.pass_by(GRACE_S / 2)
@@ -96,7 +96,7 @@ def test_who_has_just_come_is_left_alone(limit: ConnectionLimit, clock: Clock, c
 
 
 def test_an_address_loses_its_own(come: Come, limit: ConnectionLimit) -> None:
-    """Whoever has three of four places closes none of another address."""
+    """An address at its own limit closes no connection of another address."""
     other = come(OTHER)
     own = [come() for _ in range(12)]
     assert other.is_open
@@ -105,7 +105,7 @@ def test_an_address_loses_its_own(come: Come, limit: ConnectionLimit) -> None:
 
 
 def test_two_addresses_fill_all_places(come: Come) -> None:
-    """The limit of all closes the oldest, whosesoever it is."""
+    """At the overall limit, the oldest connection is closed, whatever its address."""
     first = [come(OTHER) for _ in range(3)]
     others = [come() for _ in range(6)]
     assert not first[0].is_open
@@ -113,7 +113,7 @@ def test_two_addresses_fill_all_places(come: Come) -> None:
 
 
 def test_spare_connections_are_few(come: Come, limit: ConnectionLimit) -> None:
-    """Beyond their number the oldest of them goes, so that the newest can still ask."""
+    """At the limit of spare connections the oldest of them is closed."""
     working = [come(is_idle=False) for _ in range(6)]
     spare = [come() for _ in range(MAX_SPARE + 3)]
     assert [each.is_open for each in spare] == [*[False] * 3, *[True] * MAX_SPARE]
@@ -122,7 +122,7 @@ def test_spare_connections_are_few(come: Come, limit: ConnectionLimit) -> None:
 
 
 def test_a_place_that_is_left_is_free(come: Come, limit: ConnectionLimit) -> None:
-    """One that is gone is forgotten, however often that is said."""
+    """A connection that is gone is forgotten, even if that is reported twice."""
     working = [come(is_idle=False) for _ in range(6)]
     limit.forget(working[0])
     limit.forget(working[0])
@@ -133,7 +133,7 @@ def test_a_place_that_is_left_is_free(come: Come, limit: ConnectionLimit) -> Non
 def test_the_bounds_always_hold(
     steps: list[tuple[str, str, bool]],
 ) -> None:
-    """Whoever comes, works, is answered or leaves: the bounds hold, and who works is not closed."""
+    """The limits hold for any sequence, and a connection with a request is never closed."""
     clock = Clock()
     limit = ConnectionLimit(8, clock=clock)
     connections: list[Connection] = []

@@ -14,7 +14,7 @@ ORIGIN = "https://ml.example.org"
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """Run a service with keys, without documentation, open to the pages of one origin."""
+    """Run a service with keys, without documentation, with one allowed origin."""
     folder = tmp_path_factory.mktemp("guarded")
     (folder / "keys").write_text("alice:s3cret-key\n")
     running = start(
@@ -49,7 +49,7 @@ def answers(service: Running) -> Iterator[httpx.Response]:
 
 
 def test_every_answer_is_protected(service: Running) -> None:
-    """Answers and problems alike tell browsers not to guess, keep, frame or run anything."""
+    """Every answer forbids browsers to sniff, store, frame or run it."""
     for answer in answers(service):
         for name, value in FIELDS.items():
             if name == CSP:
@@ -61,7 +61,7 @@ def test_every_answer_is_protected(service: Running) -> None:
 
 
 def test_only_pages_have_styles(service: Running) -> None:
-    """The policy allows styles on reports and documentation, and nowhere else."""
+    """Only reports and the documentation may have styles."""
     links = service.convert(b"fine", headers={"Accept": "application/json"}).json()["links"]
     with service.client() as client:
         assert "style-src 'unsafe-inline'" in client.get(links["html"]).headers[CSP]
@@ -70,7 +70,7 @@ def test_only_pages_have_styles(service: Running) -> None:
 
 
 def test_what_is_not_http_is_answered_with_a_problem(service: Running) -> None:
-    """Even what no application has seen is refused in the same form."""
+    """A request that the parser rejects is answered with a problem too."""
     with service.connect() as connection:
         connection.sendall(b"nonsense\r\n\r\n")
         head, _, body = connection.makefile("rb").read().partition(b"\r\n\r\n")
@@ -80,7 +80,7 @@ def test_what_is_not_http_is_answered_with_a_problem(service: Running) -> None:
 
 
 def test_the_documentation_can_be_switched_off(guarded: Running) -> None:
-    """Neither the page nor the document is there, and work goes on."""
+    """With DOCS=false the page and the document are missing, and conversions work."""
     for path in ("/docs", "/docs/", "/redoc", "/openapi.json", "/docs/oauth2-redirect"):
         assert httpx.get(guarded.url + path, trust_env=False).json()["code"] == "not-found"
     assert (
@@ -89,7 +89,7 @@ def test_the_documentation_can_be_switched_off(guarded: Running) -> None:
 
 
 def test_counters_can_ask_for_a_key(guarded: Running) -> None:
-    """With METRICS_NEED_KEY the counters are as closed as the work; probes stay open."""
+    """With METRICS_NEED_KEY the metrics need a key, and probes do not."""
     with guarded.client() as client:
         assert client.get("/metrics").json()["code"] == "unauthorized"
         assert client.get("/metrics", headers={"Authorization": "Bearer s3cret-key"}).is_success
@@ -97,7 +97,7 @@ def test_counters_can_ask_for_a_key(guarded: Running) -> None:
 
 
 def test_no_page_of_another_origin_may_call(service: Running) -> None:
-    """Without a setting, no answer opens itself to a page, and no preflight succeeds."""
+    """By default no answer has CORS fields, and every preflight is refused."""
     headers = {"Origin": ORIGIN, "Access-Control-Request-Method": "POST"}
     with service.client() as client:
         for answer in (client.get("/version", headers=headers), client.options("/convert")):
@@ -105,7 +105,7 @@ def test_no_page_of_another_origin_may_call(service: Running) -> None:
 
 
 def test_named_origins_may_call(guarded: Running) -> None:
-    """The named origin reads answers and problems, others do not, and cookies never count."""
+    """Only the configured origin may read answers and problems, and without cookies."""
     asks = {
         "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": "authorization",
@@ -150,13 +150,13 @@ def test_named_origins_may_call(guarded: Running) -> None:
     ],
 )
 def test_a_name_that_a_stranger_can_make_lead_here(host: str, is_served: bool) -> None:
-    """Addresses, names that nobody can register and names that are set; no others."""
+    """Only addresses, names that nobody can register, and configured names are trusted."""
     assert is_trusted(host, ["named.example.org"]) == is_served
     assert is_trusted(host, [ANY_HOST])
 
 
 def test_a_page_that_made_its_name_lead_here_is_refused(service: Running) -> None:
-    """Without keys, a request by a stranger's name reaches neither the work nor the jobs."""
+    """Without keys, a request to an untrusted name can neither convert nor read jobs."""
     with service.client(headers={"Host": "evil.example:8000"}) as client:
         for refused in (client.post("/convert", content=b"fine"), client.get("/jobs/1/report")):
             assert refused.json()["code"] == "unauthorized"
@@ -166,7 +166,7 @@ def test_a_page_that_made_its_name_lead_here_is_refused(service: Running) -> Non
 
 
 def test_a_form_that_a_page_of_another_origin_sends_is_refused(service: Running) -> None:
-    """Without keys, a page cannot have its visitor's browser work here; a page of ours can."""
+    """Without keys, a page of another origin cannot convert; one of our origin can."""
     for origin in (ORIGIN, "null", f"{service.url}0", "http://localhost"):
         refused = service.convert(b"fine", headers={"Origin": origin})
         assert refused.json()["code"] == "unauthorized", origin
@@ -174,14 +174,14 @@ def test_a_form_that_a_page_of_another_origin_sends_is_refused(service: Running)
 
 
 def test_a_key_is_worth_more_than_a_name(guarded: Running) -> None:
-    """With a key neither name nor origin matters: no page knows it but those it was given to."""
+    """With a key, the name and the origin do not matter."""
     headers = {"Host": "ml.example.org", "Origin": "https://other.org"}
     answer = guarded.convert(b"fine", headers={**headers, "Authorization": "Bearer s3cret-key"})
     assert answer.is_success
 
 
 def test_no_address_is_made_of_the_host_field(service: Running) -> None:
-    """There is no redirection that a forged Host could lead elsewhere."""
+    """No redirection contains the Host field, which can be forged."""
     with socket.create_connection(("127.0.0.1", service.port), timeout=30) as connection:
         connection.sendall(
             b"GET /livez/ HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n"

@@ -25,7 +25,7 @@ def response(pieces: list[bytes | FileSlice]) -> PiecesResponse:
 
 
 async def body_of(pieces: list[bytes | FileSlice]) -> bytes:
-    """Send a response; give the body that came."""
+    """Send a response, and return the body that was sent."""
     sent: list[dict[str, Any]] = []
 
     async def send(message: Any) -> None:
@@ -46,7 +46,7 @@ def file_of(path: Path, content: bytes) -> FileSlice:
 
 @pytest.mark.parametrize("size_bytes", [0, 1, CHUNK_BYTES, 3 * CHUNK_BYTES + 5])
 def test_pieces_come_in_order_and_whole(tmp_path: Path, size_bytes: int) -> None:
-    """Bytes and files, of several chunks or none."""
+    """Bytes and files of any number of chunks are sent in order."""
     content = os.urandom(size_bytes)
     pieces: list[bytes | FileSlice] = [
         b"head",
@@ -58,7 +58,7 @@ def test_pieces_come_in_order_and_whole(tmp_path: Path, size_bytes: int) -> None
 
 
 async def is_held_by(released: threading.Event, work: Coroutine[Any, Any, None]) -> bool:
-    """Cancel work whose thread waits for an event; say whether it ends only after that."""
+    """Cancel work whose thread waits for an event; return whether it ends only after that."""
     task = asyncio.ensure_future(work)
     await asyncio.sleep(0.1)
     for _ in range(2):  # a deadline, and then the end of the service
@@ -74,7 +74,7 @@ async def is_held_by(released: threading.Event, work: Coroutine[Any, Any, None])
 def test_a_file_stays_open_while_a_thread_reads_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Though the client has left: the number of a closed file may be that of another one next."""
+    """A file is closed only after its thread, even if the client has disconnected."""
     released, pread = threading.Event(), os.pread
 
     def slow_pread(descriptor: int, length: int, offset: int) -> bytes:
@@ -92,12 +92,12 @@ def test_a_file_stays_open_while_a_thread_reads_it(
 
 @pytest.mark.parametrize("slow", ["write", "hash"])
 def test_a_file_stays_open_while_a_thread_works_on_it(slow: str) -> None:
-    """Though the client has left in the middle of its upload."""
+    """An upload's file is closed only after its threads, even if the client has disconnected."""
     released = threading.Event()
 
     class Body(uploads._Body):
         def __init__(self) -> None:
-            """Take nothing."""
+            """Accept any arguments."""
             self.digest = ContentDigest(None)
 
         def unpack(self, batch: list[bytes]) -> list[bytes]:
@@ -121,7 +121,7 @@ def test_a_file_stays_open_while_a_thread_works_on_it(slow: str) -> None:
 
 
 def test_single_bytes_do_not_pile_up(tmp_path: Path) -> None:
-    """A batch is bounded in its number of pieces, each of which costs more than its bytes."""
+    """A batch has a limited number of pieces, since each one takes more memory than its bytes."""
 
     class Request:
         headers = Headers({})

@@ -1,4 +1,4 @@
-"""Requests begin one by one, and probes at once."""
+"""Requests start one by one, and probes at once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from service.connection.turns import HAS_LEFT, Turns
 
 
 class Crowd:
-    """Many requests at once, and in which pass of the event loop each of them began."""
+    """Many simultaneous requests, and the pass of the event loop in which each one started."""
 
     def __init__(self) -> None:
         self.began: dict[str, int] = {}
@@ -26,7 +26,7 @@ class Crowd:
             await asyncio.sleep(0)
 
     async def run(self, *paths: str, gone: str = "") -> None:
-        """Let them all come, and wait until all are done; one of them may be gone already."""
+        """Send them all, and wait until all are done; one client may have disconnected."""
         counting = asyncio.create_task(self._count())
         async with asyncio.TaskGroup() as group:
             for path in paths:
@@ -45,7 +45,7 @@ async def _send(_message: object) -> None:
 
 
 def test_one_begins_in_each_pass() -> None:
-    """However many come at once, the loop turns between any two, and their order stays."""
+    """Any number of requests start in order, one in each pass of the loop."""
     crowd = Crowd()
     paths = [f"/{number}" for number in range(50)]
     asyncio.run(crowd.run(*paths))
@@ -54,21 +54,21 @@ def test_one_begins_in_each_pass() -> None:
 
 
 def test_a_probe_waits_for_nobody() -> None:
-    """One that comes last begins first."""
+    """A probe that comes last starts first."""
     crowd = Crowd()
     asyncio.run(crowd.run(*(f"/{number}" for number in range(50)), "/livez"))
     assert crowd.began["/livez"] <= crowd.began["/0"]
 
 
 def test_who_has_left_does_not_begin() -> None:
-    """A request whose client is gone takes no turn from those behind it."""
+    """A request whose client has disconnected delays none of those behind it."""
     crowd = Crowd()
     asyncio.run(crowd.run("/0", "/1", "/2", gone="/1"))
     assert set(crowd.began) == {"/0", "/2"}
 
 
 def test_the_crowd_goes_on_after_a_break() -> None:
-    """When all have begun, the next one begins as the first did."""
+    """After all requests have started, a new one starts at once."""
     crowd = Crowd()
 
     async def twice() -> None:

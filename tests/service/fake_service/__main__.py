@@ -1,4 +1,4 @@
-"""`python -m tests.service.fake_service`: the service, with `tests.service.fakes` for its task."""
+"""`python -m tests.service.fake_service`: the service, with the task `tests.service.fakes`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TASK = "tests.service.fakes"
 
 
 def main() -> int:
-    """Serve as `service.__main__` does."""
+    """Serve like `service.__main__`."""
     logs.configure()
     settings = Settings.from_environment(os.environ)
     app = create_app(

@@ -12,7 +12,7 @@ DATA = b"some bytes"
 
 
 def field(algorithm: str, data: bytes = DATA) -> str:
-    """Write the member of `Content-Digest` for some bytes."""
+    """Return a member of `Content-Digest` for some bytes."""
     digest = hashlib.new(algorithm.replace("-", ""), data).digest()
     return f"{algorithm}=:{base64.b64encode(digest).decode()}:"
 
@@ -28,7 +28,7 @@ def field(algorithm: str, data: bytes = DATA) -> str:
     ],
 )
 def test_what_fits_passes(value: str | None) -> None:
-    """No digest, a right one, two right ones, and one of another kind are all well."""
+    """No digest, one or two correct ones, and an unknown algorithm are accepted."""
     digest = ContentDigest(value)
     digest.update(DATA[:3])
     digest.update(DATA[3:])
@@ -37,7 +37,7 @@ def test_what_fits_passes(value: str | None) -> None:
 
 @pytest.mark.parametrize("algorithm", ["sha-256", "sha-512"])
 def test_what_differs_is_refused(algorithm: str) -> None:
-    """Other bytes than those promised are refused."""
+    """Content with another digest is refused."""
     digest = ContentDigest(field(algorithm, b"other bytes"))
     digest.update(DATA)
     with pytest.raises(DigestMismatchError, match=algorithm):
@@ -46,11 +46,11 @@ def test_what_differs_is_refused(algorithm: str) -> None:
 
 @pytest.mark.parametrize("value", ["", "sha-256", "sha-256=abc", "sha-256=:abc:", "=::"])
 def test_what_cannot_be_read_is_refused(value: str) -> None:
-    """A field that is no digest is refused, rather than passed over."""
+    """A malformed field is refused, not ignored."""
     with pytest.raises(MalformedRequestError):
         ContentDigest(value)
 
 
 def test_repr_digest_is_what_content_digest_reads() -> None:
-    """Both fields are written the same way."""
+    """Both fields have the same format."""
     assert repr_digest(hashlib.sha256(DATA).hexdigest()) == field("sha-256")

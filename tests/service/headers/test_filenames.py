@@ -10,7 +10,7 @@ from service.headers.filenames import content_disposition, named_in, sanitise
 
 @given(st.text())
 def test_any_name_becomes_one_that_is_safe(name: str) -> None:
-    """Whatever a client sends, the result is one short component of a path."""
+    """Any name becomes one short component of a path."""
     safe = sanitise(name)
     assert safe
     assert "/" not in safe
@@ -35,7 +35,7 @@ def test_any_name_becomes_one_that_is_safe(name: str) -> None:
     ],
 )
 def test_names_keep_what_they_can(name: str, safe: str) -> None:
-    """The stem and the extension stay as the client wrote them, where that is safe."""
+    """The safe parts of the stem and the extension are kept."""
     assert sanitise(name) == safe
 
 
@@ -47,7 +47,7 @@ def test_other_alphabets_travel_in_the_header() -> None:
 
 
 def test_what_is_made_may_have_a_longer_name() -> None:
-    """The name of an artifact is that of the upload and more, and is kept whole."""
+    """The name of an artifact may be longer than that of an upload."""
     made = sanitise("x" * 300 + ".pt").replace(".pt", ".channels_last_3d.pt")
     assert sanitise(made, max_bytes=255) == made
 
@@ -68,13 +68,13 @@ def test_what_is_made_may_have_a_longer_name() -> None:
     ],
 )
 def test_a_field_names_a_body(field: str, name: str | None) -> None:
-    """As clients write it: plain, encoded, both, or in bytes of either kind."""
+    """A name is read whether it is plain, encoded, both, UTF-8 or Latin-1."""
     assert named_in(field) == name
 
 
 @given(st.text(st.characters(max_codepoint=255, exclude_characters="\r\n")))
 def test_a_hostile_field_is_read_or_refused(text: str) -> None:
-    """Nothing else comes of it."""
+    """A hostile field gives a name or a MalformedRequestError, and no other error."""
     for field in (text, f"attachment; filename{text}", f"attachment; filename*={text}"):
         try:
             named_in(field)
@@ -83,12 +83,12 @@ def test_a_hostile_field_is_read_or_refused(text: str) -> None:
 
 
 def test_parts_of_a_name_without_order_are_refused() -> None:
-    """Python's `email` compares a number with nothing, and raises a TypeError."""
+    """Parts of a name that `email` cannot sort, which raises a TypeError, are refused."""
     with pytest.raises(MalformedRequestError):
         named_in("attachment; filename*=a; filename*1=b")
 
 
 @given(st.text(min_size=1).map(sanitise))
 def test_what_is_written_is_read(name: str) -> None:
-    """The field of an answer names the body of a request just as well."""
+    """`named_in` reads the field that `content_disposition` writes."""
     assert named_in(content_disposition(name)) == name

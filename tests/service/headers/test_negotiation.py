@@ -26,13 +26,13 @@ OFFERS = [ZIP, JSON, OCTET_STREAM]
     ],
 )
 def test_the_best_offer_is_chosen(accept: str | None, chosen: str) -> None:
-    """The weights of the client decide, the most specific range first; then our order."""
+    """The weight of the most specific range decides, and then our order."""
     assert negotiate(accept, OFFERS) == chosen
 
 
 @pytest.mark.parametrize("accept", ["text/html", "image/*", "*/*;q=0", "application/json;q=0"])
 def test_what_cannot_be_answered_is_refused(accept: str) -> None:
-    """Where no offer has weight the client is told what there is."""
+    """If no offer is acceptable, the refusal lists the offers."""
     with pytest.raises(NotAcceptableError) as caught:
         negotiate(accept, OFFERS)
     assert caught.value.details["offers"] == OFFERS

@@ -24,12 +24,12 @@ from service.headers.ranges import parse_range
     ],
 )
 def test_ranges(field: str | None, part: tuple[int, int] | None) -> None:
-    """One range is understood; anything else asks for the whole."""
+    """One range is honoured; any other field gives the whole file."""
     assert parse_range(field, 100) == part
 
 
 @pytest.mark.parametrize("field", ["bytes=100-", "bytes=100-200", "bytes=-0"])
 def test_ranges_outside_the_file(field: str) -> None:
-    """A range that lies outside is refused."""
+    """A range outside the file is refused."""
     with pytest.raises(RangeNotSatisfiableError):
         parse_range(field, 100)

@@ -17,7 +17,7 @@ CONTENT = b"a checkpoint of some kind" * 1000
 
 
 def test_curl_gets_artifact_and_report_in_one_zip(service: Running, tmp_path: Path) -> None:
-    """One stateless call gives the artifact and both reports, and nothing is kept."""
+    """One request returns the artifact and both reports, and nothing is stored."""
     before = service.files()
     checkpoint = tmp_path / "model.pt"
     checkpoint.write_bytes(CONTENT)
@@ -37,7 +37,7 @@ def test_curl_gets_artifact_and_report_in_one_zip(service: Running, tmp_path: Pa
 
 
 def test_the_zip_has_a_length_and_timing(service: Running) -> None:
-    """The answer says how long it is, how long each stage took, and what it depends on."""
+    """The answer has a length, the time of each stage, and `Vary`."""
     response = service.convert(CONTENT)
     assert response.headers["content-type"] == "application/zip"
     assert int(response.headers["content-length"]) == len(response.content)
@@ -48,7 +48,7 @@ def test_the_zip_has_a_length_and_timing(service: Running) -> None:
 
 
 def test_json_is_the_report_with_links(service: Running) -> None:
-    """The report is the body, and its links lead to what was kept."""
+    """The body is the report, and its links lead to the stored files."""
     response = service.convert(CONTENT, headers={"Accept": "application/json"})
     assert response.headers["content-type"] == "application/json"
     body = response.json()
@@ -61,7 +61,7 @@ def test_json_is_the_report_with_links(service: Running) -> None:
 
 
 def test_octet_stream_is_the_artifact(service: Running) -> None:
-    """The artifact is the body; its digest, its name and its report are in the header."""
+    """The body is the artifact; the headers have its digest, its name and a link to the report."""
     response = service.convert(CONTENT, headers={"Accept": "application/octet-stream"})
     assert response.content == CONTENT
     digest = hashlib.sha256(CONTENT).digest()
@@ -75,7 +75,7 @@ def test_octet_stream_is_the_artifact(service: Running) -> None:
 
 @pytest.mark.parametrize("in_header", [True, False])
 def test_a_raw_body_takes_its_options_from_the_query(service: Running, in_header: bool) -> None:
-    """Options and name come without a form just as well."""
+    """Options and the file name can be in the query."""
     params = {"memory_format": "channels_last", "select": ["encoder.*", "decoder.*"]}
     headers = {"Content-Type": "application/octet-stream"}
     if in_header:
@@ -91,7 +91,7 @@ def test_a_raw_body_takes_its_options_from_the_query(service: Running, in_header
 
 
 def test_a_form_takes_its_options_from_fields(service: Running) -> None:
-    """Each option is a field; an empty one counts as not given, `select` may come twice."""
+    """Each option is a field; an empty one is ignored, and `select` may come twice."""
     fields = {"smoke": "none", "architecture": "", "select": ["a.*, b.*", "c"]}
     response = service.convert(CONTENT, data=fields, headers={"Accept": "application/json"})
     options = response.json()["options"]
@@ -112,7 +112,7 @@ def test_a_form_takes_its_options_from_fields(service: Running) -> None:
 def test_bad_options_are_named(
     service: Running, query: str, fields: dict[str, str], option: str
 ) -> None:
-    """An option that is unknown, bad, or given twice is refused by its name."""
+    """An option that is unknown, bad, or given twice is refused by name."""
     with service.client() as client:
         files = {"checkpoint": ("m.pt", CONTENT)}
         response = client.post(f"/convert{query}", files=files, data=fields)
@@ -121,7 +121,7 @@ def test_bad_options_are_named(
 
 
 def test_a_content_digest_is_checked(service: Running) -> None:
-    """A body that fits its digest is taken, of a form as of a raw body."""
+    """A body that matches its digest is accepted, and a damaged one refused."""
     digest = base64.b64encode(hashlib.sha512(CONTENT).digest()).decode()
     headers = {
         "Content-Type": "application/octet-stream",
@@ -133,7 +133,7 @@ def test_a_content_digest_is_checked(service: Running) -> None:
 
 
 def test_a_body_without_a_length_is_taken(service: Running) -> None:
-    """A body in chunks, as a pipe gives it, is streamed like any other."""
+    """A chunked body, such as one from a pipe, is accepted."""
     headers = {"Content-Type": "application/octet-stream", "Accept": "application/octet-stream"}
     pieces = (CONTENT[start : start + 1000] for start in range(0, len(CONTENT), 1000))
     with service.client() as client:
@@ -141,7 +141,7 @@ def test_a_body_without_a_length_is_taken(service: Running) -> None:
 
 
 def test_the_request_id_comes_back(service: Running) -> None:
-    """An id that a client gives is kept if it is harmless, else there is a new one."""
+    """A harmless request id of the client is kept, and any other is replaced."""
     with service.client() as client:
         given = client.get("/livez", headers={"X-Request-ID": "deploy-42"})
         harmful = client.get("/livez", headers={"X-Request-ID": "a b\tc"})

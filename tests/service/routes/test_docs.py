@@ -19,14 +19,14 @@ from tests.service.running import Running
 
 @pytest.fixture
 def page(tmp_path: Path) -> str:
-    """Give the page of an application that does not run."""
+    """Return the page of an application that is not running."""
     app = create_app(Settings(work_dir=tmp_path))
     app.state.context.workspace.close()
     return docs.render(app.openapi())
 
 
 def test_the_page_has_the_whole_interface(page: str) -> None:
-    """Every path, option and code stands there."""
+    """The page contains every path, option and code."""
     for path in ("/convert", "/inspect", "/jobs/{job_id}/artifact", "/readyz", "/metrics"):
         assert f"<code>{path}</code>" in page
     for option in Options.model_fields:
@@ -36,7 +36,7 @@ def test_the_page_has_the_whole_interface(page: str) -> None:
 
 
 def test_the_page_needs_nothing_else(page: str) -> None:
-    """No script runs and nothing is loaded; the one link leads to the document."""
+    """The page runs no script and loads nothing; its one link leads to the document."""
 
     class Reader(HTMLParser):
         """Collects the tags and their attributes."""
@@ -60,7 +60,7 @@ def test_the_page_needs_nothing_else(page: str) -> None:
 
 
 def test_the_policy_allows_the_style_of_the_page(service: Running) -> None:
-    """The digest in the policy is that of the style, byte for byte."""
+    """The digest in the policy is that of the style."""
     answer = httpx.get(f"{service.url}/docs", trust_env=False)
     style = re.search(r"<style>(.*?)</style>", answer.text, re.DOTALL)
     assert style

@@ -10,12 +10,12 @@ from tests.service.running import Running, Serve, wait_for
 
 
 def fetch(service: Running, path: str) -> httpx.Response:
-    """Fetch something without a key."""
+    """Send a GET without a key."""
     return httpx.get(service.url + path, trust_env=False)
 
 
 def test_ready_tells_what_was_checked(service: Running) -> None:
-    """Workers, their device, and the disk are named."""
+    """`/readyz` reports the workers, their device, and the disk."""
     checks = fetch(service, "/readyz").json()["checks"]
     assert checks["converters"]["since_probe_s"] < 60
     assert checks["converters"]["facts"]["device"] == "cpu"
@@ -24,14 +24,14 @@ def test_ready_tells_what_was_checked(service: Running) -> None:
 
 
 def test_version(service: Running) -> None:
-    """Versions and device, and nothing that changes by the minute."""
+    """`/version` has the versions and the device, and no value that keeps changing."""
     body = fetch(service, "/version").json()
     assert {"convlast", "torch", "device"} <= set(body)
     assert not any(name.startswith("memory") for name in body)
 
 
 def test_metrics_count_requests_stages_and_bytes(service: Running) -> None:
-    """A conversion is counted by route, status and code, and each stage is timed."""
+    """A conversion is counted by route, status and code, and each of its stages is timed."""
     received_bytes = service.metric("convlast_received_bytes_total")
     service.convert(b"x" * 10_000)
     service.convert(b"refuses")
@@ -45,14 +45,14 @@ def test_metrics_count_requests_stages_and_bytes(service: Running) -> None:
 
 
 def test_what_is_known_against_the_device_is_a_warning(service: Running) -> None:
-    """It runs all the same."""
+    """A known trouble of the device is a warning, and the service is ready."""
     body = fetch(service, "/readyz").json()
     assert body["status"] == "ready"
     assert "no-cudnn: There is none." in body["checks"]["warnings"]
 
 
 def test_a_work_folder_that_cannot_be_made_is_noticed(serve: Serve) -> None:
-    """Without a place to write the service is not ready, says so to clients too, and is alive."""
+    """If the work folder cannot be made, the service is alive but not ready."""
     service = serve()
     service.work_dir.rename(service.work_dir.with_name("moved"))
     service.work_dir.write_bytes(b"in the way")
@@ -65,7 +65,7 @@ def test_a_work_folder_that_cannot_be_made_is_noticed(serve: Serve) -> None:
 
 
 def test_a_broken_file_of_keys_is_named(serve: Serve, tmp_path: Path) -> None:
-    """The service goes on with the keys of before, and says what is wrong."""
+    """If the key file breaks, the old keys stay valid and `/readyz` has a warning."""
     keys = tmp_path / "keys"
     keys.write_text("alice:s3cret-key\n")
     keys.chmod(0o600)
@@ -83,7 +83,7 @@ def test_a_broken_file_of_keys_is_named(serve: Serve, tmp_path: Path) -> None:
 
 
 def test_an_idle_worker_that_is_killed_is_replaced(serve: Serve) -> None:
-    """A kill -9 of all that the service has started, the fork server too, costs no job."""
+    """Killing all children of the service, the fork server too, costs no job."""
     service = serve()
     for pid in service.descendants():
         os.kill(pid, signal.SIGKILL)

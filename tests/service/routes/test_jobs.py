@@ -9,14 +9,14 @@ CONTENT = bytes(range(256)) * 8000
 
 @pytest.fixture(scope="module")
 def link(service: Running) -> str:
-    """Convert something, and give the address of its artifact."""
+    """Convert a checkpoint, and return the URL of its artifact."""
     response = service.convert(CONTENT, headers={"Accept": "application/json"})
     artifact: str = response.json()["links"]["artifact"]
     return artifact
 
 
 def test_an_artifact_is_downloaded_whole(service: Running, link: str) -> None:
-    """Without a range all of it comes, with length, digest and name."""
+    """Without a range the whole artifact is sent, with length, digest and name."""
     with service.client() as client:
         response = client.get(link)
         head = client.head(link)
@@ -28,7 +28,7 @@ def test_an_artifact_is_downloaded_whole(service: Running, link: str) -> None:
 
 
 def test_a_head_has_no_range(service: Running, link: str) -> None:
-    """Only what GET answers has parts (RFC 9110, section 14.2), inside the artifact or not."""
+    """HEAD ignores `Range`, inside the artifact or not (RFC 9110, section 14.2)."""
     with service.client() as client:
         for field in ("bytes=0-9", f"bytes={len(CONTENT)}-"):
             head = client.head(link, headers={"Range": field})
@@ -36,7 +36,7 @@ def test_a_head_has_no_range(service: Running, link: str) -> None:
 
 
 def test_whatever_is_read_has_a_head(service: Running, link: str) -> None:
-    """HEAD is GET without a body, and who uses another method is told of both."""
+    """HEAD is GET without a body, and a refusal of another method names both."""
     job = link.removesuffix("/artifact")
     paths = (link, f"{job}/report", f"{job}/report.html", "/livez", "/readyz", "/version")
     with service.client() as client:
@@ -55,7 +55,7 @@ def test_whatever_is_read_has_a_head(service: Running, link: str) -> None:
 def test_a_part_of_an_artifact(
     service: Running, link: str, field: str, start: int, end: int | None
 ) -> None:
-    """A download that broke off can be taken up again."""
+    """An aborted download can be resumed."""
     with service.client() as client:
         response = client.get(link, headers={"Range": field})
     assert response.status_code == 206
@@ -66,7 +66,7 @@ def test_a_part_of_an_artifact(
 
 
 def test_conditions_are_understood(service: Running, link: str) -> None:
-    """If-None-Match spares a download, If-Range spares a broken one."""
+    """If-None-Match and If-Range are honoured."""
     with service.client() as client:
         etag = client.get(link).headers["etag"]
         fresh = client.get(link, headers={"If-None-Match": f'"other", W/{etag}'})
@@ -80,7 +80,7 @@ def test_conditions_are_understood(service: Running, link: str) -> None:
 
 
 def test_a_range_beyond_the_end_says_where_the_end_is(service: Running, link: str) -> None:
-    """The refusal names the length."""
+    """The refusal states the length."""
     with service.client() as client:
         response = client.get(link, headers={"Range": f"bytes={len(CONTENT)}-"})
     assert response.status_code == 416
@@ -88,7 +88,7 @@ def test_a_range_beyond_the_end_says_where_the_end_is(service: Running, link: st
 
 
 def test_a_report_follows_accept(service: Running, link: str) -> None:
-    """One address gives the report to programs and to people."""
+    """`/report` answers with JSON or with a page."""
     report = link.replace("/artifact", "/report")
     with service.client() as client:
         assert client.get(report).json()["verdict"] == "passed"

@@ -14,14 +14,14 @@ from service.settings import Settings
 
 @pytest.fixture
 def document(tmp_path: Path) -> Iterator[dict[str, Any]]:
-    """Give the OpenAPI document of an application that does not run."""
+    """Return the OpenAPI document of an application that is not running."""
     app = create_app(Settings(work_dir=tmp_path))
     yield app.openapi()
     app.state.context.workspace.close()
 
 
 def walk(node: Any) -> Iterator[dict[str, Any]]:
-    """Give every object in a document."""
+    """Yield every object in a document."""
     if isinstance(node, dict):
         yield node
         node = list(node.values())
@@ -31,7 +31,7 @@ def walk(node: Any) -> Iterator[dict[str, Any]]:
 
 
 def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
-    """Each `$ref` names a schema that is there."""
+    """Each `$ref` names a schema in the document."""
     schemas = document["components"]["schemas"]
     references = {node["$ref"] for node in walk(document) if isinstance(node.get("$ref"), str)}
     assert "#/components/schemas/Report" in references
@@ -40,7 +40,7 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
 
 
 def test_every_code_has_an_example_under_its_status(document: dict[str, Any]) -> None:
-    """All codes that an operation can answer are documented with an example."""
+    """Every code that an operation can answer with is documented with an example."""
     seen = set()
     for operations in document["paths"].values():
         for operation in operations.values():
@@ -49,12 +49,12 @@ def test_every_code_has_an_example_under_its_status(document: dict[str, Any]) ->
                 for code, example in examples.items():
                     assert TABLE[code].status == int(status) == example["value"]["status"]
                     seen.add(code)
-    # This one is of no operation: it is what a path without the method answers.
+    # No operation has this code: it is for a method that the path does not have.
     assert seen == set(TABLE) - {"method-not-allowed"}
 
 
 def test_every_error_is_a_problem(document: dict[str, Any]) -> None:
-    """No operation claims an error in a form of the framework's, which none of them answers."""
+    """No operation documents an error in the framework's own format."""
     for operations in document["paths"].values():
         for operation in operations.values():
             for status, response in operation["responses"].items():
@@ -63,7 +63,7 @@ def test_every_error_is_a_problem(document: dict[str, Any]) -> None:
 
 
 def test_every_answer_has_a_media_type(document: dict[str, Any]) -> None:
-    """A body is of a type that is named; nothing but `304` has none."""
+    """Every answer but `304` has a media type."""
     for path, operations in document["paths"].items():
         for operation in operations.values():
             bare = [code for code, each in operation["responses"].items() if "content" not in each]
@@ -71,7 +71,7 @@ def test_every_answer_has_a_media_type(document: dict[str, Any]) -> None:
 
 
 def test_every_option_is_a_field_and_a_parameter(document: dict[str, Any]) -> None:
-    """The form and the query of a conversion have each option, with its meaning."""
+    """The form and the query of a conversion document every option."""
     operation = document["paths"]["/convert"]["post"]
     form = operation["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert form["required"] == ["checkpoint"]
@@ -81,7 +81,7 @@ def test_every_option_is_a_field_and_a_parameter(document: dict[str, Any]) -> No
 
 
 def test_a_key_is_asked_for_where_one_is_needed(tmp_path: Path) -> None:
-    """With keys each operation but the probes needs one; without, it is optional."""
+    """With keys a conversion needs one; without, it is optional."""
     keys = tmp_path / "keys"
     keys.write_text("alice:s3cret-key\n")
     for api_keys_file in (keys, None):
@@ -92,7 +92,7 @@ def test_a_key_is_asked_for_where_one_is_needed(tmp_path: Path) -> None:
 
 
 def test_operations_read_well(document: dict[str, Any]) -> None:
-    """Each operation has a summary and a description, and what needs a key says so."""
+    """Each operation has a summary and a description, and says whether it needs a key."""
     for path, operations in document["paths"].items():
         for operation in operations.values():
             assert operation["summary"]

@@ -1,4 +1,4 @@
-"""What code that a hostile file brought into a worker would try; one function for each attempt."""
+"""What hostile code in a worker would try; one function for each attempt."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _libc_call(name: str, *arguments: Any) -> int:
 
 
 def _system_call(name: str, *arguments: Any) -> int:
-    """Make a call that libc has no function for."""
+    """Make a system call for which libc has no function."""
     column = {"x86_64": 1, "aarch64": 2}[platform.machine()]
     known = calls.numbers(" ".join([*calls.REFUSED.values(), "clone:56:220"]), column)
     return _checked(_libc.syscall(ctypes.c_long(known[name]), *arguments))
@@ -67,115 +67,115 @@ def open_socket_pair() -> None:
 
 
 def become_a_program() -> None:
-    """Run a program in this process's place."""
+    """Replace this process by a program."""
     os.execv(sys.executable, [sys.executable, "-c", ""])  # noqa: S606
 
 
 def become_an_open_program() -> None:
-    """Run a program by its open file."""
+    """Replace this process by a program that is given as an open file."""
     os.execve(os.open(sys.executable, os.O_RDONLY), ["python"], {})  # noqa: S606
 
 
 def run_a_program() -> None:
-    """Run a program as Python does."""
+    """Run a program with `subprocess`."""
     subprocess.run(["/bin/true"], check=True)
 
 
 def run_a_shell() -> None:
-    """Run a command as libc does."""
+    """Run a command with libc's `system`."""
     if os.system("true"):  # noqa: S605
         raise PermissionError("The command did not run.")
 
 
 def spawn_a_program() -> None:
-    """Run a program the short way."""
+    """Run a program with `posix_spawn`."""
     os.posix_spawn("/bin/true", ["true"], {})
 
 
 def fork() -> None:
-    """Make a process."""
+    """Make a process with `fork`."""
     if os.fork() == 0:
         os._exit(0)
 
 
 def clone() -> None:
-    """Make a process with the plain system call."""
+    """Make a process with the system call `clone`."""
     if _system_call("clone", ctypes.c_long(signal.SIGCHLD), 0, 0, 0, 0) == 0:
         os._exit(0)
 
 
 def signal_everyone() -> None:
-    """Send a signal to each process that can be reached."""
+    """Send a signal to every process that can be reached."""
     os.kill(-1, signal.SIGUSR1)
 
 
 def outlive_the_fork_server() -> None:
-    """Stay when the fork server ends."""
+    """Prevent being killed when the fork server ends."""
     _libc_call("prctl", _PR_SET_PDEATHSIG, 0, 0, 0, 0)
 
 
 def become_root_of_a_namespace() -> None:
-    """Leave for a namespace where all is allowed."""
+    """Enter a new namespace, in which everything is allowed."""
     _libc_call("unshare", _CLONE_NEWUSER)
 
 
 def leave_a_key() -> None:
-    """Put something where the next worker finds it."""
+    """Store a key in the kernel for the next worker."""
     _system_call("add_key", b"user", b"left", b"behind", 6, -5)
 
 
 def leave_memory() -> None:
-    """Take memory that stays when the process has ended."""
+    """Allocate shared memory that outlives the process."""
     _libc_call("shmget", 0x1234, 4096, 0o1600)
 
 
 def hide_memory() -> None:
-    """Take memory that is not counted as the process's."""
+    """Allocate memory that is not counted as the process's."""
     os.memfd_create("hidden")
 
 
 def load_a_kernel_program() -> None:
-    """Give the kernel a program to run."""
+    """Load a program into the kernel."""
     _system_call("bpf", 0, 0, 0)
 
 
 def open_a_ring() -> None:
-    """Make system calls past the filter."""
+    """Open an io_uring, whose calls bypass the filter."""
     _system_call("io_uring_setup", 1, ctypes.create_string_buffer(120))
 
 
 def type_into_the_terminal() -> None:
-    """Type a command into the terminal that the service was started from."""
+    """Type a command into the terminal from which the service was started."""
     fcntl.ioctl(1, _TIOCSTI, b"x")
 
 
 def trace(pid: int) -> None:
-    """Attach to a process as a debugger does."""
+    """Attach to a process as a debugger."""
     _libc_call("ptrace", _PTRACE_ATTACH, pid, 0, 0)
 
 
 def read_memory(pid: int) -> None:
-    """Copy memory out of a process."""
+    """Read the memory of a process."""
     _system_call("process_vm_readv", pid, None, 0, None, 0, 0)
 
 
 def send_a_signal(pid: int) -> None:
-    """Send a process a signal."""
+    """Send a signal to a process."""
     os.kill(pid, signal.SIGUSR1)
 
 
 def take_a_handle(pid: int) -> None:
-    """Take a handle of a process."""
+    """Open a handle of a process."""
     os.pidfd_open(pid)
 
 
 def take_its_files_away(pid: int) -> None:
-    """Leave a process no open file."""
+    """Lower the limit of open files of a process."""
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, 3))
 
 
 def signal_through_a_pipe(pid: int) -> None:
-    """Have the kernel signal a process when a pipe is written to."""
+    """Make the kernel signal a process when a pipe is written to."""
     fcntl.fcntl(os.pipe()[0], fcntl.F_SETOWN, pid)
 
 
@@ -190,13 +190,13 @@ def list_a_folder(path: str) -> None:
 
 
 def write_a_file(path: str) -> None:
-    """Change a file."""
+    """Write to a file."""
     with Path(path).open("r+b") as file:
         file.write(b"hostile")
 
 
 def cut_off_a_file(path: str) -> None:
-    """Empty a file."""
+    """Truncate a file."""
     os.truncate(path, 0)
 
 
@@ -206,48 +206,48 @@ def remove_a_file(path: str) -> None:
 
 
 def own_a_file(path: str) -> None:
-    """Give a file to another user."""
+    """Change the owner of a file."""
     os.chown(path, 1, 1)
 
 
 def watch_a_file(path: str) -> None:
-    """Be told of what happens to a file."""
+    """Watch the changes of a file."""
     _libc_call("inotify_add_watch", _libc_call("inotify_init"), path.encode(), 0xFFF)
 
 
 def link_a_file(path: str, folder: str) -> None:
-    """Give a file a second name in one's own folder, to have it served."""
+    """Make a hard link to a file in the own folder, so that it is served."""
     os.link(path, Path(folder) / "link")
 
 
 def point_at_a_file(path: str, folder: str) -> None:
-    """Point at a file from one's own folder, to have it served."""
+    """Make a symbolic link to a file in the own folder, so that it is served."""
     (Path(folder) / "link").symlink_to(path)
 
 
 def take_a_file(path: str, folder: str) -> None:
-    """Move a file to one's own folder."""
+    """Move a file into the own folder."""
     Path(path).rename(Path(folder) / "taken")
 
 
 def put_a_file_beside(path: str, folder: str) -> None:
-    """Move a file of one's own out of one's folder."""
+    """Move a file out of the own folder."""
     (Path(folder) / "own").write_bytes(b"hostile")
     (Path(folder) / "own").rename(Path(path).with_name("planted"))
 
 
 def make_a_device(folder: str) -> None:
-    """Make a device that is the disk."""
+    """Make a device node of the disk."""
     os.mknod(Path(folder) / "disk", 0o60600, os.makedev(8, 0))
 
 
 def change_a_library() -> None:
-    """Change what the next worker imports."""
+    """Change a library that the next worker imports."""
     write_a_file(shutil.__file__)
 
 
 def fill_the_shared_memory() -> None:
-    """Leave a file in the folder that all processes share."""
+    """Leave a file in the shared folder `/dev/shm`."""
     Path("/dev/shm/hostile").write_bytes(b"hostile")  # noqa: S108
 
 

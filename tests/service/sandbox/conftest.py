@@ -1,4 +1,4 @@
-"""Folders: that of a worker, and that of another job beside it."""
+"""The folder of a worker, and that of another job beside it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def foreign(tmp_path: Path) -> Path:
-    """Make a file of another job, which belongs to the same user."""
+    """Make a file of another job that belongs to the same user."""
     (tmp_path / "other").mkdir(mode=0o700)
     file = tmp_path / "other" / "secret.pt"
     file.write_bytes(b"secret")

@@ -1,4 +1,4 @@
-"""A process in the sandbox, forked as the service forks its workers, that does one thing."""
+"""Runs one function in a sandboxed process, forked as the service forks its workers."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ _context = multiprocessing.get_context("forkserver")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of it.
+    """The result of a function in the sandbox.
 
     Attributes:
-        value: What the action returned.
-        error: What it raised, by the name of its class; `errno` with it where it has one.
-        errno: See there.
-        text: The error's text.
+        value: The value that the function returned.
+        error: The class name of the error that it raised, if it did.
+        errno: The errno of the error, if it has one.
+        text: The text of the error.
         parts: The walls.
         exit_code: How the process ended.
-        printed: The end of what it printed.
+        printed: The end of its output.
     """
 
     value: Any = None
@@ -56,11 +56,11 @@ class Outcome:
 
     @property
     def is_refused(self) -> bool:
-        """Whether the system said no."""
+        """Whether the system has refused."""
         return self.error == "PermissionError"
 
     def part(self, name: str) -> Wall:
-        """Give a wall."""
+        """Return a wall by its name."""
         return next(each for each in self.parts if each.name == name)
 
 

@@ -1,4 +1,4 @@
-"""A sealed worker can do none of what hostile code would do."""
+"""A sealed worker can do nothing of what hostile code would do."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Attack = Callable[..., None]
 
 
 def is_kept_out(outcome: Outcome) -> bool:
-    """Tell whether the system said no; a move between folders is refused as one between disks."""
+    """Return whether the system has refused; it refuses moves between folders with EXDEV."""
     return outcome.is_refused or outcome.errno == errno.EXDEV
 
 
 @needs_seccomp
 @pytest.mark.parametrize("attack", attacks.ON_THE_MACHINE)
 def test_machine_is_out_of_reach(attack: Attack, folder: Path) -> None:
-    """There is no network, no other program, no new process, and nothing stays behind."""
+    """There is no network, no program, no new process, and nothing is left behind."""
     outcome = run_inside(attack, folder=folder)
     assert outcome.is_refused, outcome
     assert outcome.exit_code == 0
@@ -33,7 +33,7 @@ def test_machine_is_out_of_reach(attack: Attack, folder: Path) -> None:
 @needs_seccomp
 @pytest.mark.parametrize("attack", attacks.ON_A_PROCESS)
 def test_other_processes_are_out_of_reach(attack: Attack, folder: Path) -> None:
-    """The service can be neither read, signalled nor limited."""
+    """The service cannot be read, signalled or limited."""
     outcome = run_inside(attack, os.getpid(), folder=folder)
     assert outcome.is_refused, outcome
 
@@ -42,7 +42,7 @@ def test_other_processes_are_out_of_reach(attack: Attack, folder: Path) -> None:
 @needs_seccomp
 @pytest.mark.parametrize("attack", attacks.ON_A_FILE)
 def test_file_of_another_job_is_out_of_reach(attack: Attack, folder: Path, foreign: Path) -> None:
-    """Another job's file is neither read nor changed, though it is the same user's."""
+    """Another job's file can neither be read nor changed, although the user is the same."""
     outcome = run_inside(attack, str(foreign), folder=folder)
     assert is_kept_out(outcome), outcome
     assert foreign.read_bytes() == b"secret"
@@ -52,7 +52,7 @@ def test_file_of_another_job_is_out_of_reach(attack: Attack, folder: Path, forei
 @needs_seccomp
 @pytest.mark.parametrize("attack", attacks.TO_THE_OWN_FOLDER)
 def test_no_file_crosses_the_folder(attack: Attack, folder: Path, foreign: Path) -> None:
-    """No link or move brings another's file in, or a file out."""
+    """No link or move brings a foreign file in or a file out."""
     outcome = run_inside(attack, str(foreign), str(folder), folder=folder)
     assert is_kept_out(outcome), outcome
     assert [path.name for path in foreign.parent.iterdir()] == ["secret.pt"]
@@ -68,7 +68,7 @@ def test_no_file_crosses_the_folder(attack: Attack, folder: Path, foreign: Path)
     ],
 )
 def test_file_of_the_machine_is_out_of_reach(path: str, folder: Path) -> None:
-    """Neither the machine's accounts nor the service's memory can be read."""
+    """System files and the service's memory cannot be read."""
     outcome = run_inside(attacks.read_a_file, path, folder=folder)
     assert outcome.is_refused, outcome
 
@@ -76,7 +76,7 @@ def test_file_of_the_machine_is_out_of_reach(path: str, folder: Path) -> None:
 @needs_landlock
 @pytest.mark.parametrize("path", ["/", "/etc", "/tmp", "/proc", "/dev/shm", str(Path.home())])  # noqa: S108
 def test_folder_of_the_machine_is_out_of_reach(path: str, folder: Path) -> None:
-    """What lies on the machine cannot be listed."""
+    """System folders cannot be listed."""
     outcome = run_inside(attacks.list_a_folder, path, folder=folder)
     assert outcome.is_refused, outcome
 
@@ -84,7 +84,7 @@ def test_folder_of_the_machine_is_out_of_reach(path: str, folder: Path) -> None:
 @needs_landlock
 @pytest.mark.parametrize("attack", [attacks.change_a_library, attacks.fill_the_shared_memory])
 def test_nothing_is_left_for_the_next_worker(attack: Attack, folder: Path) -> None:
-    """Neither a library nor the shared memory can be written."""
+    """Libraries and the shared memory cannot be written."""
     outcome = run_inside(attack, folder=folder)
     assert outcome.is_refused, outcome
 
@@ -92,13 +92,13 @@ def test_nothing_is_left_for_the_next_worker(attack: Attack, folder: Path) -> No
 @needs_landlock
 @needs_seccomp
 def test_no_device_is_made(folder: Path) -> None:
-    """Not even in the worker's own folder."""
+    """A device node cannot be made even in the worker's own folder."""
     outcome = run_inside(attacks.make_a_device, str(folder), folder=folder)
     assert outcome.is_refused, outcome
 
 
 def change_mode(path: str) -> int:
-    """Lock a file, as far as this process can tell."""
+    """Change the mode of a file, as far as this process can see."""
     os.utime(path, (0, 0))
     os.chmod(path, 0)  # noqa: PTH101
     return os.stat(path).st_mode & 0o777  # noqa: PTH116
@@ -106,7 +106,7 @@ def change_mode(path: str) -> int:
 
 @needs_seccomp
 def test_modes_and_times_stay(folder: Path, foreign: Path) -> None:
-    """A change of a mode or a time, which Landlock does not see, is answered and not done."""
+    """A change of mode or time, which Landlock does not cover, does nothing."""
     mode = foreign.stat().st_mode & 0o777
     assert run_inside(change_mode, str(foreign), folder=folder).value == mode
     assert foreign.stat().st_mtime > time.time() - 600

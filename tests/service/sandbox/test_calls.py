@@ -1,4 +1,4 @@
-"""The filter of system calls, run here as the kernel would run it."""
+"""The filter of system calls, interpreted as the kernel would run it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TABLE = " ".join([*calls.REFUSED.values(), calls.IGNORED, calls.LOOKED_INTO])
 
 
 def answer(machine: str, number: int, *arguments: int, architecture: int = 0) -> str:
-    """Run the filter on one call, and tell what the kernel would answer."""
+    """Run the filter on one call, and return the kernel's answer."""
     words = struct.pack("=IIQ6Q", number, architecture or ARCHITECTURES[machine], 0, *arguments)
     program = calls.program(machine, PID)
     loaded, at = 0, 0
@@ -49,24 +49,24 @@ def _named(value: int) -> str:
 
 
 def number_of(name: str, machine: str) -> int:
-    """Look a call up."""
+    """Return the number of a call."""
     return calls.numbers(TABLE, 1 if machine == "x86_64" else 2)[name]
 
 
 @pytest.fixture(params=list(ARCHITECTURES))
 def machine(request: pytest.FixtureRequest) -> str:
-    """Name a kind of machine that the filter is made for."""
+    """Return each kind of machine that the filter supports."""
     return str(request.param)
 
 
 def asked(machine: str, name: str, *arguments: int) -> str:
-    """Ask for a call by its name."""
+    """Return the answer to a call by its name."""
     padded = (*arguments, *(0,) * (6 - len(arguments)))
     return answer(machine, number_of(name, machine), *padded)
 
 
 def test_calls_are_refused_ignored_or_allowed(machine: str) -> None:
-    """Each row of the tables has its effect, and what is in none of them is allowed."""
+    """Each table has its effect, and calls in no table are allowed."""
     column = 1 if machine == "x86_64" else 2
     for group in calls.REFUSED.values():
         for name in calls.numbers(group, column):
@@ -104,23 +104,23 @@ def test_calls_are_refused_ignored_or_allowed(machine: str) -> None:
 def test_calls_depend_on_arguments(
     machine: str, name: str, arguments: tuple[int, ...], expected: str
 ) -> None:
-    """A thread is no process, and this process is no other; upper halves make no difference."""
+    """Some calls depend on an argument, of which only the lower half counts."""
     assert asked(machine, name, *arguments) == expected
 
 
 def test_calls_newer_than_the_list_do_not_exist(machine: str) -> None:
-    """What nobody has looked at is answered as an old kernel would, and so is the x32 table."""
+    """Unknown calls, and those of the x32 table, fail with ENOSYS."""
     for number in (calls.LAST_KNOWN + 1, 0x40000000 + 59, 0xFFFFFFFF):
         assert answer(machine, number, 0, 0, 0, 0, 0, 0) == "ENOSYS"
 
 
 def test_calls_of_another_architecture_end_the_process(machine: str) -> None:
-    """The 32-bit calls of the same machine have other numbers."""
+    """A 32-bit call, which has another number, kills the process."""
     assert answer(machine, 1, 0, 0, 0, 0, 0, 0, architecture=0x40000003) == KILLED
 
 
 def test_numbers_are_those_of_the_kernel(machine: str) -> None:
-    """The tables agree with the headers, as far as those are new enough."""
+    """The tables agree with the kernel's headers, as far as those are new enough."""
     if not HEADERS[machine].exists():
         pytest.skip(f"no kernel headers for {machine} on this machine")
     pattern = r"#define __NR(?:3264)?_(\w+)\s+(\d+)"
@@ -135,20 +135,20 @@ def test_numbers_are_those_of_the_kernel(machine: str) -> None:
 
 
 def statuses() -> list[str]:
-    """Give how each thread of this process is bound."""
+    """Return the seccomp state of each thread of this process."""
     found = [path.read_text() for path in Path("/proc/self/task").glob("*/status")]
     return [re.findall(r"Seccomp:\s+(\d)", text)[0] for text in found]
 
 
 @needs_seccomp
 def test_filter_binds_threads_of_the_warm_up(folder: Path) -> None:
-    """Threads that ran before are bound as well."""
+    """The filter applies to threads that were started before."""
     found = run_inside(statuses, folder=folder).value
     assert set(found) == {"2"}
 
 
 def test_unknown_machine_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a machine whose calls are not known the wall is missing, and says so."""
+    """On an unknown machine the wall is missing, and its detail says why."""
     monkeypatch.setattr("platform.machine", lambda: "riscv64")
     part = calls.close_calls()
     assert not part.held
@@ -156,7 +156,7 @@ def test_unknown_machine_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_kernel_without_filters_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the kernel takes no filter the wall is missing, and says why."""
+    """If the kernel refuses a filter, the wall is missing and its detail says why."""
 
     def refuse(*_: object) -> int:
         raise OSError(errno.EINVAL, "Invalid argument")
@@ -164,4 +164,4 @@ def test_kernel_without_filters_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(seccomp, "call", refuse)
     part = calls.close_calls()
     assert not part.held
-    assert part.detail == "The kernel takes no filter of system calls: Invalid argument."
+    assert part.detail == "The kernel refuses a filter of system calls: Invalid argument."

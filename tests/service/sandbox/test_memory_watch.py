@@ -1,4 +1,4 @@
-"""The watch over a worker's memory."""
+"""The watch on a worker's memory."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ THREADED = (
 
 @contextmanager
 def process_that(script: str, folder: Path | None = None) -> Iterator[int]:
-    """Run a script that then waits; give its process."""
+    """Run a script that then waits, and yield its process."""
     command = [sys.executable, "-c", f"{script}\nprint('done', flush=True); input()"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=folder, stdin=pipe, stdout=pipe) as process:
@@ -47,13 +47,13 @@ def process_that(script: str, folder: Path | None = None) -> Iterator[int]:
     ("script", "expected"), [(PRIVATE, "memory"), (SHARED, "memory"), ("", None)]
 )
 def test_memory_over_the_limit_is_noticed(script: str, expected: str | None) -> None:
-    """Memory counts, be it private or shared; a process that takes little is left alone."""
+    """Private and shared memory count; a process below the limit is not reported."""
     with process_that(script) as pid:
         assert MemoryWatch(pid, max_bytes=150 * MIB).excess() == expected
 
 
 def test_page_tables_count() -> None:
-    """Reading a byte here and there in a wide mapping takes memory that is in no page of it."""
+    """Page tables count: reading single bytes in a wide mapping needs many."""
     with process_that(TABLES) as pid:
         assert MemoryWatch(pid, max_bytes=70 * MIB).excess() == "memory"
     with process_that("") as pid:
@@ -61,13 +61,13 @@ def test_page_tables_count() -> None:
 
 
 def test_memory_that_was_swapped_out_counts() -> None:
-    """What the kernel has put on a disk for a process is still that process's."""
+    """Swapped-out memory counts."""
     status = "RssAnon:\t1024 kB\nVmSwap:\t2048 kB\nHugetlbPages:\t4096 kB\nThreads:\t1\n"
     assert Usage.parse(status).memory_bytes == 7 * MIB
 
 
 def test_mapped_files_do_not_count(tmp_path: Path) -> None:
-    """Pages of a file on a disk are the kernel's to take back."""
+    """Pages of mapped files on a disk do not count."""
     with process_that(MAPPED, tmp_path) as pid:
         if "RssShmem:\t       0" not in Path(f"/proc/{pid}/status").read_text():
             pytest.skip("the folder of the tests lies in memory")
@@ -75,14 +75,14 @@ def test_mapped_files_do_not_count(tmp_path: Path) -> None:
 
 
 def test_threads_over_the_limit_are_noticed() -> None:
-    """A worker that starts threads without end is as bad as one that takes all memory."""
+    """A process with too many threads is reported."""
     with process_that(THREADED) as pid:
         watch = MemoryWatch(pid, max_bytes=1 << 40, max_threads=10)
         assert watch.excess() == "threads"
 
 
 def test_watch_waits_until_there_is_too_much() -> None:
-    """It returns when the limit is passed, not before."""
+    """`wait_for_excess` returns once the limit is exceeded, not before."""
 
     async def wait() -> str:
         with process_that("") as pid:
@@ -96,7 +96,7 @@ def test_watch_waits_until_there_is_too_much() -> None:
 
 
 def test_process_that_has_ended_is_no_excess() -> None:
-    """A process that is gone, or not yet collected, takes nothing."""
+    """A process that has ended, or is a zombie, uses nothing."""
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         process.wait()
         assert MemoryWatch(process.pid, max_bytes=0).excess() is None

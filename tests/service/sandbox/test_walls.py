@@ -1,4 +1,4 @@
-"""Each wall on its own: what is left behind it, and how its absence is told."""
+"""Each wall by itself: what it forbids, and how its absence is reported."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HARMLESS = {"OMP_NUM_THREADS": "2", "LC_ALL": "C.UTF-8"}
 
 
 def run_script(script: str) -> str:
-    """Run a script in a process of its own, and give what it prints."""
+    """Run a script in a process of its own, and return its output."""
     done = subprocess.run(
         [sys.executable, "-c", script],
         env={"PATH": "/usr/bin", "PYTHONPATH": str(ROOT), **SECRETS, **HARMLESS},
@@ -36,7 +36,7 @@ def run_script(script: str) -> str:
 
 
 def test_secrets_leave_the_environment() -> None:
-    """Neither Python, nor C, nor the kernel's view, nor a child process shows them afterwards."""
+    """Neither Python, C, the kernel nor a child process shows the secrets afterwards."""
     script = """
 import ctypes, os, subprocess
 from service.sandbox import scrub_environment
@@ -55,7 +55,7 @@ print(subprocess.run(["env"], capture_output=True, text=True, check=True).stdout
 
 
 def test_environment_that_cannot_be_found_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the kernel hides its copy the wall is missing, and what is harmless stays."""
+    """If the kernel's copy cannot be found, the wall is missing and harmless variables stay."""
     before = dict(os.environ)
 
     def hide() -> tuple[int, int]:
@@ -70,71 +70,72 @@ def test_environment_that_cannot_be_found_is_named(monkeypatch: pytest.MonkeyPat
 
 
 def open_files() -> list[str]:
-    """Name what is open beside the standard files."""
+    """Return the open files other than the standard ones."""
     numbers = [int(link.name) for link in Path("/proc/self/fd").iterdir()]
     links = [Path(f"/proc/self/fd/{number}") for number in numbers if number > 2]
     return [str(link.readlink()) for link in links if link.is_symlink()]
 
 
 def test_inherited_files_are_let_go(folder: Path) -> None:
-    """Only the pipe is left, the entries that the rules hold, and no way to the fork server."""
+    """Only the pipe and the entries of the rules stay open, and nothing of the fork server."""
     found = run_inside(open_files, folder=folder).value
     others = [target for target in found if not target.startswith(("/proc/", os.devnull))]
     assert [target.partition(":")[0] for target in others] == ["socket"], found
 
 
 def use_standard_files() -> str:
-    """Read from the first of the standard files, and write to the others."""
+    """Read from the standard input, and write to the standard outputs."""
     os.write(1, b"one ")
     os.write(2, b"two")
     return os.read(0, 1).decode()
 
 
 def test_standard_files_are_its_own(folder: Path) -> None:
-    """Nothing comes in, and what is printed goes where it is told to, not into the log."""
+    """The standard input is empty, and output goes to the worker's file, not to the log."""
     outcome = run_inside(use_standard_files, folder=folder)
     assert outcome.value == ""
     assert outcome.printed.endswith("one two")
 
 
 def privileges_of_threads() -> list[str]:
-    """Give the capabilities of each thread, and whether it can gain some."""
+    """Return the capabilities of each thread, and whether it can gain any."""
     found = [path.read_text() for path in Path("/proc/self/task").glob("*/status")]
     pattern = r"(?:CapPrm|CapEff|CapInh|CapAmb|NoNewPrivs):\s+(\w+)"
     return [" ".join(re.findall(pattern, text)) for text in found]
 
 
 def test_no_privilege_is_left(folder: Path) -> None:
-    """No thread has a capability, though the service may run as root."""
+    """No thread has a capability, even if the service runs as root."""
     found = run_inside(privileges_of_threads, folder=folder).value
     assert set(found) == {" ".join(["0" * 16] * 4 + ["1"])}
 
 
 def test_kept_capabilities_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where capabilities cannot be dropped the wall is missing, and says why."""
+    """If capabilities cannot be dropped, the wall is missing and its detail says why."""
 
     def refuse(*_: int) -> int:
         raise OSError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(privileges, "prctl", refuse)
-    assert privileges.drop_privileges().detail == "Capabilities stay: Operation not permitted."
+    detail = "Capabilities cannot be dropped: Operation not permitted."
+    assert privileges.drop_privileges().detail == detail
     assert not privileges.hide_memory().held
 
 
 def limits_and_dumps() -> list[Any]:
-    """Give the limits, and whether this process may be dumped."""
+    """Return the limits, and whether this process may be dumped."""
     names = (resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE, resource.RLIMIT_CORE)
     return [*(resource.getrlimit(name) for name in names), ctypes.CDLL(None).prctl(3, 0, 0, 0, 0)]
 
 
 def test_limits_are_set_for_good(folder: Path) -> None:
-    """Soft and hard limits are the same, and no core is dumped."""
+    """Soft and hard limits are equal, and no core is dumped."""
     found = run_inside(limits_and_dumps, folder=folder).value
     assert found == [[MAX_FILE_BYTES] * 2, [limits.MAX_OPEN_FILES] * 2, [0, 0], 0]
 
 
 def test_limits_that_cannot_be_set_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The wall is missing, and says why."""
+    """If limits cannot be set, the wall is missing and its detail says why."""
 
     def refuse(*_: object) -> None:
         raise ValueError("not allowed to raise maximum limit")
@@ -146,7 +147,7 @@ def test_limits_that_cannot_be_set_are_named(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_worker_ends_with_the_process_that_forked_it() -> None:
-    """When the fork server is killed, what it has forked does not stay."""
+    """If the fork server is killed, the processes that it has forked end."""
     script = """
 import os, time
 from service.sandbox.limits import set_limits
@@ -169,7 +170,7 @@ print(os.read(alive, 1))
 @needs_landlock
 @pytest.mark.parametrize("version", [2, 3, 4, 5, 6])
 def test_rules_are_taken_in_each_version(version: int) -> None:
-    """Each set of rules is one that a kernel of that version takes."""
+    """The rules of each version are accepted by a kernel of that version."""
     if version > landlock.available_version():
         pytest.skip(f"this kernel has no Landlock {version}")
     known, ruleset = landlock._create_ruleset(version)
@@ -178,7 +179,7 @@ def test_rules_are_taken_in_each_version(version: int) -> None:
 
 
 def test_kernel_that_promises_too_much_gets_less(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a version is announced and not had, the one before it is used."""
+    """If a kernel refuses the version that it reports, the previous one is used."""
 
     def refuse_signals(_number: int, attributes: int, size: int, _flags: int) -> int:
         if (ctypes.c_uint64 * (size // 8)).from_address(attributes)[2]:
@@ -191,7 +192,7 @@ def test_kernel_that_promises_too_much_gets_less(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("version", [0, 1])
 def test_old_kernel_is_named(version: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Without Landlock, or with one that ends every conversion, the walls are missing by name."""
+    """Without Landlock, or with version 1, the walls are missing."""
 
     def announce(*_: int) -> int:
         if version == 0:
@@ -206,7 +207,7 @@ def test_old_kernel_is_named(version: int, monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 def test_walls_that_come_too_late_are_named() -> None:
-    """In a process that has threads already the walls that bind one thread are missing by name."""
+    """In a process with several threads, the walls that apply to one thread are missing."""
     script = """
 import pathlib, tempfile, threading
 from service.sandbox.landlock import close_files

@@ -1,4 +1,4 @@
-"""A sealed worker can do all that a conversion needs."""
+"""A sealed worker can do everything that a conversion needs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CONV = torch.nn.Conv3d(4, 8, 3)
 
 
 def convolve(device: str) -> list[Any]:
-    """Run convolutions in both layouts, on all cores, after the walls are up."""
+    """Run convolutions in both layouts, on all cores, in the sandbox."""
     dtype = torch.float16 if device == "cuda" else torch.float32
     volume = torch.ones(2, 4, 24, 24, 24, dtype=dtype, device=device)
     weight = torch.ones(8, 4, 3, 3, 3, dtype=dtype, device=device)
@@ -47,7 +47,7 @@ def convolve(device: str) -> list[Any]:
 
 
 def warm_up_again(device: str) -> list[str]:
-    """Do each step of the warm-up behind the walls; name those that fail, and why."""
+    """Run each step of the warm-up in the sandbox, and return those that fail, and why."""
     warming._allowed_to_fail = nullcontext  # type: ignore[assignment]  # in this process alone
     failed = []
     for name, step in warming.STEPS.items():
@@ -78,14 +78,14 @@ def load_mapped(path: str) -> float:
 
 
 def find_mapped(path: str) -> list[int]:
-    """Ask where in the file a mapped checkpoint's tensors lie."""
+    """Return where in the file the tensors of a mapped checkpoint are."""
     loaded = torch.load(path, mmap=True, weights_only=True)
     mapping = Mapping(Path(path))
     return [mapping.offset_of(tensor.data_ptr()) for tensor in loaded.values()]
 
 
 def write_files(folder: str) -> dict[str, str]:
-    """Write, copy inside the kernel, and move; as a conversion does."""
+    """Write, copy inside the kernel, and move, as a conversion does."""
     source = Path(folder) / "source"
     source.write_bytes(b"bytes" * 1000)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".hidden-") as hidden:
@@ -100,12 +100,12 @@ def write_files(folder: str) -> dict[str, str]:
 
 
 def digest() -> list[Any]:
-    """Use what is written in C."""
+    """Use libraries that are written in C."""
     return [hashlib.sha256(b"x").hexdigest()[:8], zlib.crc32(b"x"), len(zlib.compress(b"x"))]
 
 
 def import_late() -> list[str]:
-    """Import what nobody has imported yet, from each place where modules lie."""
+    """Import modules from each folder, none of them imported before."""
     fresh = [name for name in LATE if name not in sys.modules]
     for name in fresh:
         importlib.import_module(name)
@@ -113,22 +113,22 @@ def import_late() -> list[str]:
 
 
 def call_back() -> int:
-    """Have C call Python, which needs memory that can be executed."""
+    """Call Python from C, which needs executable memory."""
     return int(ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int)(lambda value: value + 1)(41))
 
 
 def signal_itself() -> None:
-    """End as a failed assertion in C does."""
+    """Abort, as a failed assertion in C does."""
     os.abort()
 
 
 def kill_itself() -> None:
-    """Send a signal to this very process."""
+    """Send a signal to this process."""
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def convert(source: str, folder: str) -> dict[str, Any]:
-    """Convert a checkpoint, with the smoke."""
+    """Convert a checkpoint, with its smoke."""
     report, artifact = convert_into(
         source, folder, Options(input_shape=(1, 4, 8, 8, 8)), JobSettings("cpu")
     )
@@ -143,13 +143,13 @@ def convert(source: str, folder: str) -> dict[str, Any]:
 
 
 def exceed(folder: str) -> None:
-    """Write a file beyond its limit."""
+    """Write a file beyond the limit."""
     with (Path(folder) / "large").open("wb") as file:
         file.truncate(MAX_FILE_BYTES + 1)
 
 
 def test_all_walls_stand_or_are_named(folder: Path) -> None:
-    """Each wall says whether it stands, and why not where it does not."""
+    """Each wall is in place, or its detail says why not."""
     parts = run_inside(digest, folder=folder).parts
     names = ["environment", "descriptors", "privileges", "limits", "files", "truncation"]
     assert [part.name for part in parts] == [*names, "dumps", "calls"]
@@ -160,45 +160,45 @@ def test_all_walls_stand_or_are_named(folder: Path) -> None:
 @needs_landlock
 @needs_seccomp
 def test_all_walls_stand(folder: Path) -> None:
-    """Where the kernel has the parts, a worker that was forked for a job has all walls."""
+    """On a kernel that supports them, all walls of a worker are in place."""
     missing = [part for part in run_inside(digest, folder=folder).parts if not part.held]
     assert [part.name for part in missing] in ([], ["truncation"]), missing
 
 
 def test_convolutions_run(folder: Path) -> None:
-    """Both layouts give the same, on the threads of the warm-up and on later ones."""
+    """Both layouts give the same result, on threads of the warm-up and on new ones."""
     outcome = run_inside(convolve, "cpu", folder=folder)
     assert outcome.value == [108.0, 108.0], outcome
 
 
 @pytest.mark.gpu
 def test_convolutions_run_on_a_gpu(folder: Path) -> None:
-    """The device that was warmed up between the walls still works behind them, in fp16."""
+    """The warmed-up device still works in the sealed sandbox, in fp16."""
     outcome = run_inside(convolve, "cuda", folder=folder, device="cuda")
     assert outcome.value == [108.0, 108.0], outcome
     assert all(part.held for part in outcome.parts), outcome.parts
 
 
 def test_what_was_warmed_up_still_works(folder: Path) -> None:
-    """Convolutions, matrices, the profiler."""
+    """Convolutions, matrices and the profiler work in the sealed sandbox."""
     failed = run_inside(warm_up_again, "cpu", folder=folder).value
     assert failed == []
 
 
 @pytest.mark.gpu
 def test_what_was_warmed_up_still_works_on_a_gpu(folder: Path) -> None:
-    """cuDNN, cuBLAS, CUPTI, NVML and NVRTC, each of which would start too late there."""
+    """cuDNN, cuBLAS, CUPTI, NVML and NVRTC work, none of which could start in the sandbox."""
     assert run_inside(warm_up_again, "cuda", folder=folder, device="cuda").value == []
 
 
 def test_threads_start(folder: Path) -> None:
-    """Threads of Python and of torch start behind the walls."""
+    """Threads of Python and of torch start in the sandbox."""
     outcome = run_inside(start_threads, folder=folder)
     assert outcome.value == list(range(8)), outcome
 
 
 def test_checkpoint_is_mapped(folder: Path) -> None:
-    """A file in the folder is loaded by mapping it."""
+    """A file in the folder can be loaded by mapping it."""
     path = folder / "model.pt"
     torch.save({"weight": torch.ones(1 << 20)}, path)
     outcome = run_inside(load_mapped, str(path), folder=folder)
@@ -206,7 +206,7 @@ def test_checkpoint_is_mapped(folder: Path) -> None:
 
 
 def test_the_kernel_tells_where_a_mapped_file_lies(folder: Path) -> None:
-    """Else each conversion would compare all bytes once more."""
+    """The mapping can be found, or each conversion would compare all bytes again."""
     path = folder / "model.pt"
     torch.save({"weight": torch.full((8,), 7.0)}, path)
     outcome = run_inside(find_mapped, str(path), folder=folder)
@@ -214,7 +214,7 @@ def test_the_kernel_tells_where_a_mapped_file_lies(folder: Path) -> None:
 
 
 def test_file_that_was_moved_in_is_read(folder: Path, foreign: Path) -> None:
-    """What the service renames into the folder can be read there, as a job is handed over."""
+    """A file that the service moves into the folder can be read."""
     job = folder / "job"
     foreign.parent.rename(job)
     outcome = run_inside(read_text, str(job / foreign.name), folder=folder)
@@ -227,7 +227,7 @@ def read_text(path: str) -> str:
 
 
 def test_artifacts_are_written_and_moved(folder: Path) -> None:
-    """Files are made, copied inside the kernel and moved; temporary ones lie in the folder."""
+    """Files are made, copied inside the kernel and moved; temporary ones are in the folder."""
     outcome = run_inside(write_files, str(folder), folder=folder)
     assert outcome.value == {"artifact": "bytes" * 800, "temporary": str(folder)}, outcome
 
@@ -239,13 +239,13 @@ def test_libraries_work(folder: Path) -> None:
 
 
 def test_modules_are_imported_late(folder: Path) -> None:
-    """The standard library, torch, this project and its dependencies can be read."""
+    """The standard library, torch, this project and its dependencies can be imported."""
     outcome = run_inside(import_late, folder=folder)
     assert outcome.value == LATE, outcome
 
 
 def test_c_calls_python(folder: Path) -> None:
-    """Callbacks work, though no file in memory can be made."""
+    """Callbacks work, although no file in memory can be made."""
     assert run_inside(call_back, folder=folder).value == 42
 
 
@@ -253,18 +253,18 @@ def test_c_calls_python(folder: Path) -> None:
     ("ending", "number"), [(signal_itself, signal.SIGABRT), (kill_itself, signal.SIGTERM)]
 )
 def test_worker_can_end_itself(ending: Any, number: int, folder: Path) -> None:
-    """A crash in C ends the process as it should, and is told apart."""
+    """A crash in C ends the process with its own signal."""
     assert run_inside(ending, folder=folder).exit_code == -number
 
 
 def test_file_size_is_limited(folder: Path) -> None:
-    """A file beyond the limit is refused with an error, not with a signal."""
+    """A file beyond the limit gives an error, not a signal."""
     outcome = run_inside(exceed, str(folder), folder=folder)
     assert outcome.text.startswith("[Errno 27]"), outcome
 
 
 def test_checkpoint_is_converted(folder: Path) -> None:
-    """A conversion with its smoke runs from end to end."""
+    """A conversion with its smoke runs completely."""
     source = folder / "model.pt"
     torch.save(torch.nn.Sequential(CONV, torch.nn.ReLU()).state_dict(), source)
     outcome = run_inside(convert, str(source), str(folder), folder=folder)

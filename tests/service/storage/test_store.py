@@ -29,7 +29,7 @@ def open_store(folder: Path, clock: Clock, max_bytes: int = 100) -> Store:
 
 
 def stored(clock: Clock, name: str, size_bytes: int = 40) -> StoredJob:
-    """Describe a job."""
+    """Make the record of a job."""
     return StoredJob(
         id=name,
         owner="alice",
@@ -42,14 +42,14 @@ def stored(clock: Clock, name: str, size_bytes: int = 40) -> StoredJob:
 
 
 def keep(store: Store, folder: Path, clock: Clock, name: str, size_bytes: int = 40) -> None:
-    """Have a finished job kept."""
+    """Store a finished job."""
     made = folder / f"made-{name}"
     made.write_bytes(b"x" * size_bytes)
     store.keep({ARTIFACT: made}, stored(clock, name, size_bytes))
 
 
 def has(store: Store, name: str) -> bool:
-    """Say whether a job is there, in the index and on disk alike."""
+    """Return whether a job is in the index and on disk."""
     try:
         _, folder = store.find(name, "alice")
     except NotFoundError:
@@ -58,7 +58,7 @@ def has(store: Store, name: str) -> bool:
 
 
 def test_a_kept_job_is_found_by_its_owner_only(tmp_path: Path, clock: Clock) -> None:
-    """Another owner learns nothing, not even that the job exists."""
+    """Another owner cannot even learn that the job exists."""
     store = open_store(tmp_path, clock)
     keep(store, tmp_path, clock, "one")
     assert has(store, "one")
@@ -67,7 +67,7 @@ def test_a_kept_job_is_found_by_its_owner_only(tmp_path: Path, clock: Clock) -> 
 
 
 def test_old_jobs_go(tmp_path: Path, clock: Clock) -> None:
-    """A job beyond its age is not found, and the next sweep removes it."""
+    """An expired job is not found, and the next sweep removes it."""
     store = open_store(tmp_path, clock)
     keep(store, tmp_path, clock, "one")
     clock.pass_by(61)
@@ -78,7 +78,7 @@ def test_old_jobs_go(tmp_path: Path, clock: Clock) -> None:
 
 
 def test_the_oldest_go_where_there_is_too_much(tmp_path: Path, clock: Clock) -> None:
-    """Bytes are bounded: the newest jobs stay."""
+    """Beyond the limit of bytes the oldest jobs are removed."""
     store = open_store(tmp_path, clock)
     for name in ("one", "two", "three"):
         keep(store, tmp_path, clock, name)
@@ -88,7 +88,7 @@ def test_the_oldest_go_where_there_is_too_much(tmp_path: Path, clock: Clock) -> 
 
 
 def test_a_job_larger_than_the_store_is_refused(tmp_path: Path, clock: Clock) -> None:
-    """Nothing is thrown out for what cannot be kept anyway."""
+    """No job is removed for one that does not fit at all."""
     store = open_store(tmp_path, clock)
     keep(store, tmp_path, clock, "one")
     with pytest.raises(StorageFullError):
@@ -97,7 +97,7 @@ def test_a_job_larger_than_the_store_is_refused(tmp_path: Path, clock: Clock) ->
 
 
 def test_a_restart_keeps_what_is_whole(tmp_path: Path, clock: Clock) -> None:
-    """What was kept is found again; what has no record is removed."""
+    """After a restart stored jobs are found, and folders without a record are removed."""
     keep(open_store(tmp_path, clock), tmp_path, clock, "one")
     (tmp_path / "store" / "half").mkdir()
     (tmp_path / "store" / "half" / ARTIFACT).write_bytes(b"half")
@@ -110,7 +110,7 @@ def test_a_restart_keeps_what_is_whole(tmp_path: Path, clock: Clock) -> None:
 
 
 def test_a_job_without_its_artifact_is_not_whole(tmp_path: Path, clock: Clock) -> None:
-    """A folder as other versions had it, or one that somebody else has tidied, is removed."""
+    """A folder of another version, or one with missing files, is removed."""
     keep(open_store(tmp_path, clock), tmp_path, clock, "one")
     (tmp_path / "store" / "one" / ARTIFACT).rename(tmp_path / "store" / "one" / "m.pt")
     assert len(open_store(tmp_path, clock)) == 0
@@ -118,7 +118,7 @@ def test_a_job_without_its_artifact_is_not_whole(tmp_path: Path, clock: Clock) -
 
 
 def test_what_cannot_be_taken_over_leaves_nothing(tmp_path: Path, clock: Clock) -> None:
-    """Where a file is missing the store is as it was."""
+    """If a file is missing, the store is unchanged."""
     store = open_store(tmp_path, clock)
     with pytest.raises(FileNotFoundError):
         store.keep({ARTIFACT: tmp_path / "absent"}, stored(clock, "one"))
@@ -127,7 +127,7 @@ def test_what_cannot_be_taken_over_leaves_nothing(tmp_path: Path, clock: Clock) 
 
 
 def test_links_are_no_jobs(tmp_path: Path, clock: Clock) -> None:
-    """An identifier that is a path leads nowhere."""
+    """An identifier that is a path finds nothing."""
     store = open_store(tmp_path, clock)
     for name in ("..", "../store", "", "."):
         assert not has(store, name)
@@ -135,7 +135,7 @@ def test_links_are_no_jobs(tmp_path: Path, clock: Clock) -> None:
 
 @pytest.mark.parametrize("jump_s", [-1e6, 1e6])
 def test_a_jump_of_the_clock_changes_no_age(tmp_path: Path, clock: Clock, jump_s: float) -> None:
-    """Set back, the clock keeps nothing longer; set forward, it takes nothing away."""
+    """Setting the time of day back or forward changes no age."""
     store = open_store(tmp_path, clock)
     keep(store, tmp_path, clock, "one")
     clock.jumped_s += jump_s
@@ -146,14 +146,14 @@ def test_a_jump_of_the_clock_changes_no_age(tmp_path: Path, clock: Clock, jump_s
 
 
 def test_a_jump_forward_between_two_runs_ends_what_was_kept(tmp_path: Path, clock: Clock) -> None:
-    """Where nothing tells the age but the time of day, what seems expired is not handed out."""
+    """A job that has expired by the time of day at the start is not found."""
     keep(open_store(tmp_path, clock), tmp_path, clock, "one")
     clock.jumped_s += 1e6
     assert not has(open_store(tmp_path, clock), "one")
 
 
 def test_a_jump_back_between_two_runs_keeps_nothing_for_ever(tmp_path: Path, clock: Clock) -> None:
-    """A job out of the future is kept for its time from now, however often the service starts."""
+    """A job from the future expires in time, however often the service restarts."""
     keep(open_store(tmp_path, clock), tmp_path, clock, "one")
     clock.jumped_s -= 1e6
     for _ in range(3):
@@ -165,7 +165,7 @@ def test_a_jump_back_between_two_runs_keeps_nothing_for_ever(tmp_path: Path, clo
 
 
 def test_what_is_being_read_outlives_the_sweep(tmp_path: Path, clock: Clock) -> None:
-    """A download goes on to its end, even if its job expires meanwhile."""
+    """A download continues even if its job expires meanwhile."""
     store = open_store(tmp_path, clock)
     keep(store, tmp_path, clock, "one")
     _, folder = store.find("one", "alice")

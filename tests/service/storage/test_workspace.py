@@ -1,4 +1,4 @@
-"""The folder of a job: what is in it goes, and the room with it; the folder that it lies in."""
+"""The folder of a job, its bytes in the quota, and the work folder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> JobFolder:
 def test_a_file_is_dropped_before_its_bytes_are_freed(
     folder: JobFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody waits for that, and yet the name is gone at once."""
+    """The file is gone at once, and nobody waits until its bytes are freed."""
     released, closed, close = threading.Event(), list[os.stat_result](), os.close
 
     def slow_close(descriptor: int) -> None:
@@ -44,12 +44,12 @@ def test_a_file_is_dropped_before_its_bytes_are_freed(
 
 
 def test_what_is_not_there_is_dropped(folder: JobFolder) -> None:
-    """A worker may have removed or moved it."""
+    """A file that a worker has removed or moved is no error."""
     folder.drop(folder.path / "upload")
 
 
 def test_a_link_is_dropped_and_not_what_it_names(folder: JobFolder) -> None:
-    """A worker may have put one in its place."""
+    """If a worker has put a link there, only the link is removed."""
     (folder.path / "other").write_bytes(b"content")
     (folder.path / "upload").symlink_to("other")
     folder.drop(folder.path / "upload")
@@ -57,7 +57,7 @@ def test_a_link_is_dropped_and_not_what_it_names(folder: JobFolder) -> None:
 
 
 def test_a_pipe_is_dropped_though_nobody_writes(folder: JobFolder) -> None:
-    """It is not opened, which would wait."""
+    """A named pipe is removed without opening it, which would block."""
     os.mkfifo(folder.path / "upload")
     folder.drop(folder.path / "upload")
     assert not list(folder.path.iterdir())
@@ -66,7 +66,7 @@ def test_a_pipe_is_dropped_though_nobody_writes(folder: JobFolder) -> None:
 def test_a_file_is_dropped_where_no_thread_can_be_started(
     folder: JobFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever waits then waits longer, and no descriptor stays open."""
+    """Without a thread the caller waits, and no descriptor stays open."""
 
     def refuse(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -83,7 +83,7 @@ def test_a_file_is_dropped_where_no_thread_can_be_started(
 def test_a_file_is_dropped_where_no_descriptor_is_left(
     folder: JobFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An answer that is ready is not lost for that."""
+    """Without a descriptor the file is removed all the same."""
 
     def refuse(*arguments: object) -> int:
         raise OSError(errno.EMFILE, "Too many open files")
@@ -98,7 +98,7 @@ def test_a_file_is_dropped_where_no_descriptor_is_left(
 
 @pytest.mark.parametrize("name", ["jobs", "store", "workers", "probe"])
 def test_a_folder_that_others_use_loses_nothing(tmp_path: Path, name: str) -> None:
-    """Somebody names a folder that has files of theirs where the service would keep its own."""
+    """A folder that has someone else's files under our names is refused and unchanged."""
     (tmp_path / name).mkdir()
     (tmp_path / name / "thesis").write_text("years of work")
     with pytest.raises(SettingsError, match="name an empty folder"):
@@ -107,7 +107,7 @@ def test_a_folder_that_others_use_loses_nothing(tmp_path: Path, name: str) -> No
 
 
 def test_what_an_earlier_run_has_left_unfinished_goes(tmp_path: Path) -> None:
-    """Its jobs are nobody's any more; what it has kept stays."""
+    """Unfinished jobs of an earlier run are removed."""
     Workspace(Settings(work_dir=tmp_path)).close()
     (tmp_path / "jobs" / "one").mkdir()
     again = Workspace(Settings(work_dir=tmp_path))
@@ -116,7 +116,7 @@ def test_what_an_earlier_run_has_left_unfinished_goes(tmp_path: Path) -> None:
 
 
 def test_a_lock_that_is_gone_is_put_back(tmp_path: Path) -> None:
-    """Those who clean up temporary files have taken it alone; the next start has its folder."""
+    """A lock that was removed is made again, and the next start gets the folder."""
     workspace = Workspace(Settings(work_dir=tmp_path))
     (tmp_path / "lock").unlink()
     assert workspace.problem() is None

@@ -11,12 +11,12 @@ FULL = Path("/dev/full")
 
 
 def workers_of(service: Running) -> set[int]:
-    """Give the workers that wait: each leads a session of its own."""
+    """Return the idle workers: each leads a session of its own."""
     return {pid for pid in service.descendants() if leads_a_session(pid)}
 
 
 def leads_a_session(pid: int) -> bool:
-    """Say whether a process leads a session; one that has ended meanwhile leads none."""
+    """Return whether a process exists and leads a session."""
     try:
         return os.getsid(pid) == pid
     except ProcessLookupError:
@@ -24,7 +24,7 @@ def leads_a_session(pid: int) -> bool:
 
 
 def test_a_log_that_cannot_be_written_stops_nothing(serve: Serve) -> None:
-    """On a full disk jobs, refusals and drains go on, and a dead worker is replaced."""
+    """With a full log disk, jobs, refusals and draining work, and dead workers are replaced."""
     service = serve(log=FULL, job_timeout_s=1)
     with service.client() as client:
         for content, status in [(b"fine", 200), (b"raises", 500), (b"hangs", 504), (b"fine", 200)]:
@@ -38,7 +38,7 @@ def test_a_log_that_cannot_be_written_stops_nothing(serve: Serve) -> None:
 
 
 def test_each_line_is_one_json_object(serve: Serve) -> None:
-    """Our records and those of libraries have the same form: time, level, and what happened."""
+    """Records of the service and of libraries have the same members."""
     service = serve()
     assert service.convert(b"raises").status_code == 500
     assert service.stop() == 0

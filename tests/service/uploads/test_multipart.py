@@ -16,12 +16,12 @@ FILE = b'--edge\r\nContent-Disposition: form-data; name="checkpoint"; filename="
 
 
 def field(name: str, value: str) -> bytes:
-    """Write a part with a field."""
+    """Return a part with a field."""
     return f'--edge\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
 
 
 def read(body: bytes, step: int = 1 << 20) -> tuple[Multipart, bytes]:
-    """Take a body apart, `step` bytes at a time."""
+    """Parse a body, `step` bytes at a time."""
     kept = io.BytesIO()
     parts = Multipart(TYPE, ["select", "smoke"], lambda data: void(kept.write(data)))
     for start in range(0, len(body), step):
@@ -39,7 +39,7 @@ def void(_: object) -> None:
 @example(content=b"--", step=2)
 @example(content=b"--edge", step=1)
 def test_the_file_comes_out_as_it_went_in(content: bytes, step: int) -> None:
-    """However the body is cut, each byte of the file is kept, and fields too."""
+    """The file and the fields are complete, however the body is split."""
     body = (
         field("smoke", "none") + FILE + content + b"\r\n" + field("select", "a,b") + b"--edge--\r\n"
     )
@@ -52,7 +52,7 @@ def test_the_file_comes_out_as_it_went_in(content: bytes, step: int) -> None:
 
 
 def test_boundaries_in_the_content_are_content() -> None:
-    """What only looks like a boundary stays in the file."""
+    """Bytes that only look like a boundary stay in the file."""
     content = b"--edge\r\n\r\n--edg\r\n-\r\r\n--edge"[:-1] + b"\r\n--other--"
     assert read(FILE + content + b"\r\n--edge--")[1] == content
 
@@ -80,13 +80,13 @@ def test_a_field_may_come_twice() -> None:
     ],
 )
 def test_broken_bodies_are_refused(body: bytes, message: str) -> None:
-    """What is not whole, or not multipart, is refused with what is wrong."""
+    """An incomplete or malformed body is refused, and the message says what is wrong."""
     with pytest.raises(MalformedRequestError, match=message):
         read(body)
 
 
 def test_unknown_fields_are_refused() -> None:
-    """A field that is no option is named."""
+    """A field that is no option is refused by name."""
     with pytest.raises(OptionError, match="There is no option 'smok'"):
         read(field("smok", "none") + FILE + b"x\r\n--edge--\r\n")
 
@@ -101,7 +101,7 @@ def test_fields_are_text() -> None:
 
 @pytest.mark.parametrize("boundary", ["----=_Part_1.2", '"a b"', "x" * 70, "'+_,-./:=?"])
 def test_a_boundary_may_hold_what_senders_put_into_it(boundary: str) -> None:
-    """With quotes or, though it should have some, without."""
+    """A boundary with special characters is accepted with quotes and without."""
     kept = io.BytesIO()
     parts = Multipart(
         f"multipart/form-data; boundary={boundary}", [], lambda d: void(kept.write(d))
@@ -114,7 +114,7 @@ def test_a_boundary_may_hold_what_senders_put_into_it(boundary: str) -> None:
 
 @pytest.mark.parametrize("content_type", ["multipart/form-data", "multipart/form-data; boundary="])
 def test_a_boundary_is_needed(content_type: str) -> None:
-    """A media type that names no boundary is refused."""
+    """A media type without a boundary is refused."""
     with pytest.raises(MalformedRequestError, match="boundary"):
         Multipart(content_type, [], void)
 
@@ -136,13 +136,13 @@ def test_a_boundary_is_needed(content_type: str) -> None:
 )
 @pytest.mark.parametrize("step", [7, 500, 1 << 20])
 def test_what_is_not_the_file_is_bounded(body: bytes, message: str, step: int) -> None:
-    """Fields, and heads that never end or are costly to read, are refused however they are cut."""
+    """Long fields and endless or costly heads are refused, however the body is split."""
     with pytest.raises(MalformedRequestError, match=message):
         read(body, step=step)
 
 
 def test_the_whole_overhead_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many small heads cannot fill the memory either."""
+    """Many small heads cannot fill the memory."""
     monkeypatch.setattr(multipart, "MAX_OVERHEAD_BYTES", 2000)
     with pytest.raises(MalformedRequestError, match="beside the checkpoint"):
         read(field("smoke", "x" * 100) * 20)
@@ -164,8 +164,8 @@ def test_the_whole_overhead_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_strange_heads_are_read_or_passed_over(head: bytes, filename: str | None) -> None:
-    """The name comes as it is, to be sanitised; a content stays what it is, nested or encoded."""
-    # A name with an asterisk is none in a form (RFC 7578, section 4.2).
+    """The file name is passed on as it is, and nested or encoded content is not decoded."""
+    # In a form `name*` is not a name (RFC 7578, section 4.2).
     start = b'--edge\r\nContent-Disposition: form-data; name="checkpoint"; ' + head
     content = b'--inner\r\nContent-Disposition: form-data; name="smoke"\r\n\r\nx\r\n--inner--'
     parts, kept = read(start + b"\r\n\r\n" + content + b"\r\n--edge--\r\n")
@@ -174,6 +174,6 @@ def test_strange_heads_are_read_or_passed_over(head: bytes, filename: str | None
 
 @pytest.mark.parametrize("parameters", ["; boundary=" + "x" * 1000, ";" * 60_000 + "boundary=edge"])
 def test_a_long_content_type_is_not_read(parameters: str) -> None:
-    """It is refused by its length: to take it apart could take minutes."""
+    """A very long Content-Type is refused unparsed, since parsing it could take minutes."""
     with pytest.raises(MalformedRequestError, match="too long"):
         Multipart(f"multipart/form-data{parameters}", [], void)

@@ -1,4 +1,4 @@
-"""What a body may do on its way in: bare connections, as hostile or hurried clients use them."""
+"""Uploads over raw connections, as hostile or impatient clients send them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HUGE_BYTES = 1 << 40
 
 
 def head(query: bytes = b"", length_bytes: int = HUGE_BYTES, more: bytes = b"") -> bytes:
-    """Write the head of a request with a raw body."""
+    """Return the head of a request with a raw body."""
     return HEAD % (query, length_bytes, more)
 
 
@@ -44,7 +44,7 @@ def read_all(connection: socket.socket) -> bytes:
 def test_refusals_come_before_the_body(
     service: Running, query: bytes, length_bytes: int, more: bytes, status: bytes, expect: bytes
 ) -> None:
-    """What the headers tell is answered at once; a client that waits is not asked to go on."""
+    """A refusal by the headers comes before the body, and without 100 Continue."""
     with service.connect() as connection:
         connection.sendall(head(query, length_bytes, more + expect))
         answer = read_all(connection)
@@ -54,7 +54,7 @@ def test_refusals_come_before_the_body(
 
 
 def test_a_list_in_several_lines_is_one_list(service: Running) -> None:
-    """No digest is passed over, nor an encoding, and the best type is found in any line."""
+    """A field in several lines counts as a whole: digests, encodings and media types."""
     right, wrong = (base64.b64encode(hashlib.sha256(each).digest()) for each in (b"fine", b"evil"))
     digests = b"Content-Digest: unknown=:eA==:\r\nContent-Digest: sha-256=:%b:\r\n"
     for more, start in (
@@ -69,7 +69,7 @@ def test_a_list_in_several_lines_is_one_list(service: Running) -> None:
 
 
 def test_a_client_that_sends_on_still_gets_the_refusal(service: Running) -> None:
-    """The answer is not lost in a reset while the client is still writing."""
+    """A client that is still sending gets the refusal, not only a reset."""
     with service.connect() as connection:
         connection.sendall(head())
         try:
@@ -81,7 +81,7 @@ def test_a_client_that_sends_on_still_gets_the_refusal(service: Running) -> None
 
 
 def test_100_continue_is_answered_where_the_body_is_wanted(service: Running) -> None:
-    """A client that asks first is asked to go on, and then served."""
+    """A client that expects 100 Continue gets it, and then its answer."""
     with service.connect() as connection:
         connection.sendall(head(length_bytes=4, more=b"Expect: 100-continue\r\n"))
         assert connection.recv(1 << 16) == b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -90,7 +90,7 @@ def test_100_continue_is_answered_where_the_body_is_wanted(service: Running) -> 
 
 
 def test_a_body_is_counted_while_it_comes(serve: Serve) -> None:
-    """A body that does not say how long it is stops at the limit."""
+    """A body without a Content-Length is refused at the size limit."""
     service = serve(max_upload_bytes=1 << 20)
     with service.connect() as connection:
         connection.sendall(
@@ -108,7 +108,7 @@ def test_a_body_is_counted_while_it_comes(serve: Serve) -> None:
 
 
 def test_a_client_that_leaves_half_way_up_frees_everything(service: Running) -> None:
-    """The place and the file of an upload that broke off are free at once."""
+    """After an aborted upload, its place and its file are free at once."""
     before = service.files()
     with service.connect() as connection:
         connection.sendall(head(length_bytes=10_000_000) + bytes(5_000_000))
@@ -119,7 +119,7 @@ def test_a_client_that_leaves_half_way_up_frees_everything(service: Running) -> 
 
 
 def test_a_client_that_leaves_stops_its_job(service: Running) -> None:
-    """A job that nobody waits for does not hold up the next one."""
+    """The job of a client that disconnects is stopped, and the next one runs."""
     before = service.files()
     with service.connect() as connection:
         connection.sendall(head(length_bytes=5) + b"hangs")
@@ -130,7 +130,7 @@ def test_a_client_that_leaves_stops_its_job(service: Running) -> None:
 
 @pytest.mark.parametrize("accept", ["application/zip", "application/octet-stream"])
 def test_a_client_that_leaves_half_way_down_frees_everything(serve: Serve, accept: str) -> None:
-    """A download that broke off leaves no file that is not in the store, and no open one."""
+    """After an aborted download, no file stays open or outside the store."""
     service = serve()
     size_bytes = 64 << 20
     with service.connect() as connection:
@@ -142,7 +142,7 @@ def test_a_client_that_leaves_half_way_down_frees_everything(serve: Serve, accep
 
 
 def test_a_client_that_takes_nothing_is_left(serve: Serve) -> None:
-    """A download that stands still ends, its files go, and it does not hold up the exit."""
+    """A stalled download ends, its files are removed, and it does not delay the exit."""
     service = serve(client_idle_s=0.5)
     size_bytes = 64 << 20
     with service.connect() as connection:
@@ -154,7 +154,7 @@ def test_a_client_that_takes_nothing_is_left(serve: Serve) -> None:
 
 
 def test_an_upload_larger_than_the_disk_is_refused(serve: Serve) -> None:
-    """Where the room does not do, the body is not read at all."""
+    """If the disk space is not enough, the body is not read."""
     service = serve(max_upload_bytes=HUGE_BYTES << 10)
     with service.connect() as connection:
         connection.sendall(head(length_bytes=HUGE_BYTES << 10))
@@ -162,9 +162,9 @@ def test_an_upload_larger_than_the_disk_is_refused(serve: Serve) -> None:
 
 
 def open_files(service: Running) -> list[str]:
-    """Name the files of the work folder that the service has open, but for what it always has.
+    """Return the work folder's files that the service has open, apart from permanent ones.
 
-    That is its lock, and of each worker that waits what it prints.
+    The permanent ones are the lock, and the output of each idle worker.
     """
     names = []
     for descriptor in Path(f"/proc/{service.process.pid}/fd").iterdir():

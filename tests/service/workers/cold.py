@@ -1,7 +1,7 @@
-"""A task whose device is the trouble: its name says which.
+"""A task whose device fails in the way that its name says.
 
-`absent` is refused at the warm-up, `breaks` fails there, `freezes` never answers, `tires` answers
-the warm-up and no probe. The others are warm, and tell which GPUs they see.
+`absent` is refused at the warm-up, `breaks` fails at the warm-up, `freezes` never answers, and
+`tires` answers the warm-up but no probe. Any other device works, and reports the visible GPUs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from service.workers import Finished, Job
 
 
 def warm(device: str) -> dict[str, Any]:
-    """Do what the device says."""
+    """Behave as the device's name says."""
     if device == "absent":
         raise DeviceUnavailableError("There is no such device.")
     if device == "breaks":
@@ -27,14 +27,14 @@ def warm(device: str) -> dict[str, Any]:
 
 
 def probe(device: str) -> dict[str, Any]:
-    """Do what the device says."""
+    """Behave as the device's name says."""
     if device == "tires":
         time.sleep(600)
     return facts_of(device)
 
 
 def facts_of(device: str) -> dict[str, Any]:
-    """Tell of this process."""
+    """Return facts about this process."""
     return {"device": device, "visible_gpus": os.environ.get("CUDA_VISIBLE_DEVICES")}
 
 

@@ -1,4 +1,4 @@
-"""The real thing: checkpoints through the service, and the same through the library."""
+"""Real conversions through the service and through the library."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def checkpoint(tmp_path: Path) -> Path:
 
 
 def strip(node: Any) -> Any:
-    """Leave out what differs between two runs of the same thing: times, machine, last digits."""
+    """Remove what differs between two runs: times, machine, last digits."""
     if isinstance(node, dict):
         return {name: strip(value) for name, value in node.items() if name not in VARYING}
     if isinstance(node, list):
@@ -54,7 +54,7 @@ def strip(node: Any) -> Any:
 
 
 def test_artifact_and_report_are_those_of_the_library(real: Running, checkpoint: Path) -> None:
-    """The service gives byte for byte what `convlast.convert` gives."""
+    """The artifact is byte for byte that of `convlast.convert`."""
     answer = real.convert(checkpoint.read_bytes())
     assert answer.status_code == 200, answer.text
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
@@ -72,7 +72,7 @@ def test_artifact_and_report_are_those_of_the_library(real: Running, checkpoint:
 
 
 def test_inspect_is_that_of_the_library(real: Running, checkpoint: Path) -> None:
-    """The report names the layer that would be converted, and needs no conversion."""
+    """The report names the layer that would be converted, without converting it."""
     with real.client() as client:
         files = {"checkpoint": ("m.pt", checkpoint.read_bytes())}
         report = Report.model_validate_json(client.post("/inspect", files=files).content)
@@ -88,20 +88,20 @@ def test_inspect_is_that_of_the_library(real: Running, checkpoint: Path) -> None
 def test_refusals_of_the_library_become_problems(
     real: Running, content: bytes, code: str | None
 ) -> None:
-    """What the library refuses is 422, with its code and text."""
+    """A refusal of the library is a 422 with its code and text."""
     answer = real.convert(content)
     assert answer.status_code == 422
     assert code is None or answer.json()["code"] == code
 
 
 def test_versions_come_from_the_worker(real: Running) -> None:
-    """The service knows torch's version without having imported it."""
+    """The service reports torch's version without importing it."""
     with real.client() as client:
         assert client.get("/version").json()["torch"] == torch.__version__
 
 
 def test_a_worker_tells_what_is_known_against_its_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the library's own table, with the cure; of a CPU nothing."""
+    """A worker reports the known troubles of its GPU, with the cure; a CPU has none."""
     assert conversion.probe("cpu")["known_trouble"] == []
     old = Device("2.13.0", 92000, (6, 1))
     monkeypatch.setattr(conversion, "troubles_on", lambda device: list(troubles_of(old)))
@@ -111,7 +111,7 @@ def test_a_worker_tells_what_is_known_against_its_device(monkeypatch: pytest.Mon
 
 
 def test_a_worker_on_auto_tells_why_it_is_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is a GPU that cannot be used: it serves, and says so."""
+    """If there is a GPU that cannot be used, the service uses the CPU and reports why."""
     fake_cuda.install_broken(monkeypatch, fake_cuda.OLD_DRIVER)
     facts = conversion.probe("auto")
     assert facts["device"] == "cpu"
@@ -122,7 +122,7 @@ def test_a_worker_on_auto_tells_why_it_is_on_the_cpu(monkeypatch: pytest.MonkeyP
 
 
 def test_a_device_that_fails_at_a_probe_says_how(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its own words reach `/readyz`."""
+    """The message of the device's error is in `/readyz`."""
 
     def fail(*args: object, **settings: object) -> NoReturn:
         raise torch.AcceleratorError("CUDA error: uncorrectable ECC error encountered\nMore.")
@@ -135,7 +135,7 @@ def test_a_device_that_fails_at_a_probe_says_how(monkeypatch: pytest.MonkeyPatch
 def test_a_worker_for_inspections_never_starts_cuda(
     monkeypatch: pytest.MonkeyPatch, checkpoint: Path
 ) -> None:
-    """It asks CUDA for nothing, neither at a probe nor in a job."""
+    """An inspection worker never asks CUDA for anything, in a probe or in a job."""
     fake_cuda.forbid(monkeypatch)
     assert conversion.probe("cpu")["device"] == "cpu"
     job = Job(

@@ -33,7 +33,7 @@ FAKES, COLD = "tests.service.fakes", "tests.service.workers.cold"
 
 
 def job(folder: Path, content: bytes) -> Job:
-    """Make a job whose checkpoint has these bytes."""
+    """Make a job whose checkpoint has this content."""
     source = folder / "upload"
     source.write_bytes(content)
     return Job(id="one", verb="convert", source=source, folder=folder, filename="m.pt")
@@ -44,7 +44,7 @@ def with_workers(
     task: str = FAKES,
     device: str = "cpu",
 ) -> Finished | None:
-    """Use workers that are started and stopped around it."""
+    """Start workers, run a test with them, and stop them."""
 
     async def main(folder: Path) -> Finished | None:
         workers = LocalWorkers(
@@ -63,19 +63,19 @@ def with_workers(
 
 
 def confinement(folder: Path) -> Confinement:
-    """Hold workers to little."""
+    """Return narrow limits for workers."""
     return Confinement(folder=folder, max_memory_bytes=2 << 30, max_file_bytes=1 << 30)
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait until something is so."""
+    """Wait until a condition is true."""
     async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110  # another process sets it
             await asyncio.sleep(0.02)
 
 
 def test_progress_comes_over_the_pipe(tmp_path: Path) -> None:
-    """What the task says about its stages is heard while it runs."""
+    """The progress that a task reports arrives while it runs."""
     heard: list[tuple[str, int, int]] = []
 
     async def use(workers: LocalWorkers) -> Finished:
@@ -90,7 +90,7 @@ def test_progress_comes_over_the_pipe(tmp_path: Path) -> None:
 
 
 def test_progress_is_told_now_and_then(tmp_path: Path) -> None:
-    """Of one stage not each step comes, and of what is in an archive each new total does."""
+    """Steps of one stage are thinned out, but each new total of an archive arrives."""
     heard: list[tuple[str, int, int]] = []
 
     async def use(workers: LocalWorkers) -> Finished:
@@ -103,7 +103,7 @@ def test_progress_is_told_now_and_then(tmp_path: Path) -> None:
 
 
 def refusal(folder: Path, content: bytes) -> Problem:
-    """Have a job refused."""
+    """Run a job that is refused."""
 
     async def use(workers: LocalWorkers) -> Finished:
         return await workers.run(job(folder, content), lambda *_: None)
@@ -114,7 +114,7 @@ def refusal(folder: Path, content: bytes) -> Problem:
 
 
 def test_a_long_report_of_a_refusal_is_shortened(tmp_path: Path) -> None:
-    """It says what broke, and that there is more; a short one is whole."""
+    """A long report is shortened to its errors and says so; a short one is complete."""
     whole = Report.model_validate_json(refusal(tmp_path, b"fails-verification 100").report or "")
     assert len(whole.layers) == 100
     short = Report.model_validate_json(refusal(tmp_path, b"fails-verification 5000").report or "")
@@ -123,14 +123,14 @@ def test_a_long_report_of_a_refusal_is_shortened(tmp_path: Path) -> None:
 
 
 def test_a_number_that_no_json_holds_is_told_as_a_large_one(tmp_path: Path) -> None:
-    """A hostile file may state an extent of a thousand digits: its refusal is one all the same."""
+    """A refusal with a huge number, as a hostile file may state it, is still a refusal."""
     problem = refusal(tmp_path, b"exceeds " + b"9" * 180)
     assert problem.code == "limit-exceeded"
     assert problem.members["found"] == messages.MAX_NUMBER
 
 
 def test_a_worker_that_says_too_much_is_heard_slowly() -> None:
-    """However many lines wait to be read, others have their turn between them."""
+    """A flood of messages from a worker does not block the event loop."""
     count = 10_000
 
     async def main() -> int:
@@ -156,7 +156,7 @@ def test_a_worker_that_says_too_much_is_heard_slowly() -> None:
 def test_a_process_that_the_kernel_ends_for_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SIGKILL is out-of-memory where the kernel has counted one more, else a crash."""
+    """SIGKILL is out-of-memory if the kernel has counted an OOM kill, else a crash."""
     kills = iter(range(100))
 
     async def killed(workers: LocalWorkers) -> Finished:
@@ -170,7 +170,7 @@ def test_a_process_that_the_kernel_ends_for_memory(
 
 
 def test_what_a_worker_printed_before_it_crashed_is_told(tmp_path: Path) -> None:
-    """The log has the end of it, bounded, as one field that steers no terminal."""
+    """The log has the end of a worker's output, without control characters."""
 
     async def crashed(workers: LocalWorkers) -> Finished:
         return await workers.run(job(tmp_path, b"prints terminate-called"), lambda *_: None)
@@ -184,7 +184,7 @@ def test_what_a_worker_printed_before_it_crashed_is_told(tmp_path: Path) -> None
 
 
 def test_cancelling_ends_the_job_and_frees_the_device(tmp_path: Path) -> None:
-    """A job that nobody waits for ends, and the next one has its turn."""
+    """A cancelled job ends, and the next one runs."""
 
     async def use(workers: LocalWorkers) -> Finished:
         hanging = asyncio.ensure_future(workers.run(job(tmp_path, b"hangs"), lambda *_: None))
@@ -198,7 +198,7 @@ def test_cancelling_ends_the_job_and_frees_the_device(tmp_path: Path) -> None:
 
 
 def test_a_client_that_leaves_while_the_job_is_tidied_up(tmp_path: Path) -> None:
-    """Being told to stop again and again, amid tidying up too, still leaves nothing behind."""
+    """Repeated cancellation, even during the clean-up, leaves nothing behind."""
 
     async def use(workers: LocalWorkers) -> Finished:
         folder = tmp_path / "job"
@@ -219,7 +219,7 @@ def test_a_client_that_leaves_while_the_job_is_tidied_up(tmp_path: Path) -> None
 def test_a_job_that_cannot_be_put_back_holds_nobody_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where a disk fails while a job is tidied up, that job fails, and the next one runs."""
+    """If a disk fails during the clean-up, that job fails and the next one runs."""
     move_back, faults = local._move_back, iter([OSError("the disk is gone")])
 
     def fails_once(job: Job, folder: Path) -> None:
@@ -240,14 +240,14 @@ def test_a_job_that_cannot_be_put_back_holds_nobody_up(
 
 @pytest.mark.parametrize("told", [["an old driver"], 7, "text", {}, None])
 def test_known_trouble_is_a_list_or_none(told: object) -> None:
-    """What a worker says of its device ends no probe, whatever it is."""
+    """A malformed known trouble from a worker is ignored."""
     assert known_trouble({"known_trouble": told}) == (told if isinstance(told, list) else [])
 
 
 def test_a_client_that_leaves_while_a_worker_is_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is on its way to the fork server stays open, and its number is no other file's."""
+    """Descriptors that are on their way to the fork server are not closed meanwhile."""
     connect = forkserver.connect_to_new_process
     inodes: list[list[int]] = []
 
@@ -285,8 +285,8 @@ def test_a_client_that_leaves_while_a_worker_is_started(
 def test_a_device_that_does_not_answer_is_not_ready(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, problem: str
 ) -> None:
-    """Whatever the device does, the service knows within its time, and says so."""
-    if device != "tires":  # that one must be warm before it can tire
+    """A device that fails or hangs is reported within its timeout."""
+    if device != "tires":  # `tires` must be warm first
         monkeypatch.setattr(local, "WARM_UP_TIMEOUT_S", 0.5)
     monkeypatch.setattr(local, "PROBE_TIMEOUT_S", 0.5)
 
@@ -301,7 +301,7 @@ def test_a_device_that_does_not_answer_is_not_ready(
 
 
 def test_a_check_tells_whether_the_device_is_there(tmp_path: Path) -> None:
-    """Before the port is opened, a device that is asked for and absent stops the start."""
+    """An explicitly named device that is absent stops the start."""
     asyncio.run(
         LocalWorkers(
             task=FAKES, device="cpu", job_timeout_s=1, confinement=confinement(tmp_path)
@@ -319,7 +319,7 @@ def test_a_check_tells_whether_the_device_is_there(tmp_path: Path) -> None:
     ("device", "visible"), [("cpu", ""), ("cuda", os.environ.get("CUDA_VISIBLE_DEVICES"))]
 )
 def test_only_a_worker_of_a_gpu_sees_gpus(device: str, visible: str | None) -> None:
-    """On a CPU PyTorch would start CUDA in passing, behind the walls, and for seconds."""
+    """A CPU worker sees no GPU, or PyTorch would start CUDA in the sandbox for seconds."""
 
     async def use(workers: LocalWorkers) -> None:
         await until(lambda: bool(workers.health().facts))
@@ -329,7 +329,7 @@ def test_only_a_worker_of_a_gpu_sees_gpus(device: str, visible: str | None) -> N
 
 
 def test_an_unforeseen_error_is_not_the_last_try(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever goes wrong while a worker is started, it is tried again, and readiness returns."""
+    """After any error at the start of a worker another one is started."""
     starts = iter([RuntimeError("of a kind that nobody thought of")])
     started = process.WorkerProcess.start
 
@@ -349,7 +349,7 @@ def test_an_unforeseen_error_is_not_the_last_try(monkeypatch: pytest.MonkeyPatch
 
 
 def test_what_is_known_against_the_device_is_logged_once(tmp_path: Path) -> None:
-    """By the first worker, and not by those after it."""
+    """A known trouble is logged for the first worker only."""
 
     async def use(workers: LocalWorkers) -> Finished:
         for name in ("one", "two"):

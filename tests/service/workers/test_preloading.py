@@ -43,7 +43,7 @@ print(json.dumps({**told, "imported": sorted(set(sys.modules) - inherited)}))
 
 @pytest.fixture(scope="module")
 def told() -> dict[str, Any]:
-    """Do in one process what the fork server does, and then a worker."""
+    """Import in one process as the fork server does, and then as a worker does."""
     done = subprocess.run(
         [sys.executable, "-c", FORK_SERVER_AND_WORKER],
         cwd=ROOT,
@@ -56,22 +56,22 @@ def told() -> dict[str, Any]:
 
 
 def test_a_default_conversion_imports_nothing(told: dict[str, Any]) -> None:
-    """All that it uses was there before the fork, so that no worker spends time on it."""
+    """A default conversion imports nothing that was not imported before the fork."""
     assert (told["verdict"], told["imported"]) == ("passed", [])
 
 
 def test_the_fork_server_starts_no_thread(told: dict[str, Any]) -> None:
-    """A worker would not have it, and OpenMP would wait for it forever."""
+    """The fork server has one thread; OpenMP in a worker would wait for others for ever."""
     assert told["threads"] == 0
 
 
 def test_the_fork_server_asks_for_no_gpu(told: dict[str, Any]) -> None:
-    """CUDA that was started before a fork does not work after it."""
+    """The fork server does not start CUDA, which would not work after a fork."""
     assert told["asked"] == []
 
 
 def test_a_module_that_asks_for_gpus_hears_of_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While modules are imported; and of all again afterwards."""
+    """GPUs are hidden while modules are imported, and visible afterwards."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     with gpus_hidden():
         assert not torch.cuda.is_available()
@@ -79,7 +79,7 @@ def test_a_module_that_asks_for_gpus_hears_of_none(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_module_that_this_pytorch_lacks_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are PyTorch's own, and move; a service that starts later is one that starts."""
+    """A module that this version of PyTorch lacks is skipped."""
     monkeypatch.setattr(preloading, "MODULES", ("torch.export._no_such_module", "colorsys"))
     monkeypatch.delitem(sys.modules, "colorsys", raising=False)
     preload()

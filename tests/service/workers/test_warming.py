@@ -16,7 +16,7 @@ from tests.subjects import CPU
 
 
 class Convolutions(TorchDispatchMode):
-    """Notes dtype, layout, and whether it is transposed, of each convolution."""
+    """Records dtype, layout and transposition of each convolution."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # PyTorch's
@@ -29,7 +29,7 @@ class Convolutions(TorchDispatchMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Note it, and run it."""
+        """Record the convolution, and run it."""
         if func is torch.ops.aten.convolution.default:
             weight = args[1]
             is_last = weight.is_contiguous(memory_format=torch.channels_last_3d)
@@ -42,7 +42,7 @@ class Convolutions(TorchDispatchMode):
     [("cpu", {torch.float32}), ("meta", {torch.float16, torch.float32})],
 )
 def test_each_kind_of_convolution_is_warmed_up(device: str, dtypes: set[torch.dtype]) -> None:
-    """Also transposed, in both layouts, in each precision that is native; meta is as a GPU here."""
+    """Each native dtype is convolved in both layouts, also transposed; meta acts as a GPU."""
     with Convolutions() as convolutions:
         convolve(torch.device(device))
     both = (False, True)
@@ -51,19 +51,19 @@ def test_each_kind_of_convolution_is_warmed_up(device: str, dtypes: set[torch.dt
 
 @pytest.mark.parametrize("name", sorted(set(STEPS) - {"clock"}))
 def test_each_step_runs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a CPU as well, but for the clock of a GPU; nothing of it fails in silence."""
+    """Each step but the GPU clock also runs on a CPU, without a hidden error."""
     monkeypatch.setattr(warming, "_allowed_to_fail", nullcontext)
     STEPS[name](CPU)
 
 
 def test_a_gpu_gets_every_step() -> None:
-    """And a CPU no more than its jobs need."""
+    """A GPU gets every step, and a CPU only the one that its jobs need."""
     assert steps_on(torch.device("cuda", 0)) == STEPS
     assert set(steps_on(CPU)) == {"convolutions"}
 
 
 def test_a_library_that_is_absent_costs_no_readiness(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where no NVRTC is installed."""
+    """A step whose library is absent, such as NVRTC, is skipped."""
 
     def absent(values: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("Error in dlopen: libnvrtc.so.13: cannot open shared object file")
@@ -76,7 +76,7 @@ def test_a_library_that_is_absent_costs_no_readiness(monkeypatch: pytest.MonkeyP
 def test_only_fp16_needs_a_kernel_in_each_layout(
     monkeypatch: pytest.MonkeyPatch, device: str, *, is_fatal: bool
 ) -> None:
-    """CuDNN may have none for fp32 in channels-last; meta is as a GPU here."""
+    """A channels-last kernel may be missing for fp32, not for fp16; meta acts as a GPU."""
 
     def picky(volume: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         if weight.stride(1) == 1:
@@ -89,7 +89,7 @@ def test_only_fp16_needs_a_kernel_in_each_layout(
 
 
 def test_a_device_that_does_not_compute_is_not_warm(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its error goes on."""
+    """The error of a device that does not compute is raised."""
 
     def broken(volume: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("no engine")
@@ -100,7 +100,7 @@ def test_a_device_that_does_not_compute_is_not_warm(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_device_that_is_full_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is what the service then says of its readiness."""
+    """The error of a full device says so, for `/readyz`."""
 
     def full(device: torch.device) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
