@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmarks.fuzz.laws import LawBrokenError
 from benchmarks.fuzz.targets import TARGETS
-from convlast import checkpoints
+from convlast import checkpoints, containers, planning
 
 TIMEOUT_S = 5
 MEMORY_MIB = 300
@@ -28,10 +28,15 @@ RSS_LIMIT_MIB = 2048
 MAX_LEN = 8192
 
 
+_READERS = (checkpoints, containers, planning)
+
 _INSTRUMENTED = (
-    *(f"convlast.checkpoints.{found.name}" for found in pkgutil.iter_modules(checkpoints.__path__)),
-    *(f"convlast.{name}" for name in ("checkpoints", "memory_format", "plan", "weights")),
-    *("convlast.writing.skeleton", "convlast.writing.torch_zip"),
+    *(
+        found.name
+        for package in _READERS
+        for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+    ),
+    *("convlast.layout.memory_format", "convlast.writing.skeleton", "convlast.writing.torch_zip"),
     *("torch._weights_only_unpickler", "torch._utils", "zipfile", "pickletools"),
 )
 

@@ -23,7 +23,7 @@ from convlast.cli import progress_bar as progress
 from convlast.cli.parameters import flattened
 from convlast.errors import CheckpointError, OptionError
 from convlast.options import Limits, Options
-from convlast.progress import Progress
+from convlast.progress import Progress, silent
 from convlast.rendering import terminal
 from convlast.report import Report
 
@@ -154,7 +154,7 @@ def convert(
                 device=execution.device,
                 limits=limits,
                 allow_programs=execution.allow_programs,
-                progress=advance,
+                progress=advance or silent,
             )
 
     outcome.conclude(work, output)

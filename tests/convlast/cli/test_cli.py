@@ -17,7 +17,7 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 import convlast
-from convlast import checkpoints
+from convlast import containers
 from convlast.checkpoints import manifest
 from convlast.cli import app
 from convlast.cli import progress_bar as progress
@@ -28,6 +28,7 @@ from convlast.errors import (
     VerificationError,
 )
 from convlast.options import Limits, Options
+from convlast.progress import silent
 from convlast.report import Finding, Report
 
 RECORDED = Path(__file__).parents[1] / "rendering" / "report.json"
@@ -73,7 +74,7 @@ def verbs(made: Report, monkeypatch: pytest.MonkeyPatch) -> Verbs:
     for name in ("convert", "inspect", "verify"):
         monkeypatch.setitem(vars(convlast), name, fakes[name])
     conversion = ModuleType("convlast.conversion")
-    vars(conversion)["convert_into"] = fakes["convert_into"]
+    vars(conversion).update(convert_into=fakes["convert_into"], JobSettings=dict)
     monkeypatch.setitem(sys.modules, "convlast.conversion", conversion)
     return fakes
 
@@ -104,14 +105,14 @@ def test_convert_calls_the_verb_with_what_was_asked(verbs: Verbs, source: Path) 
         "device": "cuda:1",
         "limits": Limits(max_tensors=9),
         "allow_programs": True,
-        "progress": None,
+        "progress": silent,
     }
 
 
 def test_convert_without_output_writes_beside_the_input(verbs: Verbs, source: Path) -> None:
     """Without -o the library names the artifact, in the folder of the input."""
     assert run("convert", source).exit_code == 0
-    assert verbs.calls[0][:2] == ("convert_into", (source, source.parent, Options()))
+    assert verbs.calls[0][1][:3] == (source, source.parent, Options())
 
 
 def test_convert_into_a_folder(verbs: Verbs, source: Path, tmp_path: Path) -> None:
@@ -342,7 +343,7 @@ def test_manifest_is_printed(monkeypatch: pytest.MonkeyPatch, source: Path) -> N
         stride_after=(108, 1, 36, 12, 4),
     )
     found = manifest.Manifest(memory_format="channels_last_3d", layers=(layer,))
-    monkeypatch.setattr(checkpoints, "read_manifest", lambda _: found)
+    monkeypatch.setattr(containers, "read_manifest", lambda _: found)
 
     assert "(108,1,36,12,4)" in run("report", source).stdout
     assert json.loads(run("report", source, "--json").stdout) == json.loads(found.encode())
@@ -350,8 +351,8 @@ def test_manifest_is_printed(monkeypatch: pytest.MonkeyPatch, source: Path) -> N
 
 def test_absent_manifest_is_status_1(monkeypatch: pytest.MonkeyPatch, source: Path) -> None:
     """A file that carries no manifest was not converted here, and the command says so."""
-    monkeypatch.setattr(checkpoints, "read_manifest", lambda _: None)
-    monkeypatch.setattr(checkpoints, "is_folder", lambda _: False)
+    monkeypatch.setattr(containers, "read_manifest", lambda _: None)
+    monkeypatch.setattr(containers, "is_folder", lambda _: False)
     result = run("report", source)
 
     assert (result.exit_code, result.stdout) == (1, "")
