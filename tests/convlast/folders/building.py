@@ -32,7 +32,7 @@ def network() -> nn.Sequential:
 
 
 def sharded(folder: Path, *, extension: str = ".safetensors", split_bias: bool = False) -> Path:
-    """Write an index and two shards; with `split_bias` one shard has a weight, the other its bias."""
+    """Write an index and two shards; `split_bias` puts a bias in another shard than its weight."""
     folder.mkdir(parents=True, exist_ok=True)
     named = weights()
     second = {"1.weight", "1.bias"} ^ ({"0.bias", "1.bias"} if split_bias else set())
