@@ -20,7 +20,7 @@ LINKS = {"artifact": "/jobs/1/artifact", "report": "/jobs/1/report", "html": "/j
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """Return a file to send; the fake service does not look into it."""
+    """Return a file to send; the fake service does not read it."""
     path = tmp_path / "model.pt"
     path.write_bytes(b"a checkpoint")
     return path
@@ -28,7 +28,7 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Note each wait instead of waiting."""
+    """Record each wait instead of waiting."""
     waits: list[float] = []
     monkeypatch.setattr("convlast.client.time.sleep", waits.append)
     return waits
@@ -50,12 +50,12 @@ def report() -> Report:
 
 
 def converted() -> httpx.Response:
-    """Return the answer to a conversion that went well."""
+    """Return the response to a successful conversion."""
     return httpx.Response(200, json={"links": LINKS, **report().model_dump(mode="json")})
 
 
 def test_an_artifact_is_converted_elsewhere_and_fetched(source: Path, tmp_path: Path) -> None:
-    """The file is sent with its digest and name, and the artifact lands whole in its place."""
+    """The file is sent with its digest and name, and the whole artifact is written."""
     seen: list[httpx.Request] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -99,7 +99,7 @@ def test_a_folder_gets_the_artifact_under_its_own_name(source: Path, tmp_path: P
 
 
 def test_the_checkpoint_is_never_replaced(tmp_path: Path) -> None:
-    """Neither as the target, before anything is sent, nor in a folder by the same name."""
+    """The checkpoint is replaced neither as the target nor by a same name in a folder."""
     source = tmp_path / "model.channels_last_3d.pt"
     source.write_bytes(b"a checkpoint")
     sent: list[httpx.Request] = []
@@ -120,7 +120,7 @@ def test_the_checkpoint_is_never_replaced(tmp_path: Path) -> None:
 
 
 def test_an_artifact_can_be_read_by_whom_the_umask_lets(source: Path, tmp_path: Path) -> None:
-    """As one that was made here, and not by its owner alone."""
+    """An artifact has the permissions of the umask, as one that was converted locally."""
     plain = tmp_path / "plain"
     plain.touch()
 
@@ -133,7 +133,7 @@ def test_an_artifact_can_be_read_by_whom_the_umask_lets(source: Path, tmp_path: 
 
 
 def test_a_broken_download_goes_on_where_it_stopped(source: Path, tmp_path: Path) -> None:
-    """After a lost connection only the rest is asked for."""
+    """After a lost connection only the rest is requested."""
     ranges: list[str | None] = []
 
     def broken() -> Iterator[bytes]:
@@ -157,7 +157,7 @@ def test_a_broken_download_goes_on_where_it_stopped(source: Path, tmp_path: Path
 def test_a_full_queue_is_asked_again_when_it_says(
     source: Path, tmp_path: Path, no_waiting: list[float]
 ) -> None:
-    """A 503 with Retry-After is waited for, since nothing was done yet."""
+    """After a 503 the client waits as long as Retry-After says, and sends the request again."""
     answers = [
         httpx.Response(503, headers={"Retry-After": "7"}, json={"code": "queue-full"}),
         converted(),
@@ -170,7 +170,7 @@ def test_a_full_queue_is_asked_again_when_it_says(
 
 
 def test_a_connection_that_breaks_while_a_job_runs_is_not_tried_again(source: Path) -> None:
-    """Once the service may have begun, the request is not repeated."""
+    """If the service may have begun the job, the request is not repeated."""
     requests: list[httpx.Request] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -197,7 +197,7 @@ def test_a_damaged_artifact_is_refused(source: Path, tmp_path: Path) -> None:
 
 
 def test_a_problem_is_raised_under_its_own_code(source: Path) -> None:
-    """The code and the text of a problem document are those of the error."""
+    """The error has the code and the text of the problem document."""
     problem = {"code": "unsafe-checkpoint", "detail": "It asks for os.system.", "status": 422}
 
     with pytest.raises(RemoteError, match=r"os\.system") as caught:

@@ -1,4 +1,4 @@
-"""A package of models, and what stands around it to be reached by mistake."""
+"""A package of models, and modules around it that must not be reached."""
 
 from __future__ import annotations
 
@@ -225,7 +225,7 @@ FILES = {
 
 @pytest.fixture
 def fakenets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A package that can be imported; gives the prefix that is allowed of it."""
+    """Make a package that can be imported; yield its allowed prefix."""
     for name, text in FILES.items():
         path = tmp_path / "packages" / name
         path.parent.mkdir(parents=True, exist_ok=True)

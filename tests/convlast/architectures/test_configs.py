@@ -40,13 +40,13 @@ EVALUATED: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("bundle", EVALUATED.values(), ids=EVALUATED.keys())
 def test_nothing_in_a_bundle_is_evaluated(bundle: dict[str, Any]) -> None:
-    """Python, objects and what would have to be made first are refused, not run."""
+    """Python code, objects and references to them in a bundle are refused, not run."""
     with pytest.raises(ArchitectureNotAllowedError, match="would have to be evaluated"):
         spec_of_bundle(bundle)
 
 
 def test_references_to_plain_values_are_followed() -> None:
-    """A bundle says its numbers once, and refers to them."""
+    """References to plain values in a bundle are followed."""
     bundle = {
         "sizes": {"all": [[8, 16], [1]]},
         "dims": 3,
@@ -67,7 +67,7 @@ def test_references_to_plain_values_are_followed() -> None:
 
 
 def test_a_config_of_transformers_loses_what_brings_code() -> None:
-    """Names of remote code, of kernels to fetch and of quantizers stay behind."""
+    """Names of remote code, of kernels to fetch and of quantizers are dropped."""
     spec = spec_of_config(
         {
             "architectures": ["VivitModel"],
@@ -98,12 +98,12 @@ def test_a_config_of_transformers_loses_what_brings_code() -> None:
     ],
 )
 def test_another_config_says_nothing(config: dict[str, Any]) -> None:
-    """A file that happens to be called config.json is no description."""
+    """A config.json of another kind does not describe a model."""
     assert spec_of_config(config) is None
 
 
 def write(path: Path, content: object) -> None:
-    """Write JSON, and the folders on the way."""
+    """Write JSON to a path, and make its folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content))
 
@@ -120,7 +120,7 @@ def write(path: Path, content: object) -> None:
 def test_a_folder_says_what_its_model_is(
     tmp_path: Path, config: str, content: object, checkpoint: str, origin: str
 ) -> None:
-    """Beside the checkpoint, or where a bundle keeps it."""
+    """A model's description is found beside the checkpoint, or where a bundle has it."""
     write(tmp_path / config, content)
     spec = discover(tmp_path, tmp_path / checkpoint)
     assert spec is not None
@@ -128,7 +128,7 @@ def test_a_folder_says_what_its_model_is(
 
 
 def test_nothing_outside_the_folder_is_read(tmp_path: Path) -> None:
-    """Neither above it nor through a link."""
+    """No file above the folder, or behind a link in it, is read."""
     write(tmp_path / "config.json", WAN)
     folder = tmp_path / "model"
     folder.mkdir()
@@ -142,7 +142,7 @@ def test_nothing_outside_the_folder_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000, "\xff", "3"])
 def test_a_file_that_cannot_be_read_says_nothing(tmp_path: Path, text: str) -> None:
-    """It is somebody else's file, and no reason to refuse."""
+    """A config.json that cannot be read is ignored."""
     (tmp_path / "config.json").write_bytes(text.encode("latin-1"))
     assert discover(tmp_path, tmp_path / "model.pt") is None
 
@@ -173,7 +173,7 @@ def plans(labels: dict[str, Any], **configuration: Any) -> dict[str, Any]:
     ],
 )
 def test_plans_of_nnunet_say_what_their_model_is(labels: dict[str, Any], classes: int) -> None:
-    """The network from the configuration, its ends from the data set."""
+    """nnU-Net's plans give the network, and its data set the numbers of channels and classes."""
     spec = spec_of_plans(plans(labels))
     assert spec is not None
     assert spec.name == "a.b.Net"
@@ -184,12 +184,12 @@ def test_plans_of_nnunet_say_what_their_model_is(labels: dict[str, Any], classes
     "root", [None, 3, [], {}, {"init_args": []}, plans({}), plans({"a": 1}, inherits_from="small")]
 )
 def test_another_checkpoint_has_no_plans(root: object) -> None:
-    """Whatever it holds where plans would be."""
+    """A checkpoint without valid plans has none, whatever is in their place."""
     assert spec_of_plans(root) is None
 
 
 def test_a_bundle_that_wants_code_is_told_where_a_model_is_wanted(tmp_path: Path) -> None:
-    """It is no reason to refuse the folder: most bundles hold expressions."""
+    """A bundle with code does not make its folder refused: the description says what is wrong."""
     write(tmp_path / "configs/inference.json", EVALUATED["an expression"])
     spec = discover(tmp_path, tmp_path / "models/model.pt")
     assert spec is not None
@@ -197,6 +197,6 @@ def test_a_bundle_that_wants_code_is_told_where_a_model_is_wanted(tmp_path: Path
 
 
 def test_a_large_file_is_not_parsed() -> None:
-    """Wherever it comes from."""
+    """A large file is not parsed, wherever it comes from."""
     text = json.dumps({**WAN, "note": "x" * (5 << 20)}).encode()
     assert SpecsBeside(lambda _: text).of("model.pt") is None

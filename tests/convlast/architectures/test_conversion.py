@@ -1,4 +1,4 @@
-"""A model that was found, in the report of a conversion."""
+"""The report of a conversion with a model that was found."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_named_model_is_smoked_as_a_whole(
 def test_a_name_that_is_not_allowed_makes_nothing(
     fakenets: str, checkpoint: Path, tmp_path: Path
 ) -> None:
-    """What was asked for by name is found or refused; no artifact appears."""
+    """A requested architecture that is not allowed is refused, and no artifact is written."""
     for name, error in (
         ("os.system", ArchitectureNotAllowedError),
         ("fakenets.nets.odd.Huge", ArchitectureMismatchError),
@@ -64,7 +64,7 @@ def test_a_name_that_is_not_allowed_makes_nothing(
 def test_a_folder_says_what_its_model_is(
     fakenets: str, checkpoint: Path, tmp_path: Path, definition: dict[str, object], scope: str
 ) -> None:
-    """What it says is used where it can be; else each layer is run alone."""
+    """A folder's description of its model is used if possible; if not, each layer is run alone."""
     bundle = checkpoint.parents[1]
     (bundle / "configs").mkdir()
     config = {"features": 4, "network_def": definition}

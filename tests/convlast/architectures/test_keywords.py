@@ -19,7 +19,7 @@ Nested = st.recursive(
 
 
 def deep(levels: int) -> Any:
-    """Return lists in each other."""
+    """Return nested lists."""
     value: Any = 0
     for _ in range(levels):
         value = [value]
@@ -46,36 +46,36 @@ REFUSED: dict[str, tuple[dict[Any, Any], str]] = {
 
 @pytest.mark.parametrize(("options", "reason"), REFUSED.values(), ids=REFUSED.keys())
 def test_what_is_not_plain_is_refused(options: dict[str, Any], reason: str) -> None:
-    """Only JSON, of bounded size, which fetches nothing."""
+    """Options that are not JSON, are too large, or would fetch weights are refused."""
     with pytest.raises(OptionError, match=reason) as refusal:
         keywords_of(options)
     assert refusal.value.option == "architecture_options"
 
 
 def test_weights_may_be_declined() -> None:
-    """To say that nothing is fetched is no harm."""
+    """Options may say that no weights are to be fetched."""
     options = {"weights": None, "pretrained": False}
     assert keywords_of(options) == options
 
 
 @pytest.mark.parametrize("text", ["torch.nn.Conv3d", "torch.nn.modules.conv.Conv3d"])
 def test_layers_are_named(text: str) -> None:
-    """A class of torch.nn is given by its name, at any depth."""
+    """The name of a class of torch.nn becomes the class, at any depth."""
     assert keywords_of({"a": {"b": [text]}}) == {"a": {"b": [nn.Conv3d]}}
 
 
 def test_other_names_are_texts_like_any_other() -> None:
-    """Nothing but a layer is looked up."""
+    """Only names of layers are looked up; other strings stay strings."""
     options = {"a": "torch.nn.functional.relu", "b": "os.system", "c": "torch.load"}
     assert keywords_of(options) == options
 
 
 @given(st.dictionaries(st.from_regex(r"[a-v][a-z0-9_]{0,8}", fullmatch=True), Nested, max_size=4))
 def test_plain_options_stay_as_they_are(options: dict[str, Any]) -> None:
-    """What JSON can say comes out as it went in."""
+    """Plain JSON values are returned unchanged."""
     assert keywords_of(options) == options
 
 
 def test_numbers_beyond_json_are_numbers() -> None:
-    """Python's JSON knows infinity; a model may take it."""
+    """Infinity, which Python's JSON accepts, is kept."""
     assert keywords_of({"a": math.inf}) == {"a": math.inf}

@@ -64,7 +64,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize(("name", "reason"), HOSTILE.values(), ids=HOSTILE.keys())
 def test_nothing_outside_the_prefix_is_reached(fakenets: str, name: str, reason: str) -> None:
-    """Each way round the allow-list is refused, says why, and runs nothing."""
+    """Each attempt to get around the allow-list is refused with a reason, and runs nothing."""
     with pytest.raises(ArchitectureNotAllowedError, match=reason) as refusal:
         resolve(name, [fakenets])
 
@@ -85,55 +85,55 @@ def test_nothing_outside_the_prefix_is_reached(fakenets: str, name: str, reason:
     ],
 )
 def test_what_is_defined_below_the_prefix_is_found(fakenets: str, name: str, own: str) -> None:
-    """A class or a function, by the module that defines it or by one that gives it on."""
+    """A class or function is found by the module that defines it, or by one that re-exports it."""
     assert resolve(name, [fakenets]).__qualname__ == own
 
 
 def test_a_prefix_may_end_in_a_dot(fakenets: str) -> None:
-    """People write it either way."""
+    """A prefix may end in a dot or not."""
     assert resolve("fakenets.nets.Net", [f"{fakenets}."]).__name__ == "Net"
 
 
 def test_no_prefix_allows_nothing(fakenets: str) -> None:
-    """An empty list is not the default one."""
+    """An empty list of prefixes allows nothing."""
     with pytest.raises(ArchitectureNotAllowedError, match="Allowed: none"):
         resolve("fakenets.nets.Net", [])
 
 
 def test_the_prefixes_are_those_of_video_and_medicine() -> None:
-    """Without a setting these packages are allowed, and torch itself is not."""
+    """By default the packages of video and medical models are allowed, and torch is not."""
     assert "monai.networks.nets" in PREFIXES
     with pytest.raises(ArchitectureNotAllowedError, match="outside the allowed modules"):
         resolve("torch.load")
 
 
 def test_a_package_that_is_absent_is_named() -> None:
-    """The name is allowed; what to install is said."""
+    """An allowed package that is not installed is named, with how to install it."""
     with pytest.raises(OptionError, match="pip install --no-deps a-package"):
         resolve("a_package.Net", ["a_package"])
 
 
 def test_what_a_module_lacks_is_named(fakenets: str) -> None:
-    """An import that fails within says what it wants."""
+    """An import that fails says what is missing."""
     with pytest.raises(OptionError, match="a_package_that_is_not_there"):
         resolve("fakenets.nets.broken.Net", [fakenets])
 
 
 def test_a_module_that_is_no_package_holds_no_modules(fakenets: str) -> None:
-    """The prefix has to be of a package, whose folder bounds what is imported."""
+    """A prefix that is not a package is refused."""
     with pytest.raises(ArchitectureNotAllowedError, match=r"not a package with an __init__\.py"):
         resolve("this.s", ["this"])
 
 
 def test_a_close_name_is_offered(fakenets: str) -> None:
-    """A typing error costs one try."""
+    """For a misspelt name a close one is offered."""
     with pytest.raises(ArchitectureNotAllowedError, match="Close to it: Net"):
         resolve("fakenets.nets.plain.Nett", [fakenets])
 
 
 @given(st.text(max_size=60), st.sampled_from(["", "fakenets.nets.", "monai.networks.nets."]))
 def test_no_text_gets_past(text: str, start: str) -> None:
-    """Whatever is sent, a refusal comes back or a model's class."""
+    """Any text gives a refusal or a model's class."""
     try:
         found = resolve(start + text)
     except (ArchitectureNotAllowedError, OptionError):
@@ -145,7 +145,7 @@ def test_no_text_gets_past(text: str, start: str) -> None:
 def test_a_folder_that_is_a_namespace_is_no_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its parts may lie anywhere."""
+    """A namespace package is refused, because its parts may be anywhere."""
     (tmp_path / "spread").mkdir()
     (tmp_path / "spread" / "nets.py").write_text("raise AssertionError('it ran')")
     monkeypatch.syspath_prepend(tmp_path)

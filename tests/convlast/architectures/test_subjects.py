@@ -24,7 +24,7 @@ NET = "fakenets.nets.Net"
 
 
 def net(name: str = "plain.Net", **options: Any) -> nn.Module:
-    """Make a model of the fake package, with values unlike those it starts with."""
+    """Make a model of the fake package, with values other than its initial ones."""
     module, _, last = f"fakenets.nets.{name}".rpartition(".")
     torch.manual_seed(7)
     model: nn.Module = getattr(import_module(module), last)(**options)
@@ -35,7 +35,7 @@ def net(name: str = "plain.Net", **options: Any) -> nn.Module:
 
 
 def subject_of(path: Path, spec: Spec | None = None, **options: Any) -> Subject | None:
-    """Find what can be run of a file, after the plan has been carried out; by default, on 6³."""
+    """Find the subject of a file, after the plan was applied; the default input is 6³."""
     options.setdefault("input_shape", "1,2,6,6,6")
     checkpoint = open_checkpoint(path, allow_programs=True)
     plan = make_plan(checkpoint, "channels_last_3d")
@@ -45,7 +45,7 @@ def subject_of(path: Path, spec: Spec | None = None, **options: Any) -> Subject 
 
 
 def found(path: Path, spec: Spec | None = None, **options: Any) -> Subject:
-    """Find what can be run of a file, which there is."""
+    """Find the subject of a file that has one."""
     subject = subject_of(path, spec, **options)
     assert subject is not None
     return subject
@@ -62,7 +62,7 @@ def result_of(subject: Subject, batch: int = 2) -> Tensor:
 
 
 def agree(subject: Subject, model: nn.Module) -> None:
-    """Hold that a subject does what the model does from which the file was saved."""
+    """Assert that a subject gives the outputs of the model that was saved."""
     inputs = subject.make_inputs(2)
     with torch.no_grad():
         assert torch.equal(result_of(subject), model(*inputs.args, **inputs.kwargs))
@@ -70,7 +70,7 @@ def agree(subject: Subject, model: nn.Module) -> None:
 
 @pytest.mark.parametrize("name", ["Net", "plain.Net", "make", "odd.make"])
 def test_a_named_model_has_the_values_of_the_file(tmp_path: Path, name: str) -> None:
-    """It gives, bit for bit, what the model gave that was saved."""
+    """A named model gives, bit for bit, the outputs of the model that was saved."""
     model = net()
     path = save(model.state_dict(), tmp_path / "m.pt")
 
@@ -85,7 +85,7 @@ def test_a_named_model_has_the_values_of_the_file(tmp_path: Path, name: str) -> 
 
 
 def test_a_module_is_fresh_plain_and_fp32(tmp_path: Path) -> None:
-    """Whatever the file's dtype and layout; and one does not share with the next."""
+    """Modules are contiguous and fp32 for any dtype and layout of the file, and share nothing."""
     model = net().to(torch.float16)
     state_dict = model.state_dict()
     state_dict["first.weight"] = state_dict["first.weight"].to(memory_format=torch.channels_last_3d)
@@ -103,7 +103,7 @@ def test_a_module_is_fresh_plain_and_fp32(tmp_path: Path) -> None:
 
 
 def test_a_batch_is_the_same_each_time_and_begins_like_a_smaller_one(tmp_path: Path) -> None:
-    """So that N = 1 and N = 2 can be compared."""
+    """A batch is the same each time, and begins with the smaller batch."""
     path = save(net().state_dict(), tmp_path / "m.pt")
     subject = found(path, architecture=NET, input_shape="3,2,5,6,7")
 
@@ -120,7 +120,7 @@ def test_a_batch_is_the_same_each_time_and_begins_like_a_smaller_one(tmp_path: P
 
 @pytest.mark.parametrize("prefix", ["module.", "model.", "module._orig_mod.", "net."])
 def test_what_wraps_a_model_is_taken_off(tmp_path: Path, prefix: str) -> None:
-    """The plan's names are still those of the file."""
+    """The prefixes of wrappers are removed, but the plan's names are still the file's."""
     model = net()
     wrapped = {prefix + key: value for key, value in model.state_dict().items()}
     path = save({"epoch": 1, "state_dict": wrapped}, tmp_path / "m.pt")
@@ -132,14 +132,14 @@ def test_what_wraps_a_model_is_taken_off(tmp_path: Path, prefix: str) -> None:
 
 
 def test_safetensors_do(tmp_path: Path) -> None:
-    """The container makes no difference."""
+    """A named model is found for safetensors too."""
     model = net()
     path = save_safetensors(dict(model.state_dict()), tmp_path / "m.safetensors")
     agree(found(path, architecture=NET), model)
 
 
 def test_options_are_given(tmp_path: Path) -> None:
-    """As keyword arguments."""
+    """The options are passed as keyword arguments."""
     model = net(features=6, classes=3)
     path = save(model.state_dict(), tmp_path / "m.pt")
     options = '{"features": 6, "classes": 3}'
@@ -148,7 +148,7 @@ def test_options_are_given(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["Constant", "Tied"])
 def test_odd_models_are_built(tmp_path: Path, name: str) -> None:
-    """One that computes while it is built, and one whose parameters stand in two places."""
+    """Models that compute while they are built, or that use a parameter twice, are built."""
     model = net(f"odd.{name}")
     if name == "Constant":
         nn.init.constant_(model.get_buffer("shift"), 3.0)
@@ -162,7 +162,7 @@ def test_odd_models_are_built(tmp_path: Path, name: str) -> None:
 
 
 def test_weights_are_not_fetched(tmp_path: Path) -> None:
-    """A default that would is overruled."""
+    """A default that would fetch weights is overridden."""
     path = save(net().state_dict(), tmp_path / "m.pt")
     assert found(path, architecture="fakenets.nets.odd.Fetching").entry == "forward"
 
@@ -179,14 +179,14 @@ def test_weights_are_not_fetched(tmp_path: Path) -> None:
 def test_a_model_much_larger_than_the_file_is_refused(
     tmp_path: Path, name: str, options: dict[str, Any]
 ) -> None:
-    """Before memory or time is spent on it."""
+    """A model much larger than the file is refused before memory or time is spent on it."""
     path = save(net().state_dict(), tmp_path / "m.pt")
     with pytest.raises(ArchitectureMismatchError, match="much larger than the checkpoint"):
         subject_of(path, architecture=f"fakenets.nets.{name}", architecture_options=options)
 
 
 def test_a_state_dict_that_does_not_fit_is_refused(tmp_path: Path) -> None:
-    """Missing and unexpected keys are listed, and other shapes."""
+    """If a state dict does not fit, missing and unexpected keys and other shapes are listed."""
     state_dict = net().state_dict()
     state_dict["head.weight"] = state_dict.pop("last.weight")
     state_dict["first.bias"] = torch.zeros(5)
@@ -216,14 +216,14 @@ def test_a_state_dict_that_does_not_fit_is_refused(tmp_path: Path) -> None:
 def test_what_cannot_be_built_or_run_is_told(
     tmp_path: Path, name: str, options: dict[str, Any], reason: str
 ) -> None:
-    """As a bad option, with what to change."""
+    """A model that cannot be built or run is an invalid option, with what to change."""
     path = save(net().state_dict(), tmp_path / "m.pt")
     with pytest.raises(OptionError, match=reason):
         subject_of(path, architecture=name, input_shape=None, **options)
 
 
 def test_an_entry_point_is_taken(tmp_path: Path) -> None:
-    """With the channels of its first convolution."""
+    """An entry point gets an input with the channels of its first convolution."""
     model = net(features=2)
     path = save(model.state_dict(), tmp_path / "m.pt")
     options: dict[str, Any] = {"architecture": NET, "architecture_options": {"features": 2}}
@@ -235,14 +235,14 @@ def test_an_entry_point_is_taken(tmp_path: Path) -> None:
 
 
 def test_an_input_is_found_where_one_size_alone_runs(tmp_path: Path) -> None:
-    """By trying."""
+    """For a model that runs on one size only, that size is found."""
     path = save(net("odd.Picky").state_dict(), tmp_path / "m.pt")
     subject = found(path, architecture="fakenets.nets.odd.Picky", input_shape=None)
     assert result_of(subject).shape == (2, 2 * 24**3)
 
 
 def test_a_config_says_what_the_model_is(tmp_path: Path) -> None:
-    """And may say more than the class takes."""
+    """A config describes the model, and may have options that the class does not take."""
     model = net(features=6)
     path = save(model.state_dict(), tmp_path / "m.pt")
     spec = Spec(NET, {"features": 6, "sample_rate": 3}, "config.json", True)
@@ -254,14 +254,14 @@ def test_a_config_says_what_the_model_is(tmp_path: Path) -> None:
 
 
 def test_a_config_cannot_name_what_an_option_could_not(tmp_path: Path) -> None:
-    """The allow-list holds for both."""
+    """The allow-list applies to configs as well as to the option."""
     path = save(net().state_dict(), tmp_path / "m.pt")
     with pytest.raises(ArchitectureNotAllowedError):
         subject_of(path, Spec("os.system", {"command": "true"}))
 
 
 def test_a_config_that_cannot_be_used_says_why(tmp_path: Path) -> None:
-    """When a model is looked for, and not before."""
+    """A config that cannot be used raises only if it is needed."""
     path = save(net().state_dict(), tmp_path / "m.pt")
     obstacle = ArchitectureNotAllowedError("It wants code.")
     with pytest.raises(ArchitectureNotAllowedError, match="It wants code"):
@@ -270,7 +270,7 @@ def test_a_config_that_cannot_be_used_says_why(tmp_path: Path) -> None:
 
 
 def test_plans_in_the_checkpoint_say_what_the_model_is(tmp_path: Path) -> None:
-    """nnU-Net keeps them beside the weights."""
+    """The plans that nnU-Net stores in a checkpoint describe its model."""
     path = save(
         {
             "network_weights": net().state_dict(),
@@ -295,13 +295,13 @@ def test_plans_in_the_checkpoint_say_what_the_model_is(tmp_path: Path) -> None:
 
 
 def test_a_state_dict_alone_says_nothing(tmp_path: Path) -> None:
-    """There is nothing to run, and nothing wrong."""
+    """A state dict alone has no subject, and that is no error."""
     assert subject_of(save(net().state_dict(), tmp_path / "m.pt")) is None
 
 
 @pytest.mark.parametrize("is_wrapped", [False, True])
 def test_a_pickled_module_runs(tmp_path: Path, is_wrapped: bool) -> None:
-    """The file says itself what it is; ties stay."""
+    """A pickled module runs, and its tied weights stay tied."""
     shared = nn.Conv3d(4, 4, 3, padding=1)
     model = nn.Sequential(nn.Conv3d(2, 4, 1), shared, nn.BatchNorm3d(4), shared).eval()
     path = save({"model": model} if is_wrapped else model, tmp_path / "m.pt")
@@ -318,14 +318,14 @@ def test_a_pickled_module_runs(tmp_path: Path, is_wrapped: bool) -> None:
 
 
 def test_a_pickled_module_is_not_run_on_what_is_too_large(tmp_path: Path) -> None:
-    """A padding of thousands makes a small input a huge one."""
+    """A pickled module whose padding makes a small input huge is not run."""
     path = save(nn.Sequential(nn.Conv3d(1, 1, 3, padding=30_000)), tmp_path / "m.pt")
     with pytest.raises(OptionError, match="larger than"):
         subject_of(path, input_shape=None)
 
 
 class Voxels(nn.Module):
-    """A model for one size, as voxel networks are."""
+    """A model for one input size, as voxel networks are."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -347,7 +347,7 @@ def save_script(path: Path) -> Path:
 
 
 def test_torchscript_runs(tmp_path: Path) -> None:
-    """On a size that is found; its modules take no hooks."""
+    """TorchScript runs on a size that is found, without hooks."""
     subject = found(save_script(tmp_path / "m.pt"), input_shape=None)
     made: Any = subject.make_module()
 
@@ -358,7 +358,7 @@ def test_torchscript_runs(tmp_path: Path) -> None:
 
 
 def test_an_exported_program_runs_on_its_own_inputs(tmp_path: Path) -> None:
-    """One that was exported for a fixed batch gets that batch."""
+    """An exported program with a fixed batch size gets that batch size."""
     subject = found(save_exported_program(tmp_path / "m.pt2"), input_shape=None)
     (one,), (two,) = (subject.make_inputs(n).args for n in (1, 2))
 
@@ -371,7 +371,7 @@ def test_an_exported_program_runs_on_its_own_inputs(tmp_path: Path) -> None:
 
 
 class Scaling(nn.Module):
-    """A model of two inputs."""
+    """A model with two inputs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -383,7 +383,7 @@ class Scaling(nn.Module):
 
 
 def test_a_program_of_several_inputs_and_any_batch_runs(tmp_path: Path) -> None:
-    """The batch is what is asked for; the other input stays what it is."""
+    """A program for any batch size gets the requested one; its other input stays the same."""
     batch = torch.export.Dim("batch", min=1)
     program = torch.export.export(
         Scaling().eval(),
@@ -402,14 +402,14 @@ def test_a_program_of_several_inputs_and_any_batch_runs(tmp_path: Path) -> None:
 
 
 def test_a_program_takes_no_architecture(tmp_path: Path) -> None:
-    """The program contains its model."""
+    """A program, which contains its model, takes no architecture."""
     with pytest.raises(OptionError, match="contains its model"):
         subject_of(save_script(tmp_path / "m.pt"), architecture=NET)
 
 
 @pytest.mark.shared
 def test_the_program_of_gnina_runs_on_the_grid_it_is_made_for(shared_checkpoints: Path) -> None:
-    """Only one size runs, and that one is found."""
+    """The only size that gnina's program runs on is found."""
     subject = found(shared_checkpoints / "gnina_default2017_torchscript.pt", input_shape=None)
     (grid,) = subject.make_inputs(2).args
     assert isinstance(grid, Tensor)

@@ -16,7 +16,7 @@ from convlast.errors import MalformedCheckpointError
 def test_parts_do_not_change_the_digests(
     tmp_path_factory: pytest.TempPathFactory, contents: list[bytes]
 ) -> None:
-    """The whole file counts, however it is cut, and each part has the CRC that is claimed."""
+    """The digests are those of the whole file, however it is cut into parts."""
     path = tmp_path_factory.mktemp("digest") / "file"
     whole = b"".join(contents)
     path.write_bytes(whole)
@@ -28,7 +28,7 @@ def test_parts_do_not_change_the_digests(
 
 
 def test_a_wrong_claim_is_refused_by_name(tmp_path: Path) -> None:
-    """The part is named as it was called in the input."""
+    """A part with a wrong CRC is refused with its name in the input."""
     path = tmp_path / "file"
     path.write_bytes(bytes(1 << 20))
     with pytest.raises(MalformedCheckpointError, match="'data/7' is damaged"):
@@ -36,7 +36,7 @@ def test_a_wrong_claim_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_a_file_that_ends_before_a_claimed_part_is_refused(tmp_path: Path) -> None:
-    """What is not there has no CRC."""
+    """A file that ends before a part with a CRC is refused."""
     path = tmp_path / "file"
     path.write_bytes(b"ab")
     with pytest.raises(MalformedCheckpointError, match="damaged"):

@@ -1,4 +1,4 @@
-"""The walk over the objects of a checkpoint meets each tensor, in order, and ends."""
+"""The walk over a checkpoint finds each tensor, in order, and always ends."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tests import builders
 
 
 def paths_of(root: object) -> list[str]:
-    """Return the path of each tensor, as people write it."""
+    """Return the path of each tensor, with dots."""
     return [dotted(entry.path) for entry in walk(root, Limits())]
 
 
 def test_every_tensor_in_order() -> None:
-    """In dicts, lists, tuples, attributes, and on their own."""
+    """Tensors are found in order, in dicts, lists, tuples and attributes."""
     one = torch.ones(1)
     one.__dict__["inner"] = torch.ones(2)
     state_dict = builders.one_convolution()
@@ -33,20 +33,20 @@ def test_every_tensor_in_order() -> None:
 
 
 def test_an_entry_for_each_place() -> None:
-    """A list that stands in two places has its tensors in both."""
+    """A list in two places has its tensors in both."""
     inner = [torch.ones(1), 5]
     assert paths_of({"a": inner, "b": [inner, inner]}) == ["a.0", "b.0.0", "b.1.0"]
 
 
 def test_an_entry_knows_its_owner() -> None:
-    """By which the bias beside a weight is found."""
+    """An entry has its owner, by which the bias of a weight is found."""
     root = {"net": builders.one_convolution()}
     assert walk(root, Limits())[0].owner is root["net"]
 
 
 @pytest.mark.parametrize("kind", [list, dict])
 def test_objects_that_contain_themselves(kind: type[Any]) -> None:
-    """They have no end, and are refused."""
+    """Objects that contain themselves are refused."""
     root = kind()
     if isinstance(root, list):
         root.append(root)
@@ -65,7 +65,7 @@ def test_many_tensors() -> None:
 
 
 def test_expansion_is_counted_once_for_each_tensor() -> None:
-    """The same expanded tensor in many places is one; what is stored does not count."""
+    """An expanded tensor in many places is counted once, without its stored bytes."""
     limits = Limits(max_expanded_bytes=396)
     expanded = torch.ones(1).expand(100)  # 400 bytes over 4
     assert len(walk([expanded, expanded.detach(), torch.ones(1000)], limits)) == 3

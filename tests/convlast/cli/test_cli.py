@@ -36,7 +36,7 @@ RECORDED = Path(__file__).parents[1] / "rendering" / "report.json"
 
 @pytest.fixture
 def made() -> Report:
-    """What the fake verbs return."""
+    """The report that the fake verbs return."""
     return Report.model_validate_json(RECORDED.read_bytes())
 
 
@@ -49,7 +49,7 @@ def source(tmp_path: Path) -> Path:
 
 
 class Verbs:
-    """Stands for the library: notes how it is called, and answers or raises."""
+    """Replaces the library: records its calls, and returns a report or raises."""
 
     def __init__(self, answer: Report) -> None:
         self.answer: Report | BaseException = answer
@@ -91,7 +91,7 @@ def failed(made: Report) -> Report:
 
 
 def test_convert_calls_the_verb_with_what_was_asked(verbs: Verbs, source: Path) -> None:
-    """Names, options, device, limits and trust reach the library as they were given."""
+    """Names, options, device, limits and trust are passed to the library unchanged."""
     target = source.with_name("out.pt")
     result = run(
         "convert", source, "-o", target, "--smoke", "none", "--device", "cuda:1",
@@ -116,7 +116,7 @@ def test_convert_without_output_writes_beside_the_input(verbs: Verbs, source: Pa
 
 
 def test_convert_into_a_folder(verbs: Verbs, source: Path, tmp_path: Path) -> None:
-    """Where OUT is a folder, the artifact goes into it under the library's name."""
+    """If OUT is a folder, the artifact is written into it under the library's name."""
     folder = tmp_path / "made"
     folder.mkdir()
 
@@ -138,7 +138,7 @@ def test_inspect_and_verify_call_their_verbs(verbs: Verbs, source: Path, tmp_pat
 
 
 def test_report_is_printed_for_people(verbs: Verbs, source: Path) -> None:
-    """Without --json the report is text on stdout, and stderr is quiet."""
+    """Without --json the report is text on stdout, and stderr is empty."""
     result = run("convert", source)
 
     assert result.stdout.startswith("Passed with findings")
@@ -147,7 +147,7 @@ def test_report_is_printed_for_people(verbs: Verbs, source: Path) -> None:
 
 
 def test_code_to_copy_is_not_broken_at_the_width(verbs: Verbs, made: Report, source: Path) -> None:
-    """The lines that load the artifact stand whole, however narrow the terminal."""
+    """The lines that load the artifact are not wrapped, however narrow the terminal."""
     line = f"state_dict = torch.load({'x' * 200!r}, weights_only=True)"
     assert made.advice is not None
     advice = made.advice.model_copy(update={"load": line})
@@ -166,7 +166,7 @@ def test_json_is_all_that_stands_on_stdout(verbs: Verbs, made: Report, source: P
 def test_report_file_is_json_or_a_page(
     verbs: Verbs, made: Report, source: Path, tmp_path: Path
 ) -> None:
-    """The ending of the report's name decides its kind; stdout has the text all the same."""
+    """The ending of the report's name decides its format; stdout still has the text."""
     for name in ("report.json", "report.HTML"):
         result = run("convert", source, "--report", tmp_path / name)
         assert result.exit_code == 0
@@ -179,7 +179,7 @@ def test_report_file_is_json_or_a_page(
 def test_failed_verdict_is_status_1_with_the_reason(
     verbs: Verbs, made: Report, source: Path
 ) -> None:
-    """A failed report that was asked for all the same is printed, and the status is 1."""
+    """A failed report that was requested is printed, and the status is 1."""
     verbs.answer = failed(made)
     result = run("convert", source, "--on-failure", "report")
 
@@ -191,7 +191,7 @@ def test_failed_verdict_is_status_1_with_the_reason(
 def test_rejected_conversion_still_delivers_its_report(
     verbs: Verbs, made: Report, source: Path, tmp_path: Path
 ) -> None:
-    """A proof that broke rejects the artifact, but not the report that says why."""
+    """If the proof fails, the artifact is rejected, but the report is still delivered."""
     verbs.answer = VerificationError("The proof broke.", report=failed(made), remedy="Keep it.")
     result = run("convert", source, "--json", "--report", tmp_path / "r.json")
 
@@ -231,7 +231,7 @@ def test_rejected_conversion_still_delivers_its_report(
 def test_what_stops_the_work_is_told_on_stderr(
     verbs: Verbs, source: Path, error: BaseException, status: int, stderr: str
 ) -> None:
-    """Code, message and remedy are on stderr, stdout is empty, and the status tells the kind."""
+    """Code, message and remedy are on stderr, stdout is empty, and the status shows the kind."""
     verbs.answer = error
     result = run("convert", source)
 
@@ -253,7 +253,7 @@ def test_termination_unwinds(
     source: Path,
     tmp_path: Path,
 ) -> None:
-    """A signal runs what cleans up, ends with its status, and leaves the handler as it was."""
+    """A signal runs the cleanup, ends with its status, and the handler is restored."""
     left = tmp_path / "half-written"
 
     def interrupted(*_: object, **__: object) -> None:
@@ -321,7 +321,7 @@ def test_an_ignored_signal_stays_ignored(
 def test_wrong_usage_is_status_2_before_any_work(
     verbs: Verbs, source: Path, arguments: list[str], words: str
 ) -> None:
-    """What is wrong with the call is said at once; nothing is read, written or changed."""
+    """Wrong usage is reported at once; nothing is read, written or changed."""
     before = sorted(source.parent.rglob("*"))
     names = {"source": str(source), "folder": str(source.parent)}
     result = run(*(word.format(**names) for word in arguments))
@@ -334,7 +334,7 @@ def test_wrong_usage_is_status_2_before_any_work(
 
 
 def test_manifest_is_printed(monkeypatch: pytest.MonkeyPatch, source: Path) -> None:
-    """`convlast report` prints the manifest as a table, and with --json as it is."""
+    """`convlast report` prints the manifest as a table, or with --json as JSON."""
     layer = manifest.LayerLayout(
         name="conv.weight",
         key="conv.weight",
@@ -350,7 +350,7 @@ def test_manifest_is_printed(monkeypatch: pytest.MonkeyPatch, source: Path) -> N
 
 
 def test_absent_manifest_is_status_1(monkeypatch: pytest.MonkeyPatch, source: Path) -> None:
-    """A file that carries no manifest was not converted here, and the command says so."""
+    """For a file without a manifest the command says that it was not converted."""
     monkeypatch.setattr(containers, "read_manifest", lambda _: None)
     monkeypatch.setattr(containers, "is_folder", lambda _: False)
     result = run("report", source)
@@ -365,7 +365,7 @@ def test_version_is_printed() -> None:
 
 
 def test_progress_is_shown_on_a_terminal_only() -> None:
-    """A terminal sees each stage; a file or a pipe sees nothing at all."""
+    """Progress is shown on a terminal, and not in a file or pipe."""
     terminal, pipe = io.StringIO(), io.StringIO()
 
     with progress.shown_on(Console(file=terminal, force_terminal=True, width=80)) as advance:
@@ -384,7 +384,7 @@ def test_progress_is_shown_on_a_terminal_only() -> None:
 
 @pytest.mark.parametrize("flag", ["--help", "--version", "convert --help"])
 def test_help_and_version_do_not_import_torch(flag: str) -> None:
-    """What needs no tensor does not wait for torch."""
+    """Help and version do not import torch."""
     script = (
         "import sys\nfrom convlast.cli import app\n"
         f"try:\n    app({flag.split()!r})\n"
@@ -395,7 +395,7 @@ def test_help_and_version_do_not_import_torch(flag: str) -> None:
 
 
 def test_absent_numpy_is_not_complained_of(source: Path) -> None:
-    """Torch's warning that numpy is absent does not reach the user of a working command."""
+    """Torch's warning that numpy is missing is not shown."""
     script = (
         "import sys\nsys.modules['numpy'] = None\n"
         "import convlast\nfrom convlast.cli import app\nfrom convlast.report import Report\n"
@@ -412,7 +412,7 @@ def test_absent_numpy_is_not_complained_of(source: Path) -> None:
 
 
 def test_stdout_of_few_letters_is_no_error(source: Path) -> None:
-    """Where stdout cannot hold an arrow or a cross, its escape is written instead."""
+    """If stdout cannot encode a character, its escape is written instead."""
     script = (
         "import convlast\nfrom convlast.cli import app\nfrom convlast.report import Report\n"
         "vars(convlast)['inspect'] = lambda *_, **__: "

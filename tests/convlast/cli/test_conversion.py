@@ -27,13 +27,13 @@ def digest(path: Path) -> str:
 
 
 def files_in(folder: Path) -> set[str]:
-    """Return the names of all that lies in a folder, hidden files too."""
+    """Return the names of all files in a folder, including hidden ones."""
     return {path.name for path in folder.iterdir()}
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with nothing but the checkpoint in it."""
+    """A folder that contains only the checkpoint."""
     path = tmp_path / "models"
     path.mkdir()
     return path
@@ -58,7 +58,7 @@ def converted(source: Path) -> Path:
 
 
 def test_convert_makes_the_artifact_and_leaves_the_rest(source: Path, folder: Path) -> None:
-    """The artifact lies beside its input in the new layout; the input is as it was."""
+    """The artifact is beside its input in the new layout; the input is unchanged."""
     before = digest(source)
     result = run("convert", source)
 
@@ -84,7 +84,7 @@ def test_convert_writes_where_it_is_told(source: Path, folder: Path, tmp_path: P
 
 
 def test_convert_gives_the_report_in_each_form(source: Path, tmp_path: Path) -> None:
-    """--json, a .json file and the page tell of the same conversion."""
+    """`--json`, a .json file and the page report the same conversion."""
     result = run("convert", source, "--json", "--report", tmp_path / "r.json")
     page = run("convert", source, "--smoke=none", "--report", tmp_path / "r.html")
 
@@ -102,7 +102,7 @@ def test_convert_gives_the_report_in_each_form(source: Path, tmp_path: Path) -> 
 def test_the_report_never_takes_the_artifact_s_place(
     output: tuple[str, ...], source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where the library names the artifact: the call is wrong, and nothing is written."""
+    """A report that would overwrite the artifact is wrong usage, and nothing is written."""
     monkeypatch.chdir(source.parent)
     report = source.with_name("model.channels_last_3d.pt")
     result = run("convert", source, *output, "--smoke=none", "--report", report)
@@ -113,7 +113,7 @@ def test_the_report_never_takes_the_artifact_s_place(
 
 
 def test_conversion_is_undone(source: Path, converted: Path) -> None:
-    """`--memory-format contiguous_format` gives the strides that were there."""
+    """`--memory-format contiguous_format` restores the original strides."""
     back = source.with_name("back.pt")
     result = run("convert", converted, "-o", back, "--memory-format=contiguous_format")
 
@@ -134,7 +134,7 @@ def test_inspect_writes_nothing(source: Path, folder: Path) -> None:
 
 
 def test_verify_tells_a_conversion_from_another_file(source: Path, converted: Path) -> None:
-    """A conversion of this very file passes; one changed value fails, with the report."""
+    """A conversion of the same file passes; one changed value fails, with the report."""
     assert run("verify", source, converted).exit_code == 0
 
     state = torch.load(converted, weights_only=True)
@@ -149,7 +149,7 @@ def test_verify_tells_a_conversion_from_another_file(source: Path, converted: Pa
 
 
 def test_manifest_of_the_artifact_is_printed(source: Path, converted: Path) -> None:
-    """`report` prints what the artifact says was done, and says so where a file has none."""
+    """`report` prints the manifest of an artifact, or says that there is none."""
     result = run("report", converted)
     found = Manifest.model_validate_json(run("report", converted, "--json").stdout)
     absent = run("report", source)
@@ -184,7 +184,7 @@ def test_what_is_no_checkpoint_is_refused(
 
 
 class Opener:
-    """A pickle of this asks the reader to open a file."""
+    """Its pickle asks the reader to open a file."""
 
     def __reduce__(self) -> tuple[object, tuple[str]]:
         """Ask for `open`."""
@@ -192,7 +192,7 @@ class Opener:
 
 
 def test_unsafe_checkpoint_is_refused_by_the_names_it_asks_for(folder: Path) -> None:
-    """What the file would call is named, and not called."""
+    """The function that a file would call is named, and not called."""
     torch.save(Opener(), folder / "unsafe.pt")
     result = run("convert", folder / "unsafe.pt")
 
@@ -203,7 +203,7 @@ def test_unsafe_checkpoint_is_refused_by_the_names_it_asks_for(folder: Path) -> 
 
 
 def test_truncated_checkpoint_is_refused(source: Path, folder: Path) -> None:
-    """A file that was cut short is called malformed, and nothing is left behind."""
+    """A truncated file is called malformed, and nothing is left behind."""
     source.write_bytes(source.read_bytes()[:-100])
     result = run("convert", source)
 
@@ -213,7 +213,7 @@ def test_truncated_checkpoint_is_refused(source: Path, folder: Path) -> None:
 
 
 def test_pattern_that_matches_nothing_is_usage(source: Path, folder: Path) -> None:
-    """A selection that does not fit the checkpoint is the caller's: status 2, nothing left."""
+    """A selection that does not fit the checkpoint is wrong usage: status 2, nothing left."""
     result = run("convert", source, "--select", "decoder.*")
 
     assert (result.exit_code, result.stdout) == (2, "")
@@ -225,7 +225,7 @@ def test_pattern_that_matches_nothing_is_usage(source: Path, folder: Path) -> No
 def test_interruption_leaves_nothing(
     source: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, stop_at: str
 ) -> None:
-    """Ctrl-C in any stage ends with 130, without an artifact and without a half of one."""
+    """Ctrl-C in any stage ends with 130, without an artifact or a part of one."""
     seen = []
 
     @contextmanager

@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_folder_is_converted_to_where_it_is_told(folder: Path, tmp_path: Path) -> None:
-    """A new folder, or one that is there and empty; else nothing is written, and it is usage."""
+    """A folder is converted into a new or empty folder; another target is wrong usage."""
     assert run("convert", folder, "-o", tmp_path / "out", "--smoke", "none").exit_code == 0
     assert building.files_in(tmp_path / "out").keys() == building.files_in(folder).keys()
     (tmp_path / "empty").mkdir()
@@ -40,7 +40,7 @@ def test_a_folder_is_converted_to_where_it_is_told(folder: Path, tmp_path: Path)
 def test_a_folder_is_converted_beside_itself(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Under its name and the layout's, also where it is given as a dot."""
+    """A folder is converted beside itself, named after the layout, also if it is given as a dot."""
     monkeypatch.chdir(folder)
     result = run("convert", ".", "--smoke", "none", "--json")
     assert result.exit_code == 0, result.stderr
@@ -54,7 +54,7 @@ def test_a_folder_is_converted_beside_itself(
 def test_an_index_and_an_archive_are_converted_beside_themselves(
     folder: Path, tmp_path: Path
 ) -> None:
-    """Under the names that the library gives."""
+    """An index and an archive are converted beside themselves, under the library's names."""
     index = building.sharded(tmp_path / "shards")
     archive = building.packed_zip(folder)
     for source in (index, archive):
@@ -64,7 +64,7 @@ def test_an_index_and_an_archive_are_converted_beside_themselves(
 
 
 def test_a_folder_is_verified(folder: Path, tmp_path: Path) -> None:
-    """Exit status 0 for what was made of it, 1 for anything else, with the file's name."""
+    """A converted folder has status 0; another one has status 1, with the file's name."""
     convlast.convert(folder, tmp_path / "out", Options(smoke="none"))
     assert run("verify", folder, tmp_path / "out").exit_code == 0
     (tmp_path / "out" / "config.json").write_text("{}")
@@ -74,7 +74,7 @@ def test_a_folder_is_verified(folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_folder_is_inspected(folder: Path) -> None:
-    """With all its checkpoints."""
+    """A folder is inspected with all its checkpoints."""
     result = run("inspect", folder)
     assert result.exit_code == 0
     assert "checkpoint_final.pth" in result.stdout
@@ -82,7 +82,7 @@ def test_a_folder_is_inspected(folder: Path) -> None:
 
 
 def test_the_manifests_of_a_folder_are_printed(folder: Path, tmp_path: Path) -> None:
-    """Of each converted file, of an archive too; an unconverted folder has none."""
+    """The manifest of each converted file is printed, also in an archive; others have none."""
     convlast.convert(folder, tmp_path / "out", Options(smoke="none"))
     result = run("report", tmp_path / "out")
     assert result.exit_code == 0
@@ -94,7 +94,7 @@ def test_the_manifests_of_a_folder_are_printed(folder: Path, tmp_path: Path) -> 
 
 
 def test_a_file_in_a_folder_is_named_in_the_refusal(folder: Path) -> None:
-    """On stderr, with the code."""
+    """The file that was refused is named on stderr, with the code."""
     (folder / "vae" / "bad.pt").write_bytes(b"PK\3\4")
     result = run("convert", folder)
     assert result.exit_code == 1
@@ -102,14 +102,14 @@ def test_a_file_in_a_folder_is_named_in_the_refusal(folder: Path) -> None:
 
 
 def test_a_service_takes_no_folder(folder: Path) -> None:
-    """It takes one file; the message says what to do."""
+    """A service takes one file, not a folder, and the message says what to do."""
     result = run("convert", folder, "--server", "http://127.0.0.1:9")
     assert result.exit_code == 2
     assert "Pack it" in result.stderr
 
 
 def test_programs_are_verified_where_they_are_allowed(folder: Path, tmp_path: Path) -> None:
-    """The command has the option that the conversion has."""
+    """`verify` has the option to allow programs, as `convert` has."""
     from tests import builders
 
     source = builders.save_exported_program(tmp_path / "m.pt2")

@@ -59,7 +59,7 @@ def test_each_choice_of_a_field_is_shown() -> None:
 
 
 def test_what_is_said_of_single_fields_names_fields_that_exist() -> None:
-    """No entry of the tables outlives its field."""
+    """Each entry of the tables belongs to a field that exists."""
     fields = {name for model in MODELS for name in model.model_fields}
 
     assert METAVARS.keys() <= fields
@@ -67,12 +67,12 @@ def test_what_is_said_of_single_fields_names_fields_that_exist() -> None:
 
 
 def test_no_option_gives_the_defaults_of_the_models() -> None:
-    """What is not given is as the model has it."""
+    """Options that are not given have the model's defaults."""
     assert parsed() == (Options(), Limits())
 
 
 def test_every_option_reaches_its_field() -> None:
-    """Each option, given, sets the field of its name."""
+    """Each option sets the field of its name."""
     options, limits = parsed(
         "--memory-format=channels_last",
         "--select=encoder.*",

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from convlast.devices.compatibility import has_code_for
 
 WHEEL = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120"]
-"""What PyTorch's wheels for CUDA 13.0 are built for."""
+"""The architectures that PyTorch's wheels for CUDA 13.0 are built for."""
 
 majors, minors = st.integers(3, 40), st.integers(0, 9)
 
@@ -36,7 +36,7 @@ majors, minors = st.integers(3, 40), st.integers(0, 9)
 def test_which_gpus_a_build_has_code_for(
     capability: tuple[int, int], architectures: list[str], runs: bool
 ) -> None:
-    """By NVIDIA's rules; what is not known is not held against a GPU."""
+    """GPUs run code by NVIDIA's rules, and code of an unknown name is assumed to run."""
     assert has_code_for(capability, architectures) is runs
 
 
@@ -44,7 +44,7 @@ def test_which_gpus_a_build_has_code_for(
 def test_machine_code_runs_on_its_major_version_from_its_own_minor_on(
     major: int, minor: int, later: int, other: int
 ) -> None:
-    """And on no other."""
+    """Machine code runs on its own major version, from its minor version on."""
     found = has_code_for((other, later), [f"sm_{major}{minor}"])
     assert found is (other == major and later >= minor)
 
@@ -53,6 +53,6 @@ def test_machine_code_runs_on_its_major_version_from_its_own_minor_on(
 def test_ptx_runs_on_all_that_is_not_older(
     capability: tuple[int, int], built_for: tuple[int, int]
 ) -> None:
-    """The driver compiles it."""
+    """PTX runs on all later GPUs, because the driver compiles it."""
     name = f"compute_{built_for[0]}{built_for[1]}"
     assert has_code_for(capability, [name]) is (capability >= built_for)

@@ -38,7 +38,7 @@ def test_a_gpu_is_there_by_what_cuda_says_and_by_what_the_machine_has(
     is_gpu_there: bool,
     hidden: str | None,
 ) -> None:
-    """A driver's own error tells of one, else a sign of it; one that is hidden is not missed."""
+    """A GPU is known by a driver's error or by files; a hidden one does not count."""
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if hidden is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
@@ -63,7 +63,7 @@ def test_a_gpu_is_there_by_what_cuda_says_and_by_what_the_machine_has(
 def test_whatever_cuda_fails_with_is_told_in_one_line(
     monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    """The first line of it, in torch's own words."""
+    """The obstacle is the first line of torch's or CUDA's error."""
     fake_cuda.install_broken(monkeypatch, error)
     found = obstacle_to(0)
     assert found is not None
@@ -73,7 +73,7 @@ def test_whatever_cuda_fails_with_is_told_in_one_line(
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_on_a_machine_without_a_gpu_none_is_missed() -> None:
-    """What this very torch says is understood."""
+    """The message of the installed torch is understood: a machine without a GPU misses none."""
     found = obstacle_to(0)
     assert found is not None
     assert found.reason
@@ -81,7 +81,7 @@ def test_on_a_machine_without_a_gpu_none_is_missed() -> None:
 
 
 def test_a_gpu_that_can_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is against it; torch's warnings of other GPUs are not passed on."""
+    """A usable GPU has no obstacle, and torch's warnings about other GPUs are not shown."""
     fake_cuda.install(monkeypatch, Gpu(), Gpu(major=8, minor=6))
     monkeypatch.setattr(torch.cuda, "init", lambda: warnings.warn("GPU1 is old", stacklevel=1))
     assert obstacle_to(0) is None
@@ -89,7 +89,7 @@ def test_a_gpu_that_can_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_gpu_beyond_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last one is named."""
+    """For a GPU that does not exist the last one is named."""
     fake_cuda.install(monkeypatch, Gpu(), Gpu())
     found = obstacle_to(2)
     assert found is not None
@@ -97,7 +97,7 @@ def test_a_gpu_beyond_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_gpu_that_torch_was_not_built_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The GPU, its capability, what torch was built for, and what to do."""
+    """The obstacle names the GPU, its capability, torch's architectures, and what to do."""
     fake_cuda.install(monkeypatch, Gpu("Tesla P100", 6, 0), built_for="sm_75 sm_80 compute_80")
     found = obstacle_to(0)
     assert found is not None
@@ -110,6 +110,6 @@ def test_a_gpu_that_torch_was_not_built_for(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_build_that_does_not_tell_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No list of architectures is not an empty one."""
+    """A build without a list of architectures is assumed to run on the GPU."""
     fake_cuda.install(monkeypatch, Gpu("Tesla P100", 6, 0), built_for="")
     assert obstacle_to(0) is None

@@ -18,7 +18,7 @@ QUIET = Options(smoke="none")
 
 
 def test_names_of_devices(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`auto` and `cuda` are the first GPU where one can be used."""
+    """`auto` and `cuda` are the first GPU if one can be used."""
     fake_cuda.install(monkeypatch, Gpu(), Gpu())
     names = ("auto", "cuda", "cuda:1", "cpu")
     assert [str(resolve(name)) for name in names] == ["cuda:0", "cuda:0", "cuda:1", "cpu"]
@@ -43,7 +43,7 @@ def test_a_gpu_that_is_asked_for_and_cannot_be_used(
 
 
 def test_a_gpu_that_torch_was_not_built_for_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would fail at its first kernel; `auto` says so."""
+    """A GPU that torch was not built for is not used, and `auto` says why."""
     fake_cuda.install(monkeypatch, Gpu("Tesla P100", 6, 0))
     with pytest.raises(DeviceUnavailableError, match=r"Tesla P100 has compute capability 6\.0"):
         resolve("cuda")
@@ -56,7 +56,7 @@ def test_a_gpu_that_torch_was_not_built_for_is_not_taken(monkeypatch: pytest.Mon
 def test_a_report_says_why_auto_was_the_cpu(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_folder: bool
 ) -> None:
-    """A finding, once, also of a folder and without a smoke."""
+    """A finding says once why `auto` was the CPU, also for a folder and without a smoke."""
     fake_cuda.install_broken(monkeypatch, fake_cuda.UNKNOWN)
     source = tmp_path / "model"
     source.mkdir()
@@ -72,7 +72,7 @@ def test_a_report_says_why_auto_was_the_cpu(
 
 
 def test_the_command_line_prints_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Among the findings; who says `--device cpu` hears nothing."""
+    """The command line prints why the GPU is not used, except with `--device cpu`."""
     fake_cuda.install_broken(monkeypatch, fake_cuda.OLD_DRIVER)
     source = builders.save(builders.one_convolution(), tmp_path / "model.pt")
     for device, is_told in (("auto", True), ("cpu", False)):
@@ -86,7 +86,7 @@ def test_the_command_line_prints_it(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 def test_a_machine_without_a_gpu_has_nothing_to_be_told(
     monkeypatch: pytest.MonkeyPatch, said: str
 ) -> None:
-    """`auto` means the CPU there."""
+    """On a machine without a GPU there is no finding: `auto` means the CPU."""
     fake_cuda.install_broken(monkeypatch, said)
     assert resolve("auto").type == "cpu"
     assert unused_gpu("auto") == []
@@ -95,7 +95,7 @@ def test_a_machine_without_a_gpu_has_nothing_to_be_told(
 def test_without_a_gpu_cuda_is_never_started(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """An inspection and a verification ask nothing of it, nor does the name `cpu`."""
+    """Inspection, verification and the device `cpu` never start CUDA."""
     source = builders.save(builders.one_convolution(), tmp_path / "model.pt")
     convlast.convert(source, tmp_path / "out.pt", QUIET, device="cpu")
     fake_cuda.forbid(monkeypatch)
@@ -107,6 +107,6 @@ def test_without_a_gpu_cuda_is_never_started(
 
 
 def test_a_gpu_has_the_name_that_nvidia_gives_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever its index."""
+    """A GPU has NVIDIA's name for it, whatever its index."""
     fake_cuda.install(monkeypatch, Gpu(), Gpu(uuid="00000000-0000-0000-0000-000000000001"))
     assert uuid_of(torch.device("cuda", 1)) == "GPU-00000000-0000-0000-0000-000000000001"

@@ -1,4 +1,4 @@
-"""Model folders, small ones, and the archives that people make of them."""
+"""Small model folders, and archives of them as people make them."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def weights(start: int = 0) -> dict[str, Tensor]:
 
 
 def network() -> nn.Sequential:
-    """Return a model that these are the weights of."""
+    """Return a model that has these weights."""
     return nn.Sequential(nn.Conv3d(3, 4, 3), nn.Conv3d(4, 4, 3))
 
 
 def sharded(folder: Path, *, extension: str = ".safetensors", split_bias: bool = False) -> Path:
-    """Write an index and two shards; with `split_bias` a bias lies apart from its weight."""
+    """Write an index and two shards; `split_bias` puts a bias in another shard than its weight."""
     folder.mkdir(parents=True, exist_ok=True)
     named = weights()
     second = {"1.weight", "1.bias"} ^ ({"0.bias", "1.bias"} if split_bias else set())
@@ -51,7 +51,7 @@ def sharded(folder: Path, *, extension: str = ".safetensors", split_bias: bool =
 
 
 def model_folder(folder: Path) -> Path:
-    """Write what a repository of models may hold, of every kind of file that is converted."""
+    """Write a model repository with every kind of file that is converted."""
     (folder / "vae").mkdir(parents=True)
     (folder / "empty").mkdir()
     sharded(folder / "vae")

@@ -15,7 +15,7 @@ from tests.convlast.folders import building
 
 
 def test_an_index_says_where_each_tensor_is(tmp_path: Path) -> None:
-    """Its shards lie beside it, wherever that is in the folder."""
+    """An index says which shard each tensor is in; the shards are beside it, in any folder."""
     building.sharded(tmp_path / "vae", split_bias=True)
     with open_folder(tmp_path, tmp_path, Limits()) as folder:
         (index,) = indices_of(folder)
@@ -27,7 +27,7 @@ def test_an_index_says_where_each_tensor_is(tmp_path: Path) -> None:
 
 
 def test_an_index_alone_brings_its_shards_and_nothing_else(tmp_path: Path) -> None:
-    """Other files of the folder are not looked at, a link among them."""
+    """With an index alone, other files of its folder, such as links, are not read."""
     index = building.sharded(tmp_path)
     (tmp_path / "link").symlink_to(tmp_path)
     with open_folder(index, tmp_path, Limits()) as folder:
@@ -37,7 +37,7 @@ def test_an_index_alone_brings_its_shards_and_nothing_else(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("whole", [False, True])
 def test_a_missing_shard_is_refused_by_its_name(whole: bool, tmp_path: Path) -> None:
-    """In a folder, and for an index alone."""
+    """A missing shard is refused by name, in a folder and for an index alone."""
     index = building.sharded(tmp_path)
     (tmp_path / f"{building.SECOND}.safetensors").unlink()
     with (
@@ -48,7 +48,7 @@ def test_a_missing_shard_is_refused_by_its_name(whole: bool, tmp_path: Path) -> 
 
 
 def test_an_index_without_any_shard_is_a_file_like_others(tmp_path: Path) -> None:
-    """Repositories hold several, and people fetch the shards of one; alone it is refused."""
+    """In a folder an index without any of its shards is an ordinary file; alone it is refused."""
     index = building.sharded(tmp_path)
     for shard in tmp_path.glob("*.safetensors"):
         shard.unlink()
@@ -60,7 +60,7 @@ def test_an_index_without_any_shard_is_a_file_like_others(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("place", ["../secret", "/etc/passwd", "..", ".", "sub/x", "a\0b"])
 def test_an_index_leads_nowhere_else(place: str, tmp_path: Path) -> None:
-    """A shard lies beside its index; what is named elsewhere is not there."""
+    """A shard has to be beside its index; one that is named elsewhere is missing."""
     (tmp_path / "secret").write_bytes(b"x")
     folder = tmp_path / "model"
     folder.mkdir()
@@ -73,7 +73,7 @@ def test_an_index_leads_nowhere_else(place: str, tmp_path: Path) -> None:
 
 
 def test_broken_and_large_indices_are_refused(tmp_path: Path) -> None:
-    """By name, and by the limit that they exceed; other JSON texts are none of our business."""
+    """Broken and large indices are refused; other JSON files are ignored."""
     index = building.sharded(tmp_path)
     text = index.read_text()
     index.write_text(text[:-5])
@@ -92,7 +92,7 @@ def test_broken_and_large_indices_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_parts_of_a_path(tmp_path: Path) -> None:
-    """A file is one, an index has its shards, and a folder has those of its one checkpoint."""
+    """A path stands for a file, an index's shards, or the only checkpoint in a folder."""
     index = building.sharded(tmp_path)
     shards = [tmp_path / f"{name}.safetensors" for name in (building.FIRST, building.SECOND)]
     assert parts_of(index) == shards
@@ -103,7 +103,7 @@ def test_the_parts_of_a_path(tmp_path: Path) -> None:
 
 
 def test_several_checkpoints_or_none_are_not_one(tmp_path: Path) -> None:
-    """The message names what there is; an archive has to be unpacked."""
+    """A folder with several checkpoints or none is refused, and so is an archive."""
     with pytest.raises(NotACheckpointError, match="there are 0"):
         parts_of(tmp_path)
     for name in ("a.pt", "b.pt"):

@@ -16,13 +16,13 @@ from convlast.options import Limits
     [("a.pt", "a.pt"), ("./a/b.pt", "a/b.pt"), ("././x", "x"), ("a b/ü.pt", "a b/ü.pt")],
 )
 def test_a_plain_name_is_taken(name: str, path: str) -> None:
-    """It loses no more than what stands for the folder itself."""
+    """A plain name only loses the `./` of the folder itself."""
     assert Names(Limits()).take(name, is_folder=False) == path
 
 
 @pytest.mark.parametrize("name", ["./", ".", "a/", "./a/"])
 def test_a_folder_is_taken_without_its_slash(name: str) -> None:
-    """The root of all is an empty path."""
+    """A folder's name loses its slash, and the root is an empty path."""
     assert Names(Limits()).take(name, is_folder=True) in {"", "a"}
 
 
@@ -34,7 +34,7 @@ def test_a_folder_is_taken_without_its_slash(name: str) -> None:
     ],
 )  # fmt: skip
 def test_a_name_that_leads_elsewhere_is_refused(name: str) -> None:
-    """On this system, or on another one that unpacks the artifact."""
+    """A name that leads elsewhere on any system is refused."""
     with pytest.raises(MalformedCheckpointError, match="leads elsewhere"):
         Names(Limits()).take(name, is_folder=False)
 
@@ -43,7 +43,7 @@ def test_a_name_that_leads_elsewhere_is_refused(name: str) -> None:
     "name", ["a\nb", "a\x1bb", "a\0b", "\udcff", "x" * 256, "/".join("x" * 33), "é" * 128]
 )
 def test_a_name_that_no_file_can_have_everywhere_is_refused(name: str) -> None:
-    """It is too long, too deep, or cannot be printed."""
+    """A name that is too long, too deep, or cannot be printed is refused."""
     with pytest.raises(MalformedCheckpointError, match="no file can have"):
         Names(Limits()).take(name, is_folder=False)
 
@@ -64,7 +64,7 @@ def test_a_name_that_no_file_can_have_everywhere_is_refused(name: str) -> None:
 )
 @pytest.mark.parametrize("is_turned", [False, True])
 def test_two_names_of_one_file_are_refused(first: str, second: str, is_turned: bool) -> None:
-    """Also where case or accents do not count, and where one is a folder of the other's name."""
+    """Two names that some system takes for one file are refused."""
     names = Names(Limits())
     pair = (second, first) if is_turned else (first, second)
     names.take(pair[0], is_folder=False)
@@ -73,7 +73,7 @@ def test_two_names_of_one_file_are_refused(first: str, second: str, is_turned: b
 
 
 def test_a_folder_may_be_listed_with_what_is_in_it() -> None:
-    """In any order, and more than once."""
+    """A folder may be listed before or after its contents, and more than once."""
     names = Names(Limits())
     names.take("a/b", is_folder=False)
     for name in ("a/", "a", "a/c"):
@@ -81,7 +81,7 @@ def test_a_folder_may_be_listed_with_what_is_in_it() -> None:
 
 
 def test_the_number_of_names_is_bounded() -> None:
-    """Folders count too, since each costs a name."""
+    """The number of names is limited, including those of folders."""
     names = Names(Limits(max_files=2))
     names.take("a/", is_folder=True)
     names.take("b", is_folder=False)
@@ -92,7 +92,7 @@ def test_the_number_of_names_is_bounded() -> None:
 
 @given(st.text(max_size=40), st.booleans())
 def test_what_is_taken_stays_below_the_folder(name: str, is_folder: bool) -> None:
-    """Whatever a name is, it is refused, or is a path without a way out."""
+    """Any name is refused, or is a path that stays in the folder."""
     try:
         path = Names(Limits()).take(name, is_folder=is_folder)
     except MalformedCheckpointError:

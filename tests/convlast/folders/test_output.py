@@ -16,7 +16,7 @@ OUTPUTS = [PlainOutput, ZipOutput, TarOutput]
 
 
 def write(kind: type[FolderOutput], source: Path, target: Path) -> Path:
-    """Write one file that was made, one that is copied, and a bare folder."""
+    """Write a new file, a copied one, and an empty folder."""
     made = source.parent / "made"
     made.write_bytes(b"made" * 200)
     with open_folder(source, source.parent, Limits()) as folder, closing(kind(target)) as output:
@@ -38,7 +38,7 @@ def source(tmp_path: Path) -> Path:
 def test_what_is_written_can_be_read(
     kind: type[FolderOutput], source: Path, tmp_path: Path
 ) -> None:
-    """By the code that reads what others send, names, bytes and bare folders."""
+    """Written archives can be read again, with names, bytes and empty folders."""
     target = write(kind, source, tmp_path / "target")
     with open_folder(target, tmp_path, Limits()) as folder:
         found = {name: b"".join(folder.chunks(name)) for name in folder.members}
@@ -50,13 +50,13 @@ def test_what_is_written_can_be_read(
 def test_the_same_files_give_the_same_bytes(
     kind: type[FolderOutput], source: Path, tmp_path: Path
 ) -> None:
-    """There is no time and no owner in an archive."""
+    """The same files give the same bytes, without times and owners."""
     first, second = (write(kind, source, tmp_path / name).read_bytes() for name in ("1", "2"))
     assert first == second
 
 
 def test_other_tools_read_the_zip(source: Path, tmp_path: Path) -> None:
-    """Nothing is compressed, and each size stands in front of its bytes."""
+    """Other tools read the zip: nothing is compressed, and each size precedes its bytes."""
     with zipfile.ZipFile(write(ZipOutput, source, tmp_path / "target")) as archive:
         assert archive.testzip() is None
         assert {entry.compress_type for entry in archive.infolist()} == {zipfile.ZIP_STORED}
@@ -64,7 +64,7 @@ def test_other_tools_read_the_zip(source: Path, tmp_path: Path) -> None:
 
 
 def test_other_tools_read_the_tar(source: Path, tmp_path: Path) -> None:
-    """The standard library unpacks it."""
+    """The standard library unpacks the tar."""
     with tarfile.open(write(TarOutput, source, tmp_path / "target")) as archive:
         archive.extractall(tmp_path / "unpacked", filter="data")
     assert files_in(tmp_path / "unpacked")["b.txt"] == b"b" * 1000

@@ -33,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("kind", ["folder", *building.PACKED])
 def test_every_file_is_there_as_it_is(kind: str, folder: Path, tmp_path: Path) -> None:
-    """In a folder and in each archive: names, sizes, bytes, digests; and nothing is left."""
+    """Every file is read from a folder and each kind of archive, and no temporary file is left."""
     path = building.PACKED[kind](folder) if kind in building.PACKED else folder
     prefix = "model/" if kind == "tar.gz" else ""
     workplace = tmp_path / "workplace"
@@ -56,13 +56,13 @@ def test_every_file_is_there_as_it_is(kind: str, folder: Path, tmp_path: Path) -
 
 
 def test_files_of_a_folder_are_in_the_order_of_their_paths(folder: Path, tmp_path: Path) -> None:
-    """So that the same folder gives the same report on every file system."""
+    """Files are sorted by path, so that the report is the same on every file system."""
     with open_folder(folder, tmp_path, Limits()) as opened:
         assert list(opened.members) == ["a.txt", "b/c.bin", "b/empty"]
 
 
 def test_links_in_a_folder_are_refused(folder: Path, tmp_path: Path) -> None:
-    """Whether to a file, to a folder, or to nothing; the message says how to resolve them."""
+    """Links in a folder are refused, and the message says how to resolve them."""
     for target in (folder / "a.txt", tmp_path, folder / "nothing"):
         link = folder / "link"
         link.symlink_to(target)
@@ -72,14 +72,14 @@ def test_links_in_a_folder_are_refused(folder: Path, tmp_path: Path) -> None:
 
 
 def test_pipes_in_a_folder_are_refused(folder: Path, tmp_path: Path) -> None:
-    """To open one would wait for ever."""
+    """Pipes are refused, since opening one would wait forever."""
     os.mkfifo(folder / "b" / "pipe")
     with pytest.raises(MalformedCheckpointError, match="'b/pipe' is neither"):
         open_folder(folder, tmp_path, Limits())
 
 
 def test_a_name_that_is_no_text_is_refused(folder: Path, tmp_path: Path) -> None:
-    """A report could not hold it."""
+    """A name that is not valid text is refused, because a report cannot contain it."""
     (folder / os.fsdecode(b"\xff")).write_bytes(b"")
     with pytest.raises(MalformedCheckpointError, match="UTF-8"):
         open_folder(folder, tmp_path, Limits())
@@ -89,7 +89,7 @@ def test_a_name_that_is_no_text_is_refused(folder: Path, tmp_path: Path) -> None
 def test_two_names_that_some_system_takes_for_one_are_refused(
     names: tuple[str, str], tmp_path: Path
 ) -> None:
-    """In a folder as in an archive of it: else one could be converted, and the other not."""
+    """Two names that a system may take for one are refused, in folders as in archives."""
     (tmp_path / "model" / "x").mkdir(parents=True)
     for name in names:
         (tmp_path / "model" / name).write_bytes(b"")
@@ -100,7 +100,7 @@ def test_two_names_that_some_system_takes_for_one_are_refused(
 
 
 def test_folders_in_folders_are_bounded(tmp_path: Path) -> None:
-    """In a folder as in an archive of it: the system itself has a longest path."""
+    """The depth of folders is limited, in folders as in archives."""
     deepest = tmp_path / "model" / "/".join("d" * 33)
     deepest.mkdir(parents=True)
     for path in (tmp_path / "model", building.packed_tar(tmp_path / "model")):
@@ -110,7 +110,7 @@ def test_folders_in_folders_are_bounded(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["folder", *building.PACKED])
 def test_the_number_of_files_is_bounded(kind: str, folder: Path, tmp_path: Path) -> None:
-    """In a folder too."""
+    """The number of files is limited, in folders too."""
     path = building.PACKED[kind](folder) if kind in building.PACKED else folder
     with pytest.raises(LimitExceededError) as refusal:
         open_folder(path, tmp_path, Limits(max_files=2))
@@ -119,7 +119,7 @@ def test_the_number_of_files_is_bounded(kind: str, folder: Path, tmp_path: Path)
 
 @pytest.mark.parametrize("kind", building.PACKED)
 def test_what_an_archive_unpacks_to_is_bounded(kind: str, folder: Path, tmp_path: Path) -> None:
-    """Before it is unpacked, or while it is; with the setting that raises it."""
+    """The unpacked size is limited before or while an archive is unpacked."""
     workplace = tmp_path / "workplace"
     workplace.mkdir()
     with pytest.raises(LimitExceededError) as refusal:
@@ -131,7 +131,7 @@ def test_what_an_archive_unpacks_to_is_bounded(kind: str, folder: Path, tmp_path
 
 @pytest.mark.parametrize("kind", building.PACKED)
 def test_a_truncated_archive_is_refused(kind: str, folder: Path, tmp_path: Path) -> None:
-    """A tar that ends early would else just seem to hold less."""
+    """A truncated archive is refused, and not taken for a smaller one."""
     path = building.PACKED[kind](folder)
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
@@ -140,7 +140,7 @@ def test_a_truncated_archive_is_refused(kind: str, folder: Path, tmp_path: Path)
 
 
 def test_a_tar_that_ends_between_two_files_is_refused(tmp_path: Path) -> None:
-    """It has no mark of its end, and may have had more files."""
+    """A tar without an end marker, which may have had more files, is refused."""
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "a").write_bytes(b"a" * 512)
     path = building.packed_tar(tmp_path / "model")
@@ -150,7 +150,7 @@ def test_a_tar_that_ends_between_two_files_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_damaged_member_of_a_zip_is_refused(folder: Path, tmp_path: Path) -> None:
-    """Its CRC is not the one stated."""
+    """A member of a zip with a wrong CRC is refused."""
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a.txt", b"sound bytes")
@@ -163,7 +163,7 @@ def test_a_damaged_member_of_a_zip_is_refused(folder: Path, tmp_path: Path) -> N
 
 
 def test_an_unusual_compression_is_refused(tmp_path: Path) -> None:
-    """With what to do."""
+    """An unusual compression is refused, with what to do."""
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
         archive.writestr("a.txt", b"x" * 100)
@@ -172,7 +172,7 @@ def test_an_unusual_compression_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_that_changes_meanwhile_is_refused(folder: Path, tmp_path: Path) -> None:
-    """What was announced is what must come."""
+    """A file whose size changes meanwhile is refused."""
     with open_folder(folder, tmp_path, Limits()) as opened:
         (folder / "a.txt").write_bytes(b"longer")
         with pytest.raises(MalformedCheckpointError, match="announced"):

@@ -103,11 +103,11 @@ def test_ndhwc_convolutions_agree_with_float64(
 
 
 class Subclass(nn.Conv3d):
-    """A convolution of somebody's own."""
+    """A user-defined convolution."""
 
 
 class Odd(nn.Module):
-    """Parameters that are no convolution's, some of them 5-D."""
+    """Parameters that do not belong to a convolution, some of them 5-D."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -172,7 +172,7 @@ MODULES: dict[str, Callable[[], nn.Module]] = {
 
 
 def state_of(module: nn.Module) -> dict[str, object]:
-    """Return all that can be told of a module's tensors: names, kinds, strides, sharing."""
+    """Return all that is known of a module's tensors: names, kinds, strides, sharing."""
     tensors = dict(module.named_parameters(remove_duplicate=False))
     parameters = set(tensors)
     tensors |= dict(module.named_buffers(remove_duplicate=False))  # type: ignore[arg-type] # tensors too
@@ -237,7 +237,7 @@ def test_the_strides_are_pytorch_s_for_any_shape(
 
 
 def test_what_cannot_be_converted_is_refused_as_pytorch_refuses_it() -> None:
-    """A lazy convolution has no weight yet."""
+    """A lazy convolution, which has no weight yet, is refused as PyTorch refuses it."""
     with pytest.raises(ValueError, match="uninitialized") as pytorchs:
         nn.utils.convert_conv3d_weight_memory_format(nn.LazyConv3d(4, 3), CHANNELS_LAST)
     with pytest.raises(type(pytorchs.value), match="uninitialized"):
@@ -248,7 +248,7 @@ def test_what_cannot_be_converted_is_refused_as_pytorch_refuses_it() -> None:
 def test_a_script_module_is_left_alone_as_pytorch_leaves_it(
     memory_format: torch.memory_format,
 ) -> None:
-    """Its convolutions are no `nn.Conv3d` any more."""
+    """A script module, whose convolutions are not `nn.Conv3d`, is left alone."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         traced = torch.jit.script(nn.Conv3d(8, 4, 3))

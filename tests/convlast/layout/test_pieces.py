@@ -15,7 +15,7 @@ seeds = st.integers(0, 1000)
 
 
 def tensor_of(shape: list[int], seed: int) -> torch.Tensor:
-    """Make a tensor whose dimensions lie in memory in an order of the seed's choice."""
+    """Make a tensor whose dimensions have a random order in memory."""
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(shape), generator=generator).tolist()
     memory = torch.randint(-9, 9, [shape[i] for i in order], generator=generator)
@@ -24,7 +24,7 @@ def tensor_of(shape: list[int], seed: int) -> torch.Tensor:
 
 @given(shapes, seeds)
 def test_pieces_are_small_and_make_up_the_whole(shape: list[int], seed: int) -> None:
-    """None is so large that PyTorch would start threads, and no element is left out."""
+    """No piece is so large that PyTorch would start threads, and no element is left out."""
     whole = tensor_of(shape, seed)
     pieces = [piece for (piece,) in pieces_of(whole)]
     assert all(piece.numel() <= PIECE_ELEMENTS for piece in pieces)
@@ -33,7 +33,7 @@ def test_pieces_are_small_and_make_up_the_whole(shape: list[int], seed: int) -> 
 
 @given(shapes, seeds, seeds)
 def test_all_elements_are_copied(shape: list[int], seed: int, other: int) -> None:
-    """Whatever the strides of both."""
+    """All elements are copied, whatever the strides."""
     source, target = tensor_of(shape, seed), tensor_of(shape, other)
     copy_elements(target, source)
     assert torch.equal(target, source)
@@ -43,7 +43,7 @@ def test_all_elements_are_copied(shape: list[int], seed: int, other: int) -> Non
 def test_one_other_element_is_found(
     shape: list[int], seed: int, other: int, data: st.DataObject
 ) -> None:
-    """Wherever it is, and whatever the strides of both."""
+    """One different element is found, wherever it is and whatever the strides."""
     left, right = tensor_of(shape, seed), tensor_of(shape, other)
     right.copy_(left)
     assert equal_elements(left, right)
@@ -52,5 +52,5 @@ def test_one_other_element_is_found(
 
 
 def test_other_shapes_are_not_equal() -> None:
-    """Even where broadcasting would make them so."""
+    """Tensors of different shapes are not equal, even if broadcasting would make them so."""
     assert not equal_elements(torch.zeros(2, 3), torch.zeros(1, 3))

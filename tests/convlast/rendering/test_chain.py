@@ -45,13 +45,13 @@ PERMUTATIONS = Permutations(number=3, bytes=3_000_000, best_number=1, best_bytes
 
 
 def report_with(smoke: Smoke) -> Report:
-    """Return a recorded report with another smoke."""
+    """Return a recorded report with this smoke."""
     report = Report.model_validate_json((HERE / "report.json").read_text())
     return report.model_copy(update={"smoke": smoke})
 
 
 def whole_smoke() -> Smoke:
-    """Return a smoke in which there is something of everything."""
+    """Return a smoke that has something in every field."""
     parity = Parity(
         pair="kept_in_float32", samples=2, max_abs=0.1, mean_abs=0.01, relative=0.004,
         quantiles={"0.99": 0.002}, cosine=0.99999, threshold=0.02, passed=True,
@@ -80,7 +80,7 @@ def whole_smoke() -> Smoke:
 
 
 def test_a_chain_is_cut_where_it_permutes() -> None:
-    """And runs of modules that leave the layout alone are one link."""
+    """A chain is cut where it permutes; consecutive modules that keep the layout are one link."""
     links = links_of(CHAIN)
     assert [(link.layout, len(link.steps), link.permutes) for link in links] == [
         (LAST, 3, True),
@@ -91,7 +91,7 @@ def test_a_chain_is_cut_where_it_permutes() -> None:
 
 
 def test_a_large_model_collapses() -> None:
-    """A thousand modules in one layout are one box; a thousand flips end after some."""
+    """A thousand modules in one layout are one box; of a thousand flips only some are drawn."""
     quiet = [step(f"m{index}", LAST, LAST) for index in range(1000)]
     assert draw(quiet, None).count("<li") == 1
     restless = [step(f"m{i}", *((FIRST, LAST) if i % 2 else (LAST, FIRST))) for i in range(1000)]
@@ -101,14 +101,14 @@ def test_a_large_model_collapses() -> None:
 
 
 def test_names_of_modules_are_escaped() -> None:
-    """They are the sender's."""
+    """Names of modules, which come from the sender, are escaped."""
     drawn = draw(CHAIN, PERMUTATIONS)
     assert "<b>pool</b>" not in drawn
     assert "&lt;b&gt;pool&lt;/b&gt;" in drawn
 
 
 def test_the_page_has_every_part_of_the_smoke() -> None:
-    """Parity, the chain, times, kernels, activations."""
+    """The page has parity, the chain, times, kernels and activations."""
     page = html.render(report_with(whole_smoke()))
     for words in (
         "The whole model in fp16",
@@ -127,7 +127,7 @@ def test_the_page_has_every_part_of_the_smoke() -> None:
 
 
 def test_the_terminal_draws_the_chain_in_lines() -> None:
-    """One for each link, with the mark where it permutes."""
+    """The terminal shows a line for each link, with a mark if it permutes."""
     console = Console(width=80, file=None, record=True, color_system=None)
     with console.capture() as capture:
         console.print(terminal.render(report_with(whole_smoke())))

@@ -36,11 +36,11 @@ TOLD = [
     f"vae/{building.FIRST}.safetensors",
     f"vae/{building.SECOND}.safetensors",
 ]
-"""Files of which there is something to say."""
+"""The files that have layers or findings."""
 
 
 def test_the_terminal_has_a_section_for_each_file_that_matters(report: Report) -> None:
-    """In order, with its layers below its path; the others are counted."""
+    """Files with layers or findings have a section each, in order; the others are counted."""
     text = printed(report)
     lines = text.splitlines()
     assert [line.strip() for line in lines if line.strip() in TOLD] == TOLD
@@ -51,7 +51,7 @@ def test_the_terminal_has_a_section_for_each_file_that_matters(report: Report) -
 
 
 def test_the_terminal_shows_so_many_files(report: Report) -> None:
-    """Where there are more, a line says how many."""
+    """If there are more files than are shown, a line says how many."""
     many = report.model_copy(update={"files": [], "layers": []})
     for index in range(terminal.MAX_FILES + 7):
         section = report.files[0].model_copy(update={"path": f"{index}.pt"})
@@ -63,7 +63,7 @@ def test_the_terminal_shows_so_many_files(report: Report) -> None:
 
 
 def test_the_page_has_them_too(report: Report) -> None:
-    """As headings, and all checkpoints and indices in one table."""
+    """The page has these files as sections, and all checkpoints and indices in one table."""
     page = html.render(report)
     for path in TOLD:
         assert f"<h2><code>{path}</code></h2>" in page
@@ -72,7 +72,7 @@ def test_the_page_has_them_too(report: Report) -> None:
 
 
 def test_paths_are_escaped(report: Report) -> None:
-    """A path is the sender's: on a page it makes no tag, and in a terminal it acts on nothing."""
+    """Paths, which come from the sender, are escaped on the page and in the terminal."""
     path = "<b>\x1b[2J.pt"
     changed = report.model_copy(
         update={
@@ -86,7 +86,7 @@ def test_paths_are_escaped(report: Report) -> None:
 
 
 def test_claims_are_those_of_the_worst_file(report: Report) -> None:
-    """With the file named, and how many are good."""
+    """The claims are those of the worst file, which is named, with how many files are good."""
     claims = {claim.title: claim for claim in summary.claims(report)}
     assert claims["Converted exactly"].state == "good"
     assert claims["Converted exactly"].text.startswith("4 of 4 checkpoints.")
@@ -96,7 +96,7 @@ def test_claims_are_those_of_the_worst_file(report: Report) -> None:
 
 
 def test_findings_of_no_file_stand_apart(report: Report) -> None:
-    """Such as a file that a converted folder has too many."""
+    """Findings about no file, such as an extra file in a converted folder, are shown apart."""
     verified = report.model_copy(deep=True)
     verified.findings.append(
         verified.findings[0].model_copy(update={"file": None, "message": "About the whole."})

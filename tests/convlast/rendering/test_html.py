@@ -25,7 +25,7 @@ CHOICES = {
     "decision",
     "options",
 }
-"""Fields that take one of a few words; all other text is the sender's."""
+"""Fields that have one of a few words; all other text comes from the sender."""
 VOID = {"meta"}
 
 
@@ -41,13 +41,13 @@ class Page(HTMLParser):
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note an element, and that it is open."""
+        """Record an element, and that it is open."""
         self.elements.append((tag, dict(attrs)))
         if tag not in VOID:
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
-        """Insist that it is the innermost open element that ends."""
+        """Assert that the innermost open element ends."""
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
@@ -64,7 +64,7 @@ def report() -> Report:
 
 @pytest.fixture
 def hostile_report() -> Report:
-    """The same report, with every text that is not one of a few words turned hostile."""
+    """The same report, in which every text that is not one of a few words is hostile."""
 
     def poison(value: object, field: str = "") -> object:
         if isinstance(value, dict):
@@ -77,7 +77,7 @@ def hostile_report() -> Report:
 
 
 def test_page_is_well_formed_and_says_everything(report: Report) -> None:
-    """Each element is closed; verdict, claims, findings, layers, routes, ranges and facts stand."""
+    """Each element is closed; verdict, claims, findings, layers, routes, ranges, facts exist."""
     page = Page(html.render(report))
     text = " ".join(page.text)
 
@@ -95,7 +95,7 @@ def test_page_is_well_formed_and_says_everything(report: Report) -> None:
 
 
 def test_page_needs_nothing_from_outside(report: Report) -> None:
-    """No element loads anything, nothing links, and the page's policy forbids both."""
+    """The page loads nothing and links to nothing, and its policy forbids both."""
     page = html.render(report)
     parsed = Page(page)
 
@@ -129,12 +129,12 @@ def test_hostile_text_stays_text(report: Report, hostile_report: Report) -> None
 
 
 def test_same_report_gives_the_same_page(report: Report) -> None:
-    """The page is a function of the report alone."""
+    """The same report gives the same page."""
     assert html.render(report) == html.render(report.model_copy(deep=True))
 
 
 def test_page_has_both_colour_schemes_and_a_print_form(report: Report) -> None:
-    """The page follows the reader's colour scheme, and prints."""
+    """The page follows the reader's colour scheme, and has a form for printing."""
     page = html.render(report)
 
     assert "color-scheme: light dark" in page
@@ -155,7 +155,7 @@ def test_inspection_has_no_empty_sections(report: Report) -> None:
 
 
 def test_element_escapes_text_and_attributes_but_not_markup() -> None:
-    """What was made by `element` enters as it is; everything else is escaped."""
+    """The result of `element` is inserted unchanged; all other text is escaped."""
     inner = element("b", "<")
 
     assert element("p", inner, ">", title='"') == '<p title="&quot;"><b>&lt;</b>&gt;</p>'

@@ -26,7 +26,7 @@ TIMING = Timing(contiguous_s=0.4, converted_s=0.2, speedup=2.0, spread=0.05, rep
 
 
 def report_of(**parts: object) -> Report:
-    """Build a report of these parts."""
+    """Build a report from these parts."""
     return Report(
         verdict="passed",
         input=InputFile(filename="a.pt", sha256="0" * 64, bytes=1, container="torch"),
@@ -93,12 +93,12 @@ def report_of(**parts: object) -> Report:
 def test_claims_stand_as_far_as_they_are_proved(
     parts: dict[str, object], states: list[str]
 ) -> None:
-    """Nothing is claimed that was not looked at, and nothing broken is called good."""
+    """Nothing is claimed that was not checked, and nothing broken is called good."""
     assert [claim.state for claim in summary.claims(report_of(**parts))] == states
 
 
 def test_claims_name_what_breaks_the_layout_and_how_far_fp16_is_off() -> None:
-    """The texts carry the route, the errors with their thresholds, and the times."""
+    """The texts have the lost route, the errors with their thresholds, and the times."""
     parity = Parity(
         pair="layout",
         max_abs=0.5,
@@ -119,7 +119,7 @@ def test_claims_name_what_breaks_the_layout_and_how_far_fp16_is_off() -> None:
 
 
 def test_value_beyond_fp16_is_no_clean_run() -> None:
-    """Where each convolution passes alone, a running variance beyond fp16 is still told."""
+    """A running variance beyond fp16 is reported even if each convolution passes alone."""
     wide = Range(name="norm.running_var", absmax=4.1e6, numel=15, overflow=11, underflow=0)
     small = Range(name="conv.weight", absmax=0.1, numel=15, overflow=0, underflow=2)
     claim = summary.claims(report_of(smoke=SMOKE.model_copy(update={"range": [wide, small]})))[2]

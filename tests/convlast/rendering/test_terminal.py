@@ -20,7 +20,7 @@ def report() -> Report:
 
 
 def printed(rendered: RenderableType, *, width: int = 80, color: bool = False) -> str:
-    """Print on a console of this width, and return what came out."""
+    """Print on a console of this width, and return the output."""
     stream = io.StringIO()
     Console(file=stream, width=width, color_system="standard" if color else None).print(rendered)
     return stream.getvalue()
@@ -34,7 +34,7 @@ def with_layers(report: Report, number: int) -> Report:
 
 
 def test_report_is_rendered_as_recorded(report: Report) -> None:
-    """The whole rendering at 80 columns is the recorded one, to be read when it changes."""
+    """The whole rendering at 80 columns is the recorded one, so that changes are reviewed."""
     lines = [line.rstrip() for line in printed(terminal.render(report)).splitlines()]
 
     assert lines == (HERE / "report.txt").read_text(encoding="utf-8").splitlines()
@@ -42,7 +42,7 @@ def test_report_is_rendered_as_recorded(report: Report) -> None:
 
 @pytest.mark.parametrize("width", [80, 100, 200])
 def test_each_layer_is_named_within_the_width(report: Report, width: int) -> None:
-    """No line is wider than the terminal, and each layer's name stands on one line."""
+    """No line is wider than the terminal, and each layer's name is on one line."""
     lines = printed(terminal.render(report), width=width).splitlines()
 
     assert max(map(len, lines)) <= width
@@ -66,7 +66,7 @@ def test_verdict_comes_first_in_its_colour(report: Report, verdict: str, words: 
 
 
 def test_long_table_shows_trouble_first_and_says_what_it_leaves_out(report: Report) -> None:
-    """Of 3,000 layers a few are shown, the last one among them since it was skipped."""
+    """Of 3,000 layers a few are shown, including the last one because it was skipped."""
     text = printed(terminal.render(with_layers(report, 3000), max_layers=10))
 
     assert text.index("decoder.proj.weight") < text.index("layer0")
@@ -76,7 +76,7 @@ def test_long_table_shows_trouble_first_and_says_what_it_leaves_out(report: Repo
 
 
 def test_short_table_keeps_the_order_of_the_file(report: Report) -> None:
-    """Where all layers are shown, none is moved."""
+    """If all layers are shown, they keep the order of the file."""
     text = printed(terminal.render(with_layers(report, 10), max_layers=10))
 
     assert text.index("layer0") < text.index("layer8") < text.index("decoder.proj.weight")
@@ -84,7 +84,7 @@ def test_short_table_keeps_the_order_of_the_file(report: Report) -> None:
 
 
 def test_findings_of_one_code_are_put_together_and_cut(report: Report) -> None:
-    """A thousand findings of one code take a few lines, behind those that are graver."""
+    """A thousand findings of one code take a few lines, after the more severe ones."""
     many = [Finding(code="many", severity="info", message=f"number {i}.") for i in range(1000)]
     grave = Finding(code="grave", severity="error", layer="a.weight", message="broken.")
     report = report.model_copy(update={"findings": [*many, grave]})
@@ -99,7 +99,7 @@ def test_findings_of_one_code_are_put_together_and_cut(report: Report) -> None:
 
 
 def test_name_cannot_act_on_the_terminal(report: Report) -> None:
-    """Escape sequences, line ends and marks that turn the writing are shown, not obeyed."""
+    """Escape sequences, newlines and direction marks are shown, not obeyed."""
     hostile = "a\x1b[2J\x1b]0;owned\x07b\nc\r\u202ed\x9be"
     layer = report.layers[0].model_copy(update={"name": hostile, "alias_of": hostile})
     finding = Finding(code="c", severity="error", layer=hostile, message=f"{hostile[:-1]}f")
@@ -113,7 +113,7 @@ def test_name_cannot_act_on_the_terminal(report: Report) -> None:
 
 
 def test_name_is_not_read_as_markup(report: Report) -> None:
-    """A name with brackets is shown as it is, and a closing bracket tag raises nothing."""
+    """A name with brackets is shown unchanged, and a closing tag raises no error."""
     layer = report.layers[0].model_copy(update={"name": "[bold red]x[/nothing]"})
 
     assert "[bold red]x[/nothing]" in printed(

@@ -12,7 +12,7 @@ from convlast.findings import conversion, smoke
 from convlast.report.codes import FINDINGS
 
 MAKERS = {"Finding", "_finding", "_range_finding", "_difference", "Trouble"}
-"""What is called with a code, first or by name."""
+"""Functions that are called with a code, as the first argument or by name."""
 
 FROM_TABLES = {
     *conversion._SKIPPED,
@@ -20,11 +20,11 @@ FROM_TABLES = {
     *("values-changed", "structure-changed", "strides-wrong"),  # by what the proof compares
     *("layout-error", "fp16-inaccurate", "smoke-skipped"),  # by what a layer's smoke says
 }
-"""Codes that are looked up where they are used."""
+"""Codes that are looked up in a table when they are used."""
 
 
 def written_codes() -> Iterator[str]:
-    """Yield each code that stands in a call."""
+    """Yield each code in a call."""
     for package in (convlast, service):
         for path in Path(str(package.__file__)).parent.rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text())):
@@ -36,12 +36,12 @@ def written_codes() -> Iterator[str]:
 
 
 def test_each_code_is_explained() -> None:
-    """Whatever a report may tell can be looked up, and nothing else stands there."""
+    """Each code that a report may have is explained, and no other."""
     assert {*written_codes(), *FROM_TABLES} == FINDINGS.keys()
 
 
 def test_each_explanation_is_a_sentence() -> None:
-    """It says in a line what is the case."""
+    """Each explanation is a sentence of one line."""
     for meaning in FINDINGS.values():
         assert meaning[0].isupper() or meaning.startswith(("`", "safetensors", "torch"))
         assert meaning.endswith(".")

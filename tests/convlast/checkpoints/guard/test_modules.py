@@ -1,4 +1,4 @@
-"""Pickled modules of `torch.nn`: which are read, what becomes of them, and what is refused."""
+"""Pickled modules of `torch.nn`: which are read, how they are converted, and which are refused."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ ARGUMENTS: list[tuple[Any, ...]] = [
     (), (4,), (4, 4), (4, 4, 3), (4, 4, 4, 3), (2, 4), (2, 2, 2), (3, [1, 2], 4), (4, 10, [2, 5]),
     (1, (2, 2)),
 ]  # fmt: skip
-"""What at least one of makes an object of each class."""
+"""Arguments of which at least one set makes an object of each class."""
 
 
 def a_model() -> nn.Sequential:
-    """Convolutions with parameters that a state dict would not tell."""
+    """Convolutions with parameters that are not in a state dict."""
     return nn.Sequential(
         OrderedDict(
             first=nn.Conv3d(2, 4, 3, stride=2, padding=2, dilation=2, groups=2),
@@ -58,7 +58,7 @@ def with_pickle(data: bytes, path: Path) -> Path:
 
 
 def made(cls: type[nn.Module]) -> nn.Module | None:
-    """Make an object of a class with some arguments; None where none fit."""
+    """Make an object of a class with some arguments; None if none fit."""
     for arguments in ARGUMENTS:
         try:
             return cls(*arguments)
@@ -74,7 +74,7 @@ def converted(root: object, folder: Path, options: Options = QUIET) -> tuple[Rep
 
 
 class _Reduced:
-    """Pickles as a call of anything."""
+    """Pickles as a call of any function."""
 
     def __init__(self, *call: Any) -> None:
         self._call = call
@@ -110,7 +110,7 @@ def refusal_of(pickle: bytes, folder: Path) -> ConvlastError:
 
 
 def test_a_whole_model_is_converted_and_runs_alike(tmp_path: Path) -> None:
-    """It loads as the original does, with the same outputs, and PyTorch's own strides."""
+    """A converted model loads as the original does, with its outputs and PyTorch's own strides."""
     model = a_model().eval()
     report, target = converted(model, tmp_path)
     loaded = torch.load(target, weights_only=False)
@@ -126,7 +126,7 @@ def test_a_whole_model_is_converted_and_runs_alike(tmp_path: Path) -> None:
 
 
 def test_the_module_tells_what_a_state_dict_does_not(tmp_path: Path) -> None:
-    """The kind and the groups are exact, and the smoke assumes nothing."""
+    """A pickled module tells its kind and groups exactly, and the smoke assumes nothing."""
     report, _ = converted(a_model(), tmp_path, Options())
     facts = [(layer.name, layer.kind, layer.groups) for layer in report.layers]
     assert facts == [
@@ -140,7 +140,7 @@ def test_the_module_tells_what_a_state_dict_does_not(tmp_path: Path) -> None:
 
 
 def test_a_module_under_two_names_stays_one(tmp_path: Path) -> None:
-    """As nnU-Net registers its convolutions: one object, two names, one storage."""
+    """A module under two names, as in nnU-Net, stays one object with one storage."""
     conv = nn.Conv3d(2, 4, 3)
     model = nn.ModuleDict({"conv": conv, "all": nn.Sequential(conv, nn.ReLU())})
     report, target = converted(model, tmp_path)
@@ -153,7 +153,7 @@ def test_a_module_under_two_names_stays_one(tmp_path: Path) -> None:
 
 
 def test_modules_beside_a_state_dict(tmp_path: Path) -> None:
-    """A loss and a layer that stand beside it are kept as they are."""
+    """A loss and a layer beside a state dict are kept unchanged."""
     root = {
         "state_dict": nn.Conv3d(2, 4, 3).state_dict(),
         "criterion": nn.CrossEntropyLoss(torch.tensor([1.0, 2.0])),
@@ -170,7 +170,7 @@ def test_modules_beside_a_state_dict(tmp_path: Path) -> None:
 
 
 def test_undo_and_verify(tmp_path: Path) -> None:
-    """What comes back has the strides of the original, and `verify` finds only the layout."""
+    """An undone conversion has the original's strides, and `verify` finds only the layout."""
     model = a_model()
     _, target = converted(model, tmp_path)
     back = tmp_path / "back.pt"
@@ -184,7 +184,7 @@ def test_undo_and_verify(tmp_path: Path) -> None:
 
 
 def test_load_into_takes_a_whole_module(tmp_path: Path) -> None:
-    """The state dict of a pickled module goes into another one, layout kept."""
+    """`load_into` loads a pickled module's state dict into another one, and keeps the layout."""
     _, target = converted(a_model(), tmp_path)
     fresh = convlast.load_into(a_model(), target)
     assert fresh.get_parameter("first.weight").stride()[1] == 1
@@ -212,7 +212,7 @@ def test_every_class_is_read_as_torch_saves_it(name: str, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("name", sorted(classes()))
 def test_no_attribute_hides_what_a_class_has(name: str) -> None:
-    """Nothing that may be set is a method, a property or an attribute of the class."""
+    """No attribute that may be set is a method, a property or an attribute of the class."""
     assert {
         attribute for attribute in attributes_of(name) if hasattr(classes()[name], attribute)
     } == set()
@@ -220,7 +220,7 @@ def test_no_attribute_hides_what_a_class_has(name: str) -> None:
 
 
 def test_a_constructor_is_never_called(tmp_path: Path) -> None:
-    """A pickle that calls a class would make a tensor as large as it says."""
+    """A pickle that calls a class, which could make a tensor of any size, is refused."""
     error = refusal_of(pickled([_Reduced(nn.Linear, (1 << 14, 1 << 14))]), tmp_path)
     assert isinstance(error, UnsafeCheckpointError)
     assert error.names == ("torch.nn.modules.linear.Linear",)
@@ -267,7 +267,7 @@ def test_hostile_states(state: str, tmp_path: Path) -> None:
     ],
 )
 def test_a_module_that_lacks_or_exaggerates(state: dict[str, Any], tmp_path: Path) -> None:
-    """What a module does not say, or says without sense, is taken for unknown."""
+    """An attribute that a module lacks, or that makes no sense, counts as unknown."""
     module = nn.Conv3d.__new__(nn.Conv3d)
     vars(module).update({"_modules": {}, "_buffers": {}, "_parameters": {}} | state)
     root = {"conv": nn.Conv3d(2, 4, 3).state_dict(), "module": module}
@@ -277,7 +277,7 @@ def test_a_module_that_lacks_or_exaggerates(state: dict[str, Any], tmp_path: Pat
 
 
 def test_a_hook_that_is_put_there_late(tmp_path: Path) -> None:
-    """A dict that is empty when an object gets it, and filled afterwards, is seen full."""
+    """A hook is found in a dict that was filled only after an object got it."""
     conv = b"ctorch.nn.modules.conv\nConv3d\n)\x81"
     data = (
         b"\x80\x02}q\x00" + conv + b"}X\x0e\x00\x00\x00_forward_hooksh\x00sb"
@@ -288,7 +288,7 @@ def test_a_hook_that_is_put_there_late(tmp_path: Path) -> None:
 
 
 def test_a_value_that_is_taken_away_again(tmp_path: Path) -> None:
-    """A value that stood there when the object got it is judged, whatever replaces it."""
+    """A value that an object had at first is judged, even if it is replaced later."""
     conv = b"ctorch.nn.modules.conv\nConv3d\n)\x81"
     data = (
         b"\x80\x02" + conv + b"}q\x00X\x06\x00\x00\x00stridectorch\ndevice\nsb"
@@ -300,7 +300,7 @@ def test_a_value_that_is_taken_away_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("handed", [nn.Linear, nn.Upsample(size=1 << 12)])
 def test_nothing_known_is_handed_to_a_function(handed: object, tmp_path: Path) -> None:
-    """PyTorch's own functions call what they are given: neither a class nor a module gets there."""
+    """Neither a class nor a module may be passed to PyTorch's functions, which could call it."""
     arguments = [(1 << 14, 1 << 14)]
     call = _Reduced(torch._tensor._rebuild_from_type_v2, (handed, torch.Tensor, arguments, {}))
     error = refusal_of(pickled([call]), tmp_path)
@@ -308,13 +308,13 @@ def test_nothing_known_is_handed_to_a_function(handed: object, tmp_path: Path) -
 
 
 def test_arguments_for_a_new_object(tmp_path: Path) -> None:
-    """PyTorch never makes a module with arguments."""
+    """A module that is made with arguments, as PyTorch never does, is refused."""
     error = refusal_of(object_of(nn.Conv3d, {}, (1 << 14,)), tmp_path)
     assert isinstance(error, UnsafeCheckpointError)
 
 
 class _Mine(nn.Conv3d):
-    """A class that is not PyTorch's."""
+    """A class that is not one of PyTorch's."""
 
 
 @pytest.mark.parametrize(
@@ -327,13 +327,13 @@ class _Mine(nn.Conv3d):
     ],
 )
 def test_other_classes_are_refused_by_name(module: object, name: str, tmp_path: Path) -> None:
-    """A class that is not on the list is named."""
+    """A class that is not known is refused by its name."""
     with pytest.raises(UnsafeCheckpointError, match=name):
         convlast.inspect(saved({"conv": nn.Conv3d(1, 1, 1), "other": module}, tmp_path / "in.pt"))
 
 
 def test_lazy_convolutions_are_refused_by_name(tmp_path: Path) -> None:
-    """A LazyConv3d has no weight yet; its state dict and itself name what they need."""
+    """A LazyConv3d, which has no weight yet, is refused by name, and so is its state dict."""
     lazy = nn.LazyConv3d(4, 3)
     for root, name in ((lazy, "LazyConv3d"), (lazy.state_dict(), "UninitializedParameter")):
         with pytest.raises(ConvlastError, match=name):
@@ -341,7 +341,7 @@ def test_lazy_convolutions_are_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_a_module_in_the_legacy_format(tmp_path: Path) -> None:
-    """There the class travels with its source code; that is refused, with the way out."""
+    """A module in the legacy format, which contains source code, is refused with what to do."""
     path = tmp_path / "legacy.pt"
     torch.save(nn.Conv3d(1, 1, 1), path, _use_new_zipfile_serialization=False)
     with pytest.raises(UnsupportedContainerError, match="whole module"):
@@ -349,7 +349,7 @@ def test_a_module_in_the_legacy_format(tmp_path: Path) -> None:
 
 
 def test_a_module_that_contains_itself(tmp_path: Path) -> None:
-    """It is refused, and does not end in a recursion."""
+    """A module that contains itself is refused without a recursion."""
     model = nn.Sequential(nn.Conv3d(1, 1, 1))
     model._modules["self"] = model
     with pytest.raises(ConvlastError, match="themselves"):
@@ -357,7 +357,7 @@ def test_a_module_that_contains_itself(tmp_path: Path) -> None:
 
 
 def test_what_the_caller_allowed_stays_allowed(tmp_path: Path) -> None:
-    """PyTorch's list of safe globals is as it was, also where the caller has put a class there."""
+    """PyTorch's list of safe globals is restored, including classes that the caller has added."""
     with torch.serialization.safe_globals([nn.Conv3d]):
         before = torch.serialization.get_safe_globals()
         converted(a_model(), tmp_path)

@@ -1,4 +1,4 @@
-"""NumPy's scalars beside a state dict, as nnU-Net leaves them there."""
+"""NumPy's scalars beside a state dict, as nnU-Net stores them."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def with_pickle(data: bytes, path: Path) -> Path:
 
 
 def test_an_nnunet_checkpoint(tmp_path: Path) -> None:
-    """The artifact is as large as the input but for its note, aliased, and loads as the input."""
+    """The artifact is as large as the input except for its note, keeps aliases, and loads alike."""
     source, target = tmp_path / "checkpoint_final.pth", tmp_path / "out.pth"
     torch.save(nnunet_checkpoint(), source)
     report = convlast.convert(source, target)
@@ -101,7 +101,7 @@ def test_an_nnunet_checkpoint(tmp_path: Path) -> None:
 
 
 def test_aliases_are_smoked_once_and_named(tmp_path: Path) -> None:
-    """Each name of a convolution stands in the report, with the first one's smoke."""
+    """Each name of a convolution is in the report, with the first one's smoke."""
     torch.save(nnunet_checkpoint(), tmp_path / "in.pth")
     layers = convlast.convert(tmp_path / "in.pth", tmp_path / "out.pth").layers
     of_the_first = [
@@ -114,7 +114,7 @@ def test_aliases_are_smoked_once_and_named(tmp_path: Path) -> None:
 
 
 def test_optimizer_moments_are_not_touched(tmp_path: Path) -> None:
-    """They are 5-D, and stay contiguous."""
+    """The optimizer's moments, which are 5-D, stay contiguous."""
     torch.save(nnunet_checkpoint(), tmp_path / "in.pth")
     convlast.convert(tmp_path / "in.pth", tmp_path / "out.pth", QUIET)
     state = convlast.load(tmp_path / "out.pth")["optimizer_state"]["state"]
@@ -175,7 +175,7 @@ def test_other_types_are_refused(
 
 @pytest.mark.parametrize("arguments", [((1 << 20,),), (b"x", b"y"), ("f8", b"12345678")])
 def test_a_scalar_of_something_else(arguments: tuple[object, ...], tmp_path: Path) -> None:
-    """What builds scalars is called with a dtype of numbers and bytes only."""
+    """The function that builds scalars may be called only with a dtype of numbers and bytes."""
     body = b"cnumpy.core.multiarray\nscalar\n" + pickle.dumps(arguments, 2)[2:-1] + b"R"
     path = with_pickle(b"\x80\x02" + body + b".", tmp_path / "hostile.pt")
     with pytest.raises(UnsafeCheckpointError, match=r"multiarray\.scalar"):
@@ -183,14 +183,14 @@ def test_a_scalar_of_something_else(arguments: tuple[object, ...], tmp_path: Pat
 
 
 def test_arrays_are_refused_by_name(tmp_path: Path) -> None:
-    """Three names are known, and that of an array is none of them."""
+    """Arrays are refused by name, since only scalars are known."""
     torch.save({"mean": np.ones(3)}, tmp_path / "in.pt")
     with pytest.raises(UnsafeCheckpointError, match="_reconstruct"):
         convlast.inspect(tmp_path / "in.pt")
 
 
 def test_without_numpy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The names are refused as ever, and the way out is told."""
+    """Without NumPy its names are refused, with the advice to install it."""
     torch.save(nnunet_checkpoint(), tmp_path / "in.pth")
     monkeypatch.setattr(numpy_scalars, "is_present", lambda: False)
     with pytest.raises(UnsafeCheckpointError, match="pip install numpy") as refusal:

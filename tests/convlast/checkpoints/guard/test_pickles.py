@@ -38,7 +38,7 @@ def filled(numel: int, dtype: torch.dtype) -> Any:
 
 
 class Unpickler(pickle.Unpickler):
-    """Python's own unpickler, which notes what it is asked for."""
+    """Python's own unpickler, which records the names and storages that it is asked for."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__(io.BytesIO(data))
@@ -46,12 +46,12 @@ class Unpickler(pickle.Unpickler):
         self.storages: list[tuple[str, str, int]] = []
 
     def find_class(self, module: str, name: str) -> Any:
-        """Note a name."""
+        """Record a name."""
         self.names.add(f"{module}.{name}")
         return super().find_class(module, name)
 
     def persistent_load(self, identity: Any) -> Any:
-        """Note a storage."""
+        """Record a storage."""
         _, kind, key, location, numel = identity
         self.storages.append((key, location, numel))
         if kind is torch.UntypedStorage:
@@ -66,7 +66,7 @@ old_storages = pytest.mark.filterwarnings("ignore:TypedStorage is deprecated")
 @settings(max_examples=60, deadline=None)
 @given(checkpoints(), st.sampled_from([2, 3, 4]))
 def test_the_scan_sees_what_python_s_unpickler_sees(drawn: Drawn, protocol: int) -> None:
-    """The same names, and the same storages in the same order, in each protocol."""
+    """The scan finds the names and storages that Python's unpickler finds, in each protocol."""
     data = pickled(drawn.root, protocol)
     found, python = scan(io.BytesIO(data)), Unpickler(data)
     python.load()
@@ -88,7 +88,7 @@ def test_every_storage_class_of_torch_is_known() -> None:
 
 
 def test_the_stream_is_left_behind_the_pickle() -> None:
-    """Legacy files have several in a row."""
+    """The stream is left just after the pickle, since legacy files have several in a row."""
     stream = io.BytesIO(b"\x80\x02N." + b"rest")
     scan(stream)
     assert stream.read() == b"rest"
@@ -104,7 +104,7 @@ def test_the_stream_is_left_behind_the_pickle() -> None:
     ],
 )  # fmt: skip
 def test_what_is_no_pickle_is_refused(data: bytes) -> None:
-    """Or is read to its end, where Python's own tools find nothing wrong with it either."""
+    """Data that is not a pickle is refused, unless Python's own tools find nothing wrong."""
     try:
         scan(io.BytesIO(data))
     except MalformedCheckpointError:
@@ -115,13 +115,13 @@ def test_what_is_no_pickle_is_refused(data: bytes) -> None:
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=60))
 def test_any_bytes_are_scanned_or_refused(data: bytes) -> None:
-    """No other exception comes out of it, whatever the bytes."""
+    """Any bytes are scanned or refused, without any other exception."""
     with contextlib.suppress(MalformedCheckpointError):
         scan(io.BytesIO(b"\x80\x02" + data + b"."))
 
 
 def test_the_safe_names_are_torch_s_own() -> None:
-    """What `weights_only=True` would refuse is listed, sorted, and nothing else."""
+    """Exactly the names that `weights_only=True` refuses are listed, sorted."""
     names = {
         Global("os", "system"),
         Global("collections", "OrderedDict"),

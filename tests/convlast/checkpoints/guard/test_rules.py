@@ -1,4 +1,4 @@
-"""The table of names: torch's own list is in it, and each name takes what torch.save writes."""
+"""The table of names contains torch's own list, and accepts what torch.save writes."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ from tests.hostile.parts import (
 QUIET = Options(smoke="none")
 
 ALLOWED: dict[str, Any] = unpickler._get_allowed_globals()
-"""What torch's unpickler lets a file ask for; there is no public way to this list."""
+"""The names that torch's unpickler allows; there is no public access to this list."""
 
 WITHOUT_A_RULE = {name for name in ALLOWED if ".sparse." in name}
-"""Classes of sparse tensors, as PyTorch 0.1 had them; such tensors are read in no way here."""
+"""Classes of sparse tensors of PyTorch 0.1; such tensors are not supported here."""
 
 ARGUMENTS: list[tuple[object, ...]] = [
     (10**9,), (10**6, 10**6), ("x",), ("x", "y"), ("x", "idna"), (1.5,), (None,), (True, True),
     ((1, 2),), ((10**9,), "x"), (b"x",), (object(),), ("cpu", "cpu"), ("O8", False, True),
     ((), (), (), ()), (Global("os", "system"), "x"), (1, 2, 3, 4, 5, 6), (1, 2, 3, 4, 5, 6, 7),
 ]  # fmt: skip
-"""Which torch.save writes for no name, but for a size, a device and a layout."""
+"""Arguments that torch.save writes for no name, except for a size, a device and a layout."""
 
 TAKEN: dict[str, list[tuple[object, ...]]] = {
     "torch.Size": [((1, 2),)],
@@ -60,7 +60,7 @@ TAKEN: dict[str, list[tuple[object, ...]]] = {
 
 
 def test_each_name_that_torch_knows_has_a_rule_or_is_refused() -> None:
-    """Of all that torch's list has, and of nothing that it does not have."""
+    """Each name on torch's list has a rule or is refused, and no other name has a rule."""
     assert {name for name in ALLOWED if rule_of(name) is None} == WITHOUT_A_RULE
     of_torch = {name.replace("__builtin__", "builtins") for name in table()}
     ours = {*modules.classes(), *numpy_scalars.SCALAR, numpy_scalars.DTYPE, *UNSUPPORTED}
@@ -70,7 +70,7 @@ def test_each_name_that_torch_knows_has_a_rule_or_is_refused() -> None:
 
 @pytest.mark.parametrize("name", sorted(WITHOUT_A_RULE))
 def test_a_name_without_a_rule_is_refused(name: str, tmp_path: Path) -> None:
-    """Though torch would load it, and though nothing calls it."""
+    """A name without a rule is refused, even if torch would load it and nothing calls it."""
     source = tmp_path / "in.pt"
     source.write_bytes(beside_a_weight(text("x") + named(name)))
     with pytest.raises(UnsafeCheckpointError) as refusal:
@@ -79,7 +79,7 @@ def test_a_name_without_a_rule_is_refused(name: str, tmp_path: Path) -> None:
 
 
 def test_no_other_spelling_has_a_rule() -> None:
-    """Torch takes some names for others, as Python 2 called them."""
+    """Python 2's names, which torch accepts as others, have no rule."""
     for module in ("UserDict", "UserList", "UserString"):
         spellings = [Global(module, name) for name in ("OrderedDict", "Counter")]
         assert unruled_names(spellings) == [f"{module}.Counter", f"{module}.OrderedDict"]
@@ -87,7 +87,7 @@ def test_no_other_spelling_has_a_rule() -> None:
 
 @pytest.mark.parametrize("name", sorted(table()))
 def test_other_arguments_are_misuses(name: str) -> None:
-    """Whatever a name is, it is neither called nor made with what torch.save does not write."""
+    """Arguments that torch.save does not write are misuses of any name."""
     rule = rule_of(name)
     assert rule is not None
     for arguments in ARGUMENTS:
@@ -120,7 +120,7 @@ def values() -> Iterator[Any]:
 
 
 def test_what_torch_save_writes_is_taken(tmp_path: Path) -> None:
-    """Each of its calls has its rule."""
+    """Each call that torch.save writes is accepted."""
     for value in values():
         torch.save({"conv.weight": torch.ones(2, 2, 3, 3, 3), "value": value}, tmp_path / "in.pt")
         report = convlast.convert(tmp_path / "in.pt", tmp_path / "out.pt", QUIET)
@@ -130,7 +130,7 @@ def test_what_torch_save_writes_is_taken(tmp_path: Path) -> None:
 
 
 def test_an_ordered_dict_of_python_2(tmp_path: Path) -> None:
-    """There the pairs stand in the call, as lists; a list of them may be short or long."""
+    """An OrderedDict of Python 2, with its pairs as lists in the call, is accepted."""
     for count in (1, 20_000):
         pairs: list[list[Any]] = [[f"key{index}", index] for index in range(count)]
         listed = pickle.dumps(pairs, 2)[2:-1]
@@ -159,7 +159,7 @@ OLD: dict[str, bytes] = {
 
 @pytest.mark.parametrize("form", OLD)
 def test_what_old_versions_wrote_is_taken(form: str, tmp_path: Path) -> None:
-    """Tensors and parameters that are made first, and get their geometry as a state."""
+    """Old versions' tensors and parameters, which get their geometry as a state, are accepted."""
     source = tmp_path / "in.pt"
     source.write_bytes(torch_zip(PROTOCOL + b"}" + text("conv.weight") + OLD[form] + b"s" + STOP))
     report = convlast.convert(source, tmp_path / "out.pt", QUIET)
@@ -167,7 +167,7 @@ def test_what_old_versions_wrote_is_taken(form: str, tmp_path: Path) -> None:
 
 
 def test_large_real_values_are_no_repetition() -> None:
-    """What is handed over once is never too much, however large it is."""
+    """A large value that is passed once is never refused as a repetition."""
     root = {
         "bytes": b"\xff" * 200_000,
         "bytearray": bytearray(b"a" * 200_000),

@@ -1,4 +1,4 @@
-"""The directory of a zip checkpoint is read, and distrusted."""
+"""The directory of a zip checkpoint is read and checked."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def test_members_are_where_they_are_said_to_be(path: Path) -> None:
 
 
 def test_a_member_that_is_not_there(path: Path) -> None:
-    """It is named."""
+    """A missing member is refused by its name."""
     with pytest.raises(MalformedCheckpointError, match="'nothing'"):
         read_directory(path, Limits()).read("nothing")
 
 
 def test_a_file_that_shrinks_meanwhile(path: Path) -> None:
-    """A member that ends too early is not taken for a shorter one."""
+    """A member that ends too early is refused, and not taken for a shorter one."""
     archive = read_directory(path, Limits())
     with path.open("r+b") as file:
         file.truncate(archive.members["data.pkl"].offset + 3)
@@ -50,13 +50,13 @@ def test_a_file_that_shrinks_meanwhile(path: Path) -> None:
 
 
 def test_many_members(path: Path) -> None:
-    """There is a limit, and the message has both numbers."""
+    """Too many members are refused, and the message has their number and the limit."""
     with pytest.raises(LimitExceededError, match="max_members allows 3"):
         read_directory(path, Limits(max_members=3))
 
 
 def test_a_root_with_a_strange_name(tmp_path: Path) -> None:
-    """A root folder may be called anything, as torch calls it after the file."""
+    """A root folder may have any name, since torch names it after the file."""
     path = builders.save(builders.one_convolution(), tmp_path / "my model (1).ckpt.pt")
     archive = read_directory(path, Limits())
     assert archive.root == "my model (1).ckpt"

@@ -1,4 +1,4 @@
-"""ExportedPrograms: converted where a run on their own inputs says the same, else refused."""
+"""ExportedPrograms are converted if a run on their own inputs gives the same, else refused."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class UNet(nn.Module):
 
 
 class Dense(nn.Module):
-    """Each convolution sees what all before it gave."""
+    """Each convolution gets the outputs of all before it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class Dense(nn.Module):
 
 
 class Residual(nn.Module):
-    """Two blocks around which the input goes."""
+    """Two blocks with skip connections."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ SAMPLE = torch.randn(2, 2, 8, 8, 8, generator=torch.Generator().manual_seed(1))
 
 
 def exported(model: nn.Module, path: Path, *, decomposed: bool = False) -> Path:
-    """Save a program, with its sample for an example input."""
+    """Save a program with its sample as the example input."""
     program = torch.export.export(model.eval(), (SAMPLE,))
     torch.export.save(program.run_decompositions() if decomposed else program, path)
     return path
@@ -164,7 +164,7 @@ def tensors_of(path: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", WORKING)
 def test_it_runs_alike_and_keeps_its_strides(name: str, tmp_path: Path) -> None:
-    """PyTorch loads the artifact, with every weight channels-last, and its results agree."""
+    """PyTorch loads the artifact with every weight channels-last, and its results agree."""
     source, target = exported(WORKING[name](), tmp_path / "in.pt2"), tmp_path / "out.pt2"
     report = convert(source, target)
     before, after = torch.export.load(source), torch.export.load(target)
@@ -184,7 +184,7 @@ def test_it_runs_alike_and_keeps_its_strides(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a U-Net", "residual"])
 def test_decomposed_programs_that_work(name: str, tmp_path: Path) -> None:
-    """A graph of core operators is converted as well, if a run says so."""
+    """A graph of core operators is converted if a run gives the same results."""
     source = exported(WORKING[name](), tmp_path / "in.pt2", decomposed=True)
     report = convert(source, tmp_path / "out.pt2")
     assert {layer.kind for layer in report.layers} <= {"Conv3d", "ConvTranspose3d"}
@@ -192,7 +192,7 @@ def test_decomposed_programs_that_work(name: str, tmp_path: Path) -> None:
 
 
 def test_a_traced_layout_that_breaks_is_refused(tmp_path: Path) -> None:
-    """A decomposed InstanceNorm3d views what is no longer contiguous: no artifact."""
+    """A decomposed InstanceNorm3d, whose view fails on channels-last tensors, is refused."""
     source = exported(WORKING["instance norms"](), tmp_path / "in.pt2", decomposed=True)
     with pytest.raises(UnsupportedContainerError, match="raises on the example inputs") as refusal:
         convert(source, tmp_path / "out.pt2")
@@ -204,7 +204,7 @@ def test_other_results_are_refused(tmp_path: Path) -> None:
     """A program that computes with strides gives other results, and is refused."""
 
     class Strided(nn.Module):
-        """Adds to its results what a weight's strides say."""
+        """Adds a number that depends on a weight's strides to its results."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -220,7 +220,7 @@ def test_other_results_are_refused(tmp_path: Path) -> None:
 
 
 def test_without_example_inputs(tmp_path: Path) -> None:
-    """What cannot be tried is not returned."""
+    """A program without example inputs, which cannot be tried, is refused."""
     source = exported(WORKING["a stack"](), tmp_path / "whole.pt2")
     program = torch.export.load(source)
     program.example_inputs = None
@@ -230,7 +230,7 @@ def test_without_example_inputs(tmp_path: Path) -> None:
 
 
 def test_the_graph_tells_what_a_convolution_is(tmp_path: Path) -> None:
-    """Kind, groups, stride, padding and dilation: the smoke assumes nothing."""
+    """The graph gives kind, groups, stride, padding and dilation, so the smoke assumes nothing."""
     source = exported(WORKING["an autoencoder"](), tmp_path / "in.pt2")
     report = convert(source, tmp_path / "out.pt2", Options())
     facts = [(layer.kind, layer.groups, layer.evidence) for layer in report.layers]
@@ -254,7 +254,7 @@ def test_aliases_and_constants(tmp_path: Path) -> None:
 
 
 def test_all_else_is_carried_over(tmp_path: Path) -> None:
-    """Only what describes the weights changes, and their bytes; one note is new."""
+    """Only the weights' bytes and descriptions change, and one note is added."""
     source, target = exported(UNet(), tmp_path / "in.pt2"), tmp_path / "out.pt2"
     convert(source, target)
     before, after = members_of(source), members_of(target)
@@ -273,7 +273,7 @@ def test_all_else_is_carried_over(tmp_path: Path) -> None:
 
 
 def test_undo_and_verify(tmp_path: Path) -> None:
-    """Undone, every member but the note says what it said; `verify` finds the layout alone."""
+    """Undone, every member but the note is as before, and `verify` finds only the layout."""
     source, target, back = (
         exported(UNet(), tmp_path / "a.pt2"),
         tmp_path / "b.pt2",
@@ -304,7 +304,7 @@ def test_the_artifact_is_the_same_each_time(tmp_path: Path) -> None:
 def test_one_that_needs_no_change_is_loaded_without_complaint(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """PyTorch warns of a program in a file that is not called `.pt2`, as the copy could be."""
+    """A program that needs no change is loaded without a warning about its file's name."""
     source = exported(UNet(), tmp_path / "in.pt2")
     convert(source, tmp_path / "one.pt2")
     caplog.clear()
@@ -314,7 +314,7 @@ def test_one_that_needs_no_change_is_loaded_without_complaint(
 
 
 def test_it_is_refused_unless_allowed(tmp_path: Path) -> None:
-    """A program is opened for those who allow it, and inspection runs none of it."""
+    """A program is opened only if that is allowed, and inspection runs none of it."""
     source = exported(WORKING["a stack"](), tmp_path / "in.pt2")
     with pytest.raises(ProgramNotAllowedError, match="allow-programs"):
         convlast.convert(source, tmp_path / "out.pt2")
@@ -339,7 +339,7 @@ WEIGHTS = "data/weights/model_weights_config.json"
 def test_descriptions_that_do_not_fit(
     old: bytes, new: bytes, refusal: type[Exception], tmp_path: Path
 ) -> None:
-    """A tensor that is a pickle, reaches past its bytes, or is not there, is refused."""
+    """A tensor that is a pickle, reaches past its bytes, or is missing, is refused."""
     source = exported(WORKING["a stack"](), tmp_path / "in.pt2")
     text = members_of(source)[WEIGHTS]
     assert old in text
@@ -349,7 +349,7 @@ def test_descriptions_that_do_not_fit(
 
 
 def test_a_program_of_another_version(tmp_path: Path) -> None:
-    """An archive of torch 2.6 has other members, and is refused with the way out."""
+    """An archive of torch 2.6, which has other members, is refused with what to do."""
     with zipfile.ZipFile(tmp_path / "old.pt2", "w") as archive:
         archive.writestr("serialized_exported_program.json", "{}")
     with pytest.raises(UnsupportedContainerError, match="another version"):

@@ -25,12 +25,12 @@ PIECES = ("torch.conv3d(", "torch._convolution(", "a", ",", "[", ")", "1", '"', 
     ],
 )
 def test_each_call_is_found_once(code: str, weights: list[str]) -> None:
-    """Calls in calls, behind texts with brackets and behind stray brackets are found in order."""
+    """Calls in calls, after strings with brackets and after stray brackets are found in order."""
     assert [call.weight for call in calls_in(code)] == weights
 
 
 def test_what_a_call_says_is_read() -> None:
-    """Stride, padding, dilation and groups are read; what is too long for them is not."""
+    """Stride, padding, dilation and groups are read; arguments that are too long are not."""
     (call,) = calls_in("torch.conv3d(x, w, None, [2, 2, 2], [1, 1, 1], [1, 1, 1], 4)")
     assert call.declaration.groups == 4
     assert call.declaration.hyperparameters is not None
@@ -41,6 +41,6 @@ def test_what_a_call_says_is_read() -> None:
 
 
 def test_no_code_takes_longer_than_it_is_long() -> None:
-    """However calls, brackets and texts are nested or left open, time grows no faster than code."""
+    """However calls, brackets and strings are nested, time grows no faster than the code."""
     for shape in shapes(PIECES):
         check_growth(calls_in, shape)

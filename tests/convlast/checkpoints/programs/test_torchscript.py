@@ -113,7 +113,7 @@ def rewritten(source: Path, target: Path, member: str, data: bytes | None) -> Pa
 
 @pytest.mark.parametrize("kind", BUILDERS)
 def test_it_runs_alike_and_keeps_its_strides(kind: str, tmp_path: Path) -> None:
-    """PyTorch loads the artifact; its results are the same, and its weights channels-last."""
+    """PyTorch loads the artifact with the same results and channels-last weights."""
     source, target = BUILDERS[kind](tmp_path / "in.pt"), tmp_path / "out.pt"
     report = convert(source, target, Options(input_shape=(2, 2, 8, 8, 8)))
     before, after = jit.load(source), jit.load(target)
@@ -168,7 +168,7 @@ def test_aliases_stay_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", BUILDERS)
 def test_all_else_is_carried_over(kind: str, tmp_path: Path) -> None:
-    """Every other record is there, byte for byte, compressed as it was; one note is new."""
+    """All other members are copied byte for byte, still compressed; one note is added."""
     source, target = BUILDERS[kind](tmp_path / "in.pt"), tmp_path / "out.pt"
     report = convert(source, target)
     before, after = members_of(source), members_of(target)
@@ -186,7 +186,7 @@ def test_all_else_is_carried_over(kind: str, tmp_path: Path) -> None:
 
 
 def test_the_note_is_read_by_torch(tmp_path: Path) -> None:
-    """`torch.jit.load` gives it, and the file's own extra files, as it gives any."""
+    """`torch.jit.load` reads the note, and the file's own extra files."""
     convert(scripted(tmp_path / "in.pt"), tmp_path / "out.pt")
     files = {"convlast.json": "", "note.txt": ""}
     jit.load(tmp_path / "out.pt", _extra_files=files)
@@ -196,7 +196,7 @@ def test_the_note_is_read_by_torch(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", BUILDERS)
 def test_undo_gives_the_original_back(kind: str, tmp_path: Path) -> None:
-    """Every member is what it was, but for the note."""
+    """Undo restores every member, except for the note."""
     source, target, back = BUILDERS[kind](tmp_path / "a.pt"), tmp_path / "b.pt", tmp_path / "c.pt"
     convert(source, target)
     convert(target, back, Options(smoke="none", memory_format="contiguous_format"))
@@ -206,7 +206,7 @@ def test_undo_gives_the_original_back(kind: str, tmp_path: Path) -> None:
 
 
 def test_verify(tmp_path: Path) -> None:
-    """It finds the layout, and any other difference."""
+    """`verify` finds the layout, and any other difference."""
     source, target = scripted(tmp_path / "in.pt"), tmp_path / "out.pt"
     convert(source, target)
     report = convlast.verify(source, target, allow_programs=True)
@@ -230,7 +230,7 @@ def test_the_artifact_is_the_same_each_time(tmp_path: Path) -> None:
 
 
 def test_a_view_that_breaks_is_found_by_a_run(tmp_path: Path) -> None:
-    """With two samples the view raises; then there is no artifact."""
+    """A view that raises with two samples is found by a run, and there is no artifact."""
     jit.save(jit.script(Viewing().eval()), tmp_path / "in.pt")
     with pytest.raises(VerificationError, match="view size is not compatible"):
         convert(
@@ -242,7 +242,7 @@ def test_a_view_that_breaks_is_found_by_a_run(tmp_path: Path) -> None:
 
 
 def test_a_view_is_warned_of_where_nothing_was_run(tmp_path: Path) -> None:
-    """The code says so, and the finding tells how to have it tried."""
+    """If nothing was run, a finding warns of a view in the code, and says how to have it run."""
     jit.save(jit.script(Viewing().eval()), tmp_path / "in.pt")
     report = convert(tmp_path / "in.pt", tmp_path / "out.pt")
     found = {finding.code: finding.message for finding in report.findings}
@@ -251,7 +251,7 @@ def test_a_view_is_warned_of_where_nothing_was_run(tmp_path: Path) -> None:
 
 
 def test_it_is_refused_unless_allowed(tmp_path: Path) -> None:
-    """By conversion, inspection and verification; the message names the switch."""
+    """Without permission programs are refused by all verbs, and the message names the option."""
     source = scripted(tmp_path / "in.pt")
     with pytest.raises(ProgramNotAllowedError, match="allow-programs"):
         convlast.convert(source, tmp_path / "out.pt")
@@ -271,7 +271,7 @@ def test_inspection_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("options", [{"container": "torch"}, {"dtype": "float16"}])
 def test_a_program_stays_what_it_is(options: dict[str, Any], tmp_path: Path) -> None:
-    """It becomes neither another container nor another dtype."""
+    """A program cannot be converted to another container or dtype."""
     with pytest.raises(OptionError, match="stays what it is"):
         convert(scripted(tmp_path / "in.pt"), tmp_path / "out.pt", Options(**options))
 
@@ -289,7 +289,7 @@ def test_a_storage_that_is_too_small(tmp_path: Path) -> None:
 
 
 def test_a_damaged_pickle(tmp_path: Path) -> None:
-    """It is refused as damaged, whatever stands in it."""
+    """A damaged pickle is refused, whatever is in it."""
     source = scripted(tmp_path / "in.pt")
     _, data = members_of(source)["data.pkl"]
     for position in range(2, len(data), 7):
@@ -300,7 +300,7 @@ def test_a_damaged_pickle(tmp_path: Path) -> None:
 
 
 def test_members_that_expand(tmp_path: Path) -> None:
-    """A small archive of zeros that would be large is refused by the limit that it breaks."""
+    """A small archive that expands to a large one is refused by the limit."""
     source, bomb = scripted(tmp_path / "in.pt"), tmp_path / "bomb.pt"
     bomb.write_bytes(source.read_bytes())
     with zipfile.ZipFile(bomb, "a", zipfile.ZIP_DEFLATED) as archive:
@@ -310,7 +310,7 @@ def test_members_that_expand(tmp_path: Path) -> None:
 
 
 def test_calls_are_read_with_brackets_inside() -> None:
-    """Arguments may be calls and lists; what is left out is PyTorch's default."""
+    """Arguments may be calls and lists, and missing ones have PyTorch's defaults."""
     code = (
         "y = torch.conv3d(torch.relu(f(x, [1, 2])), self.w, None, [2, 2, 2])\n"
         "z = torch._convolution(y, CONSTANTS.c1, b, [1, 1, 1], [0, 0, 0], [1, 1, 1], True, "
@@ -359,7 +359,7 @@ def test_gnina_breaks_with_two_samples(shared_checkpoints: Path, tmp_path: Path)
 
 @pytest.mark.shared
 def test_gnina_is_smoked_whole(shared_checkpoints: Path, tmp_path: Path) -> None:
-    """On an input that is found: parity, ranges, trace; and the view that breaks, with its line."""
+    """A real program is run on an input that is found, and the line of its view is reported."""
     source = shared_checkpoints / "gnina_default2017_torchscript.pt"
     report = convert(source, tmp_path / "out.pt", Options(smoke="model", on_failure="report"))
     smoke = report.smoke
