@@ -24,6 +24,10 @@ _SKIPPED = {
     "torch.nn.utils.parametrize.remove_parametrizations, save, convert",
     "reparametrized": "its weight is recomputed in every forward, in contiguous layout. Remove "
     "the spectral norm (torch.nn.utils.remove_spectral_norm), save, convert",
+    "pruned": "its weight is recomputed from a mask in every forward, in contiguous layout. Make "
+    "the pruning permanent (torch.nn.utils.prune.remove(module, 'weight')), save, convert",
+    "implausible-kernel": "a Conv3d has no such kernel. It seems to be the weight of a sparse "
+    "convolution (spconv), whose axes have another order and must stay contiguous",
     "shared-storage": "another tensor, of other shape or strides, uses some of the same bytes. "
     "Clone the weight before saving",
     "not-dense": "its elements do not fill the bytes they span. Call .contiguous() before saving",

@@ -8,14 +8,16 @@ second extent times groups of a ConvTranspose3d's, (I, O / groups, D, H, W).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
 
 from convlast.checkpoints.declaration import Declaration, Hyperparameters
 from convlast.checkpoints.tree import Entry, KeyPath
+from convlast.planning.kernels import is_plausible, may_be_sparse
 from convlast.report import Kind
 
 _MOMENTS = {
@@ -30,6 +32,11 @@ _MOMENTS = {
     "square_avg",
 }
 """What PyTorch's optimizers call their moments; a `weight` below one of these is one of them."""
+
+_OPTIMIZERS = {"optim", "optims", "optimizer", "optimizers", "optimiser", "optimisers"}
+"""What trainers call the state of an optimizer. It may hold a `weight` for each of the model's."""
+
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 _REPARAMETRIZED = {
     "weight_v": "weight-norm",
@@ -65,6 +72,8 @@ class Candidate:
     unconvertible: str | None = None
     hyperparameters: Hyperparameters | None = None
     """None where the file does not tell."""
+    is_guessed: bool = True
+    """Whether it is concluded from the tensor alone, and no module or program says it."""
 
 
 def find_weights(
@@ -97,7 +106,29 @@ def find_weights(
             others.append(entry)
         else:
             weights.append(candidate)
-    return weights, others
+    return _without_sparse(weights), others
+
+
+def _without_sparse(weights: list[Candidate]) -> list[Candidate]:
+    """Mark the weights of sparse convolutions, which no kernel of a dense one explains.
+
+    In a state dict with such a weight those that may be sparse are taken for sparse as well.
+    """
+    implausible = [
+        each for each in weights if each.is_guessed and not is_plausible(each.tensor.shape)
+    ]
+    wrappers = {each.path[:-1] for each in implausible}
+    marked = {id(each) for each in implausible} | {
+        id(each)
+        for each in weights
+        if each.is_guessed and each.path[:-1] in wrappers and may_be_sparse(each.tensor.shape)
+    }
+    return [
+        replace(each, unconvertible=each.unconvertible or "implausible-kernel")
+        if id(each) in marked
+        else each
+        for each in weights
+    ]
 
 
 def _judge(
@@ -111,6 +142,8 @@ def _judge(
     for ending, reason in _REPARAMETRIZED.items():
         if _ends(key, ending):
             evidence = f"a 5-D tensor whose key ends in {ending}: the weight is computed from it"
+            if f"{key.removesuffix('orig')}mask" in state_dict:
+                reason = "pruned"
             return Candidate(entry.path, tensor, "unknown", None, evidence, reason)
     if not _ends(key, "weight"):
         return None
@@ -160,6 +193,7 @@ def _declared(entry: Entry, tensor: torch.Tensor, known: Declaration) -> Candida
         known.groups if _are_groups(known.groups, tensor) else None,
         known.evidence,
         hyperparameters=said if is_believed else None,
+        is_guessed=False,
     )
 
 
@@ -180,6 +214,7 @@ def _judge_by_module(entry: Entry, tensor: torch.Tensor, owner: nn.Module) -> Ca
         groups if _are_groups(groups, tensor) else None,
         "the module itself",
         hyperparameters=_hyperparameters(owner, tensor.shape[2:]),
+        is_guessed=False,
     )
 
 
@@ -205,11 +240,24 @@ def _triple(value: object, *, at_least: int) -> tuple[int, ...] | None:
 
 
 def _is_moment(path: KeyPath) -> bool:
-    """Say whether a path leads into an optimizer's state."""
+    """Return whether a path leads into an optimizer's state.
+
+    >>> _is_moment(("optimizer_states", "weight")), _is_moment(("optimal_state_dict", "weight"))
+    (True, False)
+    """
     *wrappers, key = [str(part) for part in path]
-    return any("optim" in part.lower() for part in wrappers) or not _MOMENTS.isdisjoint(
-        part for name in (*wrappers, key) for part in name.split(".")
+    return any(not _OPTIMIZERS.isdisjoint(_words(part)) for part in wrappers) or (
+        not _MOMENTS.isdisjoint(part for name in (*wrappers, key) for part in name.split("."))
     )
+
+
+def _words(name: str) -> set[str]:
+    """Split a name into its words.
+
+    >>> sorted(_words("generatorOptimizer_2")), sorted(_words("optimG.state"))
+    (['generator', 'optimizer'], ['g', 'optim', 'state'])
+    """
+    return {word.lower() for word in _WORD.findall(name)}
 
 
 def _ends(key: str, ending: str) -> bool:

@@ -21,6 +21,8 @@ FINDINGS = {
     "weight-norm": "A layer is skipped: its weight is recomputed from `weight_g` and `weight_v`.",
     "parametrized": "A layer is skipped: a parametrization recomputes its weight.",
     "reparametrized": "A layer is skipped: spectral norm recomputes its weight.",
+    "pruned": "A layer is skipped: its weight is recomputed from `weight_orig` and `weight_mask`.",
+    "implausible-kernel": "A weight is left alone: its kernel is none of a dense convolution.",
     "shared-storage": "A layer is skipped: another tensor uses some of the same bytes.",
     "not-dense": "A layer is skipped: its elements do not fill the bytes that they span.",
     "quantized": "A layer is skipped: it is quantized.",

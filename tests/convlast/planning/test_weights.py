@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations, spectral_norm
+from torch.nn.utils import parametrizations, prune, spectral_norm
 
 from convlast.checkpoints.tree import walk
 from convlast.options import Limits
@@ -112,6 +112,9 @@ def ones(*shape: int) -> Tensor:
         {"exp_avg": {"conv.weight": ones(1, 2, 3, 3, 3)}},
         {"optimizer": {"conv.weight": ones(1, 2, 3, 3, 3)}},
         {"optim_state": [{"weight": ones(1, 2, 3, 3, 3)}]},
+        {"optimizer_g": {"conv.weight": ones(1, 2, 3, 3, 3)}},
+        {"generatorOptimizer": {"conv.weight": ones(1, 2, 3, 3, 3)}},
+        {"OPTIM": {"conv.weight": ones(1, 2, 3, 3, 3)}},
         {"state.exp_avg.conv.weight": ones(1, 2, 3, 3, 3)},
         [ones(1, 2, 3, 3, 3)],
         {3: ones(1, 2, 3, 3, 3)},
@@ -123,6 +126,61 @@ def test_other_tensors_of_five_dimensions(root: Any) -> None:
     weights, others = found_in(root)
     assert weights == {}
     assert len(others) == (2 if isinstance(root, dict) and "norm.weight" in root else 1)
+
+
+@pytest.mark.parametrize(
+    "wrapper", ["optimal_state_dict", "optimized", "Optimus", "model_optimum", "optimalModel"]
+)
+def test_a_name_that_begins_like_an_optimizers_is_none(wrapper: str) -> None:
+    """The best weights so far are weights, whatever they are called."""
+    weights, others = found_in({wrapper: {"conv.weight": ones(1, 2, 3, 3, 3)}})
+    assert (len(weights), others) == (1, [])
+
+
+def test_pruned_weights_are_known_as_such() -> None:
+    """They are recomputed like those of spectral norm, and freed in another way."""
+    module = nn.Conv3d(3, 4, 2)
+    prune.l1_unstructured(module, "weight", amount=0.5)  # type: ignore[no-untyped-call] # torch's
+    weights, _ = found_in(module.state_dict())
+    assert weights["weight_orig"].unconvertible == "pruned"
+
+
+SPARSE = {
+    "spconv 2": [(16, 3, 3, 3, 4), (32, 3, 3, 3, 16), (64, 3, 3, 3, 32), (128, 3, 1, 1, 64)],
+    "spconv 1": [(3, 3, 3, 4, 16), (3, 3, 3, 16, 32), (3, 3, 3, 64, 64), (3, 1, 1, 64, 128)],
+}
+"""The shapes of real encoders of point clouds."""
+
+
+@pytest.mark.parametrize("library", SPARSE)
+def test_weights_of_sparse_convolutions_are_left_alone(library: str) -> None:
+    """Those too that a dense convolution might have, if the others are none of a dense one."""
+    root = {f"{index}.weight": ones(*shape) for index, shape in enumerate(SPARSE[library])}
+    root["dense.weight"] = ones(32, 16, 3, 3, 3)
+    weights, _ = found_in(root)
+    left_alone = {name: each.unconvertible for name, each in weights.items()}
+    assert left_alone.pop("dense.weight") is None
+    assert set(left_alone.values()) == {"implausible-kernel"}
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (8, 4, 3, 3, 3), (8, 4, 7, 7, 7), (8, 4, 1, 7, 7), (8, 4, 3, 1, 1), (8, 4, 5, 3, 7),
+        (768, 3, 2, 16, 16), (1024, 3, 1, 14, 14), (768, 1, 16, 16, 16), (96, 1, 1, 32, 32),
+        (768, 3, 2, 8, 8), (8, 4, 31, 1, 1), (8, 4, 1, 1, 63), (64, 64, 9, 9, 9),
+    ],
+)  # fmt: skip
+def test_unusual_kernels_are_kernels(shape: tuple[int, ...]) -> None:
+    """Those of patch embeddings, of separable convolutions, and of large cubes."""
+    weights, _ = found_in({"conv.weight": ones(*shape)})
+    assert [each.unconvertible for each in weights.values()] == [None]
+
+
+def test_a_module_is_believed_whatever_its_kernel() -> None:
+    """Its class says what it is."""
+    weights, _ = found_in(nn.Sequential(nn.Conv3d(1, 2, (2, 2, 40))))
+    assert [each.unconvertible for each in weights.values()] == [None]
 
 
 def test_moments_of_every_optimizer() -> None:
