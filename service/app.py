@@ -51,12 +51,12 @@ def create_app(
         job_admission=Admission(
             settings.queue_size + 1,
             setting="CONVLAST_QUEUE_SIZE",
-            per_owner=settings.jobs_per_key,
+            per_client=settings.jobs_per_key,
         ),
         download_admission=Admission(
             settings.max_downloads,
             setting="CONVLAST_MAX_DOWNLOADS",
-            per_owner=settings.jobs_per_key,
+            per_client=settings.jobs_per_key,
         ),
         metrics=Metrics(),
         converters=converters or local_workers(settings, settings.device),

@@ -15,16 +15,16 @@ _MAX_RETRY_AFTER_S = 300
 class Admission:
     """A number of places; each job or download holds one while it lasts."""
 
-    def __init__(self, count: int, *, setting: str, per_owner: int | None = None) -> None:
+    def __init__(self, count: int, *, setting: str, per_client: int | None = None) -> None:
         """Set up the places.
 
         Args:
             count: How many places there are.
             setting: The environment variable that sets this number.
-            per_owner: How many one owner may take, or none for no bound.
+            per_client: How many one client may take, or none for no bound.
         """
-        self._count, self._setting, self._per_owner = count, setting, per_owner
-        self._owners: Counter[str] = Counter()
+        self._count, self._setting, self._per_client = count, setting, per_client
+        self._taken: Counter[str] = Counter()
         self._draining = False
         self._empty = asyncio.Event()
         self._empty.set()
@@ -34,7 +34,7 @@ class Admission:
     @property
     def taken_count(self) -> int:
         """How many places are taken."""
-        return self._owners.total()
+        return self._taken.total()
 
     @property
     def draining(self) -> bool:
@@ -42,29 +42,29 @@ class Admission:
         return self._draining
 
     @contextmanager
-    def take(self, owner: str) -> Iterator[None]:
+    def take(self, client: str) -> Iterator[None]:
         """Hold a place, if one is free.
 
         Raises:
             NotReadyError: If the service is draining.
             QueueFullError: If all places are taken.
-            TooManyRequestsError: If this owner has as many as allowed.
+            TooManyRequestsError: If this client has as many as allowed.
         """
-        self.check(owner)
-        with self.hold(owner):
+        self.check(client)
+        with self.hold(client):
             yield
 
     @contextmanager
-    def hold(self, owner: str) -> Iterator[None]:
+    def hold(self, client: str) -> Iterator[None]:
         """Hold a place even if none is free: work that is already done is not refused."""
-        self._owners[owner] += 1
+        self._taken[client] += 1
         self._empty.clear()
         try:
             yield
         finally:
-            self._owners[owner] -= 1
-            self._owners += Counter()  # drops owners that have no place
-            if not self._owners:
+            self._taken[client] -= 1
+            self._taken += Counter()  # drops clients that have no place
+            if not self._taken:
                 self._empty.set()
 
     def drain(self) -> None:
@@ -79,13 +79,13 @@ class Admission:
         """Add the duration of a job to the average."""
         self.job_s += (job_s - self.job_s) / 8
 
-    def check(self, owner: str) -> None:
-        """Check whether this owner would get a place now.
+    def check(self, client: str) -> None:
+        """Check whether this client would get a place now.
 
         Raises:
             NotReadyError: If the service is draining.
             QueueFullError: If all places are taken.
-            TooManyRequestsError: If this owner has as many as allowed.
+            TooManyRequestsError: If this client has as many as allowed.
         """
         if self._draining:
             raise NotReadyError("The service is draining: it takes no new work.")
@@ -96,9 +96,9 @@ class Admission:
                 remedy=f"Try later, or raise {self._setting}.",
                 retry_after_s=wait_s,
             )
-        if self._per_owner is not None and self._owners[owner] >= self._per_owner:
+        if self._per_client is not None and self._taken[client] >= self._per_client:
             raise TooManyRequestsError(
-                f"This client has {self._per_owner} jobs or downloads already.",
+                f"This client has {self._per_client} jobs or downloads already.",
                 remedy="Wait for one of them, or raise CONVLAST_JOBS_PER_KEY.",
                 limit="jobs_per_key",
             )

@@ -38,7 +38,7 @@ LOOK_INTERVAL_S = 1.0
 
 
 class BoundedConnection(HttpToolsProtocol):
-    """One connection, bounded in time and memory while the application has no request of it."""
+    """One connection, with bounds on time and memory until the application has its request."""
 
     parser: HttpParser
 

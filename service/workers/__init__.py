@@ -79,7 +79,7 @@ class Health(BaseModel):
         busy: Whether a job is running.
         since_probe_s: Seconds since the last probe that the device answered.
         facts: Versions, device and memory, as the worker reported them.
-        walls: The walls of the worker's sandbox, and whether each stands.
+        walls: The walls of the worker's sandbox, and whether each is in place.
         problem: What is wrong, if something is.
     """
 

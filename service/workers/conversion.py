@@ -1,4 +1,4 @@
-"""The task of the workers: runs convlast. Only the fork server imports this module, with torch."""
+"""The task of the workers: runs convlast. Only the fork server imports it, and torch with it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Checks the files that a worker has made, after the worker has ended.
 
-The worker's own messages about them are not trusted. A file is opened without following links, in
-its folder or to it, and that open file is measured, parsed and sent.
+The worker's own messages about them are not trusted. Files and their folder are opened without
+following links, and the open file is measured, parsed and sent.
 """
 
 from __future__ import annotations

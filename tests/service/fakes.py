@@ -30,7 +30,7 @@ from service.workers import REPORT_HTML, REPORT_JSON, Finished, Job, Made
 
 COPY_BYTES = 1 << 20
 PROGRESS: list[Progress] = []
-"""How the job that runs says how far it is."""
+"""The progress callback of the running job."""
 
 
 def warm(device: str) -> dict[str, Any]:

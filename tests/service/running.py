@@ -98,7 +98,7 @@ def wait_for(condition: Callable[[], object], *, within_s: float = 20.0) -> None
     """Wait until a condition is true, and fail at the time limit."""
     deadline = time.monotonic() + within_s
     while not condition():
-        assert time.monotonic() < deadline, "it did not come true in time"
+        assert time.monotonic() < deadline, "the condition was not true in time"
         time.sleep(0.02)
 
 

@@ -16,7 +16,7 @@ from tests.builders import bytes_of, save
 from tests.service.running import REAL, Running, start
 
 PREFIXES = ("torch.nn.modules.conv", "torchvision.models.video")
-"""PyTorch's own is always there, and readable in a worker."""
+"""PyTorch's own module is always installed, and readable in a worker."""
 
 CONVOLUTION = {
     "architecture": "torch.nn.modules.conv.Conv3d",

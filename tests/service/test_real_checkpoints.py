@@ -23,7 +23,7 @@ REFUSED = {
     "lua_torch.t7": "not-a-checkpoint",
     "topaz_2d_only.sav": "no-conv3d-weights",
 }
-"""What each refused file is refused with; all others are converted."""
+"""The code of each file that is refused; all others are converted."""
 
 FILES = sorted(path for path in SHARED_CHECKPOINTS.glob("*") if path.suffix != ".md")
 

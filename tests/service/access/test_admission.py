@@ -20,9 +20,9 @@ def test_places_are_bounded_and_given_back() -> None:
         assert admission.taken_count == 1
 
 
-def test_one_owner_may_be_bounded() -> None:
-    """An owner at its own limit is refused, and other owners are not."""
-    admission = Admission(5, setting="CONVLAST_QUEUE_SIZE", per_owner=1)
+def test_one_client_may_be_bounded() -> None:
+    """A client at its own limit is refused, and other clients are not."""
+    admission = Admission(5, setting="CONVLAST_QUEUE_SIZE", per_client=1)
     with admission.take("alice"):
         with pytest.raises(TooManyRequestsError), admission.take("alice"):
             pass
