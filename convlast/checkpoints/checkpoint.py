@@ -81,7 +81,7 @@ class Checkpoint:
     holds_strides: bool = True
     """Whether the file has strides of its own; else those in the manifest count."""
     metadata: dict[str, str] = field(default_factory=dict)
-    """What stands beside the tensors, for safetensors."""
+    """The metadata of a safetensors file, or of the one that a torch zip file was made from."""
     asks_for: frozenset[str] = frozenset()
     """Names that `torch.load(weights_only=True)` has to be allowed: of `torch.nn`, and NumPy's."""
     declared: dict[tuple[object, ...], Declaration] = field(default_factory=dict)

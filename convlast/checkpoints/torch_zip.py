@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from convlast.checkpoints import manifest
+from convlast.checkpoints import manifest, metadata
 from convlast.checkpoints.checkpoint import Checkpoint, StoredBytes
 from convlast.checkpoints.guard.pickles import scan
 from convlast.checkpoints.guard.storages import StorageReference
@@ -46,6 +46,8 @@ def open_torch_zip(path: Path, limits: Limits) -> Checkpoint:
         )
     if manifest.MEMBER in archive.members:
         checkpoint.manifest = manifest.decode(archive.read(manifest.MEMBER))
+    if metadata.MEMBER in archive.members:
+        checkpoint.metadata = metadata.decode(archive.read(metadata.MEMBER))
     return checkpoint
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from convlast.checkpoints.checkpoint import Checkpoint
 from convlast.checkpoints.manifest import METADATA_KEY, Manifest, decode
+from convlast.checkpoints.metadata import authored
 from convlast.checkpoints.safetensors import METADATA, open_safetensors, read_header
 from convlast.containers.container import WritableContainer
 from convlast.options import Limits
@@ -44,8 +45,8 @@ class Safetensors(WritableContainer):
         return decode(noted) if isinstance(noted, str) else None
 
     def records_of(self, checkpoint: Checkpoint) -> Mapping[str, object]:
-        """Return the metadata; the format's own entry may be added."""
-        return {"format": "pt", **checkpoint.metadata, METADATA_KEY: None}
+        """Return the metadata that the file's author wrote."""
+        return authored(checkpoint.metadata)
 
     def write(self, request: WriteRequest) -> Written:
         """Write an artifact, as the base class says."""

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from convlast.architectures import Case
+from convlast.checkpoints import metadata
 from convlast.checkpoints.checkpoint import Checkpoint
-from convlast.containers import WritableContainer
+from convlast.containers import CONTAINERS, WritableContainer
 from convlast.conversion.inference import Inference
 from convlast.conversion.job import Source
 from convlast.devices import environment_of
@@ -120,7 +121,17 @@ def _findings_of(made: Made) -> Iterator[Finding]:
     yield from findings.of_comparison(made.proven.comparison)
     yield from inference.findings
     yield from findings.of_casts(case.plan.casts)
+    yield from findings.of_dropped(_dropped(made), made.container)
     yield from findings.of_result(case.plan, made.container, unchanged=made.written.is_unchanged)
+
+
+def _dropped(made: Made) -> list[str]:
+    """Return the names of the input's records that the artifact does not hold."""
+    checkpoint, container = made.case.checkpoint, made.container
+    if container.holds_objects or checkpoint.container == container.name:
+        return []
+    records = CONTAINERS[checkpoint.container].records_of(checkpoint)
+    return [name for name in records if name != metadata.MEMBER]
 
 
 def _layers(plan: Plan, inference: Inference) -> list[Layer]:

@@ -5,7 +5,7 @@ The codes are permanent names; the severity decides the verdict.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from convlast.checkpoints.tree import dotted
 from convlast.containers import Container
@@ -180,6 +180,17 @@ def of_casts(casts: Casts) -> Iterator[Finding]:
             code="not-cast",
             severity="warning",
             message=f"Not cast to fp16: {named}: {_NOT_CAST[obstacle]}.",
+        )
+
+
+def of_dropped(records: Sequence[str], container: Container) -> Iterator[Finding]:
+    """Report the records of the input that the artifact's container cannot hold."""
+    if records:
+        yield Finding(
+            code="records-dropped",
+            severity="warning",
+            message=f"{container.name} holds tensors and short texts only. Not in the artifact: "
+            f"{listed(records, at_most=_MAX_NAMED)}. Use container=torch to keep them.",
         )
 
 

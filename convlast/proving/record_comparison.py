@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from convlast.checkpoints import manifest
 from convlast.checkpoints.checkpoint import Checkpoint
+from convlast.checkpoints.metadata import authored
 from convlast.checkpoints.programs.zipped_program import ZippedProgram
 from convlast.containers import CONTAINERS
 from convlast.proving.comparison import Comparison
@@ -24,8 +25,10 @@ def compare_records(before: Checkpoint, after: Checkpoint, comparison: Compariso
         _compare_programs(before, after, comparison)
         return
     one, other = CONTAINERS[before.container], CONTAINERS[after.container]
-    if one.holds_objects == other.holds_objects:  # else they hold records of other kinds
+    if one.holds_objects == other.holds_objects:
         _compare(one.records_of(before), other.records_of(after), comparison)
+    else:  # they hold records of other kinds, but the same metadata
+        _compare(authored(before.metadata), authored(after.metadata), comparison)
 
 
 def _compare(old: Mapping[str, object], new: Mapping[str, object], comparison: Comparison) -> None:

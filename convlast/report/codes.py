@@ -31,6 +31,7 @@ FINDINGS = {
     "kind-assumed": "The file does not say whether weights are Conv3d or ConvTranspose3d weights.",
     "nothing-to-change": "No stride had to change; the artifact is the input.",
     "layout-in-manifest": "safetensors cannot store strides; the layout is in the metadata.",
+    "records-dropped": "safetensors cannot hold some records of the input; the message names them.",
     "not-cast": "Some tensors were not cast to fp16; the message says why.",
     "no-conv3d-weights": "A file of a folder holds no convolution weight.",
     "not-in-index": "A tensor of a shard is not in the index beside it.",

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import torch
 
 from convlast.checkpoints import manifest as manifests
+from convlast.checkpoints import metadata
 from convlast.checkpoints.checkpoint import Checkpoint
 from convlast.checkpoints.guard.zip_directory import read_directory
 from convlast.options import Limits
@@ -78,6 +79,8 @@ def _fill(filling: Filling, spaces: list[Space], device: torch.device, portions:
 def _extras(checkpoint: Checkpoint, plan: Plan) -> Iterator[tuple[str, bytes]]:
     """Yield the members that torch does not write: the manifest, and what the input had."""
     yield manifests.MEMBER, plan.manifest(checkpoint.manifest).encode()
+    if not checkpoint.holds_strides and metadata.authored(checkpoint.metadata):
+        yield metadata.MEMBER, metadata.encode(checkpoint.metadata)
     if checkpoint.archive is not None:
         for name in checkpoint.archive.members:
             if name not in WRITTEN_BY_TORCH and not name.startswith("data/"):
