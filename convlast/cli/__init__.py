@@ -21,7 +21,8 @@ import convlast
 from convlast.cli import outcome
 from convlast.cli import progress_bar as progress
 from convlast.cli.parameters import flattened
-from convlast.errors import CheckpointError, OptionError
+from convlast.cli.places import keep_apart, place_in
+from convlast.errors import OptionError
 from convlast.options import Limits, Options
 from convlast.progress import Progress, silent
 from convlast.rendering import terminal
@@ -135,12 +136,12 @@ def convert(
     target: Target = None,
 ) -> None:
     """Convert a checkpoint or a model folder, prove the result, and report it layer by layer."""
-    _keep_apart(source, target, output.report)
+    keep_apart(source, target, output.report)
 
     def work() -> Report:
         if output.report is not None and source.is_file() and (not target or target.is_dir()):
-            place = _place_in(target or source.absolute().parent, source, options)
-            _keep_apart(source, place, output.report)
+            place = place_in(target or source.absolute().parent, source, options)
+            keep_apart(source, place, output.report)
         with progress.shown_on(Console(stderr=True)) as advance:
             if execution.server is not None:
                 return _convert_elsewhere(execution, source, target, options, advance)
@@ -165,7 +166,7 @@ def convert(
 @flattened
 def inspect(source: Source, output: outcome.Output, trust: Trust, limits: Limits) -> None:
     """Report which layers could be converted; convert nothing, and need no GPU."""
-    _keep_apart(source, None, output.report)
+    keep_apart(source, None, output.report)
 
     def work() -> Report:
         return convlast.inspect(source, limits=limits, allow_programs=trust.allow_programs)
@@ -181,7 +182,7 @@ def verify(
 ) -> None:
     """Prove that one checkpoint, or model folder, is the other converted, and nothing else."""
     for checked in (original, converted):
-        _keep_apart(checked, None, output.report)
+        keep_apart(checked, None, output.report)
 
     def work() -> Report:
         return convlast.verify(
@@ -261,34 +262,3 @@ def _convert_into(source: Path, folder: Path, options: Options, **settings: Any)
 
     made, _ = convert_into(source, folder, options, JobSettings(**settings))
     return made
-
-
-def _place_in(folder: Path, source: Path, options: Options) -> Path | None:
-    """Return the path of a file's artifact in a folder, with the name that the library chooses.
-
-    None if the file is not a checkpoint; the verb will say so.
-    """
-    from convlast.containers import container_of
-    from convlast.containers.naming import artifact_filename
-
-    try:
-        return folder / artifact_filename(source.name, options, container_of(source))
-    except CheckpointError:
-        return None
-
-
-def _keep_apart(source: Path, target: Path | None, report: Path | None) -> None:
-    """Refuse names that would overwrite the input, or one output with the other."""
-    if target is not None and not target.parent.is_dir():
-        raise typer.BadParameter(f"there is no folder '{target.parent}'", param_hint="'--output'")
-    for written, option in ((target, "'--output'"), (report, "'--report'")):
-        if written is not None and written.exists() and written.samefile(source):
-            raise typer.BadParameter("this is the input", param_hint=option)
-    if report is None:
-        return
-    place = report.resolve()
-    folders = place.parents if source.is_dir() else ()
-    if source.resolve() in folders:
-        raise typer.BadParameter("this is in the input", param_hint="'--report'")
-    if target is not None and target.resolve() in (place, *folders):
-        raise typer.BadParameter("this is where the artifact goes", param_hint="'--report'")

@@ -42,6 +42,7 @@ from convlast.proving.survival import try_routes
 from convlast.report import Finding, Report, Survival
 from convlast.report.smoke import Choice
 from convlast.writing.request import Follow, WriteRequest, Written
+from convlast.writing.target import place_of
 from convlast.writing.workplace import refuse_same_file, workplace_beside
 
 
@@ -121,14 +122,15 @@ class FileConversion:
     ) -> tuple[Report, Path]:
         """Do what was decided; as `run` for the rest."""
         container = target_container(self.options, checkpoint.container, keeps_kind=self.keeps_kind)
-        refuse_same_file(self.source.path, target)
+        place = place_of(target)
+        refuse_same_file(self.source.path, place)
         refuse_misleading_name(target, container)
-        with workplace_beside(target) as folder, device_errors_translated(device):
+        with workplace_beside(place) as folder, device_errors_translated(device):
             case, choice = self._chosen(self._case(checkpoint, plan, device))
             made = self._make(case, container, folder, choice)
             report = report_of(self.source, made, target.name, self.findings, self.seconds)
             refuse_failed(report)
-            made.written.path.replace(target)
+            made.written.path.replace(place)
         return report, target
 
     def _case(self, checkpoint: Checkpoint, plan: Plan, device: torch.device) -> Case:

@@ -37,6 +37,7 @@ from convlast.folders.output import FolderOutput, PlainOutput, TarOutput, ZipOut
 from convlast.options import Options
 from convlast.planning.selection import Selection
 from convlast.report import Report, Survival
+from convlast.writing.target import place_of
 from convlast.writing.workplace import refuse_nested, refuse_same_file, workplace_beside
 
 _OUTPUTS: dict[str, Callable[[Path], FolderOutput]] = {
@@ -73,7 +74,8 @@ class FolderConversion:
         self.sections.findings += smoke_findings.of_troubles(unused_gpu(settings.device))
         refuse_unmeasurable(self.options, device)
         kind = container_of(path)
-        target = place(kind)
+        named = place(kind)
+        target = place_of(named)
         refuse_same_file(path, target)
         if kind == "folder":
             refuse_nested(path, target)
@@ -86,10 +88,10 @@ class FolderConversion:
                     output.add_bare(name)
                 converting = _Files(self, folder, output, device, workplace / "one")
                 converting.convert_all()
-            report = self._report(folder, kind, output.path, target.name, device)
+            report = self._report(folder, kind, output.path, named.name, device)
             refuse_failed(report)
             output.path.replace(target)
-        return report, target
+        return report, named
 
     def _report(
         self, folder: Folder, kind: str, made: Path, filename: str, device: torch.device
