@@ -129,12 +129,13 @@ class Client:
         if place.is_dir():
             place = place_of(place / _name_for(path.name, options, report))
             refuse_same_file(path, place)
+        named = _named(report, place.name)
         with workplace_beside(place) as folder:
             made = folder / place.name
             with made.open("w+b") as file:
                 self._fetch(link, file, report, advance)
             made.replace(place)
-        return report
+        return named
 
     def inspect(
         self, source: str | os.PathLike[str], *, progress: Progress | None = None
@@ -212,6 +213,18 @@ class Client:
                 file.write(chunk)
                 done += len(chunk)
                 progress("download", done, total)
+
+
+def _named(report: Report, filename: str) -> Report:
+    """Return a report in which the artifact has the name that it got here."""
+    artifact, advice = report.artifact, report.advice
+    if artifact is None or artifact.filename == filename:
+        return report
+    if advice is not None:
+        load = advice.load.replace(repr(artifact.filename), repr(filename))
+        advice = advice.model_copy(update={"load": load})
+    artifact = artifact.model_copy(update={"filename": filename})
+    return report.model_copy(update={"artifact": artifact, "advice": advice})
 
 
 def _name_for(filename: str, options: Options, report: Report) -> str:

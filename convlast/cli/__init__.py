@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, field_validator
 from rich.console import Console
 
 import convlast
@@ -45,11 +45,19 @@ class Trust(BaseModel):
     """Also open TorchScript and exported programs. Opening one can run its code."""
 
 
+def _split(value: object) -> object:
+    return tuple(part for part in value.split(",") if part) if isinstance(value, str) else value
+
+
 class Execution(Trust):
     """Where the work is done."""
 
     device: str = "auto"
     """auto (a GPU if there is one), cpu, cuda, or one GPU, e.g. cuda:1."""
+
+    architecture_prefix: Annotated[tuple[str, ...], BeforeValidator(_split)] = ()
+    """A module that an architecture may come from, such as mypackage.models, beside the usual ones.
+    Building a model runs its code."""
 
     server: str | None = None
     """The address of a convlast service, e.g. http://127.0.0.1:8000, which does the work on its own
@@ -155,6 +163,7 @@ def convert(
                 device=execution.device,
                 limits=limits,
                 allow_programs=execution.allow_programs,
+                architecture_prefixes=_prefixes(execution),
                 progress=advance or silent,
             )
 
@@ -231,6 +240,15 @@ def _report_folder(artifact: Path, *, as_json: bool) -> None:
             "Use `convlast inspect` to see what it contains, and `convlast verify` to compare it.",
         )
     outcome.show(notes, terminal.render_manifests(notes.files), as_json=as_json)
+
+
+def _prefixes(execution: Execution) -> tuple[str, ...] | None:
+    """Return the modules that an architecture may come from; None for the usual ones."""
+    if not execution.architecture_prefix:
+        return None
+    from convlast.architectures.resolving import PREFIXES
+
+    return (*PREFIXES, *execution.architecture_prefix)
 
 
 def _convert_elsewhere(

@@ -168,7 +168,7 @@ class FileConversion:
             # Before the smoke: a damaged input is refused here, at the latest.
             sha256, crc32 = digests.result()
             inference = self._infer(case, proven, choice)
-            survival = [proven.survival, *self._try_routes(case, container, proven, folder)]
+            survival = self._try_routes(case, container, proven, folder)
         return Made(
             case=case,
             container=container,
@@ -212,19 +212,19 @@ class FileConversion:
     def _try_routes(
         self, case: Case, container: WritableContainer, proven: Proven, workplace: Path
     ) -> list[Survival]:
-        """Try what becomes of the layout, on the smallest weight that has it."""
+        """Say what ways of loading do to the layout; some are tried on the smallest weight."""
+        if not case.plan.has_layout:
+            return []
         converted = [d for d in case.plan.decisions if d.status in {"converted", "already"}]
-        sample = min(converted, key=lambda d: d.original.numel(), default=None)
+        sample = min(converted, key=lambda d: d.original.numel())
         # A program has one route, which the proof has tried.
-        if self.options.smoke == "none" or container.holds_code or sample is None:
-            return []
-        if not sample.original.numel():
-            return []
+        if self.options.smoke == "none" or container.holds_code or not sample.original.numel():
+            return [proven.survival]
         if not self.routes:
             with self._timed("survival"):
                 weight = proven.read_converted(sample)
                 self.routes = try_routes(weight, sample.candidate.kind, workplace)
-        return self.routes
+        return [proven.survival, *self.routes]
 
     @contextmanager
     def _timed(self, stage: TimedStage) -> Iterator[None]:
