@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import collections
 import json
 import re
 import shutil
@@ -339,6 +340,11 @@ WRAPPERS: dict[str, Wrapper] = {
     ),
     "keys that begin with `module.` or `_orig_mod.`": Wrapper(prefixed, None, from_prefixed),
     "`LazyConv3d` after its first input": Wrapper(initialized, None),
+    "`argparse.Namespace`, paths, dates, exact numbers, enums of the standard library, NumPy "
+    "arrays of numbers and text": Wrapper(
+        lambda: {"model": saved(), "args": argparse.Namespace(out=Path("a"), mean=np.ones(3))},
+        "model",
+    ),
 }
 
 
@@ -364,10 +370,10 @@ REFUSED: dict[str, tuple[Callable[[pytest.MonkeyPatch], Any], str, str]] = {
         "torch.nn.parameter.UninitializedParameter",
         "run the model once",
     ),
-    "objects of other classes, such as `argparse.Namespace`": (
-        lambda _: {"model": saved(), "args": argparse.Namespace(lr=0.1)},
-        "argparse.Namespace",
-        "save the weights alone",
+    "objects of other classes, such as `collections.deque`": (
+        lambda _: {"model": saved(), "losses": collections.deque([0.1])},
+        "collections.deque",
+        "make it a list",
     ),
 }  # fmt: skip
 
