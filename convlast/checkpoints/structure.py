@@ -191,7 +191,7 @@ def _remedies(refused: Iterable[str]) -> Iterator[str]:
         "torch.save(model.state_dict(), path)."
     ]
     if not numpy_values.is_present() and not numpy_values.NAMES.isdisjoint(refused):
-        yield "Its numbers are NumPy's: they are read where NumPy is installed (pip install numpy)."
+        yield "Its values are NumPy's: they are read where NumPy is installed (pip install numpy)."
 
 
 def _reason(error: Exception) -> str:
