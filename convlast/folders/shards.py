@@ -18,6 +18,7 @@ from convlast.errors import CheckpointError, NotACheckpointError
 from convlast.folders.index import IndexedFiles
 from convlast.folders.member_names import refuse_number
 from convlast.options import Limits
+from convlast.report.listing import listed
 
 _MAX_LISTED = 5
 
@@ -36,10 +37,12 @@ def parts_of(path: Path) -> list[Path]:
         groups = groups_in(path)
         if len(groups) == 1:
             return groups[0]
-        names = ", ".join(sorted(group[0].name for group in groups)[:_MAX_LISTED])
+        found = [group[0].relative_to(path).as_posix() for group in groups or groups_below(path)]
+        names = listed(sorted(found), at_most=_MAX_LISTED)
+        place = "" if groups else "below it "
         raise NotACheckpointError(
             f"One checkpoint is wanted in the folder {path.name!r}, and there are {len(groups)}"
-            f"{f': {names}' if names else ''}.",
+            f"{f': {place}{names}' if names else ''}.",
             remedy="Name the file, or the index of its shards.",
         )
     if not path.is_file() or (container := container_of(path)) not in FOLDERS:

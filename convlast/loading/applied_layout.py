@@ -68,7 +68,7 @@ def apply_layout(
         raise no_such_place(subject, wrapper, [layout.about for layout in layouts])
     serving = _serving(options, model, strict=strict)
     if not serving:
-        raise _misfit(subject, options, model, layouts)
+        raise _misfit(subject, options, model)
     strides = _agreed(serving, layouts, model)
     for name, tensor in tensors.items():
         stride = strides.get(model.ids[name])
@@ -158,11 +158,9 @@ def _agreed(
     return strides
 
 
-def _misfit(
-    subject: str, options: Sequence[Fit], model: Model, layouts: Sequence[Layout]
-) -> ArchitectureMismatchError:
+def _misfit(subject: str, options: Sequence[Fit], model: Model) -> ArchitectureMismatchError:
     closest = max(options, key=lambda fit: fit.fitting)
-    places = [place_of(layout.about) for layout in layouts]
+    places = list(dict.fromkeys(place_of(fit.state_dict) for fit in options))
     head = f"The layout in {subject} does not fit the model"
     if len(places) > 1:
         head = (
@@ -170,7 +168,7 @@ def _misfit(
             f"{listed(places, at_most=MAX_LISTED)}. The closest is {place_of(closest)}"
         )
     return mismatch(
-        f"{head}: {closest.fitting} of {len(closest.state_dict.shapes)} layers do.",
+        f"{head}: {closest.fitting} of {closest.scope} layers do.",
         closest,
         model,
         remedy="Apply it to the model that the checkpoint belongs to, or pass strict=False for the "

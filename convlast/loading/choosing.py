@@ -12,7 +12,7 @@ from convlast.report.listing import listed
 MAX_LISTED = 5
 """The most names in an error."""
 
-_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_CAPITAL_INSIDE = re.compile(r"([a-z])([A-Z])")
 
 _AVERAGES = {"average", "averaged", "avg", "ema", "polyak", "shadow", "swa", "teacher"}
 """What trainers call a moving average of the weights."""
@@ -24,7 +24,8 @@ def is_average(path: str) -> bool:
     >>> is_average("ema_state_dict"), is_average("netEMA.0"), is_average("schema")
     (True, True, False)
     """
-    return not _AVERAGES.isdisjoint(word.lower() for word in _WORD.findall(path))
+    spaced = _CAPITAL_INSIDE.sub(r"\1 \2", path).lower()
+    return not _AVERAGES.isdisjoint(re.findall(r"[a-z]+", spaced))
 
 
 def named(fits: Iterable[Fit], wrapper: str | None) -> list[Fit]:
@@ -62,16 +63,16 @@ def first_meant(fits: Sequence[Fit], are_alike: Callable[[Fit, Fit], bool]) -> F
 
 
 def no_such_place(
-    file: str, wrapper: str | None, there: Sequence[StateDict]
+    subject: str, wrapper: str | None, there: Sequence[StateDict]
 ) -> ArchitectureMismatchError:
     """Return the error for a place that the caller names and that is not there."""
     places = list(dict.fromkeys(map(place_of, there)))
     if wrapper is None:
         return ArchitectureMismatchError(
-            f"{file!r} holds no state dict.", remedy="Give the file that has the weights."
+            f"{subject} holds no state dict.", remedy="Give the file that has the weights."
         )
     return ArchitectureMismatchError(
-        f"{file!r} holds no state dict at wrapper={wrapper!r}.",
+        f"{subject} holds no state dict at wrapper={wrapper!r}.",
         remedy=f"It holds {listed(places, at_most=MAX_LISTED)}." if places else "",
     )
 

@@ -19,6 +19,8 @@ _MAX_LENGTH = 200
 _RECOMPUTED = {
     "_mask": "One of the two is pruned. Call torch.nn.utils.prune.remove(module, 'weight') on that "
     "one, or prune the other likewise.",
+    "weight_orig": "One of the two is pruned, or has spectral norm. Remove that there, or give it "
+    "to the other.",
     "weight_g": "One of the two has weight norm. Call torch.nn.utils.remove_weight_norm on that "
     "one, or apply it to the other.",
     ".original": "One of the two is parametrized. Call "

@@ -58,7 +58,7 @@ def load_one_of(
     every = [fit for holder in holders for fit in fits_of(holder.about, model)]
     options = named(every, wrapper)
     if not options:
-        raise no_such_place(file, wrapper, [holder.about for holder in holders])
+        raise no_such_place(repr(file), wrapper, [holder.about for holder in holders])
     held = {id(holder.about): holder.held for holder in holders}
     fit = _chosen(options, held, model, strict=strict)
     state_dict = _renamed(fit, held[id(fit.state_dict)], module)
@@ -67,8 +67,9 @@ def load_one_of(
         f"{file!r} does not fit the {type(module).__name__}: {fit.fitting} of "
         f"{len(model.shapes)} tensors do.{several if len(holders) > 1 else ''}"
     )
+    can_be_lenient = strict and fit.fitting == len(fit.names) > 0
     remedy = "Build the model as it was when the checkpoint was saved" + (
-        ", or pass strict=False to load the tensors that fit." if strict else "."
+        ", or pass strict=False to load the tensors that fit." if can_be_lenient else "."
     )
     try:
         missing = place(state_dict, module, strict=strict)
