@@ -26,6 +26,8 @@ from convlast.errors import OptionError, RemoteError, VerificationError
 from convlast.options import Options
 from convlast.progress import Progress, silent
 from convlast.report import Report
+from convlast.writing.naming import OF_FOLDERS, converted_folder_name, converted_name
+from convlast.writing.target import place_of
 from convlast.writing.workplace import refuse_same_file, workplace_beside
 
 _OPTIONS = Options()
@@ -117,7 +119,7 @@ class Client:
             RemoteError: If the service refuses, with the code of its problem, or does not answer.
         """
         advance = progress or silent
-        path, place = Path(source), Path(target)
+        path, place = Path(source), place_of(Path(target))
         refuse_same_file(path, place)
         answer = self._post("convert", path, _parameters(options), advance)
         link: str = answer.pop("links")["artifact"]
@@ -125,14 +127,15 @@ class Client:
         if report.artifact is None:
             raise RemoteError("internal", "The service answered without an artifact.")
         if place.is_dir():
-            place /= PurePath(report.artifact.filename).name
+            place = place_of(place / _name_for(path.name, options, report))
             refuse_same_file(path, place)
+        named = _named(report, place.name)
         with workplace_beside(place) as folder:
             made = folder / place.name
             with made.open("w+b") as file:
                 self._fetch(link, file, report, advance)
             made.replace(place)
-        return report
+        return named
 
     def inspect(
         self, source: str | os.PathLike[str], *, progress: Progress | None = None
@@ -210,6 +213,29 @@ class Client:
                 file.write(chunk)
                 done += len(chunk)
                 progress("download", done, total)
+
+
+def _named(report: Report, filename: str) -> Report:
+    """Return a report in which the artifact has the name that it got here."""
+    artifact, advice = report.artifact, report.advice
+    if artifact is None or artifact.filename == filename:
+        return report
+    if advice is not None:
+        load = advice.load.replace(repr(artifact.filename), repr(filename))
+        advice = advice.model_copy(update={"load": load})
+    artifact = artifact.model_copy(update={"filename": filename})
+    return report.model_copy(update={"artifact": artifact, "advice": advice})
+
+
+def _name_for(filename: str, options: Options, report: Report) -> str:
+    """Return the artifact's name: the service tells no more of it than another extension."""
+    given, made, memory_format = report.input, report.artifact, options.memory_format
+    if given.container in OF_FOLDERS or made is None:
+        return converted_folder_name(filename, memory_format, given.container)
+    extension = PurePath(made.filename).suffix
+    if extension == PurePath(given.filename).suffix:
+        extension = PurePath(filename).suffix
+    return converted_name(filename, memory_format, extension)
 
 
 def _parameters(options: Options) -> dict[str, Any]:

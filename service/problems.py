@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 
 from convlast.errors import ConvlastError
 from service.errors import MalformedRequestError
@@ -240,7 +241,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def on_http(request: Request, error: HTTPException) -> Response:
-        return answer(request, _of_http(request.method, error))
+        return answer(request, _of_http(request, error))
 
     @app.exception_handler(ClientDisconnect)
     async def on_left(request: Request, _: ClientDisconnect) -> Response:
@@ -248,11 +249,16 @@ def install(app: FastAPI) -> None:
         return Response(status_code=CLIENT_LEFT)
 
 
-def _of_http(method: str, error: HTTPException) -> Problem:
+def _of_http(request: Request, error: HTTPException) -> Problem:
     """Describe a refusal by the framework."""
     if error.status_code == 405:
-        detail = f"{method} is not allowed here."
-        return Problem("method-not-allowed", detail, headers=error.headers or {})
+        headers = dict(error.headers or {})
+        detail = f"{request.method} is not allowed here. Use {headers.get('Allow', 'another')}."
+        return Problem("method-not-allowed", detail, headers=headers)
     if error.status_code == 404:
-        return Problem("not-found", "There is nothing here.")
+        bare = request.url.path.rstrip("/")
+        scope = {**request.scope, "path": bare}
+        is_known = any(route.matches(scope)[0] != Match.NONE for route in request.app.router.routes)
+        meant = f" Did you mean {bare}?" if bare and is_known else ""
+        return Problem("not-found", f"There is nothing here.{meant}")
     return Problem("malformed-request", "The request cannot be read.")

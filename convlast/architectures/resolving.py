@@ -21,7 +21,7 @@ from typing import TypeAlias
 from torch import nn
 
 from convlast.architectures.packages import attribute_of, import_inside, is_inside
-from convlast.errors import ArchitectureNotAllowedError
+from convlast.errors import ArchitectureNotAllowedError, ConvlastError
 
 PREFIXES = (
     "torchvision.models.video",
@@ -72,7 +72,12 @@ def resolve(name: str, prefixes: Sequence[str] | None = None) -> Builder:
 
 def _prefix_of(name: str, prefixes: Sequence[str]) -> str:
     if not _NAME.fullmatch(name):
-        raise _refusal(name, "it is not a dotted name of public parts, such as package.module.Name")
+        full = _full_name(name, prefixes) if re.fullmatch(_PART, name, re.ASCII) else None
+        raise _refusal(
+            name,
+            "it is not a dotted name of public parts, such as package.module.Name",
+            f"Did you mean {full}?" if full else "",
+        )
     for prefix in prefixes:
         bare = prefix.rstrip(".")
         if name.startswith(f"{bare}."):
@@ -80,9 +85,21 @@ def _prefix_of(name: str, prefixes: Sequence[str]) -> str:
     raise _refusal(
         name,
         "it is outside the allowed modules",
-        f"Allowed: {', '.join(prefixes) or 'none'}. The setting CONVLAST_ARCHITECTURE_PREFIXES "
-        "names others.",
+        f"Allowed: {', '.join(prefixes) or 'none'}. Allow others with --architecture-prefix, or in "
+        "a service with the setting CONVLAST_ARCHITECTURE_PREFIXES.",
     )
+
+
+def _full_name(last: str, prefixes: Sequence[str]) -> str | None:
+    """Return the name of a model under the first prefix that has one of this last part."""
+    for prefix in (each.rstrip(".") for each in prefixes):
+        try:
+            found = attribute_of(import_inside(prefix), last)
+        except (AttributeError, ConvlastError):
+            continue  # the package has none, or is not installed
+        if type(found) in (FunctionType, type, ABCMeta):
+            return f"{prefix}.{last}"
+    return None
 
 
 def _require_class_or_function(name: str, found: object) -> None:

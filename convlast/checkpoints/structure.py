@@ -61,6 +61,12 @@ def refuse_unloadable(found: Scan, limits: Limits) -> None:
             "torch.load(weights_only=True) does not read.",
             remedy="Save it anew with torch.save's own protocol, which is 2.",
         )
+    if found.has_bytes:
+        raise UnsupportedContainerError(
+            "The checkpoint was saved with pickle protocol 3 and holds bytes or NumPy's numbers, "
+            "which torch.load(weights_only=True) does not read in that protocol.",
+            remedy="Save it anew with torch.save's own protocol, which is 2.",
+        )
     _refuse_misuses(found)
     if len(found.storages) > limits.max_tensors:
         raise LimitExceededError(

@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, field_validator
 from rich.console import Console
 
 import convlast
 from convlast.cli import outcome
 from convlast.cli import progress_bar as progress
 from convlast.cli.parameters import flattened
-from convlast.errors import CheckpointError, OptionError
+from convlast.cli.places import keep_apart, place_in
+from convlast.errors import OptionError
 from convlast.options import Limits, Options
 from convlast.progress import Progress, silent
 from convlast.rendering import terminal
@@ -44,11 +45,19 @@ class Trust(BaseModel):
     """Also open TorchScript and exported programs. Opening one can run its code."""
 
 
+def _split(value: object) -> object:
+    return tuple(part for part in value.split(",") if part) if isinstance(value, str) else value
+
+
 class Execution(Trust):
     """Where the work is done."""
 
     device: str = "auto"
     """auto (a GPU if there is one), cpu, cuda, or one GPU, e.g. cuda:1."""
+
+    architecture_prefix: Annotated[tuple[str, ...], BeforeValidator(_split)] = ()
+    """A module that an architecture may come from, such as mypackage.models, beside the usual ones.
+    Building a model runs its code."""
 
     server: str | None = None
     """The address of a convlast service, e.g. http://127.0.0.1:8000, which does the work on its own
@@ -135,12 +144,12 @@ def convert(
     target: Target = None,
 ) -> None:
     """Convert a checkpoint or a model folder, prove the result, and report it layer by layer."""
-    _keep_apart(source, target, output.report)
+    keep_apart(source, target, output.report)
 
     def work() -> Report:
         if output.report is not None and source.is_file() and (not target or target.is_dir()):
-            place = _place_in(target or source.absolute().parent, source, options)
-            _keep_apart(source, place, output.report)
+            place = place_in(target or source.absolute().parent, source, options)
+            keep_apart(source, place, output.report)
         with progress.shown_on(Console(stderr=True)) as advance:
             if execution.server is not None:
                 return _convert_elsewhere(execution, source, target, options, advance)
@@ -154,6 +163,7 @@ def convert(
                 device=execution.device,
                 limits=limits,
                 allow_programs=execution.allow_programs,
+                architecture_prefixes=_prefixes(execution),
                 progress=advance or silent,
             )
 
@@ -165,7 +175,7 @@ def convert(
 @flattened
 def inspect(source: Source, output: outcome.Output, trust: Trust, limits: Limits) -> None:
     """Report which layers could be converted; convert nothing, and need no GPU."""
-    _keep_apart(source, None, output.report)
+    keep_apart(source, None, output.report)
 
     def work() -> Report:
         return convlast.inspect(source, limits=limits, allow_programs=trust.allow_programs)
@@ -181,7 +191,7 @@ def verify(
 ) -> None:
     """Prove that one checkpoint, or model folder, is the other converted, and nothing else."""
     for checked in (original, converted):
-        _keep_apart(checked, None, output.report)
+        keep_apart(checked, None, output.report)
 
     def work() -> Report:
         return convlast.verify(
@@ -232,6 +242,15 @@ def _report_folder(artifact: Path, *, as_json: bool) -> None:
     outcome.show(notes, terminal.render_manifests(notes.files), as_json=as_json)
 
 
+def _prefixes(execution: Execution) -> tuple[str, ...] | None:
+    """Return the modules that an architecture may come from; None for the usual ones."""
+    if not execution.architecture_prefix:
+        return None
+    from convlast.architectures.resolving import PREFIXES
+
+    return (*PREFIXES, *execution.architecture_prefix)
+
+
 def _convert_elsewhere(
     execution: Execution,
     source: Path,
@@ -261,34 +280,3 @@ def _convert_into(source: Path, folder: Path, options: Options, **settings: Any)
 
     made, _ = convert_into(source, folder, options, JobSettings(**settings))
     return made
-
-
-def _place_in(folder: Path, source: Path, options: Options) -> Path | None:
-    """Return the path of a file's artifact in a folder, with the name that the library chooses.
-
-    None if the file is not a checkpoint; the verb will say so.
-    """
-    from convlast.containers import container_of
-    from convlast.containers.naming import artifact_filename
-
-    try:
-        return folder / artifact_filename(source.name, options, container_of(source))
-    except CheckpointError:
-        return None
-
-
-def _keep_apart(source: Path, target: Path | None, report: Path | None) -> None:
-    """Refuse names that would overwrite the input, or one output with the other."""
-    if target is not None and not target.parent.is_dir():
-        raise typer.BadParameter(f"there is no folder '{target.parent}'", param_hint="'--output'")
-    for written, option in ((target, "'--output'"), (report, "'--report'")):
-        if written is not None and written.exists() and written.samefile(source):
-            raise typer.BadParameter("this is the input", param_hint=option)
-    if report is None:
-        return
-    place = report.resolve()
-    folders = place.parents if source.is_dir() else ()
-    if source.resolve() in folders:
-        raise typer.BadParameter("this is in the input", param_hint="'--report'")
-    if target is not None and target.resolve() in (place, *folders):
-        raise typer.BadParameter("this is where the artifact goes", param_hint="'--report'")

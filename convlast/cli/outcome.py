@@ -24,6 +24,7 @@ from convlast.errors import ConvlastError, OptionError, VerificationError
 from convlast.rendering import html, terminal
 from convlast.rendering.notation import printable
 from convlast.report import Report
+from convlast.writing.workplace import write_whole
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
@@ -117,7 +118,7 @@ def _deliver(report: Report, output: Output) -> None:
     if output.report is not None:
         is_page = output.report.suffix.lower() in {".html", ".htm"}
         text = html.render(report) if is_page else f"{report.model_dump_json(indent=2)}\n"
-        output.report.write_text(text, encoding="utf-8")
+        write_whole(output.report, text.encode(), "report")
     show(report, terminal.render(report), as_json=output.as_json)
 
 

@@ -26,6 +26,7 @@ METAVARS = {
     "select": "PATTERN",
     "architecture": "NAME",
     "architecture_options": "JSON",
+    "architecture_prefix": "MODULE",
     "input_shape": "N,C,D,H,W",
     "min_speedup": "RATIO",
     "report": "FILE",
@@ -35,7 +36,7 @@ METAVARS = {
 }
 """The placeholders for values whose type does not say what they are."""
 
-REPEATABLE = {"select"}
+REPEATABLE = {"select", "architecture_prefix"}
 """Options that may be given more than once; as in HTTP, commas separate values too."""
 
 

@@ -51,7 +51,7 @@ def open_checkpoint(
                 f"{path.name!r} is a pipe or a device, and not a file.",
                 remedy="Write what comes out of it into a file first: it is read more than once.",
             )
-        raise NotACheckpointError(f"There is no file {path.name!r}.")
+        raise NotACheckpointError(f"There is no file {str(path)!r}.")
     name = container_of(path)
     if name in FOLDERS:
         raise NotACheckpointError(

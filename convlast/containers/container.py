@@ -108,8 +108,12 @@ class WritableContainer(Container):
         """Return what loading does to the layout of an artifact that passed the proof."""
 
     @abstractmethod
-    def loading_code(self, original: Checkpoint) -> str:
+    def loading_code(self, original: Checkpoint, *, has_layout: bool) -> str:
         """Return Python code that loads an artifact of this checkpoint.
+
+        Args:
+            original: The checkpoint.
+            has_layout: Whether weights are channels-last, so that the layout can be lost.
 
         `{name!r}` stands for the file's name, and `{wrapper}` for the subscripts that lead to the
         state dict.

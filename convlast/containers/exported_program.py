@@ -33,6 +33,6 @@ class ExportedProgramArchive(Program):
         """Return the tensors that `torch.export.load` finds. This runs the program."""
         return tensors_of_exported_program(artifact)
 
-    def loading_code(self, original: Checkpoint) -> str:
+    def loading_code(self, original: Checkpoint, *, has_layout: bool) -> str:
         """Return the code for the whole program."""
         return "model = torch.export.load({name!r}).module()"

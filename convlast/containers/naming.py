@@ -1,4 +1,4 @@
-"""What an artifact is called, and what kind of file it is."""
+"""What kind of file an artifact is, and what it is called for that."""
 
 from __future__ import annotations
 
@@ -9,13 +9,7 @@ from convlast.containers.kinds import CONTAINERS
 from convlast.containers.torch_zip import TorchZip
 from convlast.errors import OptionError
 from convlast.options import Options
-
-_OF_FOLDERS = {"folder": "", "zip-folder": ".zip", "tar-folder": ".tar", "sharded": ""}
-"""The extensions of model folders, by their kinds."""
-
-_PACKED = (".zip", ".tar.gz", ".tgz", ".tar")
-_INDEX = (".index.json", ".safetensors", ".bin")
-_FORMATS = (".channels_last_3d", ".contiguous_format")
+from convlast.writing.naming import OF_FOLDERS, converted_folder_name, converted_name
 
 
 def target_container(options: Options, name: str, *, keeps_kind: bool = False) -> WritableContainer:
@@ -78,13 +72,13 @@ def artifact_filename(filename: str, options: Options, container: str) -> str:
     >>> artifact_filename("bundle.tar.gz", Options(), "tar-folder")
     'bundle.channels_last_3d.tar'
     """
-    if container in _OF_FOLDERS:
-        return _folder_name(filename, options, container)
-    path, target = PurePath(filename), target_container(options, container)
-    extension, own = path.suffix or target.extension, _own_extensions()
+    if container in OF_FOLDERS:
+        return converted_folder_name(filename, options.memory_format, container)
+    target, own = target_container(options, container), _own_extensions()
+    extension = PurePath(filename).suffix or target.extension
     if own.keys() & {container, target.name} or extension in own.values():
         extension = target.extension
-    return f"{_bare(path.stem)}.{options.memory_format}{extension}"
+    return converted_name(filename, options.memory_format, extension)
 
 
 def _own_extensions() -> dict[str, str]:
@@ -94,20 +88,3 @@ def _own_extensions() -> dict[str, str]:
         for name, each in CONTAINERS.items()
         if isinstance(each, WritableContainer) and each.needs_extension
     }
-
-
-def _folder_name(filename: str, options: Options, container: str) -> str:
-    """Return `<name>.<memory_format>` for a folder, and with an extension for an archive."""
-    endings = {"folder": (), "sharded": _INDEX}.get(container, _PACKED)
-    name = filename
-    for ending in endings:
-        if name.lower().endswith(ending):
-            name = name[: -len(ending)]
-    return f"{_bare(name)}.{options.memory_format}{_OF_FOLDERS[container]}"
-
-
-def _bare(stem: str) -> str:
-    """Return a name without the layout that an earlier conversion put behind it."""
-    for memory_format in _FORMATS:
-        stem = stem.removesuffix(memory_format)
-    return stem

@@ -64,6 +64,8 @@ class Safetensors(WritableContainer):
             message="safetensors holds no strides. Use convlast.load or convlast.load_into.",
         )
 
-    def loading_code(self, original: Checkpoint) -> str:
+    def loading_code(self, original: Checkpoint, *, has_layout: bool) -> str:
         """Return the code for a model that is built already."""
+        if not has_layout:
+            return "model.load_state_dict(safetensors.torch.load_file({name!r}))"
         return "convlast.load_into(model, {name!r})  # a plain load gives contiguous weights"

@@ -18,10 +18,11 @@ from convlast.report import Survival
 from convlast.writing.request import WriteRequest, Written
 from convlast.writing.torch_zip import WRITTEN_BY_TORCH, write_torch
 
-_STATE_DICT = (
-    "state_dict = torch.load({name!r}, weights_only=True){wrapper}\n"
+_STATE_DICT = "state_dict = torch.load({name!r}, weights_only=True){wrapper}\n"
+_KEEPING = (
     "model.load_state_dict(state_dict, assign=True)  # without assign=True the layout is lost"
 )
+_PLAIN = "model.load_state_dict(state_dict)"
 _MORE_THAN_TENSORS = (
     "convlast.load_into(model, {name!r})  # the file needs more than "
     "torch.load's weights_only=True allows"
@@ -75,8 +76,8 @@ class TorchZip(WritableContainer):
             message=f"Tried on the whole artifact{allowed}: every stride is there.",
         )
 
-    def loading_code(self, original: Checkpoint) -> str:
+    def loading_code(self, original: Checkpoint, *, has_layout: bool) -> str:
         """Return the code for a state dict, for a module, or for a file with other classes."""
         if not original.asks_for:
-            return _STATE_DICT
+            return _STATE_DICT + (_KEEPING if has_layout else _PLAIN)
         return _MODULE if isinstance(original.root, nn.Module) else _MORE_THAN_TENSORS

@@ -32,6 +32,6 @@ class TorchScriptArchive(Program):
         """Return the tensors that `torch.jit.load` finds. This runs the program."""
         return tensors_of_script(artifact)
 
-    def loading_code(self, original: Checkpoint) -> str:
+    def loading_code(self, original: Checkpoint, *, has_layout: bool) -> str:
         """Return the code for the whole program."""
         return "model = torch.jit.load({name!r})"

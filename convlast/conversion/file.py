@@ -42,6 +42,7 @@ from convlast.proving.survival import try_routes
 from convlast.report import Finding, Report, Survival
 from convlast.report.smoke import Choice
 from convlast.writing.request import Follow, WriteRequest, Written
+from convlast.writing.target import place_of
 from convlast.writing.workplace import refuse_same_file, workplace_beside
 
 
@@ -121,14 +122,15 @@ class FileConversion:
     ) -> tuple[Report, Path]:
         """Do what was decided; as `run` for the rest."""
         container = target_container(self.options, checkpoint.container, keeps_kind=self.keeps_kind)
-        refuse_same_file(self.source.path, target)
+        place = place_of(target)
+        refuse_same_file(self.source.path, place)
         refuse_misleading_name(target, container)
-        with workplace_beside(target) as folder, device_errors_translated(device):
+        with workplace_beside(place) as folder, device_errors_translated(device):
             case, choice = self._chosen(self._case(checkpoint, plan, device))
             made = self._make(case, container, folder, choice)
             report = report_of(self.source, made, target.name, self.findings, self.seconds)
             refuse_failed(report)
-            made.written.path.replace(target)
+            made.written.path.replace(place)
         return report, target
 
     def _case(self, checkpoint: Checkpoint, plan: Plan, device: torch.device) -> Case:
@@ -166,7 +168,7 @@ class FileConversion:
             # Before the smoke: a damaged input is refused here, at the latest.
             sha256, crc32 = digests.result()
             inference = self._infer(case, proven, choice)
-            survival = [proven.survival, *self._try_routes(case, container, proven, folder)]
+            survival = self._try_routes(case, container, proven, folder)
         return Made(
             case=case,
             container=container,
@@ -210,19 +212,19 @@ class FileConversion:
     def _try_routes(
         self, case: Case, container: WritableContainer, proven: Proven, workplace: Path
     ) -> list[Survival]:
-        """Try what becomes of the layout, on the smallest weight that has it."""
+        """Say what ways of loading do to the layout; some are tried on the smallest weight."""
+        if not case.plan.has_layout:
+            return []
         converted = [d for d in case.plan.decisions if d.status in {"converted", "already"}]
-        sample = min(converted, key=lambda d: d.original.numel(), default=None)
+        sample = min(converted, key=lambda d: d.original.numel())
         # A program has one route, which the proof has tried.
-        if self.options.smoke == "none" or container.holds_code or sample is None:
-            return []
-        if not sample.original.numel():
-            return []
+        if self.options.smoke == "none" or container.holds_code or not sample.original.numel():
+            return [proven.survival]
         if not self.routes:
             with self._timed("survival"):
                 weight = proven.read_converted(sample)
                 self.routes = try_routes(weight, sample.candidate.kind, workplace)
-        return self.routes
+        return [proven.survival, *self.routes]
 
     @contextmanager
     def _timed(self, stage: TimedStage) -> Iterator[None]:

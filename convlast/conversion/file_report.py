@@ -68,7 +68,7 @@ def report_of(
     """
     case, smoke = made.case, made.inference.smoke
     found = [*known, *_findings_of(made)]
-    loading_code = made.container.loading_code(case.checkpoint)
+    code = made.container.loading_code(case.checkpoint, has_layout=case.plan.has_layout)
     return Report(
         verdict=verdict_of(found),
         findings=found,
@@ -90,8 +90,8 @@ def report_of(
         advice=advise(
             found,
             smoke,
-            filename=filename,
-            loading_code=loading_code,
+            filename=source.loaded_as or filename,
+            loading_code=code,
             wrapper=case.plan.wrapper_path,
         ),
         seconds=seconds,

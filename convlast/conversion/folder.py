@@ -37,6 +37,7 @@ from convlast.folders.output import FolderOutput, PlainOutput, TarOutput, ZipOut
 from convlast.options import Options
 from convlast.planning.selection import Selection
 from convlast.report import Report, Survival
+from convlast.writing.target import place_of
 from convlast.writing.workplace import refuse_nested, refuse_same_file, workplace_beside
 
 _OUTPUTS: dict[str, Callable[[Path], FolderOutput]] = {
@@ -73,7 +74,8 @@ class FolderConversion:
         self.sections.findings += smoke_findings.of_troubles(unused_gpu(settings.device))
         refuse_unmeasurable(self.options, device)
         kind = container_of(path)
-        target = place(kind)
+        named = place(kind)
+        target = place_of(named)
         refuse_same_file(path, target)
         if kind == "folder":
             refuse_nested(path, target)
@@ -84,12 +86,13 @@ class FolderConversion:
             with closing(_OUTPUTS.get(kind, PlainOutput)(workplace / "made")) as output:
                 for name in folder.bare:
                     output.add_bare(name)
-                converting = _Files(self, folder, output, device, workplace / "one")
+                base = "" if kind in _OUTPUTS else named.name
+                converting = _Files(self, folder, output, device, workplace / "one", base)
                 converting.convert_all()
-            report = self._report(folder, kind, output.path, target.name, device)
+            report = self._report(folder, kind, output.path, named.name, device)
             refuse_failed(report)
             output.path.replace(target)
-        return report, target
+        return report, named
 
     def _report(
         self, folder: Folder, kind: str, made: Path, filename: str, device: torch.device
@@ -101,7 +104,7 @@ class FolderConversion:
             artifact_of_folder(made, filename, written, sections.artifacts),
             self.options,
             environment_of(device),
-            advise_on_folder(sections.files, sections.findings, filename),
+            advise_on_folder(sections.files, sections.findings, filename, self.options),
         )
 
 
@@ -114,6 +117,8 @@ class _Files:
     output: FolderOutput
     device: torch.device
     workplace: Path
+    place: str
+    """The folder that the artifact is; empty for an archive, which is unpacked somewhere."""
     routes: list[Survival] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -149,7 +154,7 @@ class _Files:
             return False
         filename = PurePosixPath(found.name).name
         job = FileConversion(
-            Source(found.path, filename),
+            Source(found.path, filename, loaded_as=self._path_of(found.name)),
             self.job.options.model_copy(update={"on_failure": "report"}),
             replace(self.job.settings, allow_programs=True),  # a closed one does not come here
             keeps_kind=True,  # other files name it
@@ -167,11 +172,16 @@ class _Files:
         report, made = job.convert(checkpoint, plan, self.device, self.workplace / filename)
         self.routes = job.routes
         if found.index is not None and report.advice is not None:
-            report.advice = advise_on_shard(report.advice, found.index.name)
+            index = self._path_of(found.index.name)
+            report.advice = advise_on_shard(report.advice, index)
         self.job.sections.add(found.name, report)
         self.output.add(found.name, made)
         made.unlink(missing_ok=True)
         return True
+
+    def _path_of(self, name: str) -> str:
+        """Return the path by which a file is loaded from the artifact, once that is unpacked."""
+        return str(PurePosixPath(self.place, name))
 
     def _copy(self, name: str, found: Found | None, contents: Contents) -> None:
         """Pass a file on as it is."""

@@ -25,11 +25,13 @@ class Source:
         path: Where it is.
         name: The name it is known by.
         known_sha256: The digest of its bytes, if the caller has computed it.
+        loaded_as: The path by which the artifact is loaded, if it is not the artifact's name.
     """
 
     path: Path
     name: str
     known_sha256: str | None = None
+    loaded_as: str | None = None
 
     @classmethod
     def of(cls, given: PathLike | Source) -> Source:

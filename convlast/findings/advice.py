@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
 from convlast.checkpoints.tree import KeyPath
+from convlast.options import Options
 from convlast.report import Advice, Decision, FileSection, Finding, Smoke, verdict_of
 
 _MAX_REASONS = 10
@@ -117,7 +118,7 @@ def advise_on_shard(advice: Advice, index: str) -> Advice:
 
 
 def advise_on_folder(
-    files: Sequence[FileSection], findings: Sequence[Finding], filename: str
+    files: Sequence[FileSection], findings: Sequence[Finding], filename: str, options: Options
 ) -> Advice:
     """Say whether to use a converted model folder, why, and how to load from it.
 
@@ -125,6 +126,7 @@ def advise_on_folder(
         files: Its files.
         findings: All findings about them.
         filename: The artifact's name.
+        options: What was asked for.
     """
     advised = {file.path: file.advice for file in files if file.advice}
     decisions = {advice.decision for advice in advised.values()}
@@ -132,12 +134,21 @@ def advise_on_folder(
     decision: Decision = decisions.pop() if len(decisions) == 1 else "undecided"
     if verdict_of(list(findings)) == "failed":
         decision = "keep"
-    place = str(PurePosixPath(filename, min(advised, default="")).parent)
-    load = (
-        f"convlast.apply_layout(model, {place!r})  # after from_pretrained, or another loader, "
-        "which leaves weights contiguous"
-    )
+    load = _loading_of_folder(filename, min(advised, default=""), options)
     return Advice(decision=decision, reasons=reasons[:_MAX_REASONS], load=load)
+
+
+def _loading_of_folder(filename: str, first: str, options: Options) -> str:
+    """Return how a folder is loaded, given the path of its first converted file."""
+    is_archive = filename.endswith((".zip", ".tar"))
+    place = str(PurePosixPath("" if is_archive else filename, first).parent)
+    unpacked = f"# unpack {filename} first\n" if is_archive else ""
+    if options.memory_format == "contiguous_format":
+        return f"{unpacked}# load {place!r} as the original: weights are contiguous"
+    return (
+        f"{unpacked}convlast.apply_layout(model, {place!r})  # after from_pretrained, or another "
+        "loader, which leaves weights contiguous"
+    )
 
 
 def _subscripts(path: KeyPath) -> str:

@@ -75,6 +75,13 @@ class Plan:
         )
 
     @property
+    def has_layout(self) -> bool:
+        """Whether an artifact has channels-last weights."""
+        return self.memory_format == "channels_last_3d" and any(
+            decision.status in {"converted", "already"} for decision in self.decisions
+        )
+
+    @property
     def conversions(self) -> list[LayerPlan]:
         """The decisions by which elements change places, one for each span of bytes.
 

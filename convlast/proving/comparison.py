@@ -16,8 +16,12 @@ from convlast.layout.memory_format import geometry_of, slices_of, span_of
 from convlast.layout.pieces import equal_bytes, equal_elements
 from convlast.proving.object_comparison import compare_objects
 from convlast.report import Proof
+from convlast.report.listing import listed
 from convlast.writing.permutation import Restriding, bits_of
 from convlast.writing.readback import Match
+
+_MAX_NAMED = 3
+"""The most tensors that a message names."""
 
 Aspect = Literal["structure", "values", "strides"]
 
@@ -85,8 +89,9 @@ def compare(
     if holds_objects:
         roots = before.checkpoint.root, after.checkpoint.root
         compare_objects(*roots, partial(comparison.differ, "structure"))
-    if [entry.path for entry in before.entries] != [entry.path for entry in after.entries]:
-        comparison.differ("structure", (), "The tensors, or their order, changed.")
+    paths = [[entry.path for entry in each.entries] for each in (before, after)]
+    if paths[0] != paths[1]:
+        comparison.differ("structure", (), _other_tensors(*paths))
         return comparison
     checkpoints = before.checkpoint, after.checkpoint
     pairs = _Pairs(*checkpoints, comparison, matches, holds_objects=holds_objects)
@@ -109,6 +114,22 @@ def proof_of(comparison: Comparison) -> Proof:
         strides="wrong" if comparison.has("strides") else "exact",
         structure="different" if comparison.has("structure") else "identical",
     )
+
+
+def _other_tensors(before: list[KeyPath], after: list[KeyPath]) -> str:
+    """Say which tensors are in one checkpoint alone, or where the order begins to differ."""
+    known, found = set(before), set(after)
+    missing = [dotted(path) for path in before if path not in found]
+    added = [dotted(path) for path in after if path not in known]
+    if not missing and not added:
+        first = next(one for one, other in zip(before, after, strict=True) if one != other)
+        return f"The order of the tensors changed, from {dotted(first)} on."
+    told = [
+        f"{len(paths)} {what}: {listed(paths, at_most=_MAX_NAMED)}"
+        for paths, what in ((missing, "missing"), (added, "added"))
+        if paths
+    ]
+    return f"Other tensors are in it, {'; '.join(told)}."
 
 
 def _facts(tensor: torch.Tensor) -> dict[str, object]:

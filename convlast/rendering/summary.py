@@ -187,6 +187,9 @@ def _survival_claim(survival: list[Survival]) -> Claim:
     lost = [route.route for route in tried if not route.survives]
     if not tried:
         return Claim(title, "unknown", "No way of loading was tried.")
+    if len(tried) == 1 and not lost:
+        text = f"{tried[0].route} keeps the layout. No other way of loading was tried."
+        return Claim(title, "good", text)
     if not lost:
         return Claim(title, "good", f"All {len(tried)} ways of loading keep the layout.")
     state: State = "bad" if len(lost) == len(tried) else "caution"

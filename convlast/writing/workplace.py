@@ -9,6 +9,7 @@ from pathlib import Path
 
 from convlast.errors import OptionError, full_disk_translated
 from convlast.removal import temporary_tree
+from convlast.writing.target import place_of
 
 
 def refuse_same_file(source: Path, target: Path) -> None:
@@ -40,7 +41,8 @@ def workplace_beside(target: Path, *, for_folder: bool = False) -> Iterator[Path
     """Make a folder beside the target for as long as the work takes; leave nothing of it.
 
     Args:
-        target: What will be made; a file that is there may be replaced, a folder only if empty.
+        target: What will be made, from `place_of`; a file that is there may be replaced, a folder
+            only if empty.
         for_folder: Whether it will be a folder.
 
     Raises:
@@ -73,6 +75,20 @@ def workplace_beside(target: Path, *, for_folder: bool = False) -> Iterator[Path
                 remedy="Name a place where you may write.",
             ) from error
         yield place
+
+
+def write_whole(target: Path, content: bytes, option: str = "target") -> None:
+    """Write a small file, which appears whole or not at all.
+
+    Raises:
+        OptionError: If it cannot be put there.
+        StorageFullError: If the file system fills up.
+    """
+    place = place_of(target, option)
+    with workplace_beside(place) as folder:
+        made = folder / place.name
+        made.write_bytes(content)
+        made.replace(place)
 
 
 @contextmanager

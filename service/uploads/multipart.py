@@ -24,6 +24,9 @@ MAX_PARTS = 64
 MAX_FIELD_BYTES = 64 << 10
 """Most bytes in the values of all fields together."""
 
+MAX_NAME_BYTES = 255
+"""The longest text in place of a file that is taken for a file's name."""
+
 MAX_CONTENT_TYPE_CHARS = 512
 
 
@@ -53,6 +56,7 @@ class Multipart:
         self._take: Callable[[bytes], None] = write  # until the first part begins
         self._parts = self._bytes = self._field_bytes = self._checkpoint_bytes = 0
         self._has_checkpoint = False
+        self._name = bytearray()
         self.filename: str | None = None
         """The file name that the client gave."""
 
@@ -98,6 +102,11 @@ class Multipart:
         elif name in self._values:
             self._values[name].append(bytearray())
             self._take = self._take_value(self._values[name][-1])
+        elif part.filename is not None:
+            raise MalformedRequestError(
+                f"The body has a file in a part named {name[:64]!r}.",
+                remedy=f"Name the part {CHECKPOINT}: curl -F {CHECKPOINT}=@model.pt",
+            )
         else:
             names = ", ".join([CHECKPOINT, *self._values])
             raise OptionError(
@@ -106,6 +115,8 @@ class Multipart:
 
     def _take_checkpoint(self, data: bytes) -> None:
         self._checkpoint_bytes += len(data)
+        if self.filename is None and self._checkpoint_bytes <= MAX_NAME_BYTES:
+            self._name += data
         self._write(data)
 
     def _take_value(self, value: bytearray) -> Callable[[bytes], None]:
@@ -129,11 +140,25 @@ class Multipart:
             self._parser.close()
         except MultipartError:
             raise MalformedRequestError("The body ends before its last boundary.") from None
+        if self._has_checkpoint and self._is_name():
+            raise MalformedRequestError(
+                f"The part {CHECKPOINT} is the text {self._name.decode()!r}, and not a file.",
+                remedy=f"With curl, write @ before the name: -F {CHECKPOINT}=@model.pt",
+            )
         if not self._has_checkpoint:
             raise MalformedRequestError(
                 f"The body has no part named {CHECKPOINT}.",
                 remedy=f"Send the file as a part of that name: curl -F {CHECKPOINT}=@model.pt",
             )
+
+    def _is_name(self) -> bool:
+        """Return whether the checkpoint is a line of text, as where curl's @ was forgotten."""
+        if not self._name or len(self._name) != self._checkpoint_bytes:
+            return False
+        try:
+            return self._name.decode().isprintable()
+        except UnicodeDecodeError:
+            return False
 
     @property
     def fields(self) -> list[tuple[str, str]]:

@@ -32,6 +32,8 @@ class Scan:
     """The storage references in the order in which the unpickler meets them, with repetitions."""
     is_framed: bool = False
     """Whether it is divided into frames, as pickles are from protocol 4 on."""
+    has_bytes: bool = False
+    """Whether it has bytes objects of its own, as pickles do from protocol 3 on."""
     misuses: dict[str, str] = field(default_factory=dict)
     """The misuses of known classes and functions, by their names."""
 
@@ -43,6 +45,9 @@ class Scan:
 
 _MAX_NAME = 1000
 """The most characters in a global's name."""
+
+_BYTES = {"BINBYTES", "SHORT_BINBYTES"}
+"""What torch's unpickler does not know; protocol 2 writes bytes as a call."""
 
 _PUT = ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE")
 _GET = ("GET", "BINGET", "LONG_BINGET")
@@ -58,6 +63,7 @@ class _Machine:
         self.objects = Objects(self._stack, handing)
 
     def step(self, opcode: pickletools.OpcodeInfo, arg: Any) -> None:
+        self.scan.has_bytes |= opcode.name in _BYTES
         if opcode.name in _ATOMS:
             self._stack.append(arg)
         elif (verb := _VERBS.get(opcode.name)) is not None:

@@ -125,6 +125,16 @@ def test_a_module_that_is_no_package_holds_no_modules(fakenets: str) -> None:
         resolve("this.s", ["this"])
 
 
+def test_the_full_name_of_a_model_is_offered(fakenets: str) -> None:
+    """Where only its last part was given."""
+    with pytest.raises(ArchitectureNotAllowedError) as refusal:
+        resolve("Net", ["a_package_that_is_absent", "fakenets.nets."])
+    assert refusal.value.remedy == "Did you mean fakenets.nets.Net?"
+    with pytest.raises(ArchitectureNotAllowedError) as refusal:
+        resolve("os", ["fakenets.nets"])
+    assert "Did you mean" not in refusal.value.remedy
+
+
 def test_a_close_name_is_offered(fakenets: str) -> None:
     """For a misspelt name a close one is offered."""
     with pytest.raises(ArchitectureNotAllowedError, match="Close to it: Net"):

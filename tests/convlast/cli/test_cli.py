@@ -18,6 +18,7 @@ from typer.testing import CliRunner, Result
 
 import convlast
 from convlast import containers
+from convlast.architectures.resolving import PREFIXES
 from convlast.checkpoints import manifest
 from convlast.cli import app
 from convlast.cli import progress_bar as progress
@@ -96,6 +97,7 @@ def test_convert_calls_the_verb_with_what_was_asked(verbs: Verbs, source: Path) 
     result = run(
         "convert", source, "-o", target, "--smoke", "none", "--device", "cuda:1",
         "--max-tensors", 9, "--allow-programs",
+        "--architecture-prefix", "mine.nets", "--architecture-prefix", "yours",
     )  # fmt: skip
 
     assert result.exit_code == 0
@@ -105,6 +107,7 @@ def test_convert_calls_the_verb_with_what_was_asked(verbs: Verbs, source: Path) 
         "device": "cuda:1",
         "limits": Limits(max_tensors=9),
         "allow_programs": True,
+        "architecture_prefixes": (*PREFIXES, "mine.nets", "yours"),
         "progress": silent,
     }
 

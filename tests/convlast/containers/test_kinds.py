@@ -62,7 +62,7 @@ class Flat(WritableContainer):
         """Say that its loader keeps strides."""
         return Survival(route="flat.load(path)", survives=True, message="Every stride is there.")
 
-    def loading_code(self, original: Checkpoint) -> str:
+    def loading_code(self, original: Checkpoint, *, has_layout: bool) -> str:
         """Return a call of its loader."""
         return "flat.load({name!r})"
 

@@ -224,6 +224,21 @@ def test_other_pickle_protocols(save: Callable[..., Path], tmp_path: Path) -> No
         assert "torch.save" in refusal.value.remedy
 
 
+@pytest.mark.parametrize("value", [b"abc", b"a" * 300], ids=["short", "long"])
+@pytest.mark.parametrize("save", [builders.save, builders.save_legacy])
+def test_bytes_in_protocol_3_are_refused_as_such(
+    save: Callable[..., Path], value: bytes, tmp_path: Path
+) -> None:
+    """The file is sound: torch reads them in protocol 2, and not in this one."""
+    root = {**builders.one_convolution(), "digest": value}
+    source = save(root, tmp_path / "s.pt", pickle_protocol=3)
+    with pytest.raises(UnsupportedContainerError, match="protocol 3") as refusal:
+        convlast.convert(source, tmp_path / "target.pt", QUIET)
+    assert "which is 2" in refusal.value.remedy
+    source = save(root, tmp_path / "s.pt", pickle_protocol=2)
+    assert convlast.convert(source, tmp_path / "target.pt", QUIET).verdict == "passed"
+
+
 @pytest.mark.xfail(strict=True, reason="a set is pickled in the order of its hashes")
 def test_a_set_of_words_is_written_in_one_order(tmp_path: Path) -> None:
     """The artifact is the same in processes that hash text differently."""

@@ -137,6 +137,23 @@ def test_a_difference_is_found(kind: str, tmp_path: Path) -> None:
     assert any(word in f"{found.path} {found.message}" for found in comparison.differences)
 
 
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ("abcde", "5 missing: weight0, weight1, weight2 and 2 more; 5 added: a, b, c and 2 more."),
+        (["weight1", "weight0", "weight2", "weight3", "weight4"], "changed, from weight0 on."),
+        (["weight0", "weight1", "weight2", "weight3"], "in it, 1 missing: weight4."),
+    ],
+)
+def test_other_tensors_are_named(keys: list[str], words: str, tmp_path: Path) -> None:
+    """The first of them, and how many there are."""
+    names = [f"weight{index}" for index in range(5)]
+    one = builders.save({name: torch.ones(1) for name in names}, tmp_path / "one.pt")
+    other = builders.save({name: torch.ones(1) for name in keys}, tmp_path / "other.pt")
+    comparison = compare(walked(open_checkpoint(one)), walked(open_checkpoint(other)))
+    assert words in comparison.differences[-1].message
+
+
 def test_nothing_is_found_where_nothing_differs(tmp_path: Path) -> None:
     """NaN equals NaN, in tensors and beside them, as floats and as complex numbers."""
     comparison = compared(lambda _: None, tmp_path)

@@ -89,3 +89,19 @@ def test_an_idle_worker_that_is_killed_is_replaced(serve: Serve) -> None:
         os.kill(pid, signal.SIGKILL)
     wait_for(lambda: service.convert(b"fine").status_code == 200)
     wait_for(lambda: fetch(service, "/readyz").status_code == 200)
+
+
+def test_a_path_with_a_slash_too_many_is_told_the_right_one(service: Running) -> None:
+    """Nothing is redirected: the refusal names the path that was meant."""
+    assert fetch(service, "/version/").json()["detail"] == (
+        "There is nothing here. Did you mean /version?"
+    )
+    assert fetch(service, "/versions").json()["detail"] == "There is nothing here."
+
+
+def test_a_method_that_is_not_allowed_is_told_the_others(service: Running) -> None:
+    """In the header that HTTP has for it, and in words."""
+    refusal = httpx.put(service.url + "/convert", trust_env=False)
+    assert refusal.status_code == 405
+    assert refusal.headers["allow"] in refusal.json()["detail"]
+    assert "POST" in refusal.headers["allow"]

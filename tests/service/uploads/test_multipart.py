@@ -85,6 +85,28 @@ def test_broken_bodies_are_refused(body: bytes, message: str) -> None:
         read(body)
 
 
+@pytest.mark.parametrize("name", ["file", "model", "", "Checkpoint"])
+def test_a_file_under_another_name_is_told_the_right_one(name: str) -> None:
+    """The remedy is a command that works."""
+    with pytest.raises(MalformedRequestError, match="a file in a part named") as refusal:
+        read(FILE.replace(b'"checkpoint"', f'"{name}"'.encode()) + b"x\r\n--edge--\r\n")
+    assert "curl -F checkpoint=@model.pt" in refusal.value.remedy
+
+
+@pytest.mark.parametrize("text", ["model.pt", "./größe/model 1.safetensors", "m" * 255])
+def test_a_name_in_place_of_a_file_is_known_as_such(text: str) -> None:
+    """Where curl's @ was forgotten, it sends the file's name."""
+    with pytest.raises(MalformedRequestError, match="and not a file") as refusal:
+        read(field("checkpoint", text) + b"--edge--\r\n")
+    assert "@" in refusal.value.remedy
+
+
+@pytest.mark.parametrize("content", ["", "a\nb", "\0" * 8, "m" * 256])
+def test_other_content_without_a_file_name_is_a_file(content: str) -> None:
+    """Some clients give none."""
+    assert read(field("checkpoint", content) + b"--edge--\r\n")[1] == content.encode()
+
+
 def test_unknown_fields_are_refused() -> None:
     """A field that is no option is refused by name."""
     with pytest.raises(OptionError, match="There is no option 'smok'"):
