@@ -14,6 +14,7 @@ from torch import nn
 
 import convlast
 from convlast.errors import ArchitectureMismatchError
+from convlast.loading.fitting import Model, StateDict, fits_of
 from convlast.options import Options
 from tests import builders
 from tests.convlast.loading import wrapping
@@ -239,3 +240,44 @@ def test_the_order_of_networks_does_not_matter(
     manifest = wrapping.manifest_of(root)
     for build in (critic, generator):
         wrapping.assert_laid_out(convlast.apply_layout(build(), manifest))
+
+
+def test_a_state_dict_of_the_model_alone_is_preferred(tmp_path: Path) -> None:
+    """A state dict that is the model's is meant, and not a part of a larger one."""
+    original, twin = generator(), generator()
+    saved = {"trainer": Trainer(net=twin, head=critic()).state_dict(), "net": original.state_dict()}
+    assert_equal(convlast.load_into(generator(), builders.save(saved, tmp_path / "a.pt")), original)
+
+
+def test_a_part_under_another_name_is_not_taken_for_the_model(tmp_path: Path) -> None:
+    """If the model's own names are in the file, further tensors are refused as by PyTorch."""
+    outer = nn.Conv3d(3, 4, 3)
+    outer.add_module("inner", nn.Conv3d(3, 4, 3))
+    path = builders.save(outer.state_dict(), tmp_path / "a.pt")
+    with pytest.raises(ArchitectureMismatchError, match=r"Not in the model: inner\.weight"):
+        convlast.load_into(nn.Conv3d(3, 4, 3), path)
+
+
+def test_moments_under_the_names_of_the_weights_are_no_weights(tmp_path: Path) -> None:
+    """The state of an optimizer is not taken for a second network."""
+    original = generator()
+    moments = {key: torch.zeros_like(value) for key, value in original.state_dict().items()}
+    saved = {"optimizer": {"exp_avg": moments}, "net": original.state_dict()}
+    assert_equal(convlast.load_into(generator(), builders.save(saved, tmp_path / "a.pt")), original)
+
+
+def test_a_filter_that_is_a_buffer_gets_its_layout() -> None:
+    """A weight that is not trained, and so is no parameter, is a layer of the file as well."""
+    model = nn.Module()
+    model.register_buffer("weight", torch.ones(4, 3, 3, 3, 3))
+    convlast.apply_layout(model, wrapping.manifest_of(model.state_dict()))
+    assert model.get_buffer("weight").stride() == (81, 1, 27, 9, 3)
+
+
+def test_keys_that_would_become_one_are_not_renamed() -> None:
+    """Two tensors of a file are never taken for one, whatever their names have in common."""
+    model = Model({"a.base_layer.w": (2,)}, {"a.base_layer.w": 1}, frozenset({1}))
+    for keys in (("a.w", "a.module.w"), ("a.module.w", "a.w")):
+        found = fits_of(StateDict("", dict.fromkeys(keys, (2,))), model)
+        assert not any(fit.covers(model) for fit in found)
+    assert fits_of(StateDict("", {"a.w": (2,)}), model)[0].covers(model)
