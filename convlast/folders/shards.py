@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from convlast.containers import container_of
@@ -11,9 +14,11 @@ from convlast.containers.sniffing import (
     begins_like_a_checkpoint,
     begins_like_an_index,
 )
-from convlast.errors import NotACheckpointError
+from convlast.errors import CheckpointError, NotACheckpointError
 from convlast.folders.index import IndexedFiles
+from convlast.folders.member_names import refuse_number
 from convlast.options import Limits
+from convlast.report.listing import listed
 
 _MAX_LISTED = 5
 
@@ -32,10 +37,12 @@ def parts_of(path: Path) -> list[Path]:
         groups = groups_in(path)
         if len(groups) == 1:
             return groups[0]
-        names = ", ".join(sorted(group[0].name for group in groups)[:_MAX_LISTED])
+        found = [group[0].relative_to(path).as_posix() for group in groups or groups_below(path)]
+        names = listed(sorted(found), at_most=_MAX_LISTED)
+        place = "" if groups else "below it "
         raise NotACheckpointError(
             f"One checkpoint is wanted in the folder {path.name!r}, and there are {len(groups)}"
-            f"{f': {names}' if names else ''}.",
+            f"{f': {place}{names}' if names else ''}.",
             remedy="Name the file, or the index of its shards.",
         )
     if not path.is_file() or (container := container_of(path)) not in FOLDERS:
@@ -53,14 +60,41 @@ def groups_in(folder: Path) -> list[list[Path]]:
     Raises:
         MalformedCheckpointError: If an index cannot be read, or shards are missing.
     """
-    files = sorted(path for path in folder.iterdir() if path.is_file())
-    heads = {path: _head(path) for path in files}
-    groups = [_shards_of(path) for path in files if begins_like_an_index(heads[path])]
+    return _groups(path for path in folder.iterdir() if path.is_file())
+
+
+def groups_below(folder: Path) -> list[list[Path]]:
+    """Return the checkpoints in a folder and its subfolders, as `groups_in` does.
+
+    Links to folders are not followed. A file that cannot be opened is left out.
+
+    Raises:
+        LimitExceededError: If there are more than `max_files` files.
+    """
+    groups: list[list[Path]] = []
+    number = 0
+    for place, folders, files in os.walk(folder):
+        folders.sort()
+        number += len(folders) + len(files)
+        refuse_number(number, Limits())
+        paths = (Path(place, name) for name in files)
+        groups += _groups((path for path in paths if path.is_file()), CheckpointError)
+    return groups
+
+
+def _groups(files: Iterable[Path], *passed_over: type[CheckpointError]) -> list[list[Path]]:
+    heads = {path: _head(path) for path in sorted(files)}
+    groups = []
+    for path in heads:
+        with suppress(*passed_over):
+            if begins_like_an_index(heads[path]):
+                groups.append(_shards_of(path))
     shards = {shard for group in groups for shard in group}
-    for path in files:
-        is_one = begins_like_a_checkpoint(heads[path]) and container_of(path) not in FOLDERS
-        if is_one and path not in shards:
-            groups.append([path])
+    for path in heads:
+        with suppress(*passed_over):
+            is_one = begins_like_a_checkpoint(heads[path]) and container_of(path) not in FOLDERS
+            if is_one and path not in shards:
+                groups.append([path])
     return groups
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import os
-from collections import OrderedDict
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +13,11 @@ from convlast.checkpoints.guard.allowing import known_names_allowed
 from convlast.checkpoints.tree import walk
 from convlast.containers import open_checkpoint
 from convlast.devices import on_the_cpu
-from convlast.errors import ArchitectureMismatchError, MalformedCheckpointError
+from convlast.errors import MalformedCheckpointError
 from convlast.folders.shards import parts_of
 from convlast.layout.memory_format import laid_out
+from convlast.loading.state_dicts import load_one_of
 from convlast.options import Limits
-from convlast.planning.plan import make_plan
 
 
 @on_the_cpu()
@@ -51,40 +48,41 @@ def load(path: str | os.PathLike[str]) -> Any:
 
 
 @on_the_cpu()
-def load_into(module: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
+def load_into(
+    module: nn.Module,
+    path: str | os.PathLike[str],
+    *,
+    wrapper: str | None = None,
+    strict: bool = True,
+) -> nn.Module:
     """Load a converted checkpoint into a model, layout kept.
 
     A plain `load_state_dict` copies values into the model's own, contiguous, parameters; this
-    puts the checkpoint's tensors in their place. The state dict is found in its wrapper. As with
-    `load_state_dict`, the model keeps its device, its dtypes, its tied weights and its
-    `requires_grad`; a model on the meta device gets the CPU.
+    puts the checkpoint's tensors in their place. As with `load_state_dict`, the model keeps its
+    device, its dtypes, its tied weights and its `requires_grad`; a model on the meta device gets
+    the CPU.
+
+    Of several state dicts in the file the one that fits is taken. Its keys may differ from the
+    model's names by the parts that wrappers insert, such as `module.` and `_orig_mod.`, and by one
+    prefix: the model may be a part of the one that was saved.
 
     Args:
         module: The model.
         path: The converted checkpoint, the index of its shards, or a folder with one of these.
+        wrapper: The place of the model's weights in the file, with dots, where several fit: keys
+            of the dicts, and then a prefix if one is meant.
+        strict: Whether every tensor of the model must be in the file, and the other way round. If
+            not, what fits is loaded; a tensor of another shape is refused all the same.
 
     Returns:
         The same module.
 
     Raises:
-        ArchitectureMismatchError: If keys or shapes do not fit.
+        ArchitectureMismatchError: If keys or shapes do not fit, or several state dicts fit. The
+            model is then as it was.
         CheckpointError: If a file cannot be opened, or must not be.
     """
-    parts = parts_of(Path(path))
-    found: Any = load(path)
-    for part in _wrapper_of(parts[0]) if len(parts) == 1 else ():
-        found = found[part]
-    if isinstance(found, nn.Module):
-        found = found.state_dict()
-    ties = _ties_of(module)
-    try:
-        module.load_state_dict(_completed(_placed(found, module), module), assign=True)
-    except RuntimeError as error:
-        raise ArchitectureMismatchError(
-            f"The state dict does not fit the model: {error}",
-            remedy="Build the model as it was when the checkpoint was saved.",
-        ) from error
-    _tie(ties)
+    load_one_of(load(path), module, Path(path).name, wrapper=wrapper, strict=strict)
     return module
 
 
@@ -101,61 +99,3 @@ def _load_file(path: Path) -> Any:
         stride = checkpoint.stride_seen(key, value)
         state_dict[key] = value if value.stride() == stride else laid_out(value, stride)
     return state_dict
-
-
-def _wrapper_of(path: Path) -> tuple[object, ...]:
-    """Return the way to the state dict with most convolution weights."""
-    return make_plan(open_checkpoint(path), "channels_last_3d").wrapper_path
-
-
-def _completed(state_dict: dict[str, torch.Tensor], module: nn.Module) -> dict[str, torch.Tensor]:
-    """Add the names of tied weights that were saved under one of their names alone.
-
-    safetensors holds no tensor twice, so that `save_pretrained` and `save_model` leave them out.
-    """
-    names: dict[int, list[str]] = {}
-    for name, parameter in module.named_parameters(remove_duplicate=False):
-        names.setdefault(id(parameter), []).append(name)
-    for group in names.values():
-        there = next((name for name in group if name in state_dict), None)
-        for name in group:
-            if there is not None:
-                state_dict.setdefault(name, state_dict[there])
-    return state_dict
-
-
-def _placed(state_dict: Mapping[str, torch.Tensor], module: nn.Module) -> dict[str, torch.Tensor]:
-    """Make each tensor fit the one whose place it takes: its device, its dtype; strides are kept.
-
-    A tensor under two keys stays one tensor.
-    """
-    own = module.state_dict()
-    moved: dict[tuple[object, ...], torch.Tensor] = {}
-    placed: OrderedDict[str, torch.Tensor] = OrderedDict()
-    for key, value in state_dict.items():
-        device, dtype = value.device, value.dtype
-        if key in own and isinstance(own[key], torch.Tensor):
-            device = device if own[key].is_meta else own[key].device
-            dtype = own[key].dtype if value.is_floating_point() else dtype
-        place = (id(value), device, dtype)
-        placed[key] = moved.setdefault(place, value.to(device=device, dtype=dtype))
-    # The versions of the modules, by which some of them read older state dicts. A copy, since
-    # assign=True writes into it. Source: https://github.com/pytorch/pytorch/issues/188166
-    vars(placed).update(copy.deepcopy(getattr(state_dict, "__dict__", {})))
-    return placed
-
-
-def _ties_of(module: nn.Module) -> list[list[tuple[nn.Module, str]]]:
-    """Return the places of each parameter that stands in several."""
-    places: dict[int, list[tuple[nn.Module, str]]] = {}
-    for owner in module.modules():
-        for name, parameter in owner.named_parameters(recurse=False, remove_duplicate=False):
-            places.setdefault(id(parameter), []).append((owner, name))
-    return [group for group in places.values() if len(group) > 1]
-
-
-def _tie(ties: list[list[tuple[nn.Module, str]]]) -> None:
-    """Make one parameter of each group again, which assignment has split."""
-    for (owner, name), *others in ties:
-        for other, other_name in others:
-            setattr(other, other_name, getattr(owner, name))

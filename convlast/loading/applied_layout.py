@@ -3,110 +3,175 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
-from convlast.checkpoints.manifest import LayerLayout, Manifest
-from convlast.containers import read_manifest
-from convlast.errors import ArchitectureMismatchError, MalformedCheckpointError
-from convlast.folders.shards import groups_in, parts_of
+from convlast.checkpoints.manifest import Manifest
+from convlast.checkpoints.tree import Entry
+from convlast.errors import ArchitectureMismatchError
 from convlast.layout.memory_format import laid_out
+from convlast.loading.choosing import MAX_LISTED, first_meant, named, no_such_place, place_of
+from convlast.loading.fitting import Fit, Model, fits_of
+from convlast.loading.mismatch import mismatch
+from convlast.loading.noted_layouts import Layout, layouts_in, layouts_of
+from convlast.planning.weights import find_weights
+from convlast.report.listing import listed
 
 
-def apply_layout(module: nn.Module, manifest: Manifest | str | os.PathLike[str]) -> nn.Module:
+def apply_layout(
+    module: nn.Module,
+    manifest: Manifest | str | os.PathLike[str],
+    *,
+    wrapper: str | None = None,
+    strict: bool = True,
+) -> nn.Module:
     """Give a loaded model the layout that a manifest notes; values stay.
 
     For frameworks that load by themselves, and so lose the layout: load as ever, then apply it.
-    Keys that differ from the model's by one prefix, such as `module.`, are taken for the same.
+
+    If there are several state dicts, or several checkpoints in a folder, the one that fits is used.
+    Its keys may differ from the model's names by the parts that wrappers insert, such as `module.`
+    and `_orig_mod.`, and by one prefix: the model may be a part of the saved one, or hold it.
 
     Args:
         module: The model, with its weights, on any device.
         manifest: The note of a conversion; or the converted file that carries it, the index of
-            converted shards, or the converted folder that the model was loaded from.
+            converted shards, or a folder with converted files in it or below.
+        wrapper: The place of the model's weights in the file, with dots, if several fit: the keys
+            of the dicts, then a prefix of the weights' keys if need be.
+        strict: Whether to refuse a state dict unless each convolution of the model is in it, or
+            each of its layers in the model. If not, the layers that fit get their layout.
 
     Returns:
         The same module.
 
     Raises:
-        ArchitectureMismatchError: If a layer is not in the model, or has another shape.
-        MalformedCheckpointError: If no file carries a manifest, or several do and disagree.
+        ArchitectureMismatchError: If no state dict fits, or several fit and disagree. The model is
+            then as it was.
+        MalformedCheckpointError: If no file carries a manifest.
     """
-    if not isinstance(manifest, Manifest):
-        manifest = manifest_of(Path(manifest))
-    tensors = dict(module.named_parameters(remove_duplicate=False))
-    names = _names_of(manifest.layers, tensors)
-    wrong = [
-        f"{layer.key}: {'not there' if names[layer.key] not in tensors else 'another shape'}"
-        for layer in manifest.layers
-        if not _fits(layer, tensors.get(names[layer.key]))
-    ]
-    if wrong:
-        raise ArchitectureMismatchError(
-            f"The layout does not fit the model at {'; '.join(wrong[:10])}.",
-            remedy="Apply it to the model that the checkpoint belongs to.",
-        )
-    for layer in manifest.layers:
-        tensor = tensors[names[layer.key]]
-        stride = manifest.stride_after(layer.key, layer.shape)
+    if isinstance(manifest, Manifest):
+        subject, layouts = "the manifest", layouts_of([manifest])
+    else:
+        subject, layouts = repr(Path(manifest).name), layouts_in(Path(manifest))
+    tensors = dict(_tensors_of(module))
+    model = _model_of(tensors)
+    options = [fit for layout in layouts for fit in fits_of(layout.about, model)]
+    if not options:
+        return module  # no checkpoint has a layer
+    options = _at_the_place(options, wrapper)
+    if not options:
+        raise no_such_place(subject, wrapper, [layout.about for layout in layouts])
+    serving = _serving(options, model, strict=strict)
+    if not serving:
+        raise _misfit(subject, options, model)
+    strides = _agreed(serving, layouts, model)
+    for name, tensor in tensors.items():
+        stride = strides.get(model.ids[name])
         if stride is not None and tensor.stride() != stride:
             tensor.data = laid_out(tensor, stride)
     return module
 
 
-def manifest_of(path: Path) -> Manifest:
-    """Return what was noted of the conversion of a file, of shards, or of a folder's checkpoints.
+def _tensors_of(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the parameters and buffers, under each of their names."""
+    for tensors in (module.named_parameters, module.named_buffers):
+        for name, tensor in tensors(remove_duplicate=False):
+            if not is_lazy(tensor):
+                yield name, tensor
 
-    Raises:
-        MalformedCheckpointError: If there is no note, or there are several that disagree.
-    """
-    groups = groups_in(path) if path.is_dir() else [parts_of(path)]
-    found = {file: note for group in groups for file in group if (note := read_manifest(file))}
-    if not found:
-        raise MalformedCheckpointError(
-            f"{path.name!r} carries no manifest.", remedy="Convert it with convlast first."
-        )
-    layers: dict[str, LayerLayout] = {}
-    for file, note in found.items():
-        for layer in note.layers:
-            known = layers.setdefault(layer.key, layer)
-            if (known.shape, known.stride_after) != (layer.shape, layer.stride_after):
-                raise MalformedCheckpointError(
-                    f"The checkpoints in {path.name!r} disagree on {layer.key}, {file.name!r} "
-                    "among them.",
-                    remedy="Name the file that the model was loaded from.",
-                )
-    note = next(iter(found.values()))
-    return Manifest(
-        convlast=note.convlast, memory_format=note.memory_format, layers=tuple(layers.values())
+
+def _model_of(tensors: Mapping[str, torch.Tensor]) -> Model:
+    """Return what a model needs of a layout: that of each convolution weight."""
+    owner = dict(tensors)
+    weights, _ = find_weights(Entry((name,), tensor, owner) for name, tensor in tensors.items())
+    return Model(
+        shapes={name: tuple(tensor.shape) for name, tensor in tensors.items()},
+        ids={name: id(tensor) for name, tensor in tensors.items()},
+        needed=frozenset(id(weight.tensor) for weight in weights),
     )
 
 
-def _names_of(layers: Iterable[LayerLayout], tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:
-    """Return the model's name for each key, by one prefix that is added or taken away for all."""
-    layers = list(layers)
-    plain = {layer.key: layer.key for layer in layers}
-    for names in (plain, *_renamings(layers, tensors)):
-        if all(_fits(layer, tensors.get(names[layer.key])) for layer in layers):
-            return names
-    return plain
+def _at_the_place(options: Sequence[Fit], wrapper: str | None) -> list[Fit]:
+    """Return the options at the place that the caller names.
+
+    A manifest does not note the path of the only state dict with layers. There the first parts of
+    the place are passed over, up to a prefix.
+    """
+    found = named(options, wrapper)
+    if any(fit.state_dict.path for fit in options):
+        return found
+    while not found and wrapper:
+        wrapper = wrapper.partition(".")[2]
+        found = named(options, wrapper or None)
+    return found
 
 
-def _renamings(
-    layers: list[LayerLayout], tensors: Mapping[str, torch.Tensor]
-) -> Iterator[dict[str, str]]:
-    """Yield ways to name all layers that give the first of them a name of the model."""
-    for name in tensors if layers else ():
-        first = layers[0].key
-        if name.endswith(f".{first}"):
-            added = name.removesuffix(first)
-            yield {layer.key: added + layer.key for layer in layers}
-        elif first.endswith(f".{name}"):
-            taken = first.removesuffix(name)
-            yield {layer.key: layer.key.removeprefix(taken) for layer in layers}
+def _serving(options: Sequence[Fit], model: Model, *, strict: bool) -> list[Fit]:
+    """Return the options to apply: those with all that the model needs, or else the largest.
+
+    A model that needs more than the checkpoint has is served by whole state dicts, the largest of
+    them among these: one layer of a small one may fit anywhere.
+    """
+    complete = [fit for fit in options if fit.covers(model)]
+    if complete:
+        return complete
+    whole = [fit for fit in options if fit.is_whole]
+    sizes = [len(fit.state_dict.shapes) for fit in options]
+    if any(len(fit.state_dict.shapes) == max(sizes) for fit in whole):
+        return whole
+    most = max(fit.fitting for fit in options)
+    return [] if strict or not most else [fit for fit in options if fit.fitting == most]
 
 
-def _fits(layer: LayerLayout, tensor: torch.Tensor | None) -> bool:
-    return tensor is not None and tuple(tensor.shape) == layer.shape
+def _agreed(
+    serving: Sequence[Fit], layouts: Sequence[Layout], model: Model
+) -> dict[int, tuple[int, ...]]:
+    """Return the strides for each of the model's tensors, by its number.
+
+    Raises:
+        ArchitectureMismatchError: If two state dicts disagree, and neither is plainly meant.
+    """
+    noted = {id(layout.about): layout.strides for layout in layouts}
+    strides: dict[int, tuple[int, ...]] = {}
+    sources: dict[int, Fit] = {}
+    for fit in serving:
+        wanted = {
+            model.ids[name]: noted[id(fit.state_dict)][key]
+            for key, name in fit.names.items()
+            if key in noted[id(fit.state_dict)] and model.shapes[name] == fit.state_dict.shapes[key]
+        }
+        rivals = {
+            id(sources[number]): sources[number]
+            for number, stride in wanted.items()
+            if strides.get(number, stride) != stride
+        }
+        if rivals:
+            first_meant([*rivals.values(), fit], lambda one, other: one is other)
+            continue
+        strides |= wanted
+        sources |= dict.fromkeys(wanted, fit)
+    return strides
+
+
+def _misfit(subject: str, options: Sequence[Fit], model: Model) -> ArchitectureMismatchError:
+    closest = max(options, key=lambda fit: fit.fitting)
+    places = list(dict.fromkeys(place_of(fit.state_dict) for fit in options))
+    head = f"The layout in {subject} does not fit the model"
+    if len(places) > 1:
+        head = (
+            f"None of the {len(places)} layouts in {subject} fits the model: "
+            f"{listed(places, at_most=MAX_LISTED)}. The closest is {place_of(closest)}"
+        )
+    return mismatch(
+        f"{head}: {closest.fitting} of {closest.scope} layers do.",
+        closest,
+        model,
+        remedy="Apply it to the model that the checkpoint belongs to, or pass strict=False for the "
+        "layers that fit.",
+        only_needed=True,
+    )

@@ -137,7 +137,7 @@ def _judge(
     if isinstance(entry.owner, nn.Module):
         return _judge_by_module(entry, tensor, entry.owner)
     state_dict, key = entry.owner, entry.path[-1] if entry.path else None
-    if not isinstance(state_dict, dict) or not isinstance(key, str) or _is_moment(entry.path):
+    if not isinstance(state_dict, dict) or not isinstance(key, str) or is_moment(entry.path):
         return None
     for ending, reason in _REPARAMETRIZED.items():
         if _ends(key, ending):
@@ -239,10 +239,10 @@ def _triple(value: object, *, at_least: int) -> tuple[int, ...] | None:
     return value if is_number else None
 
 
-def _is_moment(path: KeyPath) -> bool:
+def is_moment(path: KeyPath) -> bool:
     """Return whether a path leads into an optimizer's state.
 
-    >>> _is_moment(("optimizer_states", "weight")), _is_moment(("optimal_state_dict", "weight"))
+    >>> is_moment(("optimizer_states", "weight")), is_moment(("optimal_state_dict", "weight"))
     (True, False)
     """
     *wrappers, key = [str(part) for part in path]

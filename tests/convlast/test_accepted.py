@@ -282,6 +282,7 @@ def from_averaged(path: Path) -> nn.Module:
     module = AveragedModel(network())
     module.load_state_dict(torch.load(path, weights_only=True)["model_ema"], assign=True)
     assert_laid_out(convlast.load_into(network(), path))
+    assert_laid_out(convlast.load_into(network(), path, wrapper="model_ema"))
     found: nn.Module = module.module
     return found
 
@@ -293,11 +294,26 @@ def prefixed() -> OrderedDict[str, Any]:
 
 def from_prefixed(path: Path) -> nn.Module:
     """Remove the prefixes with PyTorch's function."""
+    assert_laid_out(convlast.load_into(network(), path))
     assert_laid_out(convlast.apply_layout(network(), path))
     state_dict = torch.load(path, weights_only=True)
     for prefix in ("module.", "_orig_mod."):
         consume_prefix_in_state_dict_if_present(state_dict, prefix)
     return assigned(state_dict)
+
+
+def from_two_networks(path: Path) -> nn.Module:
+    """Load the smaller network, and lay out the larger one."""
+    small = nn.Sequential(nn.Conv3d(2, 4, 3))
+    assert_laid_out(convlast.load_into(small, path), ("0.weight",))
+    assert_laid_out(convlast.apply_layout(network(), path))
+    return convlast.load_into(network(), path)
+
+
+def from_lightning_alone(path: Path) -> nn.Module:
+    """Lay out the network alone, and load it."""
+    assert_laid_out(convlast.apply_layout(network(), path))
+    return convlast.load_into(network(), path)
 
 
 def lazy() -> nn.Sequential:
@@ -339,6 +355,21 @@ WRAPPERS: dict[str, Wrapper] = {
         TWICE,
     ),
     "keys that begin with `module.` or `_orig_mod.`": Wrapper(prefixed, None, from_prefixed),
+    "two networks, such as a GAN's": Wrapper(
+        lambda: {"netG": saved(), "netD": nn.Sequential(nn.Conv3d(2, 4, 3)).state_dict()},
+        "netG",
+        from_two_networks,
+        ("converted",) * 3,
+    ),
+    "a network in a LightningModule, and needed alone": Wrapper(
+        lambda: {
+            "state_dict": {f"net.{key}": value for key, value in saved().items()}
+            | {"loss.0.weight": builders.numbered(4, 2, 3, 3, 3)}
+        },
+        "state_dict",
+        from_lightning_alone,
+        ("converted",) * 3,
+    ),
     "`LazyConv3d` after its first input": Wrapper(initialized, None),
     "`argparse.Namespace`, paths, dates, exact numbers, enums of the standard library, NumPy "
     "arrays of numbers and text": Wrapper(

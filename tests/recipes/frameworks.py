@@ -33,6 +33,13 @@ def save_distributed(model: nn.Module, folder: Path) -> None:
     torch.save(wrapped.state_dict(), folder / "distributed.pt")
 
 
+def save_gan(model: nn.Module, folder: Path) -> None:
+    """Save two networks in one file; the other one comes first, and has some of the same names."""
+    critic = nn.Sequential(nn.Conv3d(2, 8, 3), nn.ReLU(), nn.Conv3d(8, 1, 3))
+    networks = {"critic": critic.state_dict(), "generator": model.state_dict()}
+    torch.save(networks, folder / "gan.pt")
+
+
 def r3d_18() -> nn.Module:
     """torchvision's, which has one size."""
     from torchvision.models import video

@@ -40,6 +40,7 @@ PLAIN: dict[str, Recipe] = {
     "PyTorch": Recipe(frameworks.plain, frameworks.save_state_dict("model.pt"), (2, 1, 8, 8, 8)),
     "Safetensors": Recipe(frameworks.plain, frameworks.save_safetensors, (2, 1, 8, 8, 8)),
     "Prefixes": Recipe(frameworks.plain, frameworks.save_distributed, (2, 1, 8, 8, 8)),
+    "Several networks in one file": Recipe(frameworks.plain, frameworks.save_gan, (2, 1, 8, 8, 8)),
 }
 
 FRAMEWORKS: dict[str, Recipe] = {

@@ -120,12 +120,16 @@ def test_the_version_of_a_module_reaches_its_loader(tmp_path: Path) -> None:
 
 
 def test_a_model_that_does_not_fit(tmp_path: Path) -> None:
-    """Other keys or shapes are told by PyTorch's own words, with what to do."""
+    """Another shape is refused, with what to do; the model is as it was."""
     path = converted(builders.one_convolution(), tmp_path)
-    with pytest.raises(ArchitectureMismatchError, match=r"conv\.weight") as refusal:
-        convlast.load_into(nn.Conv3d(3, 4, 3), path)
+    module = nn.Conv3d(2, 4, 3)
+    before = module.weight, module.bias
+    with pytest.raises(ArchitectureMismatchError, match=r"conv\.weight: \[4, 3.*\[4, 2") as refusal:
+        convlast.load_into(module, path)
     assert refusal.value.code == "architecture-mismatch"
     assert refusal.value.remedy
+    assert module.weight is before[0]
+    assert module.bias is before[1]
 
 
 def test_load_is_a_plain_load(tmp_path: Path) -> None:

@@ -83,20 +83,77 @@ def test_a_folder_of_several_checkpoints_has_to_be_named_more_closely(tmp_path: 
     check(convlast.apply_layout(model, tmp_path / "out"), building.weights())
 
 
+def select(folder: Path, name: str, pattern: str) -> None:
+    """Write a converted checkpoint of which only the layers of a pattern have the new layout."""
+    folder.mkdir(parents=True, exist_ok=True)
+    source = builders.save(building.weights(), folder.parent / "source.pt")
+    options = QUIET.model_copy(update={"select": (pattern,)})
+    convlast.convert(source, folder / name, options)
+
+
 def test_checkpoints_that_disagree_are_refused(tmp_path: Path) -> None:
-    """Two models in one folder, with a layer of one name: the file has to be named."""
+    """Two conversions of one model in a folder, with other layouts: the file has to be named."""
+    select(tmp_path / "out", "a.pt", "all")
+    select(tmp_path / "out" / "below", "b.pt", "0.*")
+    model = building.network()
+    with pytest.raises(ArchitectureMismatchError, match=r"equally well: a\.pt, below/b\.pt.*path"):
+        convlast.apply_layout(model, tmp_path / "out")
+    assert model.get_parameter("0.weight").is_contiguous()
+    convlast.apply_layout(model, tmp_path / "out" / "a.pt")
+
+
+def test_the_checkpoint_of_a_folder_that_fits_is_taken(tmp_path: Path) -> None:
+    """Of two models in one folder, with a layer of one name, each gets its own layout."""
     folder = tmp_path / "in"
-    folder.mkdir()
-    builders.save(building.weights(), folder / "a.pt")
-    builders.save({"0.weight": builders.numbered(6, 3, 3, 3, 3)}, folder / "b.pt")
+    (folder / "below").mkdir(parents=True)
+    builders.save(building.weights(), folder / "below" / "a.pt")
+    other = nn.ModuleDict({"0": nn.Conv3d(3, 6, 3)})
+    builders.save(other.state_dict(), folder / "b.pt")
     convlast.convert(folder, tmp_path / "out", QUIET)
-    with pytest.raises(MalformedCheckpointError, match=r"disagree on 0\.weight.*b\.pt"):
-        convlast.apply_layout(building.network(), tmp_path / "out")
-    convlast.apply_layout(building.network(), tmp_path / "out" / "a.pt")
+    model = building.network()
+    model.load_state_dict(building.weights())
+    check(convlast.apply_layout(model, tmp_path / "out"), building.weights())
+    check(
+        convlast.apply_layout(other, tmp_path / "out"),
+        {"0.weight": other.get_parameter("0.weight")},
+    )
+
+
+def test_the_manifests_below_a_folder_are_named_where_none_fits(tmp_path: Path) -> None:
+    """The error says which checkpoints were looked at, and which of them is the closest."""
+    folder = tmp_path / "in"
+    for name in ("unet", "vae"):
+        (folder / name).mkdir(parents=True)
+    builders.save(building.weights(), folder / "vae" / "a.pt")
+    builders.save({"x.weight": builders.numbered(6, 2, 3, 3, 3)}, folder / "unet" / "b.pt")
+    convlast.convert(folder, tmp_path / "out", QUIET)
+    model = nn.Sequential(nn.Conv3d(3, 4, 3), nn.Conv3d(4, 4, 1))
+    with pytest.raises(ArchitectureMismatchError, match=r"unet/b\.pt, vae/a\.pt") as refusal:
+        convlast.apply_layout(model, tmp_path / "out")
+    assert "closest is vae/a.pt: 1 of 2 layers" in str(refusal.value)
+    assert len(str(refusal.value).splitlines()) <= 5
+
+
+def test_a_file_beside_the_converted_ones_does_not_have_to_be_readable(tmp_path: Path) -> None:
+    """Whatever else a trainer leaves in a folder, the layout is found."""
+    select(tmp_path / "out", "a.pt", "all")
+    (tmp_path / "out" / "broken.pt").write_bytes(b"PK\x03\x04 and no more")
+    (tmp_path / "out" / "m.index.json").write_text('{"weight_map": {"a": "b", "c": "a.pt"}}')
+    model = building.network()
+    model.load_state_dict(building.weights())
+    check(convlast.apply_layout(model, tmp_path / "out"), building.weights())
+
+
+def test_loading_names_the_checkpoints_below_a_folder(tmp_path: Path) -> None:
+    """A folder that has its checkpoints further below is refused with their names."""
+    (tmp_path / "vae").mkdir()
+    builders.save(building.weights(), tmp_path / "vae" / "a.pt")
+    with pytest.raises(NotACheckpointError, match=r"there are 0: below it vae/a\.pt"):
+        convlast.load(tmp_path)
 
 
 def test_a_folder_that_was_not_converted_has_no_layout(tmp_path: Path) -> None:
-    """Nor does one whose checkpoints are further below."""
+    """A folder of checkpoints without manifests is refused."""
     builders.save(building.weights(), tmp_path / "a.pt")
     with pytest.raises(MalformedCheckpointError, match="no manifest"):
         convlast.apply_layout(building.network(), tmp_path)
@@ -155,7 +212,7 @@ def test_prefixes_that_differ_are_another_model(tmp_path: Path) -> None:
     convlast.convert(builders.save(building.weights(), tmp_path / "m.pt"), tmp_path / "c.pt", QUIET)
     first, second = building.network()
     model = nn.ModuleDict({"a": nn.ModuleDict({"0": first}), "b": nn.ModuleDict({"1": second})})
-    with pytest.raises(ArchitectureMismatchError, match=r"0\.weight: not there"):
+    with pytest.raises(ArchitectureMismatchError, match=r"Not in the model: 1\.weight"):
         convlast.apply_layout(model, tmp_path / "c.pt")
 
 
