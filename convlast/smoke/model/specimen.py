@@ -18,7 +18,8 @@ from convlast.smoke import device_health as health
 from convlast.smoke.model.emulation import Emulation
 from convlast.smoke.model.events import Failure, Operation, Turn
 from convlast.smoke.model.outputs import Outputs, outputs_of
-from convlast.smoke.model.watching import Watch, address_of, owners_of, tensors_in
+from convlast.smoke.model.watching import Watch, owners_of
+from convlast.smoke.operands import address_of, tensors_in
 from convlast.smoke.out_of_memory import is_out_of_memory, is_refusal
 from convlast.smoke.precision import exact_float32, is_native, tf32
 
