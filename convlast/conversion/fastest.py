@@ -16,7 +16,8 @@ from convlast.options import Options
 from convlast.planning.plan import LayerPlan, Plan
 from convlast.report.smoke import Choice
 from convlast.smoke.model.choosing import choose_on_accelerator
-from convlast.smoke.model.specimen import Specimen
+from convlast.smoke.model.events import Failure
+from convlast.smoke.model.specimen import Specimen, Way
 from convlast.smoke.out_of_memory import shrinking
 
 
@@ -67,13 +68,21 @@ def narrow_to_fastest(case: Case) -> tuple[Plan, Choice]:
     make = partial(Specimen, subject, weights_of(subject, case.plan, read), case.device)
 
     def attempt(halvings: int) -> Choice:
-        return choose_on_accelerator(partial(make, halvings=halvings), case.samples)
+        made = partial(make, halvings=halvings)
+        return choose_on_accelerator(made, _samples(made(), subject.batch or case.samples))
 
     choice, halvings = shrinking(attempt, case.device)
     choice.halvings = halvings
     layers = {name: layer for layer, name in subject.weights.items()}
     choice.layers = [layers[name] for name in choice.layers]
     return narrowed(case.plan, set(choice.layers), set(subject.weights)), choice
+
+
+def _samples(specimen: Specimen, wanted: int) -> int:
+    """Return how many samples to measure with: one, if the model raises with several."""
+    if wanted > 1 and isinstance(specimen.run(Way(wanted)), Failure):
+        return 1
+    return wanted
 
 
 def narrowed(plan: Plan, chosen: set[str], measured: set[str]) -> Plan:

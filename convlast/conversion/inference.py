@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from convlast.architectures import Case, Subject, find_subject
+from convlast.architectures.time_limit import TimeLimit, TimeUp
 from convlast.devices import troubles_on
 from convlast.errors import ArchitectureError, OptionError
 from convlast.findings import conversion as findings
@@ -48,6 +49,7 @@ def infer(case: Case, read: Read, choice: Choice | None) -> Inference:
         ArchitectureError: If an architecture is asked for that is not allowed, or does not fit.
     """
     options, device = case.options, case.device
+    case = replace(case, time_limit=TimeLimit.of(options.smoke_seconds))
     if options.smoke == "none":
         smoke = Smoke(scope="none", dtype="float16", device=str(device), status="skipped")
         return Inference(smoke, {}, [])
@@ -86,6 +88,8 @@ def _subject_or_reason(case: Case) -> tuple[Subject | None, str]:
         if must:
             raise
         return None, str(error)
+    except TimeUp:
+        return None, "smoke_seconds ran out before an input was found that the model runs on."
     if subject is None and must:
         raise no_model("smoke" if options.min_speedup is None else "min_speedup")
     return subject, "nothing in the file says what model it is for. Give architecture."
@@ -111,9 +115,11 @@ def _model_or_reason(case: Case, subject: Subject, read: Read) -> tuple[ModelSmo
             weights_of(subject, case.plan, read),
             case.device,
             Request(
-                samples=case.samples,
-                needs_batches=case.asked_samples > 1,
+                samples=subject.batch or case.samples,
+                tries_other=subject.batch is None,
+                takes_one=case.options.input_shape is None,
                 memory_format=case.options.memory_format,
+                limit=case.time_limit,
             ),
             case.progress,
         )
@@ -131,18 +137,18 @@ def _of_model(case: Case, found: ModelSmoke) -> Inference:
 
 
 def _of_layers(case: Case, read: Read, reason: str) -> Inference:
-    layers = smoke_layers(
-        case.checkpoint,
-        case.plan,
-        read,
-        case.device,
-        case.options.input_shape,
-        case.progress,
-    )
+    layers = smoke_layers(case, read)
     smoke = summarise_smoke(layers, case.device)
     told = list(findings.of_smokes(layers, smoke.dtype))
     if reason:
         smoke.reason = reason
         told.append(smoke_findings.of_layers_only(reason))
+    wanted = [decision for decision in case.plan.decisions if decision.status != "skipped"]
+    if case.time_limit.is_up() and len(layers) < len(wanted):
+        told.append(
+            smoke_findings.of_time(
+                f"{len(wanted) - len(layers)} of {len(wanted)} layers were not run"
+            )
+        )
     told += smoke_findings.of_speed(smoke, case.options.min_speedup)
     return Inference(smoke, layers, told)

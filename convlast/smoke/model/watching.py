@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from convlast.architectures.time_limit import NO_LIMIT, TimeLimit
 from convlast.smoke.model.events import Failure, ModulePlace, Operation, Turn, line_of, words_of
 from convlast.smoke.model.modes import OperatorMode
 from convlast.smoke.operands import address_of, tensors_in, written_operands
@@ -41,6 +42,7 @@ class Watch(OperatorMode):
         takes_hooks: Whether its modules take hooks.
         on_operation: Called for each operator.
         on_turn: Called for each module's turn.
+        limit: The time of the whole smoke; a forward that exceeds it ends with `TimeUp`.
 
     Attributes:
         written: The addresses of the storages that operators wrote to.
@@ -53,9 +55,10 @@ class Watch(OperatorMode):
         takes_hooks: bool,
         on_operation: Callable[[Operation], None] | None = None,
         on_turn: Callable[[Turn], None] | None = None,
+        limit: TimeLimit = NO_LIMIT,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # PyTorch's
-        self._stay = ExitStack()
+        self._stay, self._limit = ExitStack(), limit
         self._module, self._takes_hooks = module, takes_hooks
         self._on_operation, self._on_turn = on_operation, on_turn
         self._owners = {} if takes_hooks else owners_of(module)
@@ -111,6 +114,7 @@ class Watch(OperatorMode):
         """Run one operator and call the callbacks."""
         if self._is_telling:
             return func(*args, **(kwargs or {}))
+        self._limit.check()
         name = func._schema.name
         try:
             result = self._unwritten.run(func, args, kwargs or {})

@@ -69,6 +69,37 @@ def test_a_model_that_is_asked_for_and_absent_is_refused(state_dict: Path, tmp_p
         convlast.convert(state_dict, tmp_path / "out.pt", Options(smoke="model"))
 
 
+def test_layers_that_there_was_no_time_for_are_told_of(state_dict: Path, tmp_path: Path) -> None:
+    """The artifact is written all the same, and no layer passed that did not run."""
+    report = convlast.convert(state_dict, tmp_path / "out.pt", Options(smoke_seconds=1e-9))
+    assert report.smoke is not None
+    assert (report.smoke.status, report.verdict) == ("skipped", "passed")
+    assert not any(layer.smoke for layer in report.layers)
+    (told,) = (finding for finding in report.findings if finding.code == "smoke-cut-short")
+    number = len(report.layers)
+    assert f"{number} of {number} layers were not run" in told.message
+
+
+def test_a_model_that_there_was_no_time_for_is_told_of(module: Path, tmp_path: Path) -> None:
+    """Without time an input is not found, which is no error, even where the model is asked for."""
+    options = Options(smoke="model", smoke_seconds=1e-9)
+    report = convlast.convert(module, tmp_path / "out.pt", options)
+    assert report.smoke is not None
+    assert report.smoke.status == "skipped"
+    assert "smoke_seconds ran out" in str(report.smoke.reason)
+    given = options.model_copy(update={"input_shape": (2, 1, 4, 4, 4)})
+    report = convlast.convert(module, tmp_path / "given.pt", given)
+    assert report.smoke is not None
+    assert (report.smoke.scope, report.smoke.status) == ("model", "skipped")
+
+
+def test_without_a_limit_all_is_run(module: Path, tmp_path: Path) -> None:
+    """`smoke_seconds=None` takes as long as it takes."""
+    report = convlast.convert(module, tmp_path / "out.pt", Options(smoke_seconds=None))
+    assert report.smoke is not None
+    assert (report.smoke.status, report.smoke.reason) == ("passed", None)
+
+
 def timing(speedup: float, spread: float = 0.01, **others: object) -> Timing:
     """Return a time that was measured on a GPU."""
     values = {"contiguous_s": speedup, "converted_s": 1.0, "representative": True, **others}
