@@ -33,6 +33,7 @@ class Case:
         prefixes: The modules that an architecture may come from; None for the default ones.
         spec: The model that the files beside the checkpoint describe, from `discover`.
         time_limit: When the smoke has to end.
+        is_member: Whether it is one of a folder's files, not all of which `input_shape` has to fit.
     """
 
     checkpoint: Checkpoint
@@ -43,6 +44,7 @@ class Case:
     prefixes: Sequence[str] | None = None
     spec: Spec | None = None
     time_limit: TimeLimit = NO_LIMIT
+    is_member: bool = False
 
     @property
     def samples(self) -> int:

@@ -97,6 +97,24 @@ def find_shape(
     )
 
 
+def channels_wanted(failure: str, given: int) -> int | None:
+    """Return the number of channels that an input should have had; None if it is not at fault.
+
+    Args:
+        failure: How PyTorch refused the input of a convolution.
+        given: The input's own number of channels, which the model may have folded patches into.
+
+    >>> channels_wanted("expected input[2, 4, 8, 8, 8] to have 3 channels, but got 4 channels "
+    ...                 "instead", 4)
+    3
+    """
+    found = _MISMATCH.search(failure)
+    if found is None or found[1] is None:
+        return None
+    wanted, got = int(found[1]) * given, int(found[2])
+    return wanted // got if got and wanted % got == 0 else None
+
+
 class _Search:
     """The tries, and the failure that says most: not that the channels were wrong, if possible."""
 

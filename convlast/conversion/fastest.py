@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from convlast.architectures import Case, find_subject
-from convlast.conversion.inference import no_model, weights_of
+from convlast.conversion.inference import misfit_of, no_model, weights_of
 from convlast.errors import OptionError
 from convlast.layout.memory_format import laid_out
 from convlast.options import Options
@@ -69,7 +69,7 @@ def narrow_to_fastest(case: Case) -> tuple[Plan, Choice]:
 
     def attempt(halvings: int) -> Choice:
         made = partial(make, halvings=halvings)
-        return choose_on_accelerator(made, _samples(made(), subject.batch or case.samples))
+        return choose_on_accelerator(made, _samples(made(), case, subject.batch or case.samples))
 
     choice, halvings = shrinking(attempt, case.device)
     choice.halvings = halvings
@@ -78,11 +78,18 @@ def narrow_to_fastest(case: Case) -> tuple[Plan, Choice]:
     return narrowed(case.plan, set(choice.layers), set(subject.weights)), choice
 
 
-def _samples(specimen: Specimen, wanted: int) -> int:
-    """Return how many samples to measure with: one, if the model raises with several."""
-    if wanted > 1 and isinstance(specimen.run(Way(wanted)), Failure):
-        return 1
-    return wanted
+def _samples(specimen: Specimen, case: Case, wanted: int) -> int:
+    """Return how many samples to measure with: one, if the model raises with several.
+
+    Raises:
+        OptionError: If it raises on the given input.
+    """
+    outcome = specimen.run(Way(wanted))
+    if not isinstance(outcome, Failure):
+        return wanted
+    if case.options.input_shape is not None:
+        raise misfit_of(case.options.input_shape, outcome)
+    return 1
 
 
 def narrowed(plan: Plan, chosen: set[str], measured: set[str]) -> Plan:

@@ -115,6 +115,7 @@ class _Files:
     device: torch.device
     workplace: Path
     routes: list[Survival] = field(default_factory=list)
+    misfits: list[OptionError] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.specs = SpecsBeside(partial(_read_small, self.folder))
@@ -124,7 +125,7 @@ class _Files:
 
         Raises:
             CheckpointError: If nothing in the folder can be converted.
-            OptionError: If a pattern matches none of the layers.
+            OptionError: If a pattern matches none of the layers, or `input_shape` fits no model.
         """
         self.workplace.mkdir()
         contents = Contents(self.folder)
@@ -141,6 +142,7 @@ class _Files:
             done += member.nbytes
         contents.refuse_without_layers(has_layers=bool(self.job.sections.layers))
         selection.refuse_unmatched()
+        self._refuse_misfit()
         settings.progress("files", done, total)
 
     def _convert(self, found: Found, contents: Contents, selection: Selection) -> bool:
@@ -166,12 +168,18 @@ class _Files:
             return False
         report, made = job.convert(checkpoint, plan, self.device, self.workplace / filename)
         self.routes = job.routes
+        self.misfits += [job.misfit] if job.misfit else []
         if found.index is not None and report.advice is not None:
             report.advice = advise_on_shard(report.advice, found.index.name)
         self.job.sections.add(found.name, report)
         self.output.add(found.name, made)
         made.unlink(missing_ok=True)
         return True
+
+    def _refuse_misfit(self) -> None:
+        smokes = [file.smoke for file in self.job.sections.files if file.smoke]
+        if self.misfits and not any(smoke.scope == "model" for smoke in smokes):
+            raise self.misfits[0]
 
     def _copy(self, name: str, found: Found | None, contents: Contents) -> None:
         """Pass a file on as it is."""

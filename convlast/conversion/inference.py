@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from convlast.architectures import Case, Subject, find_subject
+from convlast.architectures.search import channels_wanted
 from convlast.architectures.time_limit import TimeLimit, TimeUp
 from convlast.devices import troubles_on
 from convlast.errors import ArchitectureError, OptionError
@@ -15,13 +16,16 @@ from convlast.planning.plan import Plan
 from convlast.report import Finding, LayerSmoke, Smoke
 from convlast.report.smoke import Choice
 from convlast.smoke.file import Read, audit_ranges, smoke_layers, summarise_smoke
+from convlast.smoke.layers import is_too_small
+from convlast.smoke.model.events import Failure
+from convlast.smoke.model.model_judgement import located
 from convlast.smoke.model.specimen import Weights
 from convlast.smoke.model.ways import Request
 from convlast.smoke.model.whole import ModelSmoke, smoke_model
 from convlast.smoke.out_of_memory import is_out_of_memory
 
 
-@dataclass(frozen=True)
+@dataclass
 class Inference:
     """What the smoke of one file found.
 
@@ -29,11 +33,13 @@ class Inference:
         smoke: For the report.
         layers: What each layer gave, by its name.
         findings: What a person should know.
+        misfit: Why the model does not run on the given input, which fits no model so far.
     """
 
     smoke: Smoke
     layers: dict[str, LayerSmoke]
     findings: list[Finding]
+    misfit: OptionError | None = None
 
 
 def infer(case: Case, read: Read, choice: Choice | None) -> Inference:
@@ -45,7 +51,7 @@ def infer(case: Case, read: Read, choice: Choice | None) -> Inference:
         choice: How `select=fastest` chose, if it did.
 
     Raises:
-        OptionError: If the whole model is asked for and cannot be run.
+        OptionError: If the whole model is asked for and cannot be run, or not on the given input.
         ArchitectureError: If an architecture is asked for that is not allowed, or does not fit.
     """
     options, device = case.options, case.device
@@ -54,10 +60,16 @@ def infer(case: Case, read: Read, choice: Choice | None) -> Inference:
         smoke = Smoke(scope="none", dtype="float16", device=str(device), status="skipped")
         return Inference(smoke, {}, [])
     subject, reason = _subject_or_reason(case)
-    found = None
+    found = misfit = None
     if subject is not None:
         found, reason = _model_or_reason(case, subject, read)
+    if found is not None and found.failure is not None and options.input_shape is not None:
+        misfit, found = misfit_of(options.input_shape, found.failure), None
+        if not case.is_member:
+            raise misfit
+        reason = str(misfit)
     inference = _of_model(case, found) if found else _of_layers(case, read, reason)
+    inference.misfit = misfit
     inference.smoke.choice = choice
     inference.findings.extend(smoke_findings.of_choice(choice))
     ranges = audit_ranges(case.checkpoint, case.plan)
@@ -104,6 +116,23 @@ def no_model(option: str) -> OptionError:
     )
 
 
+def misfit_of(shape: tuple[int, ...], failure: Failure) -> OptionError:
+    """Return the error for an input that was given and that the model does not run on."""
+    wanted = channels_wanted(failure.message, shape[1])
+    if wanted in {None, shape[1]}:
+        remedy = "Give an input_shape that the model takes, or leave it out."
+        return OptionError(
+            "input_shape", f"The model does not run on {shape}: {located(failure)}.", remedy=remedy
+        )
+    right = ",".join(map(str, (shape[0], wanted, *shape[2:])))
+    return OptionError(
+        "input_shape",
+        f"The model does not run on {shape}: it needs {wanted} "
+        f"{'channel' if wanted == 1 else 'channels'}.",
+        remedy=f"Give input_shape={right}, or leave it out.",
+    )
+
+
 def _model_or_reason(case: Case, subject: Subject, read: Read) -> tuple[ModelSmoke | None, str]:
     """Run the model; where memory does not even suffice for a small input, say so.
 
@@ -138,6 +167,12 @@ def _of_model(case: Case, found: ModelSmoke) -> Inference:
 
 def _of_layers(case: Case, read: Read, reason: str) -> Inference:
     layers = smoke_layers(case, read)
+    if case.options.input_shape and layers and all(map(is_too_small, layers.values())):
+        raise OptionError(
+            "input_shape",
+            "No layer can be run on it: it is too small for every kernel.",
+            remedy="Give a larger input_shape, or leave it out.",
+        )
     smoke = summarise_smoke(layers, case.device)
     told = list(findings.of_smokes(layers, smoke.dtype))
     if reason:

@@ -34,6 +34,7 @@ class ModelSmoke:
         faults: The faults that were found.
         halvings: How many times the spatial extents of the input had to be halved.
         left_out: What there was no time for, in words.
+        failure: How the model raises in fp32, contiguous, if it does.
     """
 
     smoke: Smoke
@@ -41,6 +42,7 @@ class ModelSmoke:
     faults: list[Fault]
     halvings: int = 0
     left_out: list[str] = field(default_factory=list)
+    failure: Failure | None = None
 
 
 def smoke_model(
@@ -117,7 +119,13 @@ def _judged(ways: Ways) -> ModelSmoke:
         smoke.status = "skipped"
     elif smoke.status == "skipped":
         _explain(smoke, next(fault.message for fault in faults if fault.blame == "reference"))
-    return ModelSmoke(smoke, _layers(specimen, pairs, layouts), faults, left_out=ways.left_out)
+    return ModelSmoke(
+        smoke,
+        _layers(specimen, pairs, layouts),
+        faults,
+        left_out=ways.left_out,
+        failure=runs.reference if isinstance(runs.reference, Failure) else None,
+    )
 
 
 def _explain(smoke: Smoke, reason: str) -> None:

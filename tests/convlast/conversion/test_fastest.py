@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import convlast
 from convlast import Options
+from convlast.architectures import Case
 from convlast.containers import open_checkpoint
 from convlast.conversion import fastest
 from convlast.conversion import file as file_conversion
@@ -93,7 +94,7 @@ def test_fastest_is_measured_on_a_smaller_input_where_memory_runs_out(
     assert "halved 2 times" in told.message
 
 
-def test_one_sample_is_measured_where_several_raise() -> None:
+def test_one_sample_is_measured_where_several_raise(tmp_path: Path) -> None:
     """`select=fastest` measures a model for one sample too."""
 
     class OneSample(nn.Module):
@@ -104,8 +105,14 @@ def test_one_sample_is_measured_where_several_raise() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return cast(Tensor, self.conv(x)).reshape(1, 4, *x.shape[2:])
 
-    def samples_of(make: Callable[[], nn.Module]) -> int:
-        return fastest._samples(Specimen(subject_of(make, (3, 2, 2, 2)), {}, CPU), 2)
+    checkpoint = open_checkpoint(builders.save(a_model().state_dict(), tmp_path / "m.pt"))
+    plan = make_plan(checkpoint, "channels_last_3d")
 
-    assert samples_of(OneSample) == 1
-    assert samples_of(lambda: nn.Sequential(nn.Conv3d(3, 4, 1))) == 2
+    def samples_of(make: Callable[[], nn.Module], options: Options) -> int:
+        specimen = Specimen(subject_of(make, (3, 2, 2, 2)), {}, CPU)
+        return fastest._samples(specimen, Case(checkpoint, plan, options), 2)
+
+    assert samples_of(OneSample, Options()) == 1
+    assert samples_of(lambda: nn.Sequential(nn.Conv3d(3, 4, 1)), Options()) == 2
+    with pytest.raises(OptionError, match="does not run on"):
+        samples_of(OneSample, Options(input_shape=(2, 3, 2, 2, 2)))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 import convlast
 from convlast import Options
@@ -98,6 +99,50 @@ def test_without_a_limit_all_is_run(module: Path, tmp_path: Path) -> None:
     report = convlast.convert(module, tmp_path / "out.pt", Options(smoke_seconds=None))
     assert report.smoke is not None
     assert (report.smoke.status, report.smoke.reason) == ("passed", None)
+
+
+def test_an_input_with_other_channels_is_refused(module: Path, tmp_path: Path) -> None:
+    """What was asked for and cannot be done is an error that says what the model needs."""
+    options = Options(input_shape=(1, 5, 6, 6, 6))
+    with pytest.raises(OptionError, match=r"needs 1 channel\.") as refusal:
+        convlast.convert(module, tmp_path / "out.pt", options)
+    assert refusal.value.code == "invalid-option"
+    assert "input_shape=1,1,6,6,6" in refusal.value.remedy
+    assert not (tmp_path / "out.pt").exists()
+
+
+def test_an_input_that_the_model_cannot_take_is_refused(module: Path, tmp_path: Path) -> None:
+    """With what the model says."""
+    with pytest.raises(OptionError, match=r"does not run on .*: RuntimeError: .*0 \(Conv3d\)"):
+        convlast.convert(module, tmp_path / "out.pt", Options(input_shape=(2, 1, 1, 1, 1)))
+
+
+def test_an_input_that_no_layer_can_take_is_refused(module: Path, tmp_path: Path) -> None:
+    """If no layer can be run on the given input, nothing is tried, and that is an error too."""
+    model = nn.Sequential(nn.Conv3d(4, 8, 3), nn.ReLU(), nn.Conv3d(8, 4, 3)).eval()
+    torch.save(model, tmp_path / "model.pt")
+    options = Options(smoke="layers", input_shape=(1, 4, 2, 2, 2))
+    with pytest.raises(OptionError, match="too small for every kernel"):
+        convlast.convert(tmp_path / "model.pt", tmp_path / "out.pt", options)
+
+
+def test_an_input_has_to_fit_one_model_of_a_folder(tmp_path: Path) -> None:
+    """A folder has several models, of which an input cannot fit all; it has to fit one."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    for channels in (3, 4):
+        model = nn.Sequential(nn.Conv3d(channels, 8, 3, padding=1)).eval()
+        torch.save(model, folder / f"{channels}.pt")
+    report = convlast.convert(folder, tmp_path / "out", Options(input_shape=(2, 4, 6, 6, 6)))
+    smokes = {section.path: section.smoke for section in report.files}
+    assert {path: smoke.scope for path, smoke in smokes.items() if smoke} == {
+        "3.pt": "layers", "4.pt": "model",
+    }  # fmt: skip
+    assert smokes["3.pt"] is not None
+    assert "needs 3 channels" in str(smokes["3.pt"].reason)
+    with pytest.raises(OptionError, match="needs 3 channels"):
+        convlast.convert(folder, tmp_path / "none", Options(input_shape=(2, 5, 6, 6, 6)))
+    assert not (tmp_path / "none").exists()
 
 
 def timing(speedup: float, spread: float = 0.01, **others: object) -> Timing:
