@@ -42,6 +42,24 @@ from typing import Any, ClassVar, TypeAlias
 Detail: TypeAlias = str | int | float | bool | list[str] | None
 
 
+_SCRIPT = "The following operation failed in the TorchScript interpreter."
+
+
+def words_of(error: BaseException) -> str:
+    r"""Return the type of a foreign error, and its line that says what is wrong.
+
+    That is the first line; of TorchScript, which lists all the places before, it is the last.
+
+    >>> words_of(ValueError("too small\nand more."))
+    'ValueError: too small'
+    """
+    lines = str(error).strip().splitlines() or [""]
+    line = lines[0].removesuffix(".")
+    if lines[0] == _SCRIPT:
+        line = lines[-1].strip().removesuffix(".").removeprefix("RuntimeError: ")
+    return f"{type(error).__name__}: {line[:300]}"
+
+
 class ConvlastError(Exception):
     """The base of all errors raised on purpose.
 

@@ -21,7 +21,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from convlast.errors import ArchitectureMismatchError, ConvlastError, OptionError
+from convlast.errors import ArchitectureMismatchError, ConvlastError, OptionError, words_of
 
 _FACTORIES = {
     torch.arange,
@@ -139,10 +139,9 @@ def blueprint(name: str, build: Callable[[], Any], budget: Budget) -> nn.Module:
     except (ConvlastError, MemoryError):
         raise
     except Exception as error:
-        words = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:300]}"
         raise OptionError(
             "architecture_options",
-            f"{name} cannot be built with these options: {words}.",
+            f"{name} cannot be built with these options: {words_of(error)}.",
             remedy="Give the keyword arguments that the checkpoint's model was made with.",
         ) from error
     _strip(model)

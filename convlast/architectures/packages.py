@@ -19,7 +19,7 @@ from types import ModuleType
 
 import torch
 
-from convlast.errors import ArchitectureNotAllowedError, OptionError
+from convlast.errors import ArchitectureNotAllowedError, OptionError, words_of
 
 _NMS = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 
@@ -117,10 +117,9 @@ def _importing(name: str) -> Iterator[None]:
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
-        words = f"{type(cause).__name__}: {str(cause).strip().partition(chr(10))[0][:200]}"
         raise OptionError(
             "architecture",
-            f"{name} cannot be imported: {words.rstrip('.')}.",
+            f"{name} cannot be imported: {words_of(cause)}.",
             remedy="Install what it needs beside PyTorch, with pip install --no-deps.",
         ) from error
 

@@ -21,7 +21,7 @@ from convlast.architectures.search import find_shape
 from convlast.architectures.sizes import Shape, candidates, channels_of, likeliest
 from convlast.architectures.state_dicts import made_by, state_dict_of, weights_of
 from convlast.architectures.subject import Inputs, Subject
-from convlast.errors import OptionError, UnsupportedContainerError
+from convlast.errors import OptionError, UnsupportedContainerError, words_of
 from convlast.planning.plan import Plan
 
 
@@ -228,5 +228,4 @@ def _of_batch(value: Any, batch: int, fixed: int | None) -> Any:
 
 
 def _unloadable(error: Exception) -> UnsupportedContainerError:
-    words = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}"
-    return UnsupportedContainerError(f"The program cannot be loaded: {words}.")
+    return UnsupportedContainerError(f"The program cannot be loaded: {words_of(error)}.")

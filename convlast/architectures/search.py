@@ -22,7 +22,7 @@ from torch.utils.flop_counter import flop_registry
 from convlast.architectures.fresh import fresh
 from convlast.architectures.sizes import Shape
 from convlast.architectures.time_limit import TimeLimit, TimeUp
-from convlast.errors import OptionError
+from convlast.errors import OptionError, words_of
 
 FLOPS, BYTES = 5e9, 16 << 20
 """The preferred size needs at most this many operations in all, and this many bytes for its largest
@@ -47,8 +47,6 @@ _MISMATCH = re.compile(
     r"to have (\d+) channels, but got (\d+) channels instead|Invalid channel dimensions"
 )
 """How PyTorch refuses an input with another number of channels than a convolution takes."""
-
-_SCRIPT = "The following operation failed in the TorchScript interpreter."
 
 Run: TypeAlias = Callable[[Any, Shape, str], object]
 """Runs a model on an input of this shape, on this device."""
@@ -190,7 +188,7 @@ class _Search:
         except MemoryError:
             raise
         except Exception as error:
-            self._note(f"With {shape} it raises {type(error).__name__}: {_words(error)}")
+            self._note(f"With {shape} it raises {words_of(error)}")
             return None
         return max(watching.flops / FLOPS, watching.largest_bytes / BYTES)
 
@@ -199,13 +197,6 @@ class _Search:
         self._mismatch = found.groups() if found else None
         if not found or not self.failure or _MISMATCH.search(self.failure):
             self.failure = failure
-
-
-def _words(error: Exception) -> str:
-    """Return the line of an error that says what is wrong; TorchScript puts it last."""
-    lines = str(error).strip().splitlines() or [""]
-    line = lines[-1] if lines[0] == _SCRIPT else lines[0]
-    return line.removeprefix("RuntimeError: ")[:200].rstrip(".")
 
 
 class _Stop(BaseException):

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from convlast.checkpoints.programs.torchscript import TorchScript
-from convlast.errors import UnsupportedContainerError
+from convlast.errors import UnsupportedContainerError, words_of
 from convlast.smoke.unwritten import ZeroingUnwritten
 
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
@@ -99,7 +99,7 @@ def _difference_of_scripts(
         except Exception as error:
             if path == original:
                 return None  # an input that is not for this program tells nothing
-            return f"it raises where the original does not: {_last_words(error)}"
+            return f"it raises where the original does not: {words_of(error)}"
     largest = _difference(*results)
     return None if largest <= 1 else f"its results differ, {largest:.1f} times as rounding explains"
 
@@ -110,7 +110,7 @@ def _load(path: Path, failure: str) -> Any:
             warnings.simplefilter("ignore")
             return torch.export.load(path)
     except Exception as error:
-        raise _refusal(f"{failure}: {_words(error)}") from error
+        raise _refusal(f"{failure}: {words_of(error)}") from error
 
 
 def _run(program: Any, arguments: Any, keywords: Any, failure: str) -> Any:
@@ -124,7 +124,7 @@ def _run(program: Any, arguments: Any, keywords: Any, failure: str) -> Any:
             with ZeroingUnwritten():  # its chance values would differ from run to run
                 return module(*copies[0], **copies[1])
     except Exception as error:
-        raise _refusal(f"{failure}: {_words(error)}") from error
+        raise _refusal(f"{failure}: {words_of(error)}") from error
 
 
 def _difference(expected: Any, found: Any) -> float:
@@ -160,15 +160,6 @@ def _distance(left: Any, right: Any) -> float:
         return 0.0
     scale = max(float(wide.abs().max()), torch.finfo(torch.float32).tiny)
     return float((wide - other).abs().max()) / (scale * _TOLERANCE.get(left.dtype, 1e-1))
-
-
-def _words(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}"
-
-
-def _last_words(error: Exception) -> str:
-    """Return the last line of what TorchScript says, behind all the places it came through."""
-    return str(error).strip().rpartition("\n")[2][:200]
 
 
 def _refusal(reason: str) -> UnsupportedContainerError:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from convlast.errors import words_of
 from convlast.loading import load_into
 from convlast.report import Kind, Survival
 
@@ -127,8 +128,8 @@ def _tried(route: str, attempt: Callable[[_Sample], Any], sample: _Sample) -> Su
         survives = attempt(sample).stride() == sample.stride
     except Exception as error:
         # Whatever a route raises is what there is to say about it.
-        text = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}"
-        return Survival(route=route, survives=None, message=f"It could not be tried: {text}")
+        message = f"It could not be tried: {words_of(error)}"
+        return Survival(route=route, survives=None, message=message)
     message = "Tried on one weight of the artifact."
     if not survives:
         message = _LOST.get(route, "The layout is lost on this way.")

@@ -14,7 +14,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from convlast.errors import ConvlastError
+from convlast.errors import ConvlastError, words_of
 from convlast.layout.memory_format import strides_of
 from convlast.report import LayerSmoke
 from convlast.smoke import device_health as health
@@ -145,7 +145,7 @@ def _outcome(
         elif is_out_of_memory(error):
             raise
         health.require_alive(device)
-        return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        return words_of(error)
     return output
 
 

@@ -68,16 +68,6 @@ class Failure:
     line: str | None = None
 
 
-def words_of(error: BaseException) -> str:
-    r"""Return the type and the first line of an error.
-
-    >>> words_of(ValueError("too small\nand more"))
-    'ValueError: too small'
-    """
-    lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0][:300]}"
-
-
 def line_of(error: BaseException) -> str | None:
     """Return the last line outside PyTorch and this package that led to an error."""
     if marked := _MARKED.search(str(error)):  # by TorchScript, in the code of the program

@@ -6,10 +6,10 @@ from functools import partial
 
 import torch
 
+from convlast.errors import words_of
 from convlast.report.smoke import Smoke
 from convlast.smoke import device_health as health
 from convlast.smoke.model.dispatch import profile
-from convlast.smoke.model.events import words_of
 from convlast.smoke.model.specimen import Specimen, Way
 from convlast.smoke.model.timing import LIMIT_S, pair_of, time_on_accelerator, timing_on_cpu
 from convlast.smoke.model.ways import Ways
