@@ -124,6 +124,10 @@ class Options(BaseModel):
     ] = None
     """N,C,D,H,W of the smoke input. For a smoke of layers C is each layer's own."""
 
+    smoke_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = 60.0
+    """The most seconds for the fp16 test run, and for finding an input for it. The report says
+    what was not run."""
+
     on_failure: Literal["reject", "report"] = "reject"
     """If the verdict is a failure: `reject` writes no artifact, `report` writes it all the
     same."""

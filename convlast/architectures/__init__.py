@@ -6,6 +6,7 @@ building                building the model without values
 matching · renaming     matching the checkpoint's keys with the model's
 state_dicts             loading the checkpoint's values into the model
 sizes · search · calls  finding an input that the model runs on
+fresh · time_limit      each try gets a fresh copy of the model, and all together a time
 runnable_files          files that contain their model
 case                    the checkpoint, and what was asked for
 subject · subjects      the runnable model, and how it is found

@@ -90,7 +90,9 @@ class _Ledger(TorchFunctionMode):
         # Make the tensor on the meta device first, to learn its shape without using memory.
         outline = func(*args, **{**(kwargs or {}), "device": "meta"})
         self._spend(outline.numel())
-        return func(*args, **(kwargs or {}))
+        made = func(*args, **(kwargs or {}))
+        # A buffer that is in no state dict may stay as it was allocated: not by chance.
+        return made.zero_() if func is torch.empty and not made.is_meta else made
 
     def on_call(self, frame: FrameType, event: str, _: object) -> None:
         """Count each module that is made, even without tensors, and check the time.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from convlast.architectures.configs import Spec
+from convlast.architectures.time_limit import NO_LIMIT, TimeLimit
 from convlast.checkpoints.checkpoint import Checkpoint
 from convlast.options import Options
 from convlast.planning.plan import Plan
@@ -31,6 +32,8 @@ class Case:
         progress: Called with the progress.
         prefixes: The modules that an architecture may come from; None for the default ones.
         spec: The model that the files beside the checkpoint describe, from `discover`.
+        time_limit: When the smoke has to end.
+        is_member: Whether it is one of a folder's files, not all of which `input_shape` has to fit.
     """
 
     checkpoint: Checkpoint
@@ -40,13 +43,10 @@ class Case:
     progress: Progress = silent
     prefixes: Sequence[str] | None = None
     spec: Spec | None = None
-
-    @property
-    def asked_samples(self) -> int:
-        """N of the input that was asked for."""
-        return self.options.input_shape[0] if self.options.input_shape else SAMPLES
+    time_limit: TimeLimit = NO_LIMIT
+    is_member: bool = False
 
     @property
     def samples(self) -> int:
-        """N of the input that is run."""
-        return max(SAMPLES, self.asked_samples)
+        """N of the model's input."""
+        return self.options.input_shape[0] if self.options.input_shape else SAMPLES

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from torch import nn
 from convlast.architectures.calls import call, entry_of, inputs_of, normal
 from convlast.architectures.case import Case
 from convlast.architectures.search import find_shape
-from convlast.architectures.sizes import Shape, candidates, channels_of
+from convlast.architectures.sizes import Shape, candidates, channels_of, likeliest
 from convlast.architectures.state_dicts import made_by, state_dict_of, weights_of
 from convlast.architectures.subject import Inputs, Subject
 from convlast.errors import OptionError, UnsupportedContainerError
@@ -50,9 +51,9 @@ def subject_of_module(module: nn.Module, case: Case) -> Subject:
     }
     model = copy.deepcopy(module, empty).eval()
     make_module, keys = made_by("the pickled module", model, case.checkpoint, found)
-    shape = case.options.input_shape or find_shape(
-        model, make_module, partial(_run, entry), candidates(channels_of(model), {}), case.device
-    )
+    models = (("meta", lambda: copy.deepcopy(model).to("meta")), ("cpu", make_module))
+    channels = channels_of(model, decodes=entry == "decode")
+    shape = case.options.input_shape or _shape(models, entry, channels, case)
     return Subject(
         name="pickled module",
         origin="pickled module",
@@ -81,10 +82,9 @@ def subject_of_script(case: Case) -> Subject:
             remedy="Use smoke=layers, or send the program as it was before torch.jit.freeze.",
         )
     entry = entry_of(made, case.options.entry_point)
-    groups = candidates(_channels(case.plan), {})
-    shape = case.options.input_shape or find_shape(
-        nn.Module(), make_module, partial(_run, entry), groups, case.device
-    )
+    models = (("meta", partial(_script, case.checkpoint.path, "meta")), ("cpu", make_module))
+    channels = likeliest(_channels(case.plan, made), {}, decodes=entry == "decode")
+    shape = case.options.input_shape or _shape(models, entry, channels, case)
     return Subject(
         name="torchscript",
         origin="torchscript",
@@ -123,6 +123,7 @@ def subject_of_program(case: Case) -> Subject:
             {name: _of_batch(each, batch, batches) for name, each in kwargs.items()},
         ),
         takes_hooks=False,
+        batch=batches,
     )
 
 
@@ -135,25 +136,36 @@ def _run(entry: str, model: Any, shape: Shape, device: str) -> object:
     return call(model, entry, inputs_of(model, entry, {}, shape, device))
 
 
-def _channels(plan: Plan) -> list[int]:
+def _shape(
+    models: Sequence[tuple[str, Callable[[], Any]]], entry: str, channels: Sequence[int], case: Case
+) -> Shape:
+    groups = candidates(channels, {})
+    return find_shape(models, partial(_run, entry), groups, case.device, case.time_limit)
+
+
+def _channels(plan: Plan, made: Any) -> list[int]:
+    """Return the channels of a program's convolutions; of a flat one, if that is the first."""
     found = [
         d.original.shape[0]
         if d.candidate.kind == "ConvTranspose3d"
         else d.original.shape[1] * (d.candidate.groups or 1)
         for d in plan.decisions
     ]
-    return list(dict.fromkeys(found))[:4]
+    first = next((each for each in made.parameters() if each.dim() in {4, 5}), None)
+    flat = [first.shape[1]] if first is not None and first.dim() == 4 else []
+    return [*flat, *found]
 
 
-def _script(path: Path) -> Any:
+def _script(path: Path, device: str = "cpu") -> Any:
     jit: Any = torch.jit  # whose functions are not annotated
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            module = jit.load(path, map_location="cpu").eval().float()
+            module = jit.load(path, map_location=device).eval().float()
     except Exception as error:
         raise _unloadable(error) from error
-    _lay_out_plainly(module)
+    if device == "cpu":
+        _lay_out_plainly(module)
     return module
 
 

@@ -9,12 +9,15 @@ from torch import nn
 
 Shape: TypeAlias = tuple[int, ...]
 
+_DEEP = (nn.Conv3d, nn.ConvTranspose3d)
+
 SIZES: tuple[Shape, ...] = (
     (8, 8, 8),
     (16, 16, 16),
     (24, 24, 24),
     (5, 64, 64),
     (32, 32, 32),
+    (9, 64, 64),
     (48, 48, 48),
     (17, 96, 96),
     (16, 112, 112),
@@ -30,20 +33,69 @@ _FRAMES = ("num_frames", "sample_frames", "temporal_size")
 """The options of a model that may contain its input size."""
 
 
-def channels_of(model: nn.Module, *, decodes: bool = False) -> list[int]:
-    """Return the numbers of channels that the input may have: those of the convolutions, in order.
+_CHANNELS = (
+    "in_channels",
+    "in_chans",
+    "input_channels",
+    "num_input_channels",
+    "n_input_channels",
+    "num_channels",
+    "n_channels",
+    "in_dim",
+)
+_LATENTS = ("latent_channels", "z_channels", "z_dim")
+"""The options of a model that may contain the number of its input's channels, or of a decoder's."""
 
-    >>> channels_of(nn.Sequential(nn.Conv3d(3, 8, 3), nn.Conv3d(8, 8, 3), nn.Conv3d(8, 2, 1)))
-    [3, 8]
+_PATCHES, _PATCHED_FRAMES = ("patch_size",), ("patch_size_t", "temporal_patch_size")
+"""The options of a model that may say how many elements it folds into channels at first."""
+
+USUAL = (3, 1)
+"""The channels of videos and of medical volumes; the last to be tried."""
+
+MOST = 10
+"""The most numbers of channels that are tried."""
+
+
+def channels_of(
+    model: nn.Module, said: Mapping[str, Any] | None = None, *, decodes: bool = False
+) -> list[int]:
+    """Return the numbers of channels that the input may have, the likeliest first.
+
+    Those that the options say come first, then those of the convolutions, in order, and both
+    without the patches that the model folds into channels; then the usual ones.
+
+    Args:
+        model: The model.
+        said: Its options.
+        decodes: Whether the input is an autoencoder's latent.
+
+    >>> channels_of(nn.Sequential(nn.Conv3d(2, 8, 3), nn.Conv3d(8, 8, 3), nn.Conv3d(8, 2, 1)))
+    [2, 8, 3, 1]
+    >>> channels_of(nn.Sequential(nn.Conv2d(48, 8, 3)), {"in_channels": 12, "patch_size": 2})
+    [12, 48, 3, 6, 1]
     """
-    named = [
-        (name, module)
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Conv3d | nn.ConvTranspose3d)
-    ]
+    named = [(name, module) for name, module in model.named_modules() if _is_convolution(module)]
     if decodes:  # put first the convolutions that an autoencoder calls first when it decodes
         named.sort(key=lambda pair: (not _is_before(pair[0]), not _decodes(pair[0])))
-    return list(dict.fromkeys(module.in_channels for _, module in named))[:8]
+    flat: list[int] = []
+    deep: list[int] = []
+    for _, module in named:
+        (deep if isinstance(module, _DEEP) else flat).append(int(module.in_channels))
+    is_flat_first = bool(named) and not isinstance(named[0][1], _DEEP)
+    return likeliest([*flat[: int(is_flat_first)], *deep], said or {}, decodes=decodes)
+
+
+def likeliest(found: Sequence[int], said: Mapping[str, Any], *, decodes: bool = False) -> list[int]:
+    """Return the numbers of channels to try, given those of the convolutions, in order."""
+    names = _LATENTS if decodes else _CHANNELS
+    told = [count for name in names for count in _extents(said.get(name))]
+    first, *others = list(dict.fromkeys(found)) or [0]
+    folds = list(_folds_in(said))
+    unfolded = [count // fold for count in (*told, first) for fold in folds if count % fold == 0]
+    usual = () if decodes else USUAL
+    likely = dict.fromkeys([*told, first, *unfolded, *others[:7], *usual])
+    rest = [count for count in likely if count > 0 and count not in usual]
+    return [count for count in likely if count in rest[: MOST - len(usual)] or count in usual]
 
 
 def candidates(channels: Sequence[int], said: Mapping[str, Any]) -> list[list[Shape]]:
@@ -63,6 +115,16 @@ def candidates(channels: Sequence[int], said: Mapping[str, Any]) -> list[list[Sh
     return groups + [[(1, count, *size) for size in SIZES] for count in channels]
 
 
+def _folds_in(said: Mapping[str, Any]) -> Iterator[int]:
+    """Yield how many elements a model may fold into one channel, if its options say a patch."""
+    patches = [extent for name in _PATCHES for extent in _extents(said.get(name))]
+    frames = [extent for name in _PATCHED_FRAMES for extent in _extents(said.get(name))]
+    if patches:
+        height, width = patches[-1], patches[-2:][0]
+        for deep in dict.fromkeys([1, *frames, patches[0]]):
+            yield height * width * deep
+
+
 def _sizes_in(said: Mapping[str, Any]) -> Iterator[tuple[int, int, int]]:
     frames = [extent for name in _FRAMES for extent in _extents(said.get(name))]
     for name in _EXTENTS:
@@ -80,6 +142,10 @@ def _extents(value: object) -> list[int]:
     values = list(value) if isinstance(value, list | tuple) else [value]
     extents = [extent for extent in values if type(extent) is int and 0 < extent <= 1024]
     return extents if len(extents) == len(values) else []
+
+
+def _is_convolution(module: nn.Module) -> bool:
+    return isinstance(module, (*_DEEP, nn.Conv2d, nn.ConvTranspose2d))
 
 
 def _is_before(name: str) -> bool:

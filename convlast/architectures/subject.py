@@ -36,6 +36,7 @@ class Subject:
         make_inputs: Makes the inputs of a batch of N, as fresh tensors with the same values each
             time: fp32, contiguous, on the CPU.
         takes_hooks: False for TorchScript and exported programs, whose modules take no hooks.
+        batch: The only N that it takes; None if it takes any, as far as is known.
     """
 
     name: str
@@ -45,3 +46,4 @@ class Subject:
     weights: Mapping[str, str]
     make_inputs: Callable[[int], Inputs]
     takes_hooks: bool
+    batch: int | None = None

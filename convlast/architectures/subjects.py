@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Mapping
 from typing import Any
@@ -89,8 +90,9 @@ def _subject_of_spec(spec: Spec, case: Case) -> Subject:
     shape: Shape | None = case.options.input_shape
     if shape is None:
         inputs_of(model, entry, said, (1, 1, 1, 1, 1), "meta")  # raises if it cannot make them up
-        channels = channels_of(model, decodes=entry == "decode")
-        shape = find_shape(model, make_module, run, candidates(channels, said), case.device)
+        channels = channels_of(model, said, decodes=entry == "decode")
+        models = (("meta", lambda: copy.deepcopy(model).to("meta")), ("cpu", make_module))
+        shape = find_shape(models, run, candidates(channels, said), case.device, case.time_limit)
     extents = shape[1:]
     return Subject(
         name=spec.name,

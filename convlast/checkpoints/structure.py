@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from convlast.checkpoints.checkpoint import Storage
-from convlast.checkpoints.guard import numpy_scalars
+from convlast.checkpoints.guard import numpy_values
 from convlast.checkpoints.guard.allowing import known_names_allowed
 from convlast.checkpoints.guard.outlines import Global
 from convlast.checkpoints.guard.pickles import Scan, unruled_names, unsafe_names
@@ -33,6 +33,8 @@ from convlast.options import Limits
 _REMEDIES = {
     "torch.nn.parameter.UninitializedParameter": "A lazy layer has no weight before its first "
     "input: run the model once, and save it then.",
+    "collections.defaultdict": "torch.load(weights_only=True) cannot fill it: make it a dict.",
+    "collections.deque": "torch.load(weights_only=True) cannot fill it: make it a list.",
     "mmengine.logging.history_buffer.HistoryBuffer": "mmengine leaves its training curves under "
     "the key message_hub: delete that, and save the rest.",
 }
@@ -188,9 +190,8 @@ def _remedies(refused: Iterable[str]) -> Iterator[str]:
         "Loading it would import these. Its owner can save the weights alone: "
         "torch.save(model.state_dict(), path)."
     ]
-    numbers = numpy_scalars.SCALAR | {numpy_scalars.DTYPE}
-    if not numpy_scalars.is_present() and not numbers.isdisjoint(refused):
-        yield "Its numbers are NumPy's: they are read where NumPy is installed (pip install numpy)."
+    if not numpy_values.is_present() and not numpy_values.NAMES.isdisjoint(refused):
+        yield "Its values are NumPy's: they are read where NumPy is installed (pip install numpy)."
 
 
 def _reason(error: Exception) -> str:

@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeAlias
 import torch
 from torch import nn
 
+from convlast.checkpoints.guard import records
 from convlast.checkpoints.guard.tensor_limits import TensorCount
 from convlast.errors import (
     LimitExceededError,
@@ -32,6 +33,7 @@ _HOLDERS = (
     torch.UntypedStorage,
     torch.storage.TypedStorage,
     nn.Module,
+    *records.HOLDERS,
 )
 
 _LEAVES = (torch.Tensor, torch.UntypedStorage)
@@ -175,21 +177,26 @@ def _holders_in(value: object) -> Iterator[tuple[object, Iterable[tuple[object, 
 
 def _children(value: object) -> Iterator[tuple[object, object]]:
     """Yield the children of a value that can be tensors, or can hold some."""
-    children: list[Iterable[tuple[object, object]]] = []
+    items: Iterable[tuple[object, object]] = ()
     if isinstance(value, _HASHED):
         _refuse_unequal(value)
     if isinstance(value, dict):
-        children.append(type(value).items(value))  # not its own `items`, which a file may set
+        items = type(value).items(value)  # not its own `items`, which a file may set
     elif isinstance(value, list | tuple | set | frozenset):
-        children.append(enumerate(value))
-    elif isinstance(value, nn.Module):
-        children.append((name, held) for name, held in vars(value).items() if name not in _STATE)
-    if isinstance(value, dict | torch.Tensor):
-        # torch pickles the attributes of these too; a state dict's `_metadata` is one.
-        children.append(getattr(value, "__dict__", {}).items())
-    for key, child in chain.from_iterable(children):
+        items = enumerate(value)
+    for key, child in chain(items, _attributes(value)):
         if isinstance(child, _HOLDERS):
             yield key, child
+
+
+def _attributes(value: object) -> Iterable[tuple[object, object]]:
+    """Return the attributes of a value that torch pickles with it, but not a module's state."""
+    if isinstance(value, nn.Module):
+        return [(name, held) for name, held in vars(value).items() if name not in _STATE]
+    if isinstance(value, (dict, torch.Tensor, *records.HOLDERS)):
+        # Of a dict too; a state dict's `_metadata` is one.
+        return getattr(value, "__dict__", {}).items()
+    return ()
 
 
 def _path_of(key: object, value: object, path: KeyPath, owners: tuple[object, ...]) -> KeyPath:

@@ -9,14 +9,15 @@ import torch
 from torch import Tensor
 
 from convlast.architectures import Case, find_subject
-from convlast.conversion.inference import no_model, weights_of
+from convlast.conversion.inference import misfit_of, no_model, weights_of
 from convlast.errors import OptionError
 from convlast.layout.memory_format import laid_out
 from convlast.options import Options
 from convlast.planning.plan import LayerPlan, Plan
 from convlast.report.smoke import Choice
 from convlast.smoke.model.choosing import choose_on_accelerator
-from convlast.smoke.model.specimen import Specimen
+from convlast.smoke.model.events import Failure
+from convlast.smoke.model.specimen import Specimen, Way
 from convlast.smoke.out_of_memory import shrinking
 
 
@@ -67,13 +68,28 @@ def narrow_to_fastest(case: Case) -> tuple[Plan, Choice]:
     make = partial(Specimen, subject, weights_of(subject, case.plan, read), case.device)
 
     def attempt(halvings: int) -> Choice:
-        return choose_on_accelerator(partial(make, halvings=halvings), case.samples)
+        made = partial(make, halvings=halvings)
+        return choose_on_accelerator(made, _samples(made(), case, subject.batch or case.samples))
 
     choice, halvings = shrinking(attempt, case.device)
     choice.halvings = halvings
     layers = {name: layer for layer, name in subject.weights.items()}
     choice.layers = [layers[name] for name in choice.layers]
     return narrowed(case.plan, set(choice.layers), set(subject.weights)), choice
+
+
+def _samples(specimen: Specimen, case: Case, wanted: int) -> int:
+    """Return how many samples to measure with: one, if the model raises with several.
+
+    Raises:
+        OptionError: If it raises on the given input.
+    """
+    outcome = specimen.run(Way(wanted))
+    if not isinstance(outcome, Failure):
+        return wanted
+    if case.options.input_shape is not None:
+        raise misfit_of(case.options.input_shape, outcome)
+    return 1
 
 
 def narrowed(plan: Plan, chosen: set[str], measured: set[str]) -> Plan:

@@ -29,7 +29,7 @@ from convlast.conversion.file_report import Made, report_of
 from convlast.conversion.inference import Inference, infer
 from convlast.conversion.job import JobSettings, Source
 from convlast.devices import device_errors_translated, resolve, unused_gpu
-from convlast.errors import VerificationError
+from convlast.errors import OptionError, VerificationError
 from convlast.findings import smoke as smoke_findings
 from convlast.options import Options
 from convlast.planning.applying import apply_plan
@@ -61,6 +61,8 @@ class FileConversion:
     """What the files beside the source say of its model."""
     findings: list[Finding] = field(default_factory=list)
     """What was found before the conversion."""
+    misfit: OptionError | None = None
+    """Why the model of one of several files does not run on the given input."""
     seconds: dict[str, float] = field(default_factory=dict)
 
     def run(self, place: Callable[[str], Path]) -> tuple[Report, Path]:
@@ -143,6 +145,7 @@ class FileConversion:
             settings.progress,
             prefixes=settings.architecture_prefixes,
             spec=self.spec,
+            is_member=self.keeps_kind,
         )
 
     def _chosen(self, case: Case) -> tuple[Case, Choice | None]:
@@ -207,7 +210,9 @@ class FileConversion:
 
     def _infer(self, case: Case, proven: Proven, choice: Choice | None) -> Inference:
         with self._timed("smoke"):
-            return infer(case, proven.read_converted, choice)
+            found = infer(case, proven.read_converted, choice)
+        self.misfit = found.misfit
+        return found
 
     def _try_routes(
         self, case: Case, container: WritableContainer, proven: Proven, workplace: Path

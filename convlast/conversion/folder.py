@@ -120,6 +120,7 @@ class _Files:
     place: str
     """The folder that the artifact is; empty for an archive, which is unpacked somewhere."""
     routes: list[Survival] = field(default_factory=list)
+    misfits: list[OptionError] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.specs = SpecsBeside(partial(_read_small, self.folder))
@@ -129,7 +130,7 @@ class _Files:
 
         Raises:
             CheckpointError: If nothing in the folder can be converted.
-            OptionError: If a pattern matches none of the layers.
+            OptionError: If a pattern matches none of the layers, or `input_shape` fits no model.
         """
         self.workplace.mkdir()
         contents = Contents(self.folder)
@@ -146,6 +147,7 @@ class _Files:
             done += member.nbytes
         contents.refuse_without_layers(has_layers=bool(self.job.sections.layers))
         selection.refuse_unmatched()
+        self._refuse_misfit()
         settings.progress("files", done, total)
 
     def _convert(self, found: Found, contents: Contents, selection: Selection) -> bool:
@@ -171,6 +173,7 @@ class _Files:
             return False
         report, made = job.convert(checkpoint, plan, self.device, self.workplace / filename)
         self.routes = job.routes
+        self.misfits += [job.misfit] if job.misfit else []
         if found.index is not None and report.advice is not None:
             index = self._path_of(found.index.name)
             report.advice = advise_on_shard(report.advice, index)
@@ -182,6 +185,11 @@ class _Files:
     def _path_of(self, name: str) -> str:
         """Return the path by which a file is loaded from the artifact, once that is unpacked."""
         return str(PurePosixPath(self.place, name))
+
+    def _refuse_misfit(self) -> None:
+        smokes = [file.smoke for file in self.job.sections.files if file.smoke]
+        if self.misfits and not any(smoke.scope == "model" for smoke in smokes):
+            raise self.misfits[0]
 
     def _copy(self, name: str, found: Found | None, contents: Contents) -> None:
         """Pass a file on as it is."""

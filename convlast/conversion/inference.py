@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from convlast.architectures import Case, Subject, find_subject
+from convlast.architectures.search import channels_wanted
+from convlast.architectures.time_limit import TimeLimit, TimeUp
 from convlast.devices import troubles_on
 from convlast.errors import ArchitectureError, OptionError
 from convlast.findings import conversion as findings
@@ -14,13 +16,16 @@ from convlast.planning.plan import Plan
 from convlast.report import Finding, LayerSmoke, Smoke
 from convlast.report.smoke import Choice
 from convlast.smoke.file import Read, audit_ranges, smoke_layers, summarise_smoke
+from convlast.smoke.layers import is_too_small
+from convlast.smoke.model.events import Failure
+from convlast.smoke.model.model_judgement import located
 from convlast.smoke.model.specimen import Weights
 from convlast.smoke.model.ways import Request
 from convlast.smoke.model.whole import ModelSmoke, smoke_model
 from convlast.smoke.out_of_memory import is_out_of_memory
 
 
-@dataclass(frozen=True)
+@dataclass
 class Inference:
     """What the smoke of one file found.
 
@@ -28,11 +33,13 @@ class Inference:
         smoke: For the report.
         layers: What each layer gave, by its name.
         findings: What a person should know.
+        misfit: Why the model does not run on the given input, which fits no model so far.
     """
 
     smoke: Smoke
     layers: dict[str, LayerSmoke]
     findings: list[Finding]
+    misfit: OptionError | None = None
 
 
 def infer(case: Case, read: Read, choice: Choice | None) -> Inference:
@@ -44,18 +51,25 @@ def infer(case: Case, read: Read, choice: Choice | None) -> Inference:
         choice: How `select=fastest` chose, if it did.
 
     Raises:
-        OptionError: If the whole model is asked for and cannot be run.
+        OptionError: If the whole model is asked for and cannot be run, or not on the given input.
         ArchitectureError: If an architecture is asked for that is not allowed, or does not fit.
     """
     options, device = case.options, case.device
+    case = replace(case, time_limit=TimeLimit.of(options.smoke_seconds))
     if options.smoke == "none":
         smoke = Smoke(scope="none", dtype="float16", device=str(device), status="skipped")
         return Inference(smoke, {}, [])
     subject, reason = _subject_or_reason(case)
-    found = None
+    found = misfit = None
     if subject is not None:
         found, reason = _model_or_reason(case, subject, read)
+    if found is not None and found.failure is not None and options.input_shape is not None:
+        misfit, found = misfit_of(options.input_shape, found.failure), None
+        if not case.is_member:
+            raise misfit
+        reason = str(misfit)
     inference = _of_model(case, found) if found else _of_layers(case, read, reason)
+    inference.misfit = misfit
     inference.smoke.choice = choice
     inference.findings.extend(smoke_findings.of_choice(choice))
     ranges = audit_ranges(case.checkpoint, case.plan)
@@ -86,6 +100,8 @@ def _subject_or_reason(case: Case) -> tuple[Subject | None, str]:
         if must:
             raise
         return None, str(error)
+    except TimeUp:
+        return None, "smoke_seconds ran out before an input was found that the model runs on."
     if subject is None and must:
         raise no_model("smoke" if options.min_speedup is None else "min_speedup")
     return subject, "nothing in the file says what model it is for. Give architecture."
@@ -100,6 +116,23 @@ def no_model(option: str) -> OptionError:
     )
 
 
+def misfit_of(shape: tuple[int, ...], failure: Failure) -> OptionError:
+    """Return the error for an input that was given and that the model does not run on."""
+    wanted = channels_wanted(failure.message, shape[1])
+    if wanted in {None, shape[1]}:
+        remedy = "Give an input_shape that the model takes, or leave it out."
+        return OptionError(
+            "input_shape", f"The model does not run on {shape}: {located(failure)}.", remedy=remedy
+        )
+    right = ",".join(map(str, (shape[0], wanted, *shape[2:])))
+    return OptionError(
+        "input_shape",
+        f"The model does not run on {shape}: it needs {wanted} "
+        f"{'channel' if wanted == 1 else 'channels'}.",
+        remedy=f"Give input_shape={right}, or leave it out.",
+    )
+
+
 def _model_or_reason(case: Case, subject: Subject, read: Read) -> tuple[ModelSmoke | None, str]:
     """Run the model; where memory does not even suffice for a small input, say so.
 
@@ -111,9 +144,11 @@ def _model_or_reason(case: Case, subject: Subject, read: Read) -> tuple[ModelSmo
             weights_of(subject, case.plan, read),
             case.device,
             Request(
-                samples=case.samples,
-                needs_batches=case.asked_samples > 1,
+                samples=subject.batch or case.samples,
+                tries_other=subject.batch is None,
+                takes_one=case.options.input_shape is None,
                 memory_format=case.options.memory_format,
+                limit=case.time_limit,
             ),
             case.progress,
         )
@@ -131,18 +166,24 @@ def _of_model(case: Case, found: ModelSmoke) -> Inference:
 
 
 def _of_layers(case: Case, read: Read, reason: str) -> Inference:
-    layers = smoke_layers(
-        case.checkpoint,
-        case.plan,
-        read,
-        case.device,
-        case.options.input_shape,
-        case.progress,
-    )
+    layers = smoke_layers(case, read)
+    if case.options.input_shape and layers and all(map(is_too_small, layers.values())):
+        raise OptionError(
+            "input_shape",
+            "No layer can be run on it: it is too small for every kernel.",
+            remedy="Give a larger input_shape, or leave it out.",
+        )
     smoke = summarise_smoke(layers, case.device)
     told = list(findings.of_smokes(layers, smoke.dtype))
     if reason:
         smoke.reason = reason
         told.append(smoke_findings.of_layers_only(reason))
+    wanted = [decision for decision in case.plan.decisions if decision.status != "skipped"]
+    if case.time_limit.is_up() and len(layers) < len(wanted):
+        told.append(
+            smoke_findings.of_time(
+                f"{len(wanted) - len(layers)} of {len(wanted)} layers were not run"
+            )
+        )
     told += smoke_findings.of_speed(smoke, case.options.min_speedup)
     return Inference(smoke, layers, told)

@@ -47,6 +47,8 @@ def of_model(found: ModelSmoke) -> Iterator[Finding]:
             message=f"Memory ran out, so the model was run on a smaller input: "
             f"{found.smoke.input_shape}.",
         )
+    if found.left_out:
+        yield of_time(f"Not run: {', '.join(found.left_out)}")
     yield from _of_activations(found.smoke)
     yield from _of_layout(found.smoke)
     if found.smoke.dtype != "float16":
@@ -57,6 +59,15 @@ def of_model(found: ModelSmoke) -> Iterator[Finding]:
             "pooling and norms were computed in float32 from fp16 values and rounded to fp16 "
             "once, as a tensor core does.",
         )
+
+
+def of_time(left_out: str) -> Finding:
+    """Report what there was no time for."""
+    return Finding(
+        code="smoke-cut-short",
+        severity="info",
+        message=f"smoke_seconds ran out. {left_out}. Give more, or a smaller input_shape.",
+    )
 
 
 def of_speed(smoke: Smoke, min_speedup: float | None) -> Iterator[Finding]:

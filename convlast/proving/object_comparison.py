@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from decimal import Decimal
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
 
+from convlast.checkpoints.guard import records
 from convlast.checkpoints.tree import KeyPath
 
 Differ: TypeAlias = Callable[[KeyPath, str], None]
@@ -63,8 +65,8 @@ def _parts(value: object) -> dict[object, object] | None:
         return {}
     if isinstance(value, dict):
         return value
-    if isinstance(value, nn.Module):
-        return {}  # all it has are attributes
+    if isinstance(value, (nn.Module, *records.HOLDERS)):
+        return {}  # they have attributes only
     return dict(enumerate(value)) if isinstance(value, list | tuple) else None
 
 
@@ -94,6 +96,9 @@ def _exact(value: object) -> object:
     """
     if isinstance(value, tuple):
         return type(value), tuple(map(_exact, value))
-    if isinstance(value, float | complex) or hasattr(value, "tobytes"):  # a number of NumPy's
+    if isinstance(value, float | complex | Decimal):
         return type(value), repr(value)  # NaN is NaN, and -0.0 is not 0.0
+    if hasattr(value, "tobytes"):  # a number or an array of NumPy's
+        items: Any = value
+        return type(value), str(items.dtype), items.shape, items.tobytes()
     return type(value), value

@@ -21,6 +21,7 @@ import torch
 
 from convlast.checkpoints.programs.torchscript import TorchScript
 from convlast.errors import UnsupportedContainerError
+from convlast.smoke.unwritten import ZeroingUnwritten
 
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 """How far outputs may differ, by dtype, of the largest value in them: another layout adds up in
@@ -92,7 +93,9 @@ def _difference_of_scripts(
             with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), torch.no_grad():
                 warnings.simplefilter("ignore")
                 torch.manual_seed(0)
-                results.append(jit.load(path, map_location="cpu").eval()(sample.clone()))
+                loaded = jit.load(path, map_location="cpu").eval()
+                with ZeroingUnwritten():
+                    results.append(loaded(sample.clone()))
         except Exception as error:
             if path == original:
                 return None  # an input that is not for this program tells nothing
@@ -117,7 +120,9 @@ def _run(program: Any, arguments: Any, keywords: Any, failure: str) -> Any:
         with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
             warnings.simplefilter("ignore")
             torch.manual_seed(0)
-            return program.module()(*copies[0], **copies[1])
+            module = program.module()
+            with ZeroingUnwritten():  # its chance values would differ from run to run
+                return module(*copies[0], **copies[1])
     except Exception as error:
         raise _refusal(f"{failure}: {_words(error)}") from error
 

@@ -46,6 +46,7 @@ FINDINGS = {
     "not-finite": "Values are NaN or infinite in the checkpoint already.",
     "smoke-skipped": "A layer was not run; the message says why.",
     "smoke-shrunk": "Memory ran out; a smaller input was run.",
+    "smoke-cut-short": "`smoke_seconds` ran out; the message says what was not run.",
     "model-not-run": "The layers were run one by one, not the model; the message says why.",
     "model-raises": "The model raises in fp32 as well.",
     "view-in-program": "A program calls `torch.view`, which raises on channels-last tensors.",

@@ -8,10 +8,10 @@ from typing import TypeAlias
 
 import torch
 
+from convlast.architectures import Case
 from convlast.checkpoints.checkpoint import Checkpoint
 from convlast.checkpoints.tree import Entry, KeyPath, dotted
 from convlast.planning.plan import LayerPlan, Plan
-from convlast.progress import Progress
 from convlast.report import LayerSmoke, Range, Smoke
 from convlast.smoke.fp16_range import audit, is_audited, is_worth_telling
 from convlast.smoke.layer_judgement import summarise
@@ -22,18 +22,17 @@ Read: TypeAlias = Callable[[LayerPlan], torch.Tensor]
 """Reads a weight with the strides that the plan gives it."""
 
 
-def smoke_layers(
-    checkpoint: Checkpoint,
-    plan: Plan,
-    read: Read,
-    device: torch.device,
-    input_shape: tuple[int, ...] | None,
-    progress: Progress,
-) -> dict[str, LayerSmoke]:
+def smoke_layers(case: Case, read: Read) -> dict[str, LayerSmoke]:
     """Run each convolution of a plan alone; return the results by the layer's name.
 
-    Aliases are run once. A skipped weight is not run, because its operator is not known.
+    Aliases are run once. A skipped weight is not run, because its operator is not known. When the
+    time is up, no further layer is run.
+
+    Args:
+        case: Its checkpoint, plan, device and option `input_shape` are used.
+        read: Reads a converted weight.
     """
+    plan = case.plan
     smokes: dict[str, LayerSmoke] = {}
     for done, decision in enumerate(plan.decisions):
         if decision.status == "skipped":
@@ -41,17 +40,19 @@ def smoke_layers(
         if decision.alias_of in smokes:
             smokes[decision.name] = smokes[decision.alias_of]
             continue
+        if case.time_limit.is_up():
+            continue
         convolution = Convolution(
             name=decision.name,
             kind=decision.candidate.kind,
             shape=tuple(decision.original.shape),
             groups=decision.candidate.groups,
             known=decision.candidate.hyperparameters,
-            contiguous=partial(checkpoint.read, decision.original),
+            contiguous=partial(case.checkpoint.read, decision.original),
             converted=partial(read, decision),
         )
-        smokes[decision.name] = smoke_layer(convolution, device, input_shape)
-        progress("smoke", done + 1, len(plan.decisions))
+        smokes[decision.name] = smoke_layer(convolution, case.device, case.options.input_shape)
+        case.progress("smoke", done + 1, len(plan.decisions))
     return smokes
 
 

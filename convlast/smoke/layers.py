@@ -36,6 +36,8 @@ __all__ = ["Convolution", "Convolve", "convolve", "smoke_layer"]
 ATTEMPTS = 3
 """How many input sizes are tried before the smoke gives up."""
 
+_TOO_SMALL = "too small for the kernel"
+
 Run: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """Convolves an input with a weight; all other arguments are bound."""
 
@@ -69,7 +71,7 @@ def smoke_layer(
     wanted = shape = input_shape_of(convolution, device, input_shape)
     for _ in range(ATTEMPTS):
         if not fits(convolution, shape):
-            return _skipped(f"an input of {shape} is too small for the kernel")
+            return _skipped(f"an input of {shape} is {_TOO_SMALL}")
         try:
             smoke = _smoke(convolution, run, make_input(shape, device))
         except (MemoryError, RuntimeError) as error:
@@ -80,6 +82,11 @@ def smoke_layer(
         release(device)
         shape = (1, shape[1], *(max(extent // 2, 1) for extent in shape[2:]))
     return _skipped(f"out-of-memory: an input of {wanted} does not fit, nor do smaller ones")
+
+
+def is_too_small(smoke: LayerSmoke) -> bool:
+    """Return whether a layer was not run because its input was too small."""
+    return smoke.status == "skipped" and _TOO_SMALL in (smoke.reason or "")
 
 
 def _smoke(convolution: Convolution, run: Run, activation: Tensor) -> LayerSmoke:

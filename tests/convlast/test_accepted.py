@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import collections
 import json
 import re
 import shutil
@@ -370,6 +371,11 @@ WRAPPERS: dict[str, Wrapper] = {
         ("converted",) * 3,
     ),
     "`LazyConv3d` after its first input": Wrapper(initialized, None),
+    "`argparse.Namespace`, paths, dates, exact numbers, enums of the standard library, NumPy "
+    "arrays of numbers and text": Wrapper(
+        lambda: {"model": saved(), "args": argparse.Namespace(out=Path("a"), mean=np.ones(3))},
+        "model",
+    ),
 }
 
 
@@ -395,10 +401,10 @@ REFUSED: dict[str, tuple[Callable[[pytest.MonkeyPatch], Any], str, str]] = {
         "torch.nn.parameter.UninitializedParameter",
         "run the model once",
     ),
-    "objects of other classes, such as `argparse.Namespace`": (
-        lambda _: {"model": saved(), "args": argparse.Namespace(lr=0.1)},
-        "argparse.Namespace",
-        "save the weights alone",
+    "objects of other classes, such as `collections.deque`": (
+        lambda _: {"model": saved(), "losses": collections.deque([0.1])},
+        "collections.deque",
+        "make it a list",
     ),
 }  # fmt: skip
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from threading import RLock
+from typing import Any
 
 import torch
 
-from convlast.checkpoints.guard import numpy_scalars
+from convlast.checkpoints.guard import numpy_values, plain_values, records
 from convlast.checkpoints.guard.modules import classes
 
 _LOCK = RLock()
@@ -17,7 +18,7 @@ _LOCK = RLock()
 
 @contextmanager
 def known_names_allowed(names: Collection[str] | None = None) -> Iterator[None]:
-    """Let `torch.load(weights_only=True)` load modules of `torch.nn` and NumPy's scalars.
+    """Let `torch.load(weights_only=True)` load modules of `torch.nn`, and values beside weights.
 
     Use this only for files whose pickle was scanned, and uses them only in known ways.
 
@@ -27,10 +28,20 @@ def known_names_allowed(names: Collection[str] | None = None) -> Iterator[None]:
     """
     known = classes()
     named = [(known[name], name) for name in (known if names is None else names) if name in known]
-    numbers = numpy_scalars.safe_globals() if names is None or set(names) - set(known) else []
+    # All of these at once, since a class can be saved under another name than it was loaded by.
+    values = _values() if names is None or set(names) - set(known) else []
     with _LOCK:
         there = torch.serialization.get_safe_globals()
         # Names that the caller has allowed stay allowed afterwards.
-        wanted = [found for found in (*named, *numbers) if found not in there]
+        wanted = [found for found in (*named, *values) if found not in there]
         with torch.serialization.safe_globals(wanted):
             yield
+
+
+def _values() -> list[Any]:
+    """Return the classes and functions that make values beside weights, with their names."""
+    return [
+        *((found, name) for name, found in records.CLASSES.items()),
+        *((found, name) for name, (found, _) in plain_values.table().items()),
+        *numpy_values.safe_globals(),
+    ]

@@ -11,21 +11,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from convlast.checkpoints.guard import numpy_scalars
+from convlast.checkpoints.guard import numpy_values, plain_values, records
 from convlast.checkpoints.guard.handing import Handing
 from convlast.checkpoints.guard.keys import Keys
 from convlast.checkpoints.guard.modules import classes, found_in, misuses_of
 from convlast.checkpoints.guard.outlines import (
     OPAQUE,
+    Array,
     Dict,
     Global,
     Instance,
     List,
     Misuse,
+    Record,
     Set,
     last_mark,
 )
-from convlast.checkpoints.guard.rules import Judge, Rule, rule_of
+from convlast.checkpoints.guard.rebuilding import Judge
+from convlast.checkpoints.guard.rules import Rule, is_constant, rule_of
 from convlast.checkpoints.guard.states import misuse_by_state
 
 
@@ -37,6 +40,7 @@ class Objects:
         self._misuses: dict[str, str] = {}
         self._stack = stack
         self._instances: list[Instance] = []
+        self._records: list[Record] = []
         self._handed_over: list[object] = []
         self._keys = Keys(handing)
 
@@ -53,6 +57,8 @@ class Objects:
         The contents of objects are checked here, at the end, because a pickle may add them late.
         """
         for name, misuse in misuses_of(self._instances):
+            self._misuses.setdefault(name, f"is given {misuse}")
+        for name, misuse in records.misuses_of(self._records, is_constant):
             self._misuses.setdefault(name, f"is given {misuse}")
         for found in found_in(self._handed_over, (Global, Instance)):
             name = found.name if isinstance(found, Instance) else str(found)
@@ -92,17 +98,23 @@ class Objects:
 
     def make(self) -> None:
         """Make an object of a class."""
-        made = self._apply(lambda rule: rule.make)
-        if isinstance(made, Instance):
-            self._instances.append(made)
+        self._keep(self._apply(lambda rule: rule.make))
 
     def call(self) -> None:
         """Call a function."""
         made = self._apply(lambda rule: rule.call)
+        self._keep(made)
         if isinstance(made, Dict):
             self._keys.take(key for key, _ in made.pairs)
         elif isinstance(made, Set):
             self._keys.take(made.items)
+
+    def _keep(self, made: object) -> None:
+        """Keep an object whose states are judged at the end."""
+        if isinstance(made, Instance):
+            self._instances.append(made)
+        elif isinstance(made, Record):
+            self._records.append(made)
 
     def give_state(self) -> None:
         """Give an object its state."""
@@ -111,7 +123,7 @@ class Objects:
         name, misuse = misuse_by_state(target, state)
         if misuse is not None:
             self._misuses.setdefault(name, misuse)
-        if isinstance(target, Instance):
+        if isinstance(target, Instance | Record):
             target.states.append(state)
         else:
             self._handed_over.append(state)
@@ -131,7 +143,8 @@ class Objects:
         if isinstance(made, Misuse):
             self._misuses.setdefault(name, made)
             made = OPAQUE
-        if not isinstance(made, Dict):  # the values of a dict are judged where they are used
+        # The values of a dict are judged where they are used; an array names its own class.
+        if not isinstance(made, Dict | Array):
             self._handed_over.append(arguments)
         self._stack.append(made)
         return made
@@ -160,6 +173,9 @@ def is_known(name: str) -> bool:
     >>> is_known("torch.nn.modules.loss.CrossEntropyLoss"), is_known("os.system")
     (True, False)
     """
-    return name in classes() or (
-        numpy_scalars.is_present() and name in {numpy_scalars.DTYPE, *numpy_scalars.SCALAR}
+    return (
+        name in classes()
+        or name in records.CLASSES
+        or name in plain_values.table()
+        or (name in numpy_values.NAMES and numpy_values.is_present())
     )

@@ -90,7 +90,26 @@ class Bytes:
 
 
 @dataclass(eq=False, slots=True)
-class NumberType:
-    """A `numpy.dtype` of plain numbers of this size."""
+class Record:
+    """An object of a class that holds attributes only, with the states it was given."""
+
+    name: str
+    states: list[object] = field(default_factory=list)
+
+
+@dataclass(eq=False, slots=True)
+class Array:
+    """A `numpy.ndarray`, which gets its shape, its dtype and its bytes as a state."""
+
+
+@dataclass(frozen=True)
+class PlainType:
+    """A `numpy.dtype` of plain numbers, or of text.
+
+    Attributes:
+        item_bytes: The size of an item.
+        kind: `U` for text, `S` for bytes, and empty for numbers.
+    """
 
     item_bytes: int
+    kind: str = ""

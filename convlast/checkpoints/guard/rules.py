@@ -10,18 +10,15 @@ A rule returns the outline of the call's result; for other arguments it returns 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import torch
 
-from convlast.checkpoints.guard import modules, numpy_scalars
-from convlast.checkpoints.guard.extents import refuse_extents
+from convlast.checkpoints.guard import modules, numpy_values, plain_values, records
 from convlast.checkpoints.guard.outlines import (
     OPAQUE,
-    STORAGE,
-    TENSOR,
     UNKNOWN,
     Bytes,
     Dict,
@@ -29,15 +26,19 @@ from convlast.checkpoints.guard.outlines import (
     Instance,
     List,
     Misuse,
+    Record,
     Set,
 )
-from convlast.checkpoints.guard.states import misuse_by_attributes
+from convlast.checkpoints.guard.rebuilding import (
+    PARAMETER,
+    REBUILDING,
+    Arguments,
+    Judge,
+    empty_tensor,
+    parameter,
+    rebuild_from_type,
+)
 from convlast.checkpoints.guard.storages import ITEM_BYTES
-
-Arguments: TypeAlias = tuple[object, ...]
-
-Judge: TypeAlias = Callable[[Arguments], object]
-"""Returns the outline of a call's result, or a `Misuse`."""
 
 
 class Rule(NamedTuple):
@@ -66,13 +67,31 @@ def table() -> Mapping[str, Rule]:
         **dict.fromkeys(_constants(), named),
         **{f"torch.{kind}Tensor": _TENSORS for kind in _KINDS},
         **{f"torch.cuda.{kind}Tensor": _TENSORS for kind in _KINDS},
-        **{f"torch._utils.{name}": Rule(judge) for name, judge in _REBUILDING.items()},
+        **{f"torch._utils.{name}": Rule(judge) for name, judge in REBUILDING.items()},
         **dict.fromkeys(UNSUPPORTED, named),
         **_OTHERS,
         **{name: Rule(make=_module(name)) for name in modules.classes()},
-        **{name: Rule(numpy_scalars.scalar) for name in numpy_scalars.SCALAR},
-        numpy_scalars.DTYPE: Rule(numpy_scalars.dtype),
+        **{name: Rule(_record(name), _record(name)) for name in records.CLASSES},
+        **{name: Rule(judge) for name, (_, judge) in plain_values.table().items()},
+        **{name: Rule(numpy_values.scalar) for name in numpy_values.SCALAR},
+        **{name: Rule(numpy_values.empty_array) for name in numpy_values.RECONSTRUCT},
+        numpy_values.ARRAY: named,
+        numpy_values.DTYPE: Rule(numpy_values.dtype),
     }
+
+
+def is_constant(found: Global) -> bool:
+    """Return whether a name is never called: a dtype, say.
+
+    >>> is_constant(Global("torch", "float16")), is_constant(Global("torch", "device"))
+    (True, False)
+    """
+    return str(found) in _constant_names()
+
+
+@cache
+def _constant_names() -> frozenset[str]:
+    return frozenset(_constants())
 
 
 UNSUPPORTED = {
@@ -97,105 +116,6 @@ def _constants() -> Iterable[str]:
     for name in ITEM_BYTES:
         yield from (f"torch.{name}", f"torch.cuda.{name}")
     yield from ("torch.storage.TypedStorage", "torch.storage.UntypedStorage")
-
-
-def _is_dtype(value: object) -> bool:
-    return (
-        isinstance(value, Global)
-        and value.module == "torch"
-        and isinstance(getattr(torch, value.name, None), torch.dtype)
-    )
-
-
-def _rebuild_tensor(arguments: Arguments) -> object:
-    match arguments:
-        case (storage, offset, tuple() as shape, tuple() as stride) if storage is STORAGE:
-            refuse_extents(shape, stride, offset)
-            return TENSOR
-    return UNKNOWN
-
-
-def _rebuild_tensor_v2(arguments: Arguments) -> object:
-    # The hooks are checked later, when the tensor's name is known.
-    match arguments:
-        case (storage, offset, shape, stride, bool(), _hooks, *more) if _are_bits(more):
-            return _rebuild_tensor((storage, offset, shape, stride))
-    return UNKNOWN
-
-
-def _rebuild_tensor_v3(arguments: Arguments) -> object:
-    match arguments:
-        case (storage, offset, shape, stride, bool(), _hooks, dtype, *more) if _is_dtype(
-            dtype
-        ) and _are_bits(more):
-            return _rebuild_tensor((storage, offset, shape, stride))
-    return UNKNOWN
-
-
-def _are_bits(more: list[object]) -> bool:
-    """Say whether this is empty, or has only torch's bits for conjugation and negation."""
-    match more:
-        case []:
-            return True
-        case [Dict(pairs=pairs)]:
-            return all(key in ("conj", "neg") and isinstance(bit, bool) for key, bit in pairs)
-    return False
-
-
-def _rebuild_meta(arguments: Arguments) -> object:
-    match arguments:
-        case (dtype, tuple() as shape, tuple() as stride, bool()) if _is_dtype(dtype):
-            refuse_extents(shape, stride, 0)
-            return TENSOR
-    return UNKNOWN
-
-
-def _rebuild_parameter(arguments: Arguments) -> object:
-    match arguments:
-        case (tensor, bool(), _hooks) if tensor is TENSOR:
-            return TENSOR
-    return UNKNOWN
-
-
-def _rebuild_parameter_with_state(arguments: Arguments) -> object:
-    match arguments:
-        case (tensor, bool(), _hooks, state) if tensor is TENSOR:
-            return misuse_by_attributes(state) or TENSOR
-    return UNKNOWN
-
-
-_REBUILDING: dict[str, Judge] = {
-    "_rebuild_tensor": _rebuild_tensor,
-    "_rebuild_tensor_v2": _rebuild_tensor_v2,
-    "_rebuild_tensor_v3": _rebuild_tensor_v3,
-    "_rebuild_meta_tensor_no_storage": _rebuild_meta,
-    "_rebuild_parameter": _rebuild_parameter,
-    "_rebuild_parameter_with_state": _rebuild_parameter_with_state,
-}
-"""The judges of functions in `torch._utils`, by the functions' names."""
-
-
-def _rebuild_from_type(arguments: Arguments) -> object:
-    """Judge a function that calls one of the others, which is among its arguments."""
-    match arguments:
-        case (Global(module="torch._utils", name=name), Global() as kind, inner, state) if (
-            isinstance(inner, tuple)
-            and name in _REBUILDING
-            and str(kind) in {"torch.Tensor", _PARAMETER}
-        ):
-            return misuse_by_attributes(state) or _REBUILDING[name](inner)
-    return UNKNOWN
-
-
-def _parameter(arguments: Arguments) -> object:
-    match arguments:
-        case () | (_,) | (_, bool()):
-            return TENSOR if all(part is TENSOR for part in arguments[:1]) else UNKNOWN
-    return UNKNOWN
-
-
-def _empty_tensor(arguments: Arguments) -> object:
-    return TENSOR if arguments == () else UNKNOWN
 
 
 def _ordered_dict(arguments: Arguments) -> object:
@@ -266,13 +186,17 @@ def _layout(arguments: Arguments) -> object:
     return UNKNOWN
 
 
+def _record(name: str) -> Judge:
+    """Return the judge for a class of records: its objects are made without arguments."""
+    return lambda arguments: Record(name) if arguments == () else Misuse("is made with arguments")
+
+
 def _module(name: str) -> Judge:
     """Return the judge for a class of `torch.nn`: its objects are made without arguments."""
     return lambda arguments: Instance(name) if arguments == () else Misuse("is made with arguments")
 
 
-_TENSORS = Rule(_empty_tensor, _empty_tensor)
-_PARAMETER = "torch.nn.parameter.Parameter"
+_TENSORS = Rule(empty_tensor, empty_tensor)
 
 _OTHERS = {
     "_codecs.encode": Rule(_bytes),
@@ -288,6 +212,6 @@ _OTHERS = {
     "torch.Tensor": _TENSORS,
     "torch.device": Rule(_device),
     "torch.serialization._get_layout": Rule(_layout),
-    "torch._tensor._rebuild_from_type_v2": Rule(_rebuild_from_type),
-    _PARAMETER: Rule(_parameter, _parameter),
+    "torch._tensor._rebuild_from_type_v2": Rule(rebuild_from_type),
+    PARAMETER: Rule(parameter, parameter),
 }

@@ -12,9 +12,18 @@ from collections import OrderedDict
 
 from torch import nn
 
-from convlast.checkpoints.guard import numpy_scalars
+from convlast.checkpoints.guard import numpy_values
 from convlast.checkpoints.guard.extents import refuse_extents
-from convlast.checkpoints.guard.outlines import STORAGE, TENSOR, Dict, Instance, Misuse, NumberType
+from convlast.checkpoints.guard.outlines import (
+    STORAGE,
+    TENSOR,
+    Array,
+    Dict,
+    Instance,
+    Misuse,
+    PlainType,
+    Record,
+)
 
 _NO_DICT = Misuse("is given a state that is not a dict")
 
@@ -22,12 +31,15 @@ _NO_DICT = Misuse("is given a state that is not a dict")
 def misuse_by_state(target: object, state: object) -> tuple[str, Misuse | None]:
     """Return the name of an object that is given a state, and what is wrong with that, or None.
 
-    The states of `torch.nn` objects are judged elsewhere, after the whole pickle was read.
+    The states of `torch.nn` objects and of records are judged elsewhere, after the whole pickle
+    was read.
     """
-    if isinstance(target, Instance):
+    if isinstance(target, Instance | Record):
         return target.name, None
-    if isinstance(target, NumberType):
-        return numpy_scalars.DTYPE, numpy_scalars.misuse_by_state(state)
+    if isinstance(target, PlainType):
+        return numpy_values.DTYPE, numpy_values.misuse_by_type_state(target, state)
+    if isinstance(target, Array):
+        return numpy_values.ARRAY, numpy_values.misuse_by_array_state(state)
     if isinstance(target, Dict):
         return "collections.OrderedDict", _misuse_of_state_dict(state)
     if target is TENSOR:

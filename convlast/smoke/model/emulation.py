@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from convlast.smoke.model.modes import OperatorMode
-from convlast.smoke.model.watching import tensors_in
+from convlast.smoke.operands import tensors_in
 
 HEAVY = frozenset(
     {

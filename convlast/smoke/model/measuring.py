@@ -11,7 +11,7 @@ from convlast.smoke import device_health as health
 from convlast.smoke.model.dispatch import profile
 from convlast.smoke.model.events import words_of
 from convlast.smoke.model.specimen import Specimen, Way
-from convlast.smoke.model.timing import pair_of, time_on_accelerator, timing_on_cpu
+from convlast.smoke.model.timing import LIMIT_S, pair_of, time_on_accelerator, timing_on_cpu
 from convlast.smoke.model.ways import Ways
 from convlast.smoke.out_of_memory import is_out_of_memory
 
@@ -24,8 +24,10 @@ def measure(ways: Ways, smoke: Smoke) -> None:
             smoke.timing = timing_on_cpu(smoke, ways.autocast_s)
             smoke.timings = [smoke.timing]
         return
-    make = partial(Specimen, old.subject, old.converted, old.device, old.halvings)
-    smoke.timings = time_on_accelerator(make, ways.request.samples)
+    old.limit.check()
+    make = partial(Specimen, old.subject, old.converted, old.device, old.halvings, old.limit)
+    limit_s = min(LIMIT_S, old.limit.remaining_s() / 5)  # four settings, and the profiler
+    smoke.timings = time_on_accelerator(make, ways.request.samples, limit_s)
     smoke.timing = smoke.timings[0]
     look_at_kernels(make, ways.request.samples, smoke)
 

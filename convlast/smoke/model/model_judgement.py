@@ -62,9 +62,11 @@ class ModelJudgement:
     faults: list[Fault] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Runs:
     """The outcomes of all ways of running the model; None where it was not run.
+
+    They have N samples, except those that say otherwise.
 
     Attributes:
         reference: In fp32, contiguous.
@@ -73,40 +75,51 @@ class Runs:
         converted_input: The same with a channels-last input.
         autocast: Under autocast, contiguous.
         autocast_converted: Under autocast, with converted weights.
-        contiguous_alone: In fp16, contiguous, with one sample; the others have several.
-        converted_alone: In fp16, with converted weights and one sample.
+        contiguous_alone: In fp16, contiguous, with one sample of several.
+        converted_alone: The same with converted weights.
+        contiguous_two: In fp16, contiguous, with two samples, where N is one.
+        converted_two: The same with converted weights.
     """
 
-    reference: Outcome
-    contiguous: Outcome
+    reference: Outcome | None = None
+    contiguous: Outcome | None = None
     converted: Outcome | None = None
     converted_input: Outcome | None = None
     autocast: Outcome | None = None
     autocast_converted: Outcome | None = None
     contiguous_alone: Outcome | None = None
     converted_alone: Outcome | None = None
+    contiguous_two: Outcome | None = None
+    converted_two: Outcome | None = None
+
+    @property
+    def have_both_layouts(self) -> bool:
+        """Whether the model ran in fp16 in both layouts, so that they can be compared."""
+        return isinstance(self.contiguous, dict) and isinstance(self.converted, dict)
 
 
-def judge(runs: Runs, samples: int, *, needs_batches: bool = True) -> ModelJudgement:
-    """Judge a model by its runs with N samples and with one.
+def judge(runs: Runs, samples: int) -> ModelJudgement:
+    """Judge a model by its runs with N samples, and with one or two.
 
     Args:
         runs: The outcomes.
         samples: N.
-        needs_batches: Whether a layout fault counts that one sample does not show.
     """
     judgement = ModelJudgement()
     reference = runs.reference
+    if reference is None:
+        return judgement
     if isinstance(reference, Failure):
         message = f"float32 raises: {located(reference)}"
         judgement.faults.append(Fault("reference", message, reference))
         return judgement
     _judge_half(judgement, reference, runs)
     _judge_autocast(judgement, reference, runs)
-    several = len(judgement.parity)
-    _judge_alone(judgement, runs, needs_batches=needs_batches)
+    several, other = len(judgement.parity), 1 if samples > 1 else 2
+    _judge_alone(judgement, runs)
+    _judge_two(judgement, runs)
     judgement.parity = [
-        parity.model_copy(update={"samples": samples if index < several else 1})
+        parity.model_copy(update={"samples": samples if index < several else other})
         for index, parity in enumerate(judgement.parity)
     ]
     return judgement
@@ -201,6 +214,7 @@ def _judge_half(judgement: ModelJudgement, reference: Outputs, runs: Runs) -> No
     if isinstance(contiguous, Failure):
         message = f"float16 raises, in contiguous format too: {located(contiguous)}"
         judgement.faults.append(Fault("reference", message, contiguous))
+    if not isinstance(contiguous, dict):
         return
     dtype = parity_of(reference, contiguous, pair="dtype", threshold=DTYPE_THRESHOLD)
     judgement.parity.append(dtype)
@@ -217,7 +231,7 @@ def _judge_half(judgement: ModelJudgement, reference: Outputs, runs: Runs) -> No
         _note(judgement, parity, wrong, "input", what, runs.converted_input)
 
 
-def _judge_alone(judgement: ModelJudgement, runs: Runs, *, needs_batches: bool) -> None:
+def _judge_alone(judgement: ModelJudgement, runs: Runs) -> None:
     """Judge the layout with one sample; a layout fault that is not there too has that said."""
     dtype = next((parity for parity in judgement.parity if parity.pair == "dtype"), None)
     contiguous, converted = runs.contiguous_alone, runs.converted_alone
@@ -229,16 +243,25 @@ def _judge_alone(judgement: ModelJudgement, runs: Runs, *, needs_batches: bool) 
     judgement.parity += alone.parity
     if not alone.faults:
         judgement.faults = [
-            replace(
-                fault,
-                blame="layout" if needs_batches else "batch",
-                message=f"{fault.message} (with one sample it does not)",
-            )
+            replace(fault, message=f"{fault.message} (with one sample it does not)")
             if fault.blame == "layout"
             else fault
             for fault in judgement.faults
         ]
     judgement.faults += alone.faults
+
+
+def _judge_two(judgement: ModelJudgement, runs: Runs) -> None:
+    """Judge the layout with two samples, where one was asked for and the layout is right."""
+    dtype = next((parity for parity in judgement.parity if parity.pair == "dtype"), None)
+    contiguous, converted = runs.contiguous_two, runs.converted_two
+    if dtype is None or converted is None or not isinstance(contiguous, dict):
+        return
+    parity, wrong = compare_layouts(contiguous, converted, dtype, "layout")
+    if any(fault.blame == "layout" for fault in judgement.faults):
+        return
+    what = "With two samples, but not with one, the converted model"
+    _note(judgement, parity, wrong, "batch", what, converted)
 
 
 def _judge_autocast(judgement: ModelJudgement, reference: Outputs, runs: Runs) -> None:
@@ -262,7 +285,7 @@ def _note(
     judgement: ModelJudgement,
     parity: Parity | None,
     wrong: str | None,
-    blame: Literal["layout", "input"],
+    blame: Literal["layout", "batch", "input"],
     what: str,
     outcome: Outcome,
 ) -> None:

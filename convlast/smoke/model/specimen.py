@@ -11,14 +11,17 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map, tree_map_only
 
+from convlast.architectures.fresh import fresh
 from convlast.architectures.subject import Inputs, Subject
+from convlast.architectures.time_limit import NO_LIMIT, TimeLimit
 from convlast.errors import ConvlastError
 from convlast.layout.memory_format import strides_of
 from convlast.smoke import device_health as health
 from convlast.smoke.model.emulation import Emulation
 from convlast.smoke.model.events import Failure, Operation, Turn
 from convlast.smoke.model.outputs import Outputs, outputs_of
-from convlast.smoke.model.watching import Watch, address_of, owners_of, tensors_in
+from convlast.smoke.model.watching import Watch, owners_of
+from convlast.smoke.operands import address_of, tensors_in
 from convlast.smoke.out_of_memory import is_out_of_memory, is_refusal
 from convlast.smoke.precision import exact_float32, is_native, tf32
 
@@ -61,12 +64,14 @@ class Specimen:
         converted: The converted weights.
         device: Where it runs.
         halvings: How many times the spatial extents of the input are halved, to save memory.
+        limit: The time of the whole smoke.
     """
 
     subject: Subject
     converted: Weights
     device: torch.device
     halvings: int = 0
+    limit: TimeLimit = NO_LIMIT
     module: nn.Module = field(init=False)
     dtype: torch.dtype = field(init=False, default=torch.float32)
     _held: dict[tuple[int, int | None], Inputs] = field(init=False, default_factory=dict)
@@ -143,20 +148,25 @@ class Specimen:
     def run(self, way: Way) -> Outcome:
         """Run the model once, with the same random numbers each time.
 
+        It is a copy that runs, so that no run finds state that another left.
+
         Raises:
             DeviceLostError: If the device can no longer be used.
             RuntimeError: If memory ran out.
+            TimeUp: If the time of the smoke is up.
         """
-        inputs = self._inputs(way)
+        self.limit.check()
+        inputs, module = self._inputs(way), fresh(self.module)
         watch = Watch(
-            self.module,
+            module,
             takes_hooks=self.subject.takes_hooks,
             on_operation=way.on_operation,
             on_turn=way.on_turn,
+            limit=self.limit,
         )
         try:
             with self._prepared(way), watch:
-                result = self.call(inputs, way)
+                result = self._call(module, inputs, way)
                 health.wait_for(self.device)
         except ConvlastError:
             raise
@@ -173,7 +183,10 @@ class Specimen:
 
     def call(self, inputs: Inputs, way: Way) -> Any:
         """Call the model in the precision of the way, without watching it or catching errors."""
-        entry = getattr(self.module, self.subject.entry)
+        return self._call(self.module, inputs, way)
+
+    def _call(self, module: nn.Module, inputs: Inputs, way: Way) -> Any:
+        entry = getattr(module, self.subject.entry)
         with ExitStack() as stack:
             stack.enter_context(torch.no_grad())
             if self.dtype == torch.float32 and not way.is_autocast:
@@ -182,7 +195,7 @@ class Specimen:
                 kind = self.device.type
                 stack.enter_context(torch.autocast(kind, torch.float16, cache_enabled=False))
             if self.subject.entry == "forward":
-                entry = self.module  # so that its own hooks run
+                entry = module  # so that its own hooks run
             return entry(*inputs.args, **inputs.kwargs)
 
     @contextmanager

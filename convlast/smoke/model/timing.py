@@ -43,7 +43,7 @@ class Setting:
 def settings_for(samples: int) -> tuple[Setting, ...]:
     """Return the settings to compare on an accelerator; the advice is based on the first."""
     several = [Setting(samples), Setting(samples, benchmark=True), Setting(1)]
-    return (*several, Setting(samples, is_autocast=True))
+    return tuple(dict.fromkeys([*several, Setting(samples, is_autocast=True)]))
 
 
 def time_on_accelerator(

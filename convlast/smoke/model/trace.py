@@ -15,12 +15,29 @@ from torch import Tensor
 from convlast.report.smoke import Flip, Permutations, TraceStep
 from convlast.smoke.layout import order_of
 from convlast.smoke.model.events import ModulePlace, Operation, Turn
-from convlast.smoke.model.watching import tensors_in
+from convlast.smoke.operands import tensors_in
+from convlast.smoke.unwritten import ALLOCATING
 
 CONVOLUTIONS = frozenset(
     f"aten::{name}" for name in ("convolution", "_convolution", "conv3d", "conv_transpose3d")
 )
 """The convolution operators; their second operand is the weight."""
+
+_MAKING = frozenset(
+    f"aten::{name}"
+    for name in (
+        "full_like",
+        "new_full",
+        "new_ones",
+        "new_zeros",
+        "ones_like",
+        "rand_like",
+        "randint_like",
+        "randn_like",
+        "zeros_like",
+    )
+)
+"""The operators that take an operand for its shape alone, besides those of `unwritten`."""
 
 
 @dataclass(frozen=True)
@@ -173,9 +190,12 @@ def convolved(operation: Operation) -> Tensor | None:
 
 
 def permuted_operands(operation: Operation) -> list[Tensor]:
-    """Return the 5-D operands in another memory order than the result; weights do not count."""
+    """Return the 5-D operands in another memory order than the result.
+
+    Weights do not count, nor do operands that are taken for their shape alone.
+    """
     output = next(_volumes(operation.outputs), None)
-    if operation.is_view or output is None:
+    if operation.is_view or output is None or operation.name in ALLOCATING | _MAKING:
         return []
     operands = operation.args[:1] if operation.name in CONVOLUTIONS else operation.args
     orders = {"channels_last_3d", "contiguous_format"}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
@@ -17,9 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from convlast.architectures.time_limit import NO_LIMIT, TimeLimit
 from convlast.smoke.model.events import Failure, ModulePlace, Operation, Turn, line_of, words_of
 from convlast.smoke.model.modes import OperatorMode
+from convlast.smoke.operands import address_of, tensors_in, written_operands
 from convlast.smoke.out_of_memory import is_refusal, runs_on_less
+from convlast.smoke.unwritten import RESIZING, Unwritten
 
 ROOT_NAME = "(the model itself)"
 """The place of an operator that no named module called."""
@@ -39,6 +42,7 @@ class Watch(OperatorMode):
         takes_hooks: Whether its modules take hooks.
         on_operation: Called for each operator.
         on_turn: Called for each module's turn.
+        limit: The time of the whole smoke; a forward that exceeds it ends with `TimeUp`.
 
     Attributes:
         written: The addresses of the storages that operators wrote to.
@@ -51,9 +55,10 @@ class Watch(OperatorMode):
         takes_hooks: bool,
         on_operation: Callable[[Operation], None] | None = None,
         on_turn: Callable[[Turn], None] | None = None,
+        limit: TimeLimit = NO_LIMIT,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # PyTorch's
-        self._stay = ExitStack()
+        self._stay, self._limit = ExitStack(), limit
         self._module, self._takes_hooks = module, takes_hooks
         self._on_operation, self._on_turn = on_operation, on_turn
         self._owners = {} if takes_hooks else owners_of(module)
@@ -62,6 +67,7 @@ class Watch(OperatorMode):
         self._hooks: list[Any] = []
         self._raised: tuple[str, ModulePlace | None, str] | None = None
         self._is_telling = False
+        self._unwritten = Unwritten()
         self.written: set[int] = set()
 
     def __enter__(self) -> Watch:
@@ -108,9 +114,10 @@ class Watch(OperatorMode):
         """Run one operator and call the callbacks."""
         if self._is_telling:
             return func(*args, **(kwargs or {}))
+        self._limit.check()
         name = func._schema.name
         try:
-            result = func(*args, **(kwargs or {}))
+            result = self._unwritten.run(func, args, kwargs or {})
         except RuntimeError as error:
             self._raised = (words_of(error), self._place(name, args), name)
             if is_refusal(error) and _runs_on_less(func, args, kwargs or {}):
@@ -118,7 +125,7 @@ class Watch(OperatorMode):
             raise
         self._raised = None
         if func._schema.is_mutable:
-            self.written.update(map(address_of, _written(func, args, kwargs or {})))
+            self.written.update(map(address_of, written_operands(func, args, kwargs or {})))
         outputs = tuple(tensors_in(result))
         if outputs:
             self._tell(name, args, outputs, is_view=func.is_view)
@@ -133,14 +140,14 @@ class Watch(OperatorMode):
             place = self._place(name, args)
         else:
             place = self._place_in_program(name, args)
-            if not is_view:
+            if not is_view and name not in RESIZING:
                 self._tell_turn(Turn(place, self._activations(args), outputs))
         if self._on_operation:
             self._on_operation(Operation(place, name, tuple(args), outputs, is_view))
 
     def _tell_turn(self, turn: Turn) -> None:
-        """Call `on_turn`; operators that the callback itself runs are not recorded."""
-        if self._on_turn:
+        """Call `on_turn`, if the outputs were written; operators that it runs are not recorded."""
+        if self._on_turn and not self._unwritten.is_all_of(turn.outputs):
             self._is_telling = True
             try:
                 self._on_turn(turn)
@@ -210,28 +217,6 @@ def owners_of(module: torch.nn.Module) -> dict[int, str]:
     }
 
 
-def address_of(tensor: Tensor) -> int:
-    """Return the address of a tensor's storage, which its views share; 0 if it has none.
-
-    >>> tensor = torch.zeros(2, 2)
-    >>> address_of(tensor) == address_of(tensor[1])
-    True
-    """
-    return tensor.untyped_storage().data_ptr() if tensor.layout == torch.strided else 0
-
-
-def tensors_in(value: Any) -> Iterator[Tensor]:
-    """Yield the tensors in nested tuples, lists and dicts."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, tuple | list):
-        for part in value:
-            yield from tensors_in(part)
-    elif isinstance(value, Mapping):
-        for part in value.values():
-            yield from tensors_in(part)
-
-
 def _runs_on_less(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
     """Say whether a convolution that cuDNN refused runs on a smaller input."""
     activation, weight = args[0], args[1]
@@ -242,12 +227,3 @@ def _runs_on_less(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> 
         step * (extent - 1) + 1 for step, extent in zip(dilation, weight.shape[2:], strict=True)
     ]
     return runs_on_less(lambda part: func(part, *args[1:], **kwargs), activation, reach)
-
-
-def _written(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[Tensor]:
-    """Yield the operands that an operator writes to."""
-    written = {a.name for a in func._schema.arguments if a.alias_info and a.alias_info.is_write}
-    names = (argument.name for argument in func._schema.arguments)
-    for name, value in (*zip(names, args, strict=False), *kwargs.items()):
-        if name in written:
-            yield from tensors_in(value)

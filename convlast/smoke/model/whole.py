@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from convlast.architectures.subject import Subject
+from convlast.architectures.time_limit import TimeUp
 from convlast.progress import Progress, silent
 from convlast.report import LayerSmoke, Parity
 from convlast.report.smoke import FirstWrong, Smoke
@@ -32,12 +33,16 @@ class ModelSmoke:
         layers: The result of each convolution inside the model, by the name of its layer.
         faults: The faults that were found.
         halvings: How many times the spatial extents of the input had to be halved.
+        left_out: What there was no time for, in words.
+        failure: How the model raises in fp32, contiguous, if it does.
     """
 
     smoke: Smoke
     layers: dict[str, LayerSmoke]
     faults: list[Fault]
     halvings: int = 0
+    left_out: list[str] = field(default_factory=list)
+    failure: Failure | None = None
 
 
 def smoke_model(
@@ -49,7 +54,8 @@ def smoke_model(
 ) -> ModelSmoke:
     """Run a whole model in fp16, contiguous and converted, against fp32, and judge it.
 
-    If memory runs out, a smaller input is tried, and the reason says so.
+    If memory runs out, a smaller input is tried, and if the model raises with several samples, one
+    sample; the reason says so. When the time is up, what was run by then is judged.
 
     Args:
         subject: The model.
@@ -64,33 +70,67 @@ def smoke_model(
     """
 
     def attempt(halvings: int) -> ModelSmoke:
-        specimen = Specimen(subject, converted, device, halvings)
-        return _smoke(Ways(specimen, request, progress))
+        specimen = Specimen(subject, converted, device, halvings, request.limit)
+        return _smoke(specimen, request, progress)
 
     found, halvings = shrinking(attempt, device)
     found.halvings = halvings
     if halvings:
-        found.smoke.reason = f"memory ran out; the input was halved {halvings} times"
+        _explain(found.smoke, f"memory ran out; the input was halved {halvings} times")
+    if found.left_out:
+        left = ", ".join(found.left_out)
+        _explain(found.smoke, f"smoke_seconds={request.limit.seconds:g} ran out; not run: {left}")
     return found
 
 
-def _smoke(ways: Ways) -> ModelSmoke:
-    specimen, seen = ways.specimen, ways.seen
-    runs = ways.run()
-    judgement = judge(runs, ways.request.samples, needs_batches=ways.request.needs_batches)
+def _smoke(specimen: Specimen, request: Request, progress: Progress) -> ModelSmoke:
+    ways = Ways(specimen, request, progress)
+    failure = ways.run().reference
+    if not isinstance(failure, Failure) or request.samples == 1 or not request.takes_one:
+        return _judged(ways)
+    alone = Ways(specimen, replace(request, samples=1, tries_other=False), progress)
+    if isinstance(alone.run().reference, Failure):
+        return _judged(ways)
+    found = _judged(alone)
+    _explain(
+        found.smoke, f"one sample was run, since {request.samples} samples raise: {failure.message}"
+    )
+    return found
+
+
+def _judged(ways: Ways) -> ModelSmoke:
+    """Judge the runs, look into what is wrong, and measure."""
+    specimen, seen, runs = ways.specimen, ways.seen, ways.runs
+    judgement = judge(runs, ways.request.samples)
     pairs = list(pairs_of(seen.exact, seen.contiguous))
     layouts = list(pairs_of(seen.contiguous, seen.converted))
     smoke = _outline(ways, pairs)
     faults = _located(distinct(judgement.faults), layouts)
-    parity = judgement.parity
-    if isinstance(runs.reference, dict) and _is_in_doubt(faults, runs):
-        parity = parity + _look_into_float16(ways, smoke, faults, runs.reference, pairs)
-    smoke.parity, smoke.status = parity, status_of(faults)
-    if isinstance(runs.converted, dict) and isinstance(runs.contiguous, dict):
-        measure(ways, smoke)
-    if smoke.status == "skipped":
-        smoke.reason = next(fault.message for fault in faults if fault.blame == "reference")
-    return ModelSmoke(smoke, _layers(specimen, pairs, layouts), faults)
+    smoke.parity = judgement.parity
+    try:
+        if isinstance(runs.reference, dict) and _is_in_doubt(faults, runs):
+            smoke.parity += _look_into_float16(ways, smoke, faults, runs.reference, pairs)
+        if runs.have_both_layouts:
+            measure(ways, smoke)
+    except TimeUp:
+        ways.left_out.append("remedies and times")
+    smoke.status = status_of(faults)
+    if smoke.status == "passed" and not runs.have_both_layouts:
+        smoke.status = "skipped"
+    elif smoke.status == "skipped":
+        _explain(smoke, next(fault.message for fault in faults if fault.blame == "reference"))
+    return ModelSmoke(
+        smoke,
+        _layers(specimen, pairs, layouts),
+        faults,
+        left_out=ways.left_out,
+        failure=runs.reference if isinstance(runs.reference, Failure) else None,
+    )
+
+
+def _explain(smoke: Smoke, reason: str) -> None:
+    """Add to the reason."""
+    smoke.reason = f"{smoke.reason}; {reason}" if smoke.reason else reason
 
 
 def _outline(ways: Ways, pairs: list[Pair]) -> Smoke:
@@ -108,7 +148,7 @@ def _outline(ways: Ways, pairs: list[Pair]) -> Smoke:
         activations=activations_of(seen.exact, pairs),
         flips=seen.trace.flips(),
         trace=seen.trace.steps(),
-        permutations=seen.trace.permutations,
+        permutations=seen.trace.permutations if isinstance(ways.runs.converted, dict) else None,
         hints=list(seen.hints.words()),
     )
 
@@ -126,7 +166,7 @@ def _look_into_float16(
     wrong = first_wrong(pairs, DTYPE_THRESHOLD)
     if wrong is not None:
         smoke.first_wrong = _first_wrong(wrong)
-    fresh = Specimen(old.subject, old.converted, old.device, old.halvings)
+    fresh = Specimen(old.subject, old.converted, old.device, old.halvings, old.limit)
     layout, fault = judge_layout_in_float32(fresh, reference, way)
     if fault is not None:
         faults.append(fault)
@@ -135,7 +175,7 @@ def _look_into_float16(
     del fresh
     if old.subject.takes_hooks and pairs:
         names = [pair.reference.place.name for pair in pairs if pair.is_wrong(DTYPE_THRESHOLD)]
-        fresh = Specimen(old.subject, old.converted, old.device, old.halvings)
+        fresh = Specimen(old.subject, old.converted, old.device, old.halvings, old.limit)
         smoke.kept_in_float32 = try_float32(fresh, reference, ways.seen.exact, names, way)
         parities.append(smoke.kept_in_float32.parity)
     known = [parity for parity in parities if parity is not None]

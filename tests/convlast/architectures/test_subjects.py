@@ -161,6 +161,14 @@ def test_odd_models_are_built(tmp_path: Path, name: str) -> None:
     assert name != "Tied" or made.last.weight is made.rest[0].weight
 
 
+def test_a_buffer_that_nobody_writes_is_the_same_each_time(tmp_path: Path) -> None:
+    """Its values are zero, not what the allocator left there."""
+    torch.empty(4096).fill_(7e4)
+    path = save(net().state_dict(), tmp_path / "m.pt")
+    subject = found(path, architecture="fakenets.nets.odd.Careless")
+    assert not subject.make_module().get_buffer("room").any()
+
+
 def test_weights_are_not_fetched(tmp_path: Path) -> None:
     """A default that would fetch weights is overridden."""
     path = save(net().state_dict(), tmp_path / "m.pt")

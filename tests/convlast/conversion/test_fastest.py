@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 import convlast
 from convlast import Options
+from convlast.architectures import Case
 from convlast.containers import open_checkpoint
 from convlast.conversion import fastest
 from convlast.conversion import file as file_conversion
@@ -20,6 +24,7 @@ from convlast.report.smoke import Choice
 from convlast.smoke.model.specimen import Specimen
 from tests import builders
 from tests.builders import a_model
+from tests.subjects import CPU, subject_of
 
 
 @pytest.mark.parametrize(
@@ -87,3 +92,27 @@ def test_fastest_is_measured_on_a_smaller_input_where_memory_runs_out(
     assert report.smoke.choice.halvings == 2
     (told,) = (finding for finding in report.findings if finding.code == "smoke-shrunk")
     assert "halved 2 times" in told.message
+
+
+def test_one_sample_is_measured_where_several_raise(tmp_path: Path) -> None:
+    """`select=fastest` measures a model for one sample too."""
+
+    class OneSample(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv3d(3, 4, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return cast(Tensor, self.conv(x)).reshape(1, 4, *x.shape[2:])
+
+    checkpoint = open_checkpoint(builders.save(a_model().state_dict(), tmp_path / "m.pt"))
+    plan = make_plan(checkpoint, "channels_last_3d")
+
+    def samples_of(make: Callable[[], nn.Module], options: Options) -> int:
+        specimen = Specimen(subject_of(make, (3, 2, 2, 2)), {}, CPU)
+        return fastest._samples(specimen, Case(checkpoint, plan, options), 2)
+
+    assert samples_of(OneSample, Options()) == 1
+    assert samples_of(lambda: nn.Sequential(nn.Conv3d(3, 4, 1)), Options()) == 2
+    with pytest.raises(OptionError, match="does not run on"):
+        samples_of(OneSample, Options(input_shape=(2, 3, 2, 2, 2)))

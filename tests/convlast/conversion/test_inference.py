@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 import convlast
 from convlast import Options
@@ -67,6 +68,81 @@ def test_a_model_that_is_asked_for_and_absent_is_refused(state_dict: Path, tmp_p
     """`smoke=model` does not fall back."""
     with pytest.raises(OptionError, match="Give architecture"):
         convlast.convert(state_dict, tmp_path / "out.pt", Options(smoke="model"))
+
+
+def test_layers_that_there_was_no_time_for_are_told_of(state_dict: Path, tmp_path: Path) -> None:
+    """The artifact is written all the same, and no layer passed that did not run."""
+    report = convlast.convert(state_dict, tmp_path / "out.pt", Options(smoke_seconds=1e-9))
+    assert report.smoke is not None
+    assert (report.smoke.status, report.verdict) == ("skipped", "passed")
+    assert not any(layer.smoke for layer in report.layers)
+    (told,) = (finding for finding in report.findings if finding.code == "smoke-cut-short")
+    number = len(report.layers)
+    assert f"{number} of {number} layers were not run" in told.message
+
+
+def test_a_model_that_there_was_no_time_for_is_told_of(module: Path, tmp_path: Path) -> None:
+    """Without time an input is not found, which is no error, even where the model is asked for."""
+    options = Options(smoke="model", smoke_seconds=1e-9)
+    report = convlast.convert(module, tmp_path / "out.pt", options)
+    assert report.smoke is not None
+    assert report.smoke.status == "skipped"
+    assert "smoke_seconds ran out" in str(report.smoke.reason)
+    given = options.model_copy(update={"input_shape": (2, 1, 4, 4, 4)})
+    report = convlast.convert(module, tmp_path / "given.pt", given)
+    assert report.smoke is not None
+    assert (report.smoke.scope, report.smoke.status) == ("model", "skipped")
+
+
+def test_without_a_limit_all_is_run(module: Path, tmp_path: Path) -> None:
+    """`smoke_seconds=None` takes as long as it takes."""
+    report = convlast.convert(module, tmp_path / "out.pt", Options(smoke_seconds=None))
+    assert report.smoke is not None
+    assert (report.smoke.status, report.smoke.reason) == ("passed", None)
+
+
+def test_an_input_with_other_channels_is_refused(module: Path, tmp_path: Path) -> None:
+    """What was asked for and cannot be done is an error that says what the model needs."""
+    options = Options(input_shape=(1, 5, 6, 6, 6))
+    with pytest.raises(OptionError, match=r"needs 1 channel\.") as refusal:
+        convlast.convert(module, tmp_path / "out.pt", options)
+    assert refusal.value.code == "invalid-option"
+    assert "input_shape=1,1,6,6,6" in refusal.value.remedy
+    assert not (tmp_path / "out.pt").exists()
+
+
+def test_an_input_that_the_model_cannot_take_is_refused(module: Path, tmp_path: Path) -> None:
+    """With what the model says."""
+    with pytest.raises(OptionError, match=r"does not run on .*: RuntimeError: .*0 \(Conv3d\)"):
+        convlast.convert(module, tmp_path / "out.pt", Options(input_shape=(2, 1, 1, 1, 1)))
+
+
+def test_an_input_that_no_layer_can_take_is_refused(module: Path, tmp_path: Path) -> None:
+    """If no layer can be run on the given input, nothing is tried, and that is an error too."""
+    model = nn.Sequential(nn.Conv3d(4, 8, 3), nn.ReLU(), nn.Conv3d(8, 4, 3)).eval()
+    torch.save(model, tmp_path / "model.pt")
+    options = Options(smoke="layers", input_shape=(1, 4, 2, 2, 2))
+    with pytest.raises(OptionError, match="too small for every kernel"):
+        convlast.convert(tmp_path / "model.pt", tmp_path / "out.pt", options)
+
+
+def test_an_input_has_to_fit_one_model_of_a_folder(tmp_path: Path) -> None:
+    """A folder has several models, of which an input cannot fit all; it has to fit one."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    for channels in (3, 4):
+        model = nn.Sequential(nn.Conv3d(channels, 8, 3, padding=1)).eval()
+        torch.save(model, folder / f"{channels}.pt")
+    report = convlast.convert(folder, tmp_path / "out", Options(input_shape=(2, 4, 6, 6, 6)))
+    smokes = {section.path: section.smoke for section in report.files}
+    assert {path: smoke.scope for path, smoke in smokes.items() if smoke} == {
+        "3.pt": "layers", "4.pt": "model",
+    }  # fmt: skip
+    assert smokes["3.pt"] is not None
+    assert "needs 3 channels" in str(smokes["3.pt"].reason)
+    with pytest.raises(OptionError, match="needs 3 channels"):
+        convlast.convert(folder, tmp_path / "none", Options(input_shape=(2, 5, 6, 6, 6)))
+    assert not (tmp_path / "none").exists()
 
 
 def timing(speedup: float, spread: float = 0.01, **others: object) -> Timing:

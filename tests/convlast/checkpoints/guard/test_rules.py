@@ -7,6 +7,7 @@ import pickle
 import zipfile
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch import _weights_only_unpickler as unpickler
 from torch import nn
 
 import convlast
-from convlast.checkpoints.guard import modules, numpy_scalars
+from convlast.checkpoints.guard import modules, numpy_values, plain_values, records
 from convlast.checkpoints.guard.outlines import Global, Misuse
 from convlast.checkpoints.guard.pickles import scan, unruled_names
 from convlast.checkpoints.guard.rules import UNSUPPORTED, rule_of, table
@@ -50,12 +51,29 @@ ARGUMENTS: list[tuple[object, ...]] = [
 ]  # fmt: skip
 """Arguments that torch.save writes for no name, except for a size, a device and a layout."""
 
+
+def _is_enum(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Enum)
+
+
 TAKEN: dict[str, list[tuple[object, ...]]] = {
     "torch.Size": [((1, 2),)],
     "torch.device": [("x",)],
     "torch.serialization._get_layout": [("x",)],
     "__builtin__.complex": [(10**6, 10**6), (True, True)],
     "builtins.complex": [(10**6, 10**6), (True, True)],
+    "decimal.Decimal": [("x",)],
+    "fractions.Fraction": [(10**6, 10**6), (True, True), ("x",)],
+    **{
+        name: [(10**9,), ("x",)]
+        for name, (kind, _) in plain_values.table().items()
+        if _is_enum(kind)
+    },
+    **{
+        name: [each for each in ARGUMENTS if all(isinstance(part, str) for part in each)]
+        for name in table()
+        if name.startswith("pathlib.")
+    },
 }
 
 
@@ -63,8 +81,9 @@ def test_each_name_that_torch_knows_has_a_rule_or_is_refused() -> None:
     """Each name on torch's list has a rule or is refused, and no other name has a rule."""
     assert {name for name in ALLOWED if rule_of(name) is None} == WITHOUT_A_RULE
     of_torch = {name.replace("__builtin__", "builtins") for name in table()}
-    ours = {*modules.classes(), *numpy_scalars.SCALAR, numpy_scalars.DTYPE, *UNSUPPORTED}
-    unknown = of_torch - ours - ALLOWED.keys()
+    ours = {*modules.classes(), *records.CLASSES, *numpy_values.NAMES, *UNSUPPORTED}
+    of_python = {name.replace("__builtin__", "builtins") for name in plain_values.table()}
+    unknown = of_torch - ours - of_python - ALLOWED.keys()
     assert {name for name in unknown if not name.endswith("Storage")} == set()
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from convlast.architectures.time_limit import TimeLimit
 from convlast.findings import smoke as smoke_findings
 from convlast.report import Finding, verdict_of
 from convlast.smoke.model.ways import Request
@@ -202,9 +203,70 @@ def test_a_view_that_fails_with_two_samples_alone_is_found() -> None:
 
 def test_it_does_not_fail_where_one_sample_was_asked_for() -> None:
     """If one sample was asked for, a fault that needs two is only a warning."""
-    found = smoked(MergingSamples, SHAPE, Request(needs_batches=False))
+    found = smoked(MergingSamples, SHAPE, Request(samples=1))
     assert (found.smoke.status, verdict(found)) == ("passed_with_findings",) * 2
     assert told(found, "layout-breaks-batches")
+
+
+class OneSample(nn.Module):
+    """Takes one sample alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv3d(3, 8, 3, padding=1), nn.Conv3d(8, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run."""
+        return cast(Tensor, self.last(self.first(x).reshape(1, 8, *x.shape[2:])))
+
+
+def test_a_model_for_one_sample_is_run_with_one() -> None:
+    """If several samples raise in fp32 too, one is run, and the report says why."""
+    found = smoked(OneSample, SHAPE)
+    assert (found.smoke.status, verdict(found)) == ("passed", "passed")
+    assert found.smoke.input_shape == [1, *SHAPE]
+    assert {parity.samples for parity in found.smoke.parity} == {1}
+    assert "one sample was run, since 2 samples raise: RuntimeError" in str(found.smoke.reason)
+
+
+def test_one_sample_is_run_where_one_is_asked_for() -> None:
+    """The input is the one that was asked for; two samples are tried only for their layout."""
+    found = smoked(OneSample, SHAPE, Request(samples=1))
+    assert (found.smoke.status, found.smoke.reason) == ("passed", None)
+    assert found.smoke.input_shape == [1, *SHAPE]
+    found = smoked(Sound, SHAPE, Request(samples=1))
+    assert {(p.pair, p.samples) for p in found.smoke.parity} >= {("layout", 1), ("layout", 2)}
+
+
+def test_one_sample_is_not_run_where_several_are_asked_for() -> None:
+    """Then the model does not run on what was asked for."""
+    found = smoked(OneSample, SHAPE, Request(takes_one=False))
+    assert (found.smoke.status, found.smoke.permutations) == ("skipped", None)
+
+
+def test_without_time_nothing_is_claimed() -> None:
+    """The report lists what was not run."""
+    found = smoked(Sound, SHAPE, Request(limit=TimeLimit.of(1e-9)))
+    assert (found.smoke.status, found.smoke.parity, found.smoke.permutations) == (
+        "skipped", [], None,
+    )  # fmt: skip
+    (finding,) = told(found, "smoke-cut-short")
+    for words in ("float32", "autocast", "float16", "one sample", "a channels-last input"):
+        assert words in finding.message
+    assert "smoke_seconds" in str(found.smoke.reason)
+
+
+def test_what_matters_most_is_run_first() -> None:
+    """With little time the two layouts are compared in fp16, and the rest is left out."""
+
+    class Scarce(TimeLimit):
+        def remaining_s(self) -> float:
+            return 1e-9
+
+    found = smoked(Sound, SHAPE, Request(limit=Scarce(seconds=60)))
+    assert [parity.pair for parity in found.smoke.parity] == ["dtype", "layout"]
+    assert found.left_out == ["autocast", "one sample", "a channels-last input"]
+    assert found.smoke.status == "passed"
 
 
 def test_a_corrupting_layout_fails_and_names_its_layer() -> None:

@@ -5,33 +5,37 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
+import warnings
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
-from typing import cast
+from typing import ClassVar, cast
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from convlast.architectures.subject import Inputs
+from convlast.architectures.time_limit import TimeLimit, TimeUp
 from convlast.progress import silent
 from convlast.smoke.model.events import Failure, ModulePlace
 from convlast.smoke.model.specimen import Specimen, Way
 from convlast.smoke.model.ways import Request, Ways
 from convlast.smoke.out_of_memory import shrinking
-from tests.subjects import CPU, converted_of, subject_of
+from tests.subjects import CPU, converted_of, smoked, subject_of
 
 SHAPE = (3, 6, 6, 6)
 
 
 class Counting(nn.Module):
-    """One convolution that records the addresses of its inputs."""
+    """One convolution that records the addresses of its inputs; copies of it record them too."""
+
+    addresses: ClassVar[list[int]] = []
 
     def __init__(self) -> None:
         super().__init__()
         self.first = nn.Conv3d(3, 4, 3)
-        self.addresses: list[int] = []
+        self.addresses.clear()
 
     def forward(self, x: Tensor) -> Tensor:
         """Run."""
@@ -140,6 +144,116 @@ def test_a_model_that_writes_before_it_raises_gets_a_new_input() -> None:
     assert torch.equal(outcome_of(specimen), (pristine + 1).mean().reshape(1))
 
 
+class Remembering(Counting):
+    """Keeps state from one call for the next, in all ways."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last: Tensor | None = None
+        self.kept: list[Tensor] = []
+        self.register_buffer("total", torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run; the result depends on the state."""
+        x = super().forward(x)
+        past = len(self.kept) + self.get_buffer("total") + (0 if self.last is None else 1)
+        self.last = x
+        self.kept.append(x)
+        self.get_buffer("total").add_(1)
+        return x + past
+
+
+class Chunking(Remembering):
+    """Raises half-way when it is called in channels-last, with state left."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run."""
+        x = super().forward(x)
+        return x.view(x.size(0), -1)
+
+
+def scripted(make: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
+    """Return a function that makes a TorchScript program of a module."""
+
+    def made() -> nn.Module:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch deprecates it, and files of it are there
+            return cast(nn.Module, torch.jit.script(make()))
+
+    return made
+
+
+class Counted(nn.Module):
+    """Adds how many times it has run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv3d(3, 4, 3)
+        self.total: Tensor
+        self.register_buffer("total", torch.zeros(1))
+        self.times = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run."""
+        self.times += 1
+        self.total += 1
+        return self.first(x) + self.total + self.times  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("make", [Remembering, scripted(Counted)], ids=["module", "program"])
+def test_no_run_finds_the_state_of_another(make: Callable[[], nn.Module]) -> None:
+    """A model that remembers its last call gives the same each time, and keeps its weights."""
+    specimen = specimen_of(make)
+    first = outcome_of(specimen)
+    assert torch.equal(outcome_of(specimen), first)
+    specimen.lay_out()
+    torch.testing.assert_close(outcome_of(specimen), first)
+
+
+def test_an_exported_program_that_counts_its_runs_is_the_same_each_time() -> None:
+    """Buffers that an exported program writes to are copied too."""
+
+    class Buffered(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Conv3d(3, 4, 3)
+            self.register_buffer("total", torch.zeros(1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.get_buffer("total").add_(1)
+            return cast(Tensor, self.first(x)) + self.get_buffer("total")
+
+    program = torch.export.export(Buffered().eval(), (torch.zeros(2, *SHAPE),))
+    subject = replace(
+        subject_of(Buffered, SHAPE), make_module=lambda: program.module(), takes_hooks=False
+    )
+    specimen = Specimen(subject, {}, CPU)
+    assert torch.equal(outcome_of(specimen), outcome_of(specimen))
+
+
+def test_a_run_that_raises_leaves_no_state_to_the_next() -> None:
+    """Only the layout is at fault, though the converted model raised half-way."""
+    faults = smoked(Chunking, SHAPE).faults
+    assert {fault.blame for fault in faults} == {"layout"}
+
+
+def test_a_run_ends_when_the_time_is_up() -> None:
+    """The forward that exceeds the limit ends at its next operator."""
+    subject = subject_of(Counting, SHAPE)
+    specimen = Specimen(subject, {}, CPU, limit=TimeLimit.of(0))
+    with pytest.raises(TimeUp):
+        specimen.run(Way(2))
+
+    class Dawdling(Counting):
+        def forward(self, x: Tensor) -> Tensor:
+            while True:
+                x = x + 1
+
+    specimen = Specimen(subject_of(Dawdling, SHAPE), {}, CPU, limit=TimeLimit.of(0.05))
+    with pytest.raises(TimeUp):
+        specimen.run(Way(2))
+
+
 def test_an_input_is_drawn_once_and_not_copied() -> None:
     """Inputs are drawn and copied once, since that can take as long as a small model's forward."""
     drawn: list[int] = []
@@ -153,7 +267,7 @@ def test_an_input_is_drawn_once_and_not_copied() -> None:
     for _ in range(3):
         specimen.run(Way(2))
         specimen.run(Way(1, first_of=2))
-    assert len(set(cast(Counting, specimen.module).addresses)) == 1
+    assert len(set(Counting.addresses)) == 1
     specimen.cast(torch.float16)
     specimen.run(Way(2))
     assert sorted(drawn) == [1, 2]
@@ -178,7 +292,7 @@ def test_no_run_is_made_that_nobody_asks_for(make: type[Counting], runs: int) ->
     """
     specimen = specimen_of(make)
     outcomes = Ways(specimen, Request(), silent).run()
-    assert len(cast(Counting, specimen.module).addresses) == runs
+    assert len(Counting.addresses) == runs
     for outcome in (outcomes.autocast_converted, outcomes.converted):
         if isinstance(outcome, Failure):
             assert outcome.operator == "aten::view"
