@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from convlast.errors import ArchitectureMismatchError
+from convlast.folders.member_names import shown
 from convlast.loading.fitting import Fit, StateDict
 from convlast.report.listing import listed
 
@@ -46,9 +47,9 @@ def named(fits: Iterable[Fit], wrapper: str | None) -> list[Fit]:
 
 
 def first_meant(fits: Sequence[Fit], are_alike: Callable[[Fit, Fit], bool]) -> Fit:
-    """Return the first of several ways that serve equally well, if it is plain that it is meant.
+    """Return the first of several ways that serve equally well, if it is plainly meant.
 
-    It is, if all are alike, or all others are moving averages of one of them.
+    It is if all are alike, or if all but one are moving averages.
 
     Raises:
         ArchitectureMismatchError: If it is not plain.
@@ -80,7 +81,7 @@ def no_such_place(
 def place_of(fit: Fit | StateDict) -> str:
     """Write where tensors come from: the path, after the file if there are several."""
     file = fit.state_dict.file if isinstance(fit, Fit) else fit.file
-    return ": ".join(filter(None, (file, repr(fit.path) if fit.path or not file else "")))
+    return ": ".join(filter(None, (file, shown(fit.path) if fit.path or not file else "")))
 
 
 def _ambiguous(fits: Sequence[Fit], places: Sequence[str]) -> ArchitectureMismatchError:
