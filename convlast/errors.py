@@ -54,9 +54,9 @@ def words_of(error: BaseException) -> str:
     'ValueError: too small'
     """
     lines = str(error).strip().splitlines() or [""]
-    line = lines[0].removesuffix(".")
     if lines[0] == _SCRIPT:
-        line = lines[-1].strip().removesuffix(".").removeprefix("RuntimeError: ")
+        lines = str(error).rpartition("\nRuntimeError: ")[2].strip().splitlines() or lines
+    line = lines[0].removesuffix(".")
     return f"{type(error).__name__}: {line[:300]}"
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 
 from convlast.errors import ArchitectureMismatchError
 from convlast.folders.member_names import shown
 from convlast.loading.fitting import Fit, StateDict
+from convlast.planning.weights import words_in
 from convlast.report.listing import listed
 
 MAX_LISTED = 5
 """The most names in an error."""
-
-_CAPITAL_INSIDE = re.compile(r"([a-z])([A-Z])")
 
 _AVERAGES = {"average", "averaged", "avg", "ema", "polyak", "shadow", "swa", "teacher"}
 """What trainers call a moving average of the weights."""
@@ -25,8 +23,7 @@ def is_average(path: str) -> bool:
     >>> is_average("ema_state_dict"), is_average("netEMA.0"), is_average("schema")
     (True, True, False)
     """
-    spaced = _CAPITAL_INSIDE.sub(r"\1 \2", path).lower()
-    return not _AVERAGES.isdisjoint(re.findall(r"[a-z]+", spaced))
+    return not _AVERAGES.isdisjoint(words_in(path))
 
 
 def named(fits: Iterable[Fit], wrapper: str | None) -> list[Fit]:

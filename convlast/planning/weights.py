@@ -36,7 +36,7 @@ _MOMENTS = {
 _OPTIMIZERS = {"optim", "optims", "optimizer", "optimizers", "optimiser", "optimisers"}
 """What trainers call the state of an optimizer. It may hold a `weight` for each of the model's."""
 
-_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_CAPITAL_INSIDE, _WORD = re.compile(r"([a-z])([A-Z])"), re.compile(r"[a-z]+")
 
 _REPARAMETRIZED = {
     "weight_v": "weight-norm",
@@ -246,18 +246,18 @@ def is_moment(path: KeyPath) -> bool:
     (True, False)
     """
     *wrappers, key = [str(part) for part in path]
-    return any(not _OPTIMIZERS.isdisjoint(_words(part)) for part in wrappers) or (
+    return any(not _OPTIMIZERS.isdisjoint(words_in(part)) for part in wrappers) or (
         not _MOMENTS.isdisjoint(part for name in (*wrappers, key) for part in name.split("."))
     )
 
 
-def _words(name: str) -> set[str]:
+def words_in(name: str) -> set[str]:
     """Split a name into its words.
 
-    >>> sorted(_words("generatorOptimizer_2")), sorted(_words("optimG.state"))
+    >>> sorted(words_in("generatorOptimizer_2")), sorted(words_in("optimG.state"))
     (['generator', 'optimizer'], ['g', 'optim', 'state'])
     """
-    return {word.lower() for word in _WORD.findall(name)}
+    return set(_WORD.findall(_CAPITAL_INSIDE.sub(r"\1 \2", name).lower()))
 
 
 def _ends(key: str, ending: str) -> bool:

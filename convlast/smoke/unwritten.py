@@ -81,6 +81,8 @@ class ZeroingUnwritten(OperatorMode):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # PyTorch's
         self._unwritten = Unwritten()
+        self.raised: Exception | None = None
+        """What an operator raised; TorchScript passes it on without its words."""
 
     def __torch_dispatch__(
         self,
@@ -90,7 +92,11 @@ class ZeroingUnwritten(OperatorMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         """Run one operator."""
-        return self._unwritten.run(func, args, kwargs or {})
+        try:
+            return self._unwritten.run(func, args, kwargs or {})
+        except Exception as error:
+            self.raised = error
+            raise
 
 
 def _zero(tensor: Tensor, begin: int) -> None:
