@@ -92,7 +92,8 @@ def test_defaults_are_the_first_of_each_list() -> None:
     assert Options().model_dump() == {
         "memory_format": "channels_last_3d", "select": ("all",), "container": "auto",
         "dtype": "keep", "smoke": "auto", "architecture": None, "architecture_options": {},
-        "entry_point": "auto", "input_shape": None, "on_failure": "reject", "min_speedup": None,
+        "entry_point": "auto", "input_shape": None, "on_failure": "reject",
+        "on_unreadable": "copy", "min_speedup": None,
     }  # fmt: skip
 
 
