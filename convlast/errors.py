@@ -80,9 +80,16 @@ class ConvlastError(Exception):
 
     def locate(self, file: str) -> None:
         """Add which file of a model folder the error is about."""
-        self.message = f"{file!r}: {self.message}"
         self.details["file"] = file
-        self.args = (f"{self.message} {self.remedy}".strip(),)
+        self._say(f"{file!r}: {self.message}")
+
+    def add(self, sentence: str) -> None:
+        """Add a sentence to the message."""
+        self._say(f"{self.message} {sentence}")
+
+    def _say(self, message: str) -> None:
+        self.message = message
+        self.args = (f"{message} {self.remedy}".strip(),)
 
 
 class OptionError(ConvlastError):

@@ -14,7 +14,7 @@ from convlast.conversion.file_report import input_of
 from convlast.conversion.folder_report import Sections, input_of_folder
 from convlast.conversion.job import PathLike, Source
 from convlast.devices import environment_of, on_the_cpu
-from convlast.errors import NoConv3dWeightsError
+from convlast.errors import CheckpointError, NoConv3dWeightsError
 from convlast.findings import conversion as findings
 from convlast.folders import Folder, open_folder
 from convlast.folders.contents import Contents, Found
@@ -100,21 +100,30 @@ class _Inspection:
 
     def of_folder(self, folder: Folder, source: Source, allow_programs: bool) -> Report:
         """Report on each checkpoint of a folder, and on what stands beside them."""
-        contents, sections = Contents(folder), Sections()
+        contents, sections = Contents(folder, self.options), Sections()
+        sections.findings += contents.passed_on.of_folder()
         for path in folder.members:
             with contents.found(path, allow_programs) as found:
-                report = self._of_member(found, contents) if found else None
+                report = self._tried(found, contents) if found else None
                 if report is not None:
                     sections.add(path, report)
                     continue
                 given = contents.describe(path, found, folder.digest(path))
-                noted = contents.findings_of(path, found)
+                noted = contents.passed_on.of_file(path)
                 sections.add_other(path, contents.role_of(path, found), given, noted, None)
         contents.refuse_without_layers(has_layers=bool(sections.layers))
         self.selection.refuse_unmatched()
         given = input_of_folder(folder, source, sections)
         environment = environment_of(torch.device("cpu"))
         return sections.report(given, None, self.options, environment)
+
+    def _tried(self, found: Found, contents: Contents) -> Report | None:
+        """Report on a checkpoint; none as for `_of_member`, or if it cannot be opened."""
+        try:
+            return self._of_member(found, contents)
+        except CheckpointError as error:
+            contents.pass_on(found.name, error)
+            return None
 
     def _of_member(self, found: Found, contents: Contents) -> Report | None:
         """Report on a checkpoint; none where nothing in it is to be converted, or it is closed."""
@@ -126,7 +135,7 @@ class _Inspection:
             source = Source(found.path, PurePosixPath(found.name).name)
             report = self.of_file(checkpoint, source, found.beside)
         except NoConv3dWeightsError:
-            contents.note_unconvertible(found, noted)
+            contents.passed_on.note_unconvertible(found.name, noted)
             return None
         report.findings += noted
         return report

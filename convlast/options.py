@@ -132,6 +132,11 @@ class Options(BaseModel):
     """If the verdict is a failure: `reject` writes no artifact, `report` writes it all the
     same."""
 
+    on_unreadable: Literal["copy", "reject"] = "copy"
+    """If a file of a model folder looks like a checkpoint and cannot be opened: `copy` passes it on
+    as it is, with a warning; `reject` refuses the folder. A shard that an index names, and a file
+    beside which nothing can be converted, is refused either way."""
+
     min_speedup: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """Fail if the measured speed-up is below this. If it cannot be measured, that is a finding.
     Needs a GPU and a model to run."""

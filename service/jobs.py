@@ -29,7 +29,10 @@ _FILENAME = "filename"
 _UNPACKING = "files"
 """The stage whose total is the size of an archive's contents in bytes."""
 
-OPTION_NAMES = {"convert": list(Options.model_fields), "inspect": ["memory_format", "select"]}
+OPTION_NAMES = {
+    "convert": list(Options.model_fields),
+    "inspect": ["memory_format", "select", "on_unreadable"],
+}
 """The options that each verb takes: an inspection says what a conversion would do."""
 
 _log = structlog.get_logger()

@@ -17,6 +17,12 @@ from convlast.writing.request import WriteRequest, Written
 
 ZIP_MAGIC = b"PK\x03\x04"
 
+VERSIONS = frozenset({"version", ".data/version"})
+"""The members with the number of the format: PyTorch reads no archive without one of them.
+
+Source: https://github.com/pytorch/pytorch/blob/v2.13.0/caffe2/serialize/inline_container.cc
+"""
+
 
 class Container(ABC):
     """A kind of checkpoint file: how to recognise and open it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Set
 from pathlib import Path
 
@@ -13,6 +14,10 @@ from convlast.containers.program import Program
 from convlast.containers.reloading import tensors_of_exported_program
 from convlast.options import Limits
 
+_GRAPH = re.compile(r"models/[^/]+\.json")
+COMPILED = "data/aotinductor/"
+"""Where a package has code that is compiled."""
+
 
 class ExportedProgramArchive(Program):
     """A graph and its tensors."""
@@ -22,8 +27,14 @@ class ExportedProgramArchive(Program):
     route = "torch.export.load(path)"
 
     def has_members(self, names: Set[str]) -> bool:
-        """Return whether there is a member that PyTorch writes now, or wrote until 2.6."""
-        return not names.isdisjoint({"archive_format", "serialized_exported_program.json"})
+        """Return whether there is a member that PyTorch writes now, or wrote until 2.6.
+
+        A package that holds compiled code alone has the first as well.
+        """
+        if "archive_format" in names:
+            is_compiled = any(name.startswith(COMPILED) for name in names)
+            return not is_compiled or any(_GRAPH.fullmatch(name) for name in names)
+        return "serialized_exported_program.json" in names
 
     def open(self, path: Path, limits: Limits) -> Checkpoint:
         """Open a file, as the base class says."""

@@ -3,43 +3,44 @@
 from __future__ import annotations
 
 import struct
-import zlib
+from collections.abc import Set
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
-from convlast.checkpoints.guard.zip_directory import member_names
+from convlast.checkpoints.guard.zip_directory import open_zip
 from convlast.containers.container import ZIP_MAGIC
+from convlast.containers.exported_program import COMPILED
 from convlast.containers.kinds import CONTAINERS
-from convlast.errors import MalformedCheckpointError, NotACheckpointError
+from convlast.containers.other_files import is_tar, other_file
+from convlast.errors import (
+    MalformedCheckpointError,
+    NotACheckpointError,
+    UnsupportedContainerError,
+)
 
 FolderKind: TypeAlias = Literal["folder", "zip-folder", "tar-folder", "sharded"]
 """What holds several files: a folder, an archive of one, an index with the shards it names."""
+
+MERGE_DISTRIBUTED = (
+    "Make one file of the whole folder where it came from: "
+    "python -m torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER model.pt"
+)
+"""What to do with a checkpoint of torch.distributed.checkpoint."""
 
 FOLDERS: frozenset[str] = frozenset(get_args(FolderKind))
 
 HEAD_BYTES = 4096
 """How many bytes of a file `begins_like_a_checkpoint` and `begins_like_an_index` look at."""
 
-_LOCAL_HEADER_BYTES = 30
-_TAR_BLOCK_BYTES = 512
-_GZIP = b"\x1f\x8b"
+_LOCAL_HEADER = struct.Struct("<26x2H")
+_PADDING_ID = b"FB"
+"""The first bytes of the extra field with which PyTorch's writer aligns what it writes.
 
-_OTHERS = {
-    b"\x89HDF\r\n\x1a\n": "an HDF5 file (Keras?)",
-    b"\x93NUMPY": "a NumPy array",
-    b"\x1f\x8b": "gzip-compressed",
-    b"BZh": "bzip2-compressed",
-    b"7z\xbc\xaf": "a 7z archive",
-    b"GGUF": "a GGUF file",
-    b"\x28\xb5\x2f\xfd": "zstd-compressed",
-    b"\xfd7zXZ": "xz-compressed",
-    b"{": "JSON text",
-    b"<": "an XML or HTML page, perhaps an error page that was saved in its place",
-    b"version https://git-lfs": "a Git LFS pointer; fetch the file itself with git lfs pull",
-    b"\x04\x00\x00\x00\x01\x00\x00\x00": "a Lua Torch file (.t7), which PyTorch cannot read",
-    b"\x80": "a pickle, but not one of torch.save's",
-    b"\x08": "perhaps an ONNX model",
-}
+Source: https://github.com/pytorch/pytorch/blob/v2.13.0/caffe2/serialize/inline_container.cc
+"""
+
+_COUNTED_BYTES = 1 << 32
+"""From here on offsets in a directory need zip64; macOS's Finder writes their remainder."""
 
 
 def container_of(path: Path) -> str:
@@ -58,16 +59,16 @@ def container_of(path: Path) -> str:
     for name, container in CONTAINERS.items():
         if container.begins(head):
             return name
-    if _is_tar(_gunzipped(head) if head.startswith(_GZIP) else head):
+    if is_tar(head):
         return "tar-folder"
     if begins_like_an_index(head):
         return "sharded"
     magics = (magic for container in CONTAINERS.values() for magic in container.magics)
     if head and any(magic.startswith(head) for magic in magics):
         raise MalformedCheckpointError(f"The file ends after {len(head)} bytes.")
+    other = other_file(head)
     raise NotACheckpointError(
-        f"This is not a PyTorch checkpoint: {_guess(head)}.",
-        remedy="Send what torch.save or safetensors wrote.",
+        f"This is not a PyTorch checkpoint: it is {other.words}.", remedy=other.remedy
     )
 
 
@@ -77,16 +78,20 @@ def begins_like_a_checkpoint(head: bytes) -> bool:
 
 
 def begins_like_torch_zip(path: Path) -> bool:
-    """Say whether a file's first member is the one that torch.save writes first.
+    """Say whether torch.save wrote the first member of a zip.
 
-    For a zip of many members this is quicker than to read the names of all.
+    For a zip of many members this is quicker than to read the names of all. Other programs may
+    call a member `data.pkl` too, but do not align it as PyTorch does.
     """
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
-    if len(head) < _LOCAL_HEADER_BYTES or not head.startswith(ZIP_MAGIC):
+    if len(head) < _LOCAL_HEADER.size or not head.startswith(ZIP_MAGIC):
         return False
-    end = _LOCAL_HEADER_BYTES + struct.unpack_from("<H", head, 26)[0]
-    return head[_LOCAL_HEADER_BYTES:end].endswith(b"/data.pkl")
+    name_bytes, extra_bytes = _LOCAL_HEADER.unpack_from(head)
+    name = head[_LOCAL_HEADER.size :][:name_bytes]
+    extra = head[_LOCAL_HEADER.size + name_bytes :][:extra_bytes]
+    is_pickle = name.endswith(b"/data.pkl") and name.count(b"/") == 1
+    return is_pickle and extra.startswith(_PADDING_ID)
 
 
 def begins_like_an_index(head: bytes) -> bool:
@@ -94,33 +99,57 @@ def begins_like_an_index(head: bytes) -> bool:
     return head.lstrip().startswith(b"{") and b'"weight_map"' in head
 
 
-def begins_like_a_pickle(head: bytes) -> bool:
-    """Say whether a file with this beginning may be a pickle, though none of torch.save's."""
-    return head[:1] == b"\x80" and head[1:2] in {b"\2", b"\3", b"\4", b"\5"}
-
-
 def _kind_of_zip(path: Path) -> str:
-    names = {name.split("/", 1)[-1] for name in member_names(path)}
-    found = (name for name, each in CONTAINERS.items() if each.has_members(names))
-    return next(found, "zip-folder")
+    """Return the container of a zip, by the members of each of its root folders.
+
+    Raises:
+        MalformedCheckpointError: If it has no readable directory, or one of a part of it.
+        UnsupportedContainerError: If it holds weights in a form that cannot be changed.
+    """
+    with open_zip(path) as archive:
+        entries = archive.infolist()
+    _refuse_other_start(min((entry.header_offset for entry in entries), default=0))
+    roots: dict[str, set[str]] = {}
+    for entry in entries:
+        root, slash, name = entry.filename.partition("/")
+        roots.setdefault(root if slash else "", set()).add(name if slash else root)
+    for name, container in CONTAINERS.items():
+        for names in roots.values():
+            if container.has_members(names):
+                return name
+    for names in roots.values():
+        _refuse_packages(names)
+    return "zip-folder"
 
 
-def _gunzipped(head: bytes) -> bytes:
-    """Return as much as can be had of what is compressed, or nothing."""
-    try:
-        return zlib.decompressobj(wbits=31).decompress(head, _TAR_BLOCK_BYTES)
-    except zlib.error:
-        return b""
+def _refuse_other_start(first: int) -> None:
+    """Refuse a zip that begins with bytes which its directory does not name."""
+    if first and first % _COUNTED_BYTES == 0:
+        raise MalformedCheckpointError(
+            "The zip archive has more than 4 GiB, and a directory that cannot count so far, as "
+            "the Finder of macOS writes it.",
+            remedy="Pack it anew in a terminal, with tar -cf or zip -r.",
+        )
+    if first:
+        raise UnsupportedContainerError(
+            "The file is several zip archives, one after the other, as the .distcp files of a "
+            "distributed checkpoint (torch.distributed.checkpoint) are.",
+            remedy=MERGE_DISTRIBUTED,
+        )
 
 
-def _is_tar(head: bytes) -> bool:
-    return head[257:262] == b"ustar"
-
-
-def _guess(head: bytes) -> str:
-    if not head:
-        return "the file is empty"
-    for magic, kind in _OTHERS.items():
-        if head.startswith(magic):
-            return f"it is {kind}"
-    return "its first bytes are those of no format known here"
+def _refuse_packages(names: Set[str]) -> None:
+    """Refuse an archive of torch.package or AOTInductor, given the names below its root."""
+    if not names.isdisjoint({".data/extern_modules", ".data/python_version"}):
+        raise UnsupportedContainerError(
+            "This is an archive of torch.package: code, and pickles that need the code.",
+            remedy="Load it with torch.package.PackageImporter where it came from, and save its "
+            "state dict: torch.save(model.state_dict(), path).",
+        )
+    if any(name.startswith(COMPILED) for name in names):
+        raise UnsupportedContainerError(
+            "This is a compiled package of AOTInductor: the layout of its weights is part of the "
+            "compiled code.",
+            remedy="Convert the checkpoint or the exported program that it was compiled from, and "
+            "compile that again.",
+        )

@@ -11,7 +11,7 @@ from convlast.checkpoints.checkpoint import Checkpoint
 from convlast.checkpoints.guard.zip_directory import read_directory
 from convlast.checkpoints.manifest import MEMBER, Manifest, decode
 from convlast.checkpoints.torch_zip import open_torch_zip
-from convlast.containers.container import WritableContainer
+from convlast.containers.container import VERSIONS, WritableContainer
 from convlast.containers.reloading import reload_torch
 from convlast.options import Limits
 from convlast.report import Survival
@@ -36,8 +36,8 @@ class TorchZip(WritableContainer):
     name = "torch"
 
     def has_members(self, names: Set[str]) -> bool:
-        """Return whether there is a pickle among the members."""
-        return "data.pkl" in names
+        """Return whether there is a pickle, and the version without which PyTorch reads none."""
+        return "data.pkl" in names and not names.isdisjoint(VERSIONS)
 
     def open(self, path: Path, limits: Limits) -> Checkpoint:
         """Open a file, as the base class says."""

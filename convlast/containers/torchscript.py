@@ -9,6 +9,7 @@ import torch
 
 from convlast.checkpoints.checkpoint import Checkpoint
 from convlast.checkpoints.programs.torchscript import open_torchscript
+from convlast.containers.container import VERSIONS
 from convlast.containers.program import Program
 from convlast.containers.reloading import tensors_of_script
 from convlast.options import Limits
@@ -21,8 +22,9 @@ class TorchScriptArchive(Program):
     route = "torch.jit.load(path)"
 
     def has_members(self, names: Set[str]) -> bool:
-        """Return whether there are constants beside a pickle."""
-        return {"data.pkl", "constants.pkl"} <= names
+        """Return whether there are constants beside a pickle, and the version of both."""
+        has_pickles = {"data.pkl", "constants.pkl"} <= names
+        return has_pickles and not names.isdisjoint(VERSIONS)
 
     def open(self, path: Path, limits: Limits) -> Checkpoint:
         """Open a file, as the base class says."""

@@ -126,7 +126,8 @@ class FileConversion:
         container = target_container(self.options, checkpoint.container, keeps_kind=self.keeps_kind)
         place = place_of(target)
         refuse_same_file(self.source.path, place)
-        refuse_misleading_name(target, container)
+        if not self.keeps_kind:  # in a folder the name is the input's own
+            refuse_misleading_name(target, container)
         with workplace_beside(place) as folder, device_errors_translated(device):
             case, choice = self._chosen(self._case(checkpoint, plan, device))
             made = self._make(case, container, folder, choice)

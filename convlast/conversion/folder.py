@@ -28,7 +28,7 @@ from convlast.conversion.folder_report import (
 )
 from convlast.conversion.job import JobSettings, Source
 from convlast.devices import environment_of, resolve, unused_gpu
-from convlast.errors import NoConv3dWeightsError, OptionError
+from convlast.errors import CheckpointError, NoConv3dWeightsError, OptionError
 from convlast.findings import smoke as smoke_findings
 from convlast.findings.advice import advise_on_folder, advise_on_shard
 from convlast.folders import Folder, open_folder
@@ -133,14 +133,15 @@ class _Files:
             OptionError: If a pattern matches none of the layers, or `input_shape` fits no model.
         """
         self.workplace.mkdir()
-        contents = Contents(self.folder)
+        contents = Contents(self.folder, self.job.options)
+        self.job.sections.findings += contents.passed_on.of_folder()
         selection = Selection(self.job.options.select)
         settings = self.job.settings
         done, total, leftovers = 0, self.folder.nbytes, Leftovers()
         for name, member in self.folder.members.items():
             settings.progress("files", done, total)
             with contents.found(name, settings.allow_programs) as found:
-                if found is None or not self._convert(found, contents, selection):
+                if found is None or not self._tried(found, contents, selection):
                     self._copy(name, found, contents)
             if found is not None and not found.is_closed:
                 leftovers.add(member.nbytes)
@@ -149,6 +150,14 @@ class _Files:
         selection.refuse_unmatched()
         self._refuse_misfit()
         settings.progress("files", done, total)
+
+    def _tried(self, found: Found, contents: Contents, selection: Selection) -> bool:
+        """Convert a checkpoint; say whether that was done, and it was not to be passed on."""
+        try:
+            return self._convert(found, contents, selection)
+        except CheckpointError as error:
+            contents.pass_on(found.name, error)
+            return False
 
     def _convert(self, found: Found, contents: Contents, selection: Selection) -> bool:
         """Convert a checkpoint; say whether there was anything to convert in it."""
@@ -169,7 +178,7 @@ class _Files:
         try:
             plan = job.plan(checkpoint, selection, found.beside)
         except NoConv3dWeightsError:
-            contents.note_unconvertible(found, job.findings)
+            contents.passed_on.note_unconvertible(found.name, job.findings)
             return False
         report, made = job.convert(checkpoint, plan, self.device, self.workplace / filename)
         self.routes = job.routes
@@ -194,7 +203,7 @@ class _Files:
     def _copy(self, name: str, found: Found | None, contents: Contents) -> None:
         """Pass a file on as it is."""
         given = contents.describe(name, found, self.output.copy(self.folder, name))
-        noted = contents.findings_of(name, found)
+        noted = contents.passed_on.of_file(name)
         role = contents.role_of(name, found)
         self.job.sections.add_other(name, role, given, noted, unchanged(given))
 

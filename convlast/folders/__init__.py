@@ -38,4 +38,6 @@ def open_folder(path: Path, workplace: Path, limits: Limits, progress: Progress 
         return ZipFolder(path, workplace, limits)
     if container == "tar-folder":
         return TarFolder(path, workplace, limits, progress)
-    return IndexedFiles(path, limits) if container == "sharded" else PlainFolder(path, limits)
+    if container == "sharded":
+        return IndexedFiles(path, limits)
+    return PlainFolder(path, limits, workplace)

@@ -1,4 +1,8 @@
-"""The files of a model folder: its checkpoints, the shards among them, and all others."""
+"""The files of a model folder: its checkpoints, the shards among them, and all others.
+
+A file that cannot be opened is passed on as it is, unless an index names it, or the caller is
+strict: most folders of a training run have one, such as the random state beside the weights.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +15,16 @@ import torch
 
 from convlast.checkpoints.checkpoint import Checkpoint
 from convlast.containers import CONTAINERS, FOLDERS, container_of, open_checkpoint
-from convlast.containers.sniffing import begins_like_a_checkpoint, begins_like_a_pickle
-from convlast.errors import (
-    ConvlastError,
-    MalformedCheckpointError,
-    NoConv3dWeightsError,
-    NotACheckpointError,
-    ProgramNotAllowedError,
-)
+from convlast.containers.other_files import other_file, other_zip
+from convlast.containers.sniffing import begins_like_a_checkpoint
+from convlast.errors import CheckpointError, ConvlastError, MalformedCheckpointError
 from convlast.folders.folder import Folder
 from convlast.folders.index import Index, indices_of
 from convlast.folders.member_names import shown
-from convlast.report import Finding, InputFile, Role, Severity
+from convlast.folders.passed_on import PART, PassedOn, part_of_distributed
+from convlast.folders.stores import Stores
+from convlast.options import Options
+from convlast.report import Finding, InputFile, Role
 
 
 @dataclass(frozen=True)
@@ -49,42 +51,67 @@ class Found:
 class Contents:
     """The files of a folder, their indices, and the findings about them."""
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: Folder, options: Options | None = None) -> None:
+        """Look through a folder.
+
+        Raises:
+            MalformedCheckpointError: If an index cannot be read, or some of its shards are missing;
+                or if something cannot be copied, and the options are strict.
+        """
         self.folder = folder
+        self._is_strict = options is not None and options.on_unreadable == "reject"
+        if self._is_strict:
+            _refuse_left_out(folder)
+        self._stores = Stores(folder)
         self._indices = {index.name: index for index in indices_of(folder)}
         self._index_of = {
             shard: index for index in self._indices.values() for shard in index.shards
         }
-        self._closed: list[str] = []
         self._checkpoints = 0
-        self._noted: dict[str, list[Finding]] = {}
         self._biases: dict[tuple[str, str], dict[str, torch.Size]] = {}
+        self.passed_on = PassedOn(folder)
 
     @contextmanager
     def found(self, name: str, allow_programs: bool) -> Iterator[Found | None]:
-        """Yield a file as a checkpoint, within the context; None if it is not a checkpoint.
+        """Yield a file as a checkpoint, within the context; None if it is none that is opened.
 
         Raises:
-            MalformedCheckpointError: If it begins like a checkpoint but is broken, or if an index
-                names it as a shard but it is not a checkpoint.
+            CheckpointError: If it begins like a checkpoint but is broken, and may not be passed on.
+            MalformedCheckpointError: If an index names it as a shard but it is not a checkpoint.
         """
+        head = self.folder.head(name)
         index = self._index_of.get(name)
-        is_one = begins_like_a_checkpoint(self.folder.head(name))
-        if index is not None and not is_one:
-            raise _no_shard(name, index)
-        if not is_one:
+        if not begins_like_a_checkpoint(head):
+            if index is not None:
+                raise _no_shard(name, index, head)
+            self.passed_on.note_other(name, other_file(head))
+            yield None
+            return
+        if index is None and (reason := self._stores.reason_to_keep(name)):
+            self.passed_on.note_stored(name, reason)
             yield None
             return
         with self.folder.as_file(name) as path, located(name):
-            container = container_of(path)
-            if container in FOLDERS:
+            container = self._container_of(name, path)
+            if container is None or container in FOLDERS:
                 yield None  # an archive in a folder is treated as an ordinary file
                 return
             is_closed = CONTAINERS[container].holds_code and not allow_programs
-            self._closed += [name] if is_closed else []
+            if is_closed:
+                self.passed_on.note_closed(name, container)
             self._checkpoints += 1
             beside = self._beside(name, index) if index else {}
             yield Found(name, path, container, is_closed, index, beside)
+
+    def pass_on(self, name: str, error: CheckpointError) -> None:
+        """Note that a checkpoint cannot be opened, and is passed on as it is.
+
+        Raises:
+            CheckpointError: The error itself, if an index names the file, or the caller is strict.
+        """
+        if self._is_strict or name in self._index_of:
+            raise error
+        self.passed_on.note_unreadable(name, error)
 
     def role_of(self, name: str, found: Found | None) -> Role:
         """Return the role of a file."""
@@ -101,65 +128,26 @@ class Contents:
             container=found.container if found else "other",
         )
 
-    def note_unconvertible(self, found: Found, findings: list[Finding]) -> None:
-        """Store the findings about a checkpoint without convolution weights."""
-        self._noted[found.name] = findings
-
-    def findings_of(self, name: str, found: Found | None) -> list[Finding]:
-        """Return the findings about a file that is kept unchanged."""
-        if found is not None and found.is_closed:
-            return [
-                _finding(
-                    "program-not-opened",
-                    "warning",
-                    f"{name} is a {found.container} archive, which holds code. It was not opened, "
-                    "and is as it was. Allow programs (--allow-programs, or "
-                    "CONVLAST_ALLOW_PROGRAMS=true), from senders you trust, to have it converted.",
-                )
-            ]
-        if found is not None:
-            nothing = _finding("no-conv3d-weights", "info", f"{name} holds no Conv3d weight.")
-            return [nothing, *self._noted.get(name, [])]
-        if begins_like_a_pickle(self.folder.head(name)):
-            return [
-                _finding(
-                    "pickle-not-opened",
-                    "info",
-                    f"{name} is a pickle, though none of torch.save's. It was not opened, and is "
-                    "as it was; loading it can run code.",
-                )
-            ]
-        return []
-
     def refuse_without_layers(self, *, has_layers: bool) -> None:
-        """Refuse a folder in which no layer was found.
+        """Refuse a folder in which no layer was found, as `PassedOn.refuse` does."""
+        if not has_layers:
+            self.passed_on.refuse(self._checkpoints)
 
-        Raises:
-            NotACheckpointError: If it has no checkpoint.
-            ProgramNotAllowedError: If it has programs, which might contain layers, and nothing else
-                that could be converted.
-            NoConv3dWeightsError: In all other cases.
-        """
-        if has_layers:
-            return
-        if not self._checkpoints:
-            raise NotACheckpointError(
-                f"There is no checkpoint among its {len(self.folder.members)} files.",
-                remedy="Send what torch.save or safetensors wrote, alone or with what belongs "
-                "to it.",
-            )
-        if self._closed:
-            raise ProgramNotAllowedError(
-                f"{shown(self._closed[0])} holds code, and nothing else in the folder could be "
-                "converted.",
-                remedy="Allow programs, from senders you trust: --allow-programs, or "
-                "CONVLAST_ALLOW_PROGRAMS=true.",
-            )
-        raise NoConv3dWeightsError(
-            f"None of the {self._checkpoints} checkpoints in the folder holds a Conv3d or "
-            "ConvTranspose3d weight.",
-            remedy="There is nothing to convert; keep the folder.",
-        )
+    def _container_of(self, name: str, path: Path) -> str | None:
+        """Return the container of a file; None if it is broken, and may be passed on."""
+        try:
+            if name.endswith(PART):
+                raise part_of_distributed()
+            container = container_of(path)
+        except CheckpointError as error:
+            self.pass_on(name, error)
+            return None
+        if container in FOLDERS:
+            index = self._index_of.get(name)
+            if index is not None:
+                raise _no_shard(name, index, self.folder.head(name))
+            self.passed_on.note_other(name, other_zip(path))
+        return container
 
     def check_shard(self, found: Found, checkpoint: Checkpoint) -> Iterator[Finding]:
         """Compare the keys of a shard with those in its index.
@@ -170,7 +158,10 @@ class Contents:
         if found.index is None:
             return
         if not isinstance(checkpoint.root, dict):
-            raise _no_shard(found.name, found.index)
+            raise MalformedCheckpointError(
+                f"The shard is no dict of tensors, though the index {found.index.name!r} says so.",
+                remedy="Fetch the index and its shards anew from where they came.",
+            )
         keys = {str(key) for key in checkpoint.root}
         named = found.index.keys_in(found.name)
         if missing := sorted(named - keys):
@@ -180,12 +171,12 @@ class Contents:
                 remedy="Fetch the index and its shards anew from where they came.",
             )
         for key in sorted(keys - named):
-            yield _finding(
-                "not-in-index",
-                "warning",
-                f"{key} is in the shard, and not in the index {found.index.name}: what "
-                "loads by the index may leave it out.",
+            yield Finding(
+                code="not-in-index",
+                severity="warning",
                 layer=key,
+                message=f"{key} is in the shard, and not in the index {found.index.name}: what "
+                "loads by the index may leave it out.",
             )
 
     def _beside(self, name: str, index: Index) -> dict[str, torch.Tensor]:
@@ -221,12 +212,19 @@ def located(name: str) -> Iterator[None]:
         raise
 
 
-def _finding(code: str, severity: Severity, message: str, *, layer: str | None = None) -> Finding:
-    return Finding(code=code, severity=severity, layer=layer, message=message)
+def _refuse_left_out(folder: Folder) -> None:
+    for name, reason in folder.left_out.items():
+        raise MalformedCheckpointError(
+            f"{shown(name)} cannot be copied: {reason}.",
+            remedy="Remove it, or leave it out with on_unreadable=copy.",
+        )
 
 
-def _no_shard(name: str, index: Index) -> MalformedCheckpointError:
+def _no_shard(name: str, index: Index, head: bytes) -> MalformedCheckpointError:
+    kind = other_file(head)
     return MalformedCheckpointError(
-        f"{name!r} is no shard, though the index {index.name!r} says so.",
-        remedy="Fetch the index and its shards anew from where they came.",
+        f"{name!r} is no shard, though the index {index.name!r} says so: it is {kind.words}.",
+        remedy="Fetch the index and its shards anew from where they came."
+        if kind.kind == "data"
+        else kind.remedy,
     )

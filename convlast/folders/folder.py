@@ -38,6 +38,7 @@ class Folder:
         path: Where it is.
         members: Its files, by their paths.
         bare: The paths of its folders; for an archive, those that it lists.
+        left_out: Why something in it is no member, by its path: to follow "because".
     """
 
     kind: FolderKind
@@ -47,6 +48,7 @@ class Folder:
         self.path, self.limits = path, limits
         self.members: dict[str, FolderFile] = {}
         self.bare: list[str] = []
+        self.left_out: dict[str, str] = {}
         self._workplace = workplace
 
     def __enter__(self) -> Self:

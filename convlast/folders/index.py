@@ -16,7 +16,8 @@ from convlast.containers.sniffing import FolderKind, begins_like_an_index
 from convlast.errors import LimitExceededError, MalformedCheckpointError
 from convlast.folders.folder import Folder, FolderFile
 from convlast.folders.member_names import shown
-from convlast.folders.plain import PlainFolder, member_of
+from convlast.folders.plain import PlainFolder
+from convlast.folders.stores import Stores
 from convlast.options import Limits
 
 
@@ -67,7 +68,7 @@ class Index:
 
 
 def indices_of(folder: Folder) -> list[Index]:
-    """Read the indices in a folder.
+    """Read the indices in a folder, but not those in stores such as `.git`.
 
     Raises:
         MalformedCheckpointError: If one cannot be read, or some of its shards are missing.
@@ -75,7 +76,10 @@ def indices_of(folder: Folder) -> list[Index]:
     """
     found: list[Index] = []
     number = 0
+    stores = Stores(folder)
     for name in folder.members:
+        if stores.reason_of_place(name):
+            continue
         if begins_like_an_index(folder.head(name)) and (index := read_index(folder, name)):
             found.append(index)
             number += len(index.places)
@@ -141,11 +145,16 @@ class IndexedFiles(PlainFolder):
 
     def _find(self) -> Iterator[FolderFile]:
         """Yield the index, and the shards that exist directly beside it, not in subfolders."""
-        self.members[self._index] = member_of(self.path, self._index)
-        yield self.members[self._index]
+        index = self._member(self._index)
+        if index is None:
+            return
+        self.members[self._index] = index
+        yield index
         for name in sorted(set(_places_in(self, self._index).values())):
             if "/" not in name and name != self._index and _is_there(self.path / name):
-                yield member_of(self.path, name)
+                member = self._member(name)
+                if member is not None:
+                    yield member
 
 
 def _is_there(path: Path) -> bool:

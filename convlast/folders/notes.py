@@ -8,8 +8,9 @@ from pydantic import BaseModel
 
 from convlast.checkpoints.manifest import Manifest
 from convlast.containers import read_manifest
+from convlast.errors import CheckpointError
 from convlast.folders import open_folder
-from convlast.folders.contents import Contents
+from convlast.folders.contents import Contents, Found
 from convlast.options import Limits
 from convlast.writing.workplace import temporary_folder
 
@@ -35,7 +36,16 @@ def notes_in(path: Path, limits: Limits) -> Notes:
         contents = Contents(folder)
         for name in folder.members:
             with contents.found(name, allow_programs=True) as checkpoint:
-                note = read_manifest(checkpoint.path) if checkpoint else None
+                note = _read_manifest(checkpoint, contents) if checkpoint else None
                 if note is not None:
                     found[name] = note
     return Notes(files=found)
+
+
+def _read_manifest(checkpoint: Found, contents: Contents) -> Manifest | None:
+    """Return the manifest of a checkpoint; None if it has none, or cannot be opened."""
+    try:
+        return read_manifest(checkpoint.path)
+    except CheckpointError as error:
+        contents.pass_on(checkpoint.name, error)
+        return None

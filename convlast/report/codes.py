@@ -35,6 +35,12 @@ FINDINGS = {
     "not-cast": "Some tensors were not cast to fp16; the message says why.",
     "no-conv3d-weights": "A file of a folder holds no convolution weight.",
     "not-in-index": "A tensor of a shard is not in the index beside it.",
+    "checkpoint-not-opened": "A file of a folder cannot be opened; it is copied as it is.",
+    "file-not-fetched": "A file of a folder is a pointer, of Git LFS or the like, not the file.",
+    "not-a-checkpoint": "A file of a folder is named like a checkpoint, but is something else.",
+    "archive-not-opened": "A file of a folder is an archive; it is copied unopened.",
+    "store-not-opened": "A file of a folder belongs to `.git` or the like; it is copied unopened.",
+    "left-out": "A link to nothing, or a pipe, is not in the artifact.",
     "pickle-not-opened": "A file of a folder is a pickle, not torch.save's; it is copied unopened.",
     "program-not-opened": "A file of a folder contains code; it is copied unopened.",
     # How the model does in fp16.

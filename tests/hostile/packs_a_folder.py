@@ -100,6 +100,15 @@ def zip_with_overlapping_members() -> bytes:
     return patched(zipped(("a", b"first"), ("b", b"second"), sound_too=False), change)
 
 
+def zip_with_a_folder_of_compressed_bytes() -> bytes:
+    """Return a zip with a folder that unpacks to nothing, and has many bytes."""
+
+    def change(data: bytearray) -> None:
+        struct.pack_into("<I", data, central_header(data, "a/") + 24, 0)
+
+    return patched(zipped(("a/", bytes(1000)), sound_too=False), change)
+
+
 def zip_bomb(nbytes: int = 1 << 30) -> bytes:
     """Return a zip of a member that is a thousand times as large as what is stored for it."""
     buffer = io.BytesIO()

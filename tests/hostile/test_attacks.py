@@ -145,7 +145,7 @@ ATTACKS: dict[str, tuple[Build, str, str]] = {
     "two roots": (breaks_the_zip.two_roots, "malformed-checkpoint", "root"),
     "another zip": (breaks_the_zip.no_checkpoint, "not-a-checkpoint", "torch.save"),
     "a pickle outside a folder": (
-        breaks_the_zip.only_a_pickle_in_the_root, "malformed-checkpoint", "root",
+        breaks_the_zip.only_a_pickle_in_the_root, "not-a-checkpoint", "no checkpoint",
     ),
     "a pickle in another folder": (
         breaks_the_zip.a_pickle_one_folder_too_deep, "not-a-checkpoint", "no checkpoint",

@@ -27,6 +27,7 @@ NAMES: dict[str, tuple[Callable[[], bytes], str, str]] = {
         "zip": lambda name=name: attack.zipped((name, b"x")),
         "tar": lambda name=name: attack.tarred(attack.entry(name, size=1)),
     }.items()
+    if (kind, name) != ("zip", "a\\b")  # there it means a folder, as Windows may write it
 }  # fmt: skip
 
 ATTACKS: dict[str, tuple[Callable[[], bytes], str, str]] = NAMES | {
@@ -45,11 +46,25 @@ ATTACKS: dict[str, tuple[Callable[[], bytes], str, str]] = NAMES | {
     "a zip with a member in two cases": (
         lambda: attack.zipped(("MODEL.PT", b"1")), "malformed-checkpoint", "case does not count",
     ),
+    "a zip with slashes and backslashes": (
+        lambda: attack.zipped(("a/b", b"1"), ("c\\d", b"2")), "malformed-checkpoint",
+        "leads elsewhere",
+    ),
+    "a zip with one path written in two ways": (
+        lambda: attack.zipped(("a\\b", b"1"), ("a\\B", b"2")), "malformed-checkpoint",
+        "case does not count",
+    ),
+    "a zip whose backslashes lead out of it": (
+        lambda: attack.zipped(("a\\..\\..\\b", b"1")), "malformed-checkpoint", "leads elsewhere",
+    ),
     "a zip with a file for a folder": (
         lambda: attack.zipped(("a", b"1"), ("a/b", b"2")), "malformed-checkpoint", "twice",
     ),
     "a zip with a folder of bytes": (
         lambda: attack.zipped(("a/", b"1")), "malformed-checkpoint", "has bytes",
+    ),
+    "a zip with a folder of compressed bytes": (
+        attack.zip_with_a_folder_of_compressed_bytes, "malformed-checkpoint", "has bytes",
     ),
     "a zip with a NUL in a name": (
         lambda: attack.zipped(("a?b", b"1")).replace(b"a?b", b"a\0b"),

@@ -115,10 +115,26 @@ def test_a_file_in_the_archive_is_named(service: Running, folder: Path) -> None:
     path = building.packed_zip(folder)
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("vae/bad.pt", b"PK\3\4 and no more")
-    problem = post(service, path).json()
+    problem = post(service, path, on_unreadable="reject").json()
     assert problem["code"] == "malformed-checkpoint"
     assert problem["file"] == "vae/bad.pt"
     assert problem["detail"].startswith("'vae/bad.pt': ")
+
+
+def test_a_file_that_cannot_be_opened_is_passed_on(service: Running, folder: Path) -> None:
+    """The report of a conversion and of an inspection warns of it, unless that is to be refused."""
+    path = building.packed_zip(folder)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("vae/bad.pt", b"PK\3\4 and no more")
+    with zipfile.ZipFile(io.BytesIO(post(service, path).content)) as whole:
+        converted = json.loads(whole.read("report.json"))
+        with zipfile.ZipFile(io.BytesIO(whole.read("model.channels_last_3d.zip"))) as made:
+            assert made.read("vae/bad.pt") == b"PK\3\4 and no more"
+    for report in (converted, post(service, path, "inspect").json()):
+        named = [f["file"] for f in report["findings"] if f["code"] == "checkpoint-not-opened"]
+        assert named == ["vae/bad.pt"]
+    refused = post(service, path, "inspect", on_unreadable="reject")
+    assert refused.json()["code"] == "malformed-checkpoint"
 
 
 def test_the_quota_is_taken_once_for_what_is_in_an_archive(tmp_path: Path) -> None:

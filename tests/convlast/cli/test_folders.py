@@ -96,9 +96,19 @@ def test_the_manifests_of_a_folder_are_printed(folder: Path, tmp_path: Path) -> 
 def test_a_file_in_a_folder_is_named_in_the_refusal(folder: Path) -> None:
     """The file that was refused is named on stderr, with the code."""
     (folder / "vae" / "bad.pt").write_bytes(b"PK\3\4")
-    result = run("convert", folder)
+    result = run("convert", folder, "--on-unreadable", "reject")
     assert result.exit_code == 1
     assert "malformed-checkpoint: 'vae/bad.pt'" in result.stderr
+
+
+def test_a_file_that_cannot_be_opened_is_named_in_a_warning(folder: Path, tmp_path: Path) -> None:
+    """All commands take such a folder."""
+    (folder / "vae" / "bad.pt").write_bytes(b"PK\3\4")
+    result = run("convert", folder, "-o", tmp_path / "out", "--smoke", "none")
+    assert result.exit_code == run("inspect", folder).exit_code == 0
+    assert "vae/bad.pt" in result.stdout
+    assert run("verify", folder, tmp_path / "out").exit_code == 0
+    assert run("report", tmp_path / "out").exit_code == 0
 
 
 def test_a_service_takes_no_folder(folder: Path) -> None:

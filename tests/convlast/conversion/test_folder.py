@@ -34,6 +34,7 @@ from tests.hostile import runs_code
 
 jit: Any = torch.jit  # whose functions are not annotated
 QUIET = Options(smoke="none")
+STRICT = Options(smoke="none", on_unreadable="reject")
 UNDO = Options(smoke="none", memory_format="contiguous_format")
 SHARDS = {f"vae/{name}.safetensors" for name in (building.FIRST, building.SECOND)}
 CONVERTED = {"checkpoint_final.pth", "old.pth", *SHARDS}
@@ -280,22 +281,22 @@ def test_a_folder_with_nothing_to_convert(case: str, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
-def test_an_unsafe_file_refuses_the_whole(folder: Path, tmp_path: Path) -> None:
-    """By its path, as data too; nothing of the others is written."""
+def test_an_unsafe_file_refuses_the_whole_if_asked(folder: Path, tmp_path: Path) -> None:
+    """The error names it by its path, as data too; nothing of the others is written."""
     (folder / "vae" / "bad.pt").write_bytes(runs_code.by_a_class_of_its_own())
     for path in (folder, building.packed_zip(folder)):
         with pytest.raises(UnsafeCheckpointError, match=r"'vae/bad\.pt': .*mynet") as refusal:
-            convlast.convert(path, tmp_path / "out", QUIET)
+            convlast.convert(path, tmp_path / "out", STRICT)
         assert refusal.value.details["file"] == "vae/bad.pt"
     assert not (tmp_path / "out").exists()
 
 
-def test_a_damaged_file_refuses_the_whole(folder: Path, tmp_path: Path) -> None:
-    """A checkpoint that is cut short is none that passes through."""
+def test_a_damaged_file_refuses_the_whole_if_asked(folder: Path, tmp_path: Path) -> None:
+    """A checkpoint that is cut short is refused by name."""
     path = folder / "checkpoint_final.pth"
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(MalformedCheckpointError, match="checkpoint_final"):
-        convlast.convert(folder, tmp_path / "out", QUIET)
+        convlast.convert(folder, tmp_path / "out", STRICT)
 
 
 @pytest.mark.parametrize("extension", [".safetensors", ".bin"])
@@ -402,7 +403,7 @@ def test_progress_says_how_much_there_is(folder: Path, tmp_path: Path) -> None:
 def test_limits_hold_for_each_file(folder: Path, tmp_path: Path) -> None:
     """The refusal names the file and the setting."""
     with pytest.raises(ConvlastError, match=r"'checkpoint_final.pth': .*max_members") as refusal:
-        convlast.convert(folder, tmp_path / "out", QUIET, limits=Limits(max_members=3))
+        convlast.convert(folder, tmp_path / "out", STRICT, limits=Limits(max_members=3))
     assert refusal.value.code == "limit-exceeded"
 
 

@@ -35,6 +35,17 @@ def test_an_index_alone_brings_its_shards_and_nothing_else(tmp_path: Path) -> No
         assert folder.kind == "sharded"
 
 
+def test_shards_may_be_links(tmp_path: Path) -> None:
+    """And so may be the index: the cache of a hub is made of links."""
+    building.sharded(tmp_path / "blobs")
+    (tmp_path / "snapshot").mkdir()
+    for blob in (tmp_path / "blobs").iterdir():
+        (tmp_path / "snapshot" / blob.name).symlink_to(f"../blobs/{blob.name}")
+    with open_folder(tmp_path / "snapshot" / "m.safetensors.index.json", tmp_path, Limits()) as it:
+        assert len(it.members) == 3
+        assert all(it.digest(name) for name in it.members)
+
+
 @pytest.mark.parametrize("whole", [False, True])
 def test_a_missing_shard_is_refused_by_its_name(whole: bool, tmp_path: Path) -> None:
     """A missing shard is refused by name, in a folder and for an index alone."""

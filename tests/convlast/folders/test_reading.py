@@ -61,21 +61,60 @@ def test_files_of_a_folder_are_in_the_order_of_their_paths(folder: Path, tmp_pat
         assert list(opened.members) == ["a.txt", "b/c.bin", "b/empty"]
 
 
-def test_links_in_a_folder_are_refused(folder: Path, tmp_path: Path) -> None:
-    """Links in a folder are refused, and the message says how to resolve them."""
-    for target in (folder / "a.txt", tmp_path, folder / "nothing"):
-        link = folder / "link"
-        link.symlink_to(target)
-        with pytest.raises(MalformedCheckpointError, match=r"'link' is a link.*cp -rL"):
-            open_folder(folder, tmp_path, Limits())
-        link.unlink()
+def test_links_are_followed(folder: Path, tmp_path: Path) -> None:
+    """To files and to folders, in the folder and out of it; each is a file or folder of its own."""
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "blobs" / "0123").write_bytes(b"blob")
+    (folder / "to a blob").symlink_to("../blobs/0123")
+    (folder / "to a file").symlink_to("a.txt")
+    (folder / "to a folder").symlink_to("b")
+    (folder / "out of it").symlink_to(tmp_path / "blobs")
+    with open_folder(folder, tmp_path, Limits()) as opened:
+        names = {"to a blob", "to a file", "to a folder/c.bin", "to a folder/empty"}
+        assert opened.members.keys() - SMALL.keys() == names | {"out of it/0123"}
+        assert b"".join(opened.chunks("to a blob")) == b"blob"
+        assert opened.head("to a folder/c.bin") == SMALL["b/c.bin"][:4096]
+        assert opened.bare == ["b", "bare", "out of it", "to a folder"]
+        assert opened.left_out == {}
 
 
-def test_pipes_in_a_folder_are_refused(folder: Path, tmp_path: Path) -> None:
-    """Pipes are refused, since opening one would wait forever."""
+def test_what_cannot_be_copied_is_left_out(folder: Path, tmp_path: Path) -> None:
+    """Links to nothing, to themselves or to a folder around them, and pipes, which never end."""
+    for name, target in {
+        "nothing": "nowhere", "itself": "itself", "b/loop": "..", "b/here": ".",
+        "below a file": "a.txt/x", "annexed": ".git/annex/objects/x/y/SHA256E-s1--0.pt",
+    }.items():  # fmt: skip
+        (folder / name).symlink_to(target)
     os.mkfifo(folder / "b" / "pipe")
-    with pytest.raises(MalformedCheckpointError, match="'b/pipe' is neither"):
-        open_folder(folder, tmp_path, Limits())
+    with open_folder(folder, tmp_path, Limits()) as opened:
+        assert set(opened.members) == set(SMALL)
+        words = opened.left_out
+    assert words.keys() == {
+        "nothing", "itself", "b/loop", "b/here", "below a file", "annexed", "b/pipe",
+    }  # fmt: skip
+    assert "not there" in words["nothing"]
+    assert "git annex get" in words["annexed"]
+    assert "that it is in" in words["b/loop"]
+
+
+def test_links_that_multiply_are_bounded(tmp_path: Path) -> None:
+    """Folders that link twice to the next one would be more than any machine can list."""
+    for number in range(30):
+        (tmp_path / "model" / str(number)).mkdir(parents=True)
+        for side in "ab":
+            (tmp_path / "model" / str(number) / side).symlink_to(f"../{number + 1}")
+    (tmp_path / "model" / "30").mkdir()
+    with pytest.raises(LimitExceededError, match="max_files"):
+        open_folder(tmp_path / "model", tmp_path, Limits())
+
+
+def test_the_workplace_is_no_part_of_a_folder(folder: Path, tmp_path: Path) -> None:
+    """Not even where a link leads to it: it is where the artifact is made."""
+    (tmp_path / "beside" / "work").mkdir(parents=True)
+    (tmp_path / "beside" / "work" / "made").write_bytes(b"")
+    (folder / "link").symlink_to("../beside")
+    with open_folder(folder, tmp_path / "beside" / "work", Limits()) as opened:
+        assert set(opened.members) == set(SMALL)
 
 
 def test_a_name_that_is_no_text_is_refused(folder: Path, tmp_path: Path) -> None:
@@ -160,6 +199,67 @@ def test_a_damaged_member_of_a_zip_is_refused(folder: Path, tmp_path: Path) -> N
         pytest.raises(MalformedCheckpointError, match=r"'a\.txt' is damaged"),
     ):
         opened.digest("a.txt")
+
+
+class Pipe(io.BytesIO):
+    """What an archive is streamed to: its headers cannot be changed afterwards."""
+
+    def tell(self) -> int:
+        """Refuse, as a pipe does."""
+        raise OSError("a pipe has no position")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_streamed_zip_with_folders(method: int, tmp_path: Path) -> None:
+    """Sizes stand after the data alone, and a folder, deflated, is two bytes."""
+    pipe = Pipe()
+    with zipfile.ZipFile(pipe, "w", method) as archive:
+        archive.writestr("model/", b"")
+        archive.writestr("model/a.txt", b"a")
+        archive.writestr("__MACOSX/model/._a.txt", b"\0\5\x16\7")
+    path = tmp_path / "a.zip"
+    path.write_bytes(pipe.getvalue())
+    with open_folder(path, tmp_path, Limits()) as opened:
+        assert set(opened.members) == {"model/a.txt", "__MACOSX/model/._a.txt"}
+        assert opened.bare == ["model"]
+        assert opened.read("model/a.txt") == b"a"
+
+
+@pytest.mark.parametrize("system", [0, 3, 10])
+def test_backslashes_in_a_zip_are_slashes(system: int, tmp_path: Path) -> None:
+    """Some writers of Windows use them, and some of these say that they are of Unix."""
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in {"model\\": b"", "model\\vae\\a.txt": b"a", "b.txt": b"b"}.items():
+            entry = zipfile.ZipInfo(name)
+            entry.create_system = system
+            archive.writestr(entry, data)
+    with open_folder(path, tmp_path, Limits()) as opened:
+        assert set(opened.members) == {"model/vae/a.txt", "b.txt"}
+        assert opened.bare == ["model"]
+        assert opened.read("model/vae/a.txt") == b"a"
+
+
+def test_a_zip_with_both_kinds_of_slashes_is_refused(tmp_path: Path) -> None:
+    """A backslash may be a part of a name there; the message says what to do."""
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("model/a.txt", b"a")
+        archive.writestr("model\\b.txt", b"b")
+    with pytest.raises(MalformedCheckpointError, match=r"has a backslash.*Pack it anew"):
+        open_folder(path, tmp_path, Limits())
+
+
+@pytest.mark.parametrize(("raw", "name"), [("gewölbe".encode(), "gewölbe"), (b"\x82", "é")])
+def test_names_in_utf_8_without_its_flag_are_read(raw: bytes, name: str, tmp_path: Path) -> None:
+    """Names are UTF-8 where they can be, as macOS writes them; others are of code page 437."""
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x" * len(raw), b"a")
+    path.write_bytes(path.read_bytes().replace(b"x" * len(raw), raw))
+    with open_folder(path, tmp_path, Limits()) as opened:
+        assert set(opened.members) == {name}
+        assert opened.read(name) == b"a"
 
 
 def test_an_unusual_compression_is_refused(tmp_path: Path) -> None:
