@@ -180,7 +180,7 @@ def _of_layers(case: Case, read: Read, reason: str) -> Inference:
     told = list(findings.of_smokes(layers, smoke.dtype))
     if reason:
         smoke.reason = reason
-        told.append(smoke_findings.of_layers_only(reason))
+        told.append(smoke_findings.of_layers_only(reason, were_run=bool(layers)))
     wanted = [decision for decision in case.plan.decisions if decision.status != "skipped"]
     if case.time_limit.is_up() and len(layers) < len(wanted):
         told.append(
