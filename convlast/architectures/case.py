@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
 from convlast.architectures.configs import Spec
 from convlast.architectures.time_limit import NO_LIMIT, TimeLimit
 from convlast.checkpoints.checkpoint import Checkpoint
+from convlast.checkpoints.declaration import Declaration
 from convlast.options import Options
 from convlast.planning.plan import Plan
 from convlast.progress import Progress, silent
@@ -33,6 +34,8 @@ class Case:
         prefixes: The modules that an architecture may come from; None for the default ones.
         spec: The model that the files beside the checkpoint describe, from `discover`.
         time_limit: When the smoke has to end.
+        declared: What the model says of each layer, by the layer's name; `find_subject` fills it as
+            soon as the model is built, even if it finds no input for it.
         is_member: Whether it is one of a folder's files, not all of which `input_shape` has to fit.
     """
 
@@ -44,6 +47,7 @@ class Case:
     prefixes: Sequence[str] | None = None
     spec: Spec | None = None
     time_limit: TimeLimit = NO_LIMIT
+    declared: dict[str, Declaration] = field(default_factory=dict)
     is_member: bool = False
 
     @property

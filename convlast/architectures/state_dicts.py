@@ -12,8 +12,10 @@ from convlast.architectures.building import persistent, replace
 from convlast.architectures.matching import match
 from convlast.architectures.renaming import saved_names
 from convlast.checkpoints.checkpoint import Checkpoint
+from convlast.checkpoints.declaration import Declaration
 from convlast.checkpoints.tree import Entry, KeyPath
 from convlast.planning.plan import Plan
+from convlast.planning.weights import declaration_of
 
 
 def state_dict_of(plan: Plan) -> tuple[KeyPath, dict[str, torch.Tensor]]:
@@ -62,6 +64,29 @@ def weights_of(plan: Plan, wrapper: KeyPath, keys: Mapping[str, str]) -> dict[st
         if decision.candidate.path[:-1] == wrapper
         and (key := str(decision.candidate.path[-1])) in parameters
     }
+
+
+def declarations_of(
+    name: str, model: nn.Module, weights: Mapping[str, str]
+) -> dict[str, Declaration]:
+    """Return what a model's modules say of each layer whose weight they hold.
+
+    Args:
+        name: The model's name, for the evidence.
+        model: The model.
+        weights: The name of the parameter, by the name of the layer.
+    """
+    modules = dict(model.named_modules(remove_duplicate=False))
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    owners = {layer: modules.get(key.rpartition(".")[0]) for layer, key in weights.items()}
+    declared = {
+        layer: declaration_of(
+            owners[layer], parameters[key], f"a {type(owners[layer]).__name__} of {name}"
+        )
+        for layer, key in weights.items()
+        if key in parameters
+    }
+    return {layer: known for layer, known in declared.items() if known is not None}
 
 
 def _below(wrapper: KeyPath, entries: Iterable[Entry]) -> Iterable[tuple[str, torch.Tensor]]:

@@ -23,7 +23,12 @@ from convlast.architectures.runnable_files import (
 )
 from convlast.architectures.search import find_shape
 from convlast.architectures.sizes import Shape, candidates, channels_of
-from convlast.architectures.state_dicts import made_by, state_dict_of, weights_of
+from convlast.architectures.state_dicts import (
+    declarations_of,
+    made_by,
+    state_dict_of,
+    weights_of,
+)
 from convlast.architectures.subject import Subject
 from convlast.checkpoints.programs.torchscript import TorchScript
 from convlast.checkpoints.programs.zipped_program import ZippedProgram
@@ -80,16 +85,18 @@ def _subject_of_spec(spec: Spec, case: Case) -> Subject:
     wrapper, found = state_dict_of(case.plan)
     budget = Budget.beside(sum(tensor.numel() for tensor in found.values()), len(found))
     model = blueprint(spec.name, lambda: _build(builder, keywords, spec), budget)
-    entry = entry_of(model, case.options.entry_point)
     make_module, keys = made_by(spec.name, model, case.checkpoint, found)
+    weights = weights_of(case.plan, wrapper, keys)
+    case.declared.update(declarations_of(spec.name, model, weights))
+    entry = entry_of(model, case.options.entry_point)
     said = {**_config_of(model), **spec.options}
 
     def run(made: Any, shape: Shape, device: str) -> object:
         return call(made, entry, inputs_of(made, entry, said, shape, device))
 
+    inputs_of(model, entry, said, (1, 1, 1, 1, 1), "meta")  # raises if it cannot make them up
     shape: Shape | None = case.options.input_shape
     if shape is None:
-        inputs_of(model, entry, said, (1, 1, 1, 1, 1), "meta")  # raises if it cannot make them up
         channels = channels_of(model, said, decodes=entry == "decode")
         models = (("meta", lambda: copy.deepcopy(model).to("meta")), ("cpu", make_module))
         shape = find_shape(models, run, candidates(channels, said), case.device, case.time_limit)
@@ -99,7 +106,7 @@ def _subject_of_spec(spec: Spec, case: Case) -> Subject:
         origin=spec.origin,
         entry=entry,
         make_module=make_module,
-        weights=weights_of(case.plan, wrapper, keys),
+        weights=weights,
         make_inputs=lambda batch: inputs_of(model, entry, said, (batch, *extents)),
         takes_hooks=True,
     )

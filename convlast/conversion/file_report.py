@@ -83,7 +83,7 @@ def report_of(
         ),
         options=case.options,
         environment=environment_of(case.device),
-        layers=_layers(case.plan, made.inference),
+        layers=_layers(made.inference),
         proof=made.proven.proof,
         survival=made.survival,
         smoke=smoke,
@@ -112,7 +112,7 @@ def input_of(checkpoint: Checkpoint, plan: Plan, name: str, sha256: str) -> Inpu
 def _findings_of(made: Made) -> Iterator[Finding]:
     """Yield what was found, in the order of the steps."""
     case, inference = made.case, made.inference
-    yield from findings.of_plan(case.plan)
+    yield from findings.of_plan(inference.plan)
     if made.trial is not None:
         # A model that ran has shown what its code alone only hints at.
         yield from findings.of_script(
@@ -134,8 +134,8 @@ def _dropped(made: Made) -> list[str]:
     return [name for name in records if name != metadata.MEMBER]
 
 
-def _layers(plan: Plan, inference: Inference) -> list[Layer]:
-    layers = plan.layers()
+def _layers(inference: Inference) -> list[Layer]:
+    layers = inference.plan.layers()
     for layer in layers:
         layer.smoke = inference.layers.get(layer.name)
     return layers

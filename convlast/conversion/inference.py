@@ -33,12 +33,14 @@ class Inference:
         smoke: For the report.
         layers: What each layer gave, by its name.
         findings: What a person should know.
+        plan: The plan, with what the model says of its layers.
         misfit: Why the model does not run on the given input, which fits no model so far.
     """
 
     smoke: Smoke
     layers: dict[str, LayerSmoke]
     findings: list[Finding]
+    plan: Plan
     misfit: OptionError | None = None
 
 
@@ -58,8 +60,9 @@ def infer(case: Case, read: Read, choice: Choice | None) -> Inference:
     case = replace(case, time_limit=TimeLimit.of(options.smoke_seconds))
     if options.smoke == "none":
         smoke = Smoke(scope="none", dtype="float16", device=str(device), status="skipped")
-        return Inference(smoke, {}, [])
+        return Inference(smoke, {}, [], case.plan)
     subject, reason = _subject_or_reason(case)
+    case = replace(case, plan=case.plan.told(case.declared))
     found = misfit = None
     if subject is not None:
         found, reason = _model_or_reason(case, subject, read)
@@ -162,7 +165,7 @@ def _model_or_reason(case: Case, subject: Subject, read: Read) -> tuple[ModelSmo
 def _of_model(case: Case, found: ModelSmoke) -> Inference:
     told = list(smoke_findings.of_model(found))
     told += smoke_findings.of_speed(found.smoke, case.options.min_speedup)
-    return Inference(found.smoke, found.layers, told)
+    return Inference(found.smoke, found.layers, told, case.plan)
 
 
 def _of_layers(case: Case, read: Read, reason: str) -> Inference:
@@ -177,7 +180,7 @@ def _of_layers(case: Case, read: Read, reason: str) -> Inference:
     told = list(findings.of_smokes(layers, smoke.dtype))
     if reason:
         smoke.reason = reason
-        told.append(smoke_findings.of_layers_only(reason))
+        told.append(smoke_findings.of_layers_only(reason, were_run=bool(layers)))
     wanted = [decision for decision in case.plan.decisions if decision.status != "skipped"]
     if case.time_limit.is_up() and len(layers) < len(wanted):
         told.append(
@@ -186,4 +189,4 @@ def _of_layers(case: Case, read: Read, reason: str) -> Inference:
             )
         )
     told += smoke_findings.of_speed(smoke, case.options.min_speedup)
-    return Inference(smoke, layers, told)
+    return Inference(smoke, layers, told, case.plan)

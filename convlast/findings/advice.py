@@ -80,25 +80,57 @@ def _reasons(smoke: Smoke | None) -> Iterator[str]:
     """Yield further reasons that a person can act on."""
     if smoke is None or smoke.scope == "none":
         return
-    if smoke.scope == "layers":
+    if smoke.scope == "layers" and smoke.status != "skipped":
         yield (
-            "Layers were run one by one, with assumed strides and padding: the modules between "
-            "them, which can undo the layout, were not checked."
+            "Layers were run one by one: the modules between them, which can undo the layout, were "
+            "not checked."
         )
-    done, breakers = smoke.permutations, _breakers(smoke)
-    if done is not None and done.number > done.best_number:
-        times = "permutation" if done.number == 1 else "permutations"
-        broken = f" The chain is broken by {', '.join(breakers)}." if breakers else ""
-        yield (
-            f"A forward makes {done.number:,} {times} of {done.bytes:,} bytes; the best case is "
-            f"{done.best_number}.{broken}"
-        )
-    elif done is not None:
-        yield "The layout stays channels-last from the first convolution on."
+    yield from _of_layout(smoke)
     for found in smoke.layout_kernels:
         if found.weights == "converted" and found.share > _NOTABLE:
             yield f"Kernels that only permute take {found.share:.0%} of the time."
     yield from smoke.hints
+
+
+def _of_layout(smoke: Smoke) -> Iterator[str]:
+    """Say what becomes of the layout on the way, on the device of the smoke and on CUDA."""
+    done, breakers, later = smoke.permutations, _breakers(smoke), kept_on_cpu_alone(smoke)
+    here = " on this CPU" if smoke.device == "cpu" else ""
+    if done is not None and done.number > done.best_number:
+        times = "permutation" if done.number == 1 else "permutations"
+        broken = f" The chain is broken by {', '.join(breakers)}." if breakers else ""
+        yield (
+            f"A forward makes {done.number:,} {times} of {done.bytes:,} bytes{here}; the best case "
+            f"is {done.best_number}.{broken}"
+        )
+    elif done is not None and not later and _is_channels_last(smoke):
+        yield f"The layout stays channels-last{here} from the first convolution on."
+    if later:
+        yield (
+            f"On CUDA the chain is broken by {len(later)} × GroupNorm (such as {later[0]}), each "
+            "with two permutations, though not on this CPU."
+        )
+
+
+def kept_on_cpu_alone(smoke: Smoke) -> list[str]:
+    """Return the modules that kept channels-last on this CPU and do not on CUDA, in order.
+
+    Source: https://github.com/pytorch/pytorch/issues/111824
+    """
+    if smoke.device != "cpu" or smoke.permutations is None:
+        return []
+    kept = (
+        step.module
+        for step in smoke.trace
+        if ("GroupNorm" in step.kind or "group_norm" in step.kind)
+        and step.output_memory_format == "channels_last_3d"
+    )
+    return list(dict.fromkeys(kept))
+
+
+def _is_channels_last(smoke: Smoke) -> bool:
+    """Say whether the activations were channels-last at all, which an undone layout's are not."""
+    return any(step.output_memory_format == "channels_last_3d" for step in smoke.trace)
 
 
 def _breakers(smoke: Smoke) -> list[str]:

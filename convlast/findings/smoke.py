@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 
 from convlast.devices.compatibility import Trouble
+from convlast.findings.advice import kept_on_cpu_alone
 from convlast.report import Finding, Severity
 from convlast.report.listing import listed
 from convlast.report.smoke import Choice, Flip, Smoke
@@ -141,13 +142,10 @@ def _see(source: str) -> list[str]:
     return [f"See {source}."] if source else []
 
 
-def of_layers_only(reason: str) -> Finding:
-    """Report why the layers were run one by one instead of the model."""
-    return Finding(
-        code="model-not-run",
-        severity="info",
-        message=f"Layers were run one by one: {reason}",
-    )
+def of_layers_only(reason: str, *, were_run: bool = True) -> Finding:
+    """Report why the layers were run one by one instead of the model, if any were run."""
+    done = "Layers were run one by one" if were_run else "Nothing was run"
+    return Finding(code="model-not-run", severity="info", message=f"{done}: {reason}")
 
 
 def _advice_on(fault: Fault, smoke: Smoke) -> Iterator[str]:
@@ -211,12 +209,7 @@ def _of_layout(smoke: Smoke) -> Iterator[Finding]:
     for flip in smoke.flips:
         if flip.cause is None and flip.output_memory_format == "contiguous_format":
             yield _breaks_the_chain(flip)
-    kept = {
-        step.module
-        for step in smoke.trace
-        if step.kind.startswith("GroupNorm") and step.output_memory_format == "channels_last_3d"
-    }
-    if kept and smoke.device == "cpu":
+    if kept := kept_on_cpu_alone(smoke):
         yield Finding(
             code="layout-differs-on-cuda",
             severity="info",

@@ -10,6 +10,7 @@ import torch
 
 from convlast.bytes.reclaiming import collecting_seldom
 from convlast.checkpoints.checkpoint import Checkpoint
+from convlast.checkpoints.declaration import Declaration
 from convlast.checkpoints.manifest import LayerLayout, Manifest
 from convlast.checkpoints.tree import Entry, KeyPath, dotted, walk
 from convlast.errors import NoConv3dWeightsError
@@ -103,6 +104,16 @@ class Plan:
         """The path of the state dict with most convolution weights, of which there are some."""
         paths = Counter(decision.candidate.path[:-1] for decision in self.decisions)
         return max(paths, key=paths.__getitem__)
+
+    def told(self, declared: Mapping[str, Declaration]) -> Plan:
+        """Return the same plan with what a model says of its layers, by their names."""
+        decisions = [
+            replace(decision, candidate=_told(decision.candidate, known))
+            if (known := declared.get(decision.name))
+            else decision
+            for decision in self.decisions
+        ]
+        return replace(self, decisions=decisions)
 
     def layers(self) -> list[Layer]:
         """Return the layers as the report has them."""
@@ -225,6 +236,16 @@ def _names(candidates: Sequence[Candidate]) -> list[str]:
         counts[name] = counts.get(name, 0) + 1
         names.append(name if counts[name] == 1 else f"{name}#{counts[name]}")
     return names
+
+
+def _told(candidate: Candidate, known: Declaration) -> Candidate:
+    return replace(
+        candidate,
+        kind=known.kind,
+        groups=known.groups,
+        evidence=known.evidence,
+        hyperparameters=known.hyperparameters or candidate.hyperparameters,
+    )
 
 
 def _layer(decision: LayerPlan) -> Layer:

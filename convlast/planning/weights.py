@@ -202,23 +202,41 @@ def _are_groups(groups: object, tensor: torch.Tensor) -> bool:
 
 
 def _judge_by_module(entry: Entry, tensor: torch.Tensor, owner: nn.Module) -> Candidate | None:
-    """Take the module's word; a pickled one may say anything, so nonsense counts as nothing."""
-    is_convolution = isinstance(owner, nn.Conv3d | nn.ConvTranspose3d)
-    if not is_convolution or getattr(owner, "weight", None) is not tensor:
+    known = declaration_of(owner, tensor, "the module itself")
+    if known is None:
         return None
-    groups = getattr(owner, "groups", None)
     return Candidate(
         entry.path,
         tensor,
-        "Conv3d" if isinstance(owner, nn.Conv3d) else "ConvTranspose3d",
-        groups if _are_groups(groups, tensor) else None,
-        "the module itself",
-        hyperparameters=_hyperparameters(owner, tensor.shape[2:]),
+        known.kind,
+        known.groups,
+        known.evidence,
+        hyperparameters=known.hyperparameters,
         is_guessed=False,
     )
 
 
-def _hyperparameters(owner: nn.Module, kernel: Sequence[int]) -> Hyperparameters | None:
+def declaration_of(owner: object, weight: torch.Tensor, evidence: str) -> Declaration | None:
+    """Take a module's word for its weight; a pickled one may say anything, so nonsense is nothing.
+
+    Args:
+        owner: The module.
+        weight: The tensor that may be its weight.
+        evidence: Where the module was found, in words.
+    """
+    is_convolution = isinstance(owner, nn.Conv3d | nn.ConvTranspose3d)
+    if not is_convolution or getattr(owner, "weight", None) is not weight:
+        return None
+    groups = getattr(owner, "groups", None)
+    return Declaration(
+        "Conv3d" if isinstance(owner, nn.Conv3d) else "ConvTranspose3d",
+        evidence,
+        groups if _are_groups(groups, weight) else None,
+        _hyperparameters(owner, weight.shape[2:]),
+    )
+
+
+def _hyperparameters(owner: object, kernel: Sequence[int]) -> Hyperparameters | None:
     said = {name: getattr(owner, name, None) for name in ("stride", "padding", "dilation")}
     stride, dilation = _triple(said["stride"], at_least=1), _triple(said["dilation"], at_least=1)
     if stride is None or dilation is None:

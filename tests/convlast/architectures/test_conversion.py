@@ -74,3 +74,36 @@ def test_a_folder_says_what_its_model_is(
 
     (smoke,) = (section.smoke for section in report.files if section.smoke)
     assert smoke.scope == scope
+
+
+@pytest.mark.parametrize(("name", "scope"), [("Net", "model"), ("odd.Wanting", "layers")])
+def test_a_model_says_what_its_layers_are(
+    fakenets: str, tmp_path: Path, name: str, scope: str
+) -> None:
+    """Kind, groups and the rest come from the model once it is built, even if it cannot run."""
+    folder = tmp_path / "bundle"
+    (folder / "configs").mkdir(parents=True)
+    (folder / "models").mkdir()
+    save(import_module(fakenets).Net().state_dict(), folder / "models" / "model.pt")
+    config = {"network_def": {"_target_": f"{fakenets}.{name}"}}
+    (folder / "configs" / "inference.json").write_text(json.dumps(config))
+
+    report = report_of(folder, tmp_path / "out", fakenets)
+
+    (smoke,) = (section.smoke for section in report.files if section.smoke)
+    assert smoke.scope == scope
+    for layer in report.layers:
+        assert (layer.kind, layer.groups) == ("Conv3d", 1)
+        assert layer.evidence == f"a Conv3d of {fakenets}.{name}"
+        assert layer.smoke is not None
+        assert layer.smoke.assumed == []
+    assert "kind-assumed" not in {finding.code for finding in report.findings}
+
+
+def test_without_a_model_the_kind_is_assumed(
+    fakenets: str, checkpoint: Path, tmp_path: Path
+) -> None:
+    """A smoke of layers builds no model, so the file alone counts."""
+    report = report_of(checkpoint, tmp_path / "out.pt", fakenets, smoke="layers")
+    assert {layer.kind for layer in report.layers} == {"Conv3d", "unknown"}
+    assert "kind-assumed" in {finding.code for finding in report.findings}

@@ -264,6 +264,51 @@ def test_reasons_name_who_breaks_the_chain_and_how_often() -> None:
     assert "2 × InstanceNorm3d (such as n1), 1 × AvgPool3d (such as pool)" in reason
 
 
+def group_norms(tmp_path: Path, *, is_program: bool = False) -> Path:
+    """Save a model with two GroupNorms between convolutions."""
+    path = tmp_path / "normed"
+    model = nn.Sequential(
+        nn.Conv3d(3, 8, 3), nn.GroupNorm(4, 8), nn.Conv3d(8, 8, 3), nn.GroupNorm(4, 8)
+    ).eval()
+    if is_program:
+        torch.export.save(torch.export.export(model, (torch.zeros(2, 3, 8, 8, 8),)), path)
+    else:
+        torch.save(model, path)
+    return path
+
+
+@pytest.mark.parametrize("is_program", [False, True])
+def test_what_cuda_does_to_the_layout_is_said_in_one_way(is_program: bool, tmp_path: Path) -> None:
+    """Where GroupNorm breaks the chain on CUDA, the advice does not say that the layout stays."""
+    source = group_norms(tmp_path, is_program=is_program)
+    report = convlast.convert(source, tmp_path / "out", Options(), allow_programs=True)
+    assert "layout-differs-on-cuda" in {finding.code for finding in report.findings}
+    assert report.advice is not None
+    words = " ".join(report.advice.reasons)
+    assert "On CUDA the chain is broken by 2 × GroupNorm" in words
+    assert "stays channels-last" not in words
+
+
+def test_an_undone_layout_is_not_said_to_stay(tmp_path: Path) -> None:
+    """With contiguous weights no activation is channels-last, and GroupNorm keeps nothing."""
+    convlast.convert(group_norms(tmp_path), tmp_path / "converted", Options(smoke="none"))
+    options = Options(memory_format="contiguous_format")
+    report = convlast.convert(tmp_path / "converted", tmp_path / "undone", options)
+    assert report.advice is not None
+    assert not any("channels-last" in reason for reason in report.advice.reasons)
+    assert "layout-differs-on-cuda" not in {finding.code for finding in report.findings}
+
+
+def test_a_layout_that_stays_is_said_to_stay_where_it_was_tried(tmp_path: Path) -> None:
+    """On a CPU the sentence names the CPU."""
+    torch.save(nn.Sequential(nn.Conv3d(3, 8, 3), nn.Conv3d(8, 8, 1)).eval(), tmp_path / "m.pt")
+    report = convlast.convert(tmp_path / "m.pt", tmp_path / "out.pt")
+    assert report.advice is not None
+    assert any(
+        "stays channels-last on this CPU from the first" in each for each in report.advice.reasons
+    )
+
+
 def test_known_trouble_is_told_with_its_cure_and_source() -> None:
     """Each row of the table, by a device that it hits."""
     hit = {
