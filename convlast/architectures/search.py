@@ -190,7 +190,7 @@ class _Search:
         except MemoryError:
             raise
         except Exception as error:
-            self._note(f"With {shape} it raises {type(error).__name__}: {_words(error)}")
+            self._note(f"With {shape} it raises {_words(error, watching.failure)}")
             return None
         return max(watching.flops / FLOPS, watching.largest_bytes / BYTES)
 
@@ -201,11 +201,19 @@ class _Search:
             self.failure = failure
 
 
-def _words(error: Exception) -> str:
-    """Return the line of an error that says what is wrong; TorchScript puts it last."""
+def _words(error: Exception, failure: str) -> str:
+    """Return the line of an error that says what is wrong.
+
+    Args:
+        error: What a model raised. TorchScript puts what the program raised last, and loses what an
+            operator raised.
+        failure: What the last operator raised, if one did.
+    """
     lines = str(error).strip().splitlines() or [""]
-    line = lines[-1] if lines[0] == _SCRIPT else lines[0]
-    return line.removeprefix("RuntimeError: ")[:200].rstrip(".")
+    line = f"{type(error).__name__}: {lines[0]}"
+    if lines[0] == _SCRIPT:
+        line = failure if failure and lines[-1] == "RuntimeError:" else lines[-1]
+    return line[:200].rstrip(".")
 
 
 class _Stop(BaseException):
@@ -219,11 +227,16 @@ class _Watching(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch'
         super().__init__()  # type: ignore[no-untyped-call]  # PyTorch's
         self._deadline = deadline
         self.flops = self.largest_bytes = 0
+        self.failure = ""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if monotonic() > self._deadline:
             raise _Stop("time was up")
-        result = func(*args, **(kwargs or {}))
+        try:
+            result = func(*args, **(kwargs or {}))
+        except Exception as error:
+            self.failure = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+            raise
         if count := flop_registry.get(func._overloadpacket):
             self.flops += count(*args, **(kwargs or {}), out_val=result)
         for leaf in tree_leaves(result):

@@ -89,17 +89,19 @@ def _difference_of_scripts(
     sample = torch.randn(input_shape, generator=torch.Generator().manual_seed(0))
     results = []
     for path in (original, converted):
+        zeroing = ZeroingUnwritten()
         try:
             with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), torch.no_grad():
                 warnings.simplefilter("ignore")
                 torch.manual_seed(0)
                 loaded = jit.load(path, map_location="cpu").eval()
-                with ZeroingUnwritten():
+                with zeroing:
                     results.append(loaded(sample.clone()))
         except Exception as error:
             if path == original:
                 return None  # an input that is not for this program tells nothing
-            return f"it raises where the original does not: {_last_words(error)}"
+            words = zeroing.failure or _last_words(error)
+            return f"it raises where the original does not: {words[:200]}"
     largest = _difference(*results)
     return None if largest <= 1 else f"its results differ, {largest:.1f} times as rounding explains"
 

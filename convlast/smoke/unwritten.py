@@ -76,11 +76,16 @@ class Unwritten:
 
 
 class ZeroingUnwritten(OperatorMode):
-    """While this mode is on, memory that nobody wrote is zero."""
+    """While this mode is on, memory that nobody wrote is zero.
+
+    Attributes:
+        failure: How the last operator that raised did so; TorchScript loses these words.
+    """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # PyTorch's
         self._unwritten = Unwritten()
+        self.failure = ""
 
     def __torch_dispatch__(
         self,
@@ -90,7 +95,11 @@ class ZeroingUnwritten(OperatorMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         """Run one operator."""
-        return self._unwritten.run(func, args, kwargs or {})
+        try:
+            return self._unwritten.run(func, args, kwargs or {})
+        except Exception as error:
+            self.failure = f"{type(error).__name__}: {error}"
+            raise
 
 
 def _zero(tensor: Tensor, begin: int) -> None:
