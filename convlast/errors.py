@@ -45,19 +45,24 @@ Detail: TypeAlias = str | int | float | bool | list[str] | None
 _SCRIPT = "The following operation failed in the TorchScript interpreter."
 
 
-def words_of(error: BaseException) -> str:
+def words_of(error: BaseException, raised: BaseException | None = None) -> str:
     r"""Return the type of a foreign error, and its line that says what is wrong.
 
     That is the first line; of TorchScript, which lists all the places before, it is the last.
+
+    Args:
+        error: The error.
+        raised: What the last operator raised. TorchScript loses its words where it is watched.
 
     >>> words_of(ValueError("too small\nand more."))
     'ValueError: too small'
     """
     lines = str(error).strip().splitlines() or [""]
+    if lines[0] == _SCRIPT and lines[-1] == "RuntimeError:" and raised is not None:
+        return words_of(raised)
     if lines[0] == _SCRIPT:
         lines = str(error).rpartition("\nRuntimeError: ")[2].strip().splitlines() or lines
-    line = lines[0].removesuffix(".")
-    return f"{type(error).__name__}: {line[:300]}"
+    return f"{type(error).__name__}: {lines[0].removesuffix('.')[:300]}"
 
 
 class ConvlastError(Exception):

@@ -188,7 +188,7 @@ class _Search:
         except MemoryError:
             raise
         except Exception as error:
-            self._note(f"With {shape} it raises {words_of(error)}")
+            self._note(f"With {shape} it raises {words_of(error, watching.raised)}")
             return None
         return max(watching.flops / FLOPS, watching.largest_bytes / BYTES)
 
@@ -210,11 +210,16 @@ class _Watching(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch'
         super().__init__()  # type: ignore[no-untyped-call]  # PyTorch's
         self._deadline = deadline
         self.flops = self.largest_bytes = 0
+        self.raised: Exception | None = None
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if monotonic() > self._deadline:
             raise _Stop("time was up")
-        result = func(*args, **(kwargs or {}))
+        try:
+            result = func(*args, **(kwargs or {}))
+        except Exception as error:
+            self.raised = error
+            raise
         if count := flop_registry.get(func._overloadpacket):
             self.flops += count(*args, **(kwargs or {}), out_val=result)
         for leaf in tree_leaves(result):

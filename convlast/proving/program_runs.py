@@ -100,7 +100,7 @@ def _difference_of_scripts(
         except Exception as error:
             if path == original:
                 return None  # an input that is not for this program tells nothing
-            return f"it raises where the original does not: {words_of(zeroing.raised or error)}"
+            return f"it raises where the original does not: {words_of(error, zeroing.raised)}"
     largest = _difference(*results)
     return None if largest <= 1 else f"its results differ, {largest:.1f} times as rounding explains"
 

@@ -76,13 +76,16 @@ class Unwritten:
 
 
 class ZeroingUnwritten(OperatorMode):
-    """While this mode is on, memory that nobody wrote is zero."""
+    """While this mode is on, memory that nobody wrote is zero.
+
+    Attributes:
+        raised: What the last operator that raised did raise; TorchScript loses its words.
+    """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # PyTorch's
         self._unwritten = Unwritten()
         self.raised: Exception | None = None
-        """What an operator raised; TorchScript passes it on without its words."""
 
     def __torch_dispatch__(
         self,

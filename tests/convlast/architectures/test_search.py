@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -163,3 +164,25 @@ def test_the_failure_that_is_told_is_not_that_of_a_guessed_number_of_channels() 
 
     with pytest.raises(OptionError, match="wants an atlas"):
         shape_for(Picky())
+
+
+@pytest.mark.parametrize(("channels", "words"), [(3, "no size of 7"), (4, "to have 4 channels")])
+def test_what_an_operator_of_torchscript_raises_is_told(channels: int, words: str) -> None:
+    """TorchScript loses these words, and they show which number of channels is wrong."""
+
+    class Failing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv3d(channels, 4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.conv(x)
+            if x.shape[1] == 4:
+                raise RuntimeError("no size of 7")
+            return x
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch deprecates it, and files of it are there
+        program: Any = torch.jit.script(Failing().eval())
+    with pytest.raises(OptionError, match=words):
+        shape_for(program, [[(1, 3, *size) for size in SIZES]], places=["cpu"])
