@@ -60,8 +60,9 @@ def words_of(error: BaseException, raised: BaseException | None = None) -> str:
     lines = str(error).strip().splitlines() or [""]
     if lines[0] == _SCRIPT and lines[-1] == "RuntimeError:" and raised is not None:
         return words_of(raised)
-    if lines[0] == _SCRIPT:
-        lines = str(error).rpartition("\nRuntimeError: ")[2].strip().splitlines() or lines
+    if lines[0] == _SCRIPT:  # then all the places, and what the program raised
+        told = (line.partition("Error: ")[2].strip() for line in reversed(lines))
+        lines = [next(filter(None, told), lines[-1])]
     return f"{type(error).__name__}: {lines[0].removesuffix('.')[:300]}"
 
 
