@@ -185,7 +185,8 @@ def _of_layers(case: Case, read: Read, reason: str) -> Inference:
     if case.time_limit.is_up() and len(layers) < len(wanted):
         told.append(
             smoke_findings.of_time(
-                f"{len(wanted) - len(layers)} of {len(wanted)} layers were not run"
+                f"{len(wanted) - len(layers)} of {len(wanted)} layers were not run",
+                nothing_ran=not layers,
             )
         )
     told += smoke_findings.of_speed(smoke, case.options.min_speedup)

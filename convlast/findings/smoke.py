@@ -49,7 +49,8 @@ def of_model(found: ModelSmoke) -> Iterator[Finding]:
             f"{found.smoke.input_shape}.",
         )
     if found.left_out:
-        yield of_time(f"Not run: {', '.join(found.left_out)}")
+        left_out = f"Not run: {', '.join(found.left_out)}"
+        yield of_time(left_out, nothing_ran=found.smoke.status == "skipped")
     yield from _of_activations(found.smoke)
     yield from _of_layout(found.smoke)
     if found.smoke.dtype != "float16":
@@ -62,11 +63,11 @@ def of_model(found: ModelSmoke) -> Iterator[Finding]:
         )
 
 
-def of_time(left_out: str) -> Finding:
-    """Report what there was no time for."""
+def of_time(left_out: str, *, nothing_ran: bool) -> Finding:
+    """Report what there was no time for; it is a warning if nothing was compared at all."""
     return Finding(
         code="smoke-cut-short",
-        severity="info",
+        severity="warning" if nothing_ran else "info",
         message=f"smoke_seconds ran out. {left_out}. Give more, or a smaller input_shape.",
     )
 

@@ -251,6 +251,7 @@ def test_without_time_nothing_is_claimed() -> None:
         "skipped", [], None,
     )  # fmt: skip
     (finding,) = told(found, "smoke-cut-short")
+    assert finding.severity == "warning"
     for words in ("float32", "autocast", "float16", "one sample", "a channels-last input"):
         assert words in finding.message
     assert "smoke_seconds" in str(found.smoke.reason)
