@@ -236,8 +236,8 @@ def _refuse_unequal(keys: Iterable[object]) -> None:
     for key in keys:
         if type(key) is str:
             continue
-        if isinstance(key, tuple):
-            _refuse_unequal(key)
+        if isinstance(key, tuple | frozenset):
+            _refuse_unequal(key)  # of few parts, as the guard has seen
         elif isinstance(key, _HOLDERS):
             raise UnsupportedContainerError(
                 "The checkpoint has a tensor, or another object, as a dict key or in a set.",

@@ -90,6 +90,18 @@ class Bytes:
 
 
 @dataclass(eq=False, slots=True)
+class Text:
+    """An object that is made of text and takes as long to compare: a path, or text of NumPy's."""
+
+    length: int
+
+
+@dataclass(eq=False, slots=True)
+class Exact:
+    """A fraction or a decimal number: slow to compare, with a hash that a file can choose."""
+
+
+@dataclass(eq=False, slots=True)
 class Record:
     """An object of a class that holds attributes only, with the states it was given."""
 

@@ -25,15 +25,21 @@ from enum import Enum
 from functools import cache
 from typing import Any
 
-from convlast.checkpoints.guard.outlines import OPAQUE, UNKNOWN, Bytes, List, Set
+from convlast.checkpoints.guard.outlines import OPAQUE, UNKNOWN, Bytes, Exact, List, Set, Text
 from convlast.checkpoints.guard.rebuilding import Arguments, Judge
 
 _MAX_DIGITS = 1000
 """The longest number that is read from text."""
 
+_FRACTION = re.compile(rf"-?[0-9]{{1,{_MAX_DIGITS}}}(/[0-9]{{1,{_MAX_DIGITS}}})?")
+"""A fraction as Python writes it. `1e999999999` is one too, and takes all memory there is."""
+
+_MAX_FLAGS = 1 << 10
+"""Python keeps each combination of flags that it was ever asked for; more is no flag of `re`."""
+
 _ENUMS: tuple[type[Enum], ...] = (
     *(http.HTTPStatus, http.HTTPMethod),
-    *(re.RegexFlag, signal.Signals, uuid.SafeUUID),
+    *(signal.Signals, uuid.SafeUUID),
     *(socket.AddressFamily, socket.SocketKind),
 )
 
@@ -42,7 +48,8 @@ _PATHS = ("PurePosixPath", "PureWindowsPath", "WindowsPath" if os.name == "nt" e
 
 
 def _path(arguments: Arguments) -> object:
-    return OPAQUE if all(isinstance(part, str) for part in arguments) else UNKNOWN
+    parts = [part for part in arguments if isinstance(part, str)]
+    return Text(sum(map(len, parts))) if len(parts) == len(arguments) else UNKNOWN
 
 
 def _date(nbytes: int) -> Judge:
@@ -74,20 +81,29 @@ def _integers(*numbers: int) -> Judge:
 def _decimal(arguments: Arguments) -> object:
     match arguments:
         case (str() as text,) if len(text) <= _MAX_DIGITS:
-            return OPAQUE
+            return Exact()
     return UNKNOWN
 
 
 def _fraction(arguments: Arguments) -> object:
     match arguments:
         case (int(), int()):
-            return OPAQUE
-    return _decimal(arguments)
+            return Exact()
+        case (str() as text,) if _FRACTION.fullmatch(text):
+            return Exact()
+    return UNKNOWN
 
 
 def _enum(arguments: Arguments) -> object:
     match arguments:
         case (int() | str(),):
+            return OPAQUE
+    return UNKNOWN
+
+
+def _flags(arguments: Arguments) -> object:
+    match arguments:
+        case (int() as flags,) if 0 <= flags < _MAX_FLAGS:
             return OPAQUE
     return UNKNOWN
 
@@ -122,6 +138,7 @@ def table() -> Mapping[str, tuple[Any, Judge]]:
         "datetime.timezone": (datetime.timezone, _zone),
         "decimal.Decimal": (decimal.Decimal, _decimal),
         "fractions.Fraction": (fractions.Fraction, _fraction),
+        "re.RegexFlag": (re.RegexFlag, _flags),
     }
     for kind in _PATHS:  # Python 3.13 named the module anew
         for module in ("pathlib", "pathlib._local"):
