@@ -101,6 +101,30 @@ def dotted(path: KeyPath) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
+def value_at(root: object, path: KeyPath) -> object:
+    """Return what stands at a path, among items or attributes.
+
+    Raises:
+        LookupError: If nothing stands there; also if it is below a submodule, whose key is joined.
+
+    >>> value_at({"models": [{"ema": 1}]}, ("models", 0, "ema"))
+    1
+    """
+    found = root
+    for key in path:
+        found = dict(_items(found))[key]
+    return found
+
+
+def _items(value: object) -> Iterator[tuple[object, object]]:
+    """Yield what stands in a value, by its keys."""
+    yield from getattr(value, "__dict__", {}).items()
+    if isinstance(value, list | tuple):
+        yield from enumerate(value)
+    elif isinstance(value, dict):
+        yield from type(value).items(value)
+
+
 class _Walk:
     """One walk.
 

@@ -13,10 +13,14 @@ import torch
 from torch import nn
 
 from convlast.checkpoints.guard.allowing import known_names_allowed
-from convlast.checkpoints.tree import walk
+from convlast.checkpoints.tree import dotted, value_at, walk
 from convlast.containers import open_checkpoint
 from convlast.devices import on_the_cpu
-from convlast.errors import ArchitectureMismatchError, MalformedCheckpointError
+from convlast.errors import (
+    ArchitectureMismatchError,
+    MalformedCheckpointError,
+    UnsupportedContainerError,
+)
 from convlast.folders.shards import parts_of
 from convlast.layout.memory_format import laid_out
 from convlast.options import Limits
@@ -72,8 +76,8 @@ def load_into(module: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
     """
     parts = parts_of(Path(path))
     found: Any = load(path)
-    for part in _wrapper_of(parts[0]) if len(parts) == 1 else ():
-        found = found[part]
+    if len(parts) == 1:
+        found = _state_dict_in(found, parts[0])
     if isinstance(found, nn.Module):
         found = found.state_dict()
     ties = _ties_of(module)
@@ -103,9 +107,16 @@ def _load_file(path: Path) -> Any:
     return state_dict
 
 
-def _wrapper_of(path: Path) -> tuple[object, ...]:
-    """Return the way to the state dict with most convolution weights."""
-    return make_plan(open_checkpoint(path), "channels_last_3d").wrapper_path
+def _state_dict_in(root: object, path: Path) -> Any:
+    """Return the state dict with most convolution weights in what was loaded from a file."""
+    wrapper = make_plan(open_checkpoint(path), "channels_last_3d").wrapper_path
+    try:
+        return value_at(root, wrapper)
+    except LookupError as error:
+        raise UnsupportedContainerError(
+            f"The state dict stands in an attribute of a module, at {dotted(wrapper)[:200]}.",
+            remedy="Save it alone: torch.save(model.state_dict(), path).",
+        ) from error
 
 
 def _completed(state_dict: dict[str, torch.Tensor], module: nn.Module) -> dict[str, torch.Tensor]:

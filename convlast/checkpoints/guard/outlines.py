@@ -84,9 +84,15 @@ class Instance:
 
 @dataclass(eq=False, slots=True)
 class Bytes:
-    """A bytes object of this size, which protocol 2 writes as a call."""
+    """A bytes object of this size, which protocol 2 writes as a call.
+
+    Attributes:
+        nbytes: Its size.
+        start: The first of it, as many as a date has.
+    """
 
     nbytes: int
+    start: bytes = b""
 
 
 @dataclass(eq=False, slots=True)
