@@ -21,6 +21,7 @@ from convlast.architectures.search import find_shape
 from convlast.architectures.sizes import Shape, candidates, channels_of, likeliest
 from convlast.architectures.state_dicts import made_by, state_dict_of, weights_of
 from convlast.architectures.subject import Inputs, Subject
+from convlast.checkpoints.tree import value_at
 from convlast.errors import OptionError, UnsupportedContainerError, words_of
 from convlast.planning.plan import Plan
 
@@ -28,12 +29,10 @@ from convlast.planning.plan import Plan
 def module_in(case: Case) -> nn.Module | None:
     """Return the pickled module with most of the plan's weights, without data; None if none is."""
     wrapper, _ = state_dict_of(case.plan)
-    found: Any = case.checkpoint.root
-    for part in wrapper:
-        try:
-            found = found[part]
-        except (KeyError, IndexError, TypeError):
-            return None
+    try:
+        found = value_at(case.checkpoint.root, wrapper)
+    except LookupError:
+        return None
     return found if isinstance(found, nn.Module) else None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import nn
@@ -99,6 +99,26 @@ def dotted(path: KeyPath) -> str:
     """
     text = ".".join(str(part) for part in path)
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def value_at(root: object, path: KeyPath) -> object:
+    """Return what stands at a path, among items or attributes.
+
+    Raises:
+        LookupError: If nothing stands there; also if it is below a submodule, whose key is joined.
+
+    >>> value_at({"models": [{"ema": 1}]}, ("models", 0, "ema"))
+    1
+    """
+    found: Any = root
+    for key in path:
+        if isinstance(found, dict) and key in found:
+            found = dict.__getitem__(found, key)  # not its own, which a file may set
+        elif isinstance(found, list | tuple) and isinstance(key, int):
+            found = found[key]
+        else:
+            found = getattr(found, "__dict__", {})[key]
+    return found
 
 
 class _Walk:
@@ -236,8 +256,8 @@ def _refuse_unequal(keys: Iterable[object]) -> None:
     for key in keys:
         if type(key) is str:
             continue
-        if isinstance(key, tuple):
-            _refuse_unequal(key)
+        if isinstance(key, tuple | frozenset):
+            _refuse_unequal(key)  # of few parts, as the guard has seen
         elif isinstance(key, _HOLDERS):
             raise UnsupportedContainerError(
                 "The checkpoint has a tensor, or another object, as a dict key or in a set.",

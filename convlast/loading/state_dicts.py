@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from convlast.checkpoints.tree import KeyPath, dotted, walk
+from convlast.checkpoints.tree import KeyPath, dotted, value_at, walk
 from convlast.loading.choosing import first_meant, named, no_such_place, place_of
 from convlast.loading.fitting import Fit, Model, Shape, StateDict, fits_of
 from convlast.loading.mismatch import mismatch
@@ -159,14 +159,12 @@ def _versions(fit: Fit, versions: Mapping[Any, Any], module: nn.Module) -> Order
     return OrderedDict((name, found[form]) for name, form in forms.items() if form in found)
 
 
-def _at(path: KeyPath, root: Any) -> object:
-    """Return the dict, list or module at a path; None if subscripts do not lead to it."""
-    for part in path:
-        is_index = isinstance(root, list | tuple) and isinstance(part, int)
-        if not (is_index or (isinstance(root, dict) and part in root)):
-            return None
-        root = root[part]
-    return root
+def _at(path: KeyPath, root: object) -> object:
+    """Return the dict, list or module at a path; None if it is inside a module."""
+    try:
+        return value_at(root, path)
+    except LookupError:
+        return None
 
 
 def _shapes_in(held: Mapping[Any, Any]) -> dict[str, Shape]:

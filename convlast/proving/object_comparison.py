@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable
 from decimal import Decimal
+from pathlib import PurePath
 from typing import Any, TypeAlias
+from uuid import UUID
 
 import torch
 from torch import nn
@@ -14,6 +17,14 @@ from convlast.checkpoints.tree import KeyPath
 
 Differ: TypeAlias = Callable[[KeyPath, str], None]
 """Told where two objects differ, and how."""
+
+
+_SHOWN_WHOLE = (
+    *(float, complex, Decimal),  # NaN is NaN, and -0.0 is not 0.0
+    *(datetime.date, datetime.time, datetime.tzinfo),  # one moment can be written in many zones
+    *(range, slice),  # range(0) equals range(1, 1), and slice(1) slice(True)
+)
+"""Classes whose objects can be equal and not the same, but are shown by `repr` as what they are."""
 
 
 def compare_objects(old: object, new: object, differ: Differ) -> None:
@@ -38,7 +49,7 @@ def _compare(
         seen.add((id(old), id(new)))
     left, right = _parts(old), _parts(new)
     if left is None or right is None:
-        if not _is_same_leaf(old, new):
+        if _exact(old) != _exact(new):
             differ(path, "The value changed.")
     elif not _are_same_keys(list(left), list(right)):
         differ(path, "The keys, their number, or their order changed.")
@@ -82,12 +93,6 @@ def _are_same_keys(left: list[object], right: list[object]) -> bool:
     return {str, int}.issuperset(types) or [*map(_exact, left)] == [*map(_exact, right)]
 
 
-def _is_same_leaf(old: object, new: object) -> bool:
-    if isinstance(old, set | frozenset) and isinstance(new, set | frozenset):
-        return {*map(_exact, old)} == {*map(_exact, new)}
-    return bool(_exact(old) == _exact(new))
-
-
 def _exact(value: object) -> object:
     """Return what equals that of the same value of the same type alone.
 
@@ -96,9 +101,16 @@ def _exact(value: object) -> object:
     """
     if isinstance(value, tuple):
         return type(value), tuple(map(_exact, value))
-    if isinstance(value, float | complex | Decimal):
-        return type(value), repr(value)  # NaN is NaN, and -0.0 is not 0.0
-    if hasattr(value, "tobytes"):  # a number or an array of NumPy's
+    if isinstance(value, set | frozenset):
+        return type(value), frozenset(map(_exact, value))
+    if hasattr(type(value), "tobytes"):  # a number or an array of NumPy's, but not its class
         items: Any = value
-        return type(value), str(items.dtype), items.shape, items.tobytes()
+        order = items.flags.c_contiguous, items.flags.f_contiguous
+        return type(value), str(items.dtype), items.shape, order, items.tobytes()
+    if isinstance(value, _SHOWN_WHOLE):
+        return type(value), repr(value)
+    if isinstance(value, PurePath):  # those of Windows ignore case
+        return type(value), value.parts
+    if isinstance(value, UUID):
+        return type(value), repr(value.int), value.is_safe
     return type(value), value

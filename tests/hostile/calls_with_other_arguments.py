@@ -28,6 +28,11 @@ def encoding(codec: str) -> bytes:
     return _value(called("_codecs.encode", text(_IDEOGRAPHS), text(codec)))
 
 
+def a_class_as_a_value(name: str) -> bytes:
+    """Return a class that is not called at all."""
+    return _value(named(name))
+
+
 def a_bytearray_of_a_number(nbytes: int = 10**9) -> bytes:
     """Return a call that sets so many bytes aside."""
     return _value(called("builtins.bytearray", number(nbytes)))

@@ -14,6 +14,7 @@ from convlast.errors import ConvlastError
 from convlast.options import Options
 from tests.hostile import (
     calls_with_other_arguments,
+    compares_slowly,
     hands_over_again,
     hides_methods,
     multiplies_extents,
@@ -98,6 +99,64 @@ def test_a_name_that_is_called_in_another_way_is_refused(attack: str, tmp_path: 
     assert error.code == "unsafe-checkpoint", error
     assert name in str(error)
     assert "torch.save" in error.remedy
+
+
+SLOW_KEYS: dict[str, Callable[[], bytes]] = {
+    "frozen sets in frozen sets": compares_slowly.frozen_sets,
+    "fractions": compares_slowly.fractions_of_one_hash,
+    "UUIDs": compares_slowly.numbers_of_one_hash,
+    "long paths": compares_slowly.long_paths,
+    "long bytes": compares_slowly.long_bytes,
+    "long text of NumPy": compares_slowly.long_text_of_numpy,
+}
+
+
+@pytest.mark.parametrize("keys", SLOW_KEYS)
+def test_keys_that_take_long_to_compare_are_refused(keys: str, tmp_path: Path) -> None:
+    """Before torch compares any of them."""
+    error = refusal_of(SLOW_KEYS[keys](), tmp_path)
+    assert error.code == "malformed-checkpoint", error
+    assert "too large to compare" in str(error)
+
+
+MISUSED_VALUES: dict[str, tuple[Callable[[], bytes], str]] = {
+    "a huge fraction": (
+        lambda: compares_slowly.a_number_that_is_spelt_short("1e999999999"), "fractions.Fraction",
+    ),
+    "a tiny fraction": (
+        lambda: compares_slowly.a_number_that_is_spelt_short("1e-99999999"), "fractions.Fraction",
+    ),
+    "flags of many bits": (compares_slowly.flags_that_are_remembered, "re.RegexFlag"),
+    "a UUID that changes": (compares_slowly.a_key_that_changes, "uuid.UUID"),
+    "a UUID without a number": (compares_slowly.a_uuid_without_a_number, "uuid.UUID"),
+    "a dtype that changes": (compares_slowly.a_dtype_that_changes, "numpy.dtype"),
+    "items of no bytes": (
+        lambda: compares_slowly.an_array_of_nothing((10**12,), "U0", 0), "numpy.ndarray",
+    ),
+    "extents beside a zero": (
+        lambda: compares_slowly.an_array_of_nothing((1 << 62, 1 << 62, 0), "f8", 8),
+        "numpy.ndarray",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("attack", MISUSED_VALUES)
+def test_a_value_that_is_more_than_it_says_is_refused(attack: str, tmp_path: Path) -> None:
+    """By its name, before it is made."""
+    build, name = MISUSED_VALUES[attack]
+    error = refusal_of(build(), tmp_path)
+    assert error.code == "unsafe-checkpoint", error
+    assert name in str(error)
+
+
+@pytest.mark.parametrize("name", ["numpy.ndarray", "datetime.datetime", "uuid.UUID"])
+def test_a_class_is_a_value_too(name: str, tmp_path: Path) -> None:
+    """What is looked for on its objects is not looked for on the class itself."""
+    named = calls_with_other_arguments.a_class_as_a_value(name)
+    source = tmp_path / "source.pt"
+    source.write_bytes(named)
+    report = convlast.convert(source, tmp_path / "target.pt", QUIET, device="cpu")
+    assert report.verdict == "passed"
 
 
 @pytest.mark.parametrize("copied", hands_over_again.COPIES)

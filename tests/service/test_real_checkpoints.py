@@ -70,14 +70,14 @@ def test_a_real_checkpoint_gets_the_same_from_all_faces(
                 client.convert(path, tmp_path)
             assert caught.value.code == REFUSED[path.name]
             return
-        fetched = tmp_path / "fetched"
-        report = client.convert(path, fetched).model_dump(mode="json")
+        (tmp_path / "fetched").mkdir()
+        report = client.convert(path, tmp_path / "fetched").model_dump(mode="json")
     (tmp_path / "folder").mkdir()
     expected, artifact = convert_with_the_command(path, tmp_path / "folder")
 
     with zipfile.ZipFile(io.BytesIO(body)) as answer:
         assert answer.read(expected["artifact"]["filename"]) == artifact
         posted = json.loads(answer.read("report.json"))
-    assert fetched.read_bytes() == artifact
+    assert (tmp_path / "fetched" / expected["artifact"]["filename"]).read_bytes() == artifact
     assert without_times_and_machine(posted) == without_times_and_machine(expected)
     assert without_times_and_machine(report) == without_times_and_machine(expected)

@@ -28,8 +28,7 @@ def known_names_allowed(names: Collection[str] | None = None) -> Iterator[None]:
     """
     known = classes()
     named = [(known[name], name) for name in (known if names is None else names) if name in known]
-    # All of these at once, since a class can be saved under another name than it was loaded by.
-    values = _values() if names is None or set(names) - set(known) else []
+    values = _values(None if names is None else set(names) - set(known))
     with _LOCK:
         there = torch.serialization.get_safe_globals()
         # Names that the caller has allowed stay allowed afterwards.
@@ -38,10 +37,18 @@ def known_names_allowed(names: Collection[str] | None = None) -> Iterator[None]:
             yield
 
 
-def _values() -> list[Any]:
-    """Return the classes and functions that make values beside weights, with their names."""
-    return [
-        *((found, name) for name, found in records.CLASSES.items()),
-        *((found, name) for name, (found, _) in plain_values.table().items()),
-        *numpy_values.safe_globals(),
+def _values(names: Collection[str] | None) -> list[Any]:
+    """Return the classes and functions that make values beside weights, with their names.
+
+    A class can be saved under another name than it was loaded by, so each has all its names.
+    """
+    found = [
+        *((known, name) for name, known in records.CLASSES.items()),
+        *((known, name) for name, (known, _) in plain_values.table().items()),
     ]
+    if names is None:
+        return [*found, *numpy_values.safe_globals()]
+    # Python writes empty bytes as a call of their class, NumPy those of an empty array.
+    named = {id(known) for known, name in found if name in names or (names and known is bytes)}
+    of_numpy = [] if numpy_values.NAMES.isdisjoint(names) else numpy_values.safe_globals()
+    return [*(pair for pair in found if id(pair[0]) in named), *of_numpy]

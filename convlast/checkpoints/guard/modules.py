@@ -14,7 +14,7 @@ from functools import cache
 
 from torch import nn
 
-from convlast.checkpoints.guard.outlines import TENSOR, Dict, Global, Instance, List
+from convlast.checkpoints.guard.outlines import TENSOR, Dict, Global, Instance, List, Set
 
 _EXCLUDED = {
     "Container",  # deprecated: a Module by another name
@@ -171,7 +171,7 @@ def found_in(
             yield value
         if isinstance(value, tuple):
             waiting.extend(value)
-        elif isinstance(value, List):
+        elif isinstance(value, List | Set):
             waiting.extend(value.items)
         elif isinstance(value, Dict):
             for pair in value.pairs:

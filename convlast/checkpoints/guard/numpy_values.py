@@ -20,6 +20,7 @@ from convlast.checkpoints.guard.outlines import (
     Global,
     Misuse,
     PlainType,
+    Text,
 )
 
 SCALAR = {"numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar"}
@@ -37,6 +38,9 @@ NAMES = SCALAR | RECONSTRUCT | {ARRAY, DTYPE}
 """All names of NumPy that are known here."""
 
 _MAX_DIMENSIONS = 64
+
+_MAX_BYTES = 1 << 63
+"""NumPy multiplies extents in 64 bits, even those beside a 0."""
 
 _TEXT = re.compile(r"([US])(0|[1-9]\d{0,5})")
 """Text of a number of characters, or of bytes."""
@@ -73,13 +77,13 @@ def dtype(arguments: tuple[object, ...]) -> object:
 
 def misuse_by_type_state(plain: PlainType, state: object) -> Misuse | None:
     """Say what is wrong with the state of a dtype; None if it is of little-endian items."""
-    expected: list[tuple[object, ...]] = [
-        (3, order, None, None, None, -1, -1, 0) for order in ("<", "|")
-    ]
+    # One state alone: a dtype that was a dict key is not found again after another.
+    order = "|" if plain.item_bytes == 1 else "<"
+    expected: tuple[object, ...] = (3, order, None, None, None, -1, -1, 0)
     if plain.kind:
         order, alignment, flags = _TEXT_STATE[plain.kind]
-        expected = [(3, order, None, None, None, plain.item_bytes, alignment, flags)]
-    if state in expected:
+        expected = (3, order, None, None, None, plain.item_bytes, alignment, flags)
+    if state == expected:
         return None
     return Misuse("is given a state that no dtype of plain items has")
 
@@ -87,8 +91,8 @@ def misuse_by_type_state(plain: PlainType, state: object) -> Misuse | None:
 def scalar(arguments: tuple[object, ...]) -> object:
     """Judge the call of a scalar: a plain item, whose bytes must be as many as its dtype's."""
     match arguments:
-        case (PlainType(item_bytes=expected), Bytes(nbytes=found)) if expected == found:
-            return OPAQUE
+        case (PlainType(item_bytes=expected, kind=kind), Bytes(nbytes=found)) if expected == found:
+            return Text(found) if kind else OPAQUE
     return UNKNOWN
 
 
@@ -106,6 +110,8 @@ def misuse_by_array_state(state: object) -> Misuse | None:
         case (1, tuple() as shape, PlainType(item_bytes=item), bool(), Bytes(nbytes=found)) if (
             len(shape) <= _MAX_DIMENSIONS
             and all(type(extent) is int and extent >= 0 for extent in shape)
+            # Of items without bytes there could be any number.
+            and 0 < item * math.prod(extent or 1 for extent in shape) < _MAX_BYTES
             and math.prod(shape) * item == found
         ):
             return None

@@ -84,9 +84,27 @@ class Instance:
 
 @dataclass(eq=False, slots=True)
 class Bytes:
-    """A bytes object of this size, which protocol 2 writes as a call."""
+    """A bytes object of this size, which protocol 2 writes as a call.
+
+    Attributes:
+        nbytes: Its size.
+        start: The first of it, as many as a date has.
+    """
 
     nbytes: int
+    start: bytes = b""
+
+
+@dataclass(eq=False, slots=True)
+class Text:
+    """An object that is made of text and takes as long to compare: a path, or text of NumPy's."""
+
+    length: int
+
+
+@dataclass(eq=False, slots=True)
+class Exact:
+    """A fraction or a decimal number: slow to compare, with a hash that a file can choose."""
 
 
 @dataclass(eq=False, slots=True)

@@ -20,40 +20,70 @@ import re
 import signal
 import socket
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from functools import cache
 from typing import Any
 
-from convlast.checkpoints.guard.outlines import OPAQUE, UNKNOWN, Bytes, List, Set
+from convlast.checkpoints.guard.outlines import OPAQUE, UNKNOWN, Bytes, Exact, List, Set, Text
 from convlast.checkpoints.guard.rebuilding import Arguments, Judge
 
 _MAX_DIGITS = 1000
 """The longest number that is read from text."""
 
+_FRACTION = re.compile(rf"-?[0-9]{{1,{_MAX_DIGITS}}}(/[0-9]{{1,{_MAX_DIGITS}}})?")
+"""A fraction as Python writes it. `1e999999999` is one too, and takes all memory there is."""
+
+_MAX_FLAGS = 1 << 10
+"""Python keeps each combination of flags that it was ever asked for; more is no flag of `re`."""
+
 _ENUMS: tuple[type[Enum], ...] = (
     *(http.HTTPStatus, http.HTTPMethod),
-    *(re.RegexFlag, signal.Signals, uuid.SafeUUID),
+    *(signal.Signals, uuid.SafeUUID),
     *(socket.AddressFamily, socket.SocketKind),
 )
+
+_DATE, _TIME = (2, 1, 1), (1, 1, 1, 3)
+"""The sizes of year, month and day, and of hour, minute, second and microsecond, in bytes."""
 
 _PATHS = ("PurePosixPath", "PureWindowsPath", "WindowsPath" if os.name == "nt" else "PosixPath")
 """The kinds of paths that can be made on this system."""
 
 
 def _path(arguments: Arguments) -> object:
-    return OPAQUE if all(isinstance(part, str) for part in arguments) else UNKNOWN
+    parts = [part for part in arguments if isinstance(part, str)]
+    return Text(sum(map(len, parts))) if len(parts) == len(arguments) else UNKNOWN
 
 
-def _date(nbytes: int) -> Judge:
+def _date(kind: Callable[..., object], *sizes: int) -> Judge:
+    """Return the judge for a class of dates, whose parts have so many bytes each.
+
+    Python itself looks at the month alone, or at the hour, and fails later, at a comparison. The
+    second of two hours that are called the same has a month of 128 more, which protocol 2 loses.
+    """
+
     def judge(arguments: Arguments) -> object:
         match arguments:
-            case (Bytes(nbytes=found),) | (Bytes(nbytes=found), _) if found == nbytes:
+            case (Bytes() as found,) | (Bytes() as found, _) if found.nbytes == sum(
+                sizes
+            ) and _can_be_made(kind, found.start, sizes):
                 # A zone is the result of another call, which was judged.
                 return OPAQUE if all(zone is OPAQUE for zone in arguments[1:]) else UNKNOWN
         return UNKNOWN
 
     return judge
+
+
+def _can_be_made(kind: Callable[..., object], data: bytes, sizes: Iterable[int]) -> bool:
+    parts, left = [], data
+    for size in sizes:
+        parts.append(int.from_bytes(left[:size], "big"))
+        left = left[size:]
+    try:
+        kind(*parts)
+    except ValueError:
+        return False
+    return True
 
 
 def _zone(arguments: Arguments) -> object:
@@ -74,20 +104,29 @@ def _integers(*numbers: int) -> Judge:
 def _decimal(arguments: Arguments) -> object:
     match arguments:
         case (str() as text,) if len(text) <= _MAX_DIGITS:
-            return OPAQUE
+            return Exact()
     return UNKNOWN
 
 
 def _fraction(arguments: Arguments) -> object:
     match arguments:
         case (int(), int()):
-            return OPAQUE
-    return _decimal(arguments)
+            return Exact()
+        case (str() as text,) if _FRACTION.fullmatch(text):
+            return Exact()
+    return UNKNOWN
 
 
 def _enum(arguments: Arguments) -> object:
     match arguments:
         case (int() | str(),):
+            return OPAQUE
+    return UNKNOWN
+
+
+def _flags(arguments: Arguments) -> object:
+    match arguments:
+        case (int() as flags,) if 0 <= flags < _MAX_FLAGS:
             return OPAQUE
     return UNKNOWN
 
@@ -115,13 +154,14 @@ _BUILTINS: dict[str, tuple[Any, Judge]] = {
 def table() -> Mapping[str, tuple[Any, Judge]]:
     """Return the class and the judge of its calls, by each name that it has in pickles."""
     found: dict[str, tuple[Any, Judge]] = {
-        "datetime.date": (datetime.date, _date(4)),
-        "datetime.time": (datetime.time, _date(6)),
-        "datetime.datetime": (datetime.datetime, _date(10)),
+        "datetime.date": (datetime.date, _date(datetime.date, *_DATE)),
+        "datetime.time": (datetime.time, _date(datetime.time, *_TIME)),
+        "datetime.datetime": (datetime.datetime, _date(datetime.datetime, *_DATE, *_TIME)),
         "datetime.timedelta": (datetime.timedelta, _integers(3)),
         "datetime.timezone": (datetime.timezone, _zone),
         "decimal.Decimal": (decimal.Decimal, _decimal),
         "fractions.Fraction": (fractions.Fraction, _fraction),
+        "re.RegexFlag": (re.RegexFlag, _flags),
     }
     for kind in _PATHS:  # Python 3.13 named the module anew
         for module in ("pathlib", "pathlib._local"):

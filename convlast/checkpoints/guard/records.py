@@ -39,6 +39,8 @@ def misuses_of(
     """
     searched: set[int] = set()
     for record in records:
+        if record.name == "uuid.UUID" and not _has_one_number(record):
+            yield record.name, "no number, or more than one"
         for state in record.states:
             if not isinstance(state, Dict):
                 yield record.name, "a state that is not a dict"
@@ -49,6 +51,17 @@ def misuses_of(
             functions = found_in([value for _, value in state.pairs], (Global,), searched)
             if not all(isinstance(each, Global) and is_constant(each) for each in functions):
                 yield record.name, "more than data"
+
+
+def _has_one_number(identifier: Record) -> bool:
+    """Say whether a UUID gets its number once.
+
+    Its hash is that of the number: without it there is none, and after another is not found again.
+    """
+    match identifier.states:
+        case [Dict(pairs=pairs)]:
+            return any(attribute == "int" for attribute, _ in pairs)
+    return False
 
 
 def _fits(name: str, attribute: object, value: object) -> bool:

@@ -133,7 +133,8 @@ def _ordered_dict(arguments: Arguments) -> object:
 def _bytes(arguments: Arguments) -> object:
     match arguments:
         case (str() as text, "latin1"):
-            return Bytes(len(text))
+            # Other characters than latin1 has let torch refuse the file.
+            return Bytes(len(text), text[:10].encode("latin1", "replace"))
     return UNKNOWN
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from convlast.checkpoints.tree import dotted, walk
+from convlast.checkpoints.tree import dotted, value_at, walk
 from convlast.errors import LimitExceededError, MalformedCheckpointError
 from convlast.options import Limits
 from tests import builders
@@ -30,6 +32,20 @@ def test_every_tensor_in_order() -> None:
     ]  # fmt: skip
     assert paths_of(torch.ones(1)) == [""]
     assert paths_of({"a": 1}) == []
+
+
+def test_each_tensor_stands_at_its_path() -> None:
+    """In items and in attributes; below a submodule, whose key is joined, nothing stands."""
+    one = torch.ones(1)
+    one.__dict__["inner"] = torch.ones(2)
+    state_dict = builders.one_convolution()
+    vars(state_dict)["_metadata"] = {"t": torch.ones(3)}
+    root = [Namespace(a=(one, SimpleNamespace(b=[torch.ones(4)]))), {"b": state_dict}]
+    entries = walk(root, Limits())
+    assert len(entries) == 6
+    assert all(value_at(root, entry.path) is entry.value for entry in entries)
+    with pytest.raises(LookupError):
+        value_at(torch.nn.Sequential(torch.nn.ReLU()), ("0.weight",))
 
 
 def test_an_entry_for_each_place() -> None:

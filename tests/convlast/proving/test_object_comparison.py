@@ -1,9 +1,13 @@
 from __future__ import annotations
 
 import copy
+import datetime
 import math
+import uuid
+from pathlib import PureWindowsPath
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -24,6 +28,9 @@ OBJECTS = st.recursive(
         | st.dictionaries(st.text() | st.integers() | st.booleans(), inner)
     ),
 )
+
+HOUR = datetime.timedelta(hours=1)
+NOON = datetime.datetime(2026, 11, 26, 12, tzinfo=datetime.UTC)
 
 
 def differences(old: object, new: object) -> list[KeyPath]:
@@ -56,6 +63,20 @@ def test_a_copy_is_the_same(value: Any) -> None:
         ({(1, 0): "a"}, {(True, 0): "a"}),
         ({"a": 1}, {}),
         (torch.float16, torch.bfloat16),
+        ({(1, frozenset({1}))}, {(1, frozenset({True}))}),
+        (range(0, 3, 2), range(0, 4, 2)),
+        (slice(1), slice(True)),
+        (NOON, NOON.astimezone(datetime.timezone(HOUR))),
+        ({NOON: 1}, {NOON.astimezone(datetime.timezone(HOUR)): 1}),
+        (NOON.replace(fold=0), NOON.replace(fold=1)),
+        (datetime.timezone(HOUR, "here"), datetime.timezone(HOUR, "there")),
+        (PureWindowsPath("A"), PureWindowsPath("a")),
+        (uuid.UUID(int=5), uuid.UUID(int=5, is_safe=uuid.SafeUUID.safe)),
+        (np.zeros((2, 2)), np.asfortranarray(np.zeros((2, 2)))),
+        (np.zeros(2, "<f4"), np.zeros(2, ">f4")),
+        (np.float64("nan"), np.frombuffer(b"\1\0\0\0\0\0\xf8\x7f")[0]),
+        (np.array(["a"], "U2"), np.array(["a"], "U3")),
+        (np.ndarray, np.generic),
     ],
 )
 def test_what_is_not_the_same_differs(old: object, new: object) -> None:

@@ -44,6 +44,11 @@ HARMLESS: dict[str, Callable[[], object]] = {
     "a decimal number": lambda: decimal.Decimal("-1.50"),
     "no decimal number": lambda: decimal.Decimal("NaN"),
     "a fraction": lambda: fractions.Fraction(1, 3),
+    "a whole fraction": lambda: fractions.Fraction(-(10**500)),
+    "exact numbers as keys": lambda: {fractions.Fraction(n, 7): n for n in range(200)},
+    "paths as keys": lambda: {pathlib.PurePosixPath(f"/a/{n}"): n for n in range(4000)},
+    "frozen sets as keys": lambda: {frozenset({(n, "a")}): n for n in range(300)},
+    "no text of NumPy": lambda: np.str_(""),
     "an identifier": lambda: uuid.UUID(int=5),
     "a status": lambda: http.HTTPStatus.OK,
     "a signal": lambda: signal.SIGTERM,
@@ -113,6 +118,19 @@ def test_tensors_in_arguments_are_found(tmp_path: Path) -> None:
     assert report.proof.tensors == 3
 
 
+@pytest.mark.parametrize("kind", [argparse.Namespace, types.SimpleNamespace])
+def test_a_state_dict_in_arguments_is_loaded_into_a_model(kind: Any, tmp_path: Path) -> None:
+    """Wherever it stands in them."""
+    root = [kind(args=kind(lr=1, model=builders.one_convolution()))]
+    source, target = builders.save(root, tmp_path / "source.pt"), tmp_path / "target.pt"
+    convlast.convert(source, target, QUIET, device="cpu")
+    weight = root[0].args.model["conv.weight"]
+    conv = torch.nn.Conv3d(weight.shape[1], weight.shape[0], 3)
+    convlast.load_into(torch.nn.ModuleDict({"conv": conv}), target)
+    assert conv.weight.stride(1) == 1
+    assert torch.equal(conv.weight, weight)
+
+
 class Call:
     """Pickles as a call of anything with any arguments, and then a state."""
 
@@ -130,6 +148,12 @@ class Beside(dict[str, Any]):
 HOSTILE: dict[str, Callable[[], object]] = {
     "a path of numbers": lambda: Call(pathlib.PurePosixPath, 1),
     "a date of other bytes": lambda: Call(datetime.date, b"12345"),
+    "a date that is none": lambda: Call(datetime.date, bytes([7, 234, 2, 30])),
+    "a time that is none": lambda: Call(datetime.time, bytes([23, 60, 0, 0, 0, 0])),
+    "a second that is none": lambda: Call(
+        datetime.datetime, bytes([7, 234, 1, 1, 0, 0, 60, 0, 0, 0])
+    ),
+    "an hour that comes twice": lambda: Call(datetime.datetime, bytes([7, 234, 138, 1, *[0] * 6])),
     "a date that is text": lambda: Call(datetime.date, "2026"),
     "a zone from anywhere": lambda: Call(datetime.datetime, b"1234567890", "UTC"),
     "a long decimal number": lambda: Call(decimal.Decimal, "9" * 5000),
@@ -138,6 +162,7 @@ HOSTILE: dict[str, Callable[[], object]] = {
     "arguments of arguments": lambda: Call(argparse.Namespace, 1),
     "arguments with a method": lambda: Call(argparse.Namespace, state={"_get_kwargs": 1}),
     "arguments with a dunder": lambda: Call(argparse.Namespace, state={"__setstate__": 1}),
+    "arguments with functions": lambda: Call(argparse.Namespace, state={"f": {torch.Size}}),
     "arguments with a function": lambda: Call(argparse.Namespace, state={"f": torch.Size}),
     "a class of arguments": lambda: Call(argparse.Namespace, state={"f": argparse.Namespace}),
     "an identifier of text": lambda: Call(uuid.UUID, state={"int": "a"}),

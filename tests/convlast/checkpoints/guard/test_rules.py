@@ -63,11 +63,11 @@ TAKEN: dict[str, list[tuple[object, ...]]] = {
     "__builtin__.complex": [(10**6, 10**6), (True, True)],
     "builtins.complex": [(10**6, 10**6), (True, True)],
     "decimal.Decimal": [("x",)],
-    "fractions.Fraction": [(10**6, 10**6), (True, True), ("x",)],
+    "fractions.Fraction": [(10**6, 10**6), (True, True)],
     **{
         name: [(10**9,), ("x",)]
         for name, (kind, _) in plain_values.table().items()
-        if _is_enum(kind)
+        if _is_enum(kind) and name != "re.RegexFlag"
     },
     **{
         name: [each for each in ARGUMENTS if all(isinstance(part, str) for part in each)]
