@@ -184,7 +184,8 @@ class Options(BaseModel):
             first = error.errors(include_url=False, include_input=False, include_context=False)[0]
             option = str(first["loc"][0]) if first["loc"] else "architecture_options"
             if option in cls.model_fields:
-                problem = "five numbers are wanted" if first["type"] == "missing" else first["msg"]
+                is_count = first["type"] in {"missing", "too_long"}
+                problem = "five numbers are wanted" if is_count else first["msg"]
                 message = f"Option {option} has a bad value: {problem.removeprefix(_PREFIX)}."
             else:
                 message = f"There is no option {option[:64]!r}."

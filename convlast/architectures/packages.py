@@ -64,7 +64,10 @@ def _folder_of(top: str) -> Path:
             "what it needs. Or leave architecture out: each layer is then run alone.",
         )
     if spec.origin is None or Path(spec.origin).name != "__init__.py":
-        raise ArchitectureNotAllowedError(f"{top!r} is not a package with an __init__.py.")
+        raise ArchitectureNotAllowedError(
+            f"{top!r} is not a package with an __init__.py.",
+            remedy=f"Make it one: move the module to {top}/__init__.py.",
+        )
     return Path(spec.origin).resolve().parent
 
 

@@ -43,6 +43,10 @@ _REMEDIES = {
 Source: https://github.com/open-mmlab/mmengine/blob/v0.10.7/mmengine/runner/runner.py
 """
 
+_SAVE_WEIGHTS = "Its owner can save the weights alone: torch.save(model.state_dict(), path)."
+
+_PLAIN_ARRAY = "Store NumPy's dates, records, objects and big-endian numbers as text or numbers. "
+
 _MAX_LISTED = 10
 
 
@@ -115,11 +119,11 @@ def _listed(names: list[str]) -> str:
 def _refuse_misuses(found: Scan) -> None:
     """Refuse a pickle that uses a known class or function in a way that torch does not."""
     if found.misuses:
-        name, misuse = min(found.misuses.items())
+        name, misuse = next(iter(found.misuses.items()))  # the others often follow from the first
         raise UnsafeCheckpointError(
             f"The checkpoint uses a known name in an unknown way: {name} {misuse}.",
             names=sorted(found.misuses),
-            remedy="Its owner can save the weights alone: torch.save(model.state_dict(), path).",
+            remedy=(_PLAIN_ARRAY if name in numpy_values.NAMES else "") + _SAVE_WEIGHTS,
         )
 
 

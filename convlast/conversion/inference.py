@@ -12,6 +12,7 @@ from convlast.devices import troubles_on
 from convlast.errors import ArchitectureError, OptionError
 from convlast.findings import conversion as findings
 from convlast.findings import smoke as smoke_findings
+from convlast.options import Options
 from convlast.planning.plan import Plan
 from convlast.report import Finding, LayerSmoke, Smoke
 from convlast.report.smoke import Choice
@@ -19,6 +20,7 @@ from convlast.smoke.file import Read, audit_ranges, smoke_layers, summarise_smok
 from convlast.smoke.layers import is_too_small
 from convlast.smoke.model.events import Failure
 from convlast.smoke.model.model_judgement import located
+from convlast.smoke.model.outputs import NothingToCompare
 from convlast.smoke.model.specimen import Weights
 from convlast.smoke.model.ways import Request
 from convlast.smoke.model.whole import ModelSmoke, smoke_model
@@ -96,7 +98,7 @@ def _subject_or_reason(case: Case) -> tuple[Subject | None, str]:
     options = case.options
     if options.smoke == "layers":
         return None, ""
-    must = options.smoke == "model" or options.architecture or options.min_speedup is not None
+    must = _must_run_model(options)
     try:
         subject = find_subject(case)
     except (ArchitectureError, OptionError) as error:
@@ -108,6 +110,10 @@ def _subject_or_reason(case: Case) -> tuple[Subject | None, str]:
     if subject is None and must:
         raise no_model("smoke" if options.min_speedup is None else "min_speedup")
     return subject, "nothing in the file says what model it is for. Give architecture."
+
+
+def _must_run_model(options: Options) -> bool:
+    return bool(options.smoke == "model" or options.architecture or options.min_speedup is not None)
 
 
 def no_model(option: str) -> OptionError:
@@ -140,6 +146,9 @@ def _model_or_reason(case: Case, subject: Subject, read: Read) -> tuple[ModelSmo
     """Run the model; where memory does not even suffice for a small input, say so.
 
     That never costs the artifact, not even where the whole model was asked for.
+
+    Raises:
+        OptionError: If the model is asked for, and returns nothing that can be compared.
     """
     try:
         found = smoke_model(
@@ -159,6 +168,12 @@ def _model_or_reason(case: Case, subject: Subject, read: Read) -> tuple[ModelSmo
         if not is_out_of_memory(error):
             raise
         return None, "memory does not suffice for the whole model, even on a small input."
+    except NothingToCompare:
+        message = "The model returns no floating-point tensor, so its results cannot be compared."
+        remedy = "Name a method that returns one (entry_point), or use smoke=layers."
+        if _must_run_model(case.options):
+            raise OptionError("entry_point", message, remedy=remedy) from None
+        return None, f"{message} {remedy}"
     return found, ""
 
 

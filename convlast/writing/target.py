@@ -36,7 +36,8 @@ def place_of(named: Path, option: str = "target") -> Path:
         )
     try:
         place = Path(os.path.realpath(named))
-        mode = stat.S_IFMT(place.stat().st_mode)
+        # Not the place's own: /dev/stdout leads to a pipe, which has no place.
+        mode = stat.S_IFMT(named.stat().st_mode)
     except FileNotFoundError:
         return place
     except OSError as error:  # a link to itself, a name that is too long, a file for a folder

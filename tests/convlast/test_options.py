@@ -38,6 +38,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "architecture_options that are no JSON": (
         {"architecture": "a.b", "architecture_options": "{a: 1}"}, "architecture_options",
     ),
+    "an input_shape of six": ({"input_shape": "1,2,8,8,8,8"}, "input_shape"),
     "architecture_options that are a list": (
         {"architecture": "a.b", "architecture_options": "[1]"}, "architecture_options",
     ),
@@ -71,6 +72,13 @@ def test_a_bad_option_is_refused_by_name(bad: str) -> None:
     assert refusal.value.remedy
     assert "sys." not in str(refusal.value)
     assert len(str(refusal.value)) < 1000
+
+
+@pytest.mark.parametrize("shape", ["2", "1,2,8,8", "1,2,8,8,8,8"])
+def test_an_input_shape_has_five_numbers(shape: str) -> None:
+    """Too few and too many are refused in the same words."""
+    with pytest.raises(OptionError, match="five numbers are wanted"):
+        Options.parse(input_shape=shape)
 
 
 def test_text_and_values_mean_the_same() -> None:

@@ -48,6 +48,9 @@ _TEXT = re.compile(r"([US])(0|[1-9]\d{0,5})")
 _TEXT_STATE = {"U": ("<", 4, 8), "S": ("|", 1, 0)}
 """The byte order, alignment and flags of text."""
 
+_TOLD = 8
+"""How many characters of a dtype's name a message repeats."""
+
 _CODES = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16")
 
 SafeGlobal: TypeAlias = Any
@@ -64,14 +67,16 @@ def dtype(arguments: tuple[object, ...]) -> object:
 
     >>> dtype(("f8", False, True)), dtype(("U2", False, True))
     (PlainType(item_bytes=8, kind=''), PlainType(item_bytes=8, kind='U'))
-    >>> dtype(("O8", False, True))
-    'is called with other arguments than torch.save writes'
+    >>> dtype(("M8", False, True))
+    "is 'M8', which is neither a plain number nor text"
     """
     match arguments:
         case (str() as code, int(), int()) if code in _CODES:
             return PlainType(int(code[1:]))
         case (str() as code, int(), int()) if (text := _TEXT.fullmatch(code)) is not None:
             return PlainType(int(text[2]) * (4 if text[1] == "U" else 1), text[1])
+        case (str() as code, int(), int()):
+            return Misuse(f"is {code[:_TOLD]!r}, which is neither a plain number nor text")
     return UNKNOWN
 
 
@@ -85,7 +90,7 @@ def misuse_by_type_state(plain: PlainType, state: object) -> Misuse | None:
         expected = (3, order, None, None, None, plain.item_bytes, alignment, flags)
     if state == expected:
         return None
-    return Misuse("is given a state that no dtype of plain items has")
+    return Misuse("is given a state that no dtype of little-endian plain items has")
 
 
 def scalar(arguments: tuple[object, ...]) -> object:

@@ -25,8 +25,12 @@ DEPTH = 5
 """How many levels deep a result is searched for tensors."""
 
 
+class NothingToCompare(Exception):  # noqa: N818  # that is what it says, as TimeUp does
+    """A model that returns no floating-point tensor."""
+
+
 def outputs_of(result: object) -> Outputs:
-    """Return the floating-point tensors in a result.
+    """Return the floating-point tensors in a result; a complex one as pairs of real numbers.
 
     Tensors may be in lists, tuples, dicts (which includes the results of transformers and
     diffusers), and in the attributes of objects.
@@ -34,10 +38,11 @@ def outputs_of(result: object) -> Outputs:
     >>> outputs_of((torch.zeros(1), {"aux": torch.ones(2)})).keys()
     dict_keys(['0', '1.aux'])
     """
+    leaves = {".".join(path): tensor.detach() for path, tensor in _leaves(result, ())}
     return {
-        ".".join(path): tensor.detach()
-        for path, tensor in _leaves(result, ())
-        if tensor.is_floating_point()
+        path: torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+        for path, tensor in leaves.items()
+        if tensor.is_floating_point() or tensor.is_complex()
     }
 
 

@@ -14,6 +14,7 @@ from convlast.progress import Progress
 from convlast.smoke.model.events import Failure, Operation, Turn
 from convlast.smoke.model.hints import Hints
 from convlast.smoke.model.model_judgement import Runs, is_close
+from convlast.smoke.model.outputs import NothingToCompare
 from convlast.smoke.model.readings import Readings
 from convlast.smoke.model.specimen import Outcome, Specimen, Way
 from convlast.smoke.model.trace import Trace
@@ -100,7 +101,11 @@ class Ways:
     _slowest_s: float = 0.0
 
     def run(self) -> Runs:
-        """Run the model in all ways, as far as there is time: in fp32, under autocast, in fp16."""
+        """Run the model in all ways, as far as there is time: in fp32, under autocast, in fp16.
+
+        Raises:
+            NothingToCompare: If it returns no floating-point tensor.
+        """
         is_input_converted = self.request.memory_format == "channels_last_3d"
         self.left_out += [FLOAT32, AUTOCAST, FLOAT16, *self._other_samples()]
         self.left_out += [CHANNELS_LAST_INPUT] * is_input_converted
@@ -121,6 +126,8 @@ class Ways:
         self.left_out.remove(FLOAT32)
         if isinstance(runs.reference, Failure):
             return
+        if not runs.reference:
+            raise NothingToCompare
         under_autocast = Way(several, is_autocast=True)
         is_enough = self._has_time_for(4)
         if is_enough:

@@ -17,6 +17,7 @@ from convlast.findings.advice import advise
 from convlast.findings.smoke import of_speed, of_troubles
 from convlast.report import Advice, Finding
 from convlast.report.smoke import Choice, Dispatch, Flip, Permutations, Smoke, Timing
+from convlast.smoke.model import specimen
 
 
 def test_without_a_model_layers_are_run_and_the_reason_is_told(
@@ -92,6 +93,19 @@ def test_a_model_that_there_was_no_time_for_is_told_of(module: Path, tmp_path: P
     report = convlast.convert(module, tmp_path / "given.pt", given)
     assert report.smoke is not None
     assert (report.smoke.scope, report.smoke.status) == ("model", "skipped")
+
+
+def test_a_model_without_results_to_compare_is_told_of(
+    module: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its layers are run alone; where the whole model is asked for, that is refused."""
+    monkeypatch.setattr(specimen, "outputs_of", lambda _result: {})  # as if it returned labels
+    report = convlast.convert(module, tmp_path / "out.pt")
+    assert report.smoke is not None
+    assert (report.smoke.scope, report.smoke.status) == ("layers", "passed")
+    assert "returns no floating-point tensor" in str(report.smoke.reason)
+    with pytest.raises(OptionError, match="returns no floating-point tensor"):
+        convlast.convert(module, tmp_path / "out.pt", Options(smoke="model"))
 
 
 def test_without_a_limit_all_is_run(module: Path, tmp_path: Path) -> None:

@@ -166,13 +166,29 @@ def test_weights_of_sparse_convolutions_are_left_alone(library: str) -> None:
 @pytest.mark.parametrize(
     "shape",
     [
+        (64, 1, 1, 1, 32), (32, 2, 2, 2, 16), (32, 5, 5, 5, 16), (16, 3, 3, 3, 8),
+        (1, 1, 1, 64, 32), (2, 2, 2, 32, 64), (5, 5, 5, 16, 16), (8, 4, 100, 90, 80),
+    ],
+)  # fmt: skip
+def test_a_kernel_of_no_dense_convolution_is_none(shape: tuple[int, ...]) -> None:
+    """One such weight is enough to say so, without others beside it."""
+    weights, _ = found_in({"conv.weight": torch.empty(shape, device="meta")})
+    assert [each.unconvertible for each in weights.values()] == ["implausible-kernel"]
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
         (8, 4, 3, 3, 3), (8, 4, 7, 7, 7), (8, 4, 1, 7, 7), (8, 4, 3, 1, 1), (8, 4, 5, 3, 7),
         (768, 3, 2, 16, 16), (1024, 3, 1, 14, 14), (768, 1, 16, 16, 16), (96, 1, 1, 32, 32),
         (768, 3, 2, 8, 8), (8, 4, 31, 1, 1), (8, 4, 1, 1, 63), (64, 64, 9, 9, 9),
+        (2, 2, 16, 16, 16), (8, 4, 8, 8, 8), (1, 64, 9, 9, 9), (64, 32, 1, 9, 5),
+        (32, 1, 3, 41, 11), (10, 64, 16, 7, 7), (12, 1, 1, 8, 8), (16, 1, 128, 1, 1),
+        (64, 1, 1, 64, 64),
     ],
 )  # fmt: skip
 def test_unusual_kernels_are_kernels(shape: tuple[int, ...]) -> None:
-    """Those of patch embeddings, of separable convolutions, and of large cubes."""
+    """Those of patch embeddings, separable convolutions, spectrograms and upsampling."""
     weights, _ = found_in({"conv.weight": ones(*shape)})
     assert [each.unconvertible for each in weights.values()] == [None]
 

@@ -129,3 +129,14 @@ def test_standard_output_is_no_target(source: Path, monkeypatch: pytest.MonkeyPa
     assert result.exit_code == 2
     assert "standard output" in result.stderr
     assert [path.name for path in source.parent.iterdir()] == ["model.pt"]
+
+
+def test_a_link_to_an_open_pipe_is_refused() -> None:
+    """/dev/stdout is one, if another program reads the output."""
+    reader, writer = os.pipe()
+    try:
+        with pytest.raises(OptionError, match="is a pipe"):
+            place_of(Path(f"/proc/self/fd/{writer}"))
+    finally:
+        os.close(reader)
+        os.close(writer)

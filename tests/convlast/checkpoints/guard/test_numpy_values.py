@@ -182,6 +182,25 @@ def test_a_scalar_of_something_else(arguments: tuple[object, ...], tmp_path: Pat
         convlast.inspect(path)
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.datetime64("2024-01-01"),
+        np.timedelta64(3, "s"),
+        np.zeros(2, dtype=[("a", "i4"), ("b", "f8")]),
+        np.array([{}], dtype=object),
+        np.longdouble(1),
+        np.arange(3, dtype=">i4"),
+    ],
+)
+def test_what_is_refused_is_named_with_a_cure(value: object, tmp_path: Path) -> None:
+    """The dtype is at fault, and not a value without a name."""
+    torch.save({"model": nn.Conv3d(1, 1, 1).state_dict(), "extra": value}, tmp_path / "in.pt")
+    with pytest.raises(UnsafeCheckpointError, match=r"numpy\.dtype is") as refusal:
+        convlast.convert(tmp_path / "in.pt", tmp_path / "out.pt", QUIET)
+    assert "Store NumPy's dates" in refusal.value.remedy
+
+
 def test_without_numpy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without NumPy its names are refused, with the advice to install it."""
     torch.save(nnunet_checkpoint(), tmp_path / "in.pth")

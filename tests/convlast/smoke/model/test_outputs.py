@@ -44,6 +44,13 @@ def test_a_result_without_tensors_has_no_outputs() -> None:
     assert outputs_of({"text": "yes", "number": 3}) == {}
 
 
+def test_a_complex_result_is_compared_as_pairs_of_numbers() -> None:
+    """A spectrum, and its conjugate too."""
+    spectrum = torch.tensor([1 + 2j])
+    found = outputs_of([spectrum, spectrum.conj()])
+    assert [output.tolist() for output in found.values()] == [[[1.0, 2.0]], [[1.0, -2.0]]]
+
+
 def test_the_output_that_agrees_least_is_told() -> None:
     """Each output is compared by its own scale, so a small one is not hidden by a large one."""
     reference = {"large": torch.full((9,), 1000.0), "small": torch.full((9,), 0.1)}
