@@ -217,7 +217,9 @@ def _rank(name: str, kind: OtherFile) -> int:
     ranks = {"pointer": 0, "archive": 1, "compressed": 2, "store": 3}
     # A compressed file without an extension is a part of something else, such as an array of Orbax.
     is_part = kind.kind == "compressed" and not PurePosixPath(name).suffix
-    if kind.kind in ranks and not is_part:
+    if is_part:
+        return 6
+    if kind.kind in ranks:
         return ranks[kind.kind]
     if _is_named_like(name) and kind != APPLE_DOUBLE:
         return 4
