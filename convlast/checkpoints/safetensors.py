@@ -152,11 +152,17 @@ def _refuse_malformed(path: Path) -> None:
         with safetensors.safe_open(path, framework="pt"):
             pass
     except (safetensors.SafetensorError, OSError) as error:
-        raise MalformedCheckpointError(f"safetensors refuses the file: {error}.") from error
+        raise MalformedCheckpointError(
+            f"safetensors refuses the file: {error}.",
+            remedy="Compare its size with the original's: it is probably truncated.",
+        ) from error
 
 
 def _read(file: IO[bytes], nbytes: int) -> bytes:
     data = file.read(nbytes)
     if len(data) < nbytes:
-        raise MalformedCheckpointError("The file ends inside its safetensors header.")
+        raise MalformedCheckpointError(
+            "The file ends inside its safetensors header.",
+            remedy="It is truncated: fetch it anew from where it came.",
+        )
     return data

@@ -45,13 +45,7 @@ def open_checkpoint(
     Raises:
         CheckpointError: One of its kinds, if the file cannot be opened or must not be.
     """
-    if not (path.is_file() or path.is_dir()):
-        if path.exists():
-            raise NotACheckpointError(
-                f"{path.name!r} is a pipe or a device, and not a file.",
-                remedy="Write what comes out of it into a file first: it is read more than once.",
-            )
-        raise NotACheckpointError(f"There is no file {str(path)!r}.")
+    _refuse_other_than_file(path)
     name = container_of(path)
     if name in FOLDERS:
         raise NotACheckpointError(
@@ -72,7 +66,24 @@ def read_manifest(path: Path) -> Manifest | None:
     """Return the manifest that a conversion left in a file; None where there is none.
 
     Raises:
-        CheckpointError: If the file cannot be opened.
+        CheckpointError: If the file cannot be opened, or is not there.
     """
+    _refuse_other_than_file(path)
     name = container_of(path)
     return None if name in FOLDERS else CONTAINERS[name].manifest_of(path)
+
+
+def _refuse_other_than_file(path: Path) -> None:
+    """Refuse a path that is neither a file nor a folder.
+
+    Raises:
+        NotACheckpointError: If nothing is there, or a pipe or a device.
+    """
+    if path.is_file() or path.is_dir():
+        return
+    if path.exists():
+        raise NotACheckpointError(
+            f"{path.name!r} is a pipe or a device, and not a file.",
+            remedy="Write what comes out of it into a file first: it is read more than once.",
+        )
+    raise NotACheckpointError(f"There is no file {str(path)!r}.")

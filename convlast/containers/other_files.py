@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zipfile
 import zlib
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
@@ -10,6 +11,12 @@ from typing import Literal, NamedTuple, TypeAlias
 from convlast.checkpoints.guard.zip_directory import member_names
 
 SEND_A_CHECKPOINT = "Send what torch.save or safetensors wrote."
+
+MERGE_DISTRIBUTED = (
+    "Make one file of the whole folder where it came from: "
+    "python -m torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER model.pt"
+)
+"""What to do with a checkpoint of torch.distributed.checkpoint."""
 
 _TAR_BLOCK_BYTES = 512
 _GZIP = b"\x1f\x8b"
@@ -34,6 +41,8 @@ class OtherFile(NamedTuple):
 
 
 _UNPACK = "Unpack it, and convert the model's folder or file that was in it."
+_PACK = "Pack it anew, with the model's files in it."
+_JOIN = "Join the parts (zip -s 0 PART.zip --out WHOLE.zip), and send the whole."
 _GIT_LFS = OtherFile(
     "a Git LFS pointer, and not the file itself",
     "pointer",
@@ -56,6 +65,16 @@ DVC_NOTE = OtherFile(
 )
 
 PICKLE = OtherFile("a pickle, but not one of torch.save's")
+_DISTRIBUTED = OtherFile(
+    "the .metadata of a distributed checkpoint (torch.distributed.checkpoint)",
+    remedy=MERGE_DISTRIBUTED,
+)
+APPLE_DOUBLE = OtherFile("a note of macOS about another file (._ or __MACOSX)")
+"""What macOS adds to archives, and on other file systems, for each file.
+
+Source: https://www.rfc-editor.org/rfc/rfc1740, appendix A
+"""
+
 _JSON = OtherFile("JSON text")
 _PAGE = OtherFile("an XML or HTML page, perhaps an error page that was saved in its place")
 
@@ -72,6 +91,15 @@ _BY_MAGIC = {
     b"GGUF": OtherFile("a GGUF file"),
     b"\x28\xb5\x2f\xfd": OtherFile("zstd-compressed", "compressed", _UNPACK),
     b"\xfd7zXZ": OtherFile("xz-compressed", "compressed", _UNPACK),
+    b"\x04\x22\x4d\x18": OtherFile("lz4-compressed", "compressed", _UNPACK),
+    b"\x1f\x9d": OtherFile("compressed by compress (.Z)", "compressed", _UNPACK),
+    b"PK\5\6": OtherFile("an empty zip archive", "archive", _PACK),
+    b"PK\7\x08": OtherFile("one part of a split zip archive", "archive", _JOIN),
+    b"\0\5\x16\7": APPLE_DOUBLE,
+    b"\x0c\xdb\x3a\x2a": OtherFile("a file of OCDBT, as Orbax writes them for JAX"),
+    b"model_checkpoint_path: ": OtherFile("a note of a TensorFlow checkpoint"),
+    b"\x08\1\x12": OtherFile("perhaps a SavedModel of TensorFlow"),
+    b"\x7fELF": OtherFile("a compiled library or program"),
     b"{": _JSON,
     b"<": _PAGE,
     b"\x04\x00\x00\x00\x01\x00\x00\x00": OtherFile(
@@ -96,10 +124,13 @@ _EMPTY = OtherFile(
 )
 _ZIP = OtherFile("a zip archive", "archive", _UNPACK)
 _TAR = OtherFile("a tar archive", "archive", _UNPACK)
+_LATE_ZIP = OtherFile("a zip archive with other bytes before it", "archive", _UNPACK)
 _ARRAYS = OtherFile("an archive of NumPy's arrays (.npz)")
+_KERAS = OtherFile("a Keras model (.keras)")
+_SERVED = OtherFile("a TorchServe archive (.mar)", "archive", _UNPACK)
 _UNKNOWN = OtherFile("of no format known here, judging by its first bytes")
 
-UNTELLING = {_JSON, _PAGE, _EMPTY, _UNKNOWN}
+UNTELLING = {_JSON, _PAGE, _EMPTY, _UNKNOWN, APPLE_DOUBLE}
 """What any folder may hold beside a model, whatever else it is."""
 
 
@@ -114,9 +145,14 @@ def other_file(head: bytes) -> OtherFile:
     if _DVC_NOTE.match(head):
         return DVC_NOTE
     if head[:1] == b"\x80" and head[1:2] in _PROTOCOLS:
-        return PICKLE
+        return _DISTRIBUTED if b"torch.distributed.checkpoint.metadata" in head else PICKLE
     found = (kind for magic, kind in _BY_MAGIC.items() if head.startswith(magic))
     return next(found, _UNKNOWN)
+
+
+def with_its_end(kind: OtherFile, path: Path) -> OtherFile:
+    """Return the kind of a file; the end may tell if the first bytes do not."""
+    return _LATE_ZIP if kind == _UNKNOWN and zipfile.is_zipfile(path) else kind
 
 
 def other_zip(path: Path) -> OtherFile:
@@ -126,6 +162,10 @@ def other_zip(path: Path) -> OtherFile:
         MalformedCheckpointError: If it has no readable directory.
     """
     names = member_names(path)
+    if "model.weights.h5" in names:
+        return _KERAS
+    if "MAR-INF/MANIFEST.json" in names:
+        return _SERVED
     return _ARRAYS if names and all(name.endswith(".npy") for name in names) else _ZIP
 
 

@@ -11,7 +11,7 @@ from convlast.checkpoints.guard.zip_directory import open_zip
 from convlast.containers.container import ZIP_MAGIC
 from convlast.containers.exported_program import COMPILED
 from convlast.containers.kinds import CONTAINERS
-from convlast.containers.other_files import is_tar, other_file
+from convlast.containers.other_files import MERGE_DISTRIBUTED, is_tar, other_file, with_its_end
 from convlast.errors import (
     MalformedCheckpointError,
     NotACheckpointError,
@@ -20,12 +20,6 @@ from convlast.errors import (
 
 FolderKind: TypeAlias = Literal["folder", "zip-folder", "tar-folder", "sharded"]
 """What holds several files: a folder, an archive of one, an index with the shards it names."""
-
-MERGE_DISTRIBUTED = (
-    "Make one file of the whole folder where it came from: "
-    "python -m torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER model.pt"
-)
-"""What to do with a checkpoint of torch.distributed.checkpoint."""
 
 FOLDERS: frozenset[str] = frozenset(get_args(FolderKind))
 
@@ -66,7 +60,7 @@ def container_of(path: Path) -> str:
     magics = (magic for container in CONTAINERS.values() for magic in container.magics)
     if head and any(magic.startswith(head) for magic in magics):
         raise MalformedCheckpointError(f"The file ends after {len(head)} bytes.")
-    other = other_file(head)
+    other = with_its_end(other_file(head), path)
     raise NotACheckpointError(
         f"This is not a PyTorch checkpoint: it is {other.words}.", remedy=other.remedy
     )

@@ -20,6 +20,9 @@ from convlast.folders.plain import PlainFolder
 from convlast.folders.stores import Stores
 from convlast.options import Limits
 
+_MAX_LINKS = 40
+"""The most links that Linux follows, one after the other."""
+
 
 @dataclass(frozen=True)
 class Index:
@@ -135,13 +138,21 @@ class IndexedFiles(PlainFolder):
     kind: FolderKind = "sharded"
 
     def __init__(self, path: Path, limits: Limits) -> None:
-        self._index = path.name
-        super().__init__(path.parent, limits)
-        if read_index(self, path.name) is None:
-            raise MalformedCheckpointError(
-                f"None of the shards that {path.name!r} names is beside it.",
-                remedy="Give the folder, or an archive of it, with all shards in it.",
-            )
+        """Find the shards beside the index, or else beside the file that it links to."""
+        for place in _places_of(path):
+            self._index = place.name
+            super().__init__(place.parent, limits)
+            if read_index(self, place.name) is not None:
+                return
+        raise MalformedCheckpointError(
+            f"None of the shards that {path.name!r} names is beside it.",
+            remedy="Give the folder, or an archive of it, with all shards in it.",
+        )
+
+    @property
+    def shards(self) -> list[str]:
+        """The names of the shards, without that of the index."""
+        return [name for name in self.members if name != self._index]
 
     def _find(self) -> Iterator[FolderFile]:
         """Yield the index, and the shards that exist directly beside it, not in subfolders."""
@@ -155,6 +166,16 @@ class IndexedFiles(PlainFolder):
                 member = self._member(name)
                 if member is not None:
                     yield member
+
+
+def _places_of(path: Path) -> Iterator[Path]:
+    """Yield a path, and each path that a link leads to from there."""
+    yield path
+    for _ in range(_MAX_LINKS):
+        if not path.is_symlink():
+            return
+        path = path.parent / path.readlink()
+        yield path
 
 
 def _is_there(path: Path) -> bool:

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
-from convlast.containers.other_files import DVC_NOTE, PICKLE, UNTELLING, OtherFile
-from convlast.containers.sniffing import MERGE_DISTRIBUTED
+from convlast.containers.other_files import (
+    APPLE_DOUBLE,
+    DVC_NOTE,
+    MERGE_DISTRIBUTED,
+    PICKLE,
+    UNTELLING,
+    OtherFile,
+)
 from convlast.errors import (
     CheckpointError,
     NoConv3dWeightsError,
@@ -200,7 +206,7 @@ def _finding_of(name: str, kind: OtherFile) -> Finding | None:
             "was; loading it can run code."
         )
         return _finding("pickle-not-opened", "info", text)
-    if _is_named_like(name):
+    if _is_named_like(name) and kind != APPLE_DOUBLE:
         text = f"{name} is named like a checkpoint, but is {kind.words}. It is as it was."
         return _finding("not-a-checkpoint", "warning", text)
     return None
@@ -209,9 +215,13 @@ def _finding_of(name: str, kind: OtherFile) -> Finding | None:
 def _rank(name: str, kind: OtherFile) -> int:
     """Return how much a file says about a folder without layers: 0 is most."""
     ranks = {"pointer": 0, "archive": 1, "compressed": 2, "store": 3}
+    # A compressed file without an extension is a part of something else, such as an array of Orbax.
+    is_part = kind.kind == "compressed" and not PurePosixPath(name).suffix
+    if is_part:
+        return 6
     if kind.kind in ranks:
         return ranks[kind.kind]
-    if _is_named_like(name):
+    if _is_named_like(name) and kind != APPLE_DOUBLE:
         return 4
     return 6 if kind in UNTELLING else 5
 

@@ -100,7 +100,7 @@ def _groups(files: Iterable[Path], *passed_over: type[CheckpointError]) -> list[
 
 def _shards_of(index: Path) -> list[Path]:
     with IndexedFiles(index, Limits()) as found:
-        return [index.parent / name for name in found.members if name != index.name]
+        return [found.path / name for name in found.shards]
 
 
 def _head(path: Path) -> bytes:

@@ -13,11 +13,12 @@ from string import hexdigits
 
 from convlast.folders.folder import Folder
 
-_CONTROL = {".git", ".hg", ".svn", ".bzr", "_darcs", ".jj", ".dvc"}
+_CONTROL = {".git", ".hg", ".svn", ".bzr", "_darcs", ".jj", ".sl", ".pijul", ".dvc"}
 """Folders of version control, which hold objects, large files and copies of the work tree."""
 
 _HUB_CACHE = (".cache", "huggingface")
-"""Where `hf download --local-dir` keeps unfinished files and notes.
+_OLD_HUB_CACHE = ".huggingface"
+"""Where `hf download --local-dir` keeps unfinished files and notes, since version 0.24 and before.
 
 Source: https://huggingface.co/docs/huggingface_hub/guides/download
 """
@@ -71,6 +72,8 @@ class Stores:
                 return f"{place} belongs to version control"
             if tuple(folders[depth : depth + 2]) == _HUB_CACHE:
                 return f"{place}/{folders[depth + 1]} belongs to a download"
+            if part == _OLD_HUB_CACHE:
+                return f"{place} belongs to a download"
             if part == _BLOBS and "/".join(folders[:depth]) in self._hubs:
                 return f"{place} has files by their digests"
         return None

@@ -198,7 +198,9 @@ def find_member(entry: zipfile.ZipInfo, file: IO[bytes]) -> ZipMember:
             with its name in the file.
     """
     if entry.flag_bits & _ENCRYPTED:
-        raise MalformedCheckpointError(f"Member {entry.filename!r} is encrypted.")
+        raise MalformedCheckpointError(
+            f"Member {entry.filename!r} is encrypted.", remedy="Pack it anew without a password."
+        )
     if entry.flag_bits & ~_KNOWN_FLAGS or (entry.file_size and entry.external_attr & _FOLDER):
         raise MalformedCheckpointError(
             f"Member {entry.filename!r} is marked as something other than stored bytes."

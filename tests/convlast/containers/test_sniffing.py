@@ -113,6 +113,8 @@ def test_a_large_zip_of_macos_is_named(tmp_path: Path) -> None:
         (b"outs:\n- md5: 0\n", "dvc pull"),
         (b"", "anew"),
         (b"Rar!\x1a\x07\x01", "Unpack it"),
+        (b"PK\5\6" + bytes(18), "Pack it anew"),
+        (b"PK\7\x08PK\3\4", "Join the parts"),
     ],
 )
 def test_a_file_that_stands_for_another_is_named(text: bytes, remedy: str, tmp_path: Path) -> None:
@@ -122,6 +124,14 @@ def test_a_file_that_stands_for_another_is_named(text: bytes, remedy: str, tmp_p
     with pytest.raises(NotACheckpointError) as refusal:
         container_of(path)
     assert remedy in refusal.value.remedy
+
+
+def test_a_zip_with_bytes_before_it_is_named(tmp_path: Path) -> None:
+    """A program that unpacks itself is one; the message says to unpack it."""
+    path = zipped(tmp_path / "a.zip", {"a.txt": b"x"})
+    path.write_bytes(b"MZ, or a script" + path.read_bytes())
+    with pytest.raises(NotACheckpointError, match=r"zip archive with other bytes.*Unpack it"):
+        container_of(path)
 
 
 def end_of(path: Path) -> int:

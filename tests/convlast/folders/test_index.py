@@ -46,6 +46,22 @@ def test_shards_may_be_links(tmp_path: Path) -> None:
         assert all(it.digest(name) for name in it.members)
 
 
+def test_an_index_may_be_a_link_from_elsewhere(tmp_path: Path) -> None:
+    """The shards are beside the file that it leads to, perhaps by another link."""
+    index = building.sharded(tmp_path / "snapshot")
+    blob = index.rename(tmp_path / "blob")
+    index.symlink_to("../blob")
+    (tmp_path / "models").mkdir()
+    link = tmp_path / "models" / "vae.json"
+    link.symlink_to("../snapshot/m.safetensors.index.json")
+    for path in (index, link):
+        with open_folder(path, tmp_path, Limits()) as it:
+            assert set(it.members) == building.files_in(index.parent).keys()
+        assert {part.parent.resolve() for part in parts_of(path)} == {index.parent}
+    with pytest.raises(MalformedCheckpointError, match="None of the shards that 'blob' names"):
+        open_folder(blob, tmp_path, Limits())
+
+
 @pytest.mark.parametrize("whole", [False, True])
 def test_a_missing_shard_is_refused_by_its_name(whole: bool, tmp_path: Path) -> None:
     """A missing shard is refused by name, in a folder and for an index alone."""

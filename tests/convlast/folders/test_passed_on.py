@@ -199,7 +199,7 @@ OTHERS: dict[str, tuple[Callable[[Path], bytes], str, str | None, str]] = {
     ),
     "a compressed image": (lambda _: gzip.compress(b"x"), "ct.nii.gz", None, "gzip-compressed"),
     "NumPy's archive": (
-        lambda folder: npz(folder / "x.npz"), "plans.npz", None, "archive of NumPy's arrays",
+        lambda folder: zip_of(folder / "x", "a.npy"), "plans.npz", None, "NumPy's arrays",
     ),
     "an empty checkpoint": (lambda _: b"", "model.ckpt", "not-a-checkpoint", "is empty"),
     "zeros of a download": (lambda _: bytes(99), "model.pth", "not-a-checkpoint", "no format"),
@@ -207,13 +207,25 @@ OTHERS: dict[str, tuple[Callable[[Path], bytes], str, str | None, str]] = {
     "an HDF5 file": (lambda _: b"\x89HDF\r\n\x1a\n", "model.h5", None, "HDF5"),
     "an empty file": (lambda _: b"", "__init__.py", None, "no checkpoint among its 1 files."),
     "a pickle": (lambda _: b"\x80\x04N.", "data.pkl", "pickle-not-opened", "a pickle"),
+    "a note of macOS": (
+        lambda _: b"\0\5\x16\7\0\2\0\0Mac OS X", "__MACOSX/._good.pt", None,
+        "no checkpoint among its 1 files.",
+    ),
+    "an lz4 file": (lambda _: b"\x04\x22\x4d\x18", "old.pt.lz4", "archive-not-opened", "lz4"),
+    "a Keras model": (
+        lambda folder: zip_of(folder / "x", "model.weights.h5"), "m.keras", None, "Keras",
+    ),
+    "an archive of TorchServe": (
+        lambda folder: zip_of(folder / "x", "MAR-INF/MANIFEST.json"), "m.mar",
+        "archive-not-opened", "TorchServe",
+    ),
 }  # fmt: skip
 
 
-def npz(path: Path) -> bytes:
-    """Return an archive of NumPy's."""
+def zip_of(path: Path, name: str) -> bytes:
+    """Return a zip of one member."""
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("a.npy", b"\x93NUMPY")
+        archive.writestr(name, b"x")
     data = path.read_bytes()
     path.unlink()
     return data
@@ -225,6 +237,7 @@ def test_a_file_that_is_no_checkpoint_is_named(kind: str, folder: Path, tmp_path
     build, name, code, words = OTHERS[kind]
     data = build(folder)
     (folder / "model.pt").rename(folder / "good.pt")
+    (folder / name).parent.mkdir(exist_ok=True)
     (folder / name).write_bytes(data)
     report = convlast.convert(folder, tmp_path / "out", QUIET)
     assert (tmp_path / "out" / name).read_bytes() == data
@@ -234,7 +247,7 @@ def test_a_file_that_is_no_checkpoint_is_named(kind: str, folder: Path, tmp_path
     with pytest.raises(NotACheckpointError) as refusal:
         convlast.convert(folder, tmp_path / "again", QUIET)
     assert words in str(refusal.value)
-    assert (name in str(refusal.value)) == (name != "__init__.py")
+    assert (name in str(refusal.value)) == (words != "no checkpoint among its 1 files.")
 
 
 def test_a_pointer_beside_a_model_of_other_layers_is_named(tmp_path: Path) -> None:
@@ -243,6 +256,16 @@ def test_a_pointer_beside_a_model_of_other_layers_is_named(tmp_path: Path) -> No
     builders.save(builders.without_convolutions(), tmp_path / "model" / "text.pt")
     (tmp_path / "model" / "unet.safetensors").write_bytes(POINTER)
     with pytest.raises(NoConv3dWeightsError, match=r"unet\.safetensors.*Git LFS pointer"):
+        convlast.convert(tmp_path / "model", tmp_path / "out", QUIET)
+
+
+def test_a_checkpoint_of_orbax_is_named(tmp_path: Path) -> None:
+    """Its parts are compressed and have no extension; nobody is told to unpack them."""
+    parts = tmp_path / "model" / "d"
+    parts.mkdir(parents=True)
+    (parts / "0123abcd").write_bytes(b"\x28\xb5\x2f\xfd" + bytes(99))
+    (tmp_path / "model" / "manifest.ocdbt").write_bytes(b"\x0c\xdb\x3a\x2a")
+    with pytest.raises(NotACheckpointError, match="Orbax"):
         convlast.convert(tmp_path / "model", tmp_path / "out", QUIET)
 
 
@@ -310,6 +333,8 @@ def test_a_distributed_checkpoint_is_named(folder: Path, tmp_path: Path) -> None
         (folder / "fsdp" / "common.pt").unlink(missing_ok=True)
         with pytest.raises(UnsupportedContainerError, match="dcp_to_torch"):
             convlast.inspect(path)
+    with pytest.raises(NotACheckpointError, match="dcp_to_torch"):
+        convlast.inspect(folder / "fsdp" / ".metadata")
 
 
 def test_files_keep_misleading_names(tmp_path: Path) -> None:

@@ -45,6 +45,8 @@ KEPT = (
     ".svn/pristine/{sha1:0:2}/{sha1}.svn-base",
     ".dvc/cache/files/md5/{md5:0:2}/{md5:2:32}",
     ".cache/huggingface/download/model.incomplete",
+    ".huggingface/download/model.incomplete",
+    ".sl/store/lfs/objects/x",
     "models--org--vae/blobs/an-object",
     "lfs/objects/{sha256:0:2}/{sha256:2:4}/{sha256}",
     "files/md5/{md5:0:2}/{md5:2:32}",

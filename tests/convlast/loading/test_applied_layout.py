@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,11 @@ from safetensors.torch import load_file
 from torch import nn
 
 import convlast
-from convlast.errors import ArchitectureMismatchError, MalformedCheckpointError
+from convlast.errors import (
+    ArchitectureMismatchError,
+    MalformedCheckpointError,
+    NotACheckpointError,
+)
 from convlast.options import Options
 
 QUIET = Options(smoke="none")
@@ -62,6 +67,14 @@ def test_a_file_without_a_manifest_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(MalformedCheckpointError, match="no manifest"):
         convlast.apply_layout(network(), tmp_path / "model.pt")
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    """The refusal has its path, as that of `load_into`."""
+    path = tmp_path / "model.pt"
+    for verb in (convlast.apply_layout, convlast.load_into):
+        with pytest.raises(NotACheckpointError, match=re.escape(f"no file {str(path)!r}")):
+            verb(network(), path)
 
 
 def test_a_model_that_does_not_fit_is_refused_untouched(converted: Path) -> None:
