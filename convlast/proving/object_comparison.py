@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import nn
+from torch.torch_version import TorchVersion
 
 from convlast.checkpoints.guard import records
 from convlast.checkpoints.tree import KeyPath
@@ -98,6 +99,8 @@ def _exact(value: object) -> object:
         return type(value), tuple(map(_exact, value))
     if isinstance(value, float | complex | Decimal):
         return type(value), repr(value)  # NaN is NaN, and -0.0 is not 0.0
+    if isinstance(value, TorchVersion):
+        return type(value), str(value)  # "2.0" equals "2.0.0", and is another text
     if hasattr(value, "tobytes"):  # a number or an array of NumPy's
         items: Any = value
         return type(value), str(items.dtype), items.shape, items.tobytes()

@@ -1,7 +1,7 @@
 """Values of Python's own that trainers store beside a state dict: paths, dates, exact numbers.
 
 Each is made by one call whose arguments are text or numbers, and none of these calls reads a file,
-imports a module or runs code from the file. Each name has its own rule for the arguments. Long
+imports a module or runs code from the file. The version of torch is made by NEWOBJ instead. Each name has its own rule for the arguments. Long
 texts are refused where parsing one takes more than linear time.
 
 `collections.defaultdict` and `collections.deque` are not among them: torch's unpickler fills dicts
@@ -25,11 +25,19 @@ from enum import Enum
 from functools import cache
 from typing import Any
 
+from torch.torch_version import TorchVersion
+
 from convlast.checkpoints.guard.outlines import OPAQUE, UNKNOWN, Bytes, List, Set
 from convlast.checkpoints.guard.rebuilding import Arguments, Judge
 
 _MAX_DIGITS = 1000
 """The longest number that is read from text."""
+
+_MAX_VERSION_CHARS = 100
+"""The longest version; each comparison parses it."""
+
+VERSION = "torch.torch_version.TorchVersion"
+"""The class of `torch.__version__`."""
 
 _ENUMS: tuple[type[Enum], ...] = (
     *(http.HTTPStatus, http.HTTPMethod),
@@ -99,6 +107,14 @@ def _frozenset(arguments: Arguments) -> object:
     return UNKNOWN
 
 
+def version(arguments: Arguments) -> object:
+    """Judge the arguments of torch's version, which is text."""
+    match arguments:
+        case (str() as text,) if len(text) <= _MAX_VERSION_CHARS:
+            return OPAQUE
+    return UNKNOWN
+
+
 def _bytes(arguments: Arguments) -> object:
     return Bytes(0) if arguments == () else UNKNOWN
 
@@ -122,6 +138,7 @@ def table() -> Mapping[str, tuple[Any, Judge]]:
         "datetime.timezone": (datetime.timezone, _zone),
         "decimal.Decimal": (decimal.Decimal, _decimal),
         "fractions.Fraction": (fractions.Fraction, _fraction),
+        VERSION: (TorchVersion, version),
     }
     for kind in _PATHS:  # Python 3.13 named the module anew
         for module in ("pathlib", "pathlib._local"):
