@@ -1,8 +1,9 @@
 """Values of Python's own that trainers store beside a state dict: paths, dates, exact numbers.
 
 Each is made by one call whose arguments are text or numbers, and none of these calls reads a file,
-imports a module or runs code from the file. The version of torch is made by NEWOBJ instead. Each name has its own rule for the arguments. Long
-texts are refused where parsing one takes more than linear time.
+imports a module or runs code from the file. The version of torch is made by NEWOBJ instead. Each
+name has its own rule for the arguments. Long texts are refused where parsing one takes more than
+linear time.
 
 `collections.defaultdict` and `collections.deque` are not among them: torch's unpickler fills dicts
 and lists only.
