@@ -33,8 +33,11 @@ _MOMENTS = {
 }
 """What PyTorch's optimizers call their moments; a `weight` below one of these is one of them."""
 
-_OPTIMIZERS = {"optim", "optims", "optimizer", "optimizers", "optimiser", "optimisers"}
+_OPTIMIZERS = {"optimizer", "optimizers", "optimiser", "optimisers"}
 """What trainers call the state of an optimizer. It may hold a `weight` for each of the model's."""
+
+_SHORT, _OF_MODELS = {"optim", "optims"}, {"best", "ema", "model", "models", "net", "weights"}
+"""What may be short for an optimizer, and beside which words it is short for an optimal model."""
 
 _CAPITAL_INSIDE, _WORD = re.compile(r"([a-z])([A-Z])"), re.compile(r"[a-z]+")
 
@@ -264,9 +267,14 @@ def is_moment(path: KeyPath) -> bool:
     (True, False)
     """
     *wrappers, key = [str(part) for part in path]
-    return any(not _OPTIMIZERS.isdisjoint(words_in(part)) for part in wrappers) or (
+    return any(_is_optimizers(words_in(part)) for part in wrappers) or (
         not _MOMENTS.isdisjoint(part for name in (*wrappers, key) for part in name.split("."))
     )
+
+
+def _is_optimizers(words: set[str]) -> bool:
+    is_short = not _SHORT.isdisjoint(words) and _OF_MODELS.isdisjoint(words)
+    return is_short or not _OPTIMIZERS.isdisjoint(words)
 
 
 def words_in(name: str) -> set[str]:

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import torch
 from torch import nn
+from torch.torch_version import TorchVersion
 
 from convlast.checkpoints.guard import records
 from convlast.checkpoints.tree import KeyPath
@@ -103,6 +104,8 @@ def _exact(value: object) -> object:
         return type(value), tuple(map(_exact, value))
     if isinstance(value, set | frozenset):
         return type(value), frozenset(map(_exact, value))
+    if isinstance(value, TorchVersion):
+        return type(value), str(value)  # "2.0" equals "2.0.0", and is another text
     if hasattr(type(value), "tobytes"):  # a number or an array of NumPy's, but not its class
         items: Any = value
         order = items.flags.c_contiguous, items.flags.f_contiguous

@@ -371,8 +371,8 @@ WRAPPERS: dict[str, Wrapper] = {
         ("converted",) * 3,
     ),
     "`LazyConv3d` after its first input": Wrapper(initialized, None),
-    "`argparse.Namespace`, paths, dates, exact numbers, enums of the standard library, NumPy "
-    "arrays of numbers and text": Wrapper(
+    "`argparse.Namespace`, paths, dates, exact numbers, `torch.__version__`, enums of the standard "
+    "library, NumPy arrays of numbers and text": Wrapper(
         lambda: {"model": saved(), "args": argparse.Namespace(out=Path("a"), mean=np.ones(3))},
         "model",
     ),

@@ -99,7 +99,7 @@ HEADS: dict[str, tuple[bytes, str]] = {
     "another pickle": (b"\x80\x04\x95\x00\x00\x00\x00\x00\x00\x00\x00}.", "pickle"),
     "ONNX": (b"\x08\x07\x12\x07pytorch" + bytes(64), "ONNX"),
     "a single byte": (b"\x00", "no format known"),
-    "an empty zip": (b"PK\x05\x06" + bytes(18), "no format known"),
+    "an empty zip": (b"PK\x05\x06" + bytes(18), "an empty zip"),
 }  # fmt: skip
 
 

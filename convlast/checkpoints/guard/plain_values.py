@@ -1,8 +1,9 @@
 """Values of Python's own that trainers store beside a state dict: paths, dates, exact numbers.
 
 Each is made by one call whose arguments are text or numbers, and none of these calls reads a file,
-imports a module or runs code from the file. Each name has its own rule for the arguments. Long
-texts are refused where parsing one takes more than linear time.
+imports a module or runs code from the file. The version of torch is made by NEWOBJ instead. Each
+name has its own rule for the arguments. Long texts are refused where parsing one takes more than
+linear time.
 
 `collections.defaultdict` and `collections.deque` are not among them: torch's unpickler fills dicts
 and lists only.
@@ -25,6 +26,8 @@ from enum import Enum
 from functools import cache
 from typing import Any
 
+from torch.torch_version import TorchVersion
+
 from convlast.checkpoints.guard.outlines import OPAQUE, UNKNOWN, Bytes, Exact, List, Set, Text
 from convlast.checkpoints.guard.rebuilding import Arguments, Judge
 
@@ -36,6 +39,12 @@ _FRACTION = re.compile(rf"-?[0-9]{{1,{_MAX_DIGITS}}}(/[0-9]{{1,{_MAX_DIGITS}}})?
 
 _MAX_FLAGS = 1 << 10
 """Python keeps each combination of flags that it was ever asked for; more is no flag of `re`."""
+
+_MAX_VERSION_CHARS = 100
+"""The longest version; each comparison parses it."""
+
+VERSION = "torch.torch_version.TorchVersion"
+"""The class of `torch.__version__`."""
 
 _ENUMS: tuple[type[Enum], ...] = (
     *(http.HTTPStatus, http.HTTPMethod),
@@ -138,6 +147,14 @@ def _frozenset(arguments: Arguments) -> object:
     return UNKNOWN
 
 
+def version(arguments: Arguments) -> object:
+    """Judge the arguments of torch's version, which is text."""
+    match arguments:
+        case (str() as text,) if len(text) <= _MAX_VERSION_CHARS:
+            return OPAQUE
+    return UNKNOWN
+
+
 def _bytes(arguments: Arguments) -> object:
     return Bytes(0) if arguments == () else UNKNOWN
 
@@ -162,6 +179,7 @@ def table() -> Mapping[str, tuple[Any, Judge]]:
         "decimal.Decimal": (decimal.Decimal, _decimal),
         "fractions.Fraction": (fractions.Fraction, _fraction),
         "re.RegexFlag": (re.RegexFlag, _flags),
+        VERSION: (TorchVersion, version),
     }
     for kind in _PATHS:  # Python 3.13 named the module anew
         for module in ("pathlib", "pathlib._local"):

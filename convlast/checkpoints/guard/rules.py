@@ -73,6 +73,7 @@ def table() -> Mapping[str, Rule]:
         **{name: Rule(make=_module(name)) for name in modules.classes()},
         **{name: Rule(_record(name), _record(name)) for name in records.CLASSES},
         **{name: Rule(judge) for name, (_, judge) in plain_values.table().items()},
+        plain_values.VERSION: Rule(make=plain_values.version),
         **{name: Rule(numpy_values.scalar) for name in numpy_values.SCALAR},
         **{name: Rule(numpy_values.empty_array) for name in numpy_values.RECONSTRUCT},
         numpy_values.ARRAY: named,

@@ -129,7 +129,8 @@ def test_other_tensors_of_five_dimensions(root: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrapper", ["optimal_state_dict", "optimized", "Optimus", "model_optimum", "optimalModel"]
+    "wrapper",
+    ["optimal_state_dict", "optimized", "Optimus", "optimalModel", "best_optim_model", "ema_optim"],
 )
 def test_a_name_that_begins_like_an_optimizers_is_none(wrapper: str) -> None:
     """The best weights so far are weights, whatever they are called."""

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.torch_version import TorchVersion
 
 import convlast
 from convlast.errors import ConvlastError, UnsafeCheckpointError
@@ -53,6 +54,7 @@ HARMLESS: dict[str, Callable[[], object]] = {
     "a status": lambda: http.HTTPStatus.OK,
     "a signal": lambda: signal.SIGTERM,
     "flags": lambda: re.I | re.M,
+    "the version of torch": lambda: torch.__version__,
     "a slice": lambda: slice(1, None, 2),
     "a range": lambda: range(3, 9, 2),
     "a frozen set": lambda: frozenset({1, "a", (2, 3)}),
@@ -106,6 +108,16 @@ def _other(value: Any) -> object:
     if isinstance(value, argparse.Namespace | types.SimpleNamespace):
         return type(value)(**{**vars(value), "more": 1})
     return {"another": "value"}
+
+
+def test_versions_that_are_equal_are_not_the_same(tmp_path: Path) -> None:
+    """PyTorch compares versions by their numbers; `verify` compares the text."""
+    paths = [
+        builders.save({"model": builders.one_convolution(), "version": version}, tmp_path / name)
+        for name, version in (("a.pt", TorchVersion("2.0")), ("b.pt", TorchVersion("2.0.0")))
+    ]
+    assert convlast.verify(*paths).verdict == "failed"
+    assert convlast.verify(paths[0], paths[0]).verdict == "passed"
 
 
 def test_tensors_in_arguments_are_found(tmp_path: Path) -> None:
