@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import nn
@@ -35,6 +36,9 @@ _MOMENTS = {
 
 _OPTIMIZERS = {"optim", "optims", "optimizer", "optimizers", "optimiser", "optimisers"}
 """What trainers call the state of an optimizer. It may hold a `weight` for each of the model's."""
+
+_PARTS_OF_OPTIMIZER = {"state", "param_groups"}
+"""The keys of every state dict of an optimizer, whatever a trainer calls it."""
 
 _CAPITAL_INSIDE, _WORD = re.compile(r"([a-z])([A-Z])"), re.compile(r"[a-z]+")
 
@@ -80,11 +84,13 @@ def find_weights(
     entries: Iterable[Entry],
     declared: Mapping[KeyPath, Declaration] | None = None,
     beside: Mapping[str, torch.Tensor] | None = None,
+    root: object = None,
 ) -> tuple[list[Candidate], list[Entry]]:
     """Tell the convolution weights among the 5-D tensors from the others.
 
     Args:
         entries: All tensors.
+        root: The object that their paths begin in, to recognise optimizers in it.
         declared: What the file itself says of some, by their paths.
         beside: Tensors by their keys that belong to the same state dict and lie in other files.
 
@@ -95,6 +101,9 @@ def find_weights(
     others: list[Entry] = []
     for entry in entries:
         if not isinstance(entry.value, torch.Tensor) or entry.value.dim() != 5:
+            continue
+        if is_in_optimizer(entry.path, root):
+            others.append(entry)
             continue
         known = (declared or {}).get(entry.path)
         candidate = (
@@ -267,6 +276,35 @@ def is_moment(path: KeyPath) -> bool:
     return any(not _OPTIMIZERS.isdisjoint(words_in(part)) for part in wrappers) or (
         not _MOMENTS.isdisjoint(part for name in (*wrappers, key) for part in name.split("."))
     )
+
+
+def is_in_optimizer(path: KeyPath, root: object) -> bool:
+    """Return whether a path leads into the state of an optimizer, by the keys beside it.
+
+    >>> optimizer = {"state": {0: {"weight": 1}}, "param_groups": []}
+    >>> is_in_optimizer(("adam", "state", 0, "weight"), {"adam": optimizer})
+    True
+    """
+    held: Any = root
+    steps: tuple[Any, ...] = path
+    for key in steps:
+        if _is_optimizer(held):
+            return True
+        if not isinstance(held, dict | list | tuple):
+            return False
+        try:
+            held = held[key]
+        except (KeyError, IndexError, TypeError):
+            return False
+    return False
+
+
+def _is_optimizer(held: object) -> bool:
+    """Return whether a dict has an optimizer's keys, and its state has a dict for each weight."""
+    if not isinstance(held, dict) or not held.keys() >= _PARTS_OF_OPTIMIZER:
+        return False
+    state = held["state"]
+    return isinstance(state, dict) and isinstance(next(iter(state.values()), None), dict)
 
 
 def words_in(name: str) -> set[str]:
