@@ -17,7 +17,7 @@ from convlast.loading.fitting import Fit, Model, Shape, StateDict, fits_of
 from convlast.loading.mismatch import mismatch
 from convlast.loading.placing import place
 from convlast.options import Limits
-from convlast.planning.weights import is_in_optimizer, is_moment
+from convlast.planning.optimizers import is_in_optimizer, is_moment
 
 _EXTRA = "_extra_state"
 """The last part of the key under which a module saves other things than tensors."""

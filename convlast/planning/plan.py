@@ -17,9 +17,10 @@ from convlast.errors import NoConv3dWeightsError
 from convlast.layout.memory_format import Place, is_dense, place_of, strides_of
 from convlast.options import Dtype, Limits, MemoryFormat
 from convlast.planning.casting import Casts
+from convlast.planning.optimizers import is_moment
 from convlast.planning.overlaps import touched_places
 from convlast.planning.selection import Selection
-from convlast.planning.weights import Candidate, find_weights, is_moment
+from convlast.planning.weights import Candidate, find_weights
 from convlast.report import Layer, Status
 
 _MAX_NAME = 200
