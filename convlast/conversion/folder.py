@@ -104,7 +104,9 @@ class FolderConversion:
             artifact_of_folder(made, filename, written, sections.artifacts),
             self.options,
             environment_of(device),
-            advise_on_folder(sections.files, sections.findings, filename, self.options),
+            advise_on_folder(
+                sections.files, sections.layers, sections.findings, filename, self.options
+            ),
         )
 
 

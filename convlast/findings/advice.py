@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from convlast.checkpoints.tree import KeyPath
 from convlast.options import Options
-from convlast.report import Advice, Decision, FileSection, Finding, Smoke, verdict_of
+from convlast.report import Advice, Decision, FileSection, Finding, Layer, Smoke, verdict_of
 
 _MAX_REASONS = 10
 
@@ -150,12 +150,17 @@ def advise_on_shard(advice: Advice, index: str) -> Advice:
 
 
 def advise_on_folder(
-    files: Sequence[FileSection], findings: Sequence[Finding], filename: str, options: Options
+    files: Sequence[FileSection],
+    layers: Sequence[Layer],
+    findings: Sequence[Finding],
+    filename: str,
+    options: Options,
 ) -> Advice:
     """Say whether to use a converted model folder, why, and how to load from it.
 
     Args:
         files: Its files.
+        layers: Their layers.
         findings: All findings about them.
         filename: The artifact's name.
         options: What was asked for.
@@ -166,16 +171,19 @@ def advise_on_folder(
     decision: Decision = decisions.pop() if len(decisions) == 1 else "undecided"
     if verdict_of(list(findings)) == "failed":
         decision = "keep"
-    load = _loading_of_folder(filename, min(advised, default=""), options)
+    has_layout = options.memory_format == "channels_last_3d" and any(
+        layer.status in {"converted", "already"} for layer in layers
+    )
+    load = _loading_of_folder(filename, min(advised, default=""), has_layout=has_layout)
     return Advice(decision=decision, reasons=reasons[:_MAX_REASONS], load=load)
 
 
-def _loading_of_folder(filename: str, first: str, options: Options) -> str:
+def _loading_of_folder(filename: str, first: str, *, has_layout: bool) -> str:
     """Return how a folder is loaded, given the path of its first converted file."""
     is_archive = filename.endswith((".zip", ".tar"))
     place = str(PurePosixPath("" if is_archive else filename, first).parent)
     unpacked = f"# unpack {filename} first\n" if is_archive else ""
-    if options.memory_format == "contiguous_format":
+    if not has_layout:
         return f"{unpacked}# load {place!r} as the original: weights are contiguous"
     return (
         f"{unpacked}convlast.apply_layout(model, {place!r})  # after from_pretrained, or another "

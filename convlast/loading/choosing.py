@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from convlast.errors import ArchitectureMismatchError
 from convlast.folders.member_names import shown
 from convlast.loading.fitting import Fit, StateDict
-from convlast.planning.weights import words_in
+from convlast.planning.optimizers import words_in
 from convlast.report.listing import listed
 
 MAX_LISTED = 5

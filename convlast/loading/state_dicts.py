@@ -17,7 +17,7 @@ from convlast.loading.fitting import Fit, Model, Shape, StateDict, fits_of
 from convlast.loading.mismatch import mismatch
 from convlast.loading.placing import place
 from convlast.options import Limits
-from convlast.planning.weights import is_moment
+from convlast.planning.optimizers import is_in_optimizer, is_moment
 
 _EXTRA = "_extra_state"
 """The last part of the key under which a module saves other things than tensors."""
@@ -83,7 +83,11 @@ def load_one_of(
 def state_dicts_in(root: object) -> list[Holder]:
     """Return each dict or module with tensors, in the file's order, without optimizers' states."""
     entries = walk(root, Limits(), keep_originals=False)
-    paths = [each.path for each in entries if each.path and not is_moment(each.path)]
+    paths = [
+        each.path
+        for each in entries
+        if each.path and not (is_moment(each.path) or is_in_optimizer(each.path, root))
+    ]
     found = []
     for path in dict.fromkeys(path[:-1] for path in paths):
         held = _at(path, root)

@@ -17,10 +17,13 @@ from convlast.errors import NoConv3dWeightsError
 from convlast.layout.memory_format import Place, is_dense, place_of, strides_of
 from convlast.options import Dtype, Limits, MemoryFormat
 from convlast.planning.casting import Casts
+from convlast.planning.optimizers import is_moment
 from convlast.planning.overlaps import touched_places
 from convlast.planning.selection import Selection
 from convlast.planning.weights import Candidate, find_weights
 from convlast.report import Layer, Status
+
+_MAX_NAME = 200
 
 
 @dataclass(frozen=True)
@@ -149,12 +152,12 @@ def make_plan(
         NoConv3dWeightsError: If there is none.
     """
     entries = walk(checkpoint.root, limits or Limits())
-    candidates, others = find_weights(entries, checkpoint.declared, beside)
+    candidates, others = find_weights(entries, checkpoint.declared, beside, checkpoint.root)
     if not candidates:
         raise NoConv3dWeightsError(
             "The checkpoint holds no Conv3d or ConvTranspose3d weight: "
             f"{len(entries)} tensors, {len(others)} of them 5-D, none a convolution's.",
-            remedy="There is nothing to convert; keep the file.",
+            remedy=_remedy_without_weights(others),
         )
     names = _names(candidates)
     chosen = selection.choose(names) if selection else set(names)
@@ -182,6 +185,16 @@ def make_plan(
             )
         decisions.append(decision)
     return Plan(memory_format, entries, decisions, others)
+
+
+def _remedy_without_weights(others: Sequence[Entry]) -> str:
+    """Say what to do about a checkpoint without weights; its first 5-D tensor may be meant."""
+    keep = "There is nothing to convert; keep the file."
+    if not others:
+        return keep
+    path = dotted(others[0].path)[:_MAX_NAME]
+    why = "has an optimizer's name" if is_moment(others[0].path) else "is no weight by its key"
+    return f"{keep} {path} {why}: if it is a weight, save the model's state dict alone."
 
 
 def _decide(

@@ -8,7 +8,6 @@ second extent times groups of a ConvTranspose3d's, (I, O / groups, D, H, W).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -18,28 +17,8 @@ from torch import nn
 from convlast.checkpoints.declaration import Declaration, Hyperparameters
 from convlast.checkpoints.tree import Entry, KeyPath
 from convlast.planning.kernels import is_plausible, may_be_sparse
+from convlast.planning.optimizers import is_in_optimizer, is_moment
 from convlast.report import Kind
-
-_MOMENTS = {
-    "acc_delta",
-    "exp_avg",
-    "exp_avg_diff",
-    "exp_avg_sq",
-    "exp_inf",
-    "grad_avg",
-    "max_exp_avg_sq",
-    "momentum_buffer",
-    "square_avg",
-}
-"""What PyTorch's optimizers call their moments; a `weight` below one of these is one of them."""
-
-_OPTIMIZERS = {"optimizer", "optimizers", "optimiser", "optimisers"}
-"""What trainers call the state of an optimizer. It may hold a `weight` for each of the model's."""
-
-_SHORT, _OF_MODELS = {"optim", "optims"}, {"best", "ema", "model", "models", "net", "weights"}
-"""What may be short for an optimizer, and beside which words it is short for an optimal model."""
-
-_CAPITAL_INSIDE, _WORD = re.compile(r"([a-z])([A-Z])"), re.compile(r"[a-z]+")
 
 _REPARAMETRIZED = {
     "weight_v": "weight-norm",
@@ -83,11 +62,13 @@ def find_weights(
     entries: Iterable[Entry],
     declared: Mapping[KeyPath, Declaration] | None = None,
     beside: Mapping[str, torch.Tensor] | None = None,
+    root: object = None,
 ) -> tuple[list[Candidate], list[Entry]]:
     """Tell the convolution weights among the 5-D tensors from the others.
 
     Args:
         entries: All tensors.
+        root: The object that their paths begin in, to recognise optimizers in it.
         declared: What the file itself says of some, by their paths.
         beside: Tensors by their keys that belong to the same state dict and lie in other files.
 
@@ -98,6 +79,9 @@ def find_weights(
     others: list[Entry] = []
     for entry in entries:
         if not isinstance(entry.value, torch.Tensor) or entry.value.dim() != 5:
+            continue
+        if is_in_optimizer(entry.path, root):
+            others.append(entry)
             continue
         known = (declared or {}).get(entry.path)
         candidate = (
@@ -258,32 +242,6 @@ def _triple(value: object, *, at_least: int) -> tuple[int, ...] | None:
         return None
     is_number = all(isinstance(part, int) and at_least <= part <= _LARGEST for part in value)
     return value if is_number else None
-
-
-def is_moment(path: KeyPath) -> bool:
-    """Return whether a path leads into an optimizer's state.
-
-    >>> is_moment(("optimizer_states", "weight")), is_moment(("optimal_state_dict", "weight"))
-    (True, False)
-    """
-    *wrappers, key = [str(part) for part in path]
-    return any(_is_optimizers(words_in(part)) for part in wrappers) or (
-        not _MOMENTS.isdisjoint(part for name in (*wrappers, key) for part in name.split("."))
-    )
-
-
-def _is_optimizers(words: set[str]) -> bool:
-    is_short = not _SHORT.isdisjoint(words) and _OF_MODELS.isdisjoint(words)
-    return is_short or not _OPTIMIZERS.isdisjoint(words)
-
-
-def words_in(name: str) -> set[str]:
-    """Split a name into its words.
-
-    >>> sorted(words_in("generatorOptimizer_2")), sorted(words_in("optimG.state"))
-    (['generator', 'optimizer'], ['g', 'optim', 'state'])
-    """
-    return set(_WORD.findall(_CAPITAL_INSIDE.sub(r"\1 \2", name).lower()))
 
 
 def _ends(key: str, ending: str) -> bool:

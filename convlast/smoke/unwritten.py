@@ -15,6 +15,7 @@ from torch import Tensor
 
 from convlast.smoke.model.modes import OperatorMode
 from convlast.smoke.operands import address_of, tensors_in, written_operands
+from convlast.smoke.random_numbers import run_in_order
 
 ALLOCATING = frozenset(
     f"aten::{name}"
@@ -44,7 +45,7 @@ class Unwritten:
         name, is_mutable = func._schema.name, func._schema.is_mutable
         if is_mutable and (name in RESIZING or name in ALLOCATING):
             return self._resize(func, args, kwargs)
-        result = func(*args, **kwargs)
+        result = run_in_order(func, args, kwargs)
         if name in ALLOCATING or name in RESIZING:
             for output in tensors_in(result):
                 _zero(output, 0)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import spectral_norm
 
 import convlast
 from convlast.options import Options
@@ -81,6 +82,17 @@ def test_the_lines_of_a_folder_name_what_is_in_it(
     of_file = report.model_copy(update={"advice": section.advice})
     for each in (report, of_file):
         assert is_channels_last(loaded(each, tmp_path, monkeypatch))
+
+
+def test_a_folder_where_all_is_skipped_has_no_layout_to_apply(tmp_path: Path) -> None:
+    """It is loaded as the original is."""
+    (tmp_path / "bundle").mkdir()
+    model = spectral_norm(nn.Conv3d(2, 4, 3))
+    torch.save(model.state_dict(), tmp_path / "bundle" / "model.pt")
+    report = convlast.convert(tmp_path / "bundle", tmp_path / "made", device="cpu")
+    assert report.advice is not None
+    assert "apply_layout" not in report.advice.load
+    assert "as the original" in report.advice.load
 
 
 def test_the_lines_of_an_archive_say_to_unpack_it(

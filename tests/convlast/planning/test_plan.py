@@ -112,6 +112,14 @@ def test_no_weights_is_an_error_that_counts() -> None:
         plan_of({"pos": torch.ones(1, 1, 1, 1, 1), "fc.weight": torch.ones(2, 2)})
 
 
+def test_a_weight_under_an_optimizers_name_is_named_where_there_is_no_other() -> None:
+    """It may be meant, so the message says why it was left alone."""
+    with pytest.raises(NoConv3dWeightsError) as refusal:
+        plan_of({"no_optimizer": builders.one_convolution()})
+    assert "no_optimizer." in refusal.value.remedy
+    assert "has an optimizer's name" in refusal.value.remedy
+
+
 def test_an_undo_prefers_what_the_manifest_says() -> None:
     """Without one the weights become contiguous."""
     weight = numbered(*SHAPE).to(memory_format=torch.channels_last_3d)

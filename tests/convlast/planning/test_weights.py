@@ -138,6 +138,16 @@ def test_a_name_that_begins_like_an_optimizers_is_none(wrapper: str) -> None:
     assert (len(weights), others) == (1, [])
 
 
+def test_an_optimizer_is_known_by_its_structure() -> None:
+    """Under any name; what is called `state` beside its groups may be the model's."""
+    state = {0: {"weight": ones(1, 2, 3, 3, 3)}}
+    model = {"state": {"weight": ones(1, 2, 3, 3, 3)}, "param_groups": []}
+    root = {"adam": [{"state": state, "param_groups": []}], "net": model}
+    weights, others = find_weights(walk(root, Limits()), root=root)
+    assert [each.path for each in weights] == [("net", "state", "weight")]
+    assert [each.path for each in others] == [("adam", 0, "state", 0, "weight")]
+
+
 def test_pruned_weights_are_known_as_such() -> None:
     """They are recomputed like those of spectral norm, and freed in another way."""
     module = nn.Conv3d(3, 4, 2)
