@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
@@ -34,7 +35,7 @@ class Space:
     cast: Cast | None
     weights: list[LayerPlan]
 
-    @property
+    @cached_property
     def is_one_weight(self) -> bool:
         """Whether all of it is one weight that keeps its dtype, so that it is filled only once."""
         if self.cast is not None or len(self.weights) != 1:

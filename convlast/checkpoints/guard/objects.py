@@ -17,6 +17,7 @@ from convlast.checkpoints.guard.keys import Keys
 from convlast.checkpoints.guard.modules import classes, found_in, misuses_of
 from convlast.checkpoints.guard.outlines import (
     OPAQUE,
+    TENSOR,
     Array,
     Dict,
     Global,
@@ -103,11 +104,12 @@ class Objects:
     def call(self) -> None:
         """Call a function."""
         made = self._apply(lambda rule: rule.call)
-        self._keep(made)
         if isinstance(made, Dict):
             self._keys.take(key for key, _ in made.pairs)
         elif isinstance(made, Set):
             self._keys.take(made.items)
+        elif made is not TENSOR:  # as most are
+            self._keep(made)
 
     def _keep(self, made: object) -> None:
         """Keep an object whose states are judged at the end."""
