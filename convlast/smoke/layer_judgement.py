@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 
 from convlast.report import LayerSmoke, Parity
-from convlast.smoke.parity import DTYPE_THRESHOLD, LAYOUT_THRESHOLD, compare
+from convlast.smoke.parity import DTYPE_THRESHOLD, LAYOUT_THRESHOLD, badness, compare
 
 Outcome: TypeAlias = Tensor | str
 """The output of a run, or why there is none."""
@@ -96,7 +95,7 @@ def summarise(layers: Iterable[tuple[str, LayerSmoke]]) -> Summary:
         statuses.add(smoke.status)
         for parity in smoke.parity:
             known = worst.get(parity.pair)
-            if known is None or _badness(parity) > _badness(known[1]):
+            if known is None or badness(parity) > badness(known[1]):
                 worst[parity.pair] = name, parity
     return Summary(
         status=_overall(statuses),
@@ -119,14 +118,6 @@ def _words(parity: Parity) -> str:
     if parity.relative is None:
         return "values where there should be zeros only"
     return f"off by {parity.relative:.2%} of the output's scale, and {parity.threshold:.2%} passes"
-
-
-def _badness(parity: Parity) -> tuple[bool, int, float]:
-    """Order parities: failed ones first, then by what is not finite, then by the difference."""
-    relative = parity.relative
-    if relative is None:
-        relative = 0.0 if parity.passed else math.inf
-    return not parity.passed, parity.nan + parity.inf, relative
 
 
 def _overall(statuses: set[LayerStatus]) -> Status:

@@ -153,3 +153,11 @@ def _absmax(block: Tensor) -> float:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
+
+
+def badness(parity: Parity) -> tuple[bool, int, float]:
+    """Return a sort key: first failure, then the number of NaN and infinities, then difference."""
+    relative = parity.relative
+    if relative is None:
+        relative = 0.0 if parity.passed else math.inf
+    return not parity.passed, parity.nan + parity.inf, relative

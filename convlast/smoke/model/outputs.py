@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from convlast.report import Parity
-from convlast.smoke.parity import compare
+from convlast.smoke.parity import badness, compare
 
 Outputs: TypeAlias = dict[str, Tensor]
 """The floating-point tensors of a result by their path in it: `0`, `sample`, `logits.0`."""
@@ -65,15 +65,7 @@ def parity_of(reference: Outputs, actual: Outputs, *, pair: str, threshold: floa
         )
         for name in reference
     ]
-    return max(parities, key=_badness)
-
-
-def _badness(parity: Parity) -> tuple[bool, int, float]:
-    """Return a sort key: first failure, then the number of NaN and infinities, then difference."""
-    relative = parity.relative
-    if relative is None:
-        relative = 0.0 if parity.passed else float("inf")
-    return not parity.passed, parity.nan + parity.inf, relative
+    return max(parities, key=badness)
 
 
 def sample_of(tensor: Tensor, number: int) -> Tensor:

@@ -250,6 +250,32 @@ def test_a_view_is_warned_of_where_nothing_was_run(tmp_path: Path) -> None:
     assert report.verdict == "passed_with_findings"
 
 
+class Pooling(nn.Module):
+    """A view that every layout allows, behind a pooling to one voxel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv3d(2, 4, 3, padding=1)
+        self.pool = nn.AdaptiveAvgPool3d(1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return a feature for each channel."""
+        result: torch.Tensor = self.pool(self.conv(x)).view(-1, 4)
+        return result
+
+
+def test_a_view_is_not_warned_of_where_the_smoke_has_run_it(tmp_path: Path) -> None:
+    """What the program did in the new layout counts, and not what its code might do."""
+    jit.save(jit.script(Pooling().eval()), tmp_path / "in.pt")
+    codes = {}
+    for smoke in ("none", "model"):
+        report = convert(tmp_path / "in.pt", tmp_path / "out.pt", Options.parse(smoke=smoke))
+        assert report.smoke is not None
+        codes[report.smoke.scope, report.smoke.status] = {each.code for each in report.findings}
+    assert "view-in-program" in codes["none", "skipped"]
+    assert "view-in-program" not in codes["model", "passed"]
+
+
 def test_it_is_refused_unless_allowed(tmp_path: Path) -> None:
     """Without permission programs are refused by all verbs, and the message names the option."""
     source = scripted(tmp_path / "in.pt")
