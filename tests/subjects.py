@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from convlast.architectures.subject import Inputs, Subject
-from convlast.smoke.model.modes import OperatorMode
 from convlast.smoke.model.specimen import Weights
 from convlast.smoke.model.ways import Request
 from convlast.smoke.model.whole import ModelSmoke, smoke_model
+from convlast.smoke.modes import OperatorMode
 from convlast.smoke.out_of_memory import NO_ENGINE
 
 CPU = torch.device("cpu")

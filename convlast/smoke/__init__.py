@@ -7,7 +7,9 @@ layout            the memory format of an output
 convolution       one convolution, and the hyperparameters that the file does not contain
 out_of_memory     detecting that memory ran out, and retrying with smaller inputs
 operands          the tensors of an operator, and their memory
+modes             a dispatch mode that sees every operator, without PyTorch's compiler
 unwritten         memory that a model allocates and has not written yet
+random_numbers    the same random numbers in every layout and precision
 device_health     whether the device still works after a failure
 layers            each convolution run alone
 layer_judgement   the verdict on a convolution, and on all of them

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convlast.smoke.model.modes import OperatorMode
+from convlast.smoke.modes import OperatorMode
 from convlast.smoke.operands import address_of, tensors_in, written_operands
 from convlast.smoke.random_numbers import run_in_order
 

@@ -1,7 +1,6 @@
 """The smoke of a whole model: fp16 against fp32, contiguous against converted, and who is to blame.
 
 specimen          the model in one precision and layout at a time, and how to run it
-modes             a dispatch mode that sees every operator, without PyTorch's compiler
 emulation         fp16 for whole models on a CPU
 events            what a watched forward reports: operators, modules' turns, failures
 watching          watching a forward: each operator, each module's turn, and where it raised

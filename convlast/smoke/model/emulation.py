@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convlast.smoke.model.modes import OperatorMode
+from convlast.smoke.modes import OperatorMode
 from convlast.smoke.operands import tensors_in
 
 HEAVY = frozenset(

@@ -20,7 +20,7 @@ from torch import Tensor
 from convlast.architectures.time_limit import NO_LIMIT, TimeLimit
 from convlast.errors import words_of
 from convlast.smoke.model.events import Failure, ModulePlace, Operation, Turn, line_of
-from convlast.smoke.model.modes import OperatorMode
+from convlast.smoke.modes import OperatorMode
 from convlast.smoke.operands import address_of, tensors_in, written_operands
 from convlast.smoke.out_of_memory import is_refusal, runs_on_less
 from convlast.smoke.unwritten import RESIZING, Unwritten

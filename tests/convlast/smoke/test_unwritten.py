@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from convlast.smoke.model.modes import OperatorMode
 from convlast.smoke.model.readings import Readings
 from convlast.smoke.model.specimen import Specimen, Way
 from convlast.smoke.model.trace import Trace
 from convlast.smoke.model.watching import Watch
+from convlast.smoke.modes import OperatorMode
 from convlast.smoke.unwritten import ALLOCATING, RESIZING, ZeroingUnwritten
 from tests.subjects import CPU, converted_of, smoked, subject_of
 
