@@ -21,8 +21,8 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from convlast.rendering.terminal import render
 from convlast.report import Report
+from convlast.report.rendering.terminal import render
 
 FOLDER = Path(__file__).parents[1] / "demo"
 START_S = 120

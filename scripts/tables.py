@@ -59,9 +59,11 @@ def errors() -> str:
 
 
 def findings() -> str:
-    """Return the codes of findings, and what they mean."""
-    rows = ["| code | meaning |", "|---|---|"]
-    rows += [f"| `{code}` | {meaning} |" for code, meaning in FINDINGS.items()]
+    """Return the codes of findings, their severities, what they mean, and what to do."""
+    rows = ["| code | severity | meaning | what to do |", "|---|---|---|---|"]
+    for code, kind in FINDINGS.items():
+        severity = f"{kind.severity}, {kind.other}" if kind.other else kind.severity
+        rows.append(f"| `{code}` | {severity} | {kind.meaning} | {kind.cure} |")
     return "\n".join(rows)
 
 

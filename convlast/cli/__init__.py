@@ -18,14 +18,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, field_validator
 from rich.console import Console
 
 import convlast
-from convlast.cli import outcome
+from convlast.cli import manifests, outcome
 from convlast.cli import progress_bar as progress
 from convlast.cli.parameters import flattened
 from convlast.cli.places import keep_apart, place_in
 from convlast.errors import OptionError
 from convlast.options import Limits, Options
 from convlast.progress import Progress, silent
-from convlast.rendering import terminal
 from convlast.report import Report
 
 app = typer.Typer(
@@ -224,7 +223,7 @@ def report(
             f"'{artifact.name}' does not say that convlast converted it.",
             "Use `convlast inspect` to see what it contains, and `convlast verify` to compare it.",
         )
-    outcome.show(found, terminal.render_manifest(found), as_json=as_json)
+    outcome.show(found, manifests.render_manifest(found), as_json=as_json)
 
 
 def _report_folder(artifact: Path, *, as_json: bool) -> None:
@@ -239,7 +238,7 @@ def _report_folder(artifact: Path, *, as_json: bool) -> None:
             f"No file in '{artifact.name}' says that convlast converted it.",
             "Use `convlast inspect` to see what it contains, and `convlast verify` to compare it.",
         )
-    outcome.show(notes, terminal.render_manifests(notes.files), as_json=as_json)
+    outcome.show(notes, manifests.render_manifests(notes.files), as_json=as_json)
 
 
 def _prefixes(execution: Execution) -> tuple[str, ...] | None:

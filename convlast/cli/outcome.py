@@ -21,9 +21,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from rich.console import Console, RenderableType
 
 from convlast.errors import ConvlastError, OptionError, VerificationError
-from convlast.rendering import html, terminal
-from convlast.rendering.notation import printable
 from convlast.report import Report
+from convlast.report.rendering import html, terminal
+from convlast.report.rendering.notation import printable
 from convlast.writing.workplace import write_whole
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
@@ -42,6 +42,12 @@ class Output(BaseModel):
 
     as_json: bool = Field(default=False, alias="json")
     """Print the report as JSON on stdout, and nothing else."""
+
+    verbose: bool = False
+    """Print all layers and findings, and what ran where."""
+
+    quiet: bool = False
+    """Print nothing but errors."""
 
     @field_validator("report")
     @classmethod
@@ -119,7 +125,8 @@ def _deliver(report: Report, output: Output) -> None:
         is_page = output.report.suffix.lower() in {".html", ".htm"}
         text = html.render(report) if is_page else f"{report.model_dump_json(indent=2)}\n"
         write_whole(output.report, text.encode(), "report")
-    show(report, terminal.render(report), as_json=output.as_json)
+    if output.as_json or not output.quiet:
+        show(report, terminal.render(report, verbose=output.verbose), as_json=output.as_json)
 
 
 @contextmanager

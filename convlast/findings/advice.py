@@ -185,10 +185,7 @@ def _loading_of_folder(filename: str, first: str, *, has_layout: bool) -> str:
     unpacked = f"# unpack {filename} first\n" if is_archive else ""
     if not has_layout:
         return f"{unpacked}# load {place!r} as the original: weights are contiguous"
-    return (
-        f"{unpacked}convlast.apply_layout(model, {place!r})  # after from_pretrained, or another "
-        "loader, which leaves weights contiguous"
-    )
+    return f"{unpacked}convlast.apply_layout(model, {place!r})  # after from_pretrained or the like"
 
 
 def _subscripts(path: KeyPath) -> str:

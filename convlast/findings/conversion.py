@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from convlast.checkpoints.tree import dotted
+from convlast.checkpoints.tree import Entry, dotted
 from convlast.containers import Container
 from convlast.options import Dtype
 from convlast.planning.casting import Casts, Obstacle
+from convlast.planning.optimizers import is_moment
 from convlast.planning.plan import Plan
 from convlast.proving.comparison import Comparison
 from convlast.proving.program_runs import ScriptTrial
 from convlast.report import Finding, LayerSmoke, Range, Severity
+from convlast.report.codes import finding
 from convlast.report.listing import listed
+from convlast.report.smoke import UNDERFLOW_SHARE
 
 _SKIPPED = {
     "weight-norm": "its weight is recomputed in every forward, in contiguous layout. Remove the "
@@ -47,34 +50,21 @@ _NOT_CAST: Mapping[Obstacle, str] = {
 _MAX_NAMED = 3
 """The most tensors that a finding names."""
 
-UNDERFLOW_SHARE = 0.01
-"""The share of a tensor's values that may become zero in fp16 before it is a warning. Values below
-2⁻²⁵ add nothing to a sum that fp16 can show, unless most of a weight is so small."""
-
 
 def of_plan(plan: Plan) -> Iterator[Finding]:
     """Report the weights that are not converted, and why."""
     for decision in plan.decisions:
         if decision.status == "skipped" and decision.reason:
-            yield Finding(
-                code=decision.reason,
-                severity="warning",
+            yield finding(
+                decision.reason,
                 layer=decision.name,
                 message=f"{decision.name} is skipped: {_SKIPPED[decision.reason]}.",
             )
-    for entry in plan.others:
-        name = dotted(entry.path)
-        yield Finding(
-            code="not-a-convolution-weight",
-            severity="info",
-            layer=name,
-            message=f"{name} is 5-D and left alone: its key is not that of a convolution weight.",
-        )
+    yield from map(_left_alone, plan.others)
     unknown = [decision.name for decision in plan.decisions if decision.candidate.kind == "unknown"]
     if unknown:
-        yield Finding(
-            code="kind-assumed",
-            severity="info",
+        yield finding(
+            "kind-assumed",
             message=f"{len(unknown)} of {len(plan.decisions)} weights may be a Conv3d's or a "
             "ConvTranspose3d's: the file does not say. Both are converted alike.",
         )
@@ -89,16 +79,14 @@ def of_script(trial: ScriptTrial, plan: Plan, *, was_run: bool) -> Iterator[Find
         was_run: Whether the smoke has run the converted program.
     """
     if trial.difference is not None:
-        yield Finding(
-            code="program-broken",
-            severity="error",
+        yield finding(
+            "program-broken",
             message="The converted program does not do what the original does: "
             f"{trial.difference}.",
         )
     elif trial.calls_view and plan.memory_format == "channels_last_3d" and not was_run:
-        yield Finding(
-            code="view-in-program",
-            severity="warning",
+        yield finding(
+            "view-in-program",
             message="The program's code calls torch.view, which raises on channels-last tensors; "
             "on a CPU a small single sample passes, since its convolutions lose the layout. Give "
             "input_shape=N,C,D,H,W, with N at least 2, to have the program run before and after.",
@@ -113,9 +101,8 @@ def of_comparison(comparison: Comparison) -> Iterator[Finding]:
         "strides": "strides-wrong",
     }
     for difference in comparison.differences:
-        yield Finding(
-            code=codes[difference.aspect],
-            severity="error",
+        yield finding(
+            codes[difference.aspect],
             layer=difference.path or None,
             message=f"{difference.path or 'The checkpoint'}: {difference.message}",
         )
@@ -123,21 +110,17 @@ def of_comparison(comparison: Comparison) -> Iterator[Finding]:
 
 def of_smokes(smokes: Mapping[str, LayerSmoke], dtype: str) -> Iterator[Finding]:
     """Report the layers that failed in the smoke, and whether fp16 or the layout is to blame."""
-    found: dict[str, tuple[str, Severity]] = {
-        "failed": ("layout-error", "error"),
-        "inaccurate": ("fp16-inaccurate", "warning"),
-        "skipped": ("smoke-skipped", "info"),
+    codes = {
+        "failed": "layout-error",
+        "inaccurate": "fp16-inaccurate",
+        "skipped": "smoke-skipped",
     }
     for name, smoke in smokes.items():
-        if smoke.status in found:
-            code, severity = found[smoke.status]
-            yield Finding(
-                code=code, severity=severity, layer=name, message=f"{name}: {smoke.reason}."
-            )
+        if smoke.status in codes:
+            yield finding(codes[smoke.status], f"{name}: {smoke.reason}.", layer=name)
     if smokes and dtype != "float16":
-        yield Finding(
-            code="fp16-emulated",
-            severity="info",
+        yield finding(
+            "fp16-emulated",
             message="This device has no fast fp16 convolution: operands and results were rounded "
             "to fp16, and sums kept in float32, as a tensor core does.",
         )
@@ -149,24 +132,22 @@ def of_ranges(ranges: Iterable[Range], dtype: Dtype) -> Iterator[Finding]:
         if found.overflow:
             yield _range_finding(
                 "fp16-overflow",
-                "warning",
                 found,
                 f"{found.overflow:,} of {found.numel:,} values are beyond 65504 and become "
                 "infinite in fp16"
                 + (". Keep it in float32" if dtype == "keep" else ", as in the artifact"),
             )
-        if found.underflow:
+        if found.underflow_share > UNDERFLOW_SHARE or (found.underflow and dtype != "keep"):
             share = found.underflow_share
             yield _range_finding(
                 "fp16-underflow",
-                "warning" if share > UNDERFLOW_SHARE else "info",
                 found,
                 f"{found.underflow:,} of {found.numel:,} values ({share:.1%}) become zero in fp16",
+                severity="warning" if share > UNDERFLOW_SHARE else "info",
             )
         if found.nonfinite:
             yield _range_finding(
                 "not-finite",
-                "warning",
                 found,
                 f"{found.nonfinite:,} of {found.numel:,} values are NaN or infinite already",
             )
@@ -176,9 +157,8 @@ def of_casts(casts: Casts) -> Iterator[Finding]:
     """Report the tensors of the state dicts that could not be cast to fp16."""
     for obstacle, paths in casts.kept.items():
         named = listed([dotted(path) for path in paths], at_most=_MAX_NAMED)
-        yield Finding(
-            code="not-cast",
-            severity="warning",
+        yield finding(
+            "not-cast",
             message=f"Not cast to fp16: {named}: {_NOT_CAST[obstacle]}.",
         )
 
@@ -186,9 +166,8 @@ def of_casts(casts: Casts) -> Iterator[Finding]:
 def of_dropped(records: Sequence[str], container: Container) -> Iterator[Finding]:
     """Report the records of the input that the artifact's container cannot hold."""
     if records:
-        yield Finding(
-            code="records-dropped",
-            severity="warning",
+        yield finding(
+            "records-dropped",
             message=f"{container.name} holds tensors and short texts only. Not in the artifact: "
             f"{listed(records, at_most=_MAX_NAMED)}. Use container=torch to keep them.",
         )
@@ -197,19 +176,27 @@ def of_dropped(records: Sequence[str], container: Container) -> Iterator[Finding
 def of_result(plan: Plan, container: Container, *, unchanged: bool) -> Iterator[Finding]:
     """Report what else to know about the artifact."""
     if not container.holds_strides and plan.memory_format == "channels_last_3d":
-        yield Finding(
-            code="layout-in-manifest",
-            severity="info",
+        yield finding(
+            "layout-in-manifest",
             message=f"{container.name} cannot store strides: the bytes are contiguous, and the "
             "layout is in the metadata, where convlast.load and convlast.load_into apply it.",
         )
     if unchanged:
-        yield Finding(
-            code="nothing-to-change",
-            severity="info",
+        yield finding(
+            "nothing-to-change",
             message="No stride had to change: the artifact is the input, byte for byte.",
         )
 
 
-def _range_finding(code: str, severity: Severity, found: Range, text: str) -> Finding:
-    return Finding(code=code, severity=severity, layer=found.name, message=f"{found.name}: {text}.")
+def _left_alone(entry: Entry) -> Finding:
+    """Report a 5-D tensor that is no convolution weight."""
+    name = dotted(entry.path)
+    if is_moment(entry.path):
+        code, why = "optimizer-moment", "it is part of an optimizer's state"
+    else:
+        code, why = "not-a-convolution-weight", "its key is not that of a convolution weight"
+    return finding(code, f"{name} is 5-D and left alone: {why}.", layer=name)
+
+
+def _range_finding(code: str, found: Range, text: str, severity: Severity | None = None) -> Finding:
+    return finding(code, f"{found.name}: {text}.", layer=found.name, severity=severity)

@@ -7,19 +7,19 @@ from functools import partial
 
 from convlast.devices.compatibility import Trouble
 from convlast.findings.advice import kept_on_cpu_alone
-from convlast.report import Finding, Severity
+from convlast.report import Finding
+from convlast.report.codes import finding
 from convlast.report.listing import listed
-from convlast.report.smoke import Choice, Flip, Smoke
-from convlast.smoke.fp16_range import LEAST_HEADROOM
+from convlast.report.smoke import Choice, Flip, Smoke, has_little_headroom
 from convlast.smoke.model.model_judgement import Fault
 from convlast.smoke.model.whole import ModelSmoke
 
-_CODES: dict[str, tuple[str, Severity]] = {
-    "layout": ("layout-error", "error"),
-    "batch": ("layout-breaks-batches", "warning"),
-    "dtype": ("fp16-inaccurate", "warning"),
-    "input": ("channels-last-input", "warning"),
-    "reference": ("model-raises", "warning"),
+_CODES = {
+    "layout": "layout-error",
+    "batch": "layout-breaks-batches",
+    "dtype": "fp16-inaccurate",
+    "input": "channels-last-input",
+    "reference": "model-raises",
 }
 
 _VIEWS = {"aten::view", "aten::_unsafe_view", "aten::view_as"}
@@ -33,18 +33,15 @@ _listed = partial(listed, at_most=MAX_NAMED)
 def of_model(found: ModelSmoke) -> Iterator[Finding]:
     """Report what is wrong with the model in fp16, what is to blame, and what to do."""
     for fault in found.faults:
-        code, severity = _CODES[fault.blame]
         place = fault.failure.place if fault.failure else None
-        yield Finding(
-            code=code,
-            severity=severity,
+        yield finding(
+            _CODES[fault.blame],
             layer=place.name if place else None,
             message=" ".join([f"{fault.message}.", *_advice_on(fault, found.smoke)]),
         )
     if found.halvings:
-        yield Finding(
-            code="smoke-shrunk",
-            severity="info",
+        yield finding(
+            "smoke-shrunk",
             message=f"Memory ran out, so the model was run on a smaller input: "
             f"{found.smoke.input_shape}.",
         )
@@ -54,9 +51,8 @@ def of_model(found: ModelSmoke) -> Iterator[Finding]:
     yield from _of_activations(found.smoke)
     yield from _of_layout(found.smoke)
     if found.smoke.dtype != "float16":
-        yield Finding(
-            code="fp16-emulated",
-            severity="info",
+        yield finding(
+            "fp16-emulated",
             message="This device has no fast fp16 convolution: convolutions, matrix products, "
             "pooling and norms were computed in float32 from fp16 values and rounded to fp16 "
             "once, as a tensor core does.",
@@ -65,8 +61,8 @@ def of_model(found: ModelSmoke) -> Iterator[Finding]:
 
 def of_time(left_out: str, *, nothing_ran: bool) -> Finding:
     """Report what there was no time for; it is a warning if nothing was compared at all."""
-    return Finding(
-        code="smoke-cut-short",
+    return finding(
+        "smoke-cut-short",
         severity="warning" if nothing_ran else "info",
         message=f"smoke_seconds ran out. {left_out}. Give more, or a smaller input_shape.",
     )
@@ -77,43 +73,37 @@ def of_speed(smoke: Smoke, min_speedup: float | None) -> Iterator[Finding]:
     timing = smoke.timing
     if timing is None or not timing.representative:
         if min_speedup is not None:
-            yield Finding(
-                code="speedup-not-measured",
-                severity="warning",
+            yield finding(
+                "speedup-not-measured",
                 message=f"min_speedup asks for {min_speedup}, but no speed was measured.",
             )
         return
     measured = f"{timing.speedup:.2f} times as fast (± {timing.spread:.2f})"
     if min_speedup is not None and timing.speedup < min_speedup:
-        yield Finding(
-            code="speedup-missed",
-            severity="error",
+        yield finding(
+            "speedup-missed",
             message=f"The converted model is {measured}, but min_speedup asks for {min_speedup}.",
         )
     elif timing.speedup <= 1 + timing.spread:
-        yield Finding(
-            code="nothing-gained",
-            severity="warning",
+        yield finding(
+            "nothing-gained",
             message=f"The converted model is {measured}: nothing is gained on this device.",
         )
     if not timing.stable:
-        yield Finding(
-            code="speed-unstable",
-            severity="info",
+        yield finding(
+            "speed-unstable",
             message="The times were not yet stable when the measuring time was up: something else "
             "uses this device, or its clock changes.",
         )
     if not any(found.kernels for found in smoke.dispatch):
-        yield Finding(
-            code="kernels-not-seen",
-            severity="info",
+        yield finding(
+            "kernels-not-seen",
             message=f"Which kernels ran is not known. {smoke.dispatch_reason or ''}".rstrip(),
         )
     slow = {found.layer for found in smoke.dispatch if found.route == "slow"}
     if slow:
-        yield Finding(
-            code="slow-convolution",
-            severity="warning",
+        yield finding(
+            "slow-convolution",
             message=f"{_listed(sorted(slow))}: PyTorch's slow fallback ran, not cuDNN.",
         )
 
@@ -121,9 +111,8 @@ def of_speed(smoke: Smoke, min_speedup: float | None) -> Iterator[Finding]:
 def of_choice(choice: Choice | None) -> Iterator[Finding]:
     """Report a choice that was made with a smaller input."""
     if choice is not None and choice.halvings:
-        yield Finding(
-            code="smoke-shrunk",
-            severity="info",
+        yield finding(
+            "smoke-shrunk",
             message="Memory ran out, so select=fastest measured a smaller input, halved "
             f"{choice.halvings} times.",
         )
@@ -132,10 +121,8 @@ def of_choice(choice: Choice | None) -> Iterator[Finding]:
 def of_troubles(troubles: Iterable[Trouble]) -> Iterator[Finding]:
     """Report the known troubles with the device and its libraries."""
     for trouble in troubles:
-        yield Finding(
-            code=trouble.code,
-            severity="warning",
-            message=" ".join([trouble.message, trouble.cure, *_see(trouble.source)]),
+        yield finding(
+            trouble.code, " ".join([trouble.message, trouble.cure, *_see(trouble.source)])
         )
 
 
@@ -146,7 +133,7 @@ def _see(source: str) -> list[str]:
 def of_layers_only(reason: str, *, were_run: bool = True) -> Finding:
     """Report why the layers were run one by one instead of the model, if any were run."""
     done = "Layers were run one by one" if were_run else "Nothing was run"
-    return Finding(code="model-not-run", severity="info", message=f"{done}: {reason}")
+    return finding("model-not-run", f"{done}: {reason}")
 
 
 def _advice_on(fault: Fault, smoke: Smoke) -> Iterator[str]:
@@ -188,18 +175,16 @@ def _advice_on_float16(smoke: Smoke) -> Iterator[str]:
 def _of_activations(smoke: Smoke) -> Iterator[Finding]:
     for found in smoke.activations:
         if found.overflow:
-            yield Finding(
-                code="fp16-overflow",
-                severity="warning",
+            yield finding(
+                "fp16-overflow",
                 layer=found.module,
                 message=f"{found.module} ({found.kind}) gives {found.overflow:,} values beyond "
                 "65504, which are infinite in fp16. Keep it, and the modules that take its output, "
                 "in float32.",
             )
-        elif found.headroom is not None and found.headroom < LEAST_HEADROOM:
-            yield Finding(
-                code="fp16-little-headroom",
-                severity="info",
+        elif found.headroom is not None and has_little_headroom(found.headroom):
+            yield finding(
+                "fp16-little-headroom",
                 layer=found.module,
                 message=f"{found.module} ({found.kind}) gives values up to {found.absmax:.3g}: "
                 f"fp16 can hold only {found.headroom:.1f} times as much.",
@@ -211,9 +196,8 @@ def _of_layout(smoke: Smoke) -> Iterator[Finding]:
         if flip.cause is None and flip.output_memory_format == "contiguous_format":
             yield _breaks_the_chain(flip)
     if kept := kept_on_cpu_alone(smoke):
-        yield Finding(
-            code="layout-differs-on-cuda",
-            severity="info",
+        yield finding(
+            "layout-differs-on-cuda",
             message=f"{_listed(sorted(kept))}: GroupNorm keeps channels-last on this CPU. On CUDA "
             "it gave contiguous tensors until late 2026: expect two permutations for each. See "
             "https://github.com/pytorch/pytorch/issues/111824.",
@@ -222,9 +206,8 @@ def _of_layout(smoke: Smoke) -> Iterator[Finding]:
 
 def _breaks_the_chain(flip: Flip) -> Finding:
     times = "once" if flip.times == 1 else f"{flip.times} times"
-    return Finding(
-        code="layout-broken",
-        severity="info",
+    return finding(
+        "layout-broken",
         layer=flip.module,
         message=f"{flip.module} ({flip.kind}) takes channels-last and returns contiguous tensors "
         f"({flip.operator}), {times} a forward, {flip.bytes:,} bytes; the next convolution "

@@ -25,6 +25,7 @@ from convlast.folders.passed_on import PART, PassedOn, part_of_distributed
 from convlast.folders.stores import Stores
 from convlast.options import Options
 from convlast.report import Finding, InputFile, Role
+from convlast.report.codes import finding
 
 
 @dataclass(frozen=True)
@@ -171,9 +172,8 @@ class Contents:
                 remedy="Fetch the index and its shards anew from where they came.",
             )
         for key in sorted(keys - named):
-            yield Finding(
-                code="not-in-index",
-                severity="warning",
+            yield finding(
+                "not-in-index",
                 layer=key,
                 message=f"{key} is in the shard, and not in the index {found.index.name}: what "
                 "loads by the index may leave it out.",

@@ -21,7 +21,8 @@ from convlast.errors import (
 )
 from convlast.folders.folder import Folder
 from convlast.folders.member_names import shown
-from convlast.report import Finding, Severity
+from convlast.report import Finding
+from convlast.report.codes import finding
 
 PART = ".distcp"
 """The end of the names of the files in a distributed checkpoint.
@@ -66,7 +67,7 @@ class PassedOn:
             "the one file.",
         )
         text = f"{name} was not opened, and is as it was: {reason}."
-        self._note(name, _finding("store-not-opened", "info", text))
+        self._note(name, finding("store-not-opened", text))
 
     def note_closed(self, name: str, container: str) -> None:
         """Note a file that holds code which was not allowed."""
@@ -76,7 +77,7 @@ class PassedOn:
             "was. Allow programs (--allow-programs, or CONVLAST_ALLOW_PROGRAMS=true), from senders "
             "you trust, to have it converted."
         )
-        self._note(name, _finding("program-not-opened", "warning", text))
+        self._note(name, finding("program-not-opened", text))
 
     def note_unreadable(self, name: str, error: CheckpointError) -> None:
         """Note a checkpoint that cannot be opened."""
@@ -85,7 +86,7 @@ class PassedOn:
         text = f"{error.message} {error.remedy}".strip()
         text = text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
         text = f"{name} cannot be opened, and is as it was. {text}"
-        self._note(name, _finding("checkpoint-not-opened", "warning", text))
+        self._note(name, finding("checkpoint-not-opened", text))
         if "file" not in error.details:
             error.locate(name)
         self._unreadable[name] = error
@@ -93,7 +94,7 @@ class PassedOn:
     def note_unconvertible(self, name: str, findings: list[Finding]) -> None:
         """Note a checkpoint without convolution weights, and what was found in it."""
         text = f"{name} holds no Conv3d weight."
-        self._note(name, _finding("no-conv3d-weights", "info", text), *findings)
+        self._note(name, finding("no-conv3d-weights", text), *findings)
 
     def of_file(self, name: str) -> list[Finding]:
         """Return the findings about a file."""
@@ -102,9 +103,8 @@ class PassedOn:
     def of_folder(self) -> list[Finding]:
         """Return the findings about what is not even passed on."""
         return [
-            _finding(
+            finding(
                 "left-out",
-                "warning",
                 f"{name} is not in the artifact, because {reason}.",
             )
             for name, reason in self._folder.left_out.items()
@@ -188,27 +188,23 @@ def part_of_distributed() -> UnsupportedContainerError:
     )
 
 
-def _finding(code: str, severity: Severity, message: str) -> Finding:
-    return Finding(code=code, severity=severity, message=message)
-
-
 def _finding_of(name: str, kind: OtherFile) -> Finding | None:
     """Return a finding about a file that is no checkpoint; None if nobody would expect one."""
     if kind.kind == "pointer":
         text = f"{name} is {kind.words}, and is as it was. {kind.remedy}"
-        return _finding("file-not-fetched", "warning", text)
+        return finding("file-not-fetched", text)
     if kind.kind == "archive" or (kind.kind == "compressed" and _is_named_like(_stem(name))):
         text = f"{name} is {kind.words}. It was not opened, and is as it was. {kind.remedy}"
-        return _finding("archive-not-opened", "info", text)
+        return finding("archive-not-opened", text)
     if kind == PICKLE:
         text = (
             f"{name} is a pickle, though none of torch.save's. It was not opened, and is as it "
             "was; loading it can run code."
         )
-        return _finding("pickle-not-opened", "info", text)
+        return finding("pickle-not-opened", text)
     if _is_named_like(name) and kind != APPLE_DOUBLE:
         text = f"{name} is named like a checkpoint, but is {kind.words}. It is as it was."
-        return _finding("not-a-checkpoint", "warning", text)
+        return finding("not-a-checkpoint", text)
     return None
 
 

@@ -130,7 +130,7 @@ def _tried(route: str, attempt: Callable[[_Sample], Any], sample: _Sample) -> Su
         # Whatever a route raises is what there is to say about it.
         message = f"It could not be tried: {words_of(error)}"
         return Survival(route=route, survives=None, message=message)
-    message = "Tried on one weight of the artifact."
-    if not survives:
-        message = _LOST.get(route, "The layout is lost on this way.")
-    return Survival(route=route, survives=survives, message=message)
+    if survives:
+        return Survival(route=route, survives=True, message="Tried on one weight of the artifact.")
+    message = _LOST.get(route, "The layout is lost on this way.")
+    return Survival(route=route, survives=False, always_lost=route in _LOST, message=message)

@@ -10,6 +10,23 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+LEAST_HEADROOM = 4.0
+"""A headroom below this is reported: other inputs may be a few times as large as the one that was
+drawn here, and further training may let a weight grow as much."""
+
+UNDERFLOW_SHARE = 0.01
+"""The share of a tensor's values that may become zero in fp16 before it is reported. Values below
+2⁻²⁵ add nothing to a sum that fp16 can show, unless most of a weight is so small."""
+
+
+def has_little_headroom(headroom: float | None) -> bool:
+    """Say whether values come close to the largest one of fp16.
+
+    >>> has_little_headroom(1.5), has_little_headroom(1e6), has_little_headroom(None)
+    (True, False, False)
+    """
+    return headroom is not None and headroom < LEAST_HEADROOM
+
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)

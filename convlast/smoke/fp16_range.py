@@ -9,14 +9,11 @@ import torch
 from torch import Tensor
 
 from convlast.report import Range
+from convlast.report.smoke import has_little_headroom
 
 AUDITED = frozenset({torch.float64, torch.float32, torch.bfloat16, torch.float16})
 
 LARGEST = torch.finfo(torch.float16).max
-LEAST_HEADROOM = 4.0
-"""Report tensors whose headroom is below this: other inputs may be a few times as large as the one
-that was drawn here, and further training may let a weight grow as much."""
-
 BLOCK_NUMEL = 1 << 19
 """Elements audited at a time: intermediate results stay in a CPU core's cache, and the memory used
 does not grow with the tensor."""
@@ -86,8 +83,8 @@ def headroom_of(absmax: float) -> float | None:
 
 def is_worth_telling(found: Range) -> bool:
     """Say whether a tensor loses values in fp16, or comes close to it."""
-    is_close = found.headroom is not None and found.headroom < LEAST_HEADROOM
-    return bool(found.overflow or found.underflow or found.nonfinite or is_close)
+    loses = found.overflow or found.underflow or found.nonfinite
+    return bool(loses) or has_little_headroom(found.headroom)
 
 
 def _blocks(chunks: Iterable[Tensor]) -> Iterator[Tensor]:

@@ -17,6 +17,7 @@ from convlast.folders import Folder
 from convlast.folders.contents import Contents, Found
 from convlast.options import Limits, Options
 from convlast.report import Artifact, Finding, Report
+from convlast.report.codes import finding
 
 VerifyFile = Callable[[Checkpoint, Checkpoint, Limits, Mapping[str, torch.Tensor] | None], Report]
 """How two checkpoints are compared."""
@@ -56,7 +57,7 @@ class FolderVerification:
         self._contents.refuse_without_layers(has_layers=bool(self._sections.layers))
         added = [name for name in self._after.members if name not in self._before.members]
         self._sections.findings += [
-            _difference("file-added", f"{name} is in the converted folder alone.") for name in added
+            finding("file-added", f"{name} is in the converted folder alone.") for name in added
         ]
         made = self._sections.artifacts | {name: self._made(name, "other") for name in added}
         return self._sections.report(
@@ -111,7 +112,7 @@ class FolderVerification:
         made: Artifact | None = None
         noted: list[Finding] = []
         if name not in self._after.members:
-            noted = [_difference("file-missing", f"{name} is not in the converted folder.")]
+            noted = [finding("file-missing", f"{name} is not in the converted folder.")]
         else:
             made = self._made(name, given.container)
             made.unchanged = made.sha256 == given.sha256
@@ -122,7 +123,7 @@ class FolderVerification:
                     "compared.",
                 )
             if not made.unchanged:
-                noted = [_difference("file-changed", f"{name} is not the same byte for byte.")]
+                noted = [finding("file-changed", f"{name} is not the same byte for byte.")]
         role = self._contents.role_of(name, found)
         self._sections.add_other(name, role, given, noted, made)
 
@@ -133,7 +134,3 @@ class FolderVerification:
             bytes=self._after.members[name].nbytes,
             container=container,
         )
-
-
-def _difference(code: str, message: str) -> Finding:
-    return Finding(code=code, severity="error", message=message)

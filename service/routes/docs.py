@@ -17,7 +17,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
 
-from convlast.rendering.markup import Markup, element
+from convlast.report.rendering.markup import Markup, element
 from service.connection.protection import CSP, policy
 from service.headers.negotiation import JSON
 

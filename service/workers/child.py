@@ -24,7 +24,8 @@ from convlast.errors import (
     VerificationError,
 )
 from convlast.progress import Progress
-from convlast.report import Finding, Report
+from convlast.report import Report
+from convlast.report.codes import finding
 from service import sandbox
 from service.workers import MAX_EMBEDDED_BYTES, REPORT_JSON, Finished, Job
 from service.workers.messages import (
@@ -145,9 +146,8 @@ def _embeddable(report: Report) -> str:
     if len(text.encode()) <= MAX_EMBEDDED_BYTES:
         return text
     errors = [finding for finding in report.findings if finding.severity == "error"]
-    left_out = Finding(
-        code="report-shortened",
-        severity="info",
+    left_out = finding(
+        "report-shortened",
         message=f"The report has {len(text):,} characters, too many for a refusal: layers, files "
         "and all but the first errors are left out. The command line shows the whole report.",
     )

@@ -15,8 +15,8 @@ from convlast.devices import device_errors_translated, resolve, troubles_on, unu
 from convlast.errors import DeviceUnavailableError
 from convlast.options import Options
 from convlast.progress import Progress, silent
-from convlast.rendering import html
 from convlast.report import Report
+from convlast.report.rendering import html
 from service.workers import REPORT_HTML, REPORT_JSON, Finished, Job, Made
 from service.workers.preloading import preload
 from service.workers.warming import warm_up

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 import convlast
-from convlast.rendering import html
 from convlast.report import Report
+from convlast.report.rendering import html
 from service.settings import Settings
 from tests.container.deployment import CPU, GPU, KEYS, Deployment
 from tests.container.engine import Engine

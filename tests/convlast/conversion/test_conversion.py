@@ -21,8 +21,8 @@ from convlast.errors import (
     UnsupportedContainerError,
 )
 from convlast.options import Options
-from convlast.rendering import html
 from convlast.report import Report
+from convlast.report.rendering import html
 from tests import builders
 from tests.exactness import Loaded, restrided, strides_by_pytorch
 

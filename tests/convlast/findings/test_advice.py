@@ -12,8 +12,8 @@ from torch.nn.utils import spectral_norm
 
 import convlast
 from convlast.options import Options
-from convlast.rendering import summary
 from convlast.report import Report
+from convlast.report.rendering import summary
 from tests import builders
 
 UNDO = "contiguous_format"

@@ -9,8 +9,8 @@ from rich.console import Console
 
 import convlast
 from convlast.options import Options
-from convlast.rendering import html, summary, terminal
 from convlast.report import Report
+from convlast.report.rendering import html, summary, terminal
 from tests.convlast.folders import building
 
 
@@ -21,10 +21,10 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
     return convlast.convert(folder, folder.with_name("out"), Options(smoke="none"))
 
 
-def printed(report: Report) -> str:
+def printed(report: Report, *, verbose: bool = False) -> str:
     """Print it on a console of 80 columns."""
     stream = io.StringIO()
-    Console(file=stream, width=80).print(terminal.render(report))
+    Console(file=stream, width=80).print(terminal.render(report, verbose=verbose), crop=False)
     return stream.getvalue()
 
 
@@ -40,12 +40,12 @@ TOLD = [
 
 
 def test_the_terminal_has_a_section_for_each_file_that_matters(report: Report) -> None:
-    """Files with layers or findings have a section each, in order; the others are counted."""
-    text = printed(report)
-    lines = text.splitlines()
-    assert [line.strip() for line in lines if line.strip() in TOLD] == TOLD
-    assert max(map(len, lines)) <= 80
-    assert text.count("0.weight") == 3
+    """Files with layers or findings have a line each, in order; -v shows their layers."""
+    for verbose, layers in ((False, 0), (True, 3)):
+        text = printed(report, verbose=verbose)
+        named = [line.split()[1] for line in text.splitlines() if line.startswith(("✓ ", "! "))]
+        assert [each for each in named if each in TOLD] == TOLD
+        assert text.count("0.weight") == layers
     assert "3 other files, byte for byte." in text
     assert "\\n" not in text
 
@@ -98,8 +98,7 @@ def test_claims_are_those_of_the_worst_file(report: Report) -> None:
 def test_findings_of_no_file_stand_apart(report: Report) -> None:
     """Findings about no file, such as an extra file in a converted folder, are shown apart."""
     verified = report.model_copy(deep=True)
-    verified.findings.append(
-        verified.findings[0].model_copy(update={"file": None, "message": "About the whole."})
-    )
+    about = {"code": "file-added", "file": None, "message": "About the whole."}
+    verified.findings.append(verified.findings[0].model_copy(update=about))
     assert "About the whole." in printed(verified)
     assert html.render(verified).count("About the whole.") == 1

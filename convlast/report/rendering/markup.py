@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 
-from convlast.rendering.notation import printable
+from convlast.report.rendering.notation import printable
 
 
 class Markup(str):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from convlast.rendering import chain, notation, summary, tables
-from convlast.rendering.markup import Markup, element
-from convlast.report.smoke import Activation, Dispatch, Parity, Smoke, Timing
+from convlast.report.rendering import chain, notation, summary, tables
+from convlast.report.rendering.markup import Markup, element
+from convlast.report.smoke import Activation, Dispatch, Parity, Range, Smoke, Timing
 
 MAX_ROWS = 20
-"""The most modules in the table of activations: those with the least headroom or largest error."""
+"""The most modules in the table of activations: those with the least headroom."""
 
 PAIRS = {
     "dtype": "fp16 against fp32, contiguous",
@@ -44,7 +44,7 @@ def sections(smoke: Smoke) -> Iterator[tuple[str, Markup]]:
     if smoke.dispatch:
         yield "Kernels", _dispatch(smoke.dispatch)
     if smoke.range:
-        yield "Values that fp16 cannot hold, or only just", tables.ranges(smoke.range)
+        yield "Values that fp16 cannot hold, or only just", _ranges(smoke.range)
     if smoke.activations:
         yield "Activations in fp16", _activations(smoke.activations)
 
@@ -96,13 +96,27 @@ def _parity_row(parity: Parity) -> list[Markup]:
 
 
 def _activations(rows: Sequence[Activation]) -> Markup:
+    """Write the modules whose outputs come close to the limits of fp16."""
     headers = ["Module", "Kind", "Largest", "Headroom", "Overflow", "Vanish", "fp16's error"]
-    worst = sorted(rows, key=lambda row: (row.headroom or float("inf"), -(row.relative or 0)))
-    written = tables.table(headers, map(_activation_row, worst[:MAX_ROWS]), numbers_from=2)
-    if len(rows) <= MAX_ROWS:
-        return written
-    left_out = f"… and {notation.count(len(rows) - MAX_ROWS, 'more module')}, with more headroom."
-    return element("div", written, element("p", left_out, class_="note"))
+    near = [row for row in rows if row.overflow or summary.is_near_limit(row)]
+    near.sort(key=lambda row: (row.headroom or float("inf"), -(row.relative or 0)))
+    shown = near[:MAX_ROWS]
+    written = [tables.table(headers, map(_activation_row, shown), numbers_from=2)] if shown else []
+    if left_out := len(rows) - len(shown):
+        text = f"{notation.count(left_out, 'module')}, with more room in fp16: see the JSON report."
+        written.append(element("p", text, class_="note"))
+    return element("div", *written)
+
+
+def _ranges(rows: Sequence[Range]) -> Markup:
+    """Write the tensors whose values come close to the limits of fp16."""
+    near = [row for row in rows if row.overflow or row.nonfinite or summary.is_near_limit(row)]
+    written = [tables.ranges(near)] if near else []
+    if left_out := len(rows) - len(near):
+        number = notation.count(left_out, "tensor")
+        text = f"{number}, of which few values vanish in fp16: see the JSON report."
+        written.append(element("p", text, class_="note"))
+    return element("div", *written)
 
 
 def _activation_row(row: Activation) -> list[Markup]:

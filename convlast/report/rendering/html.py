@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 
-from convlast.rendering import notation, smoke_page, summary, tables
-from convlast.rendering.markup import Markup, element
-from convlast.report import (
+from convlast.report.rendering import notation, smoke_page, summary, tables
+from convlast.report.rendering.markup import Markup, element
+from convlast.report.sections import (
     Advice,
     Artifact,
     Environment,
     InputFile,
     Layer,
-    Report,
+    ReportData,
     Severity,
     Smoke,
 )
@@ -41,16 +41,16 @@ _SEVERITY_STATES: dict[Severity, summary.State] = {
 }
 
 
-def render(report: Report) -> str:
+def render(report: ReportData) -> str:
     """Render a report as an HTML page; the same report gives the same page."""
-    style = files("convlast.rendering").joinpath("report.css").read_text(encoding="utf-8")
+    style = files("convlast.report.rendering").joinpath("report.css").read_text(encoding="utf-8")
     title = f"{report.input.filename}: {summary.VERDICTS[report.verdict]}"
     head = element("head", *_HEAD, element("title", title), element("style", Markup(style)))
     body = element("body", element("main", *_sections(report)))
     return f"<!doctype html>\n{element('html', head, body, lang='en')}\n"
 
 
-def _sections(report: Report) -> Iterator[Markup]:
+def _sections(report: ReportData) -> Iterator[Markup]:
     yield _verdict(report)
     yield element("div", *map(_claim, summary.claims(report)), class_="cards")
     if report.advice:
@@ -67,7 +67,7 @@ def _sections(report: Report) -> Iterator[Markup]:
     yield element("footer", made_by)
 
 
-def _details(report: Report) -> Iterator[Markup]:
+def _details(report: ReportData) -> Iterator[Markup]:
     """Write the findings, layers and smoke of one file."""
     if report.findings:
         groups = summary.group_findings(report.findings)
@@ -80,7 +80,7 @@ def _details(report: Report) -> Iterator[Markup]:
         yield from _smoke(report.smoke)
 
 
-def _files(report: Report) -> Iterator[Markup]:
+def _files(report: ReportData) -> Iterator[Markup]:
     """Write a section for each file of a model folder that has layers or findings."""
     yield from _section("Files", tables.files(report.files))
     sections = summary.told_sections(report)
@@ -102,7 +102,7 @@ def _section(title: str, *content: Markup) -> Iterator[Markup]:
     yield element("section", element("h2", title), *content)
 
 
-def _verdict(report: Report) -> Markup:
+def _verdict(report: ReportData) -> Markup:
     if report.artifact:
         target = element("code", report.artifact.filename)
     else:
@@ -166,7 +166,7 @@ def _smoke(smoke: Smoke) -> Iterator[Markup]:
         yield from _section(title, content)
 
 
-def _facts(report: Report) -> Markup:
+def _facts(report: ReportData) -> Markup:
     options = report.options.model_dump(mode="json", exclude_defaults=True)
     seconds = {stage: notation.duration(spent) for stage, spent in report.seconds.items()}
     cards = {

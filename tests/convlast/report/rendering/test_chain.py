@@ -6,9 +6,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from convlast.rendering import html, terminal
-from convlast.rendering.chain import MAX_LINKS, draw, links_of
 from convlast.report import Report
+from convlast.report.rendering import html, terminal
+from convlast.report.rendering.chain import MAX_LINKS, draw, links_of
 from convlast.report.smoke import (
     Activation,
     Choice,
@@ -119,7 +119,7 @@ def test_the_page_has_every_part_of_the_smoke() -> None:
         "2.00 ± 0.10",
         "unstable",
         "0.9 ×",
-        "10 more modules, with more headroom",
+        "10 modules, with more room in fp16",
         "select=fastest converts some.",
     ):
         assert words in page, words
@@ -130,7 +130,7 @@ def test_the_terminal_draws_the_chain_in_lines() -> None:
     """The terminal shows a line for each link, with a mark if it permutes."""
     console = Console(width=80, file=None, record=True, color_system=None)
     with console.capture() as capture:
-        console.print(terminal.render(report_with(whole_smoke())))
+        console.print(terminal.render(report_with(whole_smoke()), verbose=True), crop=False)
     printed = capture.get()
     assert "The layout through the model" in printed
     assert "⇄ channels-last stem (Conv3d) and 2 more modules, to act" in printed

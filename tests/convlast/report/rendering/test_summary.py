@@ -3,11 +3,12 @@ from __future__ import annotations
 import pytest
 
 from convlast.options import Options
-from convlast.rendering import summary
 from convlast.report import (
     Environment,
     Finding,
     InputFile,
+    Layer,
+    LayerSmoke,
     Parity,
     Proof,
     Range,
@@ -16,10 +17,12 @@ from convlast.report import (
     Survival,
     Timing,
 )
+from convlast.report.rendering import summary
 
 PROOF = Proof(tensors=1, values="identical", strides="exact", structure="identical")
 KEPT = Survival(route="kept()", survives=True, message="")
 LOST = Survival(route="lost()", survives=False, message="")
+NEVER = Survival(route="never()", survives=False, always_lost=True, message="")
 UNTRIED = Survival(route="untried()", survives=None, message="")
 SMOKE = Smoke(scope="model", dtype="float16", device="cuda:0", status="passed")
 TIMING = Timing(contiguous_s=0.4, converted_s=0.2, speedup=2.0, spread=0.05, representative=True)
@@ -38,10 +41,27 @@ def report_of(**parts: object) -> Report:
     ).model_copy(update=parts)
 
 
+def layer_of(smoke: LayerSmoke | None = None) -> Layer:
+    """Build a layer."""
+    return Layer(
+        name="conv.weight",
+        kind="Conv3d",
+        evidence="",
+        shape=[1, 1, 1, 1, 1],
+        dtype="float32",
+        stride_before=[1] * 5,
+        stride_after=[1] * 5,
+        status="converted",
+        bytes=4,
+        smoke=smoke,
+    )
+
+
 @pytest.mark.parametrize(
     ("parts", "states"),
     [
         ({}, ["unknown", "unknown", "unknown", "unknown"]),
+        ({"survival": [KEPT, NEVER]}, ["unknown", "good", "unknown", "unknown"]),
         (
             {
                 "proof": PROOF,
@@ -113,9 +133,58 @@ def test_claims_name_what_breaks_the_layout_and_how_far_fp16_is_off() -> None:
 
     assert survival.text == "1 of 2 ways of loading keep the layout. Lost by: lost()."
     assert run.text == (
-        "The whole model, float16, on cuda:0. Between the layouts: 2.5e-01 (at most 1.0e-03)."
+        "The whole model, on cuda:0. Error of the layout: 2.5e-01 (at most 1.0e-03)."
     )
     assert speed.text == ("2.00 times as fast (± 0.05): 400.0 ms contiguous, 200.0 ms converted.")
+
+
+def test_the_largest_input_of_the_layers_is_named() -> None:
+    """If each layer was run alone, the claim says up to which shape; a whole model has its own."""
+    smokes = [
+        LayerSmoke(status="passed", input_shape=shape)
+        for shape in ([1, 9, 8, 8, 8], [1, 2, 9, 9, 9])
+    ]
+    layers = [layer_of(smoke) for smoke in smokes]
+    alone = SMOKE.model_copy(update={"scope": "layers"})
+    whole = SMOKE.model_copy(update={"input_shape": [2, 3, 4, 5, 6]})
+
+    texts = [
+        summary.claims(report_of(smoke=each, layers=layers))[2].text for each in (alone, whole)
+    ]
+
+    assert texts == [
+        "Each convolution alone, inputs up to 1×9×8×8×8, on cuda:0.",
+        "The whole model on 2×3×4×5×6, on cuda:0.",
+    ]
+
+
+def test_the_outcome_counts_layers_and_says_what_was_not_written() -> None:
+    """The sentence after the verdict has the layers by status, and the time of all stages."""
+    layers = [layer_of(), layer_of().model_copy(update={"status": "skipped"})]
+    report = report_of(layers=layers, proof=PROOF, seconds={"read": 0.5, "smoke": 1.0})
+
+    assert summary.outcome(report) == (
+        "a.pt, 2 layers (1 converted, 1 skipped), nothing was written, in 1.50 s."
+    )
+    assert summary.outcome(report_of()) == "a.pt, no convolution weight."
+
+
+@pytest.mark.parametrize(
+    ("headroom", "share", "near"),
+    [(None, 0.0, False), (1e6, 0.009, False), (3.9, 0.0, True), (1e6, 0.011, True)],
+)
+def test_only_what_is_near_a_limit_is_told(headroom: float, share: float, near: bool) -> None:
+    """A million times the room, or one value of a thousand that vanishes, is no news."""
+    found = Range(
+        name="a",
+        absmax=1.0,
+        numel=1000,
+        overflow=0,
+        underflow=int(share * 1000),
+        headroom=headroom,
+        underflow_share=share,
+    )
+    assert summary.is_near_limit(found) is near
 
 
 def test_value_beyond_fp16_is_no_clean_run() -> None:

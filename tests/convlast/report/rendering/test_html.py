@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from convlast.rendering import html
-from convlast.rendering.markup import Markup, element, escape
 from convlast.report import Report
+from convlast.report.rendering import html
+from convlast.report.rendering.markup import Markup, element, escape
 
 RECORDED = Path(__file__).parent / "report.json"
 HOSTILE = """</code></style><script>alert(1)</script><img src=x onerror='a' "&\x00\u202e"""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from convlast.rendering import notation
-from convlast.rendering.markup import Markup, element
+from convlast.report.rendering import notation
+from convlast.report.rendering.markup import Markup, element
 from convlast.report.smoke import Permutations, TraceStep
 
 MAX_LINKS = 60

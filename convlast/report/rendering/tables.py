@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from convlast.rendering import notation, summary
-from convlast.rendering.markup import Markup, element
-from convlast.report import FileSection, Flip, Layer, Range, Status, Survival
+from convlast.report.rendering import notation, summary
+from convlast.report.rendering.markup import Markup, element
+from convlast.report.sections import FileSection, Flip, Layer, Range, Status, Survival
 
 STATUS_STATES: dict[Status, summary.State] = {
     "converted": "good",
@@ -17,11 +17,6 @@ _SMOKE_STATES: dict[str, summary.State] = {
     "passed": "good",
     "inaccurate": "caution",
     "failed": "bad",
-}
-_SURVIVAL: dict[bool | None, tuple[str, summary.State]] = {
-    True: ("kept", "good"),
-    False: ("lost", "caution"),
-    None: ("not tried", "unknown"),
 }
 
 _MAX_FILES = 1000
@@ -65,11 +60,16 @@ def survival(rows: Iterable[Survival]) -> Markup:
     """Write which ways of loading keep the layout."""
     return table(
         ["Way of loading", "Layout", "Why"],
-        (
-            [named(row.route), element("td", tag(*_SURVIVAL[row.survives])), cell(row.message)]
-            for row in rows
-        ),
+        ([named(row.route), element("td", _survives(row)), cell(row.message)] for row in rows),
     )
+
+
+def _survives(row: Survival) -> Markup:
+    if row.survives is None:
+        return tag("not tried", "unknown")
+    if row.always_lost:
+        return tag("never kept", "unknown")
+    return tag("kept", "good") if row.survives else tag("lost", "caution")
 
 
 def ranges(rows: Iterable[Range]) -> Markup:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from convlast.rendering import notation
-from convlast.report import (
+from convlast.report.codes import FINDINGS
+from convlast.report.listing import listed
+from convlast.report.rendering import notation
+from convlast.report.sections import (
     FileSection,
     Finding,
     Layer,
     LayerSmoke,
     Parity,
     Proof,
-    Report,
+    ReportData,
     Severity,
     Smoke,
     Status,
@@ -23,6 +26,10 @@ from convlast.report import (
     Timing,
     Verdict,
 )
+from convlast.report.smoke import UNDERFLOW_SHARE, Activation, Range, has_little_headroom
+
+_MAX_NAMED = 3
+"""The most layers or files that several findings name together."""
 
 State = Literal["good", "caution", "bad", "unknown"]
 
@@ -42,7 +49,7 @@ STATUSES: dict[Status, str] = {
     "converted": "converted",
     "convertible": "can be converted",
     "already": "already so",
-    "kept": "kept, not selected",
+    "kept": "not selected",
     "skipped": "skipped",
 }
 
@@ -72,36 +79,69 @@ class FindingGroup:
     findings: tuple[Finding, ...]
 
 
-def claims(report: Report) -> list[Claim]:
+def claims(report: ReportData) -> list[Claim]:
     """Return the four claims and how far each is proved; for a model folder, by its worst file."""
     if report.files:
         return _claims_of_files(report)
     return [
         _values_claim(report.proof),
         _survival_claim(report.survival),
-        _smoke_claim(report.smoke),
+        _smoke_claim(report.smoke, report.layers),
         _speed_claim(report.smoke.timing if report.smoke else None),
     ]
 
 
-def told_sections(report: Report) -> list[FileSection]:
+def claims_anything(report: ReportData) -> bool:
+    """Say whether a report has proofs at all; that of `inspect` has none."""
+    return bool(report.proof or report.survival or report.smoke)
+
+
+def outcome(report: ReportData) -> str:
+    """Say in a sentence what became of the input.
+
+    The times of the stages are summed, since a person wants to know how long it took.
+    """
+    spent = sum(report.seconds.values())
+    took = f", in {notation.duration(spent)}" if spent else ""
+    parts = [f"{report.input.filename}, {said_of_layers(report.layers) or 'no convolution weight'}"]
+    if report.artifact is not None and report.artifact.unchanged:
+        parts.append("nothing had to change")
+    if report.artifact is None and report.proof is not None:
+        parts.append("nothing was written")
+    return f"{', '.join(parts)}{took}."
+
+
+def said_of_layers(layers: Iterable[Layer]) -> str:
+    """Count the layers of each status, in words; empty if there is none."""
+    counts = count_statuses(layers)
+    said = [f"{number:,} {STATUSES[status]}" for status, number in counts.items()]
+    if len(said) > 1:
+        return f"{notation.count(sum(counts.values()), 'layer')} ({', '.join(said)})"
+    return "".join(
+        f"{notation.count(number, 'layer')} {STATUSES[status]}" for status, number in counts.items()
+    )
+
+
+def told_sections(report: ReportData) -> list[FileSection]:
     """Return the files of a model folder that have layers or findings."""
     told = {layer.file for layer in report.layers} | {found.file for found in report.findings}
     return [section for section in report.files if section.path in told]
 
 
-def findings_of_none(report: Report) -> list[Finding]:
+def findings_of_none(report: ReportData) -> list[Finding]:
     """Return the findings of a model folder that are not about one of its files."""
     return [found for found in report.findings if found.file is None]
 
 
-def _claims_of_files(report: Report) -> list[Claim]:
+def _claims_of_files(report: ReportData) -> list[Claim]:
     """Return each claim for the worst file, and for how many files it is proved."""
-    paths = {layer.file for layer in report.layers}
+    layers: dict[str | None, list[Layer]] = {}
+    for layer in report.layers:
+        layers.setdefault(layer.file, []).append(layer)
     proved = [
-        (section.path, claims(_bare(report, section)))
+        (section.path, claims(_alone(report, section, layers[section.path])))
         for section in report.files
-        if section.path in paths
+        if section.path in layers
     ]
     gravity = ("bad", "caution", "unknown", "good").index
     found = []
@@ -115,9 +155,9 @@ def _claims_of_files(report: Report) -> list[Claim]:
     return found
 
 
-def _bare(report: Report, section: FileSection) -> Report:
-    """Return a section as a report without layers and findings, which the claims do not use."""
-    return report.model_copy(update={"findings": [], "layers": [], "files": []}).model_copy(
+def _alone(report: ReportData, section: FileSection, layers: list[Layer]) -> ReportData:
+    """Return a section as a report without findings, which the claims do not use."""
+    return report.model_copy(update={"findings": [], "layers": layers, "files": []}).model_copy(
         update={name: getattr(section, name) for name in ("proof", "survival", "smoke", "artifact")}
     )
 
@@ -132,6 +172,26 @@ def group_findings(findings: Iterable[Finding]) -> list[FindingGroup]:
         FindingGroup(code, severity, tuple(found))
         for (severity, code), found in sorted(groups.items(), key=lambda item: gravity(item[0][0]))
     ]
+
+
+def in_words(group: FindingGroup) -> str:
+    """Say what several findings of one kind have in common, about what they are, and the cure."""
+    first, number, kind = group.findings[0], f"{len(group.findings):,}", FINDINGS.get(group.code)
+    if len(group.findings) == 1:
+        return told(first)
+    if kind is None:  # of a later version
+        return f"{told(first)} And {len(group.findings) - 1:,} more."
+    said = f"{number} {kind.many}" if kind.many else f"{number} times: {kind.meaning[:-1]}"
+    names = [found.layer or found.file for found in group.findings]
+    about = listed([name for name in names if name], at_most=_MAX_NAMED)
+    text = f"{group.code}: {said}{f': {about}' if about else ''}. {kind.cure}"
+    return text.rstrip().replace("`", "")
+
+
+def told(finding: Finding) -> str:
+    """Return a finding in words."""
+    subject = subject_of(finding)
+    return f"{finding.code}: {f'{subject}: ' if subject else ''}{finding.message}"
 
 
 def subject_of(finding: Finding) -> str | None:
@@ -156,6 +216,11 @@ def is_troubled(layer: Layer) -> bool:
     return layer.status == "skipped" or (
         layer.smoke is not None and layer.smoke.status in {"inaccurate", "failed"}
     )
+
+
+def is_near_limit(found: Range | Activation) -> bool:
+    """Say whether values are close to the end of fp16's range, or many of them vanish."""
+    return has_little_headroom(found.headroom) or found.underflow_share > UNDERFLOW_SHARE
 
 
 def find_parity(smoke: Smoke | LayerSmoke | None, pair: str) -> Parity | None:
@@ -184,31 +249,32 @@ def _values_claim(proof: Proof | None) -> Claim:
 def _survival_claim(survival: list[Survival]) -> Claim:
     title = "Survives loading"
     tried = [route for route in survival if route.survives is not None]
-    lost = [route.route for route in tried if not route.survives]
+    kept = [route for route in tried if route.survives]
+    lost = [route.route for route in tried if not (route.survives or route.always_lost)]
     if not tried:
         return Claim(title, "unknown", "No way of loading was tried.")
     if len(tried) == 1 and not lost:
         text = f"{tried[0].route} keeps the layout. No other way of loading was tried."
         return Claim(title, "good", text)
-    if not lost:
+    if len(kept) == len(tried):
         return Claim(title, "good", f"All {len(tried)} ways of loading keep the layout.")
-    state: State = "bad" if len(lost) == len(tried) else "caution"
-    text = f"{len(tried) - len(lost)} of {len(tried)} ways of loading keep the layout."
-    return Claim(title, state, f"{text} Lost by: {'; '.join(lost)}.")
+    text = f"{len(kept)} of {len(tried)} ways of loading keep the layout"
+    if not lost:
+        return Claim(title, "good" if kept else "bad", f"{text}; the others never do.")
+    return Claim(title, "caution" if kept else "bad", f"{text}. Lost by: {'; '.join(lost)}.")
 
 
-def _smoke_claim(smoke: Smoke | None) -> Claim:
+def _smoke_claim(smoke: Smoke | None, layers: list[Layer]) -> Claim:
     title = "Runs in fp16"
     if smoke is None or smoke.status == "skipped":
         return Claim(title, "unknown", "No fp16 inference was run.")
     states: dict[str, State] = {"passed": "good", "passed_with_findings": "caution"}
     state = states.get(smoke.status, "bad")
-    what = "The whole model" if smoke.scope == "model" else "Each convolution alone"
-    parts = [f"{what}, {smoke.dtype}, on {smoke.device}."]
-    for pair, name in (("dtype", "Against fp32"), ("layout", "Between the layouts")):
+    parts = [f"{_what_ran(smoke, layers)}, on {smoke.device}."]
+    for pair, name in (("dtype", "fp16"), ("layout", "the layout")):
         if parity := find_parity(smoke, pair):
             parts.append(
-                f"{name}: {notation.magnitude(parity.relative)} "
+                f"Error of {name}: {notation.magnitude(parity.relative)} "
                 f"(at most {notation.magnitude(parity.threshold)})."
             )
     if overflowing := sum(found.overflow > 0 for found in smoke.range):
@@ -216,6 +282,20 @@ def _smoke_claim(smoke: Smoke | None) -> Claim:
         state = "caution" if state == "good" else state
         parts.append(f"Beyond the range of fp16: {notation.count(overflowing, 'tensor')}.")
     return Claim(title, state, " ".join(parts))
+
+
+def _what_ran(smoke: Smoke, layers: list[Layer]) -> str:
+    """Say what was run, on inputs of which shape."""
+    if smoke.scope == "model":
+        shape = f" on {notation.shape(smoke.input_shape)}" if smoke.input_shape else ""
+        return f"The whole model{shape}"
+    shapes = [
+        layer.smoke.input_shape for layer in layers if layer.smoke and layer.smoke.input_shape
+    ]
+    if not shapes:
+        return "Each convolution alone"
+    largest = notation.shape(max(shapes, key=math.prod))
+    return f"Each convolution alone, inputs up to {largest}"
 
 
 def _speed_claim(timing: Timing | None) -> Claim:

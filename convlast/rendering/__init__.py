@@ -1,1 +1,0 @@
-"""The report for people: in a terminal, and as an HTML page. Nothing here imports torch."""

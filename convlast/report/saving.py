@@ -1,0 +1,55 @@
+"""A report as a file: its kind by the ending of its name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from convlast.errors import OptionError
+from convlast.report.rendering import html
+from convlast.report.sections import ReportData
+
+
+def _json(report: ReportData) -> str:
+    return f"{report.model_dump_json(indent=2)}\n"
+
+
+KINDS: dict[str, Callable[[ReportData], str]] = {
+    ".json": _json,
+    ".html": html.render,
+    ".htm": html.render,
+}
+"""How a report is written, by the ending of the file's name."""
+
+
+def kind_of(path: Path) -> Callable[[ReportData], str]:
+    """Return how a report is written to a file of this name; without an ending as JSON.
+
+    Raises:
+        OptionError: If there is no such kind of report.
+    """
+    suffix = path.suffix.lower()
+    if suffix and suffix not in KINDS:
+        raise OptionError(
+            "report",
+            f"There is no kind of report for {path.name!r}.",
+            remedy=f"Name a file that ends in {' or '.join(KINDS)}.",
+        )
+    return KINDS[suffix or ".json"]
+
+
+def save(report: ReportData, path: Path) -> None:
+    """Write a report, whole or not at all; a file that is there is replaced.
+
+    Raises:
+        OptionError: If there is no such kind of report.
+        OSError: If it cannot be written.
+    """
+    text = kind_of(path)(report)
+    place = Path(os.path.realpath(path))
+    with TemporaryDirectory(prefix=".convlast-", dir=place.parent) as folder:
+        made = Path(folder, "report")
+        made.write_text(text, encoding="utf-8")
+        made.replace(place)
