@@ -61,6 +61,7 @@ class Safetensors(WritableContainer):
         return Survival(
             route="safetensors.torch.load_file(path)",
             survives=False,
+            always_lost=True,
             message="safetensors holds no strides. Use convlast.load or convlast.load_into.",
         )
 

@@ -148,9 +148,10 @@ def _claims_of_files(report: ReportData) -> list[Claim]:
     for of_files in zip(*(each for _, each in proved), strict=True):
         worst = min(range(len(of_files)), key=lambda index: gravity(of_files[index].state))
         claim, good = of_files[worst], sum(each.state == "good" for each in of_files)
-        text = f"{proved[worst][0]}: {claim.text}"
+        text = claim.text
         if len(of_files) > 1:
-            text = f"{good} of {notation.count(len(of_files), 'checkpoint')}. {text}"
+            number = notation.count(len(of_files), "checkpoint")
+            text = f"{good} of {number}. {proved[worst][0]}: {text}"
         found.append(Claim(claim.title, claim.state, text))
     return found
 
@@ -254,13 +255,14 @@ def _survival_claim(survival: list[Survival]) -> Claim:
     if not tried:
         return Claim(title, "unknown", "No way of loading was tried.")
     if len(tried) == 1 and not lost:
-        text = f"{tried[0].route} keeps the layout. No other way of loading was tried."
-        return Claim(title, "good", text)
+        does = "keeps" if kept else "never keeps"
+        text = f"{tried[0].route} {does} the layout. No other way of loading was tried."
+        return Claim(title, "good" if kept else "unknown", text)
     if len(kept) == len(tried):
         return Claim(title, "good", f"All {len(tried)} ways of loading keep the layout.")
     text = f"{len(kept)} of {len(tried)} ways of loading keep the layout"
     if not lost:
-        return Claim(title, "good" if kept else "bad", f"{text}; the others never do.")
+        return Claim(title, "good" if kept else "unknown", f"{text}; the others never do.")
     return Claim(title, "caution" if kept else "bad", f"{text}. Lost by: {'; '.join(lost)}.")
 
 

@@ -91,7 +91,8 @@ def test_claims_are_those_of_the_worst_file(report: Report) -> None:
     assert claims["Converted exactly"].state == "good"
     assert claims["Converted exactly"].text.startswith("4 of 4 checkpoints.")
     survives = claims["Survives loading"]
-    assert survives.state == "bad"
+    assert survives.state == "unknown"
+    assert survives.text.startswith("2 of 4 checkpoints.")
     assert f"vae/{building.FIRST}" in survives.text
 
 

@@ -62,6 +62,7 @@ def layer_of(smoke: LayerSmoke | None = None) -> Layer:
     [
         ({}, ["unknown", "unknown", "unknown", "unknown"]),
         ({"survival": [KEPT, NEVER]}, ["unknown", "good", "unknown", "unknown"]),
+        ({"survival": [NEVER]}, ["unknown"] * 4),
         (
             {
                 "proof": PROOF,
