@@ -13,7 +13,7 @@ from convlast.errors import OptionError, RemoteError, VerificationError
 from convlast.options import Options
 from convlast.report import Report
 
-RECORDED = Path(__file__).parent / "rendering" / "report.json"
+RECORDED = Path(__file__).parent / "report" / "rendering" / "report.json"
 ARTIFACT = bytes(range(256)) * 5000
 LINKS = {"artifact": "/jobs/1/artifact", "report": "/jobs/1/report", "html": "/jobs/1/report.html"}
 

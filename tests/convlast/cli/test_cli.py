@@ -32,7 +32,7 @@ from convlast.options import Limits, Options
 from convlast.progress import silent
 from convlast.report import Finding, Report
 
-RECORDED = Path(__file__).parents[1] / "rendering" / "report.json"
+RECORDED = Path(__file__).parents[1] / "report" / "rendering" / "report.json"
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ def test_report_is_printed_for_people(verbs: Verbs, source: Path) -> None:
     """Without --json the report is text on stdout, and stderr is empty."""
     result = run("convert", source)
 
-    assert result.stdout.startswith("Passed with findings")
+    assert result.stdout.startswith("! Passed with findings:")
     assert "decoder.proj.weight" in result.stdout
     assert result.stderr == ""
 
@@ -173,7 +173,7 @@ def test_report_file_is_json_or_a_page(
     for name in ("report.json", "report.HTML"):
         result = run("convert", source, "--report", tmp_path / name)
         assert result.exit_code == 0
-        assert result.stdout.startswith("Passed with findings")
+        assert result.stdout.startswith("! Passed with findings:")
 
     assert Report.model_validate_json((tmp_path / "report.json").read_bytes()) == made
     assert (tmp_path / "report.HTML").read_text(encoding="utf-8").startswith("<!doctype html>")
@@ -187,7 +187,7 @@ def test_failed_verdict_is_status_1_with_the_reason(
     result = run("convert", source, "--on-failure", "report")
 
     assert result.exit_code == 1
-    assert result.stdout.startswith("Failed")
+    assert result.stdout.startswith("✗ Failed:")
     assert result.stderr == "convlast: verification-failed: Strides are wrong.\n"
 
 
