@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from convlast.errors import OptionError, full_disk_translated
-from convlast.removal import temporary_tree
+from convlast.writing.leftovers import temporary_tree
 from convlast.writing.target import place_of
 
 
