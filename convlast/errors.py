@@ -211,15 +211,15 @@ class VerificationError(ConvlastError):
 
 
 class RemoteError(ConvlastError):
-    """A service refused, failed, or did not answer.
+    """A service, or a gateway in front of it, refused, failed, or did not answer.
 
     Attributes:
-        code: The code of the service's problem.
+        code: The code of the service's problem; for a gateway's refusal the one that fits it.
     """
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, *, remedy: str = "") -> None:
         self.code = code  # type: ignore[misc]  # only this class has no fixed code
-        super().__init__(message)
+        super().__init__(message, remedy=remedy)
 
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})

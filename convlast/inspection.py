@@ -133,7 +133,7 @@ class _Inspection:
         noted = list(contents.check_shard(found, checkpoint))
         try:
             source = Source(found.path, PurePosixPath(found.name).name)
-            report = self.of_file(checkpoint, source, found.beside)
+            report = self.of_file(checkpoint, source, contents.beside(found))
         except NoConv3dWeightsError:
             contents.passed_on.note_unconvertible(found.name, noted)
             return None

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import secrets
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,24 +18,6 @@ _ROUNDS = 3
 
 _FOLDER = os.O_DIRECTORY | os.O_CLOEXEC
 _ABOVE = _FOLDER | getattr(os, "O_PATH", os.O_RDONLY)  # for which the right to search is enough
-
-
-@contextmanager
-def temporary_tree(*, beside: Path | None = None, prefix: str) -> Iterator[Path]:
-    """Make a folder for as long as it is needed; whatever it holds then goes with it.
-
-    Args:
-        beside: The folder to make it in; none: where temporary files lie.
-        prefix: How its name begins.
-
-    Raises:
-        OSError: If it cannot be made.
-    """
-    path = Path(tempfile.mkdtemp(dir=beside, prefix=prefix))
-    try:
-        yield path
-    finally:
-        remove_tree(path)
 
 
 def remove_tree(path: Path) -> bool:

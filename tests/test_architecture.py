@@ -215,7 +215,16 @@ def test_the_service_sees_the_edges_of_the_library_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["convlast", "convlast.report", "convlast.cli", "convlast.report.rendering.html"]
+    "name",
+    [
+        "convlast",
+        "convlast.report",
+        "convlast.cli",
+        "convlast.report.rendering.html",
+        "convlast.client",
+        "convlast.containers",
+        "convlast.folders.notes",
+    ],
 )
 def test_light_modules_do_not_import_torch(name: str) -> None:
     """A report can be read, and a command line answer, where torch would take seconds."""

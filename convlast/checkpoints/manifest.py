@@ -7,12 +7,14 @@ under `convlast`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, FailFast, ValidationError
 
-from convlast.layout.memory_format import is_dense
+from convlast.checkpoints.guard.zip_directory import Archive
+from convlast.layout.density import is_dense
 from convlast.options import Dtype, MemoryFormat
 from convlast.version import __version__
 
@@ -84,6 +86,24 @@ class Manifest(BaseModel):
     def _strides_after(self) -> _Strides:
         fitting = (layer for layer in self.layers if _fits(layer.stride_after, layer.shape))
         return {(each.key, each.shape): each.stride_after for each in reversed([*fitting])}
+
+
+def in_archive(archive: Archive) -> Manifest | None:
+    """Return the manifest in a zip checkpoint; None if there is none.
+
+    Raises:
+        MalformedCheckpointError: If it is damaged.
+    """
+    member = archive.members.get(MEMBER)
+    if member is None or member.unpacked_bytes > MAX_BYTES:
+        return None
+    return decode(archive.read(MEMBER))
+
+
+def in_metadata(metadata: Mapping[str, object]) -> Manifest | None:
+    """Return the manifest in the metadata of a safetensors file; None if there is none."""
+    noted = metadata.get(METADATA_KEY)
+    return decode(noted) if isinstance(noted, str) else None
 
 
 def decode(data: bytes | str) -> Manifest | None:

@@ -1,8 +1,7 @@
 """The safetensors format: eight bytes of length, a JSON header, and the tensors' bytes.
 
-The safetensors library judges the header; this module bounds it first, since parsing one of
-27 MB takes ten times as much memory, and finds where each tensor lies, which the library does
-not tell.
+The safetensors library judges the header; this module finds where each tensor lies, which the
+library does not tell.
 
 Source: https://huggingface.co/docs/safetensors/index#format
 """
@@ -19,6 +18,7 @@ import torch
 from convlast.checkpoints import manifest
 from convlast.checkpoints.checkpoint import Checkpoint, StoredBytes
 from convlast.checkpoints.guard.extents import refuse_extents
+from convlast.checkpoints.guard.safetensors_header import METADATA, read_header
 from convlast.errors import (
     LimitExceededError,
     MalformedCheckpointError,
@@ -49,8 +49,6 @@ DTYPES = {
 }
 """The names of the format, and torch's."""
 
-METADATA = "__metadata__"
-
 
 def open_safetensors(path: Path, limits: Limits) -> Checkpoint:
     """Open a safetensors file without reading its data.
@@ -77,36 +75,9 @@ def open_safetensors(path: Path, limits: Limits) -> Checkpoint:
             tensors[name].untyped_storage(),
             StoredBytes(data_start + start, end - start, member=f"tensor {name!r}"),
         )
-    if manifest.METADATA_KEY in metadata:
-        checkpoint.manifest = manifest.decode(metadata[manifest.METADATA_KEY])
+    checkpoint.manifest = manifest.in_metadata(metadata)
     checkpoint.metadata = metadata
     return checkpoint
-
-
-def read_header(path: Path, limits: Limits) -> tuple[dict[str, Any], int]:
-    """Return the parsed header, and where the data begins.
-
-    Raises:
-        LimitExceededError: If the header is larger than `max_header_bytes`.
-        MalformedCheckpointError: If it is cut short or is not a JSON object.
-    """
-    with path.open("rb") as file:
-        nbytes = struct.unpack("<Q", _read(file, 8))[0]
-        if nbytes > limits.max_header_bytes:
-            raise LimitExceededError(
-                "The safetensors header is large",
-                limit="max_header_bytes",
-                allowed=limits.max_header_bytes,
-                found=nbytes,
-            )
-        text = _read(file, nbytes)
-    try:
-        header = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise MalformedCheckpointError("The safetensors header is not JSON.") from error
-    if not isinstance(header, dict):
-        raise MalformedCheckpointError("The safetensors header is not a JSON object.")
-    return header, 8 + nbytes
 
 
 def write_header(file: IO[bytes], entries: dict[str, Any], metadata: dict[str, str]) -> int:
@@ -156,13 +127,3 @@ def _refuse_malformed(path: Path) -> None:
             f"safetensors refuses the file: {error}.",
             remedy="Compare its size with the original's: it is probably truncated.",
         ) from error
-
-
-def _read(file: IO[bytes], nbytes: int) -> bytes:
-    data = file.read(nbytes)
-    if len(data) < nbytes:
-        raise MalformedCheckpointError(
-            "The file ends inside its safetensors header.",
-            remedy="It is truncated: fetch it anew from where it came.",
-        )
-    return data

@@ -44,8 +44,7 @@ def open_torch_zip(path: Path, limits: Limits) -> Checkpoint:
                 f"{archive.root}/data/{reference.key}",
             ),
         )
-    if manifest.MEMBER in archive.members:
-        checkpoint.manifest = manifest.decode(archive.read(manifest.MEMBER))
+    checkpoint.manifest = manifest.in_archive(archive)
     if metadata.MEMBER in archive.members:
         checkpoint.metadata = metadata.decode(archive.read(metadata.MEMBER))
     return checkpoint

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from convlast.bytes.reclaiming import collecting_seldom
-from convlast.checkpoints.checkpoint import Checkpoint
 from convlast.checkpoints.manifest import Manifest
 from convlast.containers.container import Container, WritableContainer
 from convlast.containers.kinds import CONTAINERS
 from convlast.containers.sniffing import FOLDERS, begins_like_torch_zip, container_of
 from convlast.errors import NotACheckpointError, ProgramNotAllowedError
 from convlast.options import Limits
+
+if TYPE_CHECKING:
+    from convlast.checkpoints.checkpoint import Checkpoint
 
 __all__ = [
     "CONTAINERS",

@@ -1,19 +1,25 @@
-"""What is known of a kind of checkpoint file, as classes to derive from."""
+"""What is known of a kind of checkpoint file, as classes to derive from.
+
+To recognise a file and to read its manifest takes no torch, which takes seconds to import. So the
+methods that need it import the modules that do the work.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Set
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-
-from convlast.checkpoints.checkpoint import Checkpoint
 from convlast.checkpoints.manifest import Manifest
 from convlast.options import Limits
 from convlast.report import Survival
-from convlast.writing.request import WriteRequest, Written
+
+if TYPE_CHECKING:
+    import torch
+
+    from convlast.checkpoints.checkpoint import Checkpoint
+    from convlast.writing.request import WriteRequest, Written
 
 ZIP_MAGIC = b"PK\x03\x04"
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Set
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
-from convlast.checkpoints.checkpoint import Checkpoint
-from convlast.checkpoints.programs.exported_program import open_exported_program
 from convlast.containers.program import Program
-from convlast.containers.reloading import tensors_of_exported_program
 from convlast.options import Limits
+
+if TYPE_CHECKING:
+    import torch
+
+    from convlast.checkpoints.checkpoint import Checkpoint
 
 _GRAPH = re.compile(r"models/[^/]+\.json")
 COMPILED = "data/aotinductor/"
@@ -38,10 +39,14 @@ class ExportedProgramArchive(Program):
 
     def open(self, path: Path, limits: Limits) -> Checkpoint:
         """Open a file, as the base class says."""
+        from convlast.checkpoints.programs.exported_program import open_exported_program
+
         return open_exported_program(path, limits)
 
     def tensors_by_torch(self, artifact: Path) -> Mapping[str, torch.Tensor]:
         """Return the tensors that `torch.export.load` finds. This runs the program."""
+        from convlast.containers.reloading import tensors_of_exported_program
+
         return tensors_of_exported_program(artifact)
 
     def loading_code(self, original: Checkpoint, *, has_layout: bool) -> str:

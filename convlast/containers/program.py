@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from convlast.checkpoints.checkpoint import Checkpoint
+from convlast.checkpoints import manifest
+from convlast.checkpoints.guard.zip_directory import read_directory
 from convlast.containers.container import WritableContainer
 from convlast.options import Limits
 from convlast.report import Survival
-from convlast.writing.program_archive import write_program
-from convlast.writing.request import WriteRequest, Written
+
+if TYPE_CHECKING:
+    from convlast.checkpoints.checkpoint import Checkpoint
+    from convlast.writing.request import WriteRequest, Written
 
 
 class Program(WritableContainer):
@@ -23,8 +26,14 @@ class Program(WritableContainer):
     holds_code = True
     route: ClassVar[str]
 
+    def manifest_of(self, path: Path) -> manifest.Manifest | None:
+        """Return the manifest in the archive."""
+        return manifest.in_archive(read_directory(path, Limits(), is_program=True))
+
     def write(self, request: WriteRequest) -> Written:
         """Write an artifact, as the base class says."""
+        from convlast.writing.program_archive import write_program
+
         return write_program(request, self.extension)
 
     def reload(self, artifact: Path, original: Checkpoint, limits: Limits) -> Checkpoint:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from convlast.checkpoints.checkpoint import Checkpoint
-from convlast.checkpoints.manifest import METADATA_KEY, Manifest, decode
+from convlast.checkpoints import manifest
+from convlast.checkpoints.guard.safetensors_header import METADATA, read_header
 from convlast.checkpoints.metadata import authored
-from convlast.checkpoints.safetensors import METADATA, open_safetensors, read_header
 from convlast.containers.container import WritableContainer
 from convlast.options import Limits
 from convlast.report import Survival
-from convlast.writing.request import WriteRequest, Written
-from convlast.writing.safetensors import write_safetensors
+
+if TYPE_CHECKING:
+    from convlast.checkpoints.checkpoint import Checkpoint
+    from convlast.writing.request import WriteRequest, Written
 
 _MAX_HEADER_BYTES = 1 << 40
 
@@ -35,14 +37,15 @@ class Safetensors(WritableContainer):
 
     def open(self, path: Path, limits: Limits) -> Checkpoint:
         """Open a file, as the base class says."""
+        from convlast.checkpoints.safetensors import open_safetensors
+
         return open_safetensors(path, limits)
 
-    def manifest_of(self, path: Path) -> Manifest | None:
-        """Return the manifest in the header, without looking at the tensors."""
+    def manifest_of(self, path: Path) -> manifest.Manifest | None:
+        """Return the manifest in the header."""
         header, _ = read_header(path, Limits())
         metadata = header.get(METADATA)
-        noted = metadata.get(METADATA_KEY) if isinstance(metadata, dict) else None
-        return decode(noted) if isinstance(noted, str) else None
+        return manifest.in_metadata(metadata) if isinstance(metadata, dict) else None
 
     def records_of(self, checkpoint: Checkpoint) -> Mapping[str, object]:
         """Return the metadata that the file's author wrote."""
@@ -50,11 +53,13 @@ class Safetensors(WritableContainer):
 
     def write(self, request: WriteRequest) -> Written:
         """Write an artifact, as the base class says."""
+        from convlast.writing.safetensors import write_safetensors
+
         return write_safetensors(request)
 
     def reload(self, artifact: Path, original: Checkpoint, limits: Limits) -> Checkpoint:
         """Open an artifact again: the library's own loader would read all of it at once."""
-        return open_safetensors(artifact, limits)
+        return self.open(artifact, limits)
 
     def survival(self, original: Checkpoint) -> Survival:
         """Return that plain loading gives contiguous tensors."""

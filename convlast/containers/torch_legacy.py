@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from convlast.checkpoints.checkpoint import Checkpoint
 from convlast.checkpoints.manifest import Manifest
-from convlast.checkpoints.torch_legacy import open_torch_legacy
 from convlast.containers.container import Container
 from convlast.options import Limits
+
+if TYPE_CHECKING:
+    from convlast.checkpoints.checkpoint import Checkpoint
 
 _MAGIC_NUMBER = bytes.fromhex("8a0a6cfc9c46f9206aa850192e")
 
@@ -29,6 +31,8 @@ class TorchLegacy(Container):
 
     def open(self, path: Path, limits: Limits) -> Checkpoint:
         """Open a file, as the base class says."""
+        from convlast.checkpoints.torch_legacy import open_torch_legacy
+
         return open_torch_legacy(path, limits)
 
     def manifest_of(self, path: Path) -> Manifest | None:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Set
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from torch import nn
-
-from convlast.checkpoints.checkpoint import Checkpoint
+from convlast.checkpoints import manifest
 from convlast.checkpoints.guard.zip_directory import read_directory
-from convlast.checkpoints.manifest import MEMBER, Manifest, decode
-from convlast.checkpoints.torch_zip import open_torch_zip
 from convlast.containers.container import VERSIONS, WritableContainer
-from convlast.containers.reloading import reload_torch
 from convlast.options import Limits
 from convlast.report import Survival
-from convlast.writing.request import WriteRequest, Written
-from convlast.writing.torch_zip import WRITTEN_BY_TORCH, write_torch
+
+if TYPE_CHECKING:
+    from convlast.checkpoints.checkpoint import Checkpoint
+    from convlast.writing.request import WriteRequest, Written
 
 _STATE_DICT = "state_dict = torch.load({name!r}, weights_only=True){wrapper}\n"
 _KEEPING = (
@@ -41,15 +39,18 @@ class TorchZip(WritableContainer):
 
     def open(self, path: Path, limits: Limits) -> Checkpoint:
         """Open a file, as the base class says."""
+        from convlast.checkpoints.torch_zip import open_torch_zip
+
         return open_torch_zip(path, limits)
 
-    def manifest_of(self, path: Path) -> Manifest | None:
-        """Return the manifest, without opening the rest of the file."""
-        archive = read_directory(path, Limits())
-        return decode(archive.read(MEMBER)) if MEMBER in archive.members else None
+    def manifest_of(self, path: Path) -> manifest.Manifest | None:
+        """Return the manifest in the archive."""
+        return manifest.in_archive(read_directory(path, Limits()))
 
     def records_of(self, checkpoint: Checkpoint) -> Mapping[str, object]:
         """Return the bytes of each member that torch itself does not write."""
+        from convlast.writing.torch_zip import WRITTEN_BY_TORCH
+
         archive = checkpoint.archive
         if archive is None:
             return {}
@@ -61,10 +62,14 @@ class TorchZip(WritableContainer):
 
     def write(self, request: WriteRequest) -> Written:
         """Write an artifact, as the base class says."""
+        from convlast.writing.torch_zip import write_torch
+
         return write_torch(request)
 
     def reload(self, artifact: Path, original: Checkpoint, limits: Limits) -> Checkpoint:
         """Load an artifact with `torch.load`, its data mapped and not read."""
+        from convlast.containers.reloading import reload_torch
+
         return reload_torch(artifact, original.asks_for)
 
     def survival(self, original: Checkpoint) -> Survival:
@@ -78,6 +83,8 @@ class TorchZip(WritableContainer):
 
     def loading_code(self, original: Checkpoint, *, has_layout: bool) -> str:
         """Return the code for a state dict, for a module, or for a file with other classes."""
+        from torch import nn
+
         if not original.asks_for:
             return _STATE_DICT + (_KEEPING if has_layout else _PLAIN)
         return _MODULE if isinstance(original.root, nn.Module) else _MORE_THAN_TENSORS

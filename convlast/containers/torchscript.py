@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Set
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
-from convlast.checkpoints.checkpoint import Checkpoint
-from convlast.checkpoints.programs.torchscript import open_torchscript
 from convlast.containers.container import VERSIONS
 from convlast.containers.program import Program
-from convlast.containers.reloading import tensors_of_script
 from convlast.options import Limits
+
+if TYPE_CHECKING:
+    import torch
+
+    from convlast.checkpoints.checkpoint import Checkpoint
 
 
 class TorchScriptArchive(Program):
@@ -28,10 +29,14 @@ class TorchScriptArchive(Program):
 
     def open(self, path: Path, limits: Limits) -> Checkpoint:
         """Open a file, as the base class says."""
+        from convlast.checkpoints.programs.torchscript import open_torchscript
+
         return open_torchscript(path, limits)
 
     def tensors_by_torch(self, artifact: Path) -> Mapping[str, torch.Tensor]:
         """Return the tensors that `torch.jit.load` finds. This runs the program."""
+        from convlast.containers.reloading import tensors_of_script
+
         return tensors_of_script(artifact)
 
     def loading_code(self, original: Checkpoint, *, has_layout: bool) -> str:

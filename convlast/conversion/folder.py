@@ -178,7 +178,7 @@ class _Files:
         checkpoint = job.open()
         job.findings += contents.check_shard(found, checkpoint)
         try:
-            plan = job.plan(checkpoint, selection, found.beside)
+            plan = job.plan(checkpoint, selection, contents.beside(found))
         except NoConv3dWeightsError:
             contents.passed_on.note_unconvertible(found.name, job.findings)
             return False

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
-import torch
-
-from convlast.checkpoints.checkpoint import Checkpoint
 from convlast.containers import CONTAINERS, FOLDERS, container_of, open_checkpoint
 from convlast.containers.other_files import other_file, other_zip
 from convlast.containers.sniffing import begins_like_a_checkpoint
@@ -27,6 +25,11 @@ from convlast.options import Options
 from convlast.report import Finding, InputFile, Role
 from convlast.report.codes import finding
 
+if TYPE_CHECKING:
+    import torch
+
+    from convlast.checkpoints.checkpoint import Checkpoint
+
 
 @dataclass(frozen=True)
 class Found:
@@ -38,7 +41,6 @@ class Found:
         container: The kind of file.
         is_closed: Whether it contains code that was not allowed, so that it is not opened.
         index: The index that names it, if it is a shard.
-        beside: The biases of its weights that are in other shards, by their keys; without data.
     """
 
     name: str
@@ -46,7 +48,6 @@ class Found:
     container: str
     is_closed: bool = False
     index: Index | None = None
-    beside: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
 
 class Contents:
@@ -101,8 +102,7 @@ class Contents:
             if is_closed:
                 self.passed_on.note_closed(name, container)
             self._checkpoints += 1
-            beside = self._beside(name, index) if index else {}
-            yield Found(name, path, container, is_closed, index, beside)
+            yield Found(name, path, container, is_closed, index)
 
     def pass_on(self, name: str, error: CheckpointError) -> None:
         """Note that a checkpoint cannot be opened, and is passed on as it is.
@@ -179,16 +179,23 @@ class Contents:
                 "loads by the index may leave it out.",
             )
 
-    def _beside(self, name: str, index: Index) -> dict[str, torch.Tensor]:
+    def beside(self, found: Found) -> Mapping[str, torch.Tensor]:
         """Return the biases of a shard's weights that are in other shards, without data."""
+        import torch  # not above: the manifests of a folder are read without it
+
+        index = found.index
+        if index is None:
+            return {}
         return {
             key: torch.empty(self._biases_in(shard, index)[key], device="meta")
-            for key, shard in sorted(index.biases_elsewhere(name).items())
+            for key, shard in sorted(index.biases_elsewhere(found.name).items())
             if key in self._biases_in(shard, index)
         }
 
     def _biases_in(self, shard: str, index: Index) -> dict[str, torch.Size]:
         """Return the shapes of a shard's biases for other shards; open each shard only once."""
+        import torch
+
         if (index.name, shard) not in self._biases:
             with self.folder.as_file(shard) as path, located(shard):
                 root = open_checkpoint(path, limits=self.folder.limits).root

@@ -84,28 +84,6 @@ def strides_of(shape: Sequence[int], memory_format: MemoryFormat) -> tuple[int, 
     return tuple(reversed(strides))
 
 
-def is_dense(shape: Sequence[int], strides: Sequence[int]) -> bool:
-    """Say whether these strides give each element its own place and leave no gap.
-
-    Only then can the elements be permuted within the bytes that they occupy.
-
-    >>> is_dense((4, 8, 3, 3, 3), (216, 1, 72, 24, 8))
-    True
-    >>> is_dense((4, 8, 3, 3, 3), (0, 27, 9, 3, 1))
-    False
-    """
-    if 0 in shape:
-        return True
-    expected = 1
-    for stride, extent in sorted(zip(strides, shape, strict=True)):
-        if extent == 1:
-            continue
-        if stride != expected:
-            return False
-        expected *= extent
-    return True
-
-
 def geometry_of(tensor: torch.Tensor) -> Geometry:
     """Return the geometry of a tensor: tensors with equal ones on one storage are the same."""
     return tensor.dtype, tuple(tensor.shape), tensor.stride(), int(tensor.storage_offset())

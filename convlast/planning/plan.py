@@ -14,7 +14,8 @@ from convlast.checkpoints.declaration import Declaration
 from convlast.checkpoints.manifest import LayerLayout, Manifest
 from convlast.checkpoints.tree import Entry, KeyPath, dotted, walk
 from convlast.errors import NoConv3dWeightsError
-from convlast.layout.memory_format import Place, is_dense, place_of, strides_of
+from convlast.layout.density import is_dense
+from convlast.layout.memory_format import Place, place_of, strides_of
 from convlast.options import Dtype, Limits, MemoryFormat
 from convlast.planning.casting import Casts
 from convlast.planning.optimizers import is_moment

@@ -93,7 +93,7 @@ class FolderVerification:
         with self._after.as_file(found.name) as path:
             after = open_checkpoint(path, limits=limits, allow_programs=self._allow_programs)
             try:
-                report = self._verify_file(before, after, limits, found.beside)
+                report = self._verify_file(before, after, limits, self._contents.beside(found))
             except NoConv3dWeightsError:
                 return None
         filename = PurePosixPath(found.name).name

@@ -12,8 +12,9 @@ import torch
 
 from convlast.bytes.digest import FilePart, require_crc
 from convlast.checkpoints.checkpoint import Checkpoint, tensor_over
+from convlast.checkpoints.guard.safetensors_header import METADATA
 from convlast.checkpoints.manifest import METADATA_KEY
-from convlast.checkpoints.safetensors import METADATA, name_of, write_header
+from convlast.checkpoints.safetensors import name_of, write_header
 from convlast.checkpoints.tree import dotted
 from convlast.errors import OptionError
 from convlast.layout.memory_format import span_of

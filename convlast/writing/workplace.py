@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from convlast.errors import OptionError, full_disk_translated
-from convlast.removal import temporary_tree
+from convlast.writing.leftovers import temporary_tree
 from convlast.writing.target import place_of
 
 
@@ -36,6 +36,16 @@ def refuse_nested(source: Path, target: Path) -> None:
         )
 
 
+def refuse_folder(target: Path) -> None:
+    """Refuse a folder as the name of a file.
+
+    Raises:
+        OptionError: If it is one.
+    """
+    if target.is_dir():
+        raise OptionError("target", f"{str(target)!r} is a folder.", remedy="Name a file in it.")
+
+
 @contextmanager
 def workplace_beside(target: Path, *, for_folder: bool = False) -> Iterator[Path]:
     """Make a folder beside the target for as long as the work takes; leave nothing of it.
@@ -58,20 +68,32 @@ def workplace_beside(target: Path, *, for_folder: bool = False) -> Iterator[Path
             f"{str(target)!r} is there already, and is no empty folder.",
             remedy="Name a folder that is not there yet.",
         )
-    if target.is_dir() and not for_folder:
-        raise OptionError("target", f"{str(target)!r} is a folder.", remedy="Name a file in it.")
+    if not for_folder:
+        refuse_folder(target)
+    with workplace_in(target.parent) as place:
+        yield place
+
+
+@contextmanager
+def workplace_in(folder: Path) -> Iterator[Path]:
+    """Make a folder in another one for as long as the work takes; leave nothing of it.
+
+    Raises:
+        OptionError: If the folder may not be written to.
+        StorageFullError: If the file system fills up.
+    """
     with (
         full_disk_translated(remedy="Free room for an artifact like the input."),
         ExitStack() as held,
     ):
         try:
-            place = held.enter_context(temporary_tree(beside=target.parent, prefix=".convlast-"))
+            place = held.enter_context(temporary_tree(beside=folder, prefix=".convlast-"))
         except OSError as error:
             if error.errno not in {errno.EACCES, errno.EPERM, errno.EROFS}:
                 raise
             raise OptionError(
                 "target",
-                f"Nothing can be written to the folder {str(target.parent)!r}: {error.strerror}.",
+                f"Nothing can be written to the folder {str(folder)!r}: {error.strerror}.",
                 remedy="Name a place where you may write.",
             ) from error
         yield place

@@ -1,7 +1,8 @@
 """Imports in the fork server the modules that jobs would otherwise import when they use them.
 
 At the first `torch.export`, PyTorch imports many of its modules, which takes half a second. Each
-conversion with a smoke exports one weight. The workers are forked with these imports done.
+conversion with a smoke exports one weight. The library imports the readers and writers of each kind
+of file when it meets the first. The workers are forked with these imports done.
 
 Only imports are safe before a fork: OpenMP's threads and CUDA's state do not survive it. Calling
 `torch.export` is not, since it starts CUDA if there is a GPU, to preserve the state of its random
@@ -13,10 +14,13 @@ Source: `preserve_rng_state` of `torch._dynamo.utils` in torch 2.11 and 2.13.
 from __future__ import annotations
 
 import importlib
+import pkgutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import torch
+
+from convlast import checkpoints, containers, writing
 
 MODULES = (
     "torch.export._trace",  # imports torch._dynamo, torch._functorch and networkx too
@@ -37,11 +41,14 @@ MODULES = (
 
 
 def preload() -> None:
-    """Import the modules that this version of PyTorch has."""
+    """Import the modules that this version of PyTorch has, and those for each kind of file."""
     with gpus_hidden():
         for name in MODULES:
             with suppress(ImportError):
                 importlib.import_module(name)
+    for package in (checkpoints, containers, writing):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from convlast import removal
-from convlast.removal import remove_tree, temporary_tree
+from convlast.removal import remove_tree
 
 DEPTH, NAME = 1100, 8 * "d"
 NOBODY = 65534
@@ -180,16 +180,3 @@ def test_another_file_system_is_not_entered(tmp_path: Path) -> None:
         assert (mounted / "file").read_text() == "stays"
     finally:
         subprocess.run(["umount", mounted], check=True)
-
-
-def test_a_temporary_folder_goes_with_what_is_in_it(tmp_path: Path) -> None:
-    """Also where an error ends its use."""
-
-    def use() -> None:
-        with temporary_tree(beside=tmp_path, prefix="x") as folder:
-            dig(folder, DEPTH)
-            raise ValueError("over")
-
-    with pytest.raises(ValueError, match="over"):
-        use()
-    assert not names_in(tmp_path)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import struct
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -34,11 +35,18 @@ class ZipMember(NamedTuple):
         nbytes: How many bytes there are.
         crc: The CRC-32 in the directory; None if the writer left it out, as torch does under
             `set_crc32_options(False)`.
+        inflated_bytes: How many bytes it has when it is unpacked; None if it is not compressed.
     """
 
     offset: int
     nbytes: int
     crc: int | None
+    inflated_bytes: int | None = None
+
+    @property
+    def unpacked_bytes(self) -> int:
+        """How many bytes `Archive.read` returns."""
+        return self.nbytes if self.inflated_bytes is None else self.inflated_bytes
 
 
 @dataclass(frozen=True)
@@ -58,7 +66,7 @@ class Archive:
     max_read_bytes: int = Limits().max_pickle_bytes
 
     def read(self, name: str) -> bytes:
-        """Return the bytes of a small member.
+        """Return the bytes of a small member, unpacked if it is compressed.
 
         Raises:
             MalformedCheckpointError: If there is no such member, or it is cut short or damaged.
@@ -67,17 +75,20 @@ class Archive:
         member = self.members.get(name)
         if member is None:
             raise MalformedCheckpointError(f"The archive has no member {name!r}.")
-        if member.nbytes > self.max_read_bytes:
+        found_bytes = max(member.nbytes, member.unpacked_bytes)
+        if found_bytes > self.max_read_bytes:
             raise LimitExceededError(
                 f"Member {name!r} is large",
                 limit="max_pickle_bytes",
                 allowed=self.max_read_bytes,
-                found=member.nbytes,
+                found=found_bytes,
             )
         with self.path.open("rb") as file:
             data = os.pread(file.fileno(), member.nbytes, member.offset)
         if len(data) != member.nbytes:
             raise MalformedCheckpointError(f"Member {name!r} is cut short.")
+        if member.inflated_bytes is not None:
+            data = _inflated(data, member.inflated_bytes, name)
         if member.crc not in {None, crc32(data)}:
             raise MalformedCheckpointError(
                 f"Member {name!r} is damaged: its CRC is not the one stated.",
@@ -181,13 +192,24 @@ def _refuse_expansion(entries: list[zipfile.ZipInfo], limits: Limits) -> None:
 def _checked(entry: zipfile.ZipInfo, file: IO[bytes], *, is_program: bool) -> ZipMember:
     """Check that a member is stored uncompressed, and find it; a program's may be compressed."""
     if is_program and entry.compress_type == zipfile.ZIP_DEFLATED:
-        pass
-    elif entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
+        return find_member(entry, file)._replace(inflated_bytes=entry.file_size)
+    if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
         raise MalformedCheckpointError(
             f"Member {entry.filename!r} is compressed; PyTorch reads its bytes raw.",
             remedy="Load the checkpoint where it came from and save it anew with torch.save.",
         )
     return find_member(entry, file)
+
+
+def _inflated(data: bytes, nbytes: int, name: str) -> bytes:
+    """Unpack the data of a member, of which it must have so many bytes."""
+    try:
+        unpacked = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, nbytes + 1)
+    except zlib.error as error:
+        raise MalformedCheckpointError(f"Member {name!r} is damaged: {error}.") from error
+    if len(unpacked) != nbytes:
+        raise MalformedCheckpointError(f"Member {name!r} does not have the size stated.")
+    return unpacked
 
 
 def find_member(entry: zipfile.ZipInfo, file: IO[bytes]) -> ZipMember:

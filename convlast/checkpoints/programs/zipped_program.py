@@ -59,8 +59,7 @@ class ZippedProgram(Checkpoint):
         self.archive = self.members
         self.limits = limits
         self._by_member: dict[str, torch.UntypedStorage] = {}
-        if manifest.MEMBER in self.members.members:
-            self.manifest = manifest.decode(self.member(manifest.MEMBER))
+        self.manifest = manifest.in_archive(self.archive)
 
     @cached_property
     def _zipped(self) -> zipfile.ZipFile:

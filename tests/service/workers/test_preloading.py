@@ -14,6 +14,12 @@ from service.workers.preloading import gpus_hidden, preload
 
 ROOT = Path(__file__).parents[3]
 
+FOR_EACH_KIND = sorted(
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for package in ("checkpoints", "containers", "writing")
+    for path in (ROOT / "convlast" / package).rglob("[!_]*.py")
+)
+
 FORK_SERVER_AND_WORKER = """
 import json, os, sys, tempfile
 from pathlib import Path
@@ -26,6 +32,7 @@ asked = []
 for name in ("is_available", "device_count", "_lazy_init", "current_device", "get_rng_state"):
     setattr(torch.cuda, name, lambda *_, name=name: asked.append(name) or 0)
 before = threads()
+FOR_EACH_KIND = {kinds!r}
 from service.workers import Job, conversion, freezing
 told = {"asked": list(asked), "threads": threads() - before}
 
@@ -37,6 +44,7 @@ with tempfile.TemporaryDirectory() as folder:
     torch.save(torch.nn.Conv3d(2, 4, 3).state_dict(), source)
     job = Job(id="1", verb="convert", source=source, folder=Path(folder), filename="m.pt")
     told["verdict"] = conversion.run(job, "cpu", silent).verdict
+told["kinds"] = [name for name in FOR_EACH_KIND if name not in inherited]
 print(json.dumps({**told, "imported": sorted(set(sys.modules) - inherited)}))
 """
 
@@ -45,7 +53,7 @@ print(json.dumps({**told, "imported": sorted(set(sys.modules) - inherited)}))
 def told() -> dict[str, Any]:
     """Import in one process as the fork server does, and then as a worker does."""
     done = subprocess.run(
-        [sys.executable, "-c", FORK_SERVER_AND_WORKER],
+        [sys.executable, "-c", FORK_SERVER_AND_WORKER.replace("{kinds!r}", repr(FOR_EACH_KIND))],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -58,6 +66,12 @@ def told() -> dict[str, Any]:
 def test_a_default_conversion_imports_nothing(told: dict[str, Any]) -> None:
     """A default conversion imports nothing that was not imported before the fork."""
     assert (told["verdict"], told["imported"]) == ("passed", [])
+
+
+def test_a_conversion_of_any_kind_of_file_imports_nothing(told: dict[str, Any]) -> None:
+    """The readers and writers of all kinds are there, which the library imports late."""
+    assert FOR_EACH_KIND
+    assert told["kinds"] == []
 
 
 def test_the_fork_server_starts_no_thread(told: dict[str, Any]) -> None:
