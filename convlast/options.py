@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from convlast.byte_size import Bytes
 from convlast.errors import OptionError
 
 MemoryFormat = Literal["channels_last_3d", "contiguous_format"]
@@ -206,20 +207,20 @@ class Limits(BaseModel):
     max_tensors: PositiveInt = 200_000
     """Tensors in one file."""
 
-    max_header_bytes: PositiveInt = 8 << 20
+    max_header_bytes: Bytes = 8 << 20
     """Bytes of a safetensors header."""
 
-    max_pickle_bytes: PositiveInt = 64 << 20
+    max_pickle_bytes: Bytes = 64 << 20
     """Bytes of the pickled structure of a torch file."""
 
     max_members: PositiveInt = 250_000
     """Members of a zip archive."""
 
-    max_expanded_bytes: PositiveInt = 256 << 20
+    max_expanded_bytes: Bytes = 256 << 20
     """Bytes by which tensors may be larger than what is stored for them (stride 0)."""
 
     max_files: PositiveInt = 10_000
     """Files in a model folder, or in an archive of one."""
 
-    max_unpacked_bytes: PositiveInt = 32 << 30
+    max_unpacked_bytes: Bytes = 32 << 30
     """Bytes of all files in an archive of a model folder, unpacked."""

@@ -64,7 +64,8 @@ TABLE: dict[str, Row] = {
     "upload-too-large": Row(
         413,
         "The upload is too large",
-        "The checkpoint has more than 17,179,869,184 bytes. Raise CONVLAST_MAX_UPLOAD_BYTES.",
+        "The checkpoint has more than 17,179,869,184 bytes (16 GiB). "
+        "Raise CONVLAST_MAX_UPLOAD_BYTES to accept it.",
     ),
     "unsupported-media-type": Row(
         415, "The media type is not supported", "The body is neither multipart/form-data nor raw."

@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from convlast.byte_size import Bytes, readable
 from convlast.options import Limits
 
 PREFIX = "CONVLAST_"
@@ -68,8 +69,8 @@ class Settings(Limits):
     name a GPU that cannot be used, the service does not start. With `auto` it uses the CPU
     instead, and `/readyz` says why."""
 
-    max_upload_bytes: PositiveInt = 16 << 30
-    """Largest checkpoint that is accepted, in bytes."""
+    max_upload_bytes: Bytes = 16 << 30
+    """Largest checkpoint that is accepted."""
 
     client_idle_s: PositiveFloat = 30.0
     """Idle timeout of a client, and time limit for request headers, in seconds."""
@@ -87,9 +88,9 @@ class Settings(Limits):
     """After SIGTERM, jobs and downloads have this many seconds to finish; then they are
     aborted. Keep it below the time after which the process would be killed."""
 
-    worker_memory_bytes: PositiveInt = 8 << 30
-    """Anonymous memory that a worker may use, in bytes, beside three times the size of the
-    upload. A worker that uses more is stopped."""
+    worker_memory_bytes: Bytes = 8 << 30
+    """Anonymous memory that a worker may use, beside three times the size of the upload. A worker
+    that uses more is stopped."""
 
     require_sandbox: bool = False
     """Refuse jobs if a part of the sandbox is missing. `/readyz` names the parts."""
@@ -111,16 +112,16 @@ class Settings(Limits):
     may a reverse proxy. At the limit the service closes a connection whose request is answered,
     or the one that has been idle longest. If there is none, it answers only probes."""
 
-    work_bytes: PositiveInt = 64 << 30
-    """Disk space for uploads and results until they are sent or stored, in bytes. A checkpoint
-    counts twice, for itself and its artifact, and so do the contents of an archive."""
+    work_bytes: Bytes = 64 << 30
+    """Disk space for uploads and results until they are sent or stored. A checkpoint counts twice,
+    for itself and its artifact, and so do the contents of an archive."""
 
     work_dir: NamedPath = Path(f"/var/tmp/convlast-{os.getuid()}")  # noqa: S108  # made 0700, owner checked
     """The folder for uploads, running jobs and the store. Only one service at a time can use
     it. Name a new folder, an empty one, or that of an earlier run."""
 
-    store_bytes: PositiveInt = 32 << 30
-    """Finished jobs that are kept, in bytes. The oldest are removed first."""
+    store_bytes: Bytes = 32 << 30
+    """Finished jobs that are kept. The oldest are removed first."""
 
     store_age_s: PositiveFloat = 3600.0
     """How long a finished job is kept, in seconds."""
@@ -236,6 +237,8 @@ class Settings(Limits):
 def _plain(name: str, default: object) -> str:
     if name == "work_dir":
         return "/var/tmp/convlast-<uid>"  # noqa: S108
+    if name.endswith("_bytes") and isinstance(default, int):
+        return readable(default)
     return str(default).lower() if isinstance(default, bool) else str(default)
 
 

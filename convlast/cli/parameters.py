@@ -20,6 +20,7 @@ import typer
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from convlast.byte_size import readable
 from convlast.options import Options
 
 METAVARS = {
@@ -99,6 +100,8 @@ def _default(name: str, field: FieldInfo) -> Any:
     default: Any = None if field.default_factory else field.default
     if name in REPEATABLE:
         return list(default)
+    if name.endswith("_bytes"):
+        return readable(default)
     return default if default is None or isinstance(default, bool) else str(default)
 
 
@@ -107,7 +110,7 @@ def _metavar(name: str, field: FieldInfo) -> str | None:
         return None
     if get_origin(field.annotation) is Literal:
         return "|".join(get_args(field.annotation))
-    return METAVARS.get(name, "NUMBER")
+    return METAVARS.get(name, "SIZE" if name.endswith("_bytes") else "NUMBER")
 
 
 def _parse(model: type[BaseModel], values: dict[str, Any]) -> BaseModel:
