@@ -100,7 +100,7 @@ class ConvlastError(Exception):
         self.args = (f"{message} {self.remedy}".strip(),)
 
 
-class OptionError(ConvlastError):
+class OptionError(ConvlastError, ValueError):
     """An option has an unknown name, a bad value, or does not fit this checkpoint."""
 
     code = "invalid-option"

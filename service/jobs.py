@@ -14,7 +14,8 @@ import structlog
 from starlette.requests import ClientDisconnect, Request
 
 from convlast.errors import OptionError
-from convlast.options import Options
+from convlast.options import Options, asked
+from convlast.options.keywords import INSPECTED
 from convlast.progress import Progress
 from service.connection.streaming import until_disconnected
 from service.context import Caller, Context
@@ -31,9 +32,9 @@ _UNPACKING = "files"
 
 OPTION_NAMES = {
     "convert": list(Options.model_fields),
-    "inspect": ["memory_format", "select", "on_unreadable"],
+    "inspect": list(INSPECTED),
 }
-"""The options that each verb takes: an inspection says what a conversion would do."""
+"""The options that each verb takes."""
 
 _log = structlog.get_logger()
 
@@ -136,12 +137,7 @@ def _check_query(request: Request, names: list[str]) -> list[tuple[str, str]]:
     pairs = [pair for pair in request.query_params.multi_items() if pair[0] != _FILENAME]
     for name, _ in pairs:
         if name not in names:
-            allowed = ", ".join([_FILENAME, *names])
-            raise OptionError(
-                name[:64],
-                f"There is no option {name[:64]!r}.",
-                remedy=f"The options are {allowed}.",
-            )
+            raise asked.unknown(name, [_FILENAME, *names])
     # A form may have further options in its fields; a raw body has none.
     if request.headers.get("content-type", "").lower().startswith(RAW):
         Options.parse(**_collect(pairs))

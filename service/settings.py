@@ -11,7 +11,6 @@ from typing import Annotated, Self
 
 from pydantic import (
     BeforeValidator,
-    ConfigDict,
     Field,
     PositiveFloat,
     PositiveInt,
@@ -21,7 +20,7 @@ from pydantic import (
 )
 
 from convlast.byte_size import Bytes, readable
-from convlast.options import Limits
+from convlast.options import Limits, asked
 
 PREFIX = "CONVLAST_"
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
@@ -47,15 +46,18 @@ def _name_a_path(value: object) -> object:
     return value
 
 
+LISTED = "`python -m service --help` lists the settings."
+
 NamedPath = Annotated[Path, BeforeValidator(_name_a_path)]
+
+
+def variable_of(name: str) -> str:
+    """Return the environment variable of a setting."""
+    return PREFIX + name.upper()
 
 
 class Settings(Limits):
     """Everything an operator can choose; the fields of `convlast.Limits` are among them."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True
-    )
 
     host: str = "127.0.0.1"
     """The address to listen on. Any address but loopback needs keys, or
@@ -172,21 +174,22 @@ class Settings(Limits):
             for name, value in environment.items()
             if name.startswith(PREFIX)
         }
-        try:
-            return cls.model_validate(values)
-        except ValidationError as error:
-            raise SettingsError(cls._first_line(error)) from None
+        return cls(**values)
 
     @classmethod
-    def _first_line(cls, error: ValidationError) -> str:
+    def refusal(cls, error: ValidationError) -> Exception:
+        """Return the error to raise instead of pydantic's."""
         first = error.errors(include_url=False, include_input=False)[0]
+        problem = first["msg"].removeprefix(asked.PREFIX)
         if not first["loc"]:
-            return str(first["msg"]).removeprefix("Value error, ")
-        field = str(first["loc"][0])
-        variable = PREFIX + field.upper()
-        if field not in cls.model_fields:
-            return f"There is no setting {variable}."
-        return f"{variable} has a bad value: {first['msg'].removeprefix('Value error, ')}."
+            return SettingsError(problem)
+        name = str(first["loc"][0])
+        if name in cls.model_fields:
+            return SettingsError(f"{variable_of(name)} has a bad value: {problem}.")
+        # Compared without the prefix, which would make all names alike.
+        close = asked.closest(name, cls.model_fields)
+        meant = f"Did you mean {variable_of(close)}?" if close else LISTED
+        return SettingsError(f"There is no setting {variable_of(name)}. {meant}")
 
     @property
     def limits(self) -> Limits:
@@ -230,7 +233,7 @@ class Settings(Limits):
         for name, field in cls.model_fields.items():
             default = "" if field.default in (None, ()) else f"`{_plain(name, field.default)}`"
             meaning = (field.description or "").replace("\n", " ").replace("|", "\\|")
-            rows.append(f"| `{PREFIX}{name.upper()}` | {default} | {meaning} |")
+            rows.append(f"| `{variable_of(name)}` | {default} | {meaning} |")
         return "\n".join(rows)
 
 

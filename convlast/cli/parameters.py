@@ -21,7 +21,6 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from convlast.byte_size import readable
-from convlast.options import Options
 
 METAVARS = {
     "select": "PATTERN",
@@ -45,7 +44,7 @@ def flattened(command: Callable[..., None]) -> Callable[..., None]:
     """Replace each parameter that is a model with one option for each of its fields.
 
     Raises:
-        OptionError: When the command is called, if `Options` refuses a value.
+        OptionError: When the command is called, if `Options` or `Limits` refuses a value.
         typer.BadParameter: When the command is called, if another model does.
     """
     signature = inspect.signature(command, eval_str=True)
@@ -119,10 +118,8 @@ def _parse(model: type[BaseModel], values: dict[str, Any]) -> BaseModel:
         for name, value in values.items()
         if value is not None
     }
-    if model is Options:
-        return Options.parse(**given)
     try:
-        return model.model_validate(given)
+        return model(**given)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         option = f"'--{str(first['loc'][0]).replace('_', '-')}'"

@@ -59,6 +59,7 @@ def verify(
     Raises:
         ConvlastError: If one of the files cannot be opened.
     """
+    Limits.require(limits, "limits")
     before, after = Path(original), Path(converted)
     if is_folder(before) and is_folder(after):
         with (
