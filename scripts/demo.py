@@ -7,6 +7,7 @@ What comes back lies in the folder `demo` afterwards.
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import socket
@@ -30,6 +31,11 @@ START_S = 120
 
 def main() -> None:
     """Do all of it."""
+    argparse.ArgumentParser(
+        prog="python -m scripts.demo",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args()
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir()
     checkpoint = make_checkpoint(FOLDER / "segmenter.pt")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -230,11 +230,22 @@ class Settings(Limits):
     def markdown_table(cls) -> str:
         """Return the settings as a Markdown table for the documentation."""
         rows = ["| variable | default | meaning |", "|---|---|---|"]
-        for name, field in cls.model_fields.items():
-            default = "" if field.default in (None, ()) else f"`{_plain(name, field.default)}`"
-            meaning = (field.description or "").replace("\n", " ").replace("|", "\\|")
-            rows.append(f"| `{variable_of(name)}` | {default} | {meaning} |")
+        for variable, default, meaning in cls.described():
+            value = f"`{default}`" if default else ""
+            escaped = meaning.replace("|", "\\|")
+            rows.append(f"| `{variable}` | {value} | {escaped} |")
         return "\n".join(rows)
+
+    @classmethod
+    def described(cls) -> Iterator[tuple[str, str, str]]:
+        """Yield the variable of each setting, its default (may be empty) and its meaning.
+
+        The library's limits, which are changed least, come last.
+        """
+        for name in sorted(cls.model_fields, key=lambda name: name in Limits.model_fields):
+            field = cls.model_fields[name]
+            default = "" if field.default in (None, ()) else _plain(name, field.default)
+            yield variable_of(name), default, (field.description or "").replace("\n", " ")
 
 
 def _plain(name: str, default: object) -> str:
