@@ -25,6 +25,7 @@ from convlast.planning.plan import make_plan
 from convlast.planning.selection import Selection
 from convlast.progress import Progress, silent
 from convlast.report import Report, verdict_of
+from convlast.report.clock import now
 from convlast.writing.workplace import temporary_folder
 
 _LIMITS = Limits()
@@ -99,6 +100,7 @@ class _Inspection:
                 layer.status = "convertible"
         found = list(findings.of_plan(plan))
         return Report(
+            made_at=now(),
             verdict=verdict_of(found),
             findings=found,
             input=input_of(checkpoint, plan, source.name, source.sha256()),
