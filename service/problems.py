@@ -218,7 +218,8 @@ class Problem:
             headers[JOB_FIELD] = self.job_id
         if self.code == VerificationError.code:
             headers[VERDICT_FIELD] = "failed"
-        return Response(text, status_code=row.status, headers=headers, media_type=MEDIA_TYPE)
+        # The newline is for terminals, which would show the prompt behind the last brace.
+        return Response(f"{text}\n", status_code=row.status, headers=headers, media_type=MEDIA_TYPE)
 
 
 class ProblemError(Exception):
