@@ -51,6 +51,24 @@ def check(arguments: Sequence[str]) -> None:
         _refuse(f"there is no argument {unknown[0][:64]!r}. {_meant(unknown[0])}")
 
 
+def greeting(settings: Settings, port: int) -> str:
+    """Return what a person at a terminal wants to know of a service that listens.
+
+    Args:
+        settings: Its settings.
+        port: The port, which the system may have chosen.
+    """
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    needs_key = settings.api_keys_file is not None and not settings.allow_anonymous
+    key = "-H 'Authorization: Bearer KEY' " if needs_key else ""
+    upload = f"{key}-F checkpoint=@model.pt -o out.zip {url}/convert"
+    return (
+        f"convlast {__version__} listens on {url} (Ctrl+C ends it). In another terminal:\n"
+        f"  curl -sS --fail-with-body {upload} || cat out.zip\n"
+    )
+
+
 def _refuse(message: str) -> NoReturn:
     sys.stderr.write(f"{PROGRAM}: {message}\n")
     sys.exit(USAGE_ERROR)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -89,6 +90,25 @@ def test_a_misspelt_setting_is_recognised(name: str, meant: str) -> None:
     with pytest.raises(SettingsError) as refusal:
         Settings.from_environment({name: "1"})
     assert str(refusal.value) == f"There is no setting {name}. {meant}"
+
+
+@pytest.mark.parametrize(
+    ("settings", "address"),
+    [
+        ({}, "http://127.0.0.1:81"),
+        ({"host": "::1"}, "http://[::1]:81"),
+        ({"host": "0.0.0.0", "allow_anonymous": True}, "http://127.0.0.1:81"),  # noqa: S104
+        ({"host": "::", "api_keys_file": "keys"}, "http://[::1]:81"),
+    ],
+)
+def test_the_greeting_has_an_address_that_works_here(
+    settings: dict[str, Any], address: str
+) -> None:
+    """It is that of this machine, and the command sends a key where one is needed."""
+    greeting = usage.greeting(Settings(**settings), 81)
+    assert f"listens on {address} " in greeting
+    assert f" {address}/convert || cat out.zip" in greeting
+    assert ("Authorization: Bearer KEY" in greeting) is ("api_keys_file" in settings)
 
 
 @pytest.mark.parametrize(
