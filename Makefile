@@ -7,6 +7,8 @@ READY := $(VENV)/.ready
 COMPARED := $(VENV)/compared
 # A name that the sandbox knows packages by.
 RECIPES := $(VENV)/recipes/site-packages
+# A terminal gets pip's progress, a log its errors alone.
+INSTALL = $(BIN)/python -m pip install --disable-pip-version-check $$([ -t 2 ] || echo --quiet)
 
 .PHONY: help setup serve demo test check fix cover recipes engine image-test gpu gpu-kit bench bench-gpu clean
 
@@ -16,9 +18,12 @@ help: ## what there is
 setup: $(READY) ## a virtual environment with everything in it
 
 $(READY): pyproject.toml constraints.txt
+	@echo 'Installing into $(VENV), which may take minutes.'
+	@echo 'torch is the largest download: 0.2 GB for the CPU build, 2.7 GB with CUDA.'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(INSTALL) --constraint constraints.txt --editable '.[dev]'
 	@touch $@
+	@echo 'Everything is in $(VENV).'
 
 serve: $(READY) ## the service on http://127.0.0.1:8000
 	$(BIN)/python -m service
@@ -50,7 +55,7 @@ recipes: $(RECIPES)/.ready ## the recipes of docs/loading.md, run with the real 
 # Beside the environment, so that nothing in it changes; without dependencies, so that torch stays.
 $(RECIPES)/.ready: $(READY) tests/recipes/requirements.txt
 	rm -rf $(RECIPES)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(RECIPES) --requirement tests/recipes/requirements.txt
+	$(INSTALL) --no-deps --target $(RECIPES) --requirement tests/recipes/requirements.txt
 	@touch $@
 
 engine: $(READY) ## a container engine for image-test, where there is none; as root on Debian
@@ -72,7 +77,7 @@ bench: $(READY) $(COMPARED)/.ready ## the benchmarks that need no GPU; prints JS
 # Beside the environment: it holds a module of the same name as a dependency of ours.
 $(COMPARED)/.ready: $(READY) benchmarks/comparators/requirements.txt
 	rm -rf $(COMPARED)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(COMPARED) --requirement benchmarks/comparators/requirements.txt
+	$(INSTALL) --no-deps --target $(COMPARED) --requirement benchmarks/comparators/requirements.txt
 	@touch $@
 
 bench-gpu: $(READY) ## the benchmark that needs a GPU; fails without one, prints JSON

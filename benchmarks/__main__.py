@@ -30,8 +30,12 @@ RESULTS = Path(__file__).with_name("results")
 
 def main() -> None:
     """Run those that are named, or all."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NAMES))
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", type=known, help=", ".join(NAMES))
     parser.add_argument("--work", type=Path, help="a folder, best on tmpfs")
     parser.add_argument("--keep", action="store_true", help="write the results to results/")
     arguments = parser.parse_args()
@@ -42,6 +46,17 @@ def main() -> None:
     ]
     if missed:
         sys.exit(f"A limit was missed by: {', '.join(missed)}")
+
+
+def known(name: str) -> str:
+    """Return the name of a benchmark.
+
+    Raises:
+        argparse.ArgumentTypeError: If there is none of this name.
+    """
+    if name not in NAMES:
+        raise argparse.ArgumentTypeError(f"there is no benchmark {name!r}; name {', '.join(NAMES)}")
+    return name
 
 
 def run(name: str, work: Path | None, *, keep: bool) -> bool:

@@ -29,7 +29,9 @@ from benchmarks.memory import make_checkpoint
 
 def main() -> None:
     """Measure each kind of folder, and fail if one takes more than it may."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--files", type=int, default=6)
     parser.add_argument("--megabytes", type=int, default=256, help="of each file")
     parser.add_argument("--smoke", default="none", help="as the option; it takes memory of its own")

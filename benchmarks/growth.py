@@ -39,7 +39,9 @@ QUIET = convlast.Options(smoke="none")
 
 def main() -> None:
     """Measure both, and print what came of it."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--tensors", type=int, nargs="*", default=[100, 1000, 10_000, 100_000])
     parser.add_argument("--megabytes", type=int, nargs="*", default=[10, 100, 1000])
     parser.add_argument("--repeats", type=int, default=3, help="of each size")

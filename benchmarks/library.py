@@ -33,7 +33,9 @@ COMPETITORS = ("convlast", "script")
 
 def main() -> None:
     """Measure, and print what came of it."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--megabytes", type=int, default=1024)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--work", type=Path, help="a folder, best on tmpfs")

@@ -83,7 +83,9 @@ async def crowd(
 
 def main() -> None:
     """Run the load, and print what came of it."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--clients", type=int, default=200)
     parser.add_argument("--keys", type=int, default=25)
     parser.add_argument("--seconds", type=float, default=120)

@@ -31,7 +31,9 @@ LARGE_MIB, ALLOWED_GROWTH_MIB = 1024, 64
 
 def main() -> None:
     """Measure each size, and fail if one takes more than it may."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--megabytes", type=int, nargs="+", default=[256, 1024])
     parser.add_argument("--work", type=Path, help="a folder, best on tmpfs")
     parser.add_argument("--smoke", default="auto", help="none, auto, layers or model")

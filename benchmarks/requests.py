@@ -38,7 +38,9 @@ JOBS_PER_KEY = 64
 
 def main() -> None:
     """Let each number of clients ask, and print what came of it."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32])
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--megabytes", type=float, default=1.0)

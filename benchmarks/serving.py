@@ -59,7 +59,9 @@ NO_SMOKE = ("-F", "smoke=none")
 
 def main() -> None:
     """Measure each size, and print what came of it."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--megabytes", type=float, nargs="+", default=[450, 1])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--work", type=Path, help="a folder, best on tmpfs")

@@ -81,7 +81,9 @@ PROGRAMS = {"gnina_default2017_torchscript.pt": "2,35,48,48,48"}
 
 def main() -> None:
     """Measure each model."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", help="a part of the names of the models")
     parser.add_argument("--program", nargs=2, action="append", default=[], help="file and shape")

@@ -39,6 +39,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, TypeAlias
 
+from convlast.byte_size import exact
+
 Detail: TypeAlias = str | int | float | bool | list[str] | None
 
 
@@ -98,7 +100,7 @@ class ConvlastError(Exception):
         self.args = (f"{message} {self.remedy}".strip(),)
 
 
-class OptionError(ConvlastError):
+class OptionError(ConvlastError, ValueError):
     """An option has an unknown name, a bad value, or does not fit this checkpoint."""
 
     code = "invalid-option"
@@ -163,8 +165,9 @@ class LimitExceededError(CheckpointError):
 
     def __init__(self, message: str, *, limit: str, allowed: int, found: int) -> None:
         self.limit, self.allowed, self.found = limit, allowed, found
+        most = exact(allowed) if limit.endswith("_bytes") else f"{allowed:,}"
         super().__init__(
-            f"{message}: {found:,}, where {limit} allows {allowed:,}.",
+            f"{message}: {found:,}, where {limit} allows {most}.",
             remedy=f"Raise {limit} (setting CONVLAST_{limit.upper()}) if the file is trusted.",
             limit=limit,
             allowed=allowed,

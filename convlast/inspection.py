@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Unpack
 
 import torch
 
@@ -12,17 +13,19 @@ from convlast.checkpoints.checkpoint import Checkpoint
 from convlast.containers import is_folder, open_checkpoint
 from convlast.conversion.file_report import input_of
 from convlast.conversion.folder_report import Sections, input_of_folder
-from convlast.conversion.job import PathLike, Source
+from convlast.conversion.job import JobSettings, PathLike, Source
 from convlast.devices import environment_of, on_the_cpu
 from convlast.errors import CheckpointError, NoConv3dWeightsError
 from convlast.findings import conversion as findings
 from convlast.folders import Folder, open_folder
 from convlast.folders.contents import Contents, Found
 from convlast.options import Limits, Options
+from convlast.options.keywords import INSPECTED, InspectionKeywords
 from convlast.planning.plan import make_plan
 from convlast.planning.selection import Selection
 from convlast.progress import Progress, silent
 from convlast.report import Report, verdict_of
+from convlast.report.clock import now
 from convlast.writing.workplace import temporary_folder
 
 _LIMITS = Limits()
@@ -36,6 +39,7 @@ def inspect(
     limits: Limits = _LIMITS,
     allow_programs: bool = False,
     progress: Progress | None = None,
+    **keywords: Unpack[InspectionKeywords],
 ) -> Report:
     """Report the convolution weights of a checkpoint; convert nothing, and need no GPU.
 
@@ -45,14 +49,20 @@ def inspect(
         limits: What the file may cost.
         allow_programs: Whether files that hold code may be opened.
         progress: For a model folder called as `progress("files", done, total)`, in bytes.
+        **keywords: Options by name, such as `select="encoder.*"`; they replace those in `options`.
 
     Returns:
         A report whose layers are `convertible`, `already`, `kept` or `skipped`.
 
     Raises:
-        ConvlastError: One of its kinds; see `convlast.errors`.
+        OptionError: If an option is unknown, bad, or does not fit the checkpoint.
+        ConvlastError: Another of its kinds; see `convlast.errors`.
+        OSError: If the source cannot be read.
     """
-    given, options = Source.of(source), options or Options()
+    given = Source.of(source)
+    others = JobSettings.__annotations__
+    options = Options.combined(options, keywords, names=INSPECTED, others=others)
+    Limits.require(limits, "limits")
     inspection = _Inspection(options, Selection(options.select), limits)
     if is_folder(given.path):
         with (
@@ -90,6 +100,7 @@ class _Inspection:
                 layer.status = "convertible"
         found = list(findings.of_plan(plan))
         return Report(
+            made_at=now(),
             verdict=verdict_of(found),
             findings=found,
             input=input_of(checkpoint, plan, source.name, source.sha256()),

@@ -9,7 +9,7 @@ import torch
 
 from convlast.checkpoints.checkpoint import Checkpoint
 from convlast.layout.memory_format import laid_out, place_of
-from convlast.options import MemoryFormat
+from convlast.options import MemoryFormat, Options
 from convlast.planning.plan import make_plan
 from convlast.planning.selection import Selection
 from convlast.report import Layer
@@ -18,7 +18,7 @@ from convlast.report import Layer
 def convert_state_dict(
     state_dict: Mapping[str, object],
     memory_format: MemoryFormat = "channels_last_3d",
-    select: Sequence[str] = ("all",),
+    select: str | Sequence[str] = ("all",),
 ) -> list[Layer]:
     """Convert the Conv3d weights of a state dict, wrapped or not, on any device.
 
@@ -30,14 +30,14 @@ def convert_state_dict(
     Args:
         state_dict: The tensors, at any depth.
         memory_format: The layout to give them.
-        select: `all`, or patterns for the whole key.
+        select: `all`, or patterns for the whole key; a text may have several, between commas.
 
     Returns:
         What was done to each layer, and on what evidence.
 
     Raises:
         NoConv3dWeightsError: If there is none.
-        OptionError: If a pattern matches none.
+        OptionError: If the layout does not exist, or a pattern matches none.
 
     >>> state_dict = torch.nn.Conv3d(8, 4, 3).state_dict()
     >>> [layer.status for layer in convert_state_dict(state_dict)]
@@ -45,8 +45,9 @@ def convert_state_dict(
     >>> state_dict["weight"].stride()
     (216, 1, 72, 24, 8)
     """
-    selection = Selection(select)
-    plan = make_plan(Checkpoint(Path(), "memory", state_dict), memory_format, selection)
+    options = Options.parse(memory_format=memory_format, select=select)
+    selection = Selection(options.select)
+    plan = make_plan(Checkpoint(Path(), "memory", state_dict), options.memory_format, selection)
     selection.refuse_unmatched()
     converted = {
         place_of(decision.original): laid_out(decision.original, decision.stride_after)

@@ -7,6 +7,7 @@ What comes back lies in the folder `demo` afterwards.
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import socket
@@ -24,34 +25,52 @@ from torch import nn
 from convlast.report import Report
 from convlast.report.rendering.terminal import render
 
-FOLDER = Path(__file__).parents[1] / "demo"
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "demo"
+LOG = "service.log"
 START_S = 120
+NEXT = f"""What to try next:
+  open {FOLDER.name}/report.html in a browser
+  .venv/bin/convlast inspect YOUR_MODEL.pt
+  make serve"""
 
 
 def main() -> None:
     """Do all of it."""
+    argparse.ArgumentParser(
+        prog="python -m scripts.demo",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args()
+    console = Console(markup=False, highlight=False)
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir()
     checkpoint = make_checkpoint(FOLDER / "segmenter.pt")
     port = free_port()
-    service = subprocess.Popen(  # this project's own service
-        [sys.executable, "-m", "service"],
-        env={**os.environ, "CONVLAST_PORT": str(port)},  # noqa: TID251  # handed on, not read
-        cwd=FOLDER.parent,
-    )
+    url = f"http://127.0.0.1:{port}"
+    console.print(f"The service starts on {url}; its log is {FOLDER.name}/{LOG}.")
+    with (FOLDER / LOG).open("wb") as log:
+        service = subprocess.Popen(  # this project's own service
+            [sys.executable, "-m", "service"],
+            env={**os.environ, "CONVLAST_PORT": str(port)},  # noqa: TID251  # handed on, not read
+            cwd=ROOT,
+            stderr=log,
+        )
     try:
-        wait_until_ready(f"http://127.0.0.1:{port}/readyz", service)
+        wait_until_ready(f"{url}/readyz", service)
         answer = FOLDER / "answer.zip"
-        send(checkpoint, f"http://127.0.0.1:{port}/convert", answer)
+        console.print(f"It is ready, and converts {FOLDER.name}/{checkpoint.name}.\n")
+        send(checkpoint, f"{url}/convert", answer)
     finally:
         service.terminate()
         service.wait(timeout=60)
     with zipfile.ZipFile(answer) as archive:
         archive.extractall(FOLDER)
     answer.unlink()
-    console = Console()
-    console.print(render(Report.model_validate_json((FOLDER / "report.json").read_bytes())))
-    console.print(f"In {FOLDER.name}/: {', '.join(sorted(path.name for path in FOLDER.iterdir()))}")
+    report = Report.model_validate_json((FOLDER / "report.json").read_bytes())
+    console.print(render(report), crop=False)
+    made = ", ".join(sorted(path.name for path in FOLDER.iterdir()))
+    console.print(f"\nIn {FOLDER.name}/: {made}\n\n{NEXT}", crop=False, soft_wrap=True)
 
 
 def make_checkpoint(path: Path) -> Path:
@@ -87,7 +106,8 @@ def wait_until_ready(url: str, service: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
         if service.poll() is not None:
-            sys.exit(f"The service stopped with status {service.returncode}.")
+            log = (FOLDER / LOG).read_text()
+            sys.exit(f"The service stopped with status {service.returncode}.\n{log}")
         try:
             if httpx.get(url).status_code == httpx.codes.OK:
                 return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 from pathlib import Path
 from types import UnionType
@@ -20,6 +21,7 @@ _PLACE = re.compile(r"(<!-- begin (\w+) -->\n).*?(<!-- end \2 -->)", re.DOTALL)
 
 def main() -> None:
     """Bring the pages up to date."""
+    argparse.ArgumentParser(prog="python -m scripts.tables", description=__doc__).parse_args()
     for page in PAGES:
         page.write_text(filled(page.read_text()))
 

@@ -8,15 +8,19 @@ import sys
 
 from convlast.errors import ConvlastError
 from convlast.openmp import wait_asleep
-from service.app import create_app, local_workers
-from service.sandbox import scrub_environment
-from service.server import DrainingServer
+from service import usage
 from service.settings import Settings, SettingsError
-from service.telemetry import logs
 
 
 def main() -> int:
     """Serve until a signal arrives, and return the exit status."""
+    usage.check(sys.argv[1:])
+    # Imported now, since they take longer than the help.
+    from service.app import create_app, local_workers
+    from service.sandbox import scrub_environment
+    from service.server import DrainingServer
+    from service.telemetry import logs
+
     logs.configure()
     try:
         settings = Settings.from_environment(os.environ)

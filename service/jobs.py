@@ -14,12 +14,14 @@ import structlog
 from starlette.requests import ClientDisconnect, Request
 
 from convlast.errors import OptionError
-from convlast.options import Options
+from convlast.options import Options, asked
+from convlast.options.keywords import INSPECTED
 from convlast.progress import Progress
 from service.connection.streaming import until_disconnected
 from service.context import Caller, Context
 from service.errors import WorkerCrashedError, full_disk_as_problem
 from service.headers.filenames import sanitise
+from service.problems import JOB_FIELD, JOB_KEY, VERDICT_FIELD
 from service.storage.workspace import JobFolder
 from service.uploads.receiving import Upload, receive
 from service.uploads.upload_headers import RAW, check_headers
@@ -31,9 +33,9 @@ _UNPACKING = "files"
 
 OPTION_NAMES = {
     "convert": list(Options.model_fields),
-    "inspect": ["memory_format", "select", "on_unreadable"],
+    "inspect": list(INSPECTED),
 }
-"""The options that each verb takes: an inspection says what a conversion would do."""
+"""The options that each verb takes."""
 
 _log = structlog.get_logger()
 
@@ -55,6 +57,15 @@ class Ran:
     folder: JobFolder
     finished: Finished
     seconds: dict[str, float]
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The fields of every answer about the job."""
+        return {
+            JOB_FIELD: self.id,
+            VERDICT_FIELD: self.finished.verdict,
+            "Server-Timing": server_timing(self.seconds),
+        }
 
 
 async def run_job(
@@ -80,7 +91,12 @@ async def run_job(
     # Otherwise a client that never reads its answers would fill the disk with them.
     context.download_admission.check(caller.share)
     job_id = secrets.token_hex(16)
-    with context.job_admission.take(caller.share), full_disk_as_problem():
+    with (
+        context.job_admission.take(caller.share),
+        full_disk_as_problem(),
+        structlog.contextvars.bound_contextvars(job_id=job_id),
+    ):
+        request.scope[JOB_KEY] = job_id
         folder = await asyncio.to_thread(context.workspace.new_job, job_id)
         try:
             began_s = time.perf_counter()
@@ -89,6 +105,7 @@ async def run_job(
             settings = context.settings
             job = Job(
                 id=job_id,
+                request_id=structlog.contextvars.get_contextvars().get("request_id"),
                 verb=verb,
                 source=upload.path,
                 folder=folder.path,
@@ -106,7 +123,9 @@ async def run_job(
         except BaseException:
             await asyncio.to_thread(folder.remove)
             raise
-    seconds = {"upload": uploaded_s, **finished.seconds}
+        seconds = {"upload": uploaded_s, **finished.seconds}
+        stages_s = {stage: round(stage_s, 4) for stage, stage_s in seconds.items()}
+        _log.info("job done", verb=verb, verdict=finished.verdict, stages_s=stages_s)
     ran = Ran(job_id, caller, folder, finished, seconds)
     _measure(context, ran)
     return ran
@@ -136,12 +155,7 @@ def _check_query(request: Request, names: list[str]) -> list[tuple[str, str]]:
     pairs = [pair for pair in request.query_params.multi_items() if pair[0] != _FILENAME]
     for name, _ in pairs:
         if name not in names:
-            allowed = ", ".join([_FILENAME, *names])
-            raise OptionError(
-                name[:64],
-                f"There is no option {name[:64]!r}.",
-                remedy=f"The options are {allowed}.",
-            )
+            raise asked.unknown(name, [_FILENAME, *names])
     # A form may have further options in its fields; a raw body has none.
     if request.headers.get("content-type", "").lower().startswith(RAW):
         Options.parse(**_collect(pairs))

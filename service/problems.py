@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
@@ -14,12 +14,17 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
-from convlast.errors import ConvlastError
+from convlast.errors import ConvlastError, VerificationError
 from service.errors import MalformedRequestError
 
 MEDIA_TYPE = "application/problem+json"
 CODE_KEY = "convlast.code"
 """The key of a problem's code in the scope of its request, for the log and the metrics."""
+JOB_KEY = "convlast.job"
+"""The key of the id of a job in the scope of its request, once the job has begun."""
+
+JOB_FIELD, VERDICT_FIELD = "Convlast-Job", "Convlast-Verdict"
+"""Fields of the answers about a job."""
 
 CLIENT_LEFT = 499
 """The logged status of a request whose client has disconnected, as in nginx."""
@@ -64,7 +69,8 @@ TABLE: dict[str, Row] = {
     "upload-too-large": Row(
         413,
         "The upload is too large",
-        "The checkpoint has more than 17,179,869,184 bytes. Raise CONVLAST_MAX_UPLOAD_BYTES.",
+        "The checkpoint has more than 17,179,869,184 bytes (16 GiB). "
+        "Raise CONVLAST_MAX_UPLOAD_BYTES to accept it.",
     ),
     "unsupported-media-type": Row(
         415, "The media type is not supported", "The body is neither multipart/form-data nor raw."
@@ -160,6 +166,7 @@ class Problem:
         members: Further members, JSON-serialisable.
         report: A report as JSON text that the caller has parsed, if there is one.
         headers: Further fields of the response.
+        job_id: The job, if it has begun.
     """
 
     code: str
@@ -167,6 +174,7 @@ class Problem:
     members: Mapping[str, Any] = field(default_factory=dict)
     report: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    job_id: str | None = None
 
     @classmethod
     def of(cls, error: ConvlastError) -> Problem:
@@ -186,8 +194,10 @@ class Problem:
             "detail": self.detail,
         }
         request_id = structlog.contextvars.get_contextvars().get("request_id")
+        ids = {"request_id": request_id, "job_id": self.job_id}
+        known = {name: value for name, value in ids.items() if value is not None}
         # The fixed members come last, so that no other member can replace them.
-        return {**self.members, **fixed, **({"request_id": request_id} if request_id else {})}
+        return {**self.members, **fixed, **known}
 
     def response(self) -> Response:
         """Write the response."""
@@ -204,7 +214,12 @@ class Problem:
             headers.setdefault("WWW-Authenticate", "Bearer")
         if row.status == 406:
             headers.setdefault("Vary", "Accept")
-        return Response(text, status_code=row.status, headers=headers, media_type=MEDIA_TYPE)
+        if self.job_id is not None:
+            headers[JOB_FIELD] = self.job_id
+        if self.code == VerificationError.code:
+            headers[VERDICT_FIELD] = "failed"
+        # The newline is for terminals, which would show the prompt behind the last brace.
+        return Response(f"{text}\n", status_code=row.status, headers=headers, media_type=MEDIA_TYPE)
 
 
 class ProblemError(Exception):
@@ -220,7 +235,7 @@ def install(app: FastAPI) -> None:
 
     def answer(request: Request, problem: Problem) -> Response:
         request.scope[CODE_KEY] = problem.code
-        return problem.response()
+        return replace(problem, job_id=request.scope.get(JOB_KEY)).response()
 
     @app.exception_handler(ConvlastError)
     async def on_error(request: Request, error: ConvlastError) -> Response:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
+import sys
 from types import FrameType
 
 import structlog
 import uvicorn
 from fastapi import FastAPI
 
+from service import usage
 from service.connection.connections import BoundedConnection
 from service.context import Context
 from service.settings import Settings, SettingsError
@@ -75,6 +77,13 @@ class DrainingServer(uvicorn.Server):
             ) from None
         _log.info("listening", host=host, port=listening.getsockname()[1])
         return listening
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and greet a person; a log has only lines of JSON."""
+        await super().startup(sockets)
+        if self.started and sockets and sys.stderr.isatty():
+            port = sockets[0].getsockname()[1]
+            sys.stderr.write(usage.greeting(self._settings, port))
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until a signal has arrived and all jobs are done.

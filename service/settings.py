@@ -5,13 +5,12 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import (
     BeforeValidator,
-    ConfigDict,
     Field,
     PositiveFloat,
     PositiveInt,
@@ -20,7 +19,8 @@ from pydantic import (
     model_validator,
 )
 
-from convlast.options import Limits
+from convlast.byte_size import Bytes, readable
+from convlast.options import Limits, asked
 
 PREFIX = "CONVLAST_"
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
@@ -46,15 +46,18 @@ def _name_a_path(value: object) -> object:
     return value
 
 
+LISTED = "`python -m service --help` lists the settings."
+
 NamedPath = Annotated[Path, BeforeValidator(_name_a_path)]
+
+
+def variable_of(name: str) -> str:
+    """Return the environment variable of a setting."""
+    return PREFIX + name.upper()
 
 
 class Settings(Limits):
     """Everything an operator can choose; the fields of `convlast.Limits` are among them."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True
-    )
 
     host: str = "127.0.0.1"
     """The address to listen on. Any address but loopback needs keys, or
@@ -68,8 +71,8 @@ class Settings(Limits):
     name a GPU that cannot be used, the service does not start. With `auto` it uses the CPU
     instead, and `/readyz` says why."""
 
-    max_upload_bytes: PositiveInt = 16 << 30
-    """Largest checkpoint that is accepted, in bytes."""
+    max_upload_bytes: Bytes = 16 << 30
+    """Largest checkpoint that is accepted."""
 
     client_idle_s: PositiveFloat = 30.0
     """Idle timeout of a client, and time limit for request headers, in seconds."""
@@ -87,9 +90,9 @@ class Settings(Limits):
     """After SIGTERM, jobs and downloads have this many seconds to finish; then they are
     aborted. Keep it below the time after which the process would be killed."""
 
-    worker_memory_bytes: PositiveInt = 8 << 30
-    """Anonymous memory that a worker may use, in bytes, beside three times the size of the
-    upload. A worker that uses more is stopped."""
+    worker_memory_bytes: Bytes = 8 << 30
+    """Anonymous memory that a worker may use, beside three times the size of the upload. A worker
+    that uses more is stopped."""
 
     require_sandbox: bool = False
     """Refuse jobs if a part of the sandbox is missing. `/readyz` names the parts."""
@@ -111,16 +114,16 @@ class Settings(Limits):
     may a reverse proxy. At the limit the service closes a connection whose request is answered,
     or the one that has been idle longest. If there is none, it answers only probes."""
 
-    work_bytes: PositiveInt = 64 << 30
-    """Disk space for uploads and results until they are sent or stored, in bytes. A checkpoint
-    counts twice, for itself and its artifact, and so do the contents of an archive."""
+    work_bytes: Bytes = 64 << 30
+    """Disk space for uploads and results until they are sent or stored. A checkpoint counts twice,
+    for itself and its artifact, and so do the contents of an archive."""
 
     work_dir: NamedPath = Path(f"/var/tmp/convlast-{os.getuid()}")  # noqa: S108  # made 0700, owner checked
     """The folder for uploads, running jobs and the store. Only one service at a time can use
     it. Name a new folder, an empty one, or that of an earlier run."""
 
-    store_bytes: PositiveInt = 32 << 30
-    """Finished jobs that are kept, in bytes. The oldest are removed first."""
+    store_bytes: Bytes = 32 << 30
+    """Finished jobs that are kept. The oldest are removed first."""
 
     store_age_s: PositiveFloat = 3600.0
     """How long a finished job is kept, in seconds."""
@@ -171,21 +174,22 @@ class Settings(Limits):
             for name, value in environment.items()
             if name.startswith(PREFIX)
         }
-        try:
-            return cls.model_validate(values)
-        except ValidationError as error:
-            raise SettingsError(cls._first_line(error)) from None
+        return cls(**values)
 
     @classmethod
-    def _first_line(cls, error: ValidationError) -> str:
+    def refusal(cls, error: ValidationError) -> Exception:
+        """Return the error to raise instead of pydantic's."""
         first = error.errors(include_url=False, include_input=False)[0]
+        problem = first["msg"].removeprefix(asked.PREFIX)
         if not first["loc"]:
-            return str(first["msg"]).removeprefix("Value error, ")
-        field = str(first["loc"][0])
-        variable = PREFIX + field.upper()
-        if field not in cls.model_fields:
-            return f"There is no setting {variable}."
-        return f"{variable} has a bad value: {first['msg'].removeprefix('Value error, ')}."
+            return SettingsError(problem)
+        name = str(first["loc"][0])
+        if name in cls.model_fields:
+            return SettingsError(f"{variable_of(name)} has a bad value: {problem}.")
+        # Compared without the prefix, which would make all names alike.
+        close = asked.closest(name, cls.model_fields)
+        meant = f"Did you mean {variable_of(close)}?" if close else LISTED
+        return SettingsError(f"There is no setting {variable_of(name)}. {meant}")
 
     @property
     def limits(self) -> Limits:
@@ -226,16 +230,29 @@ class Settings(Limits):
     def markdown_table(cls) -> str:
         """Return the settings as a Markdown table for the documentation."""
         rows = ["| variable | default | meaning |", "|---|---|---|"]
-        for name, field in cls.model_fields.items():
-            default = "" if field.default in (None, ()) else f"`{_plain(name, field.default)}`"
-            meaning = (field.description or "").replace("\n", " ").replace("|", "\\|")
-            rows.append(f"| `{PREFIX}{name.upper()}` | {default} | {meaning} |")
+        for variable, default, meaning in cls.described():
+            value = f"`{default}`" if default else ""
+            escaped = meaning.replace("|", "\\|")
+            rows.append(f"| `{variable}` | {value} | {escaped} |")
         return "\n".join(rows)
+
+    @classmethod
+    def described(cls) -> Iterator[tuple[str, str, str]]:
+        """Yield the variable of each setting, its default (may be empty) and its meaning.
+
+        The library's limits, which are changed least, come last.
+        """
+        for name in sorted(cls.model_fields, key=lambda name: name in Limits.model_fields):
+            field = cls.model_fields[name]
+            default = "" if field.default in (None, ()) else _plain(name, field.default)
+            yield variable_of(name), default, (field.description or "").replace("\n", " ")
 
 
 def _plain(name: str, default: object) -> str:
     if name == "work_dir":
         return "/var/tmp/convlast-<uid>"  # noqa: S108
+    if name.endswith("_bytes") and isinstance(default, int):
+        return readable(default)
     return str(default).lower() if isinstance(default, bool) else str(default)
 
 

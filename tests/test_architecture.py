@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 
 LAYERS = {
     "convlast": """
-version openmp removal progress
+version openmp removal progress byte_size
 errors
 options
 report
@@ -43,7 +43,7 @@ __main__
 """,
     "service": """
 errors settings
-cancellation problems sandbox
+cancellation problems sandbox usage
 access headers storage
 workers
 telemetry
@@ -198,6 +198,7 @@ def test_the_library_knows_no_http_and_no_environment(module: str) -> None:
 def test_the_service_sees_the_edges_of_the_library_alone() -> None:
     """Only what runs in the worker reaches further than errors, options and report."""
     light = {
+        "byte_size",
         "errors",
         "options",
         "progress",

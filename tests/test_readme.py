@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -105,6 +106,32 @@ def test_the_shell_blocks_run(folder: Path, service: Running) -> None:
     assert {"model.channels_last_3d.pt", "report.json", "report.html"} <= {
         path.name for path in folder.iterdir()
     }
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on this machine")
+def test_a_refusal_is_shown(tmp_path: Path, service: Running) -> None:
+    """The README's curl, given a file that is no checkpoint, prints the reason."""
+    (tmp_path / "model.pt").write_text("no checkpoint")
+    command = next(line for line in README.splitlines() if line.startswith("curl "))
+    script = command.replace("http://127.0.0.1:8000", service.url)
+
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert "422" in done.stderr
+    problem = json.loads(done.stdout)
+    assert problem["code"] == "not-a-checkpoint"
+    assert done.stdout.endswith("}\n")
+
+
+def test_every_curl_keeps_the_body_of_a_refusal() -> None:
+    """`-f` would throw the reason away."""
+    pages = [tables.ROOT / "README.md", *tables.ROOT.glob("docs/**/*.md")]
+    for page in pages:
+        for line in page.read_text().splitlines():
+            if line.startswith("curl "):
+                assert " --fail-with-body " in line, f"{page.name}: {line}"
 
 
 def test_the_python_blocks_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

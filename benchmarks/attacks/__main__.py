@@ -33,7 +33,11 @@ ATTACKS = (*outside.ATTACKS, *uploads.ATTACKS, *uploads.TAKEN_OVER)
 
 def main() -> None:
     """Run the attacks that are named, or all."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.attacks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(("none", *ATTACKS)))
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--role", choices=["attack", "probe"], help=argparse.SUPPRESS)

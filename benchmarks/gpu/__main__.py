@@ -70,7 +70,11 @@ def main() -> None:
 
 
 def _parsed() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.gpu",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("names", nargs="*", choices=[*MODELS, []], metavar="MODEL")
     parser.add_argument("--device", default="cuda", help="cpu tries the program, and no speed")
     parser.add_argument("--race-s", type=float, default=Limits.race_s, metavar="S")

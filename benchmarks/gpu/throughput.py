@@ -35,7 +35,9 @@ NEEDED = ("service.__main__", "tests.service.running")
 
 def main() -> None:
     """Measure, and print what came of it."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--device", default="cuda", help="cpu tries the program, and no speed")
     parser.add_argument("--jobs", type=int, default=8, help="after the first")
     parser.add_argument("--work", type=Path, help="a folder, best on tmpfs")

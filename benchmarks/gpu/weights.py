@@ -42,7 +42,9 @@ CASES: Mapping[str, tuple[int, tuple[int, ...]]] = {
 
 def main() -> None:
     """Measure, and print what came of it."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--repeats", type=int, default=9)
     arguments = parser.parse_args()

@@ -20,7 +20,7 @@ import typer
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from convlast.options import Options
+from convlast.byte_size import readable
 
 METAVARS = {
     "select": "PATTERN",
@@ -47,7 +47,7 @@ def flattened(command: Callable[..., None]) -> Callable[..., None]:
     """Replace each parameter that is a model with one option for each of its fields.
 
     Raises:
-        OptionError: When the command is called, if `Options` refuses a value.
+        OptionError: When the command is called, if `Options` or `Limits` refuses a value.
         typer.BadParameter: When the command is called, if another model does.
     """
     signature = inspect.signature(command, eval_str=True)
@@ -103,6 +103,8 @@ def _default(name: str, field: FieldInfo) -> Any:
     default: Any = None if field.default_factory else field.default
     if name in REPEATABLE:
         return list(default)
+    if name.endswith("_bytes"):
+        return readable(default)
     return default if default is None or isinstance(default, bool) else str(default)
 
 
@@ -111,7 +113,7 @@ def _metavar(name: str, field: FieldInfo) -> str | None:
         return None
     if get_origin(field.annotation) is Literal:
         return "|".join(get_args(field.annotation))
-    return METAVARS.get(name, "NUMBER")
+    return METAVARS.get(name, "SIZE" if name.endswith("_bytes") else "NUMBER")
 
 
 def _parse(model: type[BaseModel], values: dict[str, Any]) -> BaseModel:
@@ -120,10 +122,8 @@ def _parse(model: type[BaseModel], values: dict[str, Any]) -> BaseModel:
         for name, value in values.items()
         if value is not None
     }
-    if model is Options:
-        return Options.parse(**given)
     try:
-        return model.model_validate(given)
+        return model(**given)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         option = f"'--{str(first['loc'][0]).replace('_', '-')}'"

@@ -80,13 +80,13 @@ def _refuse_other_than_file(path: Path) -> None:
     """Refuse a path that is neither a file nor a folder.
 
     Raises:
-        NotACheckpointError: If nothing is there, or a pipe or a device.
+        NotACheckpointError: If nothing is there, or a pipe, a socket or a device.
     """
     if path.is_file() or path.is_dir():
         return
     if path.exists():
         raise NotACheckpointError(
-            f"{path.name!r} is a pipe or a device, and not a file.",
+            f"{path.name!r} is a pipe, a socket or a device, and not a file.",
             remedy="Write what comes out of it into a file first: it is read more than once.",
         )
     raise NotACheckpointError(f"There is no file {str(path)!r}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Unpack
 
 from convlast.containers import is_folder
 from convlast.containers.naming import artifact_filename
@@ -12,6 +13,7 @@ from convlast.conversion.folder import FolderConversion
 from convlast.conversion.job import JobSettings, PathLike, Source
 from convlast.devices import on_the_cpu
 from convlast.options import Limits, Options
+from convlast.options.keywords import ConversionKeywords
 from convlast.progress import Progress, silent
 from convlast.report import Report
 
@@ -32,6 +34,7 @@ def convert(  # noqa: PLR0913  # the pinned face: two files, options, and rare k
     allow_programs: bool = False,
     architecture_prefixes: Sequence[str] | None = None,
     progress: Progress | None = None,
+    **keywords: Unpack[ConversionKeywords],
 ) -> Report:
     """Convert a checkpoint's Conv3d weights, prove the result, and write it.
 
@@ -49,13 +52,17 @@ def convert(  # noqa: PLR0913  # the pinned face: two files, options, and rare k
         architecture_prefixes: The modules that an architecture may come from; None for the
             default ones.
         progress: Called as `progress(stage, done, total)`.
+        **keywords: Options by name, such as `smoke="none"`; they replace those in `options`.
 
     Returns:
         The report. Its verdict is `failed` only with `on_failure="report"`.
 
     Raises:
-        ConvlastError: One of its kinds; see `convlast.errors`.
+        OptionError: If an option is unknown, bad, or does not fit the checkpoint.
+        ConvlastError: Another of its kinds; see `convlast.errors`.
+        OSError: If the source cannot be read, or the target's folder is absent.
     """
+    options = Options.combined(options, keywords, others=JobSettings.__annotations__)
     settings = JobSettings(
         device, limits, allow_programs, architecture_prefixes, progress or silent
     )

@@ -18,6 +18,7 @@ from convlast.planning.plan import Plan
 from convlast.proving.program_runs import ScriptTrial
 from convlast.proving.proof import Proven
 from convlast.report import Artifact, Finding, InputFile, Layer, Report, Survival, verdict_of
+from convlast.report.clock import now
 from convlast.writing.request import Written
 
 
@@ -70,6 +71,7 @@ def report_of(
     found = [*known, *_findings_of(made)]
     code = made.container.loading_code(case.checkpoint, has_layout=case.plan.has_layout)
     return Report(
+        made_at=now(),
         verdict=verdict_of(found),
         findings=found,
         input=input_of(case.checkpoint, case.plan, source.name, made.input_sha256),

@@ -24,6 +24,7 @@ from convlast.report import (
     Role,
     verdict_of,
 )
+from convlast.report.clock import now
 
 
 @dataclass
@@ -91,6 +92,7 @@ class Sections:
     ) -> Report:
         """Return the report of the whole folder."""
         return Report(
+            made_at=now(),
             verdict=verdict_of(self.findings),
             findings=self.findings,
             input=given,

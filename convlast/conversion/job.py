@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from convlast.bytes.digest import sha256_of
+from convlast.errors import OptionError
 from convlast.options import Limits
 from convlast.progress import Progress, silent
 
@@ -64,3 +65,17 @@ class JobSettings:
     allow_programs: bool = False
     architecture_prefixes: Sequence[str] | None = None
     progress: Progress = silent
+
+    def __post_init__(self) -> None:
+        """Refuse values that look right and are not.
+
+        Raises:
+            OptionError: If the limits are a dict, or the prefixes one text.
+        """
+        Limits.require(self.limits, "limits")
+        if isinstance(self.architecture_prefixes, str):
+            raise OptionError(
+                "architecture_prefixes",
+                "architecture_prefixes is one text, where a list of texts is wanted.",
+                remedy=f"Write [{self.architecture_prefixes!r}].",
+            )

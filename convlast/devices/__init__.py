@@ -35,6 +35,7 @@ def resolve(device: str) -> torch.device:
     >>> resolve("cpu")
     device(type='cpu')
     """
+    device = str(device)  # a torch.device is understood too
     if not _DEVICE.fullmatch(device):
         raise OptionError(
             "device",

@@ -205,6 +205,13 @@ class ReportData(_Model):
     """How a checkpoint, or a model folder, was converted, and the proof that it is right."""
 
     schema_version: SchemaVersion = SCHEMA_VERSION
+    made_at: str | None = None
+    """When it was made, as ISO 8601 in UTC to the second, such as `2026-01-31T23:59:59Z`; null in
+    reports of older versions."""
+    job_id: str | None = None
+    """The job of the service that made it, as in the log and in `Convlast-Job`; null elsewhere."""
+    request_id: str | None = None
+    """The request that the job belongs to, as in the log and in `X-Request-ID`; null elsewhere."""
     verdict: Verdict
     findings: list[Finding] = Field(default_factory=list)
     input: InputFile

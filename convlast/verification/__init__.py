@@ -25,6 +25,7 @@ from convlast.planning.plan import Plan, make_plan
 from convlast.proving.comparison import Comparison, Walked, compare, proof_of
 from convlast.proving.record_comparison import compare_records
 from convlast.report import Artifact, Layer, Report, Status, verdict_of
+from convlast.report.clock import now
 from convlast.verification.folder import FolderVerification
 from convlast.writing.workplace import temporary_folder
 
@@ -59,6 +60,7 @@ def verify(
     Raises:
         ConvlastError: If one of the files cannot be opened.
     """
+    Limits.require(limits, "limits")
     before, after = Path(original), Path(converted)
     if is_folder(before) and is_folder(after):
         with (
@@ -110,6 +112,7 @@ def verify_file(
     ]
     found = list(findings.of_comparison(comparison))
     return Report(
+        made_at=now(),
         verdict=verdict_of(found),
         findings=found,
         input=input_of(before, plan, before.path.name, sha256_of(before.path)),

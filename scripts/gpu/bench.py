@@ -29,7 +29,9 @@ _CPU = torch.device("cpu")
 
 def main() -> None:
     """Measure the models that are named, or all."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("names", nargs="*", metavar="MODEL")
     parser.add_argument("--into", type=Path, required=True, metavar="FILE")
     parser.add_argument("--rehearse", action="store_true")

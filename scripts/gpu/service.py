@@ -38,7 +38,9 @@ _STEADY_JOBS = 2
 
 def main() -> None:
     """Start the service, let it work, and stop it."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--into", type=Path, required=True, metavar="FILE")
     parser.add_argument("--log", type=Path, required=True, metavar="FILE", help="of the service")
     parser.add_argument("--checkpoints", type=Path, default=Path(".gpu/checkpoints"))

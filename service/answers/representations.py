@@ -18,7 +18,7 @@ from service.errors import WorkerCrashedError
 from service.headers.digests import repr_digest
 from service.headers.filenames import MAX_BYTES, content_disposition, sanitise
 from service.headers.negotiation import JSON, OCTET_STREAM, ZIP
-from service.jobs import Ran, server_timing
+from service.jobs import Ran
 from service.storage.slices import FileSlice
 from service.storage.store import ARTIFACT, StoredJob
 from service.workers import MAX_EMBEDDED_BYTES, REPORT_HTML, REPORT_JSON, Made
@@ -36,11 +36,7 @@ async def answer(media_type: str, ran: Ran, request: Request, context: Context) 
         StorageFullError: If the result does not fit into the store.
         WorkerCrashedError: If the worker has not made the files that it should have made.
     """
-    headers = {
-        "Content-Type": media_type,
-        "Vary": "Accept",
-        "Server-Timing": server_timing(ran.seconds),
-    }
+    headers = {"Content-Type": media_type, "Vary": "Accept", **ran.headers}
     try:
         if media_type == ZIP:
             return await asyncio.to_thread(_zip, ran, headers, context)

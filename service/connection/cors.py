@@ -9,11 +9,13 @@ from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 
 from service.errors import MalformedRequestError
-from service.problems import Problem
+from service.problems import JOB_FIELD, VERDICT_FIELD, Problem
 
 _SENT = ["Authorization", "Content-Digest", "Content-Disposition", "Content-Type", "Range"]
 _CONDITIONS = ["If-None-Match", "If-Range", "X-Request-ID"]
 _READ = [
+    JOB_FIELD,
+    VERDICT_FIELD,
     "Content-Disposition",
     "Content-Location",
     "Content-Range",

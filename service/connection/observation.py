@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from dataclasses import replace
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
@@ -12,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.connection.limit import PROBES
 from service.errors import InternalError
-from service.problems import CODE_KEY, Problem
+from service.problems import CODE_KEY, JOB_KEY, Problem
 from service.telemetry.metrics import Metrics
 
 REQUEST_ID = "X-Request-ID"
@@ -76,7 +77,9 @@ class _ObservedRequest:
             self._outcome = "client takes nothing"
             return
         _log.error("request failed", exc_info=error)
-        problem = Problem.of(InternalError("The request failed."))
+        problem = replace(
+            Problem.of(InternalError("The request failed.")), job_id=self._scope.get(JOB_KEY)
+        )
         self._scope[CODE_KEY] = problem.code
         if not self._status:
             await problem.response()(self._scope, self.receive, self.send)
@@ -90,6 +93,7 @@ class _ObservedRequest:
         self._metrics.sent_bytes.inc(self._out_bytes)
         self._metrics.requests.labels(_known(method), route, str(self._status), code).inc()
         # Probes come every few seconds, and are logged only when they fail.
+        job = {"job_id": self._scope[JOB_KEY]} if JOB_KEY in self._scope else {}
         log = _log.debug if route in PROBES and self._status == 200 else _log.info
         log(
             self._outcome,
@@ -100,6 +104,7 @@ class _ObservedRequest:
             received_bytes=self._in_bytes,
             sent_bytes=self._out_bytes,
             seconds=round(time.perf_counter() - self._began_s, 4),
+            **job,
         )
 
 

@@ -11,11 +11,12 @@ from service.connection.streaming import PiecesResponse
 from service.context import CallerOf, ContextOf
 from service.headers.fields import as_list
 from service.headers.negotiation import JSON, negotiate
-from service.jobs import OPTION_NAMES, run_job, server_timing
+from service.jobs import OPTION_NAMES, run_job
 from service.routes.openapi import (
     CONVERT_CODES,
     CONVERT_CONTENT,
     HTML,
+    JOB_HEADERS,
     REPORT_CONTENT,
     UPLOAD_CODES,
     problems,
@@ -31,7 +32,11 @@ router = APIRouter(tags=["checkpoints"], default_response_class=Response)
     "/convert",
     summary="Convert a checkpoint",
     responses={
-        200: {"description": "The artifact, the report, or both.", "content": CONVERT_CONTENT},
+        200: {
+            "description": "The artifact, the report, or both.",
+            "content": CONVERT_CONTENT,
+            "headers": JOB_HEADERS,
+        },
         **problems(*CONVERT_CODES),
     },
     openapi_extra=upload_body(OPTION_NAMES["convert"]),
@@ -52,7 +57,11 @@ async def convert(request: Request, context: ContextOf, caller: CallerOf) -> Res
     "/inspect",
     summary="Report on a checkpoint without converting it",
     responses={
-        200: {"description": "The report.", "content": REPORT_CONTENT},
+        200: {
+            "description": "The report.",
+            "content": REPORT_CONTENT,
+            "headers": JOB_HEADERS,
+        },
         **problems(*UPLOAD_CODES),
     },
     openapi_extra=upload_body(OPTION_NAMES["inspect"]),
@@ -71,7 +80,7 @@ async def inspect(request: Request, context: ContextOf, caller: CallerOf) -> Res
         raise
     return PiecesResponse(
         [file],
-        headers={**report_headers(media_type), "Server-Timing": server_timing(ran.seconds)},
+        headers={**report_headers(media_type), **ran.headers},
         delivery=context.delivery(context.download_admission.hold(caller.share)),
         release=ran.folder.remove,
     )

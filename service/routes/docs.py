@@ -123,6 +123,9 @@ def _described(schemas: Mapping[str, Node]) -> Iterator[tuple[Markup, Markup]]:
 def _answer(item: tuple[str, Node]) -> tuple[Markup, Markup]:
     status, response = item
     parts = [element("div", *_prose(response.get("description", "")))]
+    if "headers" in response:
+        fields = {name: {**each, **each["schema"]} for name, each in response["headers"].items()}
+        parts.append(_table(("header", "meaning"), _described(fields)))
     for media_type, content in response.get("content", {}).items():
         parts.append(element("div", element("code", media_type)))
         rows = [

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, get_args
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from convlast.options import Options
-from convlast.report import Report
+from convlast.report import Report, Verdict
 from convlast.version import __version__
+from service.connection.observation import REQUEST_ID
 from service.headers.negotiation import JSON, OCTET_STREAM, ZIP
-from service.problems import MEDIA_TYPE, TABLE, WORKER_CODES, Problem
+from service.problems import (
+    JOB_FIELD,
+    MEDIA_TYPE,
+    TABLE,
+    VERDICT_FIELD,
+    WORKER_CODES,
+    Problem,
+)
 from service.uploads.multipart import CHECKPOINT
 from service.uploads.upload_headers import MULTIPART, RAW
 
@@ -38,6 +46,21 @@ _OWN_CODES = (
 UPLOAD_CODES = (*_OWN_CODES, *WORKER_CODES["inspect"])
 CONVERT_CODES = (*_OWN_CODES, *WORKER_CODES["convert"])
 
+JOB_HEADERS: dict[str, Any] = {
+    VERDICT_FIELD: {
+        "description": "The verdict of the report.",
+        "schema": {"type": "string", "enum": list(get_args(Verdict))},
+    },
+    JOB_FIELD: {
+        "description": "Identifies the job in the report, the log and `/jobs/{job_id}`.",
+        "schema": {"type": "string"},
+    },
+    REQUEST_ID: {
+        "description": "Identifies the request in the report and the log: the one that the client "
+        "has sent, if it has at most 64 letters, digits, dots, dashes and underscores.",
+        "schema": {"type": "string"},
+    },
+}
 REPORT_CONTENT: dict[str, Any] = {
     JSON: {"schema": {"$ref": _REF.format(model="Report")}},
     HTML: {"schema": {"type": "string"}},
@@ -191,6 +214,10 @@ def _problem_schema() -> dict[str, Any]:
             },
             "detail": {"type": "string", "description": "What is wrong here, and what to do."},
             "request_id": {"type": "string", "description": "Identifies the request in the log."},
+            "job_id": {
+                "type": "string",
+                "description": "Identifies the job in the log; only if it has begun.",
+            },
             "report": {
                 "$ref": _REF.format(model="Report"),
                 "description": "Only for `verification-failed`; shortened if it is too long.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+from convlast.byte_size import exact
 from convlast.errors import StorageFullError
 
 COPIES = 2
@@ -32,7 +33,7 @@ class Quota:
         """
         if self._taken_bytes + COPIES * upload_bytes > self._max_bytes:
             raise StorageFullError(
-                f"Jobs may take {self._max_bytes:,} bytes on disk, and this one does not fit now.",
+                f"Jobs may take {exact(self._max_bytes)} on disk, and this one does not fit now.",
                 remedy="Try later, or raise CONVLAST_WORK_BYTES.",
             )
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
+from convlast.byte_size import exact
 from convlast.errors import StorageFullError
 from convlast.removal import remove_tree
 from service.errors import NotFoundError, full_disk_as_problem
@@ -92,7 +93,7 @@ class Store:
         """
         if job.bytes > self._max_bytes:
             raise StorageFullError(
-                f"The result has {job.bytes:,} bytes, and the store holds {self._max_bytes:,}.",
+                f"The result has {exact(job.bytes)}; the store holds {exact(self._max_bytes)}.",
                 remedy="Raise CONVLAST_STORE_BYTES, or ask for application/zip: it stores nothing.",
             )
         job_folder = self.folder / job.id

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import structlog
 
+from convlast.byte_size import exact
 from convlast.errors import StorageFullError
 from convlast.removal import remove_tree
 from service.errors import NotReadyError
@@ -211,5 +212,5 @@ class Workspace:
         except OSError as error:
             return f"The work folder cannot be written: {error.strerror}."
         if free_bytes < MIN_FREE_BYTES:
-            return f"The disk of the work folder has only {free_bytes:,} bytes left."
+            return f"The disk of the work folder has only {exact(free_bytes)} left."
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from starlette.datastructures import Headers
 
+from convlast.byte_size import exact
 from convlast.errors import NotACheckpointError
 from service.context import Context
 from service.errors import UnsupportedMediaTypeError, UploadTooLargeError
@@ -61,7 +62,7 @@ def media_type_of(headers: Headers) -> str:
 def too_large(max_bytes: int) -> UploadTooLargeError:
     """Return the error for a checkpoint beyond the limit."""
     return UploadTooLargeError(
-        f"The checkpoint has more than {max_bytes:,} bytes.",
+        f"The checkpoint has more than {exact(max_bytes)}.",
         remedy="Raise CONVLAST_MAX_UPLOAD_BYTES to accept it.",
         limit="max_upload_bytes",
         allowed=max_bytes,

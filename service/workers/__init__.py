@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from convlast.options import Limits, Options
 from convlast.progress import Progress, TimedStage
-from convlast.report import Verdict
+from convlast.report import Report, Verdict
 from service.sandbox.wall import Wall
 
 REPORT_JSON, REPORT_HTML = "report.json", "report.html"
@@ -32,6 +32,8 @@ class Job(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     id: str
+    request_id: str | None = None
+    """The request that it belongs to."""
     verb: Literal["convert", "inspect"]
     source: Path
     """The checkpoint."""
@@ -45,6 +47,10 @@ class Job(BaseModel):
     limits: Limits = Limits()
     allow_programs: bool = False
     architecture_prefixes: tuple[str, ...] | None = None
+
+    def sign(self, report: Report) -> None:
+        """Write the ids of the job and of its request into its report, as the log has them."""
+        report.job_id, report.request_id = self.id, self.request_id
 
 
 class Made(BaseModel):

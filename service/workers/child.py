@@ -118,6 +118,7 @@ def _answer(task: Task, command: Run, device: str, stream: io.BufferedRWPair) ->
         try:
             return task.run(command.job, device, _telling(stream))
         except VerificationError as error:
+            command.job.sign(error.report)
             # The report may be large, so it goes into the folder, not through the pipe.
             (command.job.folder / REPORT_JSON).write_text(_embeddable(error.report))
             raise

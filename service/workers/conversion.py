@@ -110,6 +110,7 @@ def run(job: Job, device: str, progress: Progress) -> Finished:
                 device, job.limits, job.allow_programs, job.architecture_prefixes, progress
             ),
         )
+    job.sign(report)
     began_s = perf_counter()
     files = _write_reports(report, job.folder)
     made_artifact = None

@@ -168,7 +168,7 @@ class LocalWorkers:
             elif isinstance(event, Finished | Refused):
                 return event
             elif isinstance(event, Failed):
-                _log.error("job failed", job=job.id, traceback=event.traceback)
+                _log.error("job failed", traceback=event.traceback)
                 raise InternalError("The job failed.")
             else:
                 raise WorkerCrashedError.nonsense()
@@ -293,7 +293,7 @@ def _move_back(job: Job, folder: Path) -> None:
 def _problem(refused: Refused, job: Job) -> Problem:
     """Turn a refusal into a problem; a code that this verb does not have is an internal error."""
     if refused.code not in WORKER_CODES[job.verb]:
-        _log.error("job refused with a bad code", job=job.id, code=refused.code)
+        _log.error("job refused with a bad code", code=refused.code)
         return Problem.of(InternalError("The job failed."))
     report = read_report(job.folder) if refused.has_report else None
     return Problem(refused.code, refused.detail, refused.members, report)

@@ -23,7 +23,7 @@ MAX_NUMBER = (1 << 63) - 1
 
 RESERVED = {
     *("type", "title", "status", "code", "detail", "instance"),
-    *("request_id", "report", "retry_after_s"),
+    *("request_id", "job_id", "report", "retry_after_s"),
 }
 """Members of a problem that only the service sets."""
 

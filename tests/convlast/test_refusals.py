@@ -68,7 +68,7 @@ def test_a_torch_file_is_not_called_safetensors(tmp_path: Path) -> None:
 def test_a_pipe_is_called_one(tmp_path: Path) -> None:
     """It is there, so that `there is no file` would mislead who wrote `<(zcat model.pt.gz)`."""
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(NotACheckpointError, match="a pipe or a device") as refusal:
+    with pytest.raises(NotACheckpointError, match="a pipe, a socket or a device") as refusal:
         convlast.convert(tmp_path / "pipe", tmp_path / "target.pt", QUIET)
     assert "into a file first" in refusal.value.remedy
 

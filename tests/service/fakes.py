@@ -61,6 +61,7 @@ def run(job: Job, device: str, progress: Progress) -> Finished:
         VERBS.get(verb, _nothing)(job, words[1:])
     artifact = None if job.verb == "inspect" else _copy(job)
     report = _report(job, device, artifact)
+    job.sign(report)
     json_path, html_path = job.folder / REPORT_JSON, job.folder / REPORT_HTML
     json_path.write_text(report.model_dump_json())
     html_path.write_text("<!doctype html><title>report</title>")

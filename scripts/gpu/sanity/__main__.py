@@ -35,7 +35,11 @@ HALF, FLOAT32 = "fp16, ", "fp32, "
 
 def main() -> None:
     """Look at all sections."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.gpu.sanity",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--into", type=Path, required=True, metavar="FILE")
     parser.add_argument("--limit-s", type=float, default=55.0)
     parser.add_argument("--rehearse", action="store_true", help="on the CPU, in small")

@@ -29,7 +29,11 @@ from service.workers import conversion
 
 def main() -> None:
     """Try all levels, from all walls to none."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.gpu.walls",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--into", type=Path, required=True, metavar="FILE")
     parser.add_argument("--fresh", type=int, default=3, help="workers that only warm up")
     parser.add_argument("--levels", nargs="+", default=get_args(Level), choices=get_args(Level))

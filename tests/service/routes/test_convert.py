@@ -22,8 +22,8 @@ def test_curl_gets_artifact_and_report_in_one_zip(service: Running, tmp_path: Pa
     checkpoint = tmp_path / "model.pt"
     checkpoint.write_bytes(CONTENT)
     target = tmp_path / "out.zip"
-    command = ["curl", "-fsS", "-F", f"checkpoint=@{checkpoint}", "-o", str(target)]
-    subprocess.run([*command, f"{service.url}/convert"], check=True)
+    command = ["curl", "-sS", "--fail-with-body", "-F", f"checkpoint=@{checkpoint}"]
+    subprocess.run([*command, "-o", str(target), f"{service.url}/convert"], check=True)
     with zipfile.ZipFile(target) as archive:
         assert archive.testzip() is None
         names = ["model.channels_last_3d.pt", "report.json", "report.html"]

@@ -21,7 +21,7 @@ from service.workers import Job, conversion
 from tests import fake_cuda
 from tests.service.running import REAL, Running, start
 
-VARYING = {"seconds", "environment", "timing"}
+VARYING = {"seconds", "environment", "timing", "made_at", "job_id", "request_id"}
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def checkpoint(tmp_path: Path) -> Path:
 
 
 def strip(node: Any) -> Any:
-    """Remove what differs between two runs: times, machine, last digits."""
+    """Remove what differs between two runs: times, ids, machine, last digits."""
     if isinstance(node, dict):
         return {name: strip(value) for name, value in node.items() if name not in VARYING}
     if isinstance(node, list):
@@ -79,6 +79,18 @@ def test_inspect_is_that_of_the_library(real: Running, checkpoint: Path) -> None
     assert [layer.name for layer in report.layers] == ["0.weight"]
     assert report.artifact is None
     assert report.input.filename == "m.pt"
+
+
+def test_a_real_report_has_the_ids_of_its_answer(real: Running, checkpoint: Path) -> None:
+    """The worker writes those that the service gave it, and the time."""
+    files = {"checkpoint": ("m.pt", checkpoint.read_bytes())}
+    with real.client() as client:
+        for path, accept in (("/inspect", "*/*"), ("/convert", "application/json")):
+            answer = client.post(path, files=files, headers={"Accept": accept})
+            report = answer.json()
+            assert report["job_id"] == answer.headers["convlast-job"]
+            assert report["request_id"] == answer.headers["x-request-id"]
+            assert report["made_at"].endswith("Z")
 
 
 @pytest.mark.parametrize(

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PositiveInt,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, PositiveInt, field_validator, model_validator
 
-from convlast.errors import OptionError
+from convlast.byte_size import Bytes
+from convlast.options.asked import Asked, unknown
 
 MemoryFormat = Literal["channels_last_3d", "contiguous_format"]
 Dtype = Literal["keep", "float16"]
@@ -27,9 +20,6 @@ MAX_WILDCARD_CHARS = 4096
 
 MAX_DEPTH = 32
 """Of lists and objects in each other, in JSON."""
-
-_PREFIX = "Value error, "
-"""What pydantic puts before the text of an error that was raised here."""
 
 
 def _split(value: object) -> object:
@@ -75,12 +65,8 @@ def has_wildcard(pattern: str) -> bool:
     return not {"*", "?", "["}.isdisjoint(pattern)
 
 
-class Options(BaseModel):
+class Options(Asked):
     """How a checkpoint is converted; every field is an option of the command line and of HTTP."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True
-    )
 
     memory_format: Annotated[
         MemoryFormat,
@@ -178,48 +164,63 @@ class Options(BaseModel):
         >>> Options.parse(memory_format="channels_last", input_shape="1,8,16,16,16").input_shape
         (1, 8, 16, 16, 16)
         """
-        try:
-            return cls.model_validate(values)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-            option = str(first["loc"][0]) if first["loc"] else "architecture_options"
-            if option in cls.model_fields:
-                is_count = first["type"] in {"missing", "too_long"}
-                problem = "five numbers are wanted" if is_count else first["msg"]
-                message = f"Option {option} has a bad value: {problem.removeprefix(_PREFIX)}."
-            else:
-                message = f"There is no option {option[:64]!r}."
-            raise OptionError(option[:64], message, remedy=cls._remedy(option)) from None
+        return cls(**values)
 
     @classmethod
-    def _remedy(cls, option: str) -> str:
-        if option not in cls.model_fields:
-            return f"The options are {', '.join(cls.model_fields)}."
-        return (cls.model_fields[option].description or "").replace("\n", " ")
+    def combined(
+        cls,
+        options: Options | None,
+        keywords: Mapping[str, object],
+        *,
+        names: Iterable[str] | None = None,
+        others: Iterable[str] = (),
+    ) -> Options:
+        """Return options of which keywords replace some.
+
+        Args:
+            options: The options; None for the defaults.
+            keywords: New values, by name.
+            names: The options that may be given as keywords; None for all.
+            others: The other keywords of the function that was called, one of which may be meant.
+
+        Raises:
+            OptionError: If a name is unknown, or a value is not allowed.
+
+        >>> Options.combined(Options(smoke="none"), {"select": "encoder.*"}).select
+        ('encoder.*',)
+        """
+        given = cls() if options is None else cls.require(options, "options")
+        known = list(names or cls.model_fields)
+        for name in keywords:
+            if name not in known:
+                raise unknown(name, known, others=others)
+        if not keywords:
+            return given
+        return cls(**{**{name: getattr(given, name) for name in cls.model_fields}, **keywords})
 
 
-class Limits(BaseModel):
+class Limits(Asked):
     """What a file may cost before it is refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    noun: ClassVar[str] = "limit"
 
     max_tensors: PositiveInt = 200_000
     """Tensors in one file."""
 
-    max_header_bytes: PositiveInt = 8 << 20
+    max_header_bytes: Bytes = 8 << 20
     """Bytes of a safetensors header."""
 
-    max_pickle_bytes: PositiveInt = 64 << 20
+    max_pickle_bytes: Bytes = 64 << 20
     """Bytes of the pickled structure of a torch file."""
 
     max_members: PositiveInt = 250_000
     """Members of a zip archive."""
 
-    max_expanded_bytes: PositiveInt = 256 << 20
+    max_expanded_bytes: Bytes = 256 << 20
     """Bytes by which tensors may be larger than what is stored for them (stride 0)."""
 
     max_files: PositiveInt = 10_000
     """Files in a model folder, or in an archive of one."""
 
-    max_unpacked_bytes: PositiveInt = 32 << 30
+    max_unpacked_bytes: Bytes = 32 << 30
     """Bytes of all files in an archive of a model folder, unpacked."""
