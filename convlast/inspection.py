@@ -21,7 +21,7 @@ from convlast.folders.contents import Contents, Found
 from convlast.options import Limits, Options
 from convlast.planning.plan import make_plan
 from convlast.planning.selection import Selection
-from convlast.progress import Progress, silent
+from convlast.progress import Portions, Progress, silent
 from convlast.report import Report, verdict_of
 from convlast.writing.workplace import temporary_folder
 
@@ -44,7 +44,8 @@ def inspect(
         options: What a conversion would be asked for; `memory_format` and `select` count.
         limits: What the file may cost.
         allow_programs: Whether files that hold code may be opened.
-        progress: For a model folder called as `progress("files", done, total)`, in bytes.
+        progress: Called as `progress(stage, done, total)`, in bytes; the stage is `digest`, or
+            `files` for a model folder.
 
     Returns:
         A report whose layers are `convertible`, `already`, `kept` or `skipped`.
@@ -52,17 +53,16 @@ def inspect(
     Raises:
         ConvlastError: One of its kinds; see `convlast.errors`.
     """
-    given, options = Source.of(source), options or Options()
+    given, options, advance = Source.of(source), options or Options(), progress or silent
     inspection = _Inspection(options, Selection(options.select), limits)
     if is_folder(given.path):
         with (
             temporary_folder() as workplace,
-            open_folder(given.path, workplace, limits, progress or silent) as folder,
+            open_folder(given.path, workplace, limits, advance) as folder,
         ):
-            (progress or silent)("files", 0, folder.nbytes)
-            return inspection.of_folder(folder, given, allow_programs)
+            return inspection.of_folder(folder, given, allow_programs, advance)
     checkpoint = open_checkpoint(given.path, limits=limits, allow_programs=allow_programs)
-    report = inspection.of_file(checkpoint, given)
+    report = inspection.of_file(checkpoint, given, progress=advance)
     inspection.selection.refuse_unmatched()
     return report
 
@@ -80,6 +80,7 @@ class _Inspection:
         checkpoint: Checkpoint,
         source: Source,
         beside: Mapping[str, torch.Tensor] | None = None,
+        progress: Progress = silent,
     ) -> Report:
         """Report on one checkpoint."""
         memory_format = self.options.memory_format
@@ -92,25 +93,29 @@ class _Inspection:
         return Report(
             verdict=verdict_of(found),
             findings=found,
-            input=input_of(checkpoint, plan, source.name, source.sha256()),
+            input=input_of(checkpoint, plan, source.name, source.sha256(progress)),
             options=self.options,
             environment=environment_of(torch.device("cpu")),
             layers=layers,
         )
 
-    def of_folder(self, folder: Folder, source: Source, allow_programs: bool) -> Report:
+    def of_folder(
+        self, folder: Folder, source: Source, allow_programs: bool, progress: Progress
+    ) -> Report:
         """Report on each checkpoint of a folder, and on what stands beside them."""
         contents, sections = Contents(folder, self.options), Sections()
         sections.findings += contents.passed_on.of_folder()
-        for path in folder.members:
+        portions = Portions(progress, "files", folder.nbytes)
+        for path, member in folder.members.items():
             with contents.found(path, allow_programs) as found:
                 report = self._tried(found, contents) if found else None
                 if report is not None:
                     sections.add(path, report)
-                    continue
-                given = contents.describe(path, found, folder.digest(path))
-                noted = contents.passed_on.of_file(path)
-                sections.add_other(path, contents.role_of(path, found), given, noted, None)
+                else:
+                    given = contents.describe(path, found, folder.digest(path))
+                    noted = contents.passed_on.of_file(path)
+                    sections.add_other(path, contents.role_of(path, found), given, noted, None)
+            portions.add(member.nbytes)
         contents.refuse_without_layers(has_layers=bool(sections.layers))
         self.selection.refuse_unmatched()
         given = input_of_folder(folder, source, sections)

@@ -24,7 +24,7 @@ from convlast.cli.parameters import flattened
 from convlast.cli.places import keep_apart, place_in
 from convlast.errors import OptionError
 from convlast.options import Limits, Options
-from convlast.progress import Progress, silent
+from convlast.progress import Progress
 from convlast.rendering import terminal
 from convlast.report import Report
 
@@ -150,8 +150,9 @@ def convert(
         if output.report is not None and source.is_file() and (not target or target.is_dir()):
             place = place_in(target or source.absolute().parent, source, options)
             keep_apart(source, place, output.report)
-        with progress.shown_on(Console(stderr=True)) as advance:
+        with progress.shown_on(Console(stderr=True), quiet=output.quiet) as advance:
             if execution.server is not None:
+                advance = progress.with_service(advance)
                 return _convert_elsewhere(execution, source, target, options, advance)
             if target is not None and (source.is_dir() or not target.is_dir()):
                 do = functools.partial(convlast.convert, source, target)
@@ -164,7 +165,7 @@ def convert(
                 limits=limits,
                 allow_programs=execution.allow_programs,
                 architecture_prefixes=_prefixes(execution),
-                progress=advance or silent,
+                progress=advance,
             )
 
     outcome.conclude(work, output)
@@ -178,7 +179,10 @@ def inspect(source: Source, output: outcome.Output, trust: Trust, limits: Limits
     keep_apart(source, None, output.report)
 
     def work() -> Report:
-        return convlast.inspect(source, limits=limits, allow_programs=trust.allow_programs)
+        with progress.shown_on(Console(stderr=True), quiet=output.quiet) as advance:
+            return convlast.inspect(
+                source, limits=limits, allow_programs=trust.allow_programs, progress=advance
+            )
 
     outcome.conclude(work, output)
 
@@ -194,9 +198,14 @@ def verify(
         keep_apart(checked, None, output.report)
 
     def work() -> Report:
-        return convlast.verify(
-            original, converted, limits=limits, allow_programs=trust.allow_programs
-        )
+        with progress.shown_on(Console(stderr=True), quiet=output.quiet) as advance:
+            return convlast.verify(
+                original,
+                converted,
+                limits=limits,
+                allow_programs=trust.allow_programs,
+                progress=advance,
+            )
 
     outcome.conclude(work, output)
 
@@ -256,7 +265,7 @@ def _convert_elsewhere(
     source: Path,
     target: Path | None,
     options: Options,
-    advance: Progress | None,
+    advance: Progress,
 ) -> Report:
     """Have a service convert a checkpoint, and fetch the artifact."""
     if source.is_dir():

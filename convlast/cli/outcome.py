@@ -43,6 +43,9 @@ class Output(BaseModel):
     as_json: bool = Field(default=False, alias="json")
     """Print the report as JSON on stdout, and nothing else."""
 
+    quiet: bool = False
+    """Print nothing but errors."""
+
     @field_validator("report")
     @classmethod
     def _can_be_written(cls, report: Path | None) -> Path | None:
@@ -119,7 +122,8 @@ def _deliver(report: Report, output: Output) -> None:
         is_page = output.report.suffix.lower() in {".html", ".htm"}
         text = html.render(report) if is_page else f"{report.model_dump_json(indent=2)}\n"
         write_whole(output.report, text.encode(), "report")
-    show(report, terminal.render(report), as_json=output.as_json)
+    if output.as_json or not output.quiet:
+        show(report, terminal.render(report), as_json=output.as_json)
 
 
 @contextmanager

@@ -36,6 +36,9 @@ METAVARS = {
 }
 """The placeholders for values whose type does not say what they are."""
 
+SHORT = {"quiet": "-q", "verbose": "-v"}
+"""The options that one letter gives too."""
+
 REPEATABLE = {"select", "architecture_prefix"}
 """Options that may be given more than once; as in HTTP, commas separate values too."""
 
@@ -73,6 +76,7 @@ def _options(model: type[BaseModel]) -> Iterator[inspect.Parameter]:
     for name, field in model.model_fields.items():
         declared = typer.Option(
             f"--{(field.alias or name).replace('_', '-')}",
+            *filter(None, [SHORT.get(name)]),
             help=_help(field),
             metavar=_metavar(name, field),
             rich_help_panel=model.__name__,

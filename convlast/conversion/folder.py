@@ -36,6 +36,7 @@ from convlast.folders.contents import Contents, Found
 from convlast.folders.output import FolderOutput, PlainOutput, TarOutput, ZipOutput
 from convlast.options import Options
 from convlast.planning.selection import Selection
+from convlast.progress import Stages
 from convlast.report import Report, Survival
 from convlast.writing.target import place_of
 from convlast.writing.workplace import refuse_nested, refuse_same_file, workplace_beside
@@ -126,6 +127,7 @@ class _Files:
 
     def __post_init__(self) -> None:
         self.specs = SpecsBeside(partial(_read_small, self.folder))
+        self.stages = Stages(self.job.settings.progress)  # those of one file
 
     def convert_all(self) -> None:
         """Convert each checkpoint, and copy all else.
@@ -156,10 +158,12 @@ class _Files:
     def _tried(self, found: Found, contents: Contents, selection: Selection) -> bool:
         """Convert a checkpoint; say whether that was done, and it was not to be passed on."""
         try:
-            return self._convert(found, contents, selection)
+            is_converted = self._convert(found, contents, selection)
         except CheckpointError as error:
             contents.pass_on(found.name, error)
-            return False
+            is_converted = False
+        self.stages.end()
+        return is_converted
 
     def _convert(self, found: Found, contents: Contents, selection: Selection) -> bool:
         """Convert a checkpoint; say whether there was anything to convert in it."""
@@ -169,7 +173,8 @@ class _Files:
         job = FileConversion(
             Source(found.path, filename, loaded_as=self._path_of(found.name)),
             self.job.options.model_copy(update={"on_failure": "report"}),
-            replace(self.job.settings, allow_programs=True),  # a closed one does not come here
+            # A closed one does not come here.
+            replace(self.job.settings, allow_programs=True, progress=self.stages),
             keeps_kind=True,  # other files name it
             routes=self.routes,
             # A shard has a part of the state dict, which no model fits.
