@@ -22,6 +22,7 @@ from convlast.cli import outcome
 from convlast.cli import progress_bar as progress
 from convlast.cli.parameters import flattened
 from convlast.cli.places import keep_apart, place_in
+from convlast.cli.usage import Commands
 from convlast.errors import OptionError
 from convlast.options import Limits, Options
 from convlast.progress import Progress
@@ -29,6 +30,7 @@ from convlast.rendering import terminal
 from convlast.report import Report
 
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -228,7 +230,6 @@ def report(
         return
     if found is None:
         outcome.end(
-            outcome.FAILED,
             "no-manifest",
             f"'{artifact.name}' does not say that convlast converted it.",
             "Use `convlast inspect` to see what it contains, and `convlast verify` to compare it.",
@@ -243,7 +244,6 @@ def _report_folder(artifact: Path, *, as_json: bool) -> None:
     notes = notes_in(artifact, Limits())
     if not notes.files:
         outcome.end(
-            outcome.FAILED,
             "no-manifest",
             f"No file in '{artifact.name}' says that convlast converted it.",
             "Use `convlast inspect` to see what it contains, and `convlast verify` to compare it.",

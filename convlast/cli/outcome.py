@@ -1,9 +1,6 @@
 """How a command ends: with a report where it was asked for, or a reason, and an exit status.
 
-0    passed, with findings or without
-1    failed or refused; the reason is on stderr
-2    usage: an option does not exist, has a bad value, or does not fit the checkpoint
-130  interrupted (143: terminated, 129: its terminal was closed)
+The reason is on stderr. `convlast.cli.codes` lists the codes and the statuses.
 """
 
 from __future__ import annotations
@@ -20,13 +17,12 @@ import typer
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from rich.console import Console, RenderableType
 
-from convlast.errors import ConvlastError, OptionError, VerificationError
+from convlast.cli.codes import status_of
+from convlast.errors import NO_ROOM, ConvlastError, StorageFullError, VerificationError
 from convlast.rendering import html, terminal
 from convlast.rendering.notation import printable
 from convlast.report import Report
 from convlast.writing.workplace import write_whole
-
-FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
 _SIGNALLED = 128
 """A command that a signal ended exits with this plus the signal's number, as shells do."""
@@ -72,7 +68,7 @@ def conclude(work: Callable[[], Report], output: Output) -> None:
     _deliver(report, output)
     if report.verdict == "failed":
         errors = [found.message for found in report.findings if found.severity == "error"]
-        end(FAILED, VerificationError.code, " ".join(errors) or "The verdict is failed.")
+        end(VerificationError.code, " ".join(errors) or "The verdict is failed.")
 
 
 def show(model: BaseModel, rendered: RenderableType, *, as_json: bool) -> None:
@@ -84,12 +80,17 @@ def show(model: BaseModel, rendered: RenderableType, *, as_json: bool) -> None:
         Console(file=sys.stdout, markup=False, highlight=False).print(rendered, crop=False)
 
 
-def end(status: int, code: str, message: str, remedy: str = "") -> NoReturn:
-    """End the command, and say why on stderr."""
+def say(code: str, message: str, remedy: str = "") -> None:
+    """Say on stderr what is wrong, and what to do about it."""
     typer.echo(f"convlast: {code}: {printable(message)}", err=True)
     for line in remedy.splitlines():
         typer.echo(f"  {printable(line)}", err=True)
-    raise typer.Exit(status) from None
+
+
+def end(code: str, message: str, remedy: str = "") -> NoReturn:
+    """End the command with the status of a code, and say why on stderr."""
+    say(code, message, remedy)
+    raise typer.Exit(status_of(code)) from None
 
 
 def reasoned(command: Callable[..., None]) -> Callable[..., None]:
@@ -100,21 +101,23 @@ def reasoned(command: Callable[..., None]) -> Callable[..., None]:
         try:
             with _terminable():
                 command(**values)
-        except OptionError as error:
-            end(USAGE, error.code, error.message, error.remedy)
         except ConvlastError as error:
-            end(FAILED, error.code, error.message, error.remedy)
+            end(error.code, error.message, error.remedy)
         except BrokenPipeError:
             raise  # the reader of stdout has exited, as in `| head`
         except OSError as error:
-            reason = error.strerror or str(error)
-            if error.filename is None:  # a write to a full file system
-                end(FAILED, "failed", f"{reason}.")
-            end(FAILED, reason, f"'{error.filename}'")
+            end(*_told(error))
         except KeyboardInterrupt:
-            end(INTERRUPTED, "interrupted", "The work was stopped.")
+            end("interrupted", "The work was stopped.")
 
     return run
+
+
+def _told(error: OSError) -> tuple[str, str]:
+    """Return the code of a system's error, and its message."""
+    code = StorageFullError.code if error.errno in NO_ROOM else "file-error"
+    named = "" if error.filename is None else f"'{error.filename}': "
+    return code, f"{named}{error.strerror or error}."
 
 
 def _deliver(report: Report, output: Output) -> None:

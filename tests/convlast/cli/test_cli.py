@@ -219,12 +219,12 @@ def test_rejected_conversion_still_delivers_its_report(
         (
             OSError(errno.EACCES, "Permission denied", "/out.pt"),
             1,
-            "convlast: Permission denied: '/out.pt'\n",
+            "convlast: file-error: '/out.pt': Permission denied.\n",
         ),
         (
             OSError(errno.ENOSPC, "No space left on device"),
             1,
-            "convlast: failed: No space left on device.\n",
+            "convlast: storage-full: No space left on device.\n",
         ),
         (KeyboardInterrupt(), 130, "convlast: interrupted: The work was stopped.\n"),
     ],
@@ -327,9 +327,11 @@ def test_wrong_usage_is_status_2_before_any_work(
     names = {"source": str(source), "folder": str(source.parent)}
     result = run(*(word.format(**names) for word in arguments))
 
-    said = " ".join(result.stderr.replace("│", " ").split())
     assert (result.exit_code, result.stdout, verbs.calls) == (2, "", [])
-    assert words in said
+    first, *rest = result.stderr.splitlines()
+    assert first.startswith("convlast: invalid-option: ")
+    assert words in first
+    assert all(line.startswith("  ") for line in rest)
     assert sorted(source.parent.rglob("*")) == before
     assert source.read_bytes() == b"weights"
 
