@@ -40,6 +40,7 @@ OWN = {
     "interrupted": Row(INTERRUPTED, "The work was interrupted, and nothing is half written."),
     "no-manifest": Row(FAILED, "No file says that convlast converted it (`convlast report`)."),
     "not-installed": Row(FAILED, "A part of convlast is not installed."),
+    "warnings-found": Row(FAILED, "The report has warnings, and `--fail-on=warning` was given."),
 }
 """The codes that only the command line has."""
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 import functools
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 import typer
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -39,6 +40,10 @@ class Output(BaseModel):
     as_json: bool = Field(default=False, alias="json")
     """Print the report as JSON on stdout, and nothing else."""
 
+    fail_on: Literal["failed", "warning"] = "failed"
+    """When to end with status 1: if the verdict is `failed`, or also if there is a `warning`. The
+    artifact is kept then; `--on-failure` is about the verdict `failed` alone."""
+
     quiet: bool = False
     """Print nothing but errors."""
 
@@ -58,7 +63,7 @@ def conclude(work: Callable[[], Report], output: Output) -> None:
 
     Raises:
         VerificationError: If the work raises it; its report has been delivered.
-        typer.Exit: With status 1, if the verdict is failed.
+        typer.Exit: With status 1, if the verdict is failed, or not good enough for `--fail-on`.
     """
     try:
         report = work()
@@ -69,6 +74,12 @@ def conclude(work: Callable[[], Report], output: Output) -> None:
     if report.verdict == "failed":
         errors = [found.message for found in report.findings if found.severity == "error"]
         end(VerificationError.code, " ".join(errors) or "The verdict is failed.")
+    if report.verdict != "passed" and output.fail_on == "warning":
+        end(
+            "warnings-found",
+            f"--fail-on=warning, and the report has warnings: {_warnings_of(report)}.",
+            "What was written is kept." if report.artifact is not None else "",
+        )
 
 
 def show(model: BaseModel, rendered: RenderableType, *, as_json: bool) -> None:
@@ -111,6 +122,12 @@ def reasoned(command: Callable[..., None]) -> Callable[..., None]:
             end("interrupted", "The work was stopped.")
 
     return run
+
+
+def _warnings_of(report: Report) -> str:
+    """Name the warnings by their codes, with how many of each there are."""
+    counts = Counter(found.code for found in report.findings if found.severity == "warning")
+    return ", ".join(f"{code} ({n:,})" if n > 1 else code for code, n in counts.items())
 
 
 def _told(error: OSError) -> tuple[str, str]:

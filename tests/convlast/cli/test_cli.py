@@ -189,6 +189,43 @@ def test_failed_verdict_is_status_1_with_the_reason(
     assert result.stderr == "convlast: verification-failed: Strides are wrong.\n"
 
 
+WARNED = "convlast: warnings-found: --fail-on=warning, and the report has warnings: "
+
+
+@pytest.mark.parametrize("command", ["convert", "inspect", "verify"])
+def test_warnings_are_status_1_if_that_is_asked_for(
+    verbs: Verbs, made: Report, source: Path, tmp_path: Path, command: str
+) -> None:
+    """The report is delivered all the same, and the reason names the warnings."""
+    named = ["fp16-overflow", "range-headroom", "fp16-overflow"]
+    warnings = [Finding(code=code, severity="warning", message="…") for code in named]
+    told = Finding(code="layout-in-manifest", severity="info", message="…")
+    verbs.answer = made.model_copy(update={"findings": [*warnings, told]})
+    words = [command, source, *([source] if command == "verify" else []), "--json"]
+    words += ["--report", tmp_path / "r.json"]
+
+    assert run(*words).exit_code == 0
+    assert run(*words, "--fail-on=failed").exit_code == 0
+    (tmp_path / "r.json").unlink()
+    result = run(*words, "--fail-on=warning")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[0] == f"{WARNED}fp16-overflow (2), range-headroom."
+    assert Report.model_validate_json(result.stdout) == verbs.answer
+    assert Report.model_validate_json((tmp_path / "r.json").read_bytes()) == verbs.answer
+    verbs.answer = made.model_copy(update={"findings": [told], "verdict": "passed"})
+    assert run(*words, "--fail-on=warning").exit_code == 0
+    assert run(*words, "--fail-on=errors").exit_code == 2
+
+
+def test_a_failed_verdict_is_told_as_such_where_warnings_fail_too(
+    verbs: Verbs, made: Report, source: Path
+) -> None:
+    """What is worse comes first."""
+    verbs.answer = failed(made)
+    result = run("convert", source, "--fail-on=warning")
+    assert result.stderr == "convlast: verification-failed: Strides are wrong.\n"
+
+
 def test_rejected_conversion_still_delivers_its_report(
     verbs: Verbs, made: Report, source: Path, tmp_path: Path
 ) -> None:

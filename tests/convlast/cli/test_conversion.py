@@ -121,6 +121,21 @@ def test_conversion_is_undone(source: Path, converted: Path) -> None:
     assert weight.stride() == (108, 27, 9, 3, 1)
 
 
+def test_the_artifact_is_kept_where_warnings_fail(source: Path, folder: Path) -> None:
+    """`--fail-on` decides the status alone: the artifact has passed its proof."""
+    state = torch.load(source, weights_only=True)
+    state["state_dict"]["0.weight"][0] = 1e6
+    torch.save(state, source)
+    result = run("convert", source, "--smoke=layers", "--fail-on=warning")
+
+    assert result.exit_code == 1
+    assert "convlast: warnings-found: " in result.stderr
+    assert "fp16-" in result.stderr
+    assert result.stderr.endswith("\n  What was written is kept.\n")
+    assert files_in(folder) == {"model.pt", "model.channels_last_3d.pt"}
+    assert run("convert", source, "--smoke=layers").exit_code == 0
+
+
 def test_inspect_writes_nothing(source: Path, folder: Path) -> None:
     """`inspect` names the layers that could be converted, and leaves no file."""
     result = run("inspect", source, "--json")
