@@ -5,13 +5,12 @@ Neither `--help` nor `--version` imports torch; only running a verb does.
 
 from __future__ import annotations
 
-import functools
 import io
 import re
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from pydantic import BaseModel, BeforeValidator, ConfigDict, field_validator
@@ -21,7 +20,7 @@ import convlast
 from convlast.cli import outcome
 from convlast.cli import progress_bar as progress
 from convlast.cli.parameters import flattened
-from convlast.cli.places import keep_apart, place_in
+from convlast.cli.places import keep_apart, place_of_artifact, refuse_existing
 from convlast.cli.usage import Commands
 from convlast.errors import OptionError
 from convlast.options import Limits, Options
@@ -112,6 +111,14 @@ Target = Annotated[
     ),
 ]
 
+Force = Annotated[
+    bool,
+    typer.Option(
+        "--force",
+        help="Replace what is there already: a file, or a folder that an earlier conversion made.",
+    ),
+]
+
 
 def _print_version(asked: bool) -> None:
     if asked:
@@ -137,37 +144,39 @@ def prepare(version: Version = False) -> None:
 @app.command()
 @outcome.reasoned
 @flattened
-def convert(
+def convert(  # noqa: PLR0913  # two places, and models of options
     source: Source,
     options: Options,
     output: outcome.Output,
     execution: Execution,
     limits: Limits,
     target: Target = None,
+    force: Force = False,
 ) -> None:
     """Convert a checkpoint or a model folder, prove the result, and report it layer by layer."""
     keep_apart(source, target, output.report)
 
     def work() -> Report:
-        if output.report is not None and source.is_file() and (not target or target.is_dir()):
-            place = place_in(target or source.absolute().parent, source, options)
-            keep_apart(source, place, output.report)
+        place = place_of_artifact(source, target, options)
+        if place is not None:
+            keep_apart(source, place.path, output.report)
+            if not force:
+                refuse_existing(place)
+        path = place.path if place else target or source.absolute().parent
         with progress.shown_on(Console(stderr=True), quiet=output.quiet) as advance:
             if execution.server is not None:
                 advance = progress.with_service(advance)
-                return _convert_elsewhere(execution, source, target, options, advance)
-            if target is not None and (source.is_dir() or not target.is_dir()):
-                do = functools.partial(convlast.convert, source, target)
-            else:
-                place = target or source.absolute().parent
-                do = functools.partial(_convert_into, source, place)
-            return do(
+                return _convert_elsewhere(execution, source, path, options, advance)
+            return convlast.convert(
+                source,
+                path,
                 options,
                 device=execution.device,
                 limits=limits,
                 allow_programs=execution.allow_programs,
                 architecture_prefixes=_prefixes(execution),
                 progress=advance,
+                overwrite=force,
             )
 
     outcome.conclude(work, output)
@@ -263,7 +272,7 @@ def _prefixes(execution: Execution) -> tuple[str, ...] | None:
 def _convert_elsewhere(
     execution: Execution,
     source: Path,
-    target: Path | None,
+    target: Path,
     options: Options,
     advance: Progress,
 ) -> Report:
@@ -280,12 +289,4 @@ def _convert_elsewhere(
         ) from None
     key = execution.key_file.read_text().strip() if execution.key_file else None
     with Client(str(execution.server), key=key) as client:
-        return client.convert(source, target or source.parent, options, progress=advance)
-
-
-def _convert_into(source: Path, folder: Path, options: Options, **settings: Any) -> Report:
-    """Convert into a folder, under the name that the library chooses."""
-    from convlast.conversion import JobSettings, convert_into
-
-    made, _ = convert_into(source, folder, options, JobSettings(**settings))
-    return made
+        return client.convert(source, target, options, progress=advance)

@@ -33,13 +33,19 @@ from convlast.findings import smoke as smoke_findings
 from convlast.findings.advice import advise_on_folder, advise_on_shard
 from convlast.folders import Folder, open_folder
 from convlast.folders.contents import Contents, Found
+from convlast.folders.notes import refuse_other_folder
 from convlast.folders.output import FolderOutput, PlainOutput, TarOutput, ZipOutput
 from convlast.options import Options
 from convlast.planning.selection import Selection
 from convlast.progress import Stages
 from convlast.report import Report, Survival
 from convlast.writing.target import place_of
-from convlast.writing.workplace import refuse_nested, refuse_same_file, workplace_beside
+from convlast.writing.workplace import (
+    refuse_nested,
+    refuse_same_file,
+    replace_folder,
+    workplace_beside,
+)
 
 _OUTPUTS: dict[str, Callable[[Path], FolderOutput]] = {
     "zip-folder": ZipOutput,
@@ -81,9 +87,14 @@ class FolderConversion:
         if kind == "folder":
             refuse_nested(path, target)
         with (
-            workplace_beside(target, for_folder=kind not in _OUTPUTS) as workplace,
+            workplace_beside(
+                target, for_folder=kind not in _OUTPUTS, may_replace=settings.overwrite
+            ) as workplace,
             open_folder(path, workplace, settings.limits, settings.progress) as folder,
         ):
+            is_replaced = kind not in _OUTPUTS and target.is_dir() and any(target.iterdir())
+            if is_replaced:
+                refuse_other_folder(target, folder.members, settings.limits)
             with closing(_OUTPUTS.get(kind, PlainOutput)(workplace / "made")) as output:
                 for name in folder.bare:
                     output.add_bare(name)
@@ -92,7 +103,10 @@ class FolderConversion:
                 converting.convert_all()
             report = self._report(folder, kind, output.path, named.name, device)
             refuse_failed(report)
-            output.path.replace(target)
+            if is_replaced:
+                replace_folder(output.path, target, aside=workplace / "replaced")
+            else:
+                output.path.replace(target)
         return report, named
 
     def _report(

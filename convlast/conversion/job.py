@@ -60,6 +60,8 @@ class JobSettings:
         architecture_prefixes: The modules that an architecture may come from; None for the
             default ones.
         progress: Called as `progress(stage, done, total)`.
+        overwrite: Whether a folder that an earlier conversion made may be replaced. A file is
+            always replaced, as torch.save does.
     """
 
     device: str = "auto"
@@ -67,3 +69,4 @@ class JobSettings:
     allow_programs: bool = False
     architecture_prefixes: Sequence[str] | None = None
     progress: Progress = silent
+    overwrite: bool = False

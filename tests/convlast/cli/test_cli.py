@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -59,7 +58,7 @@ class Verbs:
             self.calls.append((name, arguments, settings))
             if isinstance(self.answer, BaseException):
                 raise self.answer
-            return (self.answer, Path()) if name == "convert_into" else self.answer
+            return self.answer
 
         return verb
 
@@ -70,9 +69,6 @@ def verbs(made: Report, monkeypatch: pytest.MonkeyPatch) -> Verbs:
     fakes = Verbs(made)
     for name in ("convert", "inspect", "verify"):
         monkeypatch.setitem(vars(convlast), name, fakes[name])
-    conversion = ModuleType("convlast.conversion")
-    vars(conversion).update(convert_into=fakes["convert_into"], JobSettings=dict)
-    monkeypatch.setitem(sys.modules, "convlast.conversion", conversion)
     return fakes
 
 
@@ -105,13 +101,14 @@ def test_convert_calls_the_verb_with_what_was_asked(verbs: Verbs, source: Path) 
         "limits": Limits(max_tensors=9),
         "allow_programs": True,
         "architecture_prefixes": (*PREFIXES, "mine.nets", "yours"),
+        "overwrite": False,
     }
 
 
 def test_convert_without_output_writes_beside_the_input(verbs: Verbs, source: Path) -> None:
     """Without -o the library names the artifact, in the folder of the input."""
     assert run("convert", source).exit_code == 0
-    assert verbs.calls[0][1][:3] == (source, source.parent, Options())
+    assert verbs.calls[0][1] == (source, source.parent, Options())
 
 
 def test_convert_into_a_folder(verbs: Verbs, source: Path, tmp_path: Path) -> None:

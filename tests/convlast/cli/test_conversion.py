@@ -85,7 +85,7 @@ def test_convert_writes_where_it_is_told(source: Path, folder: Path, tmp_path: P
 def test_convert_gives_the_report_in_each_form(source: Path, tmp_path: Path) -> None:
     """`--json`, a .json file and the page report the same conversion."""
     result = run("convert", source, "--json", "--report", tmp_path / "r.json")
-    page = run("convert", source, "--smoke=none", "--report", tmp_path / "r.html")
+    page = run("convert", source, "--smoke=none", "--force", "--report", tmp_path / "r.html")
 
     report = Report.model_validate_json(result.stdout)
     assert report == Report.model_validate_json((tmp_path / "r.json").read_bytes())
@@ -133,7 +133,7 @@ def test_the_artifact_is_kept_where_warnings_fail(source: Path, folder: Path) ->
     assert "fp16-" in result.stderr
     assert result.stderr.endswith("\n  What was written is kept.\n")
     assert files_in(folder) == {"model.pt", "model.channels_last_3d.pt"}
-    assert run("convert", source, "--smoke=layers").exit_code == 0
+    assert run("convert", source, "--smoke=layers", "--force").exit_code == 0
 
 
 def test_inspect_writes_nothing(source: Path, folder: Path) -> None:

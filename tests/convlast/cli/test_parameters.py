@@ -45,7 +45,7 @@ def test_convert_has_an_option_for_each_field_and_no_other() -> None:
         for name, field in model.model_fields.items()
     }
 
-    assert set(options_of("convert")) == fields | {"source", "--output"}
+    assert set(options_of("convert")) == fields | {"source", "--output", "--force"}
 
 
 def test_each_choice_of_a_field_is_shown() -> None:
