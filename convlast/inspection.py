@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import torch
 
 from convlast.checkpoints.checkpoint import Checkpoint
 from convlast.containers import is_folder, open_checkpoint
+from convlast.containers.naming import target_container
 from convlast.conversion.file_report import input_of
+from convlast.conversion.folder import refuse_for_folders
 from convlast.conversion.folder_report import Sections, input_of_folder
 from convlast.conversion.job import PathLike, Source
 from convlast.devices import environment_of, on_the_cpu
-from convlast.errors import CheckpointError, NoConv3dWeightsError
+from convlast.errors import CheckpointError, NoConv3dWeightsError, OptionError
 from convlast.findings import conversion as findings
 from convlast.folders import Folder, open_folder
 from convlast.folders.contents import Contents, Found
 from convlast.options import Limits, Options
+from convlast.planning.applying import apply_plan
 from convlast.planning.plan import make_plan
 from convlast.planning.selection import Selection
 from convlast.progress import Portions, Progress, silent
@@ -65,6 +68,98 @@ def inspect(
     report = inspection.of_file(checkpoint, given, progress=advance)
     inspection.selection.refuse_unmatched()
     return report
+
+
+@on_the_cpu()
+def inspect_if_unchanged(
+    source: PathLike,
+    options: Options,
+    *,
+    limits: Limits = _LIMITS,
+    allow_programs: bool = False,
+    progress: Progress = silent,
+) -> Report | None:
+    """Report on a checkpoint, or model folder, in which a conversion would change nothing.
+
+    Args:
+        source: The checkpoint, or model folder.
+        options: What a conversion would be asked for.
+        limits: What the file may cost.
+        allow_programs: Whether files that hold code may be opened.
+        progress: As for `inspect`.
+
+    Returns:
+        The report, with the finding `nothing-to-change`. None if something would change; if only a
+        measurement tells (`select=fastest`, `min_speedup`); or if the source or an option is
+        refused, as the conversion will say.
+    """
+    if options.select == ("fastest",) or options.min_speedup is not None:
+        return None
+    try:
+        if _would_change(Path(source), options, limits, allow_programs=allow_programs):
+            return None
+        report = inspect(
+            source, options, limits=limits, allow_programs=allow_programs, progress=progress
+        )
+    except (CheckpointError, OptionError):
+        return None
+    report.findings.append(findings.nothing_to_change())
+    return report
+
+
+def _would_change(path: Path, options: Options, limits: Limits, *, allow_programs: bool) -> bool:
+    """Return whether a conversion would change anything; no data is read.
+
+    Raises:
+        CheckpointError: If the file cannot be opened, or nothing in it can be converted.
+        OptionError: If an option does not fit.
+    """
+    if not is_folder(path):
+        checkpoint = open_checkpoint(path, limits=limits, allow_programs=allow_programs)
+        selection = Selection(options.select)
+        is_other = _would_change_file(checkpoint, options, selection, limits)
+        selection.refuse_unmatched()
+        return is_other
+    if _is_compressed_tar(path):
+        return True  # a tar that is not compressed is made of it
+    refuse_for_folders(options)
+    selection = Selection(options.select)
+    with temporary_folder() as workplace, open_folder(path, workplace, limits) as folder:
+        contents = Contents(folder, options)
+        for name in folder.members:
+            with contents.found(name, allow_programs) as found:
+                if found is None or found.is_closed:
+                    continue
+                try:
+                    checkpoint = open_checkpoint(found.path, limits=limits, allow_programs=True)
+                    if _would_change_file(checkpoint, options, selection, limits, found):
+                        return True
+                except CheckpointError:
+                    continue  # it is passed on as it is
+    selection.refuse_unmatched()
+    return False
+
+
+def _would_change_file(
+    checkpoint: Checkpoint,
+    options: Options,
+    selection: Selection,
+    limits: Limits,
+    found: Found | None = None,
+) -> bool:
+    """Return whether a conversion would change a checkpoint, which may be a file of a folder."""
+    beside = found.beside if found else None
+    plan = make_plan(checkpoint, options.memory_format, selection, limits, beside)
+    plan = apply_plan(checkpoint, plan, options.dtype)
+    container = target_container(options, checkpoint.container, keeps_kind=found is not None)
+    return plan.changes_bytes or container.name != checkpoint.container
+
+
+def _is_compressed_tar(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(2) == b"\x1f\x8b"
 
 
 @dataclass(frozen=True)

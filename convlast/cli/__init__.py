@@ -20,7 +20,7 @@ import convlast
 from convlast.cli import outcome
 from convlast.cli import progress_bar as progress
 from convlast.cli.parameters import flattened
-from convlast.cli.places import keep_apart, place_of_artifact, refuse_existing
+from convlast.cli.places import keep_apart, place_of_artifact, refuse_existing, refuse_own_name
 from convlast.cli.usage import Commands
 from convlast.errors import OptionError
 from convlast.options import Limits, Options
@@ -155,14 +155,23 @@ def convert(  # noqa: PLR0913  # two places, and models of options
 ) -> None:
     """Convert a checkpoint or a model folder, prove the result, and report it layer by layer."""
     keep_apart(source, target, output.report)
+    if target is None and (report := _unchanged(source, options, output, execution, limits)):
+        note = (
+            f"Nothing to do: a conversion to {options.memory_format} would change nothing in "
+            f"'{report.input.filename}'. Nothing was written; -o OUT writes a copy, and tests it."
+        )
+        outcome.conclude(lambda: report, output, instead=note)
+        return
+
+    place = place_of_artifact(source, target, options)
+    if place is not None:
+        refuse_own_name(source, target, place)
+        keep_apart(source, place.path, output.report)
+        if not force:
+            refuse_existing(place)
+    path = place.path if place else target or source.absolute().parent
 
     def work() -> Report:
-        place = place_of_artifact(source, target, options)
-        if place is not None:
-            keep_apart(source, place.path, output.report)
-            if not force:
-                refuse_existing(place)
-        path = place.path if place else target or source.absolute().parent
         with progress.shown_on(Console(stderr=True), quiet=output.quiet) as advance:
             if execution.server is not None:
                 advance = progress.with_service(advance)
@@ -179,7 +188,7 @@ def convert(  # noqa: PLR0913  # two places, and models of options
                 overwrite=force,
             )
 
-    outcome.conclude(work, output)
+    outcome.conclude(work, output, made=path)
 
 
 @app.command()
@@ -267,6 +276,22 @@ def _prefixes(execution: Execution) -> tuple[str, ...] | None:
     from convlast.architectures.resolving import PREFIXES
 
     return (*PREFIXES, *execution.architecture_prefix)
+
+
+def _unchanged(
+    source: Path, options: Options, output: outcome.Output, execution: Execution, limits: Limits
+) -> Report | None:
+    """Return a report if a conversion would change nothing, and None otherwise."""
+    from convlast.inspection import inspect_if_unchanged
+
+    with progress.shown_on(Console(stderr=True), quiet=output.quiet) as advance:
+        return inspect_if_unchanged(
+            source,
+            options,
+            limits=limits,
+            allow_programs=execution.allow_programs,
+            progress=advance,
+        )
 
 
 def _convert_elsewhere(

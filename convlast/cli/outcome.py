@@ -17,6 +17,7 @@ from typing import Literal, NoReturn
 import typer
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from rich.console import Console, RenderableType
+from rich.text import Text
 
 from convlast.cli.codes import status_of
 from convlast.errors import NO_ROOM, ConvlastError, StorageFullError, VerificationError
@@ -58,8 +59,16 @@ class Output(BaseModel):
         return report
 
 
-def conclude(work: Callable[[], Report], output: Output) -> None:
+def conclude(
+    work: Callable[[], Report], output: Output, *, made: Path | None = None, instead: str = ""
+) -> None:
     """Do the work, and deliver its report, whether the verdict is good or bad.
+
+    Args:
+        work: Returns the report.
+        output: Where the report goes.
+        made: Where the artifact goes, if the work makes one.
+        instead: What is printed for people in place of the report.
 
     Raises:
         VerificationError: If the work raises it; its report has been delivered.
@@ -70,7 +79,11 @@ def conclude(work: Callable[[], Report], output: Output) -> None:
     except VerificationError as error:
         _deliver(error.report, output)
         raise
-    _deliver(report, output)
+    _deliver(report, output, instead)
+    artifact = report.artifact if made is not None else None
+    if artifact is not None and artifact.unchanged and not (output.as_json or output.quiet):
+        copy, given = printable(artifact.filename), printable(report.input.filename)
+        typer.echo(f"Nothing had to change: '{copy}' is a copy of '{given}'.")
     if report.verdict == "failed":
         errors = [found.message for found in report.findings if found.severity == "error"]
         end(VerificationError.code, " ".join(errors) or "The verdict is failed.")
@@ -78,7 +91,7 @@ def conclude(work: Callable[[], Report], output: Output) -> None:
         end(
             "warnings-found",
             f"--fail-on=warning, and the report has warnings: {_warnings_of(report)}.",
-            "What was written is kept." if report.artifact is not None else "",
+            f"The artifact is kept: '{artifact.filename}'." if artifact is not None else "",
         )
 
 
@@ -137,13 +150,14 @@ def _told(error: OSError) -> tuple[str, str]:
     return code, f"{named}{error.strerror or error}."
 
 
-def _deliver(report: Report, output: Output) -> None:
+def _deliver(report: Report, output: Output, instead: str = "") -> None:
     if output.report is not None:
         is_page = output.report.suffix.lower() in {".html", ".htm"}
         text = html.render(report) if is_page else f"{report.model_dump_json(indent=2)}\n"
         write_whole(output.report, text.encode(), "report")
     if output.as_json or not output.quiet:
-        show(report, terminal.render(report), as_json=output.as_json)
+        rendered = Text(printable(instead)) if instead else terminal.render(report)
+        show(report, rendered, as_json=output.as_json)
 
 
 @contextmanager

@@ -51,6 +51,22 @@ def place_of_artifact(source: Path, target: Path | None, options: Options) -> Pl
     return Place(path, becomes_a_folder(kind))
 
 
+def refuse_own_name(source: Path, target: Path | None, place: Place) -> None:
+    """Refuse to give an artifact the input's name, if no other was named.
+
+    Raises:
+        OptionError: If it would have that name.
+    """
+    path = place.path
+    if target is None and path.exists() and path.samefile(source):
+        raise OptionError(
+            "output",
+            f"The artifact would be {str(path)!r}, which is the input, and something in it would "
+            "change.",
+            remedy="Give the artifact another name: -o OUT.",
+        )
+
+
 def refuse_existing(place: Place) -> None:
     """Refuse to replace what is there, unless that is an empty folder for a folder.
 

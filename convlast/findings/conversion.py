@@ -211,5 +211,14 @@ def of_result(plan: Plan, container: Container, *, unchanged: bool) -> Iterator[
         )
 
 
+def nothing_to_change() -> Finding:
+    """Say that nothing was written, since nothing would change."""
+    return Finding(
+        code="nothing-to-change",
+        severity="info",
+        message="No stride has to change, so nothing was written.",
+    )
+
+
 def _range_finding(code: str, severity: Severity, found: Range, text: str) -> Finding:
     return Finding(code=code, severity=severity, layer=found.name, message=f"{found.name}: {text}.")
