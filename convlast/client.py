@@ -138,14 +138,26 @@ class Client:
         return named
 
     def inspect(
-        self, source: str | os.PathLike[str], *, progress: Progress | None = None
+        self,
+        source: str | os.PathLike[str],
+        options: Options = _OPTIONS,
+        *,
+        progress: Progress | None = None,
     ) -> Report:
         """Have the service report on a checkpoint, without converting it.
+
+        Args:
+            source: The checkpoint.
+            options: What a conversion would be asked for; `convlast.options.INSPECTION_OPTIONS`
+                names those that count.
+            progress: Called as `progress(stage, done, total)`, with `upload`.
 
         Raises:
             RemoteError: If the service refuses, with the code of its problem, or does not answer.
         """
-        return _report_of(self._post("inspect", Path(source), {}, progress or silent))
+        return _report_of(
+            self._post("inspect", Path(source), _parameters(options), progress or silent)
+        )
 
     def _post(
         self, verb: str, path: Path, parameters: dict[str, Any], progress: Progress

@@ -22,6 +22,9 @@ MemoryFormat = Literal["channels_last_3d", "contiguous_format"]
 Dtype = Literal["keep", "float16"]
 
 
+INSPECTION_OPTIONS = ("memory_format", "select", "on_unreadable")
+"""The options that an inspection takes: it says what a conversion would do."""
+
 MAX_WILDCARD_CHARS = 4096
 """Of the patterns for layers that are tried on each name, together."""
 

@@ -14,7 +14,7 @@ import structlog
 from starlette.requests import ClientDisconnect, Request
 
 from convlast.errors import OptionError
-from convlast.options import Options
+from convlast.options import INSPECTION_OPTIONS, Options
 from convlast.progress import Progress
 from service.connection.streaming import until_disconnected
 from service.context import Caller, Context
@@ -31,9 +31,9 @@ _UNPACKING = "files"
 
 OPTION_NAMES = {
     "convert": list(Options.model_fields),
-    "inspect": ["memory_format", "select", "on_unreadable"],
+    "inspect": list(INSPECTION_OPTIONS),
 }
-"""The options that each verb takes: an inspection says what a conversion would do."""
+"""The options that each verb takes."""
 
 _log = structlog.get_logger()
 

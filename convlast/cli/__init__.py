@@ -6,25 +6,23 @@ Neither `--help` nor `--version` imports torch; only running a verb does.
 from __future__ import annotations
 
 import io
-import re
 import sys
 import warnings
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import BaseModel, BeforeValidator, ConfigDict, field_validator
 from rich.console import Console
 
 import convlast
 from convlast.cli import outcome
 from convlast.cli import progress_bar as progress
-from convlast.cli.parameters import flattened
+from convlast.cli.execution import Execution, Trust
+from convlast.cli.parameters import Only, flattened
 from convlast.cli.places import keep_apart, place_of_artifact, refuse_existing, refuse_own_name
+from convlast.cli.remote import Service
 from convlast.cli.usage import Commands
-from convlast.errors import OptionError
-from convlast.options import Limits, Options
-from convlast.progress import Progress
+from convlast.options import INSPECTION_OPTIONS, Limits, Options
 from convlast.rendering import terminal
 from convlast.report import Report
 
@@ -35,51 +33,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-class Trust(BaseModel):
-    """How far the file is trusted."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    allow_programs: bool = False
-    """Also open TorchScript and exported programs. Opening one can run its code."""
-
-
-def _split(value: object) -> object:
-    return tuple(part for part in value.split(",") if part) if isinstance(value, str) else value
-
-
-class Execution(Trust):
-    """Where the work is done."""
-
-    device: str = "auto"
-    """auto (a GPU if there is one), cpu, cuda, or one GPU, e.g. cuda:1."""
-
-    architecture_prefix: Annotated[tuple[str, ...], BeforeValidator(_split)] = ()
-    """A module that an architecture may come from, such as mypackage.models, beside the usual ones.
-    Building a model runs its code."""
-
-    server: str | None = None
-    """The address of a convlast service, e.g. http://127.0.0.1:8000, which does the work on its own
-    device and within its own limits."""
-
-    key_file: Path | None = None
-    """A file with the service's bearer key."""
-
-    @field_validator("device")
-    @classmethod
-    def _is_a_device(cls, device: str) -> str:
-        if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", device):
-            raise ValueError(f"{device!r} is none of auto, cpu, cuda, cuda:0, cuda:1 ...")
-        return device
-
-    @field_validator("key_file")
-    @classmethod
-    def _can_be_read(cls, key_file: Path | None) -> Path | None:
-        if key_file is not None and not key_file.is_file():
-            raise ValueError(f"there is no file '{key_file}'")
-        return key_file
 
 
 def _input(metavar: str, text: str) -> typer.models.ArgumentInfo:
@@ -149,6 +102,7 @@ def convert(  # noqa: PLR0913  # two places, and models of options
     options: Options,
     output: outcome.Output,
     execution: Execution,
+    service: Service,
     limits: Limits,
     target: Target = None,
     force: Force = False,
@@ -173,9 +127,9 @@ def convert(  # noqa: PLR0913  # two places, and models of options
 
     def work() -> Report:
         with progress.shown_on(Console(stderr=True), quiet=output.quiet) as advance:
-            if execution.server is not None:
-                advance = progress.with_service(advance)
-                return _convert_elsewhere(execution, source, path, options, advance)
+            if service.server is not None:
+                with service.client(source) as client, progress.with_service(advance) as told:
+                    return client.convert(source, path, options, progress=told)
             return convlast.convert(
                 source,
                 path,
@@ -183,7 +137,7 @@ def convert(  # noqa: PLR0913  # two places, and models of options
                 device=execution.device,
                 limits=limits,
                 allow_programs=execution.allow_programs,
-                architecture_prefixes=_prefixes(execution),
+                architecture_prefixes=execution.prefixes(),
                 progress=advance,
                 overwrite=force,
             )
@@ -194,14 +148,28 @@ def convert(  # noqa: PLR0913  # two places, and models of options
 @app.command()
 @outcome.reasoned
 @flattened
-def inspect(source: Source, output: outcome.Output, trust: Trust, limits: Limits) -> None:
+def inspect(
+    source: Source,
+    options: Annotated[Options, Only(INSPECTION_OPTIONS)],
+    output: outcome.Output,
+    trust: Trust,
+    service: Service,
+    limits: Limits,
+) -> None:
     """Report which layers could be converted; convert nothing, and need no GPU."""
     keep_apart(source, None, output.report)
 
     def work() -> Report:
         with progress.shown_on(Console(stderr=True), quiet=output.quiet) as advance:
+            if service.server is not None:
+                with service.client(source) as client, progress.with_service(advance) as told:
+                    return client.inspect(source, options, progress=told)
             return convlast.inspect(
-                source, limits=limits, allow_programs=trust.allow_programs, progress=advance
+                source,
+                options,
+                limits=limits,
+                allow_programs=trust.allow_programs,
+                progress=advance,
             )
 
     outcome.conclude(work, output)
@@ -269,15 +237,6 @@ def _report_folder(artifact: Path, *, as_json: bool) -> None:
     outcome.show(notes, terminal.render_manifests(notes.files), as_json=as_json)
 
 
-def _prefixes(execution: Execution) -> tuple[str, ...] | None:
-    """Return the modules that an architecture may come from; None for the usual ones."""
-    if not execution.architecture_prefix:
-        return None
-    from convlast.architectures.resolving import PREFIXES
-
-    return (*PREFIXES, *execution.architecture_prefix)
-
-
 def _unchanged(
     source: Path, options: Options, output: outcome.Output, execution: Execution, limits: Limits
 ) -> Report | None:
@@ -292,26 +251,3 @@ def _unchanged(
             allow_programs=execution.allow_programs,
             progress=advance,
         )
-
-
-def _convert_elsewhere(
-    execution: Execution,
-    source: Path,
-    target: Path,
-    options: Options,
-    advance: Progress,
-) -> Report:
-    """Have a service convert a checkpoint, and fetch the artifact."""
-    if source.is_dir():
-        raise OptionError(
-            "server", "A service takes a model folder as one file.", remedy="Pack it: a zip or tar."
-        )
-    try:
-        from convlast.client import Client
-    except ModuleNotFoundError:
-        raise OptionError(
-            "server", "--server needs the extra client.", remedy="pip install 'convlast[client]'"
-        ) from None
-    key = execution.key_file.read_text().strip() if execution.key_file else None
-    with Client(str(execution.server), key=key) as client:
-        return client.convert(source, target, options, progress=advance)

@@ -51,8 +51,9 @@ def shown_on(console: Console, *, quiet: bool = False) -> Iterator[Progress]:
         yield _Lines(console)
 
 
-def with_service(progress: Progress) -> Progress:
-    """Add the stage of the service, which begins when the upload ends."""
+@contextmanager
+def with_service(progress: Progress) -> Iterator[Progress]:
+    """Add the stage of the service, which begins when the upload ends, and ends with its answer."""
     is_working = False
 
     def advance(stage: str, done: int, total: int) -> None:
@@ -65,7 +66,9 @@ def with_service(progress: Progress) -> Progress:
             is_working = True
             progress(SERVICE, 0, 1)
 
-    return advance
+    yield advance
+    if is_working:
+        progress(SERVICE, 1, 1)
 
 
 class _InBytes(ProgressColumn):

@@ -233,3 +233,24 @@ def test_a_service_needs_an_address() -> None:
     """A name without a scheme is a wrong option."""
     with pytest.raises(OptionError, match="not the address"):
         Client("localhost:8000")
+
+
+def test_an_inspection_sends_its_options(source: Path) -> None:
+    """What a conversion would be asked for is in the query."""
+    seen: list[httpx.QueryParams] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        request.read()
+        seen.append(request.url.params)
+        assert request.url.path == "/inspect"
+        return httpx.Response(200, json=report().model_dump(mode="json"))
+
+    options = Options(memory_format="contiguous_format", select=("a.*", "b"))
+    with client_of(answer) as client:
+        assert client.inspect(source, options) == report()
+    assert seen[0].multi_items() == [
+        ("memory_format", "contiguous_format"),
+        ("select", "a.*"),
+        ("select", "b"),
+        ("filename", "model.pt"),
+    ]

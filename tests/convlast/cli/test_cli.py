@@ -130,7 +130,7 @@ def test_inspect_and_verify_call_their_verbs(verbs: Verbs, source: Path, tmp_pat
     for _, _, settings in verbs.calls:
         settings.pop("progress")
     assert verbs.calls == [
-        ("inspect", (source,), {"limits": Limits(), "allow_programs": True}),
+        ("inspect", (source, Options()), {"limits": Limits(), "allow_programs": True}),
         ("verify", (source, other), {"limits": Limits(), "allow_programs": False}),
     ]
 
@@ -348,7 +348,7 @@ def test_an_ignored_signal_stays_ignored(
         (["verify", "{folder}", "{folder}", "--report", "{folder}/r.json"], "is in the input"),
         (["verify", "{source}", "{folder}/absent.pt"], "does not exist"),
         (["verify", "{source}"], "Missing argument"),
-        (["inspect", "{source}", "--select", "all"], "No such option"),
+        (["inspect", "{source}", "--smoke", "none"], "No such option"),
         (["report", "{folder}/absent.pt"], "does not exist"),
         (["change", "{source}"], "No such command"),
     ],

@@ -8,7 +8,7 @@ import pty
 import re
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 
 from convlast.cli import app
 from convlast.cli import progress_bar as progress
-from convlast.progress import IN_BYTES, Progress
+from convlast.progress import IN_BYTES
 from convlast.report import Report
 from tests import builders
 from tests.convlast.folders import building
@@ -122,8 +122,10 @@ def shown(*calls: tuple[str, int, int], wrap: bool = False, is_terminal: bool = 
     """Return what is shown of these calls."""
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=is_terminal, width=100)
-    with progress.shown_on(console) as advance:
-        told: Progress = progress.with_service(advance) if wrap else advance
+    with (
+        progress.shown_on(console) as advance,
+        progress.with_service(advance) if wrap else nullcontext(advance) as told,
+    ):
         for call in calls:
             told(*call)
     return plain(screen.getvalue())
@@ -144,6 +146,7 @@ def test_a_service_is_seen_to_work() -> None:
     said = lines_of(shown(*calls, wrap=True))
     assert list(said) == ["upload", progress.SERVICE, "download"]
     assert progress.SERVICE not in IN_BYTES
+    assert list(lines_of(shown(*calls[:2], wrap=True))) == ["upload", progress.SERVICE]
 
 
 def test_a_service_that_works_is_seen_on_a_terminal() -> None:
