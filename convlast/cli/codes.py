@@ -40,6 +40,9 @@ OWN = {
     "interrupted": Row(INTERRUPTED, "The work was interrupted, and nothing is half written."),
     "no-manifest": Row(FAILED, "No file says that convlast converted it (`convlast report`)."),
     "not-installed": Row(FAILED, "A part of convlast is not installed."),
+    "report-not-written": Row(
+        FAILED, "The file for the report could not be written; the artifact, if any, is there."
+    ),
     "warnings-found": Row(FAILED, "The report has warnings, and `--fail-on=warning` was given."),
 }
 """The codes that only the command line has."""

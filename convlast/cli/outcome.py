@@ -6,6 +6,7 @@ The reason is on stderr. `convlast.cli.codes` lists the codes and the statuses.
 from __future__ import annotations
 
 import functools
+import os
 import signal
 import sys
 from collections import Counter
@@ -19,11 +20,11 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from convlast.cli.codes import status_of
+from convlast.cli.codes import FAILED, status_of
 from convlast.errors import NO_ROOM, ConvlastError, StorageFullError, VerificationError
 from convlast.rendering import html, terminal
 from convlast.rendering.notation import printable
-from convlast.report import Report
+from convlast.report import Artifact, Report
 from convlast.writing.workplace import write_whole
 
 _SIGNALLED = 128
@@ -56,6 +57,8 @@ class Output(BaseModel):
             raise ValueError(f"there is no folder '{report.parent}'")
         if report is not None and report.is_dir():
             raise ValueError(f"'{report}' is a folder")
+        if report is not None and not os.access(report.parent, os.W_OK | os.X_OK):
+            raise ValueError(f"nothing can be written to the folder '{report.parent}'")
         return report
 
 
@@ -72,15 +75,17 @@ def conclude(
 
     Raises:
         VerificationError: If the work raises it; its report has been delivered.
-        typer.Exit: With status 1, if the verdict is failed, or not good enough for `--fail-on`.
+        typer.Exit: With status 1, if the verdict is failed, or not good enough for `--fail-on`, or
+            if the file for the report could not be written.
     """
     try:
         report = work()
     except VerificationError as error:
         _deliver(error.report, output)
         raise
-    _deliver(report, output, instead)
     artifact = report.artifact if made is not None else None
+    kept = _place_of(artifact, made) if made is not None and artifact is not None else None
+    is_delivered = _deliver(report, output, kept, instead)
     if artifact is not None and artifact.unchanged and not (output.as_json or output.quiet):
         copy, given = printable(artifact.filename), printable(report.input.filename)
         typer.echo(f"Nothing had to change: '{copy}' is a copy of '{given}'.")
@@ -91,8 +96,15 @@ def conclude(
         end(
             "warnings-found",
             f"--fail-on=warning, and the report has warnings: {_warnings_of(report)}.",
-            f"The artifact is kept: '{artifact.filename}'." if artifact is not None else "",
+            f"The artifact is kept: '{kept}'." if kept is not None else "",
         )
+    if not is_delivered:
+        raise typer.Exit(FAILED)
+
+
+def _place_of(artifact: Artifact, made: Path) -> Path:
+    """Return where an artifact is, given its place, or the folder that it went into."""
+    return made if made.name == artifact.filename else made / artifact.filename
 
 
 def show(model: BaseModel, rendered: RenderableType, *, as_json: bool) -> None:
@@ -150,14 +162,41 @@ def _told(error: OSError) -> tuple[str, str]:
     return code, f"{named}{error.strerror or error}."
 
 
-def _deliver(report: Report, output: Output, instead: str = "") -> None:
-    if output.report is not None:
-        is_page = output.report.suffix.lower() in {".html", ".htm"}
-        text = html.render(report) if is_page else f"{report.model_dump_json(indent=2)}\n"
-        write_whole(output.report, text.encode(), "report")
-    if output.as_json or not output.quiet:
-        rendered = Text(printable(instead)) if instead else terminal.render(report)
-        show(report, rendered, as_json=output.as_json)
+def _deliver(report: Report, output: Output, kept: Path | None = None, instead: str = "") -> bool:
+    """Write the report to its file, and print it; return whether its file could be written.
+
+    Args:
+        report: The report.
+        output: Where it goes.
+        kept: The artifact, to be named if the file cannot be written.
+        instead: What is printed for people in its place.
+    """
+    problem = _write(report, output.report) if output.report is not None else ""
+    where = f"The artifact is there: '{kept}'." if kept is not None else ""
+    try:
+        if output.as_json or not output.quiet:
+            rendered = Text(printable(instead)) if instead else terminal.render(report)
+            show(report, rendered, as_json=output.as_json)
+    except BrokenPipeError:
+        raise  # as in `reasoned`
+    except OSError as error:
+        end(*_told(error), where)
+    if problem:
+        say("report-not-written", f"There is no report '{output.report}': {problem}", where)
+    return not problem
+
+
+def _write(report: Report, target: Path) -> str:
+    """Write a report to a file, whole or not at all; return why that cannot be done, if so."""
+    is_page = target.suffix.lower() in {".html", ".htm"}
+    text = html.render(report) if is_page else f"{report.model_dump_json(indent=2)}\n"
+    try:
+        write_whole(target, text.encode(), "report")
+    except ConvlastError as error:
+        return error.message
+    except OSError as error:
+        return f"{error.strerror or error}."
+    return ""
 
 
 @contextmanager

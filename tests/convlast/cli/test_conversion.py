@@ -131,7 +131,8 @@ def test_the_artifact_is_kept_where_warnings_fail(source: Path, folder: Path) ->
     assert result.exit_code == 1
     assert "convlast: warnings-found: " in result.stderr
     assert "fp16-" in result.stderr
-    assert result.stderr.endswith("\n  The artifact is kept: 'model.channels_last_3d.pt'.\n")
+    place = folder / "model.channels_last_3d.pt"
+    assert result.stderr.endswith(f"\n  The artifact is kept: '{place}'.\n")
     assert files_in(folder) == {"model.pt", "model.channels_last_3d.pt"}
     assert run("convert", source, "--smoke=layers", "--force").exit_code == 0
 
