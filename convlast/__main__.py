@@ -16,7 +16,10 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name not in {"rich", "typer"}:
             raise
-        sys.exit("convlast: the command line needs the extra: pip install 'convlast[cli]'")
+        sys.exit(
+            "convlast: not-installed: The command line needs the extra cli.\n"
+            "  pip install 'convlast[cli]'"
+        )
     app()
 
 

@@ -4,31 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Unpack
 
 import torch
 
 from convlast.checkpoints.checkpoint import Checkpoint
-from convlast.containers import is_folder, open_checkpoint
+from convlast.containers import container_of, is_folder, open_checkpoint
+from convlast.containers.naming import artifact_filename, target_container
 from convlast.conversion.file_report import input_of
+from convlast.conversion.folder import refuse_for_folders
 from convlast.conversion.folder_report import Sections, input_of_folder
 from convlast.conversion.job import JobSettings, PathLike, Source
 from convlast.devices import environment_of, on_the_cpu
-from convlast.errors import CheckpointError, NoConv3dWeightsError
+from convlast.errors import CheckpointError, NoConv3dWeightsError, OptionError
 from convlast.findings import conversion as findings
 from convlast.folders import Folder, open_folder
 from convlast.folders.contents import Contents, Found
 from convlast.options import Limits, Options
 from convlast.options.keywords import INSPECTED, InspectionKeywords
+from convlast.planning.applying import apply_plan
 from convlast.planning.plan import make_plan
 from convlast.planning.selection import Selection
-from convlast.progress import Progress, silent
+from convlast.progress import Portions, Progress, silent
 from convlast.report import Report, verdict_of
 from convlast.report.clock import now
 from convlast.writing.workplace import temporary_folder
 
 _LIMITS = Limits()
+_ARCHIVES = {"zip-folder", "tar-folder"}
 
 
 @on_the_cpu()
@@ -48,7 +52,8 @@ def inspect(
         options: What a conversion would be asked for; `memory_format` and `select` count.
         limits: What the file may cost.
         allow_programs: Whether files that hold code may be opened.
-        progress: For a model folder called as `progress("files", done, total)`, in bytes.
+        progress: Called as `progress(stage, done, total)`, in bytes; the stage is `digest`, or
+            `files` for a model folder.
         **keywords: Options by name, such as `select="encoder.*"`; they replace those in `options`.
 
     Returns:
@@ -63,18 +68,104 @@ def inspect(
     others = JobSettings.__annotations__
     options = Options.combined(options, keywords, names=INSPECTED, others=others)
     Limits.require(limits, "limits")
+    advance = progress or silent
     inspection = _Inspection(options, Selection(options.select), limits)
     if is_folder(given.path):
         with (
             temporary_folder() as workplace,
-            open_folder(given.path, workplace, limits, progress or silent) as folder,
+            open_folder(given.path, workplace, limits, advance) as folder,
         ):
-            (progress or silent)("files", 0, folder.nbytes)
-            return inspection.of_folder(folder, given, allow_programs)
+            return inspection.of_folder(folder, given, allow_programs, advance)
     checkpoint = open_checkpoint(given.path, limits=limits, allow_programs=allow_programs)
-    report = inspection.of_file(checkpoint, given)
+    report = inspection.of_file(checkpoint, given, progress=advance)
     inspection.selection.refuse_unmatched()
     return report
+
+
+@on_the_cpu()
+def inspect_if_unchanged(
+    source: PathLike,
+    options: Options,
+    *,
+    limits: Limits = _LIMITS,
+    allow_programs: bool = False,
+    progress: Progress = silent,
+) -> Report | None:
+    """Report on a checkpoint, or model folder, in which a conversion would change nothing.
+
+    Args:
+        source: The checkpoint, or model folder.
+        options: What a conversion would be asked for.
+        limits: What the file may cost.
+        allow_programs: Whether files that hold code may be opened.
+        progress: As for `inspect`.
+
+    Returns:
+        The report, with the finding `nothing-to-change`. None if something would change; if only a
+        measurement tells (`select=fastest`, `min_speedup`); or if the source or an option is
+        refused, as the conversion will say.
+    """
+    if options.select == ("fastest",) or options.min_speedup is not None:
+        return None
+    try:
+        if _would_change(Path(source), options, limits, allow_programs=allow_programs):
+            return None
+        report = inspect(
+            source, options, limits=limits, allow_programs=allow_programs, progress=progress
+        )
+    except (CheckpointError, OptionError):
+        return None
+    report.findings.append(findings.nothing_to_change())
+    return report
+
+
+def _would_change(path: Path, options: Options, limits: Limits, *, allow_programs: bool) -> bool:
+    """Return whether a conversion would change anything; no data is read.
+
+    Raises:
+        CheckpointError: If the file cannot be opened, or nothing in it can be converted.
+        OptionError: If an option does not fit.
+    """
+    if not is_folder(path):
+        checkpoint = open_checkpoint(path, limits=limits, allow_programs=allow_programs)
+        selection = Selection(options.select)
+        is_other = _would_change_file(checkpoint, options, selection, limits)
+        selection.refuse_unmatched()
+        return is_other
+    refuse_for_folders(options)
+    kind = container_of(path)
+    if kind in _ARCHIVES and path.name != artifact_filename(path.name, options, kind):
+        return True  # it is unpacked to look only if its name says that it is converted
+    selection = Selection(options.select)
+    with temporary_folder() as workplace, open_folder(path, workplace, limits) as folder:
+        contents = Contents(folder, options)
+        for name in folder.members:
+            with contents.found(name, allow_programs) as found:
+                if found is None or found.is_closed:
+                    continue
+                try:
+                    checkpoint = open_checkpoint(found.path, limits=limits, allow_programs=True)
+                    beside = contents.beside(found)
+                    if _would_change_file(checkpoint, options, selection, limits, beside):
+                        return True
+                except CheckpointError:
+                    continue  # it is passed on as it is
+    selection.refuse_unmatched()
+    return False
+
+
+def _would_change_file(
+    checkpoint: Checkpoint,
+    options: Options,
+    selection: Selection,
+    limits: Limits,
+    beside: Mapping[str, torch.Tensor] | None = None,
+) -> bool:
+    """Return whether a conversion would change a checkpoint; `beside` is given in a folder."""
+    plan = make_plan(checkpoint, options.memory_format, selection, limits, beside)
+    plan = apply_plan(checkpoint, plan, options.dtype)
+    container = target_container(options, checkpoint.container, keeps_kind=beside is not None)
+    return plan.changes_bytes or container.name != checkpoint.container
 
 
 @dataclass(frozen=True)
@@ -90,6 +181,7 @@ class _Inspection:
         checkpoint: Checkpoint,
         source: Source,
         beside: Mapping[str, torch.Tensor] | None = None,
+        progress: Progress = silent,
     ) -> Report:
         """Report on one checkpoint."""
         memory_format = self.options.memory_format
@@ -103,25 +195,29 @@ class _Inspection:
             made_at=now(),
             verdict=verdict_of(found),
             findings=found,
-            input=input_of(checkpoint, plan, source.name, source.sha256()),
+            input=input_of(checkpoint, plan, source.name, source.sha256(progress)),
             options=self.options,
             environment=environment_of(torch.device("cpu")),
             layers=layers,
         )
 
-    def of_folder(self, folder: Folder, source: Source, allow_programs: bool) -> Report:
+    def of_folder(
+        self, folder: Folder, source: Source, allow_programs: bool, progress: Progress
+    ) -> Report:
         """Report on each checkpoint of a folder, and on what stands beside them."""
         contents, sections = Contents(folder, self.options), Sections()
         sections.findings += contents.passed_on.of_folder()
-        for path in folder.members:
+        portions = Portions(progress, "files", folder.nbytes)
+        for path, member in folder.members.items():
             with contents.found(path, allow_programs) as found:
                 report = self._tried(found, contents) if found else None
                 if report is not None:
                     sections.add(path, report)
-                    continue
-                given = contents.describe(path, found, folder.digest(path))
-                noted = contents.passed_on.of_file(path)
-                sections.add_other(path, contents.role_of(path, found), given, noted, None)
+                else:
+                    given = contents.describe(path, found, folder.digest(path))
+                    noted = contents.passed_on.of_file(path)
+                    sections.add_other(path, contents.role_of(path, found), given, noted, None)
+            portions.add(member.nbytes)
         contents.refuse_without_layers(has_layers=bool(sections.layers))
         self.selection.refuse_unmatched()
         given = input_of_folder(folder, source, sections)

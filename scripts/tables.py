@@ -8,6 +8,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin
 
+from convlast.cli.codes import STATUSES, table
 from convlast.options import Options
 from convlast.report.codes import FINDINGS
 from scripts.figures import figures, headline
@@ -29,7 +30,9 @@ def main() -> None:
 def filled(text: str) -> str:
     """Return a text with each marked place filled with its table."""
     tables = {
+        "codes": codes(),
         "errors": errors(),
+        "statuses": statuses(),
         "figures": figures(),
         "findings": findings(),
         "headline": headline(),
@@ -57,6 +60,20 @@ def errors() -> str:
     """Return the closed table of error codes."""
     rows = ["| status | code | meaning |", "|---|---|---|"]
     rows += [f"| {row.status} | `{code}` | {row.title} |" for code, row in TABLE.items()]
+    return "\n".join(rows)
+
+
+def codes() -> str:
+    """Return the closed table of the codes of the command line."""
+    rows = ["| exit status | code | meaning |", "|---:|---|---|"]
+    rows += [f"| {row.status} | `{code}` | {row.meaning} |" for code, row in table().items()]
+    return "\n".join(rows)
+
+
+def statuses() -> str:
+    """Return the exit statuses of the command line."""
+    rows = ["| exit status | meaning |", "|---:|---|"]
+    rows += [f"| {status} | {meaning} |" for status, meaning in STATUSES.items()]
     return "\n".join(rows)
 
 

@@ -103,8 +103,9 @@ def test_the_shell_blocks_run(folder: Path, service: Running) -> None:
         assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
 
     assert len(commands) >= 2
+    assert (folder / "model.channels_last_3d.pt").is_file()
     assert {"model.channels_last_3d.pt", "report.json", "report.html"} <= {
-        path.name for path in folder.iterdir()
+        path.name for path in (folder / "out").iterdir()
     }
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,10 +26,20 @@ _PIECE_BYTES = 1 << 18
 """Small enough for a processor's cache, large enough that hashing lets other threads run."""
 
 
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def sha256_of(path: Path, advance: Callable[[int], object] | None = None) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal.
+
+    Args:
+        path: The file.
+        advance: Called with the size of each piece that was read.
+    """
+    digest, buffer = hashlib.sha256(), memoryview(bytearray(_PIECE_BYTES))
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(buffer):
+            digest.update(buffer[:count])
+            if advance is not None:
+                advance(count)
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)

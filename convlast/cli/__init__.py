@@ -5,79 +5,34 @@ Neither `--help` nor `--version` imports torch; only running a verb does.
 
 from __future__ import annotations
 
-import functools
 import io
-import re
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from pydantic import BaseModel, BeforeValidator, ConfigDict, field_validator
 from rich.console import Console
 
 import convlast
 from convlast.cli import manifests, outcome
 from convlast.cli import progress_bar as progress
-from convlast.cli.parameters import flattened
-from convlast.cli.places import keep_apart, place_in
-from convlast.errors import OptionError
+from convlast.cli.execution import Execution, Trust
+from convlast.cli.parameters import Only, flattened
+from convlast.cli.places import keep_apart, place_of_artifact, refuse_existing, refuse_own_name
+from convlast.cli.remote import Service
+from convlast.cli.usage import Commands
 from convlast.options import Limits, Options
-from convlast.progress import Progress, silent
+from convlast.options.keywords import INSPECTED
 from convlast.report import Report
 
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-class Trust(BaseModel):
-    """How far the file is trusted."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    allow_programs: bool = False
-    """Also open TorchScript and exported programs. Opening one can run its code."""
-
-
-def _split(value: object) -> object:
-    return tuple(part for part in value.split(",") if part) if isinstance(value, str) else value
-
-
-class Execution(Trust):
-    """Where the work is done."""
-
-    device: str = "auto"
-    """auto (a GPU if there is one), cpu, cuda, or one GPU, e.g. cuda:1."""
-
-    architecture_prefix: Annotated[tuple[str, ...], BeforeValidator(_split)] = ()
-    """A module that an architecture may come from, such as mypackage.models, beside the usual ones.
-    Building a model runs its code."""
-
-    server: str | None = None
-    """The address of a convlast service, e.g. http://127.0.0.1:8000, which does the work on its own
-    device and within its own limits."""
-
-    key_file: Path | None = None
-    """A file with the service's bearer key."""
-
-    @field_validator("device")
-    @classmethod
-    def _is_a_device(cls, device: str) -> str:
-        if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", device):
-            raise ValueError(f"{device!r} is none of auto, cpu, cuda, cuda:0, cuda:1 ...")
-        return device
-
-    @field_validator("key_file")
-    @classmethod
-    def _can_be_read(cls, key_file: Path | None) -> Path | None:
-        if key_file is not None and not key_file.is_file():
-            raise ValueError(f"there is no file '{key_file}'")
-        return key_file
 
 
 def _input(metavar: str, text: str) -> typer.models.ArgumentInfo:
@@ -109,6 +64,14 @@ Target = Annotated[
     ),
 ]
 
+Force = Annotated[
+    bool,
+    typer.Option(
+        "--force",
+        help="Replace what is there already: a file, or a folder that an earlier conversion made.",
+    ),
+]
+
 
 def _print_version(asked: bool) -> None:
     if asked:
@@ -134,50 +97,85 @@ def prepare(version: Version = False) -> None:
 @app.command()
 @outcome.reasoned
 @flattened
-def convert(
+def convert(  # noqa: PLR0913  # two places, and models of options
     source: Source,
     options: Options,
     output: outcome.Output,
     execution: Execution,
+    service: Service,
     limits: Limits,
     target: Target = None,
+    force: Force = False,
 ) -> None:
     """Convert a checkpoint or a model folder, prove the result, and report it layer by layer."""
     keep_apart(source, target, output.report)
+    is_here = service.server is None
+    if (
+        target is None
+        and is_here
+        and (report := _unchanged(source, options, output, execution, limits))
+    ):
+        note = (
+            f"Nothing to do: a conversion to {options.memory_format} would change nothing in "
+            f"'{report.input.filename}'. Nothing was written; -o OUT writes a copy, and tests it."
+        )
+        outcome.conclude(lambda: report, output, instead=note)
+        return
+
+    place = place_of_artifact(source, target, options)
+    if place is not None:
+        refuse_own_name(source, target, place)
+        keep_apart(source, place.path, output.report)
+        if not force:
+            refuse_existing(place)
+    path = place.path if place else target or source.absolute().parent
 
     def work() -> Report:
-        if output.report is not None and source.is_file() and (not target or target.is_dir()):
-            place = place_in(target or source.absolute().parent, source, options)
-            keep_apart(source, place, output.report)
-        with progress.shown_on(Console(stderr=True)) as advance:
-            if execution.server is not None:
-                return _convert_elsewhere(execution, source, target, options, advance)
-            if target is not None and (source.is_dir() or not target.is_dir()):
-                do = functools.partial(convlast.convert, source, target)
-            else:
-                place = target or source.absolute().parent
-                do = functools.partial(_convert_into, source, place)
-            return do(
+        with progress.shown_on(Console(stderr=True), quiet=output.quiet) as advance:
+            if service.server is not None:
+                with service.client(source) as client, progress.with_service(advance) as told:
+                    return client.convert(source, path, options, progress=told)
+            return convlast.convert(
+                source,
+                path,
                 options,
                 device=execution.device,
                 limits=limits,
                 allow_programs=execution.allow_programs,
-                architecture_prefixes=_prefixes(execution),
-                progress=advance or silent,
+                architecture_prefixes=execution.prefixes(),
+                progress=advance,
+                overwrite=force,
             )
 
-    outcome.conclude(work, output)
+    outcome.conclude(work, output, made=path)
 
 
 @app.command()
 @outcome.reasoned
 @flattened
-def inspect(source: Source, output: outcome.Output, trust: Trust, limits: Limits) -> None:
+def inspect(
+    source: Source,
+    options: Annotated[Options, Only(INSPECTED)],
+    output: outcome.Output,
+    trust: Trust,
+    service: Service,
+    limits: Limits,
+) -> None:
     """Report which layers could be converted; convert nothing, and need no GPU."""
     keep_apart(source, None, output.report)
 
     def work() -> Report:
-        return convlast.inspect(source, limits=limits, allow_programs=trust.allow_programs)
+        with progress.shown_on(Console(stderr=True), quiet=output.quiet) as advance:
+            if service.server is not None:
+                with service.client(source) as client, progress.with_service(advance) as told:
+                    return client.inspect(source, options, progress=told)
+            return convlast.inspect(
+                source,
+                options,
+                limits=limits,
+                allow_programs=trust.allow_programs,
+                progress=advance,
+            )
 
     outcome.conclude(work, output)
 
@@ -193,9 +191,14 @@ def verify(
         keep_apart(checked, None, output.report)
 
     def work() -> Report:
-        return convlast.verify(
-            original, converted, limits=limits, allow_programs=trust.allow_programs
-        )
+        with progress.shown_on(Console(stderr=True), quiet=output.quiet) as advance:
+            return convlast.verify(
+                original,
+                converted,
+                limits=limits,
+                allow_programs=trust.allow_programs,
+                progress=advance,
+            )
 
     outcome.conclude(work, output)
 
@@ -218,7 +221,6 @@ def report(
         return
     if found is None:
         outcome.end(
-            outcome.FAILED,
             "no-manifest",
             f"'{artifact.name}' does not say that convlast converted it.",
             "Use `convlast inspect` to see what it contains, and `convlast verify` to compare it.",
@@ -233,7 +235,6 @@ def _report_folder(artifact: Path, *, as_json: bool) -> None:
     notes = notes_in(artifact, Limits())
     if not notes.files:
         outcome.end(
-            outcome.FAILED,
             "no-manifest",
             f"No file in '{artifact.name}' says that convlast converted it.",
             "Use `convlast inspect` to see what it contains, and `convlast verify` to compare it.",
@@ -241,41 +242,17 @@ def _report_folder(artifact: Path, *, as_json: bool) -> None:
     outcome.show(notes, manifests.render_manifests(notes.files), as_json=as_json)
 
 
-def _prefixes(execution: Execution) -> tuple[str, ...] | None:
-    """Return the modules that an architecture may come from; None for the usual ones."""
-    if not execution.architecture_prefix:
-        return None
-    from convlast.architectures.resolving import PREFIXES
+def _unchanged(
+    source: Path, options: Options, output: outcome.Output, execution: Execution, limits: Limits
+) -> Report | None:
+    """Return a report if a conversion would change nothing, and None otherwise."""
+    from convlast.inspection import inspect_if_unchanged
 
-    return (*PREFIXES, *execution.architecture_prefix)
-
-
-def _convert_elsewhere(
-    execution: Execution,
-    source: Path,
-    target: Path | None,
-    options: Options,
-    advance: Progress | None,
-) -> Report:
-    """Have a service convert a checkpoint, and fetch the artifact."""
-    if source.is_dir():
-        raise OptionError(
-            "server", "A service takes a model folder as one file.", remedy="Pack it: a zip or tar."
+    with progress.shown_on(Console(stderr=True), quiet=output.quiet) as advance:
+        return inspect_if_unchanged(
+            source,
+            options,
+            limits=limits,
+            allow_programs=execution.allow_programs,
+            progress=advance,
         )
-    try:
-        from convlast.client import Client
-    except ModuleNotFoundError:
-        raise OptionError(
-            "server", "--server needs the extra client.", remedy="pip install 'convlast[client]'"
-        ) from None
-    key = execution.key_file.read_text().strip() if execution.key_file else None
-    with Client(str(execution.server), key=key) as client:
-        return client.convert(source, target or source.parent, options, progress=advance)
-
-
-def _convert_into(source: Path, folder: Path, options: Options, **settings: Any) -> Report:
-    """Convert into a folder, under the name that the library chooses."""
-    from convlast.conversion import JobSettings, convert_into
-
-    made, _ = convert_into(source, folder, options, JobSettings(**settings))
-    return made

@@ -1,32 +1,32 @@
 """How a command ends: with a report where it was asked for, or a reason, and an exit status.
 
-0    passed, with findings or without
-1    failed or refused; the reason is on stderr
-2    usage: an option does not exist, has a bad value, or does not fit the checkpoint
-130  interrupted (143: terminated, 129: its terminal was closed)
+The reason is on stderr. `convlast.cli.codes` lists the codes and the statuses.
 """
 
 from __future__ import annotations
 
 import functools
+import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 import typer
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from rich.console import Console, RenderableType
+from rich.text import Text
 
-from convlast.errors import ConvlastError, OptionError, VerificationError
-from convlast.report import Report
-from convlast.report.rendering import html, terminal
+from convlast.cli.codes import FAILED, status_of
+from convlast.errors import NO_ROOM, ConvlastError, StorageFullError, VerificationError
+from convlast.report import Artifact, Report
+from convlast.report.rendering import terminal
 from convlast.report.rendering.notation import printable
+from convlast.report.saving import kind_of
 from convlast.writing.workplace import write_whole
-
-FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
 _SIGNALLED = 128
 """A command that a signal ended exits with this plus the signal's number, as shells do."""
@@ -43,6 +43,10 @@ class Output(BaseModel):
     as_json: bool = Field(default=False, alias="json")
     """Print the report as JSON on stdout, and nothing else."""
 
+    fail_on: Literal["failed", "warning"] = "failed"
+    """When to end with status 1: if the verdict is `failed`, or also if there is a `warning`. The
+    artifact is kept then; `--on-failure` is about the verdict `failed` alone."""
+
     verbose: bool = False
     """Print all layers and findings, and what ran where."""
 
@@ -57,25 +61,51 @@ class Output(BaseModel):
             raise ValueError(f"there is no folder '{report.parent}'")
         if report is not None and report.is_dir():
             raise ValueError(f"'{report}' is a folder")
+        if report is not None and not os.access(report.parent, os.W_OK | os.X_OK):
+            raise ValueError(f"nothing can be written to the folder '{report.parent}'")
         return report
 
 
-def conclude(work: Callable[[], Report], output: Output) -> None:
+def conclude(
+    work: Callable[[], Report], output: Output, *, made: Path | None = None, instead: str = ""
+) -> None:
     """Do the work, and deliver its report, whether the verdict is good or bad.
+
+    Args:
+        work: Returns the report.
+        output: Where the report goes.
+        made: Where the artifact goes, if the work makes one.
+        instead: What is printed for people in place of the report.
 
     Raises:
         VerificationError: If the work raises it; its report has been delivered.
-        typer.Exit: With status 1, if the verdict is failed.
+        typer.Exit: With status 1, if the verdict is failed, or not good enough for `--fail-on`, or
+            if the file for the report could not be written.
     """
     try:
         report = work()
     except VerificationError as error:
         _deliver(error.report, output)
         raise
-    _deliver(report, output)
+    artifact = report.artifact if made is not None else None
+    kept = _place_of(artifact, made) if made is not None and artifact is not None else None
+    is_delivered = _deliver(report, output, kept, instead)
     if report.verdict == "failed":
         errors = [found.message for found in report.findings if found.severity == "error"]
-        end(FAILED, VerificationError.code, " ".join(errors) or "The verdict is failed.")
+        end(VerificationError.code, " ".join(errors) or "The verdict is failed.")
+    if report.verdict != "passed" and output.fail_on == "warning":
+        end(
+            "warnings-found",
+            f"--fail-on=warning, and the report has warnings: {_warnings_of(report)}.",
+            f"The artifact is kept: '{kept}'." if kept is not None else "",
+        )
+    if not is_delivered:
+        raise typer.Exit(FAILED)
+
+
+def _place_of(artifact: Artifact, made: Path) -> Path:
+    """Return where an artifact is, given its place, or the folder that it went into."""
+    return made if made.name == artifact.filename else made / artifact.filename
 
 
 def show(model: BaseModel, rendered: RenderableType, *, as_json: bool) -> None:
@@ -87,12 +117,17 @@ def show(model: BaseModel, rendered: RenderableType, *, as_json: bool) -> None:
         Console(file=sys.stdout, markup=False, highlight=False).print(rendered, crop=False)
 
 
-def end(status: int, code: str, message: str, remedy: str = "") -> NoReturn:
-    """End the command, and say why on stderr."""
+def say(code: str, message: str, remedy: str = "") -> None:
+    """Say on stderr what is wrong, and what to do about it."""
     typer.echo(f"convlast: {code}: {printable(message)}", err=True)
     for line in remedy.splitlines():
         typer.echo(f"  {printable(line)}", err=True)
-    raise typer.Exit(status) from None
+
+
+def end(code: str, message: str, remedy: str = "") -> NoReturn:
+    """End the command with the status of a code, and say why on stderr."""
+    say(code, message, remedy)
+    raise typer.Exit(status_of(code)) from None
 
 
 def reasoned(command: Callable[..., None]) -> Callable[..., None]:
@@ -103,30 +138,72 @@ def reasoned(command: Callable[..., None]) -> Callable[..., None]:
         try:
             with _terminable():
                 command(**values)
-        except OptionError as error:
-            end(USAGE, error.code, error.message, error.remedy)
         except ConvlastError as error:
-            end(FAILED, error.code, error.message, error.remedy)
+            end(error.code, error.message, error.remedy)
         except BrokenPipeError:
             raise  # the reader of stdout has exited, as in `| head`
         except OSError as error:
-            reason = error.strerror or str(error)
-            if error.filename is None:  # a write to a full file system
-                end(FAILED, "failed", f"{reason}.")
-            end(FAILED, reason, f"'{error.filename}'")
+            end(*_told(error))
         except KeyboardInterrupt:
-            end(INTERRUPTED, "interrupted", "The work was stopped.")
+            end("interrupted", "The work was stopped.")
 
     return run
 
 
-def _deliver(report: Report, output: Output) -> None:
-    if output.report is not None:
-        is_page = output.report.suffix.lower() in {".html", ".htm"}
-        text = html.render(report) if is_page else f"{report.model_dump_json(indent=2)}\n"
-        write_whole(output.report, text.encode(), "report")
-    if output.as_json or not output.quiet:
-        show(report, terminal.render(report, verbose=output.verbose), as_json=output.as_json)
+def _warnings_of(report: Report) -> str:
+    """Name the warnings by their codes, with how many of each there are."""
+    counts = Counter(found.code for found in report.findings if found.severity == "warning")
+    return ", ".join(f"{code} ({n:,})" if n > 1 else code for code, n in counts.items())
+
+
+def _told(error: OSError) -> tuple[str, str]:
+    """Return the code of a system's error, and its message."""
+    code = StorageFullError.code if error.errno in NO_ROOM else "file-error"
+    named = "" if error.filename is None else f"'{error.filename}': "
+    return code, f"{named}{error.strerror or error}."
+
+
+def _deliver(report: Report, output: Output, kept: Path | None = None, instead: str = "") -> bool:
+    """Write the report to its file, and print it; return whether its file could be written.
+
+    Args:
+        report: The report.
+        output: Where it goes.
+        kept: The artifact, to be named if the file cannot be written.
+        instead: What is printed for people in its place.
+    """
+    problem = _write(report, output.report) if output.report is not None else ""
+    where = f"The artifact is there: '{kept}'." if kept is not None else ""
+    try:
+        if output.as_json or not output.quiet:
+            rendered = _rendered(report, output, kept, instead)
+            show(report, rendered, as_json=output.as_json)
+    except BrokenPipeError:
+        raise  # as in `reasoned`
+    except OSError as error:
+        end(*_told(error), where)
+    if problem:
+        say("report-not-written", f"There is no report '{output.report}': {problem}", where)
+    return not problem
+
+
+def _rendered(report: Report, output: Output, kept: Path | None, instead: str) -> RenderableType:
+    if instead:
+        return Text(printable(instead))
+    place = None if kept is None else str(kept)
+    return terminal.render(report, verbose=output.verbose, place=place)
+
+
+def _write(report: Report, target: Path) -> str:
+    """Write a report to a file, whole or not at all; return why that cannot be done, if so."""
+    text = kind_of(target)(report)
+    try:
+        write_whole(target, text.encode(), "report")
+    except ConvlastError as error:
+        return error.message
+    except OSError as error:
+        return f"{error.strerror or error}."
+    return ""
 
 
 @contextmanager

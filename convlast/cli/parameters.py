@@ -13,7 +13,8 @@ defaults. Values are read as text, and only the model checks them, as for HTTP.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
@@ -36,8 +37,16 @@ METAVARS = {
 }
 """The placeholders for values whose type does not say what they are."""
 
-SHORT = {"verbose": "-v", "quiet": "-q"}
-"""The short names of options."""
+SHORT = {"quiet": "-q", "verbose": "-v"}
+"""The options that one letter gives too."""
+
+
+@dataclass(frozen=True)
+class Only:
+    """Makes options of some fields of a model: `Annotated[Options, Only(names)]`."""
+
+    names: tuple[str, ...]
+
 
 REPEATABLE = {"select", "architecture_prefix"}
 """Options that may be given more than once; as in HTTP, commas separate values too."""
@@ -52,18 +61,18 @@ def flattened(command: Callable[..., None]) -> Callable[..., None]:
     """
     signature = inspect.signature(command, eval_str=True)
     models = {
-        parameter.name: parameter.annotation
+        parameter.name: found
         for parameter in signature.parameters.values()
-        if inspect.isclass(parameter.annotation) and issubclass(parameter.annotation, BaseModel)
+        if (found := _model_of(parameter.annotation)) is not None
     }
 
     def run(**values: Any) -> None:
-        for name, model in models.items():
-            values[name] = _parse(model, {field: values.pop(field) for field in model.model_fields})
+        for name, (model, fields) in models.items():
+            values[name] = _parse(model, {field: values.pop(field) for field in fields})
         command(**values)
 
     parameters = [p for p in signature.parameters.values() if p.name not in models]
-    parameters += [option for model in models.values() for option in _options(model)]
+    parameters += [option for found in models.values() for option in _options(*found)]
     run.__name__, run.__doc__ = command.__name__, command.__doc__
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     run.__dict__["__signature__"] = signature.replace(
@@ -72,11 +81,21 @@ def flattened(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def _options(model: type[BaseModel]) -> Iterator[inspect.Parameter]:
-    for name, field in model.model_fields.items():
+def _model_of(annotation: Any) -> tuple[type[BaseModel], Sequence[str]] | None:
+    """Return the model that a parameter is, and which of its fields are options."""
+    model, *more = get_args(annotation) if get_origin(annotation) is Annotated else [annotation]
+    if not (inspect.isclass(model) and issubclass(model, BaseModel)):
+        return None
+    chosen = [each.names for each in more if isinstance(each, Only)]
+    return model, chosen[0] if chosen else tuple(model.model_fields)
+
+
+def _options(model: type[BaseModel], fields: Sequence[str]) -> Iterator[inspect.Parameter]:
+    for name in fields:
+        field = model.model_fields[name]
         declared = typer.Option(
             f"--{(field.alias or name).replace('_', '-')}",
-            *([SHORT[name]] if name in SHORT else []),
+            *filter(None, [SHORT.get(name)]),
             help=_help(field),
             metavar=_metavar(name, field),
             rich_help_panel=model.__name__,

@@ -3,26 +3,86 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import typer
 
-from convlast.errors import CheckpointError
+from convlast.errors import CheckpointError, OptionError
 from convlast.options import Options
+from convlast.report.saving import kind_of
 from convlast.writing.target import place_of
 
 
-def place_in(folder: Path, source: Path, options: Options) -> Path | None:
-    """Return the path of a file's artifact in a folder, with the name that the library chooses.
+class Place(NamedTuple):
+    """Where an artifact goes.
 
-    None if the file is not a checkpoint; the verb will say so.
+    Attributes:
+        path: Its path.
+        is_folder: Whether it is a folder.
+    """
+
+    path: Path
+    is_folder: bool
+
+
+def place_of_artifact(source: Path, target: Path | None, options: Options) -> Place | None:
+    """Return where the artifact goes; None if the source is no checkpoint, as the verb will say.
+
+    Args:
+        source: What is converted.
+        target: The file or folder that was named; if none was, the artifact goes beside the source.
+        options: How it is converted.
+
+    Raises:
+        OptionError: If the options do not fit the kind of file.
     """
     from convlast.containers import container_of
-    from convlast.containers.naming import artifact_filename
+    from convlast.containers.naming import artifact_filename, artifact_place, becomes_a_folder
+    from convlast.conversion import Source
 
+    name = Source.of(source).name
     try:
-        return folder / artifact_filename(source.name, options, container_of(source))
+        kind = container_of(source)
     except CheckpointError:
         return None
+    if target is None:
+        path = source.absolute().parent / artifact_filename(name, options, kind)
+    else:
+        path = artifact_place(target, name, options, kind)
+    return Place(path, becomes_a_folder(kind))
+
+
+def refuse_own_name(source: Path, target: Path | None, place: Place) -> None:
+    """Refuse to give an artifact the input's name, if no other was named.
+
+    Raises:
+        OptionError: If it would have that name.
+    """
+    path = place.path
+    if target is None and path.exists() and path.samefile(source):
+        raise OptionError(
+            "output",
+            f"The artifact would be {str(path)!r}, which is the input, and something in it would "
+            "change.",
+            remedy="Give the artifact another name: -o OUT.",
+        )
+
+
+def refuse_existing(place: Place) -> None:
+    """Refuse to replace what is there, unless that is an empty folder for a folder.
+
+    Raises:
+        OptionError: If something is there.
+    """
+    path = place.path
+    if place_of(path, "output").is_file() or (
+        place.is_folder and path.is_dir() and any(path.iterdir())
+    ):
+        raise OptionError(
+            "output",
+            f"{str(path)!r} is there already.",
+            remedy="--force replaces it; -o names another place.",
+        )
 
 
 def keep_apart(source: Path, target: Path | None, report: Path | None) -> None:
@@ -39,6 +99,7 @@ def keep_apart(source: Path, target: Path | None, report: Path | None) -> None:
             raise typer.BadParameter("this is the input", param_hint=f"'--{option}'")
     if report is not None:
         _keep_report_apart(report, source, target)
+        kind_of(report)
 
 
 def _keep_report_apart(report: Path, source: Path, target: Path | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +10,12 @@ from convlast.bytes.reclaiming import collecting_seldom
 from convlast.checkpoints.checkpoint import Checkpoint
 from convlast.checkpoints.programs.zipped_program import ZippedProgram
 from convlast.containers.container import WritableContainer
+from convlast.progress import Portions, Progress
+from convlast.writing.copying import copy_range
 from convlast.writing.request import WriteRequest, Written
+
+_PIECE_BYTES = 64 << 20
+"""How much is copied between two calls of the progress."""
 
 
 @collecting_seldom()
@@ -26,9 +30,25 @@ def write_artifact(request: WriteRequest, container: WritableContainer) -> Writt
     checkpoint = request.checkpoint
     if checkpoint.container != container.name or request.plan.changes_bytes:
         return container.write(request)
-    copy = shutil.copyfile(checkpoint.path, request.folder / f"copy{container.extension}")
-    request.follow(Path(copy), _parts_of(checkpoint))
-    return Written(Path(copy), is_unchanged=True)
+    copy = request.folder / f"copy{container.extension}"
+    _copy(checkpoint, copy, request.progress)
+    request.follow(copy, _parts_of(checkpoint))
+    return Written(copy, is_unchanged=True)
+
+
+def _copy(checkpoint: Checkpoint, target: Path, progress: Progress) -> None:
+    """Copy the input, piece by piece.
+
+    Raises:
+        StorageFullError: If there is no room.
+    """
+    total = checkpoint.path.stat().st_size
+    portions = Portions(progress, "write", total)
+    with checkpoint.path.open("rb") as source, target.open("xb") as file:
+        for start in range(0, total, _PIECE_BYTES):
+            nbytes = min(_PIECE_BYTES, total - start)
+            copy_range(source.fileno(), file.fileno(), start, start, nbytes)
+            portions.add(nbytes)
 
 
 def _parts_of(checkpoint: Checkpoint) -> Iterator[FilePart]:

@@ -81,6 +81,31 @@ def artifact_filename(filename: str, options: Options, container: str) -> str:
     return converted_name(filename, options.memory_format, extension)
 
 
+def artifact_place(target: Path, filename: str, options: Options, container: str) -> Path:
+    """Return where an artifact goes: the target, or under its own name into a folder.
+
+    What a model folder or an index becomes is a folder itself, so the target is that folder.
+
+    Args:
+        target: The file to write, or a folder.
+        filename: What the input is called.
+        options: What was asked for.
+        container: What kind of file the input is.
+    """
+    if becomes_a_folder(container) or not target.is_dir():
+        return target
+    return target / artifact_filename(filename, options, container)
+
+
+def becomes_a_folder(container: str) -> bool:
+    """Return whether the artifact of an input of this kind is a folder, and not one file.
+
+    >>> becomes_a_folder("sharded"), becomes_a_folder("zip-folder"), becomes_a_folder("torch")
+    (True, False, False)
+    """
+    return OF_FOLDERS.get(container) == ""
+
+
 def _own_extensions() -> dict[str, str]:
     """Return the extensions by which loaders recognise a kind of file, by the kind's name."""
     return {

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Unpack
 
 from convlast.containers import is_folder
-from convlast.containers.naming import artifact_filename
+from convlast.containers.naming import artifact_filename, artifact_place, becomes_a_folder
 from convlast.conversion.file import FileConversion
 from convlast.conversion.folder import FolderConversion
 from convlast.conversion.job import JobSettings, PathLike, Source
 from convlast.devices import on_the_cpu
+from convlast.errors import OptionError
 from convlast.options import Limits, Options
 from convlast.options.keywords import ConversionKeywords
 from convlast.progress import Progress, silent
@@ -34,6 +36,7 @@ def convert(  # noqa: PLR0913  # the pinned face: two files, options, and rare k
     allow_programs: bool = False,
     architecture_prefixes: Sequence[str] | None = None,
     progress: Progress | None = None,
+    overwrite: bool = False,
     **keywords: Unpack[ConversionKeywords],
 ) -> Report:
     """Convert a checkpoint's Conv3d weights, prove the result, and write it.
@@ -43,8 +46,9 @@ def convert(  # noqa: PLR0913  # the pinned face: two files, options, and rare k
     Args:
         source: The checkpoint; or a folder, a zip or tar archive, or the index of a sharded
             checkpoint, of which every checkpoint is converted and all else is kept.
-        target: The file to write; one that is there is replaced. For a folder or an index it is a
-            folder, which must not be there yet, or be empty.
+        target: The file to write, or a folder for it; the report has the name that it gets there. A
+            file that is there is replaced. For a model folder or an index it is the folder to make,
+            which must not be there yet, or be empty.
         options: What to convert, and how.
         device: `auto`, `cpu`, `cuda` or `cuda:1`.
         limits: What the file may cost.
@@ -52,6 +56,8 @@ def convert(  # noqa: PLR0913  # the pinned face: two files, options, and rare k
         architecture_prefixes: The modules that an architecture may come from; None for the
             default ones.
         progress: Called as `progress(stage, done, total)`.
+        overwrite: Whether a folder that an earlier conversion made may be replaced. A file is
+            always replaced, as torch.save does.
         **keywords: Options by name, such as `smoke="none"`; they replace those in `options`.
 
     Returns:
@@ -64,10 +70,11 @@ def convert(  # noqa: PLR0913  # the pinned face: two files, options, and rare k
     """
     options = Options.combined(options, keywords, others=JobSettings.__annotations__)
     settings = JobSettings(
-        device, limits, allow_programs, architecture_prefixes, progress or silent
+        device, limits, allow_programs, architecture_prefixes, progress or silent, overwrite
     )
-    job = _conversion(Source.of(source), options, settings)
-    return job.run(lambda _container: Path(target))[0]
+    given = Source.of(source)
+    job = _conversion(given, options, settings)
+    return job.run(lambda kind: _place(target, given.name, options, kind))[0]
 
 
 @on_the_cpu()
@@ -94,6 +101,18 @@ def convert_into(
     given = Source.of(source)
     job = _conversion(given, options, settings or JobSettings())
     return job.run(lambda kind: Path(folder) / artifact_filename(given.name, options, kind))
+
+
+def _place(target: PathLike, filename: str, options: Options, kind: str) -> Path:
+    """Return where the artifact goes.
+
+    Raises:
+        OptionError: If it is to go into a folder that is not there.
+    """
+    place, text = Path(target), os.fsdecode(target)
+    if text.endswith("/") and not place.is_dir() and not becomes_a_folder(kind):
+        raise OptionError("target", f"There is no folder {text!r}.", remedy="Make it first.")
+    return artifact_place(place, filename, options, kind)
 
 
 def _conversion(

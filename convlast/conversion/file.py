@@ -35,7 +35,7 @@ from convlast.options import Options
 from convlast.planning.applying import apply_plan
 from convlast.planning.plan import Plan, make_plan
 from convlast.planning.selection import Selection
-from convlast.progress import TimedStage
+from convlast.progress import IN_BYTES, Stages, TimedStage
 from convlast.proving.program_runs import ScriptTrial, require_same_results, try_script
 from convlast.proving.proof import Proven, prove
 from convlast.proving.survival import try_routes
@@ -64,6 +64,11 @@ class FileConversion:
     misfit: OptionError | None = None
     """Why the model of one of several files does not run on the given input."""
     seconds: dict[str, float] = field(default_factory=dict)
+    stages: Stages = field(init=False)
+    """The progress."""
+
+    def __post_init__(self) -> None:
+        self.stages = Stages(self.settings.progress)
 
     def run(self, place: Callable[[str], Path]) -> tuple[Report, Path]:
         """Convert the file.
@@ -93,8 +98,7 @@ class FileConversion:
             CheckpointError: If it cannot be opened, or must not be.
         """
         settings = self.settings
-        with self._timed("read"):
-            settings.progress("read", 0, 1)
+        with self._timed("read", ends=False):  # `plan` ends it
             return open_checkpoint(
                 self.source.path, limits=settings.limits, allow_programs=settings.allow_programs
             )
@@ -143,7 +147,7 @@ class FileConversion:
             plan,
             self.options,
             device,
-            settings.progress,
+            self.stages,
             prefixes=settings.architecture_prefixes,
             spec=self.spec,
             is_member=self.keeps_kind,
@@ -189,9 +193,7 @@ class FileConversion:
     def _write(
         self, case: Case, container: WritableContainer, folder: Path, follow: Follow
     ) -> Written:
-        request = WriteRequest(
-            case.checkpoint, case.plan, folder, case.device, self.settings.progress, follow
-        )
+        request = WriteRequest(case.checkpoint, case.plan, folder, case.device, self.stages, follow)
         return write_artifact(request, container)
 
     def _try_program(self, case: Case, written: Written) -> ScriptTrial | None:
@@ -206,11 +208,10 @@ class FileConversion:
 
     def _prove(self, case: Case, written: Written, container: WritableContainer) -> Proven:
         with self._timed("prove"):
-            self.settings.progress("prove", 0, 1)
             return prove(case.checkpoint, case.plan, written, container, self.settings.limits)
 
     def _infer(self, case: Case, proven: Proven, choice: Choice | None) -> Inference:
-        with self._timed("smoke"):
+        with self._timed("smoke", is_told=self.options.smoke != "none"):
             found = infer(case, proven.read_converted, choice)
         self.misfit = found.misfit
         return found
@@ -233,10 +234,17 @@ class FileConversion:
         return [proven.survival, *self.routes]
 
     @contextmanager
-    def _timed(self, stage: TimedStage) -> Iterator[None]:
+    def _timed(
+        self, stage: TimedStage, *, is_told: bool = True, ends: bool = True
+    ) -> Iterator[None]:
+        """Measure a stage, or a part of one; begin it, and end it if this is its last part."""
         start = perf_counter()
+        if is_told and stage not in IN_BYTES:  # those begin when their size is known
+            self.stages.begin(stage)
         yield
         self.seconds[stage] = round(self.seconds.get(stage, 0) + perf_counter() - start, 6)
+        if ends:
+            self.stages.end(stage)
 
 
 def refuse_failed(report: Report) -> None:

@@ -33,12 +33,19 @@ from convlast.findings import smoke as smoke_findings
 from convlast.findings.advice import advise_on_folder, advise_on_shard
 from convlast.folders import Folder, open_folder
 from convlast.folders.contents import Contents, Found
+from convlast.folders.notes import refuse_other_folder
 from convlast.folders.output import FolderOutput, PlainOutput, TarOutput, ZipOutput
 from convlast.options import Options
 from convlast.planning.selection import Selection
+from convlast.progress import Stages
 from convlast.report import Report, Survival
 from convlast.writing.target import place_of
-from convlast.writing.workplace import refuse_nested, refuse_same_file, workplace_beside
+from convlast.writing.workplace import (
+    refuse_nested,
+    refuse_same_file,
+    replace_folder,
+    workplace_beside,
+)
 
 _OUTPUTS: dict[str, Callable[[Path], FolderOutput]] = {
     "zip-folder": ZipOutput,
@@ -80,9 +87,14 @@ class FolderConversion:
         if kind == "folder":
             refuse_nested(path, target)
         with (
-            workplace_beside(target, for_folder=kind not in _OUTPUTS) as workplace,
+            workplace_beside(
+                target, for_folder=kind not in _OUTPUTS, may_replace=settings.overwrite
+            ) as workplace,
             open_folder(path, workplace, settings.limits, settings.progress) as folder,
         ):
+            is_replaced = kind not in _OUTPUTS and target.is_dir() and any(target.iterdir())
+            if is_replaced:
+                refuse_other_folder(target, folder.members, settings.limits)
             with closing(_OUTPUTS.get(kind, PlainOutput)(workplace / "made")) as output:
                 for name in folder.bare:
                     output.add_bare(name)
@@ -91,7 +103,10 @@ class FolderConversion:
                 converting.convert_all()
             report = self._report(folder, kind, output.path, named.name, device)
             refuse_failed(report)
-            output.path.replace(target)
+            if is_replaced:
+                replace_folder(output.path, target, aside=workplace / "replaced")
+            else:
+                output.path.replace(target)
         return report, named
 
     def _report(
@@ -126,6 +141,7 @@ class _Files:
 
     def __post_init__(self) -> None:
         self.specs = SpecsBeside(partial(_read_small, self.folder))
+        self.stages = Stages(self.job.settings.progress)  # those of one file
 
     def convert_all(self) -> None:
         """Convert each checkpoint, and copy all else.
@@ -156,10 +172,12 @@ class _Files:
     def _tried(self, found: Found, contents: Contents, selection: Selection) -> bool:
         """Convert a checkpoint; say whether that was done, and it was not to be passed on."""
         try:
-            return self._convert(found, contents, selection)
+            is_converted = self._convert(found, contents, selection)
         except CheckpointError as error:
             contents.pass_on(found.name, error)
-            return False
+            is_converted = False
+        self.stages.end()
+        return is_converted
 
     def _convert(self, found: Found, contents: Contents, selection: Selection) -> bool:
         """Convert a checkpoint; say whether there was anything to convert in it."""
@@ -169,7 +187,8 @@ class _Files:
         job = FileConversion(
             Source(found.path, filename, loaded_as=self._path_of(found.name)),
             self.job.options.model_copy(update={"on_failure": "report"}),
-            replace(self.job.settings, allow_programs=True),  # a closed one does not come here
+            # A closed one does not come here.
+            replace(self.job.settings, allow_programs=True, progress=self.stages),
             keeps_kind=True,  # other files name it
             routes=self.routes,
             # A shard has a part of the state dict, which no model fits.

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from convlast.bytes.digest import sha256_of
 from convlast.errors import OptionError
 from convlast.options import Limits
-from convlast.progress import Progress, silent
+from convlast.progress import Portions, Progress, silent
 
 PathLike: TypeAlias = str | os.PathLike[str]
 
@@ -42,9 +42,12 @@ class Source:
         # A link keeps its name, and `.` and `..` get one.
         return cls(Path(given), Path(os.path.abspath(given)).name)  # noqa: PTH100
 
-    def sha256(self) -> str:
-        """Return the digest of its bytes, reading them if it is not known."""
-        return self.known_sha256 or sha256_of(self.path)
+    def sha256(self, progress: Progress = silent) -> str:
+        """Return the digest of its bytes; if it is not known, read them, in the stage digest."""
+        if self.known_sha256:
+            return self.known_sha256
+        portions = Portions(progress, "digest", self.path.stat().st_size)
+        return sha256_of(self.path, portions.add)
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,8 @@ class JobSettings:
         architecture_prefixes: The modules that an architecture may come from; None for the
             default ones.
         progress: Called as `progress(stage, done, total)`.
+        overwrite: Whether a folder that an earlier conversion made may be replaced. A file is
+            always replaced, as torch.save does.
     """
 
     device: str = "auto"
@@ -65,6 +70,7 @@ class JobSettings:
     allow_programs: bool = False
     architecture_prefixes: Sequence[str] | None = None
     progress: Progress = silent
+    overwrite: bool = False
 
     def __post_init__(self) -> None:
         """Refuse values that look right and are not.

@@ -198,5 +198,10 @@ def _left_alone(entry: Entry) -> Finding:
     return finding(code, f"{name} is 5-D and left alone: {why}.", layer=name)
 
 
+def nothing_to_change() -> Finding:
+    """Say that nothing was written, since nothing would change."""
+    return finding("nothing-to-change", "No stride has to change, so nothing was written.")
+
+
 def _range_finding(code: str, found: Range, text: str, severity: Severity | None = None) -> Finding:
     return finding(code, f"{found.name}: {text}.", layer=found.name, severity=severity)

@@ -14,6 +14,7 @@ from convlast.checkpoints.checkpoint import SLICE_BYTES, Checkpoint, Scratch
 from convlast.checkpoints.tree import Entry, KeyPath, dotted
 from convlast.layout.memory_format import geometry_of, slices_of, span_of
 from convlast.layout.pieces import equal_bytes, equal_elements
+from convlast.progress import Portions, Progress, silent
 from convlast.proving.object_comparison import compare_objects
 from convlast.report import Proof
 from convlast.report.listing import listed
@@ -74,6 +75,7 @@ def compare(
     dtypes: Mapping[KeyPath, torch.dtype] = MappingProxyType({}),
     holds_objects: bool = True,
     matches: frozenset[Match] = frozenset(),
+    progress: Progress = silent,
 ) -> Comparison:
     """Compare all tensors of two checkpoints, and everything around them.
 
@@ -84,6 +86,7 @@ def compare(
         holds_objects: Whether both hold more than names and values: classes, device tags, aliases
             and `requires_grad`.
         matches: The parts that are known to be the same in both files; they are not read again.
+        progress: Called with the stage compare, in bytes.
     """
     comparison = Comparison(is_cast=bool(dtypes))
     if holds_objects:
@@ -95,6 +98,7 @@ def compare(
         return comparison
     checkpoints = before.checkpoint, after.checkpoint
     pairs = _Pairs(*checkpoints, comparison, matches, holds_objects=holds_objects)
+    portions = Portions(progress, "compare", sum(_nbytes(entry) for entry in before.entries))
     for old, new in zip(before.entries, after.entries, strict=True):
         comparison.tensors += 1
         if isinstance(old.value, torch.Tensor) and old.original is None:
@@ -102,7 +106,14 @@ def compare(
         if isinstance(new.value, torch.Tensor) and old.original is not None:
             dtype = dtypes.get(old.path, old.original.dtype)
             pairs.compare(old, old.original, new.value, dtype)
+        if nbytes := _nbytes(old):
+            portions.add(nbytes)
     return comparison
+
+
+def _nbytes(entry: Entry) -> int:
+    tensor = entry.original
+    return 0 if tensor is None else tensor.numel() * tensor.itemsize
 
 
 def proof_of(comparison: Comparison) -> Proof:

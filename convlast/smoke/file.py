@@ -52,7 +52,8 @@ def smoke_layers(case: Case, read: Read) -> dict[str, LayerSmoke]:
             converted=partial(read, decision),
         )
         smokes[decision.name] = smoke_layer(convolution, case.device, case.options.input_shape)
-        case.progress("smoke", done + 1, len(plan.decisions))
+        # The audit of the values comes after the last layer.
+        case.progress("smoke", done + 1, len(plan.decisions) + 1)
     return smokes
 
 

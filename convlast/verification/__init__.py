@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 
 import torch
@@ -22,6 +22,7 @@ from convlast.layout.memory_format import Place, place_of, strides_of
 from convlast.options import Limits, Options
 from convlast.planning.casting import DTYPES, WIDER
 from convlast.planning.plan import Plan, make_plan
+from convlast.progress import Portions, Progress, silent
 from convlast.proving.comparison import Comparison, Walked, compare, proof_of
 from convlast.proving.record_comparison import compare_records
 from convlast.report import Artifact, Layer, Report, Status, verdict_of
@@ -39,6 +40,7 @@ def verify(
     *,
     limits: Limits = _LIMITS,
     allow_programs: bool = False,
+    progress: Progress | None = None,
 ) -> Report:
     """Prove that one checkpoint is the other with its convolution weights laid out anew.
 
@@ -53,6 +55,8 @@ def verify(
         converted: What was made of it.
         limits: What the files may cost.
         allow_programs: Whether files that hold code may be opened.
+        progress: Called as `progress(stage, done, total)`, in bytes; the stages are `compare` and
+            `digest`, or for model folders `files`.
 
     Returns:
         A report; its verdict is `failed` if anything else differs.
@@ -61,19 +65,20 @@ def verify(
         ConvlastError: If one of the files cannot be opened.
     """
     Limits.require(limits, "limits")
-    before, after = Path(original), Path(converted)
+    before, after, advance = Path(original), Path(converted), progress or silent
     if is_folder(before) and is_folder(after):
         with (
             temporary_folder() as workplace,
-            open_folder(before, workplace, limits) as one,
-            open_folder(after, workplace, limits) as other,
+            open_folder(before, workplace, limits, advance) as one,
+            open_folder(after, workplace, limits, advance) as other,
         ):
             verifying = FolderVerification(one, other, verify_file, allow_programs=allow_programs)
-            return verifying.run(before.resolve().name, after.resolve().name)
+            return verifying.run(before.resolve().name, after.resolve().name, advance)
     return verify_file(
         open_checkpoint(before, limits=limits, allow_programs=allow_programs),
         open_checkpoint(after, limits=limits, allow_programs=allow_programs),
         limits,
+        progress=advance,
     )
 
 
@@ -83,6 +88,7 @@ def verify_file(
     after: Checkpoint,
     limits: Limits,
     beside: Mapping[str, torch.Tensor] | None = None,
+    progress: Progress = silent,
 ) -> Report:
     """Prove it of two opened files; `beside` as for `make_plan`.
 
@@ -97,6 +103,7 @@ def verify_file(
         Walked(after, entries),
         dtypes=_dtypes_cast_to(plan, entries, after.manifest),
         holds_objects=all(container.holds_objects for container in containers),
+        progress=progress,
     )
     strides = {
         entry.path: after.stride_seen(entry.path[-1], entry.value)
@@ -111,14 +118,15 @@ def verify_file(
         for layer, decision in zip(plan.layers(), plan.decisions, strict=True)
     ]
     found = list(findings.of_comparison(comparison))
+    digest = _digesting((before.path, after.path), progress)
     return Report(
         made_at=now(),
         verdict=verdict_of(found),
         findings=found,
-        input=input_of(before, plan, before.path.name, sha256_of(before.path)),
+        input=input_of(before, plan, before.path.name, digest(before.path)),
         artifact=Artifact(
             filename=after.path.name,
-            sha256=sha256_of(after.path),
+            sha256=digest(after.path),
             bytes=after.path.stat().st_size,
             container=after.container,
         ),
@@ -127,6 +135,13 @@ def verify_file(
         layers=layers,
         proof=proof_of(comparison),
     )
+
+
+def _digesting(paths: Sequence[Path], progress: Progress) -> Callable[[Path], str]:
+    """Return what computes the digests of these files, with one progress for all."""
+    total = sum(path.stat().st_size for path in paths)
+    portions = Portions(progress, "digest", total)
+    return lambda path: sha256_of(path, portions.add)
 
 
 def _dtypes_cast_to(

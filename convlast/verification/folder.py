@@ -16,6 +16,7 @@ from convlast.errors import CheckpointError, NoConv3dWeightsError, ProgramNotAll
 from convlast.folders import Folder
 from convlast.folders.contents import Contents, Found
 from convlast.options import Limits, Options
+from convlast.progress import Portions, Progress, silent
 from convlast.report import Artifact, Finding, Report
 from convlast.report.codes import finding
 
@@ -41,19 +42,26 @@ class FolderVerification:
         self._allow_programs = allow_programs
         self._contents, self._sections = Contents(before), Sections()
 
-    def run(self, original: str, converted: str) -> Report:
-        """Compare all files; the folders' names are for the report.
+    def run(self, original: str, converted: str, progress: Progress = silent) -> Report:
+        """Compare all files.
+
+        Args:
+            original: The first folder's name, for the report.
+            converted: The other one's.
+            progress: Called as `progress("files", done, total)`, in bytes.
 
         Raises:
             CheckpointError: If a file cannot be opened, or there is no layer to compare.
         """
-        for name in self._before.members:
+        portions = Portions(progress, "files", self._before.nbytes)
+        for name, member in self._before.members.items():
             with self._contents.found(name, self._allow_programs) as found:
                 report = self._tried(found) if found else None
                 if report is None:
                     self._compare_bytes(name, found)
                 else:
                     self._sections.add(name, report)
+            portions.add(member.nbytes)
         self._contents.refuse_without_layers(has_layers=bool(self._sections.layers))
         added = [name for name in self._after.members if name not in self._before.members]
         self._sections.findings += [

@@ -18,6 +18,7 @@ from convlast.bytes.digest import FilePart
 from convlast.checkpoints import manifest as manifests
 from convlast.checkpoints.programs.zipped_program import ZippedProgram
 from convlast.planning.plan import LayerPlan
+from convlast.progress import Portions
 from convlast.writing.permutation import permuted
 from convlast.writing.request import WriteRequest, Written
 
@@ -49,7 +50,8 @@ def write_program(request: WriteRequest, extension: str) -> Written:
     with zipfile.ZipFile(program.path) as source, zipfile.ZipFile(path, "w") as target:
         assert target.fp is not None  # noqa: S101  # it is open; for mypy
         entries = source.infolist()
-        for done, entry in enumerate(entries):
+        portions = Portions(request.progress, "write", sum(entry.file_size for entry in entries))
+        for entry in entries:
             name = entry.filename.partition("/")[2]
             if name == manifests.MEMBER:
                 continue
@@ -61,7 +63,7 @@ def write_program(request: WriteRequest, extension: str) -> Written:
             else:
                 with source.open(entry) as old, target.open(new, "w") as copy:
                     shutil.copyfileobj(old, copy, 1 << 20)
-            request.progress("write", done + 1, len(entries))
+            portions.add(entry.file_size)
         # A ZipInfo made from a name alone is dated 1980-01-01, the same on every machine.
         note = zipfile.ZipInfo(f"{program.members.root}/{manifests.MEMBER}")
         target.writestr(note, plan.manifest(program.manifest).encode())

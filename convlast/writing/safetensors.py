@@ -19,6 +19,7 @@ from convlast.checkpoints.tree import dotted
 from convlast.errors import OptionError
 from convlast.layout.memory_format import span_of
 from convlast.planning.plan import Plan
+from convlast.progress import Portions
 from convlast.writing.copying import copy_range, crc_of, write_exactly
 from convlast.writing.request import WriteRequest, Written
 
@@ -49,6 +50,7 @@ def write_safetensors(request: WriteRequest) -> Written:
     with path.open("w+b") as target:
         offset = write_header(target, entries, metadata)
         target.flush()
+        portions = Portions(request.progress, "write", position)
         for name, (original, dtype) in tensors.items():
             start, end = entries[name]["data_offsets"]
             if original.numel():  # else many could share a storage, which would be read for each
@@ -66,7 +68,7 @@ def write_safetensors(request: WriteRequest) -> Written:
             else:
                 data = _contiguous_bytes(checkpoint, original, dtype)
                 write_exactly(target.fileno(), memoryview(data), offset + start)
-            request.progress("write", end, position)
+            portions.add(end - start)
     request.follow(path, [FilePart(None)])
     return Written(path)
 

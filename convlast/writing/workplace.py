@@ -47,13 +47,16 @@ def refuse_folder(target: Path) -> None:
 
 
 @contextmanager
-def workplace_beside(target: Path, *, for_folder: bool = False) -> Iterator[Path]:
+def workplace_beside(
+    target: Path, *, for_folder: bool = False, may_replace: bool = False
+) -> Iterator[Path]:
     """Make a folder beside the target for as long as the work takes; leave nothing of it.
 
     Args:
         target: What will be made, from `place_of`; a file that is there may be replaced, a folder
-            only if empty.
+            only if empty, or `may_replace`.
         for_folder: Whether it will be a folder.
+        may_replace: Whether a folder that is there and not empty may be replaced.
 
     Raises:
         OptionError: If the target's folder is absent or may not be written to, or the target cannot
@@ -62,11 +65,14 @@ def workplace_beside(target: Path, *, for_folder: bool = False) -> Iterator[Path
     """
     if not target.parent.is_dir():
         raise OptionError("target", f"There is no folder {str(target.parent)!r}.")
-    if for_folder and target.exists() and not (target.is_dir() and not any(target.iterdir())):
+    if for_folder and target.exists() and not target.is_dir():
+        raise OptionError("target", f"{str(target)!r} is a file, where a folder is to be made.")
+    if for_folder and target.is_dir() and not may_replace and any(target.iterdir()):
         raise OptionError(
             "target",
             f"{str(target)!r} is there already, and is no empty folder.",
-            remedy="Name a folder that is not there yet.",
+            remedy="Name a folder that is not there yet. If it comes from an earlier conversion, "
+            "overwrite=True (--force) replaces it.",
         )
     if not for_folder:
         refuse_folder(target)
@@ -97,6 +103,26 @@ def workplace_in(folder: Path) -> Iterator[Path]:
                 remedy="Name a place where you may write.",
             ) from error
         yield place
+
+
+def replace_folder(made: Path, target: Path, *, aside: Path) -> None:
+    """Move a folder to its place, whole; the one that is there goes aside, or stays.
+
+    Args:
+        made: The new folder.
+        target: Its place, where a folder is.
+        aside: Where that goes, on the same file system.
+
+    Raises:
+        OSError: If one of them cannot be moved.
+    """
+    try:
+        target.rename(aside)
+        made.rename(target)
+    except BaseException:  # an interruption too
+        if aside.exists() and not target.exists():
+            aside.rename(target)
+        raise
 
 
 def write_whole(target: Path, content: bytes, option: str = "target") -> None:

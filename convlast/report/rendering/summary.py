@@ -105,7 +105,7 @@ def outcome(report: ReportData) -> str:
     took = f", in {notation.duration(spent)}" if spent else ""
     parts = [f"{report.input.filename}, {said_of_layers(report.layers) or 'no convolution weight'}"]
     if report.artifact is not None and report.artifact.unchanged:
-        parts.append("nothing had to change")
+        parts.append(f"nothing had to change: {report.artifact.filename} is a copy")
     if report.artifact is None and report.proof is not None:
         parts.append("nothing was written")
     return f"{', '.join(parts)}{took}."

@@ -83,7 +83,7 @@ class Ways:
     Attributes:
         specimen: The model; in fp16 and contiguous after all runs.
         request: What to run.
-        progress: Called before each run.
+        progress: Called before each run with the number of runs before it.
         seen: What was observed in the runs with N samples.
         runs: The outcomes.
         autocast_s: How long one run under autocast took, contiguous and converted.
@@ -204,8 +204,8 @@ class Ways:
         return outcome, perf_counter() - began_s
 
     def _run(self, way: Way) -> Outcome:
+        self.progress("smoke", min(self._done, NUMBER - 1), NUMBER)
         self._done += 1
-        self.progress("smoke", self._done, NUMBER)
         began_s = perf_counter()
         try:
             return self.specimen.run(way)

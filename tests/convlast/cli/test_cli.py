@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import errno
-import io
 import json
 import os
 import signal
@@ -9,11 +8,9 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
-from rich.console import Console
 from typer.testing import CliRunner, Result
 
 import convlast
@@ -21,7 +18,6 @@ from convlast import containers
 from convlast.architectures.resolving import PREFIXES
 from convlast.checkpoints import manifest
 from convlast.cli import app
-from convlast.cli import progress_bar as progress
 from convlast.errors import (
     DeviceUnavailableError,
     OptionError,
@@ -29,7 +25,6 @@ from convlast.errors import (
     VerificationError,
 )
 from convlast.options import Limits, Options
-from convlast.progress import silent
 from convlast.report import Finding, Report
 
 RECORDED = Path(__file__).parents[1] / "report" / "rendering" / "report.json"
@@ -63,7 +58,7 @@ class Verbs:
             self.calls.append((name, arguments, settings))
             if isinstance(self.answer, BaseException):
                 raise self.answer
-            return (self.answer, Path()) if name == "convert_into" else self.answer
+            return self.answer
 
         return verb
 
@@ -74,9 +69,6 @@ def verbs(made: Report, monkeypatch: pytest.MonkeyPatch) -> Verbs:
     fakes = Verbs(made)
     for name in ("convert", "inspect", "verify"):
         monkeypatch.setitem(vars(convlast), name, fakes[name])
-    conversion = ModuleType("convlast.conversion")
-    vars(conversion).update(convert_into=fakes["convert_into"], JobSettings=dict)
-    monkeypatch.setitem(sys.modules, "convlast.conversion", conversion)
     return fakes
 
 
@@ -103,19 +95,20 @@ def test_convert_calls_the_verb_with_what_was_asked(verbs: Verbs, source: Path) 
     assert result.exit_code == 0
     name, arguments, settings = verbs.calls[0]
     assert (name, arguments) == ("convert", (source, target, Options(smoke="none")))
+    settings.pop("progress")
     assert settings == {
         "device": "cuda:1",
         "limits": Limits(max_tensors=9),
         "allow_programs": True,
         "architecture_prefixes": (*PREFIXES, "mine.nets", "yours"),
-        "progress": silent,
+        "overwrite": False,
     }
 
 
 def test_convert_without_output_writes_beside_the_input(verbs: Verbs, source: Path) -> None:
     """Without -o the library names the artifact, in the folder of the input."""
     assert run("convert", source).exit_code == 0
-    assert verbs.calls[0][1][:3] == (source, source.parent, Options())
+    assert verbs.calls[0][1] == (source, source.parent, Options())
 
 
 def test_convert_into_a_folder(verbs: Verbs, source: Path, tmp_path: Path) -> None:
@@ -134,8 +127,10 @@ def test_inspect_and_verify_call_their_verbs(verbs: Verbs, source: Path, tmp_pat
 
     assert run("inspect", source, "--allow-programs").exit_code == 0
     assert run("verify", source, other).exit_code == 0
+    for _, _, settings in verbs.calls:
+        settings.pop("progress")
     assert verbs.calls == [
-        ("inspect", (source,), {"limits": Limits(), "allow_programs": True}),
+        ("inspect", (source, Options()), {"limits": Limits(), "allow_programs": True}),
         ("verify", (source, other), {"limits": Limits(), "allow_programs": False}),
     ]
 
@@ -191,6 +186,43 @@ def test_failed_verdict_is_status_1_with_the_reason(
     assert result.stderr == "convlast: verification-failed: Strides are wrong.\n"
 
 
+WARNED = "convlast: warnings-found: --fail-on=warning, and the report has warnings: "
+
+
+@pytest.mark.parametrize("command", ["convert", "inspect", "verify"])
+def test_warnings_are_status_1_if_that_is_asked_for(
+    verbs: Verbs, made: Report, source: Path, tmp_path: Path, command: str
+) -> None:
+    """The report is delivered all the same, and the reason names the warnings."""
+    named = ["fp16-overflow", "range-headroom", "fp16-overflow"]
+    warnings = [Finding(code=code, severity="warning", message="…") for code in named]
+    told = Finding(code="layout-in-manifest", severity="info", message="…")
+    verbs.answer = made.model_copy(update={"findings": [*warnings, told]})
+    words = [command, source, *([source] if command == "verify" else []), "--json"]
+    words += ["--report", tmp_path / "r.json"]
+
+    assert run(*words).exit_code == 0
+    assert run(*words, "--fail-on=failed").exit_code == 0
+    (tmp_path / "r.json").unlink()
+    result = run(*words, "--fail-on=warning")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[0] == f"{WARNED}fp16-overflow (2), range-headroom."
+    assert Report.model_validate_json(result.stdout) == verbs.answer
+    assert Report.model_validate_json((tmp_path / "r.json").read_bytes()) == verbs.answer
+    verbs.answer = made.model_copy(update={"findings": [told], "verdict": "passed"})
+    assert run(*words, "--fail-on=warning").exit_code == 0
+    assert run(*words, "--fail-on=errors").exit_code == 2
+
+
+def test_a_failed_verdict_is_told_as_such_where_warnings_fail_too(
+    verbs: Verbs, made: Report, source: Path
+) -> None:
+    """What is worse comes first."""
+    verbs.answer = failed(made)
+    result = run("convert", source, "--fail-on=warning")
+    assert result.stderr == "convlast: verification-failed: Strides are wrong.\n"
+
+
 def test_rejected_conversion_still_delivers_its_report(
     verbs: Verbs, made: Report, source: Path, tmp_path: Path
 ) -> None:
@@ -221,12 +253,12 @@ def test_rejected_conversion_still_delivers_its_report(
         (
             OSError(errno.EACCES, "Permission denied", "/out.pt"),
             1,
-            "convlast: Permission denied: '/out.pt'\n",
+            "convlast: file-error: '/out.pt': Permission denied.\n",
         ),
         (
             OSError(errno.ENOSPC, "No space left on device"),
             1,
-            "convlast: failed: No space left on device.\n",
+            "convlast: storage-full: No space left on device.\n",
         ),
         (KeyboardInterrupt(), 130, "convlast: interrupted: The work was stopped.\n"),
     ],
@@ -316,7 +348,7 @@ def test_an_ignored_signal_stays_ignored(
         (["verify", "{folder}", "{folder}", "--report", "{folder}/r.json"], "is in the input"),
         (["verify", "{source}", "{folder}/absent.pt"], "does not exist"),
         (["verify", "{source}"], "Missing argument"),
-        (["inspect", "{source}", "--select", "all"], "No such option"),
+        (["inspect", "{source}", "--smoke", "none"], "No such option"),
         (["report", "{folder}/absent.pt"], "does not exist"),
         (["change", "{source}"], "No such command"),
     ],
@@ -329,9 +361,11 @@ def test_wrong_usage_is_status_2_before_any_work(
     names = {"source": str(source), "folder": str(source.parent)}
     result = run(*(word.format(**names) for word in arguments))
 
-    said = " ".join(result.stderr.replace("│", " ").split())
     assert (result.exit_code, result.stdout, verbs.calls) == (2, "", [])
-    assert words in said
+    first, *rest = result.stderr.splitlines()
+    assert first.startswith("convlast: invalid-option: ")
+    assert words in first
+    assert all(line.startswith("  ") for line in rest)
     assert sorted(source.parent.rglob("*")) == before
     assert source.read_bytes() == b"weights"
 
@@ -365,24 +399,6 @@ def test_absent_manifest_is_status_1(monkeypatch: pytest.MonkeyPatch, source: Pa
 def test_version_is_printed() -> None:
     """`convlast --version` names the program and its version."""
     assert run("--version").stdout == f"convlast {convlast.__version__}\n"
-
-
-def test_progress_is_shown_on_a_terminal_only() -> None:
-    """Progress is shown on a terminal, and not in a file or pipe."""
-    terminal, pipe = io.StringIO(), io.StringIO()
-
-    with progress.shown_on(Console(file=terminal, force_terminal=True, width=80)) as advance:
-        assert advance is not None
-        advance("read", 1, 4)
-        advance("read", 4, 4)
-        advance("prove", 1, 2)
-    with progress.shown_on(Console(file=pipe)) as silent:
-        assert silent is None
-
-    assert "read" in terminal.getvalue()
-    assert "prove" in terminal.getvalue()
-    assert "100%" in terminal.getvalue()
-    assert pipe.getvalue() == ""
 
 
 @pytest.mark.parametrize("flag", ["--help", "--version", "convert --help"])

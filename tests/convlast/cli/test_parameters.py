@@ -1,19 +1,23 @@
 from __future__ import annotations
 
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import pytest
 import typer
 from pydantic import BaseModel
 from typer.testing import CliRunner
 
-from convlast.cli import Execution, app
+from convlast.cli import app
+from convlast.cli.execution import Execution, Trust
 from convlast.cli.outcome import Output
-from convlast.cli.parameters import METAVARS, REPEATABLE, flattened
+from convlast.cli.parameters import METAVARS, REPEATABLE, SHORT, Only, flattened
+from convlast.cli.remote import Service
 from convlast.errors import OptionError
 from convlast.options import Limits, Options
+from convlast.options.keywords import INSPECTED
+from service.jobs import OPTION_NAMES
 
-MODELS: tuple[type[BaseModel], ...] = (Options, Output, Execution, Limits)
+MODELS: tuple[type[BaseModel], ...] = (Options, Output, Execution, Service, Limits)
 
 
 def options_of(command: str) -> dict[str, Any]:
@@ -45,7 +49,7 @@ def test_convert_has_an_option_for_each_field_and_no_other() -> None:
         for name, field in model.model_fields.items()
     }
 
-    assert set(options_of("convert")) == fields | {"source", "--output"}
+    assert set(options_of("convert")) == fields | {"source", "--output", "--force"}
 
 
 def test_each_choice_of_a_field_is_shown() -> None:
@@ -64,6 +68,7 @@ def test_what_is_said_of_single_fields_names_fields_that_exist() -> None:
 
     assert METAVARS.keys() <= fields
     assert fields >= REPEATABLE
+    assert fields >= SHORT.keys()
 
 
 def test_no_option_gives_the_defaults_of_the_models() -> None:
@@ -101,6 +106,34 @@ def test_every_option_reaches_its_field() -> None:
         min_speedup=1.5,
     )
     assert limits == Limits(max_tensors=7)
+
+
+def test_a_command_may_take_some_fields_of_a_model() -> None:
+    """With `Only` the other fields are no options, and have their defaults."""
+    taken: list[Options] = []
+    probe = typer.Typer()
+
+    @probe.command()
+    @flattened
+    def run(options: Annotated[Options, Only(("select", "smoke"))]) -> None:
+        taken.append(options)
+
+    runner = CliRunner()
+    assert runner.invoke(probe, ["--smoke=none", "--select=a,b"]).exit_code == 0
+    assert taken == [Options(smoke="none", select=("a", "b"))]
+    assert runner.invoke(probe, ["--dtype=float16"]).exit_code == 2
+
+
+def test_inspect_has_the_options_that_an_inspection_takes() -> None:
+    """They are those of the service, and say what a conversion would do."""
+    fields = {
+        f"--{(field.alias or name).replace('_', '-')}"
+        for model in (Output, Trust, Service, Limits)
+        for name, field in model.model_fields.items()
+    }
+    inspected = {f"--{name.replace('_', '-')}" for name in INSPECTED}
+    assert set(options_of("inspect")) == fields | inspected | {"source"}
+    assert OPTION_NAMES["inspect"] == list(INSPECTED)
 
 
 def test_bad_value_of_an_option_is_the_models_own_refusal() -> None:

@@ -307,7 +307,7 @@ def test_progress_is_told(tmp_path: Path) -> None:
         tmp_path / "t.pt",
         progress=lambda stage, done, total: told.append((stage, done, total)),
     )
-    assert {stage for stage, _, _ in told} == {"read", "write", "prove", "smoke"}
+    assert {stage for stage, _, _ in told} == {"read", "write", "prove", "smoke", "survival"}
     assert all(done <= total for _, done, total in told)
 
 

@@ -86,7 +86,8 @@ def test_a_link_is_followed(is_there: bool, source: Path, tmp_path: Path) -> Non
         (tmp_path / name).symlink_to(f"elsewhere/{name}")
         if is_there:
             (folder / name).write_bytes(b"old")
-    arguments = ["convert", source, "-o", tmp_path / "out.pt", "--report", tmp_path / "report.json"]
+    arguments = ["convert", source, "-o", tmp_path / "out.pt", "--force"]
+    arguments += ["--report", tmp_path / "report.json"]
     result = CliRunner().invoke(app, [*map(str, arguments), "--smoke", "none"])
     assert result.exit_code == 0
     assert (tmp_path / "out.pt").is_symlink()
