@@ -17,7 +17,7 @@ from convlast.conversion.folder import refuse_for_folders
 from convlast.conversion.folder_report import Sections, input_of_folder
 from convlast.conversion.job import JobSettings, PathLike, Source
 from convlast.devices import environment_of, on_the_cpu
-from convlast.errors import CheckpointError, NoConv3dWeightsError, OptionError
+from convlast.errors import CheckpointError, ConvlastError, NoConv3dWeightsError
 from convlast.findings import conversion as findings
 from convlast.folders import Folder, open_folder
 from convlast.folders.contents import Contents, Found
@@ -113,7 +113,7 @@ def inspect_if_unchanged(
         report = inspect(
             source, options, limits=limits, allow_programs=allow_programs, progress=progress
         )
-    except (CheckpointError, OptionError):
+    except ConvlastError:  # also a temporary folder that is full, which a conversion does not use
         return None
     report.findings.append(findings.nothing_to_change())
     return report

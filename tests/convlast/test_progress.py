@@ -28,6 +28,8 @@ class Heard:
     def __call__(self, stage: str, done: int, total: int) -> None:
         """Take one call."""
         assert 0 <= done <= total
+        if stage == "files":  # between two files none of theirs is open
+            assert self.open <= {"files"}
         if stage not in self.stages:
             assert done < total, f"{stage} does not begin"
             self.stages.append(stage)

@@ -82,10 +82,15 @@ def test_a_target_without_a_folder(tmp_path: Path) -> None:
 
 
 def test_a_folder_for_a_target(tmp_path: Path) -> None:
-    """A folder is not replaced by a file; it is refused before any work."""
+    """A folder gets the artifact, and one in the artifact's own place is not replaced by it."""
     source = builders.save(builders.one_convolution(), tmp_path / "source.pt")
-    with pytest.raises(OptionError, match="folder"):
+    convlast.convert(source, tmp_path, QUIET)
+    made = tmp_path / "source.channels_last_3d.pt"
+    made.unlink()
+    made.mkdir()
+    with pytest.raises(OptionError, match="is a folder"):
         convlast.convert(source, tmp_path, QUIET)
+    assert made.is_dir()
 
 
 def test_an_existing_target_is_replaced_only_by_a_whole_one(tmp_path: Path) -> None:

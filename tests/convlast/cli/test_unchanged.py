@@ -11,7 +11,9 @@ import torch
 from typer.testing import CliRunner, Result
 
 import convlast
+from convlast import inspection
 from convlast.cli import app
+from convlast.errors import StorageFullError
 from convlast.inspection import inspect_if_unchanged
 from convlast.options import Options
 from convlast.report import Report
@@ -184,6 +186,19 @@ def test_a_compressed_tar_is_work(tmp_path: Path) -> None:
     """It would become a tar that is not compressed."""
     folder = a_folder(tmp_path)
     assert inspect_if_unchanged(building.packed_tar_gz(folder), QUIET) is None
+
+
+def test_a_full_temporary_folder_is_no_obstacle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A conversion unpacks beside its target, where there may be room."""
+    source = an_archive(tmp_path)
+
+    def full() -> None:
+        raise StorageFullError("The file system is full.")
+
+    monkeypatch.setattr(inspection, "temporary_folder", full)
+    assert inspect_if_unchanged(source, QUIET) is None
 
 
 def test_what_cannot_be_opened_is_work(tmp_path: Path) -> None:

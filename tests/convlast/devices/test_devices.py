@@ -76,7 +76,7 @@ def test_the_command_line_prints_it(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     fake_cuda.install_broken(monkeypatch, fake_cuda.OLD_DRIVER)
     source = builders.save(builders.one_convolution(), tmp_path / "model.pt")
     for device, is_told in (("auto", True), ("cpu", False)):
-        told = CliRunner().invoke(app, ["convert", str(source), "--device", device])
+        told = CliRunner().invoke(app, ["convert", str(source), "--force", "--device", device])
         assert told.exit_code == 0
         assert ("gpu-unusable" in told.stdout) is is_told
         assert ("found version 11040" in " ".join(told.stdout.split())) is is_told
