@@ -104,7 +104,8 @@ class FolderConversion:
             report = self._report(folder, kind, output.path, named.name, device)
             refuse_failed(report)
             if is_replaced:
-                replace_folder(output.path, target, aside=workplace / "replaced")
+                refuse_other_folder(target, folder.members, settings.limits)  # it may have changed
+                replace_folder(output.path, target)
             else:
                 output.path.replace(target)
         return report, named

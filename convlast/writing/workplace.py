@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -10,6 +12,12 @@ from pathlib import Path
 from convlast.errors import OptionError, full_disk_translated
 from convlast.writing.leftovers import temporary_tree
 from convlast.writing.target import place_of
+
+_HERE, _EXCHANGE = -100, 2
+"""`AT_FDCWD` and `RENAME_EXCHANGE` of Linux.
+
+Source: https://man7.org/linux/man-pages/man2/rename.2.html
+"""
 
 
 def refuse_same_file(source: Path, target: Path) -> None:
@@ -105,17 +113,21 @@ def workplace_in(folder: Path) -> Iterator[Path]:
         yield place
 
 
-def replace_folder(made: Path, target: Path, *, aside: Path) -> None:
-    """Move a folder to its place, whole; the one that is there goes aside, or stays.
+def replace_folder(made: Path, target: Path) -> None:
+    """Move a folder to its place, whole; the one that is there goes where the new one was.
+
+    Linux exchanges both in one step. Elsewhere the place is empty for a moment.
 
     Args:
         made: The new folder.
-        target: Its place, where a folder is.
-        aside: Where that goes, on the same file system.
+        target: Its place, where a folder is; on the same file system.
 
     Raises:
         OSError: If one of them cannot be moved.
     """
+    if _exchanged(made, target):
+        return
+    aside = made.with_name(f"{made.name}-before")
     try:
         target.rename(aside)
         made.rename(target)
@@ -123,6 +135,16 @@ def replace_folder(made: Path, target: Path, *, aside: Path) -> None:
         if aside.exists() and not target.exists():
             aside.rename(target)
         raise
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Exchange two folders in one step, and say whether this system can do that."""
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError, TypeError):  # not Linux, or an old C library
+        return False
+    status: int = rename(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE)
+    return status == 0
 
 
 def write_whole(target: Path, content: bytes, option: str = "target") -> None:

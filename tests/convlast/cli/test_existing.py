@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 import convlast
 from convlast.cli import app
 from convlast.report import Report
+from convlast.writing import workplace
 from tests import builders
 from tests.convlast.folders import building
 
@@ -155,6 +156,7 @@ def test_a_failure_leaves_the_old_folder(tmp_path: Path, monkeypatch: pytest.Mon
             raise KeyboardInterrupt
         return move(self, target)
 
+    monkeypatch.setattr(workplace, "_exchanged", lambda *_: False)
     monkeypatch.setattr(Path, "rename", stuck)
     assert run("convert", source, "--force").exit_code == 130
     assert building.files_in(place) == before

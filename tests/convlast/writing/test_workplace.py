@@ -7,6 +7,7 @@ import pytest
 
 import convlast
 from convlast.errors import StorageFullError
+from convlast.writing import workplace
 from tests import builders
 
 
@@ -23,3 +24,33 @@ def test_what_cannot_be_finished_is_not_begun(
         convlast.convert(source, tmp_path / "converted.pt")
 
     assert [path.name for path in tmp_path.iterdir()] == ["model.pt"]
+
+
+@pytest.mark.parametrize("in_one_step", [True, False])
+def test_a_folder_takes_the_place_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_one_step: bool
+) -> None:
+    """The new folder is at the place, and the old one is kept beside the other's, in any system."""
+    made, target = tmp_path / "work" / "made", tmp_path / "out"
+    for folder, text in ((made, "new"), (target, "old")):
+        folder.mkdir(parents=True)
+        (folder / "file").write_text(text)
+    if in_one_step:
+        assert workplace._exchanged(made, target)
+        assert workplace._exchanged(made, target)  # and back
+    else:
+        monkeypatch.setattr(workplace, "_exchanged", lambda *_: False)
+    workplace.replace_folder(made, target)
+    assert (target / "file").read_text() == "new"
+    left = [each.read_text() for each in (tmp_path / "work").rglob("file")]
+    assert left == ["old"]
+
+
+def test_a_folder_that_cannot_be_moved_leaves_the_old_one(tmp_path: Path) -> None:
+    """If there is no new folder, the old one stays, with its content."""
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "file").write_text("old")
+    with pytest.raises(FileNotFoundError):
+        workplace.replace_folder(tmp_path / "absent", target)
+    assert (target / "file").read_text() == "old"
