@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from convlast.errors import ConvlastError
 from convlast.options import Limits, Options
-from convlast.report import Report
 from convlast.version import __version__
 
 if TYPE_CHECKING:
@@ -20,10 +19,12 @@ if TYPE_CHECKING:
     from convlast.layout.memory_format import convert_conv3d_weight_memory_format
     from convlast.loading import load, load_into
     from convlast.loading.applied_layout import apply_layout
+    from convlast.report import Report
     from convlast.state_dict import convert_state_dict
     from convlast.verification import verify
 
 _HOME = {
+    "Report": "convlast.report",
     "apply_layout": "convlast.loading.applied_layout",
     "convert": "convlast.conversion",
     "convert_conv3d_weight_memory_format": "convlast.layout.memory_format",

@@ -9,7 +9,7 @@ import io
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -24,7 +24,9 @@ from convlast.cli.remote import Service
 from convlast.cli.usage import Commands
 from convlast.options import Limits, Options
 from convlast.options.keywords import INSPECTED
-from convlast.report import Report
+
+if TYPE_CHECKING:
+    from convlast.report import Report
 
 app = typer.Typer(
     cls=Commands,

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 import typer
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -22,11 +22,11 @@ from rich.text import Text
 
 from convlast.cli.codes import FAILED, status_of
 from convlast.errors import NO_ROOM, ConvlastError, StorageFullError, VerificationError
-from convlast.report import Artifact, Report
-from convlast.report.rendering import terminal
 from convlast.report.rendering.notation import printable
-from convlast.report.saving import kind_of
 from convlast.writing.workplace import write_whole
+
+if TYPE_CHECKING:
+    from convlast.report import Artifact, Report
 
 _SIGNALLED = 128
 """A command that a signal ended exits with this plus the signal's number, as shells do."""
@@ -190,12 +190,16 @@ def _deliver(report: Report, output: Output, kept: Path | None = None, instead: 
 def _rendered(report: Report, output: Output, kept: Path | None, instead: str) -> RenderableType:
     if instead:
         return Text(printable(instead))
+    from convlast.report.rendering import terminal
+
     place = None if kept is None else str(kept)
     return terminal.render(report, verbose=output.verbose, place=place)
 
 
 def _write(report: Report, target: Path) -> str:
     """Write a report to a file, whole or not at all; return why that cannot be done, if so."""
+    from convlast.report.saving import kind_of
+
     text = kind_of(target)(report)
     try:
         write_whole(target, text.encode(), "report")

@@ -9,7 +9,6 @@ import typer
 
 from convlast.errors import CheckpointError, OptionError
 from convlast.options import Options
-from convlast.report.saving import kind_of
 from convlast.writing.target import place_of
 
 
@@ -98,6 +97,8 @@ def keep_apart(source: Path, target: Path | None, report: Path | None) -> None:
         if written is not None and place_of(written, option).exists() and written.samefile(source):
             raise typer.BadParameter("this is the input", param_hint=f"'--{option}'")
     if report is not None:
+        from convlast.report.saving import kind_of
+
         _keep_report_apart(report, source, target)
         kind_of(report)
 

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from convlast.checkpoints.manifest import Manifest
 from convlast.options import Limits
-from convlast.report import Survival
 
 if TYPE_CHECKING:
     import torch
 
     from convlast.checkpoints.checkpoint import Checkpoint
+    from convlast.report import Survival
     from convlast.writing.request import WriteRequest, Written
 
 ZIP_MAGIC = b"PK\x03\x04"

@@ -9,10 +9,10 @@ from convlast.checkpoints import manifest
 from convlast.checkpoints.guard.zip_directory import read_directory
 from convlast.containers.container import WritableContainer
 from convlast.options import Limits
-from convlast.report import Survival
 
 if TYPE_CHECKING:
     from convlast.checkpoints.checkpoint import Checkpoint
+    from convlast.report import Survival
     from convlast.writing.request import WriteRequest, Written
 
 
@@ -42,6 +42,8 @@ class Program(WritableContainer):
 
     def survival(self, original: Checkpoint) -> Survival:
         """Return that the proof loaded the program with PyTorch and found each stride."""
+        from convlast.report import Survival
+
         return Survival(
             route=self.route,
             survives=True,

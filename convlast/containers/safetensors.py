@@ -12,10 +12,10 @@ from convlast.checkpoints.guard.safetensors_header import METADATA, read_header
 from convlast.checkpoints.metadata import authored
 from convlast.containers.container import WritableContainer
 from convlast.options import Limits
-from convlast.report import Survival
 
 if TYPE_CHECKING:
     from convlast.checkpoints.checkpoint import Checkpoint
+    from convlast.report import Survival
     from convlast.writing.request import WriteRequest, Written
 
 _MAX_HEADER_BYTES = 1 << 40
@@ -63,6 +63,8 @@ class Safetensors(WritableContainer):
 
     def survival(self, original: Checkpoint) -> Survival:
         """Return that plain loading gives contiguous tensors."""
+        from convlast.report import Survival
+
         return Survival(
             route="safetensors.torch.load_file(path)",
             survives=False,

@@ -10,10 +10,10 @@ from convlast.checkpoints import manifest
 from convlast.checkpoints.guard.zip_directory import read_directory
 from convlast.containers.container import VERSIONS, WritableContainer
 from convlast.options import Limits
-from convlast.report import Survival
 
 if TYPE_CHECKING:
     from convlast.checkpoints.checkpoint import Checkpoint
+    from convlast.report import Survival
     from convlast.writing.request import WriteRequest, Written
 
 _STATE_DICT = "state_dict = torch.load({name!r}, weights_only=True){wrapper}\n"
@@ -75,6 +75,8 @@ class TorchZip(WritableContainer):
     def survival(self, original: Checkpoint) -> Survival:
         """Return what `torch.load` does to the layout."""
         allowed = ", with its classes in torch.serialization.safe_globals" * bool(original.asks_for)
+        from convlast.report import Survival
+
         return Survival(
             route="torch.load(path, weights_only=True, mmap=True)",
             survives=True,
