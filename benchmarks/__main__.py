@@ -14,7 +14,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-NAMES = ("memory", "library", "serving", "start", "requests", "growth", "folders", "neighbour")
+NAMES = (
+    "memory",
+    "library",
+    "serving",
+    "start",
+    "requests",
+    "fairness",
+    "growth",
+    "folders",
+    "neighbour",
+)
 RESULTS = Path(__file__).with_name("results")
 
 
