@@ -19,6 +19,7 @@ NAMES = (
     "library",
     "serving",
     "start",
+    "idle",
     "requests",
     "fairness",
     "growth",

@@ -92,7 +92,7 @@ def parsed(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--workers", type=int, nargs="+", default=[], help="CONVLAST_WORKERS")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=1.0, help="for each case of a round")
-    parser.add_argument("--at-most-s", type=float, default=600.0, help="then no round begins")
+    parser.add_argument("--at-most-s", type=float, default=420.0, help="then no round begins")
     parser.add_argument("--quick", action="store_true", help="see that it works, and no speed")
     parser.add_argument("--work", type=Path, help="a folder, best on tmpfs")
     arguments = parser.parse_args(given)
