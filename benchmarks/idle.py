@@ -57,7 +57,7 @@ def main() -> None:
 
 def one(warm_workers: int | None, work: Path | None) -> dict[str, Any]:
     """Start the service, and return its memory when it is idle."""
-    settings = {"warm_workers": warm_workers} if warm_workers else {}
+    settings = {} if warm_workers is None else {"warm_workers": warm_workers}
     with tempfile.TemporaryDirectory(dir=work) as folder:
         service = start(Path(folder), REAL, None, **settings)
         try:

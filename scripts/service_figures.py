@@ -62,7 +62,8 @@ def idle_table(result: Mapping[str, Any]) -> str:
         parts = each["mib"]
         cells = [parts[name] for name in ("all", "service", "fork_server", "workers")]
         shown = " | ".join(f"{mib:,.0f} MiB" for mib in cells)
-        rows.append(f"| {each['warm_workers'] or 'by default'} | {shown} |")
+        number = each["warm_workers"]
+        rows.append(f"| {'by default' if number is None else number} | {shown} |")
     return "\n".join(rows)
 
 

@@ -113,6 +113,17 @@ def test_jobs_a_second_are_told_where_the_service_could_be_started(
     assert "jobs a second" not in figures.figures()
 
 
+def test_jobs_a_second_on_several_gpus_have_a_table(results: Path, whole: dict[str, Any]) -> None:
+    """Once they were measured."""
+    one = {"gpus": 1, "clients": 2, "answers_per_s": 0.5, "times_one": 1.0}
+    two = {"gpus": 2, "clients": 4, "answers_per_s": 0.95, "times_one": 1.9}
+    (results / "gpu.json").write_text(json.dumps({**whole, "parallel": {"results": [one, two]}}))
+    assert "| 2 | 4 | 0.95 | 1.90 |" in figures.figures()
+    for absent in ({"passed": True, "absent": "fastapi"}, {"passed": False, "error": "stopped"}):
+        (results / "gpu.json").write_text(json.dumps({**whole, "parallel": absent}))
+        assert "times one GPU" not in figures.figures()
+
+
 def test_only_failures_are_told_as_well(results: Path, whole: dict[str, Any]) -> None:
     """There is nothing to draw then."""
     broken = [each for each in whole["results"] if "error" in each]
