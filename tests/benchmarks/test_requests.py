@@ -15,7 +15,7 @@ CONVLAST, TUNED = Target("convlast", None, "smoke=none"), Target("tuned")
 
 
 def answers(rate: float, median_s: float | None = 0.02, **codes: int) -> dict[str, Any]:
-    """What `ask` returns."""
+    """Return what `ask` returns for these figures."""
     return {"answers_per_s": rate, "median_s": median_s, "codes": codes or {"200": 1}}
 
 
@@ -25,7 +25,7 @@ def row(
     median_s: float | None = 0.02,
     **changed: Any,
 ) -> dict[str, Any]:
-    """A row that keeps all limits."""
+    """Return a row; by default it keeps all limits."""
     convlast = answers(rate, median_s, **changed.pop("codes", {}))
     told = {"file": "1 MiB", "options": "smoke=none", "workers": None, "clients": 8}
     return {**told, "convlast": convlast, "share_of_tuned": share, **changed}
@@ -80,7 +80,7 @@ def test_a_row_has_the_medians_of_its_rounds_and_of_their_ratios() -> None:
 
 
 def test_figures_within_the_limits_pass() -> None:
-    """And those of cases without a limit."""
+    """So do any figures of a case that has no limit."""
     good = row(40.0, 0.33), row(1.0, median_s=0.025, clients=1)
     free = row(1.0, 0.01, file="16 MiB"), row(12.0, 0.01, file="6 kB", options="default")
     assert missed([*good, *free]) == []
