@@ -1,9 +1,11 @@
 """Many jobs while things go wrong: workers killed, clients gone, the disk full.
 
-Every answer must be the documented one, every conversion right to the byte, and afterwards nothing
-may be left: no file, no process, no open descriptor. Run with
+Every answer must be the documented one, every conversion right to the byte, a killed worker must
+end no other job than its own, and afterwards nothing may be left: no file, no process, no open
+descriptor. Run with
 
     python -m benchmarks.faults --jobs 500
+    python -m benchmarks.faults --jobs 500 --workers 4
 
 The disk is filled only where a small file system can be mounted (as root); else that fault is left
 out, and the result says so. Prints one JSON object; exits with 1 if anything was wrong.
@@ -40,8 +42,10 @@ from convlast.conversion import JobSettings, convert_into
 from service.problems import TABLE
 from tests.service.running import REAL, Running, start, wait_for
 
-CLIENTS = 4
+CLIENTS, CLIENTS_PER_WORKER = 4, 2
 DISK_BYTES = 160 << 20
+SETTLED_S = 3.0
+"""All warm workers have started if no process came or went for so long."""
 
 
 @dataclass
@@ -64,10 +68,16 @@ class Result:
 
     answers: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
+    killed: int = 0
+    """How many workers were killed."""
 
     def note(self, kind: str, what: str) -> None:
         """Count an answer."""
         self.answers[f"{kind}: {what}"] += 1
+
+    def crashes(self) -> int:
+        """Count the jobs that were told that their worker crashed."""
+        return sum(n for kind, n in self.answers.items() if kind.endswith(": worker-crashed"))
 
 
 class Trial:
@@ -118,6 +128,7 @@ class Trial:
             for pid in lot.sample(workers, min(1, len(workers))):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+                    self.result.killed += 1
             sent.result()
 
     def fill_disk(self, lot: random.Random) -> None:
@@ -161,21 +172,26 @@ def main() -> None:
     )
     parser.add_argument("--jobs", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, help="CONVLAST_WORKERS; else its default")
     arguments = parser.parse_args()
+    settings = {"workers": arguments.workers} if arguments.workers else {}
     with tempfile.TemporaryDirectory() as folder, small_disk(Path(folder, "disk")) as is_small:
         samples = make_samples(Path(folder, "samples"))
-        service = start(Path(folder, "disk"), REAL, client_idle_s=5)
+        service = start(Path(folder, "disk"), REAL, None, client_idle_s=5, **settings)
         try:
             service.wait_until_ready()
-            outcome = try_all(Trial(service, samples), arguments.jobs, arguments.seed, is_small)
+            wait_until_settled(service)
+            clients = max(CLIENTS, CLIENTS_PER_WORKER * (arguments.workers or 0))
+            trial = Trial(service, samples)
+            outcome = try_all(trial, arguments.jobs, arguments.seed, is_small, clients)
         finally:
             exit_status = service.stop()
-        outcome["exit_status"] = exit_status
+        outcome["workers"], outcome["exit_status"] = arguments.workers, exit_status
     print(json.dumps(outcome, indent=2))
     sys.exit(1 if outcome["wrong"] or exit_status else 0)
 
 
-def try_all(trial: Trial, jobs: int, seed: int, is_small: bool) -> dict[str, object]:
+def try_all(trial: Trial, jobs: int, seed: int, is_small: bool, clients: int) -> dict[str, object]:
     """Do the jobs, several at a time; return the figures."""
     acts: list[Callable[[random.Random], None]] = [
         *[trial.convert] * 6,
@@ -194,7 +210,7 @@ def try_all(trial: Trial, jobs: int, seed: int, is_small: bool) -> dict[str, obj
         except Exception as error:
             trial.result.wrong.append(f"{type(error).__name__}: {error}")
 
-    with ThreadPoolExecutor(CLIENTS) as pool:
+    with ThreadPoolExecutor(clients) as pool:
         list(pool.map(act, range(jobs)))
     wait_for(lambda: not trial.service.files(), within_s=60)
     trial.service.wait_until_ready()
@@ -202,18 +218,34 @@ def try_all(trial: Trial, jobs: int, seed: int, is_small: bool) -> dict[str, obj
     after = state_of(trial.service)
     if after["descriptors"] > before["descriptors"] + 4:
         trial.result.wrong.append(f"descriptors: {before} became {after}")
+    if (crashes := trial.result.crashes()) > trial.result.killed:
+        trial.result.wrong.append(f"{trial.result.killed} killed workers ended {crashes} jobs")
     return {
         "benchmark": "faults",
         "jobs": jobs,
         "seed": seed,
         "disk_filled": is_small,
         "seconds": round(time.perf_counter() - started, 1),
+        "killed": trial.result.killed,
         "answers": dict(sorted(trial.result.answers.items())),
         "wrong": trial.result.wrong,
         "before": before,
         "after": after,
         "machine": describe(),
     }
+
+
+def wait_until_settled(service: Running) -> None:
+    """Wait until no process of the service comes or goes."""
+    known, since_s = service.descendants(), time.monotonic()
+
+    def is_settled() -> bool:
+        nonlocal known, since_s
+        if (found := service.descendants()) != known:
+            known, since_s = found, time.monotonic()
+        return time.monotonic() - since_s >= SETTLED_S
+
+    wait_for(is_settled, within_s=60)
 
 
 def state_of(service: Running) -> dict[str, int]:

@@ -38,12 +38,18 @@ class Peak:
 
 def anonymous_mib(pid: int) -> float:
     """Return what a process and its descendants have now."""
-    return sum(_share_kib(each) for each in {pid, *descendants_of(pid)}) / 1024
+    return sum(share_kib(each, "Pss_Anon") for each in {pid, *descendants_of(pid)}) / 1024
 
 
-def _share_kib(pid: int) -> int:
+def share_kib(pid: int, field: str) -> int:
+    """Return a process's share of the memory that it uses, in KiB; 0 if it has ended.
+
+    Args:
+        pid: The process.
+        field: `Pss`, or `Pss_Anon` without what belongs to files.
+    """
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:  # it has ended
+    except OSError:
         return 0
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss_Anon:"))
+    return sum(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))

@@ -1,135 +1,236 @@
-"""Many small requests: how many `POST /convert` are answered a second, by how many clients.
+"""Many requests at once: how many `POST /convert` are answered a second, for how many clients.
 
-    python -m benchmarks.requests --clients 1 2 4 8 16 32 --seconds 10 --work /dev/shm
+    python -m benchmarks.requests --work /dev/shm
+    python -m benchmarks.requests --workers 1 2 4 --clients 8 32 --megabytes 0 1 --work /dev/shm
 
-A checkpoint of 1 MiB is sent again and again by so many clients at once, each over one connection,
-to convlast and, in turn, to the service that anyone would write (`comparators/naive.py`, on uvloop
-and httptools). convlast works on one job at a time, each in a process of its own; what waits longer
-than its queue is told so with 503, and is counted apart. Prints one JSON object; exits with 1 if
-anything else than 200 and 503 came back, or if fewer
-than a tenth are answered for many clients than for one.
+Checkpoints of 6 kB, 1 MiB and 16 MiB are sent again and again, each client over one connection, to
+convlast with `smoke=none`, to convlast with the default options, and to the service that anyone
+would write (`comparators/naive.py`, on uvloop and httptools), which does no smoke and no proof.
+They take turns; all figures are medians of the rounds. With `--workers` a service is started for
+each number, as `CONVLAST_WORKERS`, and they take turns too. The queue has room for all clients.
+Prints one JSON object; exits with 1 if a limit was missed, or if convlast refused a request.
 """
 
 from __future__ import annotations
 
 import argparse
-import http.client
+import contextlib
 import json
-import statistics
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from statistics import median
+from typing import Any, NamedTuple, TypeAlias
 
+from benchmarks.checkpoints import save_checkpoint, save_tiny
+from benchmarks.clients import ask, form
 from benchmarks.machine import describe
-from benchmarks.serving import save_checkpoint, services
+from benchmarks.serving import others
+from tests.service.running import REAL, start
 
-COMPARED = ("convlast", "tuned")
-EXPECTED = {200, 503}
-LEAST_SHARE = 0.1
-BOUNDARY = "edge-of-a-part"
-JOBS_PER_KEY = 64
-"""All clients have one address here, which would be held to its share."""
+OPTIONS: Mapping[str, Mapping[str, str]] = {"smoke=none": {"smoke": "none"}, "default": {}}
+TINY = "6 kB"
+MANY_CLIENTS = 8
+
+MIB_PER_S, MIB_SHARE, MIB_ALONE_S = 40.0, 0.33, 0.025
+"""For 1 MiB and `smoke=none`: answers a second for many clients, their share of the naive service's
+answers, and the median time for a single client."""
+
+TINY_PER_S = 12.0
+"""For 6 kB and the default options: answers a second for many clients."""
+
+Row: TypeAlias = dict[str, Any]
+
+
+class Target(NamedTuple):
+    """One way of asking one service."""
+
+    service: str
+    """`convlast`, or a name in `benchmarks.serving.OTHERS`."""
+    workers: int | None = None
+    """Of convlast, as `CONVLAST_WORKERS`; none leaves its default."""
+    options: str | None = None
+    """A name in `OPTIONS`."""
+
+
+Round: TypeAlias = Mapping[tuple[str, int, Target], Row]
+"""The answers by the name of the file, the number of clients, and the target."""
 
 
 def main() -> None:
-    """Let each number of clients ask, and print what came of it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--clients", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32])
-    parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--megabytes", type=float, default=1.0)
-    parser.add_argument("--work", type=Path, help="a folder, best on tmpfs")
-    arguments = parser.parse_args()
+    """Let each number of clients ask, and print the result."""
+    arguments = parsed()
     with tempfile.TemporaryDirectory(dir=arguments.work) as name:
         folder = Path(name)
-        save_checkpoint(folder / "model.pt", arguments.megabytes)
-        bodies = {name: _form(name, (folder / "model.pt").read_bytes()) for name in COMPARED}
-        with services(folder, jobs_per_key=JOBS_PER_KEY) as (urls, _):
-            results: list[dict[str, Any]] = [
-                {
-                    "clients": clients,
-                    **{
-                        name: ask(urls[name], bodies[name], clients, arguments.seconds)
-                        for name in COMPARED
-                    },
-                }
-                for clients in arguments.clients
-            ]
+        files = dict(save(folder, size) for size in arguments.megabytes)
+        with targets(folder, max(arguments.clients), arguments.workers) as urls:
+            rounds = list(measure(urls, files, arguments))
+    rows = tell(rounds, {name: len(content) for name, content in files.items()})
+    wrong = missed(rows)
     result = {
         "benchmark": "requests",
-        "megabytes": arguments.megabytes,
-        "results": results,
-        "passed": _passes([each["convlast"] for each in results]),
+        "rounds": len(rounds),
+        "seconds": arguments.seconds,
+        "results": rows,
+        "missed": wrong,
+        "passed": not wrong,
         "machine": describe(),
     }
     print(json.dumps(result, indent=2))
     sys.exit(0 if result["passed"] else 1)
 
 
-def _passes(found: list[dict[str, Any]]) -> bool:
-    rates = [each["answers_per_s"] for each in found]
-    codes = {code for each in found for code in each["codes"]}
-    return codes <= EXPECTED and min(rates) >= LEAST_SHARE * rates[0]
+def parsed(given: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return the arguments."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 16, 32, 64])
+    parser.add_argument("--megabytes", type=float, nargs="+", default=[0, 1, 16], help="0 is 6 kB")
+    parser.add_argument("--workers", type=int, nargs="+", default=[], help="CONVLAST_WORKERS")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=1.0, help="for each case of a round")
+    parser.add_argument("--at-most-s", type=float, default=420.0, help="then no round begins")
+    parser.add_argument("--quick", action="store_true", help="see that it works, and no speed")
+    parser.add_argument("--work", type=Path, help="a folder, best on tmpfs")
+    arguments = parser.parse_args(given)
+    if arguments.quick:
+        arguments.clients, arguments.megabytes = [1, 8], [0, 1]
+        arguments.rounds, arguments.seconds = 1, 0.1
+    return arguments
 
 
-def _form(name: str, content: bytes) -> bytes:
-    """Write the form that is sent."""
-    parts = [_part('name="checkpoint"; filename="m.pt"') + content]
-    if name == "convlast":
-        parts.append(_part('name="smoke"') + b"none")
-    return b"\r\n".join([*parts, f"--{BOUNDARY}--\r\n".encode()])
+def save(folder: Path, megabytes: float) -> tuple[str, bytes]:
+    """Save a checkpoint; return a name for its size, and its bytes."""
+    path = folder / "model.pt"
+    if megabytes:
+        save_checkpoint(path, megabytes)
+    else:
+        save_tiny(path)
+    return f"{megabytes:g} MiB" if megabytes else TINY, path.read_bytes()
 
 
-def _part(parameters: str) -> bytes:
-    return f"--{BOUNDARY}\r\nContent-Disposition: form-data; {parameters}\r\n\r\n".encode()
+@contextlib.contextmanager
+def targets(folder: Path, clients: int, workers: Sequence[int]) -> Iterator[dict[Target, str]]:
+    """Start the services; yield where each target listens."""
+    # All clients have one address, and a place is free again only after its answer was received.
+    room = dict.fromkeys(("queue_size", "jobs_per_key", "max_downloads"), 2 * clients)
+    numbers: Sequence[int | None] = workers or [None]
+    urls: dict[Target, str] = {}
+    with contextlib.ExitStack() as stack:
+        for number in numbers:
+            home = folder / f"workers-{number}"
+            home.mkdir()
+            settings = {**room, "workers": number} if number else room
+            convlast = start(home, REAL, None, **settings)
+            stack.callback(convlast.stop)
+            convlast.wait_until_ready()
+            urls |= {Target("convlast", number, options): convlast.url for options in OPTIONS}
+        naive, _ = stack.enter_context(others(folder, ["tuned"]))
+        yield {**urls, Target("tuned"): naive["tuned"]}
 
 
-def ask(url: str, body: bytes, clients: int, seconds: float) -> dict[str, Any]:
-    """Let so many clients ask as fast as they are answered; return rates and times."""
-    until_s = time.perf_counter() + seconds
-    taken_s: list[float] = []
-    codes: Counter[int] = Counter()
-    threads = [
-        threading.Thread(target=_ask_on, args=(url, body, until_s, taken_s, codes))
-        for _ in range(clients)
-    ]
-    began_s = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    whole_s = time.perf_counter() - began_s
-    taken_s.sort()
+def measure(
+    urls: Mapping[Target, str], files: Mapping[str, bytes], arguments: argparse.Namespace
+) -> Iterator[Round]:
+    """Ask all targets in turn, round by round, after one request to each that does not count."""
+    bodies = {
+        (file, target): form(content, OPTIONS[target.options] if target.options else {})
+        for (file, content), target in product(files.items(), urls)
+    }
+    for (_, target), body in bodies.items():
+        ask(urls[target], body, clients=1, seconds=0)
+    until_s = time.monotonic() + arguments.at_most_s
+    for _ in range(arguments.rounds):
+        yield {
+            (file, clients, target): ask(
+                urls[target], bodies[file, target], clients, arguments.seconds
+            )
+            for file, clients, target in product(files, arguments.clients, urls)
+        }
+        if time.monotonic() > until_s:
+            break
+
+
+def tell(rounds: Sequence[Round], sizes: Mapping[str, int]) -> list[Row]:
+    """Return a row for each file, number of clients and kind of convlast, beside the naive service.
+
+    Args:
+        rounds: As `measure` yields them.
+        sizes: The bytes of each file.
+    """
+    rows = []
+    for file, clients, target in rounds[0]:
+        if target.service != "convlast":
+            continue
+        found = _medians([each[file, clients, target] for each in rounds])
+        naive = _medians([each[file, clients, Target("tuned")] for each in rounds])
+        rows.append(
+            {
+                "file": file,
+                "bytes": sizes[file],
+                "options": target.options,
+                "workers": target.workers,
+                "clients": clients,
+                "convlast": found,
+                "tuned": naive,
+                "share_of_tuned": round(_share(found, naive), 3),
+            }
+        )
+    return rows
+
+
+def _medians(rounds: Sequence[Row]) -> Row:
+    rates = [each["answers_per_s"] for each in rounds]
+    times = [each["median_s"] for each in rounds if each["median_s"] is not None]
+    codes = sum((Counter(each["codes"]) for each in rounds), Counter[str]())
     return {
-        "answers_per_s": round(codes[200] / whole_s, 2),
+        "answers_per_s": round(median(rates), 2),
+        "all": [round(rate, 2) for rate in rates],
+        "median_s": round(median(times), 4) if times else None,
         "codes": dict(sorted(codes.items())),
-        "median_s": round(statistics.median(taken_s), 4) if taken_s else None,
-        "p99_s": round(taken_s[int(len(taken_s) * 0.99)], 4) if taken_s else None,
     }
 
 
-def _ask_on(
-    url: str, body: bytes, until_s: float, taken_s: list[float], codes: Counter[int]
-) -> None:
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=120)
-    headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
-    while time.perf_counter() < until_s:
-        began_s = time.perf_counter()
-        connection.request("POST", "/convert", body, headers)
-        response = connection.getresponse()
-        response.read()
-        codes[response.status] += 1
-        if response.status == 200:
-            taken_s.append(time.perf_counter() - began_s)
-        else:
-            time.sleep(0.1)
-    connection.close()
+def _share(found: Row, naive: Row) -> float:
+    """Return the median of the rounds' ratios: what slows a round slows both."""
+    pairs = zip(found["all"], naive["all"], strict=True)
+    return median(mine / other if other else 0.0 for mine, other in pairs)
+
+
+def missed(rows: Sequence[Row]) -> list[str]:
+    """Return a sentence for each limit that was missed.
+
+    Rates are limited only for the default number of workers.
+    """
+    wrong = []
+    for row in rows:
+        case = f"{row['file']}, {row['options']}, {row['clients']} clients"
+        if row["workers"] is not None:
+            case += f", {row['workers']} workers"
+        found = row["convlast"]
+        if set(found["codes"]) != {"200"}:
+            wrong.append(f"{case}: answers other than 200: {found['codes']}")
+        if row["workers"] is None:
+            wrong += [f"{case}: {what}" for what in _slow(row, found)]
+    return wrong
+
+
+def _slow(row: Row, found: Row) -> Iterator[str]:
+    rate, alone_s = found["answers_per_s"], found["median_s"]
+    is_many = row["clients"] >= MANY_CLIENTS
+    kind = row["file"], row["options"]
+    if kind == ("1 MiB", "smoke=none"):
+        if is_many and rate < MIB_PER_S:
+            yield f"{rate:g} answers a second, and not {MIB_PER_S:g}"
+        if is_many and row["share_of_tuned"] < MIB_SHARE:
+            yield f"{row['share_of_tuned']:g} of the naive service's, and not {MIB_SHARE:g}"
+        if row["clients"] == 1 and (alone_s is None or alone_s > MIB_ALONE_S):
+            yield f"the median is {alone_s} s, and not {MIB_ALONE_S:g} s"
+    if kind == (TINY, "default") and is_many and rate < TINY_PER_S:
+        yield f"{rate:g} answers a second, and not {TINY_PER_S:g}"
 
 
 if __name__ == "__main__":

@@ -27,15 +27,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import httpx
-import torch
 
+from benchmarks.checkpoints import save_checkpoint, save_tiny
 from benchmarks.machine import describe
-from benchmarks.memory import MIB
 from benchmarks.peak import Peak
 from tests.service.running import REAL, start, wait_for
 
@@ -110,8 +109,7 @@ def measure(megabytes: float, repeats: int, folder: Path) -> dict[str, object]:
 def measure_tiny(folder: Path) -> dict[str, object]:
     """Send a file of 6 kB with the default options and without the smoke, in turn."""
     source = folder / "tiny.pt"
-    layers = torch.nn.Conv3d(3, 8, 3), torch.nn.BatchNorm3d(8), torch.nn.Conv3d(8, 2, 1)
-    torch.save(torch.nn.Sequential(*layers).state_dict(), source)
+    save_tiny(source)
     ways: dict[str, Sequence[str]] = {"default": (), "smoke=none": NO_SMOKE}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     convlast = start(folder, REAL, None)
@@ -155,38 +153,34 @@ def _share(memory_mib: dict[str, tuple[float, float]]) -> float:
     return above["convlast"] / above["naive"]
 
 
-def save_checkpoint(path: Path, megabytes: float) -> None:
-    """Save a checkpoint of this size, half of it Conv3d weights."""
-    channels = 512 if megabytes >= SMALL_MIB else 32
-    weight = torch.randn(channels, channels, 3, 3, 3)
-    state_dict: dict[str, torch.Tensor] = {}
-    for index in range(max(1, round(megabytes * MIB / (weight.nbytes * 2)))):
-        state_dict[f"{index}.conv.weight"] = weight + index
-        state_dict[f"{index}.linear.weight"] = torch.randn(weight.numel() // channels, channels)
-    torch.save(state_dict, path)
-
-
 @contextlib.contextmanager
-def services(folder: Path, **settings: object) -> Iterator[tuple[dict[str, str], dict[str, int]]]:
+def services(folder: Path) -> Iterator[tuple[dict[str, str], dict[str, int]]]:
     """Start all of them; yield where they listen, and their processes.
 
     Args:
         folder: Where they write.
-        settings: Those of convlast, by their names in `service.settings`.
     """
-    convlast = start(folder, REAL, None, **settings)
-    others = {name: _start(command, folder) for name, command in OTHERS.items()}
+    convlast = start(folder, REAL, None)
     try:
         convlast.wait_until_ready()
-        for process, port in others.values():
-            wait_for(partial(_answers, port), within_s=60)
-            assert process.poll() is None
-        urls = {name: f"http://127.0.0.1:{port}" for name, (_, port) in others.items()}
-        pids = {name: process.pid for name, (process, _) in others.items()}
-        yield {"convlast": convlast.url, **urls}, {"convlast": convlast.process.pid, **pids}
+        with others(folder, OTHERS) as (urls, pids):
+            yield {"convlast": convlast.url, **urls}, {"convlast": convlast.process.pid, **pids}
     finally:
         convlast.stop()
-        for process, _ in others.values():
+
+
+@contextlib.contextmanager
+def others(folder: Path, names: Iterable[str]) -> Iterator[tuple[dict[str, str], dict[str, int]]]:
+    """Start those of `OTHERS` that are named; yield where they listen, and their processes."""
+    running = {name: _start(OTHERS[name], folder) for name in names}
+    try:
+        for process, port in running.values():
+            wait_for(partial(_answers, port), within_s=60)
+            assert process.poll() is None
+        urls = {name: f"http://127.0.0.1:{port}" for name, (_, port) in running.items()}
+        yield urls, {name: process.pid for name, (process, _) in running.items()}
+    finally:
+        for process, _ in running.values():
             process.terminate()
             process.wait(30)
 

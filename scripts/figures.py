@@ -7,6 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from scripts.gpu_figures import NOT_MEASURED, gpu_figures
+from scripts.service_figures import (
+    fairness_table,
+    idle_table,
+    requests_headline,
+    requests_table,
+)
 
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 
@@ -14,12 +20,12 @@ RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 def figures() -> str:
     """Return all of them, as Markdown."""
     return "\n\n".join(
-        [_speed(), _plot(), _start(), _requests(), _growth(), _memory(), _smoke(), _gpu()]
+        [_speed(), _plot(), _start(), _under_load(), _growth(), _memory(), _smoke(), _gpu()]
     )
 
 
 def headline() -> str:
-    """Return three figures, as Markdown."""
+    """Return three figures and the rates of requests, as Markdown."""
     library, serving = _result("library"), _result("serving")
     seconds, served = _medians(library), _medians(serving["results"][0])
     ready_s = _medians(_result("start"))["/readyz"]
@@ -33,7 +39,7 @@ def headline() -> str:
         f"| {served['floor']:.2f} s: the same bytes to disk and back |",
         f"| the start of the service, until it is ready | {ready_s:.2f} s | |",
     ]
-    return "\n".join(rows)
+    return "\n".join([*rows, "", requests_headline(_result("requests"))])
 
 
 def _speed() -> str:
@@ -109,19 +115,19 @@ def _start() -> str:
     return _table(rows, _measured("start"))
 
 
-def _requests() -> str:
-    """Tell how many small requests are answered."""
-    result = _result("requests")
-    rows = [
-        f"| clients at once, {result['megabytes']:,.0f} MiB each | answers a second | median |",
-        "|---:|---:|---:|",
-    ]
-    rows += [
-        f"| {each['clients']} | {each['convlast']['answers_per_s']:.1f} "
-        f"| {each['convlast']['median_s']:.2f} s |"
-        for each in result["results"]
-    ]
-    return _table(rows, _measured("requests"))
+def _under_load() -> str:
+    """Tell what many clients get, what a small job waits, and what idle workers take."""
+    tables = {
+        "requests": (requests_table, "The naive service does no smoke and no proof."),
+        "requests-workers": (requests_table, "The same with `CONVLAST_WORKERS`."),
+        "fairness": (fairness_table, "`workers` is `CONVLAST_WORKERS`."),
+        "idle": (idle_table, "Memory that processes share counts once."),
+    }
+    return "\n\n".join(
+        _table([table(_result(name))], note, _measured(name))
+        for name, (table, note) in tables.items()
+        if (RESULTS / f"{name}.json").exists()
+    )
 
 
 def _growth() -> str:
@@ -191,7 +197,7 @@ def _measured(*names: str) -> str:
     """Say by which benchmarks, where and when; those of one table are run on one machine."""
     result = _result(names[0])
     machine = result.get("machine", result)
-    programs = " and ".join(f"`benchmarks/{name}.py`" for name in names)
+    programs = " and ".join(f"`benchmarks/{name.partition('-')[0]}.py`" for name in names)
     return (
         f"Measured by {programs} on {machine['cpu']}, {machine['cores']} cores, torch "
         f"{machine['torch']}, on {machine['date']}."

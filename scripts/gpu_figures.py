@@ -17,6 +17,8 @@ def gpu_figures(result: dict[str, Any]) -> str:
         parts.append(_weights(result["weights"]))
     if "jobs_per_s" in result.get("throughput", {}):
         parts.append(_throughput(result["throughput"]))
+    if "results" in result.get("parallel", {}):
+        parts.append(_parallel(result["parallel"]["results"]))
     return "\n\n".join([*parts, _measured(result["machine"])])
 
 
@@ -115,6 +117,17 @@ def _throughput(found: dict[str, Any]) -> str:
         f"| jobs a second | {found['jobs_per_s']:.2f} |",
     ]
     return "\n".join([*rows, "", f"A worker's warm-up, step by step: {steps}."])
+
+
+def _parallel(found: list[dict[str, Any]]) -> str:
+    """Tell how many jobs a second one GPU and more do at once."""
+    rows = ["| GPUs | clients at once | jobs a second, 6 kB each | times one GPU |"]
+    rows += ["|---:|---:|---:|---:|"]
+    for each in found:
+        times = "" if each["times_one"] is None else f"{each['times_one']:.2f}"
+        cells = [each["gpus"], each["clients"], f"{each['answers_per_s']:.2f}", times]
+        rows.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(rows)
 
 
 def _measured(machine: dict[str, Any]) -> str:

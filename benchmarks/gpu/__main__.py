@@ -1,7 +1,7 @@
 """What the layout pays on a GPU: contiguous, all converted, and what `select=fastest` chose.
 
 Also the bytes of a conversion through the GPU, by `benchmarks.gpu.weights`, and the jobs a second
-of the service on it, by `benchmarks.gpu.throughput`.
+of the service on it, by `benchmarks.gpu.throughput`, and on several, by `benchmarks.gpu.parallel`.
 
     python -m benchmarks.gpu > benchmarks/results/gpu.json
     python -m benchmarks.gpu r3d_18 UNet --search-s 20 --into FILE
@@ -27,6 +27,9 @@ from benchmarks.gpu.runs import Result, earlier, gather, in_a_process, result_of
 from benchmarks.machine import describe, describe_gpu
 from convlast.devices import resolve
 from convlast.errors import DeviceUnavailableError
+
+LAST = ("throughput", "parallel")
+"""Measured after the models, which matter more if time is short."""
 
 
 def main() -> None:
@@ -62,8 +65,9 @@ def main() -> None:
             arguments.into.write_text(f"{json.dumps({**head, **found}, indent=2)}\n")
 
     found = gather(asked, run, note)
-    head["throughput"] = apart("throughput")  # the last: where time is short, models matter more
-    found["passed"] &= head["weights"]["passed"] and head["throughput"]["passed"]
+    for name in LAST:
+        head[name] = apart(name)
+    found["passed"] &= all(head[name]["passed"] for name in ("weights", *LAST))
     note(found)
     print(json.dumps({**head, **found}, indent=2))
     sys.exit(0 if found["passed"] else 1)

@@ -24,6 +24,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.checkpoints import save_tiny
 from convlast.devices import resolve
 from convlast.errors import DeviceUnavailableError
 from convlast.smoke import device_health as health
@@ -75,14 +76,15 @@ def measure(device: torch.device, jobs: int, work: Path | None) -> dict[str, Any
     from tests.service.running import REAL, start
 
     with tempfile.TemporaryDirectory(dir=work) as folder:
-        checkpoint = save_checkpoint(Path(folder, "model.pt"))
+        source = Path(folder, "model.pt")
+        save_tiny(source)
         began_s = perf_counter()
         service = start(Path(folder), REAL, device=device)
         try:
             service.wait_until_ready()
             ready_s = perf_counter() - began_s
             with service.client() as client:
-                first, *others = (convert(client, checkpoint) for _ in range(1 + jobs))
+                first, *others = (convert(client, source.read_bytes()) for _ in range(1 + jobs))
         finally:
             service.stop()
     seconds = [each["seconds"] for each in others]
@@ -94,13 +96,6 @@ def measure(device: torch.device, jobs: int, work: Path | None) -> dict[str, Any
         "queue_s": median(each["queue_s"] for each in others),
         "jobs_per_s": jobs / sum(seconds),
     }
-
-
-def save_checkpoint(path: Path) -> bytes:
-    """Save two convolutions and a norm; return the bytes."""
-    layers = torch.nn.Conv3d(3, 8, 3), torch.nn.BatchNorm3d(8), torch.nn.Conv3d(8, 2, 1)
-    torch.save(torch.nn.Sequential(*layers).state_dict(), path)
-    return path.read_bytes()
 
 
 def time_warm_up(device: torch.device) -> dict[str, float]:

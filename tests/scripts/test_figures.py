@@ -113,6 +113,17 @@ def test_jobs_a_second_are_told_where_the_service_could_be_started(
     assert "jobs a second" not in figures.figures()
 
 
+def test_jobs_a_second_on_several_gpus_have_a_table(results: Path, whole: dict[str, Any]) -> None:
+    """Once they were measured."""
+    one = {"gpus": 1, "clients": 2, "answers_per_s": 0.5, "times_one": 1.0}
+    two = {"gpus": 2, "clients": 4, "answers_per_s": 0.95, "times_one": 1.9}
+    (results / "gpu.json").write_text(json.dumps({**whole, "parallel": {"results": [one, two]}}))
+    assert "| 2 | 4 | 0.95 | 1.90 |" in figures.figures()
+    for absent in ({"passed": True, "absent": "fastapi"}, {"passed": False, "error": "stopped"}):
+        (results / "gpu.json").write_text(json.dumps({**whole, "parallel": absent}))
+        assert "times one GPU" not in figures.figures()
+
+
 def test_only_failures_are_told_as_well(results: Path, whole: dict[str, Any]) -> None:
     """There is nothing to draw then."""
     broken = [each for each in whole["results"] if "error" in each]
@@ -120,3 +131,46 @@ def test_only_failures_are_told_as_well(results: Path, whole: dict[str, Any]) ->
     (results / "gpu.json").write_text(json.dumps(changed))
     assert "Times as fast" not in figures.figures()
     assert "| broken | failed: " in figures.figures()
+
+
+def case(clients: int, workers: int | None = None) -> dict[str, Any]:
+    """One row of the benchmark of requests."""
+    convlast, naive = {"answers_per_s": 44.44, "median_s": 0.1801}, {"answers_per_s": 111.11}
+    kind = {"file": "6 kB", "options": "default", "workers": workers, "clients": clients}
+    return {**kind, "convlast": convlast, "tuned": naive, "share_of_tuned": 0.4}
+
+
+def test_requests_stand_beside_those_of_the_naive_service(results: Path) -> None:
+    """In the README for eight clients, and in the page of figures for all."""
+    result = {"results": [case(1), case(8)], "machine": describe()}
+    (results / "requests.json").write_text(json.dumps(result))
+    rates = "44.4 | 111.1 | 0.40 |"
+    assert figures.headline().count(rates) == 1
+    assert f"| `POST /convert`, 6 kB, default options | {rates}" in figures.headline()
+    assert f"| 6 kB, default options | 8 | {rates} 0.18 s |" in figures.figures()
+
+
+def test_what_was_not_measured_yet_has_no_table(results: Path) -> None:
+    """By workers, fairness and idle memory have one once they were measured."""
+    for name in ("requests-workers", "fairness", "idle"):
+        (results / f"{name}.json").unlink(missing_ok=True)
+    before = figures.figures()
+    waited = {"workers": 2, "long_s": 2.0, "worst_wait_s": 1.0, "long_jobs_waited": 0.5}
+    mib = {"all": 1300.4, "service": 60.0, "fork_server": 600.0, "workers": 640.4}
+    made: dict[str, dict[str, Any]] = {
+        "requests-workers": {"results": [case(8, workers=4)]},
+        "fairness": {"results": [waited], "long_jobs": 16},
+        "idle": {"results": [{"warm_workers": 2, "mib": mib}]},
+    }
+    for name, result in made.items():
+        (results / f"{name}.json").write_text(json.dumps({**result, "machine": describe()}))
+    text = figures.figures()
+    rows = (
+        "| 6 kB, default options | 4 | 8 | 44.4 | 111.1 | 0.40 | 0.18 s |",
+        "| 2 | 2.00 s | 1.00 s | 0.50 |",
+        "| 2 | 1,300 MiB | 60 MiB | 600 MiB | 640 MiB |",
+    )
+    assert all(row in text and row not in before for row in rows)
+    assert "Measured by `benchmarks/requests.py`" in text
+    for table in re.findall(r"(?:^\|.*\n?)+", text, re.MULTILINE):
+        assert len({row.count("|") for row in table.strip().splitlines()}) == 1, table

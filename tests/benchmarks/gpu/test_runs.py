@@ -135,7 +135,7 @@ def test_the_whole_is_printed_and_written(
     assert (ran(), asked) == (1, ["s3d", "r3d_18"])
     outcomes["s3d"] = True
     assert (ran(), asked) == (0, ["s3d", "r3d_18", "s3d"])
-    assert apart == ["weights", "throughput"] * 2
+    assert apart == ["weights", "throughput", "parallel"] * 2
     throughput_passes = False
     assert ran() == 1
 
