@@ -29,7 +29,9 @@ BARE = ["-c", "import pydantic, rich, typer"]
 
 def main() -> None:
     """Run both several times, and print what came of it."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--work", type=Path, help="a folder, best on tmpfs")
     arguments = parser.parse_args()

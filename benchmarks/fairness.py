@@ -42,7 +42,9 @@ TIMEOUT_S = 600.0
 
 def main() -> None:
     """Measure each number of workers, and print the result."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--workers", type=int, nargs="+", default=[], help="CONVLAST_WORKERS")
     parser.add_argument("--megabytes", type=float, default=16, help="of the long job's file")
     parser.add_argument("--samples", type=int, default=10, help="how many small jobs wait")

@@ -37,7 +37,9 @@ WITHIN_S = 60.0
 
 def main() -> None:
     """Measure each number of warm workers, and print the result."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--warm", type=int, nargs="*", default=[1, 2, 4], help="warm workers")
     parser.add_argument("--work", type=Path, help="a folder, best on tmpfs")
     arguments = parser.parse_args()

@@ -86,7 +86,9 @@ def main() -> None:
 
 def parsed(given: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the arguments."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 16, 32, 64])
     parser.add_argument("--megabytes", type=float, nargs="+", default=[0, 1, 16], help="0 is 6 kB")
     parser.add_argument("--workers", type=int, nargs="+", default=[], help="CONVLAST_WORKERS")

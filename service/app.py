@@ -24,10 +24,14 @@ from service.routes import convert, docs, health, jobs, openapi
 from service.settings import Settings
 from service.storage.workspace import WORKERS, Workspace
 from service.telemetry.metrics import Metrics
-from service.workers import Confinement, Workers
-from service.workers.local import LocalWorkers
+from service.workers import Confinement, Workers, machine
+from service.workers.local import Capacity, LocalWorkers
+from service.workers.memory_budget import MemoryBudget
+from service.workers.preloaded import CONVERSION
 
-TASK = "service.workers.conversion"
+MOST_INSPECTORS = 4
+"""The most inspections at once: they take milliseconds."""
+
 _SWEEP_INTERVAL_S = 30.0
 
 
@@ -44,14 +48,18 @@ def create_app(
     Raises:
         SettingsError: If the keys or the work folder cannot be used.
     """
+    memory = memory_of(settings)
+    converters = converters or local_workers(settings, settings.device, memory=memory)
+    inspectors = inspectors or local_workers(settings, "cpu", memory=memory, most=MOST_INSPECTORS)
     context = Context(
         settings=settings,
         keyring=Keyring.of(settings),
         workspace=Workspace(settings),
         job_admission=Admission(
-            settings.queue_size + 1,
+            settings.queue_size,
             setting="CONVLAST_QUEUE_SIZE",
             per_client=settings.jobs_per_key,
+            lanes=lambda: len(converters.health().lanes),
         ),
         download_admission=Admission(
             settings.max_downloads,
@@ -59,8 +67,8 @@ def create_app(
             per_client=settings.jobs_per_key,
         ),
         metrics=Metrics(),
-        converters=converters or local_workers(settings, settings.device),
-        inspectors=inspectors or local_workers(settings, "cpu"),
+        converters=converters,
+        inspectors=inspectors,
     )
     _watch(context)
     app = FastAPI(
@@ -90,12 +98,36 @@ def create_app(
     return app
 
 
-def local_workers(settings: Settings, device: str, task: str = TASK) -> LocalWorkers:
-    """Make workers on this machine."""
+def memory_of(settings: Settings) -> MemoryBudget:
+    """Return the memory that all workers share."""
+    total_bytes = settings.memory_bytes or machine.default_memory_bytes()
+    return MemoryBudget(total_bytes, settings.worker_memory_bytes)
+
+
+def local_workers(
+    settings: Settings,
+    device: str,
+    task: str = CONVERSION,
+    *,
+    memory: MemoryBudget | None = None,
+    most: int | None = None,
+) -> LocalWorkers:
+    """Make workers on this machine.
+
+    Args:
+        settings: The settings.
+        device: The device or devices to use, as in the settings.
+        task: The dotted name of the module that does the work.
+        memory: The memory of all workers; by default these have their own.
+        most: The most jobs at once on the CPU, if there is such a bound.
+    """
+    lanes = settings.workers or machine.default_workers()
+    lanes = min(lanes, most or lanes)
     confinement = Confinement(
         folder=settings.work_dir / WORKERS,
         max_memory_bytes=settings.worker_memory_bytes,
         max_file_bytes=2 * max(settings.max_upload_bytes, settings.max_unpacked_bytes),
+        cpu_threads=machine.threads_of_each(lanes),
         is_required=settings.require_sandbox,
     )
     return LocalWorkers(
@@ -103,6 +135,8 @@ def local_workers(settings: Settings, device: str, task: str = TASK) -> LocalWor
         device=device,
         job_timeout_s=settings.job_timeout_s,
         confinement=confinement,
+        capacity=Capacity(lanes, settings.warm_workers),
+        memory=memory or memory_of(settings),
     )
 
 

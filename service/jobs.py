@@ -25,7 +25,7 @@ from service.problems import JOB_FIELD, JOB_KEY, VERDICT_FIELD
 from service.storage.workspace import JobFolder
 from service.uploads.receiving import Upload, receive
 from service.uploads.upload_headers import RAW, check_headers
-from service.workers import Finished, Job
+from service.workers import Finished, Job, JobFiles
 
 _FILENAME = "filename"
 _UNPACKING = "files"
@@ -107,8 +107,6 @@ async def run_job(
                 id=job_id,
                 request_id=structlog.contextvars.get_contextvars().get("request_id"),
                 verb=verb,
-                source=upload.path,
-                folder=folder.path,
                 filename=_filename(request, upload),
                 sha256=upload.sha256,
                 options=Options.parse(**_collect([*query, *upload.fields])),
@@ -118,7 +116,9 @@ async def run_job(
             )
             workers = context.converters if verb == "convert" else context.inspectors
             follow = _following(folder, settings.max_unpacked_bytes)
-            finished = await _while_connected(request, workers.run(job, follow))
+            files = JobFiles(source=upload.path, folder=folder.path)
+            work = workers.run(job, files, follow, share=caller.share)
+            finished = await _while_connected(request, work)
             await asyncio.to_thread(_drop, folder, upload)
         except BaseException:
             await asyncio.to_thread(folder.remove)

@@ -23,9 +23,16 @@ from convlast.byte_size import Bytes, readable
 from convlast.options import Limits, asked
 
 PREFIX = "CONVLAST_"
-_DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3}(,\d{1,3})*)?")
 _ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:-]+")
 _HOST = re.compile(r"\*|[a-z0-9.-]+")
+
+
+_IN_WORDS = {
+    "workers": "half the cores, at least 2 and at most 16",
+    "memory_bytes": "80 % of the memory of this machine or container",
+}
+"""Defaults that depend on the machine."""
 
 
 class SettingsError(Exception):
@@ -67,9 +74,18 @@ class Settings(Limits):
     """The TCP port to listen on. With 0 the system chooses a free one."""
 
     device: str = "auto"
-    """Where conversions run: `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:1`. If you
-    name a GPU that cannot be used, the service does not start. With `auto` it uses the CPU
-    instead, and `/readyz` says why."""
+    """Where conversions run: `auto` (all GPUs if there are any), `cpu`, `cuda` (all GPUs),
+    `cuda:1` (one), or `cuda:0,2` (some). One job runs at a time on each GPU. If you name a GPU
+    that does not exist, or none that you name can be used, the service does not start. With
+    `auto` it uses the CPU instead, and `/readyz` says why."""
+
+    workers: PositiveInt | None = None
+    """Conversions that run at once on the CPU, each with its share of the cores. As many
+    inspections run beside them, but at most four."""
+
+    warm_workers: Annotated[int, Field(ge=0)] = 1
+    """Workers that wait warm for the next jobs of each device. On a GPU each of them holds a
+    CUDA context, and with 0 every job waits for the start of CUDA."""
 
     max_upload_bytes: Bytes = 16 << 30
     """Largest checkpoint that is accepted."""
@@ -90,15 +106,18 @@ class Settings(Limits):
     """After SIGTERM, jobs and downloads have this many seconds to finish; then they are
     aborted. Keep it below the time after which the process would be killed."""
 
+    memory_bytes: Bytes | None = None
+    """Anonymous memory that all workers together may use. A job begins when its part is free."""
+
     worker_memory_bytes: Bytes = 8 << 30
-    """Anonymous memory that a worker may use, beside three times the size of the upload. A worker
-    that uses more is stopped."""
+    """Anonymous memory that a worker may use, beside three times the size of the upload; less, if
+    `CONVLAST_MEMORY_BYTES` divided by the workers is less. A worker that uses more is stopped."""
 
     require_sandbox: bool = False
     """Refuse jobs if a part of the sandbox is missing. `/readyz` names the parts."""
 
     queue_size: Annotated[int, Field(ge=0)] = 32
-    """Requests that may upload or wait, beside the one that runs. The service refuses further
+    """Requests that may upload or wait, beside those that run. The service refuses further
     ones."""
 
     jobs_per_key: PositiveInt = 16
@@ -200,7 +219,7 @@ class Settings(Limits):
     @classmethod
     def _is_a_device(cls, device: str) -> str:
         if not _DEVICE.fullmatch(device):
-            raise ValueError("name auto, cpu, cuda, or cuda:N")
+            raise ValueError("name auto, cpu, cuda, cuda:N, or cuda:N,N")
         return device
 
     @field_validator("cors_origins")
@@ -231,7 +250,8 @@ class Settings(Limits):
         """Return the settings as a Markdown table for the documentation."""
         rows = ["| variable | default | meaning |", "|---|---|---|"]
         for variable, default, meaning in cls.described():
-            value = f"`{default}`" if default else ""
+            is_words = default in _IN_WORDS.values()
+            value = f"`{default}`" if default and not is_words else default
             escaped = meaning.replace("|", "\\|")
             rows.append(f"| `{variable}` | {value} | {escaped} |")
         return "\n".join(rows)
@@ -244,11 +264,14 @@ class Settings(Limits):
         """
         for name in sorted(cls.model_fields, key=lambda name: name in Limits.model_fields):
             field = cls.model_fields[name]
-            default = "" if field.default in (None, ()) else _plain(name, field.default)
+            default = _IN_WORDS.get(name) or _plain(name, field.default)
             yield variable_of(name), default, (field.description or "").replace("\n", " ")
 
 
 def _plain(name: str, default: object) -> str:
+    """Write a default value; nothing for none."""
+    if default in (None, ()):
+        return ""
     if name == "work_dir":
         return "/var/tmp/convlast-<uid>"  # noqa: S108
     if name.endswith("_bytes") and isinstance(default, int):

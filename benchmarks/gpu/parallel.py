@@ -32,7 +32,9 @@ CLIENTS_PER_GPU = 2
 
 def main() -> None:
     """Measure each number of GPUs, and print the result."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--device", default="cuda", help="cpu tries the program, and no speed")
     parser.add_argument("--seconds", type=float, default=20.0, help="for each number of GPUs")
     parser.add_argument("--work", type=Path, help="a folder, best on tmpfs")

@@ -19,12 +19,12 @@ from pathlib import Path
 from service.sandbox.calls import close_calls
 from service.sandbox.descriptors import close_descriptors
 from service.sandbox.environment import scrub_environment
-from service.sandbox.landlock import close_files
+from service.sandbox.landlock import close_files, prepare, prepared
 from service.sandbox.limits import set_limits
 from service.sandbox.privileges import drop_privileges, hide_memory
 from service.sandbox.wall import Wall
 
-__all__ = ["Wall", "enter", "scrub_environment", "seal"]
+__all__ = ["Wall", "enter", "prepare", "scrub_environment", "seal"]
 
 
 def enter(
@@ -45,7 +45,7 @@ def enter(
     tempfile.tempdir = None
     return (
         environment,
-        close_descriptors({pipe}, output),
+        close_descriptors({pipe, *prepared()}, output),
         drop_privileges(),
         set_limits(max_file_bytes=max_file_bytes),
         *close_files(folder),

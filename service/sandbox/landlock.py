@@ -47,6 +47,25 @@ _HANDLED = {
 }
 _OLDEST, _NEWEST = min(_HANDLED), max(_HANDLED)
 
+_prepared: list[int] = []
+"""Open descriptors of what all workers may read, inherited from the process that forks them."""
+
+
+def prepare() -> None:
+    """Open what all workers may read, for all processes that are forked from this one.
+
+    Only the descriptors are shared. A set of rules must not be: it could be added to later, and
+    one worker could then reach the folder of another.
+    """
+    for path in surroundings.readable():
+        with contextlib.suppress(OSError):
+            _prepared.append(os.open(path, os.O_PATH | os.O_CLOEXEC))
+
+
+def prepared() -> frozenset[int]:
+    """Return the descriptors that `close_files` needs and closes."""
+    return frozenset(_prepared)
+
 
 def close_files(folder: Path) -> tuple[Wall, Wall]:
     """Restrict this process to its own folder and to the files that it must read.
@@ -63,6 +82,9 @@ def close_files(folder: Path) -> tuple[Wall, Wall]:
     except OSError as error:
         what = "Other files can be accessed: Landlock of Linux 5.19 or newer is needed"
         return Wall.missing("files", what, error), Wall.missing("truncation", what, error)
+    finally:
+        while _prepared:
+            os.close(_prepared.pop())
     if not is_alone():
         what = "Threads were started before Landlock was, and it does not restrict them"
         return Wall.missing("files", what), Wall.missing("truncation", what)
@@ -90,7 +112,8 @@ def _close(folder: Path) -> int:
     try:
         handled = _HANDLED[version][0]
         _grant(ruleset, folder, _OWN & handled)
-        _grant_present(ruleset, surroundings.readable(), _READ & handled)
+        _grant_readable(ruleset, _READ & handled)
+        _grant_present(ruleset, surroundings.readable_of_process(), _READ & handled)
         _grant_present(ruleset, surroundings.devices(), _DEVICE & handled)
         _grant_present(ruleset, [surroundings.THREADS], (_WRITE_FILE | _TRUNCATE) & handled)
         call(_RESTRICT_SELF, ruleset, 0)
@@ -117,6 +140,14 @@ def _create_ruleset(version: int) -> tuple[int, int]:
     raise OSError(errno.EOPNOTSUPP, f"it has version {version}")
 
 
+def _grant_readable(ruleset: int, actions: int) -> None:
+    """Allow these actions on what all workers may read."""
+    if not _prepared:
+        prepare()
+    for descriptor in _prepared:
+        _add_rule(ruleset, descriptor, actions)
+
+
 def _grant_present(ruleset: int, paths: Iterable[Path], actions: int) -> None:
     for path in paths:
         # A path that is absent or inaccessible now is not needed later.
@@ -127,14 +158,19 @@ def _grant_present(ruleset: int, paths: Iterable[Path], actions: int) -> None:
 def _grant(ruleset: int, path: Path, actions: int) -> None:
     """Allow these actions on a file, or on everything in a folder."""
     descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
-    allowed = actions if is_folder else actions & _FOR_FILES
-    rule = ctypes.create_string_buffer(struct.pack("=Qi", allowed, descriptor))
     try:
-        call(_ADD_RULE, ruleset, _PATH_BENEATH, ctypes.addressof(rule), 0)
+        _add_rule(ruleset, descriptor, actions)
     finally:
         # NOTE: A rule is tied to an inode. When memory is short, the kernel drops the inodes of
         # /proc, and makes new ones later, to which the rule does not apply. An open descriptor
         # keeps the inode. Seen on Linux 6.18 with /proc/sys/vm/drop_caches.
         if not path.is_relative_to("/proc"):
             os.close(descriptor)
+
+
+def _add_rule(ruleset: int, descriptor: int, actions: int) -> None:
+    """Allow these actions on an open file, or on everything in an open folder."""
+    is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+    allowed = actions if is_folder else actions & _FOR_FILES
+    rule = ctypes.create_string_buffer(struct.pack("=Qi", allowed, descriptor))
+    call(_ADD_RULE, ruleset, _PATH_BENEATH, ctypes.addressof(rule), 0)

@@ -49,6 +49,7 @@ _FACTS = (
     # Source: https://github.com/NVIDIA/OpenShell/pull/710
     "/run/nvidia-persistenced",
 )
+_PROC = Path("/proc")
 _SITE_FOLDERS = {"site-packages", "dist-packages"}
 
 # CUDA names its threads while it starts, and fails with error 304 if it may not.
@@ -59,12 +60,24 @@ THREADS = Path("/proc/self/task")
 
 
 def readable() -> set[Path]:
-    """Return the files and folders that may be read; some are absent on most machines."""
-    return {Path(each) for each in (*_LIBRARIES, *_FACTS)} | set(_python()) | set(_packages())
+    """Return the files and folders that may be read; some are absent on most machines.
+
+    They are the same for all workers that are forked from one process.
+    """
+    found = {Path(each) for each in (*_LIBRARIES, *_FACTS)} | set(_python()) | set(_packages())
+    return {path for path in found if not path.is_relative_to(_PROC)}
+
+
+def readable_of_process() -> list[Path]:
+    """Return the entries of `/proc` that may be read: some are a process's own."""
+    return [Path(each) for each in _FACTS if each.startswith("/proc/")]
 
 
 def devices() -> set[Path]:
-    """Return the devices that may be read and written; some may be absent."""
+    """Return the devices that may be read and written; some may be absent.
+
+    The driver makes some when a GPU is first used, so each worker looks for them itself.
+    """
     return {Path("/dev/null"), Path("/dev/dxg"), *Path("/dev").glob("nvidia*")}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, get_args
 
@@ -27,7 +28,7 @@ Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Job(BaseModel):
-    """One checkpoint and what to do with it, as it is sent to a worker."""
+    """What to do with one checkpoint. It names no path, so another machine could do it."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -35,10 +36,6 @@ class Job(BaseModel):
     request_id: str | None = None
     """The request that it belongs to."""
     verb: Literal["convert", "inspect"]
-    source: Path
-    """The checkpoint."""
-    folder: Path
-    """The folder for the artifact, `report.json` and `report.html`."""
     filename: str
     """The client's name for the checkpoint."""
     sha256: str | None = None
@@ -51,6 +48,22 @@ class Job(BaseModel):
     def sign(self, report: Report) -> None:
         """Write the ids of the job and of its request into its report, as the log has them."""
         report.job_id, report.request_id = self.id, self.request_id
+
+
+@dataclass(frozen=True)
+class JobFiles:
+    """The files of a job on the service's side.
+
+    Only the implementation of `Workers` reads and writes them: it may move them to a process on
+    this machine, or send and receive their bytes.
+
+    Attributes:
+        source: The checkpoint, in `folder`.
+        folder: The folder that gets the artifact, `report.json` and `report.html`.
+    """
+
+    source: Path
+    folder: Path
 
 
 class Made(BaseModel):
@@ -77,16 +90,39 @@ class Finished(BaseModel):
     """Wall time of each of `STAGES`."""
 
 
+class LaneHealth(BaseModel):
+    """The health of a lane: a device on which one job runs at a time.
+
+    Attributes:
+        device: The name of the device, such as `cuda:1`.
+        gpu: The name of the GPU, if it is one.
+        ready: Whether it takes jobs, or runs one.
+        busy: Whether a job is running.
+        jobs: How many jobs it has run.
+        problem: What is wrong, if something is.
+    """
+
+    device: str
+    gpu: str | None = None
+    ready: bool
+    busy: bool
+    jobs: int = 0
+    problem: str | None = None
+
+
 class Health(BaseModel):
     """The health of the workers.
 
     Attributes:
         ready: Whether a job that comes now would be run.
         busy: Whether a job is running.
-        since_probe_s: Seconds since the last probe that the device answered.
-        facts: Versions, device and memory, as the worker reported them.
-        walls: The walls of the worker's sandbox, and whether each is in place.
-        problem: What is wrong, if something is.
+        since_probe_s: Seconds since the last probe that a device answered.
+        facts: Versions, device and memory, as a worker of the first ready lane reported them.
+        walls: The walls of this worker's sandbox, and whether each is in place.
+        problem: What is wrong, if no lane is ready.
+        lanes: Each lane.
+        waiting: How many jobs wait for a lane.
+        known_trouble: What workers have reported as slow, broken or unused on any device.
     """
 
     ready: bool
@@ -95,6 +131,9 @@ class Health(BaseModel):
     facts: dict[str, Any] = Field(default_factory=dict)
     walls: list[Wall] = Field(default_factory=list)
     problem: str | None = None
+    lanes: list[LaneHealth] = Field(default_factory=list)
+    waiting: int = 0
+    known_trouble: list[str] = Field(default_factory=list)
 
 
 def known_trouble(facts: dict[str, Any]) -> list[str]:
@@ -111,9 +150,11 @@ class Confinement(BaseModel):
     folder: Path
     """The parent of the workers' folders, on the file system of the jobs."""
     max_memory_bytes: int
-    """Anonymous memory that a worker may use, in addition to an allowance for its job's file."""
+    """Anonymous memory that a worker may use, beside an allowance for its job's file."""
     max_file_bytes: int
     """The largest file that it can write."""
+    cpu_threads: int | None = None
+    """Threads that it computes with on the CPU; by default as many as there are cores."""
     is_required: bool = False
     """Whether a worker gets no job if a wall of its sandbox is missing."""
 
@@ -125,10 +166,17 @@ class Workers(Protocol):
         """Start to prepare the first worker, and return at once."""
 
     async def stop(self) -> None:
-        """End the idle worker; a running job ends with the task that waits for it."""
+        """End the idle workers; a running job ends with the task that waits for it."""
 
-    async def run(self, job: Job, progress: Progress) -> Finished:
+    async def run(self, job: Job, files: JobFiles, progress: Progress, *, share: str) -> Finished:
         """Run a job when its turn comes; cancelling this stops the job.
+
+        Args:
+            job: What to do. This may be sent to another machine.
+            files: The checkpoint, and the folder for the results. Afterwards, whatever happened,
+                both are where they were.
+            progress: Called with the progress.
+            share: The client that the job counts for; the clients that wait take turns.
 
         Returns:
             The worker's answer, with the seconds of `queue` and `convert` before those of `STAGES`.

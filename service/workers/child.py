@@ -27,7 +27,7 @@ from convlast.progress import Progress
 from convlast.report import Report
 from convlast.report.codes import finding
 from service import sandbox
-from service.workers import MAX_EMBEDDED_BYTES, REPORT_JSON, Finished, Job
+from service.workers import MAX_EMBEDDED_BYTES, REPORT_JSON, Confinement, Finished
 from service.workers.messages import (
     COMMAND,
     MAX_NAMES,
@@ -35,6 +35,7 @@ from service.workers.messages import (
     MAX_TEXT,
     Event,
     Failed,
+    LocalJob,
     Probe,
     Ready,
     Refused,
@@ -51,18 +52,23 @@ _MAX_ERRORS = 100
 class Task(Protocol):
     """The module that does the work; tests have their own."""
 
-    def warm(self, device: str) -> dict[str, Any]:
-        """Prepare the device, and return facts about it."""
+    def warm(self, device: str, threads: int | None) -> dict[str, Any]:
+        """Prepare the device, and return facts about it.
+
+        Args:
+            device: The device.
+            threads: How many threads to compute with on the CPU; none: as many as there are cores.
+        """
 
     def probe(self, device: str) -> dict[str, Any]:
         """Do one small operation on the device, and return facts about it."""
 
-    def run(self, job: Job, device: str, progress: Progress) -> Finished:
+    def run(self, job: LocalJob, device: str, progress: Progress) -> Finished:
         """Run the job."""
 
 
 def main(
-    connection: socket.socket, task_name: str, device: str, folder: Path, max_file_bytes: int
+    connection: socket.socket, task_name: str, device: str, folder: Path, confinement: Confinement
 ) -> None:
     """Run one job in the sandbox, and end.
 
@@ -71,7 +77,7 @@ def main(
         task_name: The module that does the work, a `Task`.
         device: The device to use.
         folder: The only folder that this process can write to; the job is moved into it.
-        max_file_bytes: The largest file that it can write.
+        confinement: The limits of this process.
     """
     # The service decides when a worker ends: a signal to its process group must not end jobs that
     # are finished while the service drains.
@@ -82,7 +88,7 @@ def main(
         folder,
         connection.fileno(),
         receive_output(connection),
-        max_file_bytes=max_file_bytes,
+        max_file_bytes=confinement.max_file_bytes,
         # Otherwise torch.export would start CUDA in the sandbox even for jobs on the CPU.
         sees_gpus=device != "cpu",
     )
@@ -92,7 +98,7 @@ def main(
     task: Task = importlib.import_module(task_name)
 
     def warm() -> Ready:
-        facts = task.warm(device)
+        facts = task.warm(device, confinement.cpu_threads)
         walls_now = [*walls, *sandbox.seal()]
         return Ready(facts=facts, walls=walls_now)
 

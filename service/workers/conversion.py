@@ -17,42 +17,81 @@ from convlast.options import Options
 from convlast.progress import Progress, silent
 from convlast.report import Report
 from convlast.report.rendering import html
-from service.workers import REPORT_HTML, REPORT_JSON, Finished, Job, Made
-from service.workers.preloading import preload
+from service.workers import REPORT_HTML, REPORT_JSON, Finished, Made
+from service.workers.messages import LocalJob
+from service.workers.preloading import gpus_hidden, preload
 from service.workers.warming import warm_up
 
 REHEARSAL = "rehearsal-"
-"""Prefix of the folder that a worker uses during its warm-up."""
+"""Prefix of the folder that is used during a rehearsal."""
+
+_FULLY, _BRIEFLY = Options(), Options(smoke="none")
+_rehearsed_on: set[str] = set()
 
 preload()  # in the fork server, which imports this module
 
 
-def warm(device: str) -> dict[str, Any]:
-    """Warm up this process with one small conversion, since the first one takes longer.
+def warm(device: str, threads: int | None = None) -> dict[str, Any]:
+    """Warm up this process, and return facts about the device.
 
-    The conversion has no smoke: `warm_up` starts what a smoke uses on the device, and a whole smoke
-    would delay the next worker by more than its job would gain. A worker that cannot convert is
-    never ready.
+    On the CPU there is nothing to do if the fork server has rehearsed. Otherwise this does one
+    small conversion, since the first one takes longer. It has no smoke: `warm_up` starts what a
+    smoke uses on the device, and a whole smoke would delay the next worker by more than its job
+    would gain. A worker that cannot convert is never ready.
+
+    Args:
+        device: The device.
+        threads: How many threads to compute with on the CPU; none: as PyTorch chooses.
 
     Raises:
         ConvlastError: If the device is absent, fails or is full, or the conversion fails.
     """
+    if threads is not None:
+        torch.set_num_threads(threads)
     where = resolve(device)
-    with device_errors_translated(where):
-        warm_up(where)
+    if where.type not in _rehearsed_on:
+        with device_errors_translated(where):
+            warm_up(where)
+        _convert_a_small_one(device, _BRIEFLY)
+    return probe(device)
+
+
+def rehearse(*, fully: bool) -> None:
+    """Do one small conversion on the CPU, with one thread, for all processes forked from this one.
+
+    GNU's OpenMP hangs in a child if its parent had a pool of threads, so there must be none.
+
+    Args:
+        fully: Whether to run a smoke too.
+
+    Raises:
+        ConvlastError: If the conversion fails.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with gpus_hidden():
+            warm_up(torch.device("cpu"))
+            _convert_a_small_one("cpu", _FULLY if fully else _BRIEFLY)
+    finally:
+        torch.set_num_threads(threads)
+    _rehearsed_on.add("cpu")
+
+
+def _convert_a_small_one(device: str, options: Options) -> None:
     with TemporaryDirectory(prefix=REHEARSAL) as folder:
         source = Path(folder, "upload")
-        torch.save({"conv.weight": torch.zeros(2, 2, 1, 1, 2), "bias": torch.zeros(2)}, source)
-        job = Job(
+        weights = {"conv.weight": torch.zeros(2, 2, 1, 1, 2), "bias": torch.zeros(2)}
+        torch.save(weights, source)
+        job = LocalJob(
             id="rehearsal",
             verb="convert",
             source=source,
             folder=Path(folder),
             filename="rehearsal.pt",
-            options=Options(smoke="none"),
+            options=options,
         )
         run(job, device, silent)
-    return probe(device)
 
 
 def probe(device: str) -> dict[str, Any]:
@@ -78,6 +117,7 @@ def probe(device: str) -> dict[str, Any]:
             "cuda": torch.version.cuda,
             "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
             "gpu": torch.cuda.get_device_name(where),
+            "gpus": torch.cuda.device_count(),
             "compute_capability": ".".join(map(str, torch.cuda.get_device_capability(where))),
             "memory_free_bytes": free_bytes,
             "memory_total_bytes": total_bytes,
@@ -85,7 +125,7 @@ def probe(device: str) -> dict[str, Any]:
     return facts
 
 
-def run(job: Job, device: str, progress: Progress) -> Finished:
+def run(job: LocalJob, device: str, progress: Progress) -> Finished:
     """Convert or inspect a checkpoint, and write the artifact and both reports.
 
     Raises:

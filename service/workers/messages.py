@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, TypeAdapter
 
 from service.sandbox.wall import Wall
-from service.workers import Finished, Job
+from service.workers import Finished, Job, JobFiles
 
 MAX_LINE_BYTES = 128 << 10
 MAX_TEXT = 8_000
@@ -72,11 +73,25 @@ Count = Annotated[int, Field(ge=0, le=MAX_NUMBER)]
 Facts = Annotated[dict[str, Any], AfterValidator(_check_facts)]
 
 
+class LocalJob(Job):
+    """A job whose files lie on the worker's own machine."""
+
+    source: Path
+    """The checkpoint."""
+    folder: Path
+    """The folder for the artifact, `report.json` and `report.html`."""
+
+    @classmethod
+    def of(cls, job: Job, files: JobFiles) -> LocalJob:
+        """Add the places of the files to a job."""
+        return cls(**dict(job), source=files.source, folder=files.folder)
+
+
 class Run(BaseModel):
     """Requests a job; the worker ends after it."""
 
     verb: Literal["run"] = "run"
-    job: Job
+    job: LocalJob
 
 
 class Probe(BaseModel):

@@ -8,7 +8,8 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
@@ -26,9 +27,10 @@ from service.workers import Confinement, child
 from service.workers.messages import EVENT, MAX_LINE_BYTES, Event, Probe, Run
 from service.workers.output import WorkerOutput
 
-Answer = TypeVar("Answer")
+T = TypeVar("T")
 
 _EXIT_S = 10.0
+_THREAD = ThreadPoolExecutor(1, "processes")
 _PORTION_BYTES, _PAUSE_S = 16 << 10, 0.02
 """After this many bytes, about 300 lines, reading pauses. An honest worker sends fewer lines."""
 _EXCESS: Mapping[Excess, str] = {"memory": "much memory", "threads": "many threads"}
@@ -53,7 +55,7 @@ class WorkerProcess:
         """Fork a process, with a folder of its own; it warms up, and then sends `Ready`."""
         ours, theirs = socket.socketpair()
         folder = _make_folder(confinement)
-        arguments = (theirs, task, device, folder, confinement.max_file_bytes)
+        arguments = (theirs, task, device, folder, confinement)
         # Daemon: a job may leave its process in a bad state, so exiting must not wait for it.
         process = context.Process(target=child.main, args=arguments, daemon=True)
         output: WorkerOutput | None = None
@@ -61,7 +63,7 @@ class WorkerProcess:
             output = WorkerOutput(folder, ours)
             # Not to be cancelled: the thread still uses the number of `theirs`, which could be
             # another file's once `theirs` is closed.
-            await completed(asyncio.to_thread(process.start))
+            await completed(_with_processes(process.start))
             reader, writer = await asyncio.open_unix_connection(sock=ours, limit=MAX_LINE_BYTES)
         except BaseException:
             ours.close()  # if the process was started, it ends at once
@@ -75,7 +77,7 @@ class WorkerProcess:
 
     def can_work(self) -> bool:
         """Return whether the process is alive and has its folder."""
-        return self.process.is_alive() and self.folder.is_dir()
+        return not self.reader.at_eof() and self.folder.is_dir()
 
     async def say(self, message: Run | Probe) -> None:
         """Send a command; `events` raises if the worker has ended."""
@@ -107,8 +109,8 @@ class WorkerProcess:
 
     async def _end_as_error(self) -> ConvlastError:
         """Return why the worker has ended."""
-        await asyncio.to_thread(self.process.join, _EXIT_S)
-        code = self.process.exitcode
+        await self._gone()
+        code = await _with_processes(lambda: self.process.exitcode)
         how = _described(code)
         _log.error("worker ended", how=how, printed=self.output.end())
         if code == -signal.SIGKILL and _count_oom_kills() > self.oom_kills_before:
@@ -119,7 +121,7 @@ class WorkerProcess:
         return WorkerCrashedError(f"The process of the job ended with {how}.", ended_with=how)
 
     async def end(self) -> None:
-        """Kill the process, and wait until it is gone."""
+        """Kill the process, and wait until it is gone and can write no more."""
         self.writer.close()
         if self.process.pid is not None:
             try:
@@ -127,12 +129,27 @@ class WorkerProcess:
                 os.killpg(self.process.pid, signal.SIGKILL)
             except ProcessLookupError:
                 self.process.kill()
-            await asyncio.to_thread(self.process.join, _EXIT_S)
+            await self._gone()
         self.output.close()
+        with contextlib.suppress(OSError):
+            await self.writer.wait_closed()
 
-    async def answer_within_memory(
-        self, answer: Coroutine[None, None, Answer], max_bytes: int
-    ) -> Answer:
+    async def _gone(self) -> None:
+        """Wait until the fork server has reaped the process, without a thread."""
+        if self.process.pid is None:
+            return
+        loop = asyncio.get_running_loop()
+        gone = asyncio.Event()
+        loop.add_reader(self.process.sentinel, gone.set)
+        try:
+            async with asyncio.timeout(_EXIT_S):
+                await gone.wait()
+        except TimeoutError:
+            _log.error("a worker cannot be killed", pid=self.process.pid)
+        finally:
+            loop.remove_reader(self.process.sentinel)
+
+    async def answer_within_memory(self, answer: Coroutine[None, None, T], max_bytes: int) -> T:
         """Wait for an answer, as long as the process stays within its memory limit.
 
         Raises:
@@ -147,12 +164,22 @@ class WorkerProcess:
                 return answering.result()
             raise OutOfMemoryError(
                 f"The job was stopped: it used too {_EXCESS[watching.result()]}.",
-                remedy="Raise CONVLAST_WORKER_MEMORY_BYTES if the file is trusted.",
+                remedy="If the file is trusted, raise CONVLAST_WORKER_MEMORY_BYTES, and "
+                "CONVLAST_MEMORY_BYTES if that is less.",
             )
         finally:
             answering.cancel()
             watching.cancel()
             await asyncio.gather(answering, watching, return_exceptions=True)
+
+
+async def _with_processes(do: Callable[[], T]) -> T:
+    """Call a function of a process object, in the one thread that does so.
+
+    `multiprocessing` polls all its processes whenever one is started. Two threads that poll the
+    same one both read its exit code from a pipe, and one of them gets a wrong code.
+    """
+    return await asyncio.get_running_loop().run_in_executor(_THREAD, do)
 
 
 def _make_folder(confinement: Confinement) -> Path:

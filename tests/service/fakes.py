@@ -26,14 +26,15 @@ from convlast.errors import (
 from convlast.options import Options
 from convlast.progress import Progress
 from convlast.report import Artifact, Environment, Finding, InputFile, Layer, Report
-from service.workers import REPORT_HTML, REPORT_JSON, Finished, Job, Made
+from service.workers import REPORT_HTML, REPORT_JSON, Finished, Made
+from service.workers.messages import LocalJob
 
 COPY_BYTES = 1 << 20
 PROGRESS: list[Progress] = []
 """The progress callback of the running job."""
 
 
-def warm(device: str) -> dict[str, Any]:
+def warm(device: str, threads: int | None) -> dict[str, Any]:
     """Be warm at once."""
     return probe(device)
 
@@ -50,7 +51,7 @@ def probe(device: str) -> dict[str, Any]:
     }
 
 
-def run(job: Job, device: str, progress: Progress) -> Finished:
+def run(job: LocalJob, device: str, progress: Progress) -> Finished:
     """Do what the first word of the checkpoint says, then copy the checkpoint as the artifact."""
     PROGRESS[:] = [progress]
     progress("read", 1, 1)
@@ -74,25 +75,25 @@ def run(job: Job, device: str, progress: Progress) -> Finished:
     )
 
 
-def _nothing(job: Job, words: list[bytes]) -> None:
+def _nothing(job: LocalJob, words: list[bytes]) -> None:
     pass
 
 
-def _sleeps(job: Job, words: list[bytes]) -> None:
+def _sleeps(job: LocalJob, words: list[bytes]) -> None:
     """`sleeps SECONDS`."""
     time.sleep(float(words[0]))
 
 
-def _hangs(job: Job, words: list[bytes]) -> None:
+def _hangs(job: LocalJob, words: list[bytes]) -> None:
     while True:
         time.sleep(1)
 
 
-def _crashes(job: Job, words: list[bytes]) -> None:
+def _crashes(job: LocalJob, words: list[bytes]) -> None:
     os.kill(os.getpid(), signal.SIGSEGV)
 
 
-def _prints(job: Job, words: list[bytes]) -> None:
+def _prints(job: LocalJob, words: list[bytes]) -> None:
     """`prints TEXT`: print much, then a text and control characters, and crash."""
     sys.stdout.write("noise\n" * 10_000)
     sys.stdout.flush()
@@ -100,7 +101,7 @@ def _prints(job: Job, words: list[bytes]) -> None:
     os.kill(os.getpid(), signal.SIGSEGV)
 
 
-def _tells(job: Job, words: list[bytes]) -> None:
+def _tells(job: LocalJob, words: list[bytes]) -> None:
     """`tells`: report progress very often."""
     for done in range(20_000):
         PROGRESS[0]("write", done, 20_000)
@@ -108,15 +109,15 @@ def _tells(job: Job, words: list[bytes]) -> None:
         PROGRESS[0]("files", 0, total)
 
 
-def _kills_itself(job: Job, words: list[bytes]) -> None:
+def _kills_itself(job: LocalJob, words: list[bytes]) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _exits(job: Job, words: list[bytes]) -> None:
+def _exits(job: LocalJob, words: list[bytes]) -> None:
     os._exit(3)
 
 
-def _babbles(job: Job, words: list[bytes]) -> None:
+def _babbles(job: LocalJob, words: list[bytes]) -> None:
     for descriptor in range(3, 64):
         try:
             os.write(descriptor, b'{"event": "nonsense"}\n')
@@ -124,33 +125,33 @@ def _babbles(job: Job, words: list[bytes]) -> None:
             continue
 
 
-def _raises(job: Job, words: list[bytes]) -> None:
+def _raises(job: LocalJob, words: list[bytes]) -> None:
     raise RuntimeError("a secret of the machine")
 
 
-def _exhausts_memory(job: Job, words: list[bytes]) -> None:
+def _exhausts_memory(job: LocalJob, words: list[bytes]) -> None:
     raise MemoryError
 
 
-def _fills_the_disk(job: Job, words: list[bytes]) -> None:
+def _fills_the_disk(job: LocalJob, words: list[bytes]) -> None:
     raise OSError(28, "No space left on device")
 
 
-def _refuses(job: Job, words: list[bytes]) -> None:
+def _refuses(job: LocalJob, words: list[bytes]) -> None:
     raise UnsafeCheckpointError("The pickle asks for os.system.", names=["os.system"])
 
 
-def _exceeds(job: Job, words: list[bytes]) -> None:
+def _exceeds(job: LocalJob, words: list[bytes]) -> None:
     """`exceeds FOUND`."""
     found = int(words[0]) if words else 2
     raise LimitExceededError("Too many tensors", limit="max_tensors", allowed=1, found=found)
 
 
-def _has_no_weights(job: Job, words: list[bytes]) -> None:
+def _has_no_weights(job: LocalJob, words: list[bytes]) -> None:
     raise NoConv3dWeightsError("None of the 2 tensors is a weight of a 3-D convolution.")
 
 
-def _fails_verification(job: Job, words: list[bytes]) -> None:
+def _fails_verification(job: LocalJob, words: list[bytes]) -> None:
     """`fails-verification LAYERS`: with a report of this many layers."""
     report = _report(job, "cpu", None)
     report.verdict = "failed"
@@ -159,7 +160,7 @@ def _fails_verification(job: Job, words: list[bytes]) -> None:
     raise VerificationError("The values differ.", report=report)
 
 
-def _raises_code(job: Job, words: list[bytes]) -> None:
+def _raises_code(job: LocalJob, words: list[bytes]) -> None:
     """`raises-code CODE`: raise the library's error with this code."""
     from convlast import errors
 
@@ -170,7 +171,7 @@ def _raises_code(job: Job, words: list[bytes]) -> None:
     raise error
 
 
-VERBS: dict[str, Callable[[Job, list[bytes]], None]] = {
+VERBS: dict[str, Callable[[LocalJob, list[bytes]], None]] = {
     "sleeps": _sleeps,
     "hangs": _hangs,
     "crashes": _crashes,
@@ -190,7 +191,7 @@ VERBS: dict[str, Callable[[Job, list[bytes]], None]] = {
 }
 
 
-def _copy(job: Job) -> Path:
+def _copy(job: LocalJob) -> Path:
     """Copy the checkpoint as an artifact of this name."""
     stem, _, extension = job.filename.rpartition(".")
     name = f"{stem or extension}.{job.options.memory_format}.{extension if stem else 'pt'}"
@@ -201,7 +202,7 @@ def _copy(job: Job) -> Path:
     return target
 
 
-def _report(job: Job, device: str, artifact: Path | None) -> Report:
+def _report(job: LocalJob, device: str, artifact: Path | None) -> Report:
     return Report(
         verdict="passed",
         input=InputFile(

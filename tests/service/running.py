@@ -126,7 +126,7 @@ def start(folder: Path, module: str = FAKE, log: Path | None = None, **settings:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    values = {"work_dir": folder / "work", "port": port, **settings}
+    values = {"work_dir": folder / "work", "port": port, "workers": 1, **settings}
     environment = {f"CONVLAST_{name.upper()}": str(value) for name, value in values.items()}
     log = log or folder / "log"
     with log.open("ab") as output:

@@ -24,8 +24,8 @@ from fastapi import FastAPI
 from service.app import create_app
 from service.context import Context
 from service.settings import Settings
-from service.workers import Confinement, Job
-from service.workers.messages import COMMAND, MAX_LINE_BYTES, Probe, Ready, Run
+from service.workers import Confinement
+from service.workers.messages import COMMAND, MAX_LINE_BYTES, LocalJob, Probe, Ready, Run
 from service.workers.output import WorkerOutput
 from service.workers.process import WorkerProcess
 from tests.service import fakes
@@ -46,7 +46,7 @@ class Part:
     lines: list[bytes]
     files: dict[str, bytes | Leave] = field(default_factory=dict)
 
-    def play(self, job: Job) -> bytes:
+    def play(self, job: LocalJob) -> bytes:
         """Leave the files, and return the lines to send."""
         for name, content in self.files.items():
             path = job.folder / name

@@ -17,12 +17,13 @@ from service.app import create_app, local_workers
 from service.server import DrainingServer
 from service.settings import Settings
 from service.telemetry import logs
-from service.workers import Finished, Job
+from service.workers import Finished
+from service.workers.messages import LocalJob
 
 TASK = "tests.service.trusting_service"
 
 
-def warm(device: str) -> dict[str, Any]:
+def warm(device: str, threads: int | None) -> dict[str, Any]:
     """Be warm at once."""
     return {"device": device}
 
@@ -32,7 +33,7 @@ def probe(device: str) -> dict[str, Any]:
     return {"device": device}
 
 
-def run(job: Job, device: str, progress: Progress) -> Finished:
+def run(job: LocalJob, device: str, progress: Progress) -> Finished:
     """Run the code of an upload, and return its result as an error.
 
     Raises:

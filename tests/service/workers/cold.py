@@ -12,10 +12,11 @@ from typing import Any
 
 from convlast.errors import DeviceUnavailableError
 from convlast.progress import Progress
-from service.workers import Finished, Job
+from service.workers import Finished
+from service.workers.messages import LocalJob
 
 
-def warm(device: str) -> dict[str, Any]:
+def warm(device: str, threads: int | None) -> dict[str, Any]:
     """Behave as the device's name says."""
     if device == "absent":
         raise DeviceUnavailableError("There is no such device.")
@@ -38,6 +39,6 @@ def facts_of(device: str) -> dict[str, Any]:
     return {"device": device, "visible_gpus": os.environ.get("CUDA_VISIBLE_DEVICES")}
 
 
-def run(job: Job, device: str, progress: Progress) -> Finished:
+def run(job: LocalJob, device: str, progress: Progress) -> Finished:
     """Finish at once."""
     return Finished(verdict="passed")

@@ -17,7 +17,8 @@ from convlast.devices.compatibility import Device, troubles_of
 from convlast.errors import DeviceLostError
 from convlast.progress import silent
 from convlast.report import Report
-from service.workers import Job, conversion
+from service.workers import conversion
+from service.workers.messages import LocalJob
 from tests import fake_cuda
 from tests.service.running import REAL, Running, start
 
@@ -150,7 +151,7 @@ def test_a_worker_for_inspections_never_starts_cuda(
     """An inspection worker never asks CUDA for anything, in a probe or in a job."""
     fake_cuda.forbid(monkeypatch)
     assert conversion.probe("cpu")["device"] == "cpu"
-    job = Job(
+    job = LocalJob(
         id="one", verb="inspect", source=checkpoint, folder=checkpoint.parent, filename="m.pt"
     )
     assert conversion.run(job, "cpu", silent).verdict == "passed"

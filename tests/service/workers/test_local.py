@@ -14,6 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from convlast.errors import ConvlastError, OutOfMemoryError
+from convlast.progress import Progress, silent
 from convlast.report import Report
 from service.errors import NotReadyError, WorkerCrashedError
 from service.problems import Problem, ProblemError
@@ -21,9 +22,12 @@ from service.workers import (
     Confinement,
     Finished,
     Job,
+    JobFiles,
     known_trouble,
+    lane,
     local,
     messages,
+    moving,
     output,
     process,
 )
@@ -32,11 +36,20 @@ from service.workers.local import LocalWorkers
 FAKES, COLD = "tests.service.fakes", "tests.service.workers.cold"
 
 
-def job(folder: Path, content: bytes) -> Job:
-    """Make a job whose checkpoint has this content."""
+JOB = Job(id="one", verb="convert", filename="m.pt")
+
+
+async def ran(
+    workers: LocalWorkers,
+    folder: Path,
+    content: bytes,
+    progress: Progress = silent,
+    share: str = "a client",
+) -> Finished:
+    """Run a job whose checkpoint has this content."""
     source = folder / "upload"
     source.write_bytes(content)
-    return Job(id="one", verb="convert", source=source, folder=folder, filename="m.pt")
+    return await workers.run(JOB, JobFiles(source, folder), progress, share=share)
 
 
 def with_workers(
@@ -79,7 +92,7 @@ def test_progress_comes_over_the_pipe(tmp_path: Path) -> None:
     heard: list[tuple[str, int, int]] = []
 
     async def use(workers: LocalWorkers) -> Finished:
-        return await workers.run(job(tmp_path, b"fine"), lambda *stage: heard.append(stage))
+        return await ran(workers, tmp_path, b"fine", lambda *stage: heard.append(stage))
 
     finished = with_workers(use)
     assert heard == [("read", 1, 1)]
@@ -94,7 +107,7 @@ def test_progress_is_told_now_and_then(tmp_path: Path) -> None:
     heard: list[tuple[str, int, int]] = []
 
     async def use(workers: LocalWorkers) -> Finished:
-        return await workers.run(job(tmp_path, b"tells"), lambda *stage: heard.append(stage))
+        return await ran(workers, tmp_path, b"tells", lambda *stage: heard.append(stage))
 
     assert with_workers(use)
     assert heard[:2] == [("read", 1, 1), ("write", 0, 20_000)]
@@ -106,7 +119,7 @@ def refusal(folder: Path, content: bytes) -> Problem:
     """Run a job that is refused."""
 
     async def use(workers: LocalWorkers) -> Finished:
-        return await workers.run(job(folder, content), lambda *_: None)
+        return await ran(workers, folder, content)
 
     with pytest.raises(ProblemError) as caught:
         with_workers(use)
@@ -160,7 +173,7 @@ def test_a_process_that_the_kernel_ends_for_memory(
     kills = iter(range(100))
 
     async def killed(workers: LocalWorkers) -> Finished:
-        return await workers.run(job(tmp_path, b"kills-itself"), lambda *_: None)
+        return await ran(workers, tmp_path, b"kills-itself")
 
     with pytest.raises(WorkerCrashedError, match="SIGKILL"):
         with_workers(killed)
@@ -173,7 +186,7 @@ def test_what_a_worker_printed_before_it_crashed_is_told(tmp_path: Path) -> None
     """The log has the end of a worker's output, without control characters."""
 
     async def crashed(workers: LocalWorkers) -> Finished:
-        return await workers.run(job(tmp_path, b"prints terminate-called"), lambda *_: None)
+        return await ran(workers, tmp_path, b"prints terminate-called")
 
     with capture_logs() as lines, pytest.raises(WorkerCrashedError):
         with_workers(crashed)
@@ -187,12 +200,12 @@ def test_cancelling_ends_the_job_and_frees_the_device(tmp_path: Path) -> None:
     """A cancelled job ends, and the next one runs."""
 
     async def use(workers: LocalWorkers) -> Finished:
-        hanging = asyncio.ensure_future(workers.run(job(tmp_path, b"hangs"), lambda *_: None))
+        hanging = asyncio.ensure_future(ran(workers, tmp_path, b"hangs"))
         await until(lambda: workers.health().busy)
         hanging.cancel()
         await asyncio.wait({hanging})
         assert hanging.cancelled()
-        return await workers.run(job(tmp_path, b"fine"), lambda *_: None)
+        return await ran(workers, tmp_path, b"fine")
 
     assert with_workers(use)
 
@@ -203,7 +216,7 @@ def test_a_client_that_leaves_while_the_job_is_tidied_up(tmp_path: Path) -> None
     async def use(workers: LocalWorkers) -> Finished:
         folder = tmp_path / "job"
         folder.mkdir()
-        hanging = asyncio.ensure_future(workers.run(job(folder, b"hangs"), lambda *_: None))
+        hanging = asyncio.ensure_future(ran(workers, folder, b"hangs"))
         await until(lambda: workers.health().busy and not folder.exists())
         while not hanging.done():
             hanging.cancel()
@@ -211,7 +224,7 @@ def test_a_client_that_leaves_while_the_job_is_tidied_up(tmp_path: Path) -> None
         assert hanging.cancelled()
         assert not workers.health().busy
         assert (folder / "upload").exists(), "its files are where they came from"
-        return await workers.run(job(tmp_path, b"fine"), lambda *_: None)
+        return await ran(workers, tmp_path, b"fine")
 
     assert with_workers(use)
 
@@ -220,20 +233,20 @@ def test_a_job_that_cannot_be_put_back_holds_nobody_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If a disk fails during the clean-up, that job fails and the next one runs."""
-    move_back, faults = local._move_back, iter([OSError("the disk is gone")])
+    move_back, faults = moving.move_back, iter([OSError("the disk is gone")])
 
-    def fails_once(job: Job, folder: Path) -> None:
-        move_back(job, folder)
+    def fails_once(job: Job, files: JobFiles, folder: Path) -> None:
+        move_back(job, files, folder)
         for fault in faults:
             raise fault
 
-    monkeypatch.setattr(local, "_move_back", fails_once)
+    monkeypatch.setattr(local, "move_back", fails_once)
 
     async def use(workers: LocalWorkers) -> Finished:
         with pytest.raises(OSError, match="the disk is gone"):
-            await workers.run(job(tmp_path, b"fine"), lambda *_: None)
+            await ran(workers, tmp_path, b"fine")
         assert not workers.health().busy
-        return await asyncio.wait_for(workers.run(job(tmp_path, b"fine"), lambda *_: None), 20)
+        return await asyncio.wait_for(ran(workers, tmp_path, b"fine"), 20)
 
     assert with_workers(use) is not None
 
@@ -287,15 +300,15 @@ def test_a_device_that_does_not_answer_is_not_ready(
 ) -> None:
     """A device that fails or hangs is reported within its timeout."""
     if device != "tires":  # `tires` must be warm first
-        monkeypatch.setattr(local, "WARM_UP_TIMEOUT_S", 0.5)
-    monkeypatch.setattr(local, "PROBE_TIMEOUT_S", 0.5)
+        monkeypatch.setattr(lane, "WARM_UP_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(lane, "PROBE_TIMEOUT_S", 0.5)
 
     async def use(workers: LocalWorkers) -> None:
         await until(lambda: workers.health().problem == problem)
         assert not workers.health().ready
         if device != "tires":
             with pytest.raises(NotReadyError):
-                await workers.run(job(tmp_path, b"fine"), lambda *_: None)
+                await ran(workers, tmp_path, b"fine")
 
     with_workers(use, COLD, device)
 
@@ -339,7 +352,7 @@ def test_an_unforeseen_error_is_not_the_last_try(monkeypatch: pytest.MonkeyPatch
         return await started(*arguments)
 
     monkeypatch.setattr(process.WorkerProcess, "start", fails_once)
-    monkeypatch.setattr(local, "PROBE_INTERVAL_S", 0.05)
+    monkeypatch.setattr(lane, "PROBE_INTERVAL_S", 0.05)
 
     async def ready(workers: LocalWorkers) -> None:
         await until(lambda: workers.health().problem == "No worker could be started.")
@@ -355,7 +368,7 @@ def test_what_is_known_against_the_device_is_logged_once(tmp_path: Path) -> None
         for name in ("one", "two"):
             folder = tmp_path / name
             folder.mkdir()
-            finished = await workers.run(job(folder, b"fine"), lambda *_: None)
+            finished = await ran(workers, folder, b"fine")
         return finished
 
     with capture_logs() as logs:

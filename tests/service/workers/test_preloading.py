@@ -33,7 +33,8 @@ for name in ("is_available", "device_count", "_lazy_init", "current_device", "ge
     setattr(torch.cuda, name, lambda *_, name=name: asked.append(name) or 0)
 before = threads()
 FOR_EACH_KIND = {kinds!r}
-from service.workers import Job, conversion, freezing
+from service.workers import conversion, rehearsal, freezing
+from service.workers.messages import LocalJob
 told = {"asked": list(asked), "threads": threads() - before}
 
 from convlast.progress import silent
@@ -42,7 +43,7 @@ conversion.warm("cpu")
 with tempfile.TemporaryDirectory() as folder:
     source = Path(folder, "upload")
     torch.save(torch.nn.Conv3d(2, 4, 3).state_dict(), source)
-    job = Job(id="1", verb="convert", source=source, folder=Path(folder), filename="m.pt")
+    job = LocalJob(id="1", verb="convert", source=source, folder=Path(folder), filename="m.pt")
     told["verdict"] = conversion.run(job, "cpu", silent).verdict
 told["kinds"] = [name for name in FOR_EACH_KIND if name not in inherited]
 print(json.dumps({**told, "imported": sorted(set(sys.modules) - inherited)}))
