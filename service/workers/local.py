@@ -242,7 +242,7 @@ class LocalWorkers:
         try:
             lane.jobs += 1
             moved = await completed(asyncio.to_thread(move_in, job, files, worker.folder))
-            _log.info("job begins", job=job.id, verb=job.verb, device=lane.state.name)
+            _log.info("job begins", verb=job.verb, device=lane.state.name)
             async with asyncio.timeout(self._job_timeout_s):
                 answer = await worker.answer_within_memory(
                     _answer(worker, moved, progress), waiter.allowance_bytes
@@ -290,7 +290,7 @@ async def _answer(worker: WorkerProcess, job: LocalJob, progress: Progress) -> F
         elif isinstance(event, Finished | Refused):
             return event
         elif isinstance(event, Failed):
-            _log.error("job failed", job=job.id, traceback=event.traceback)
+            _log.error("job failed", traceback=event.traceback)
             raise InternalError("The job failed.")
         else:
             raise WorkerCrashedError.nonsense()

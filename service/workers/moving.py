@@ -39,7 +39,7 @@ async def clear(folder: Path) -> None:
 def problem_of(refused: Refused, job: Job, files: JobFiles) -> Problem:
     """Turn a refusal into a problem; a code that this verb does not have is an internal error."""
     if refused.code not in WORKER_CODES[job.verb]:
-        _log.error("job refused with a bad code", job=job.id, code=refused.code)
+        _log.error("job refused with a bad code", code=refused.code)
         return Problem.of(InternalError("The job failed."))
     report = read_report(files.folder) if refused.has_report else None
     return Problem(refused.code, refused.detail, refused.members, report)
