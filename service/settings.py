@@ -29,8 +29,8 @@ _HOST = re.compile(r"\*|[a-z0-9.-]+")
 
 
 _IN_WORDS = {
-    "workers": "half the cores, at least 2 and at most 16",
-    "memory_bytes": "80 % of the memory of this machine or container",
+    "workers": "half the cores, 2 to 16",
+    "memory_bytes": "80 % of the memory",
 }
 """Defaults that depend on the machine."""
 
