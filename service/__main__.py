@@ -13,6 +13,7 @@ from service.sandbox import scrub_environment
 from service.server import DrainingServer
 from service.settings import Settings, SettingsError
 from service.telemetry import logs
+from service.workers.preloaded import use_large_pages
 
 
 def main() -> int:
@@ -22,6 +23,7 @@ def main() -> int:
         settings = Settings.from_environment(os.environ)
         scrub_environment()  # no secret may reach the fork server or the workers
         wait_asleep(os.environ)  # for the fork server and the workers, which import torch
+        use_large_pages(os.environ)
         app = create_app(settings)  # locks the work folder, before a worker uses it
         if settings.device.startswith("cuda"):
             asyncio.run(local_workers(settings, settings.device).check())

@@ -43,7 +43,7 @@ __main__
 """,
     "service": """
 errors settings
-cancellation problems sandbox
+cancellation problems sandbox threads
 access headers storage
 workers
 telemetry

@@ -19,6 +19,7 @@ from service.headers.fields import as_list
 from service.headers.filenames import named_in, sanitise
 from service.settings import Settings
 from service.storage.workspace import JobFolder
+from service.threads import HASHING, WRITING, for_bytes
 from service.uploads.multipart import Multipart
 from service.uploads.upload_headers import MULTIPART, media_type_of, too_large
 
@@ -93,9 +94,11 @@ async def _fill(body: _Body, batches: AsyncIterator[list[bytes]]) -> None:
             pieces = body.unpack(batch)
             if keeping is not None:
                 _raise_first(await asyncio.shield(keeping))
+            size_bytes = sum(map(len, batch))
+            writing, hashing = for_bytes(WRITING, size_bytes), for_bytes(HASHING, size_bytes)
             keeping = asyncio.gather(
-                asyncio.to_thread(body.write, pieces),
-                asyncio.to_thread(body.hash, pieces, batch if body.digest.is_promised else []),
+                writing.run(body.write, pieces),
+                hashing.run(body.hash, pieces, batch if body.digest.is_promised else []),
                 return_exceptions=True,  # otherwise it ends with the first thread that fails
             )
     finally:
