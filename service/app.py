@@ -24,6 +24,7 @@ from service.routes import convert, docs, health, jobs, openapi
 from service.settings import Settings
 from service.storage.workspace import WORKERS, Workspace
 from service.telemetry.metrics import Metrics
+from service.threads import REMOVING
 from service.workers import Confinement, Workers, machine
 from service.workers.local import Capacity, LocalWorkers
 from service.workers.memory_budget import MemoryBudget
@@ -162,7 +163,7 @@ async def _sweep(context: Context) -> None:
     interval_s = min(_SWEEP_INTERVAL_S, context.settings.store_age_s)
     while True:
         await asyncio.sleep(interval_s)
-        await asyncio.to_thread(context.workspace.store.sweep)
+        await REMOVING.run(context.workspace.store.sweep)
 
 
 def _watch(context: Context) -> None:

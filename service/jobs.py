@@ -23,6 +23,7 @@ from service.errors import WorkerCrashedError, full_disk_as_problem
 from service.headers.filenames import sanitise
 from service.problems import JOB_FIELD, JOB_KEY, VERDICT_FIELD
 from service.storage.workspace import JobFolder
+from service.threads import REMOVING
 from service.uploads.receiving import Upload, receive
 from service.uploads.upload_headers import RAW, check_headers
 from service.workers import Finished, Job, JobFiles
@@ -121,7 +122,7 @@ async def run_job(
             finished = await _while_connected(request, work)
             await asyncio.to_thread(_drop, folder, upload)
         except BaseException:
-            await asyncio.to_thread(folder.remove)
+            await REMOVING.run(folder.remove)
             raise
         seconds = {"upload": uploaded_s, **finished.seconds}
         stages_s = {stage: round(stage_s, 4) for stage, stage_s in seconds.items()}

@@ -43,7 +43,7 @@ __main__
 """,
     "service": """
 errors settings
-cancellation problems sandbox usage
+cancellation problems sandbox usage threads
 access headers storage
 workers
 telemetry

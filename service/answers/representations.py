@@ -21,6 +21,7 @@ from service.headers.negotiation import JSON, OCTET_STREAM, ZIP
 from service.jobs import Ran
 from service.storage.slices import FileSlice
 from service.storage.store import ARTIFACT, StoredJob
+from service.threads import REMOVING
 from service.workers import MAX_EMBEDDED_BYTES, REPORT_HTML, REPORT_JSON, Made
 from service.workers.results import open_made, open_report
 
@@ -46,7 +47,7 @@ async def answer(media_type: str, ran: Ran, request: Request, context: Context) 
             return await asyncio.to_thread(_report, stored, links, headers, ran, context)
         return await asyncio.to_thread(_artifact, stored, links, headers, ran, context)
     except BaseException:
-        await asyncio.to_thread(ran.folder.remove)
+        await REMOVING.run(ran.folder.remove)
         raise
 
 

@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from service.cancellation import completed
 from service.storage.slices import FileSlice
+from service.threads import READING, REMOVING, for_bytes
 
 # Starlette's 64 KiB is five times slower: each chunk costs a hop between threads.
 CHUNK_BYTES = 1 << 20
@@ -89,7 +90,7 @@ class PiecesResponse(Response):
                     await self._send_all(send, gone, with_body=scope["method"] != "HEAD")
         finally:
             gone.cancel()
-            await asyncio.to_thread(self._free)
+            await REMOVING.run(self._free)
 
     async def _send_all(self, send: Send, gone: asyncio.Future[None], *, with_body: bool) -> None:
         start = {"type": "http.response.start", "status": self.status_code}
@@ -107,8 +108,9 @@ class PiecesResponse(Response):
         """Yield the body in chunks; a thread reads the next one while one is sent."""
         reading: deque[asyncio.Future[bytes]] = deque()
         try:
-            for read in self._reads():
-                reading.append(asyncio.ensure_future(asyncio.to_thread(read)))
+            for read, size_bytes in self._reads():
+                threads = for_bytes(READING, size_bytes)
+                reading.append(asyncio.ensure_future(threads.run(read)))
                 if len(reading) > 1:
                     yield await asyncio.shield(reading[0])
                     reading.popleft()
@@ -119,21 +121,42 @@ class PiecesResponse(Response):
             if reading:
                 await completed(asyncio.wait(reading))
 
-    def _reads(self) -> Iterator[Callable[[], bytes]]:
+    def _reads(self) -> Iterator[tuple[Callable[[], bytes], int]]:
+        """Yield functions that return the next chunk, and the size of each.
+
+        Small pieces are put together: each chunk costs a switch of threads and a call of `send`.
+        """
+        group: list[Callable[[], bytes]] = []
+        group_bytes = 0
+        for read, size_bytes in self._parts():
+            if group and group_bytes + size_bytes > CHUNK_BYTES:
+                yield partial(_joined, group), group_bytes
+                group, group_bytes = [], 0
+            group.append(read)
+            group_bytes += size_bytes
+        if group:
+            yield partial(_joined, group), group_bytes
+
+    def _parts(self) -> Iterator[tuple[Callable[[], bytes], int]]:
+        """Yield functions that return parts of the pieces, and the size of each."""
         for piece in self.pieces:
             if isinstance(piece, bytes):
-                yield partial(bytes, piece)
+                yield partial(bytes, piece), len(piece)
                 continue
             end = piece.start + piece.size_bytes
             for offset in range(piece.start, end, CHUNK_BYTES):
                 length = min(CHUNK_BYTES, end - offset)
-                yield partial(os.pread, piece.file.fileno(), length, offset)
+                yield partial(os.pread, piece.file.fileno(), length, offset), length
 
     def _free(self) -> None:
         for piece in self.pieces:
             if isinstance(piece, FileSlice):
                 piece.file.close()
         self._release()
+
+
+def _joined(reads: Sequence[Callable[[], bytes]]) -> bytes:
+    return reads[0]() if len(reads) == 1 else b"".join(read() for read in reads)
 
 
 async def until_disconnected(receive: Receive) -> None:

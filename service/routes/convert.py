@@ -22,6 +22,7 @@ from service.routes.openapi import (
     problems,
     upload_body,
 )
+from service.threads import REMOVING
 from service.workers import REPORT_HTML
 from service.workers.results import open_made, open_report
 
@@ -76,7 +77,7 @@ async def inspect(request: Request, context: ContextOf, caller: CallerOf) -> Res
         else:
             file = await asyncio.to_thread(open_made, ran.folder.path, REPORT_HTML)
     except BaseException:
-        await asyncio.to_thread(ran.folder.remove)
+        await REMOVING.run(ran.folder.remove)
         raise
     return PiecesResponse(
         [file],

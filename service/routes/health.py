@@ -14,7 +14,7 @@ from service.context import ContextOf
 from service.problems import Problem, ProblemError
 from service.routes import readable
 from service.routes.openapi import problems
-from service.workers import known_trouble
+from service.workers import Health
 
 router = APIRouter(tags=["operation"])
 
@@ -41,7 +41,11 @@ async def readyz(context: ContextOf) -> JSONResponse:
         "inspectors": inspectors.model_dump(),
         "storage": {"problem": storage},
         "draining": context.job_admission.draining,
-        "warnings": [*known_trouble(converters.facts), *_present(context.keyring.problem)],
+        "warnings": [
+            *converters.known_trouble,
+            *_failed_devices(converters),
+            *_present(context.keyring.problem),
+        ],
     }
     wrong = [
         *(["The service is draining."] if context.job_admission.draining else []),
@@ -53,7 +57,14 @@ async def readyz(context: ContextOf) -> JSONResponse:
         *([storage] if storage else []),
     ]
     if wrong:
-        raise ProblemError(Problem("not-ready", " ".join(dict.fromkeys(wrong)), {"checks": checks}))
+        admission = context.job_admission
+        wait = (
+            {"retry_after_s": admission.seconds_of(admission.taken_count)}
+            if admission.draining
+            else {}
+        )
+        members = {"checks": checks, **wait}
+        raise ProblemError(Problem("not-ready", " ".join(dict.fromkeys(wrong)), members))
     return JSONResponse({"status": "ready", "checks": checks})
 
 
@@ -81,8 +92,16 @@ async def metrics(request: Request, context: ContextOf) -> Response:
     """Return all metrics in Prometheus' text format; a setting can require a key."""
     if context.settings.metrics_need_key:
         context.keyring.owner(request.headers.get("authorization"))
-    text = context.metrics.exposition(context.converters.health())
+    text = context.metrics.exposition(
+        converters=context.converters.health(), inspectors=context.inspectors.health()
+    )
     return Response(text, media_type=CONTENT_TYPE_LATEST)
+
+
+def _failed_devices(health: Health) -> list[str]:
+    """Name the devices that do not work, while others do."""
+    failed = [lane for lane in health.lanes if lane.problem and not lane.ready]
+    return [f"{lane.device}: {lane.problem}" for lane in failed] if health.ready else []
 
 
 def _present(warning: str | None) -> list[str]:

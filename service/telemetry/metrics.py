@@ -2,13 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from service.workers import Health
 
 _STAGE_BUCKETS_S = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
+
+
+_LABELS = ("workers", "device")
+
+
+class _Lanes:
+    """Collects the metrics of each device from the health of the workers.
+
+    Several lanes may have the same device, the CPU; then they are added up.
+    """
+
+    def __init__(self) -> None:
+        self.healths: Mapping[str, Health] = {}
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics, with a sample for each device."""
+        lanes = GaugeMetricFamily(
+            "convlast_device_lanes", "Jobs that a device can run at once.", labels=_LABELS
+        )
+        ready = GaugeMetricFamily(
+            "convlast_device_ready", "Lanes of a device that take jobs.", labels=_LABELS
+        )
+        busy = GaugeMetricFamily(
+            "convlast_device_busy", "Lanes of a device that run a job.", labels=_LABELS
+        )
+        jobs = CounterMetricFamily(
+            "convlast_device_jobs", "Jobs that a device has begun.", labels=_LABELS
+        )
+        waiting = GaugeMetricFamily(
+            "convlast_jobs_waiting", "Jobs that wait for a lane.", labels=_LABELS[:1]
+        )
+        for workers, health in self.healths.items():
+            waiting.add_metric([workers], health.waiting)
+            for device in dict.fromkeys(lane.device for lane in health.lanes):
+                its = [lane for lane in health.lanes if lane.device == device]
+                labels = [workers, device]
+                lanes.add_metric(labels, len(its))
+                ready.add_metric(labels, sum(lane.ready for lane in its))
+                busy.add_metric(labels, sum(lane.busy for lane in its))
+                jobs.add_metric(labels, sum(lane.jobs for lane in its))
+        yield from (lanes, ready, busy, jobs, waiting)
 
 
 class Metrics:
@@ -41,15 +83,18 @@ class Metrics:
             ["kind"],
             registry=self.registry,
         )
+        self._lanes = _Lanes()
+        self.registry.register(self._lanes)
 
     def watch(self, name: str, meaning: str, value: Callable[[], float]) -> None:
         """Add a gauge whose value is computed when the metrics are read."""
         Gauge(name, meaning, registry=self.registry).set_function(value)
 
-    def exposition(self, health: Health) -> bytes:
+    def exposition(self, *, converters: Health, inspectors: Health) -> bytes:
         """Return all metrics in Prometheus' text format."""
+        self._lanes.healths = {"converters": converters, "inspectors": inspectors}
         for kind in ("free", "total"):
-            size = health.facts.get(f"memory_{kind}_bytes")
+            size = converters.facts.get(f"memory_{kind}_bytes")
             if isinstance(size, int):
                 self.device_memory_bytes.labels(kind).set(size)
         return generate_latest(self.registry)

@@ -19,6 +19,7 @@ from service.headers.fields import as_list
 from service.headers.filenames import named_in, sanitise
 from service.settings import Settings
 from service.storage.workspace import JobFolder
+from service.threads import HASHING, SMALL, SMALL_BYTES, WRITING
 from service.uploads.multipart import Multipart
 from service.uploads.upload_headers import MULTIPART, media_type_of, too_large
 
@@ -87,23 +88,32 @@ async def receive(
 
 async def _fill(body: _Body, batches: AsyncIterator[list[bytes]]) -> None:
     """Hash a batch in one thread and write it in another, while the next batch is received."""
-    keeping: asyncio.Future[tuple[BaseException | None, BaseException | None]] | None = None
+    keeping: asyncio.Future[list[BaseException | None]] | None = None
     try:
         async for batch in batches:
             pieces = body.unpack(batch)
             if keeping is not None:
                 _raise_first(await asyncio.shield(keeping))
-            keeping = asyncio.gather(
-                asyncio.to_thread(body.write, pieces),
-                asyncio.to_thread(body.hash, pieces, batch if body.digest.is_promised else []),
-                return_exceptions=True,  # otherwise it ends with the first thread that fails
-            )
+            keeping = _keep(body, pieces, batch)
     finally:
         # A thread cannot be cancelled, and the file must stay open until it is done.
         if keeping is not None:
             await completed(asyncio.wait({keeping}))
     if keeping is not None:
         _raise_first(keeping.result())
+
+
+def _keep(
+    body: _Body, pieces: list[bytes], batch: list[bytes]
+) -> asyncio.Future[list[BaseException | None]]:
+    """Begin to write and to hash a batch: at once, or in one thread if it is small."""
+    promised = batch if body.digest.is_promised else []
+    if sum(map(len, batch)) <= SMALL_BYTES:
+        work = [SMALL.run(body.write_and_hash, pieces, promised)]
+    else:
+        work = [WRITING.run(body.write, pieces), HASHING.run(body.hash, pieces, promised)]
+    # Otherwise it ends with the first thread that fails.
+    return asyncio.gather(*work, return_exceptions=True)
 
 
 def _raise_first(results: Iterable[BaseException | None]) -> None:
@@ -160,6 +170,11 @@ class _Body:
             view = memoryview(data)
             while view:
                 view = view[self.file.write(view) :]
+
+    def write_and_hash(self, pieces: list[bytes], batch: list[bytes]) -> None:
+        """Write pieces of the checkpoint, and update the digests."""
+        self.write(pieces)
+        self.hash(pieces, batch)
 
     def finish(self) -> Upload:
         """Check that the body is complete, and return its checkpoint."""

@@ -17,6 +17,7 @@ import structlog
 from convlast.removal import remove_tree
 from service.cancellation import completed
 from service.errors import NotReadyError
+from service.threads import REMOVING
 from service.workers import Confinement, LaneHealth
 from service.workers.device_state import DeviceState
 from service.workers.messages import Failed, Probe, Ready, Refused
@@ -275,4 +276,4 @@ class Lane:
 async def _end(worker: WorkerProcess) -> None:
     """End a worker without a job, and remove its folder."""
     await worker.end()
-    await asyncio.to_thread(remove_tree, worker.folder)
+    await REMOVING.run(remove_tree, worker.folder)

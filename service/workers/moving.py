@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import structlog
@@ -10,6 +9,7 @@ import structlog
 from convlast.removal import remove_tree
 from service.errors import InternalError
 from service.problems import WORKER_CODES, Problem
+from service.threads import REMOVING
 from service.workers import Job, JobFiles
 from service.workers.messages import LocalJob, Refused
 from service.workers.results import read_report
@@ -33,7 +33,7 @@ def move_back(job: Job, files: JobFiles, folder: Path) -> None:
 
 async def clear(folder: Path) -> None:
     """Remove the folder of a worker that has ended."""
-    await asyncio.to_thread(remove_tree, folder)
+    await REMOVING.run(remove_tree, folder)
 
 
 def problem_of(refused: Refused, job: Job, files: JobFiles) -> Problem:

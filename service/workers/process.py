@@ -11,6 +11,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import TypeVar
@@ -63,7 +64,7 @@ class WorkerProcess:
             output = WorkerOutput(folder, ours)
             # Not to be cancelled: the thread still uses the number of `theirs`, which could be
             # another file's once `theirs` is closed.
-            await completed(_with_processes(process.start))
+            oom_kills_before = await completed(_with_processes(partial(_begin, process)))
             reader, writer = await asyncio.open_unix_connection(sock=ours, limit=MAX_LINE_BYTES)
         except BaseException:
             ours.close()  # if the process was started, it ends at once
@@ -73,7 +74,7 @@ class WorkerProcess:
             raise
         finally:
             theirs.close()
-        return cls(process, reader, writer, folder, output, _count_oom_kills())
+        return cls(process, reader, writer, folder, output, oom_kills_before)
 
     def can_work(self) -> bool:
         """Return whether the process is alive and has its folder."""
@@ -180,6 +181,12 @@ async def _with_processes(do: Callable[[], T]) -> T:
     same one both read its exit code from a pipe, and one of them gets a wrong code.
     """
     return await asyncio.get_running_loop().run_in_executor(_THREAD, do)
+
+
+def _begin(process: ForkServerProcess) -> int:
+    """Start a process, and return how many others the kernel has killed so far."""
+    process.start()
+    return _count_oom_kills()
 
 
 def _make_folder(confinement: Confinement) -> Path:

@@ -10,7 +10,7 @@ import asyncio
 import json
 import secrets
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerContext
@@ -86,6 +86,18 @@ class Stage:
     def get(self, path: str) -> httpx.Response:
         """Send a GET."""
         return self._runner.run(self._request("GET", path, {}))
+
+    def play(self, scene: Callable[[httpx.AsyncClient], Coroutine[Any, Any, None]]) -> None:
+        """Run a scene with a client; workers are honest."""
+        self._part = None
+
+        async def run() -> None:
+            transport = httpx.ASGITransport(self._app)
+            url = "http://127.0.0.1"
+            async with httpx.AsyncClient(transport=transport, base_url=url, timeout=60) as client:
+                await scene(client)
+
+        self._runner.run(run())
 
     async def _request(self, method: str, path: str, headers: dict[str, str]) -> httpx.Response:
         transport = httpx.ASGITransport(self._app)

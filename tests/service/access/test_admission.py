@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -71,3 +72,34 @@ def test_what_is_done_already_takes_a_place_too_many() -> None:
         with pytest.raises(QueueFullError, match="CONVLAST_MAX_DOWNLOADS"):
             admission.check("bob")
     admission.check("bob")
+
+
+def test_patience_is_shared_by_the_lanes() -> None:
+    """With four lanes the queue is done in a quarter of the time; places are beside the lanes."""
+    admission = Admission(4, setting="CONVLAST_QUEUE_SIZE", per_client=2, lanes=lambda: 4)
+    admission.ran(20.0)
+    assert admission.count == 8
+    with contextlib.ExitStack() as held:
+        for client in ("alice", "alice", "bob"):
+            held.enter_context(admission.take(client))
+        with pytest.raises(TooManyRequestsError) as caught:
+            admission.check("alice")
+        assert caught.value.details["retry_after_s"] == 10, "two clients, 20 s, four lanes"
+        for _ in range(5):
+            held.enter_context(admission.hold("carol"))
+        with pytest.raises(QueueFullError) as full:
+            admission.check("dora")
+        assert full.value.details["retry_after_s"] == 20, "half of eight jobs"
+        admission.drain()
+        with pytest.raises(NotReadyError) as draining:
+            admission.check("dora")
+        assert draining.value.details["retry_after_s"] == 40, "all eight"
+
+
+def test_patience_is_short_until_a_job_has_run() -> None:
+    """The first job sets the mean; before that it is a second, and never more than 300 s."""
+    admission = Admission(4, setting="CONVLAST_QUEUE_SIZE")
+    assert admission.seconds_of(1) == 1
+    admission.ran(7.0)
+    assert admission.seconds_of(1) == 7
+    assert admission.seconds_of(10_000) == 300

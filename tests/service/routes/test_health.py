@@ -23,6 +23,20 @@ def test_ready_tells_what_was_checked(service: Running) -> None:
     assert checks["draining"] is False
 
 
+def test_each_lane_is_named(service: Running) -> None:
+    """`/readyz` and `/metrics` tell for each device whether it works, and what it did."""
+    assert service.convert(b"fine").is_success
+    (lane,) = fetch(service, "/readyz").json()["checks"]["converters"]["lanes"]
+    assert lane.pop("jobs") >= 1
+    assert lane == {"device": "cpu", "gpu": None, "ready": True, "busy": False, "problem": None}
+    text = fetch(service, "/metrics").text
+    for name in ("lanes", "ready", "busy"):
+        value = 0.0 if name == "busy" else 1.0
+        assert f'convlast_device_{name}{{device="cpu",workers="converters"}} {value}' in text
+    assert 'convlast_device_jobs_total{device="cpu",workers="inspectors"}' in text
+    assert 'convlast_jobs_waiting{workers="converters"} 0.0' in text
+
+
 def test_version(service: Running) -> None:
     """`/version` has the versions and the device, and no value that keeps changing."""
     body = fetch(service, "/version").json()
