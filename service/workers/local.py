@@ -20,10 +20,10 @@ from service.cancellation import completed
 from service.errors import InternalError, NotReadyError, TimedOutError, WorkerCrashedError
 from service.problems import ProblemError
 from service.workers import STAGES, Confinement, Finished, Health, Job, JobFiles, known_trouble
-from service.workers.devices import lanes_after_survey, named_devices
-from service.workers.fair_queue import FairQueue
-from service.workers.lane import Forking, Lane
-from service.workers.memory_budget import MemoryBudget
+from service.workers.lanes.devices import lanes_after_survey, named_devices
+from service.workers.lanes.fair_queue import FairQueue
+from service.workers.lanes.lane import Forking, Lane
+from service.workers.lanes.memory_budget import MemoryBudget
 from service.workers.messages import Failed, LocalJob, Refused, Run, Stage
 from service.workers.moving import clear, move_back, move_in, problem_of
 from service.workers.preloaded import preloaded

@@ -24,13 +24,13 @@ from service.workers import (
     Job,
     JobFiles,
     known_trouble,
-    lane,
     local,
     messages,
     moving,
     output,
     process,
 )
+from service.workers.lanes import lane
 from service.workers.local import LocalWorkers
 
 FAKES, COLD = "tests.service.fakes", "tests.service.workers.cold"

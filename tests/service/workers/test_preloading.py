@@ -63,7 +63,8 @@ def test_a_default_conversion_imports_nothing(told: dict[str, Any]) -> None:
 
 def test_the_fork_server_starts_no_thread(told: dict[str, Any]) -> None:
     """The fork server has one thread; OpenMP in a worker would wait for others for ever."""
-    assert told["threads"] == 0
+    # OpenBLAS, which NumPy brings, ends its own threads at a fork.
+    assert told["threads"] <= 0
 
 
 def test_the_fork_server_asks_for_no_gpu(told: dict[str, Any]) -> None:

@@ -16,12 +16,13 @@ from structlog.testing import capture_logs
 from convlast.errors import OutOfMemoryError
 from convlast.report import Report
 from service.errors import NotReadyError, WorkerCrashedError
-from service.workers import Finished, Job, JobFiles, lane, process
+from service.workers import Finished, Job, JobFiles, process
+from service.workers.lanes import lane
+from service.workers.lanes.memory_budget import MemoryBudget
 from service.workers.local import Capacity, LocalWorkers
-from service.workers.memory_budget import MemoryBudget
 from tests.service.workers.test_local import confinement, until
 
-FAKES, GPUS = "tests.service.fakes", "tests.service.workers.gpus"
+FAKES, GPUS = "tests.service.fakes", "tests.service.workers.lanes.gpus"
 
 
 class Client:
