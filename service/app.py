@@ -26,8 +26,8 @@ from service.storage.workspace import WORKERS, Workspace
 from service.telemetry.metrics import Metrics
 from service.threads import REMOVING
 from service.workers import Confinement, Workers, machine
+from service.workers.lanes.memory_budget import MemoryBudget
 from service.workers.local import Capacity, LocalWorkers
-from service.workers.memory_budget import MemoryBudget
 from service.workers.preloaded import CONVERSION
 
 MOST_INSPECTORS = 4

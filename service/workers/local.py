@@ -13,23 +13,19 @@ from dataclasses import dataclass, field
 from itertools import chain
 from multiprocessing.context import ForkServerContext
 
-import structlog
-
+from convlast.errors import ConvlastError
 from convlast.progress import Progress
-from service.cancellation import completed
-from service.errors import InternalError, NotReadyError, TimedOutError, WorkerCrashedError
+from service.errors import NotReadyError
 from service.problems import ProblemError
 from service.workers import STAGES, Confinement, Finished, Health, Job, JobFiles, known_trouble
-from service.workers.devices import lanes_after_survey, named_devices
-from service.workers.fair_queue import FairQueue
-from service.workers.lane import Forking, Lane
-from service.workers.memory_budget import MemoryBudget
-from service.workers.messages import Failed, LocalJob, Refused, Run, Stage
-from service.workers.moving import clear, move_back, move_in, problem_of
+from service.workers.lanes.devices import lanes_after_survey, named_devices
+from service.workers.lanes.fair_queue import FairQueue
+from service.workers.lanes.lane import Forking, Lane
+from service.workers.lanes.memory_budget import MemoryBudget
+from service.workers.messages import Refused
+from service.workers.moving import problem_of
 from service.workers.preloaded import preloaded
-from service.workers.process import WorkerProcess
-
-_log = structlog.get_logger()
+from service.workers.running import LocalWork, run_in
 
 
 @dataclass(frozen=True)
@@ -109,14 +105,21 @@ class LocalWorkers:
             lane.start()
 
     async def check(self) -> None:
-        """Check that a device works, and that those with a number exist.
+        """Check that one of the devices works, and that those with a number exist.
 
         Raises:
-            ConvlastError: If they do not.
+            ConvlastError: If none works, or one does not exist.
         """
-        lane = self._lanes[0]
-        await lane.check()
-        lanes_after_survey(self._device, lane.state.facts, self._cpu_lanes)
+        failures: list[ConvlastError] = []
+        for lane in self._lanes:
+            try:
+                await lane.check()
+            except ConvlastError as error:
+                failures.append(error)
+                continue
+            lanes_after_survey(self._device, lane.state.facts, self._cpu_lanes)
+            return
+        raise failures[0]
 
     async def stop(self) -> None:
         """End the idle workers; a running job ends with the task that waits for it."""
@@ -161,7 +164,8 @@ class LocalWorkers:
                     is_first = True
                     continue
                 began_at = time.monotonic()
-                answer = await self._run_in(lane, worker, job, files, progress, waiter)
+                work = LocalWork(job, files, progress, waiter.allowance_bytes, self._job_timeout_s)
+                answer = await run_in(lane, worker, work)
                 convert_s = time.monotonic() - began_at
             finally:
                 self._release(lane, waiter)
@@ -229,37 +233,6 @@ class LocalWorkers:
         self._memory.give_back(waiter.allowance_bytes)
         self._match()
 
-    async def _run_in(
-        self,
-        lane: Lane,
-        worker: WorkerProcess,
-        job: Job,
-        files: JobFiles,
-        progress: Progress,
-        waiter: _Waiter,
-    ) -> Finished | Refused:
-        """Run a job in a worker, which ends with it."""
-        try:
-            lane.jobs += 1
-            moved = await completed(asyncio.to_thread(move_in, job, files, worker.folder))
-            _log.info("job begins", verb=job.verb, device=lane.state.name)
-            async with asyncio.timeout(self._job_timeout_s):
-                answer = await worker.answer_within_memory(
-                    _answer(worker, moved, progress), waiter.allowance_bytes
-                )
-        except TimeoutError:
-            raise TimedOutError(
-                f"The job was stopped after {self._job_timeout_s:g} s.",
-                remedy="Raise CONVLAST_JOB_TIMEOUT_S, or choose a cheaper smoke.",
-            ) from None
-        finally:
-            # Not to be cancelled: if the client disconnects now, its files would be left in the
-            # worker's folder.
-            await completed(_take_back(lane, worker, job, files))
-        if isinstance(answer, Refused) and answer.code == "device-lost":
-            lane.distrust()
-        return answer
-
     def _add_lanes(self, devices: list[str]) -> list[Lane]:
         added = [Lane(device, self._forking, self._on_change) for device in devices]
         self._lanes += added
@@ -279,28 +252,3 @@ class LocalWorkers:
         first, *more = lanes_after_survey(self._device, self._lanes[0].state.facts, self._cpu_lanes)
         self._lanes[0].device = first
         return self._add_lanes(more)
-
-
-async def _answer(worker: WorkerProcess, job: LocalJob, progress: Progress) -> Finished | Refused:
-    """Send the job to the worker, and wait for its answer."""
-    await worker.say(Run(job=job))
-    async for event in worker.events():
-        if isinstance(event, Stage):
-            progress(event.name, event.done, event.total)
-        elif isinstance(event, Finished | Refused):
-            return event
-        elif isinstance(event, Failed):
-            _log.error("job failed", traceback=event.traceback)
-            raise InternalError("The job failed.")
-        else:
-            raise WorkerCrashedError.nonsense()
-    raise WorkerCrashedError("The process of the job sent no answer.")
-
-
-async def _take_back(lane: Lane, worker: WorkerProcess, job: Job, files: JobFiles) -> None:
-    """End a worker that has run a job, move the job's files back, and clear its folder later."""
-    try:
-        await worker.end()
-        await asyncio.to_thread(move_back, job, files, worker.folder)
-    finally:
-        lane.end_aside(clear(worker.folder))

@@ -24,13 +24,13 @@ from service.workers import (
     Job,
     JobFiles,
     known_trouble,
-    lane,
-    local,
     messages,
     moving,
     output,
     process,
+    running,
 )
+from service.workers.lanes import lane
 from service.workers.local import LocalWorkers
 
 FAKES, COLD = "tests.service.fakes", "tests.service.workers.cold"
@@ -240,7 +240,7 @@ def test_a_job_that_cannot_be_put_back_holds_nobody_up(
         for fault in faults:
             raise fault
 
-    monkeypatch.setattr(local, "move_back", fails_once)
+    monkeypatch.setattr(running, "move_back", fails_once)
 
     async def use(workers: LocalWorkers) -> Finished:
         with pytest.raises(OSError, match="the disk is gone"):

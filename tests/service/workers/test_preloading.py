@@ -77,7 +77,8 @@ def test_a_conversion_of_any_kind_of_file_imports_nothing(told: dict[str, Any]) 
 
 def test_the_fork_server_starts_no_thread(told: dict[str, Any]) -> None:
     """The fork server has one thread; OpenMP in a worker would wait for others for ever."""
-    assert told["threads"] == 0
+    # OpenBLAS, which NumPy brings, ends its own threads at a fork.
+    assert told["threads"] <= 0
 
 
 def test_the_fork_server_asks_for_no_gpu(told: dict[str, Any]) -> None:

@@ -78,7 +78,8 @@ def told() -> dict[str, Any]:
 
 def test_the_fork_server_has_no_pool_of_threads(told: dict[str, Any]) -> None:
     """A rehearsal, even of a smoke, leaves the fork server with the threads that it had."""
-    assert told["threads"] == 0
+    # OpenBLAS, which NumPy brings, ends its own threads at a fork.
+    assert told["threads"] <= 0
     assert told["wanted"]
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from convlast.errors import DeviceUnavailableError
-from service.workers.devices import lanes_after_survey
+from service.workers.lanes.devices import lanes_after_survey
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.workers.fair_queue import FairQueue
+from service.workers.lanes.fair_queue import FairQueue
 
 
 def test_a_client_with_many_items_delays_another_by_those_that_run() -> None:

@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 
-from service.workers.memory_budget import MemoryBudget, MemoryPool
+from service.workers.lanes.memory_budget import MemoryBudget, MemoryPool
 
 GIB = 1 << 30
 

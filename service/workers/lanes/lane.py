@@ -19,7 +19,7 @@ from service.cancellation import completed
 from service.errors import NotReadyError
 from service.threads import REMOVING
 from service.workers import Confinement, LaneHealth
-from service.workers.device_state import DeviceState
+from service.workers.lanes.device_state import DeviceState
 from service.workers.messages import Failed, Probe, Ready, Refused
 from service.workers.process import WorkerProcess
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import Awaitable, Callable
@@ -13,15 +14,17 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from convlast.errors import OutOfMemoryError
+from convlast.errors import ConvlastError, OutOfMemoryError
 from convlast.report import Report
 from service.errors import NotReadyError, WorkerCrashedError
-from service.workers import Finished, Job, JobFiles, lane, process
+from service.problems import ProblemError
+from service.workers import Finished, Job, JobFiles, process
+from service.workers.lanes import lane
+from service.workers.lanes.memory_budget import MemoryBudget
 from service.workers.local import Capacity, LocalWorkers
-from service.workers.memory_budget import MemoryBudget
 from tests.service.workers.test_local import confinement, until
 
-FAKES, GPUS = "tests.service.fakes", "tests.service.workers.gpus"
+FAKES, GPUS = "tests.service.fakes", "tests.service.workers.lanes.gpus"
 
 
 class Client:
@@ -253,6 +256,27 @@ def test_a_job_whose_idle_worker_was_killed_gets_another(tmp_path: Path) -> None
     with_lanes(use, tmp_path)
 
 
+def test_a_job_that_loses_the_device_ends_the_idle_workers(tmp_path: Path) -> None:
+    """The next job gets a worker that has found the device again."""
+
+    async def use(workers: LocalWorkers) -> None:
+        lane_of_all = workers._lanes[0]
+        await until(lambda: len(lane_of_all._idle) == 2)
+        waiting = lane_of_all._idle[1]
+        folder = tmp_path / "lost"
+        folder.mkdir()
+        source = folder / "upload"
+        source.write_bytes(b"raises-code device-lost")
+        job = Job(id="lost", verb="convert", filename="m.pt")
+        with pytest.raises(ProblemError) as caught:
+            await workers.run(job, JobFiles(source, folder), lambda *_: None, share="a")
+        assert caught.value.problem.code == "device-lost"
+        assert waiting not in lane_of_all._idle
+        await until(lambda: len(lane_of_all._idle) == 2)
+
+    with_lanes(use, tmp_path, warm=2)
+
+
 def test_a_waiter_that_is_cancelled_leaves_no_trace(tmp_path: Path) -> None:
     """Cancelled jobs, at whatever moment, hold no lane and no memory."""
     memory = MemoryBudget(1 << 32, 1 << 30)
@@ -303,3 +327,26 @@ def test_a_file_larger_than_the_memory_runs_alone_within_it(tmp_path: Path) -> N
 
     with_lanes(fine, tmp_path, memory=memory)
     with_lanes(too_large, tmp_path, memory=tight)
+
+
+@pytest.mark.parametrize(
+    ("device", "broken", "problem"),
+    [
+        ("cuda:0,2", {"cuda:0"}, None),
+        ("cuda:0,2", {"cuda:0", "cuda:2"}, "The fake GPU failed."),
+        ("cuda:9,1", {"cuda:9"}, "cuda:9 cannot be used: the last GPU that CUDA sees is cuda:2"),
+    ],
+)
+def test_the_start_needs_one_device_that_works(
+    tmp_path: Path, failing: set[str], device: str, broken: set[str], problem: str | None
+) -> None:
+    """A broken GPU does not stop the start if another works; one that does not exist does."""
+    failing.update(broken)
+
+    async def check() -> None:
+        await LocalWorkers(
+            task=GPUS, device=device, job_timeout_s=20, confinement=confinement(tmp_path)
+        ).check()
+
+    with pytest.raises(ConvlastError, match=problem) if problem else contextlib.nullcontext():
+        asyncio.run(check())

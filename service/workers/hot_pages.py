@@ -1,0 +1,110 @@
+"""Copies the memory that a job will write to before the job comes.
+
+A worker shares its memory with the fork server, and the kernel copies each page of 4 KiB when the
+worker first writes to it. A small job writes to some 3,000, mostly to count references, and waits
+for each. The fork server lets one of its children do such a job, and notes the pages that the child
+has copied. Every later worker copies them while it warms up.
+
+This changes no content, and nothing depends on it: a page that was not foreseen is copied later.
+
+Source: madvise(2) for MADV_POPULATE_WRITE, https://docs.kernel.org/admin-guide/mm/pagemap.html
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+from array import array
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+_POPULATE_WRITE = 23
+_PRESENT, _EXCLUSIVE = 1 << 63, 1 << 56
+_ENTRY_BYTES = 8
+
+Range = tuple[int, int]
+"""The first address, and the size in bytes."""
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+
+
+def copied_by(work: Callable[[], object]) -> list[Range]:
+    """Return the memory that a child of this process copies when it does some work.
+
+    Nothing is returned if the kernel does not tell. The process must have one thread.
+    """
+    shared = list(_private_memory())
+    done, says_done = os.pipe()
+    goes_on, lets_go_on = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with suppress(BaseException):
+            os.close(lets_go_on)
+            work()
+            os.write(says_done, b"x")
+            os.read(goes_on, 1)
+        os._exit(0)
+    os.close(says_done)
+    try:
+        os.read(done, 1)
+        return list(_merged(_exclusive_pages(child, shared)))
+    except OSError:
+        return []
+    finally:
+        for descriptor in (done, goes_on, lets_go_on):
+            os.close(descriptor)
+        os.waitpid(child, 0)
+
+
+def copy(ranges: list[Range]) -> None:
+    """Copy memory that this process shares with the one that forked it."""
+    for start, size_bytes in ranges:
+        _libc.madvise(start, size_bytes, _POPULATE_WRITE)
+
+
+def _private_memory() -> Iterator[Range]:
+    """Yield the parts of this process's memory that a fork shares until one writes to them."""
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        addresses, rights = line.split()[:2]
+        if rights.startswith("rw") and rights.endswith("p"):
+            start, end = (int(address, 16) for address in addresses.split("-"))
+            yield start, end - start
+
+
+def _exclusive_pages(pid: int, ranges: list[Range]) -> Iterator[int]:
+    """Yield the addresses of pages that a process shares with no other.
+
+    Raises:
+        OSError: If the kernel does not tell.
+    """
+    pagemap = os.open(f"/proc/{pid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        for start, size_bytes in ranges:
+            count = size_bytes // mmap.PAGESIZE
+            offset = start // mmap.PAGESIZE * _ENTRY_BYTES
+            entries = array("Q", os.pread(pagemap, count * _ENTRY_BYTES, offset))
+            for number, entry in enumerate(entries):
+                if entry & _PRESENT and entry & _EXCLUSIVE:
+                    yield start + number * mmap.PAGESIZE
+    finally:
+        os.close(pagemap)
+
+
+def _merged(pages: Iterator[int]) -> Iterator[Range]:
+    """Join pages that follow one another.
+
+    >>> list(_merged(iter([0, mmap.PAGESIZE, 5 * mmap.PAGESIZE]))) == [(0, 8192), (20480, 4096)]
+    True
+    """
+    start = end = -1
+    for page in pages:
+        if page != end and end >= 0:
+            yield start, end - start
+        if page != end:
+            start = page
+        end = page + mmap.PAGESIZE
+    if end >= 0:
+        yield start, end - start

@@ -1,0 +1,1 @@
+"""Lanes: which devices there are, which job is next, and what it may use."""

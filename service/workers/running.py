@@ -1,0 +1,95 @@
+"""One job in one worker: its files moved in, its answer, its end, and its files moved back."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import structlog
+
+from convlast.progress import Progress
+from service.cancellation import completed
+from service.errors import InternalError, TimedOutError, WorkerCrashedError
+from service.workers import Finished, Job, JobFiles
+from service.workers.lanes.lane import Lane
+from service.workers.messages import Failed, LocalJob, Refused, Run, Stage
+from service.workers.moving import clear, move_back, move_in
+from service.workers.process import WorkerProcess
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class LocalWork:
+    """A job, with what it may use.
+
+    Attributes:
+        job: What to do.
+        files: Its files.
+        progress: Called with the progress.
+        max_memory_bytes: Memory that its process may use.
+        timeout_s: Seconds after which it is stopped.
+    """
+
+    job: Job
+    files: JobFiles
+    progress: Progress
+    max_memory_bytes: int
+    timeout_s: float
+
+
+async def run_in(lane: Lane, worker: WorkerProcess, work: LocalWork) -> Finished | Refused:
+    """Run a job in a worker, which ends with it.
+
+    Raises:
+        ConvlastError: If the job ended without an answer.
+    """
+    lane.jobs += 1
+    try:
+        moved = await completed(asyncio.to_thread(move_in, work.job, work.files, worker.folder))
+        _log.info("job begins", job=work.job.id, verb=work.job.verb, device=lane.state.name)
+        async with asyncio.timeout(work.timeout_s):
+            answer = await worker.answer_within_memory(
+                _answer(worker, moved, work.progress), work.max_memory_bytes
+            )
+    except TimeoutError:
+        raise TimedOutError(
+            f"The job was stopped after {work.timeout_s:g} s.",
+            remedy="Raise CONVLAST_JOB_TIMEOUT_S, or choose a cheaper smoke.",
+        ) from None
+    finally:
+        # Not to be cancelled: if the client disconnects now, its files would be left in the
+        # worker's folder.
+        await completed(_take_back(lane, worker, work))
+    if isinstance(answer, Refused) and answer.code == "device-lost":
+        lane.distrust()
+    return answer
+
+
+async def _answer(worker: WorkerProcess, job: LocalJob, progress: Progress) -> Finished | Refused:
+    """Send the job to the worker, and wait for its answer."""
+    await worker.say(Run(job=job))
+    async for event in worker.events():
+        if isinstance(event, Stage):
+            progress(event.name, event.done, event.total)
+        elif isinstance(event, Finished | Refused):
+            return event
+        elif isinstance(event, Failed):
+            _log.error("job failed", traceback=event.traceback)
+            raise InternalError("The job failed.")
+        else:
+            raise WorkerCrashedError.nonsense()
+    raise WorkerCrashedError("The process of the job sent no answer.")
+
+
+async def _take_back(lane: Lane, worker: WorkerProcess, work: LocalWork) -> None:
+    """End a worker that has run a job, move the job's files back, and clear its folder later.
+
+    The process is gone before the files are moved: one that was killed may still be in a system
+    call, and write.
+    """
+    try:
+        await worker.end()
+        await asyncio.to_thread(move_back, work.job, work.files, worker.folder)
+    finally:
+        lane.end_aside(clear(worker.folder))
