@@ -47,7 +47,7 @@ async def run_in(lane: Lane, worker: WorkerProcess, work: LocalWork) -> Finished
     lane.jobs += 1
     try:
         moved = await completed(asyncio.to_thread(move_in, work.job, work.files, worker.folder))
-        _log.info("job begins", job=work.job.id, verb=work.job.verb, device=lane.state.name)
+        _log.info("job begins", verb=work.job.verb, device=lane.state.name)
         async with asyncio.timeout(work.timeout_s):
             answer = await worker.answer_within_memory(
                 _answer(worker, moved, work.progress), work.max_memory_bytes
