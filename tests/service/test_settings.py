@@ -29,6 +29,12 @@ def test_variables_become_fields() -> None:
     assert settings.architecture_prefixes == ("torchvision.", "monai.")
 
 
+@pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:1", "cuda:0,2"])
+def test_devices_have_names(device: str) -> None:
+    """One GPU, some, or all of them can be named."""
+    assert Settings.from_environment({"CONVLAST_DEVICE": device}).device == device
+
+
 def test_limits_are_those_of_the_library() -> None:
     """The library's limits are settings with the same names."""
     settings = Settings.from_environment({"CONVLAST_MAX_TENSORS": "7"})
@@ -40,6 +46,9 @@ def test_limits_are_those_of_the_library() -> None:
     [
         ({"CONVLAST_PROT": "1"}, "There is no setting CONVLAST_PROT."),
         ({"CONVLAST_PORT": "ninety"}, "CONVLAST_PORT has a bad value: "),
+        ({"CONVLAST_DEVICE": "cuda:0,"}, "CONVLAST_DEVICE has a bad value: name auto, cpu"),
+        ({"CONVLAST_WORKERS": "0"}, "CONVLAST_WORKERS has a bad value: "),
+        ({"CONVLAST_WARM_WORKERS": "-1"}, "CONVLAST_WARM_WORKERS has a bad value: "),
         ({"CONVLAST_DEVICE": "tpu"}, "CONVLAST_DEVICE has a bad value: name auto, cpu"),
         ({"CONVLAST_MAX_UPLOAD_BYTES": "0"}, "CONVLAST_MAX_UPLOAD_BYTES has a bad value: "),
         ({"CONVLAST_WORK_DIR": ""}, "CONVLAST_WORK_DIR has a bad value: name a path"),
