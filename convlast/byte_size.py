@@ -11,7 +11,7 @@ MAX_BYTES = 1 << 60
 """The largest size that can be asked for: 1 EiB."""
 
 # ByteSize alone ignores what follows: it would read "4,000" as 4 bytes.
-_SIZE = re.compile(r"\s*([0-9]{1,20}(?:\.[0-9]{1,20})?)\s*((?:[kmgtpe]i?)?b?)\s*", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,20})?) ?((?:[kmgtpe]i?)?b?)", re.IGNORECASE)
 _EXAMPLES = "write a number of bytes, or a size such as 512M, 4GB (decimal) or 4GiB (binary)"
 _BYTE_SIZE = TypeAdapter(ByteSize)
 
@@ -27,7 +27,7 @@ def parse(value: object) -> object:
     """
     if not isinstance(value, str):
         return value
-    found = _SIZE.fullmatch(value)
+    found = _SIZE.fullmatch(value.strip())
     if found is None:
         raise ValueError(_EXAMPLES)
     number, unit = found.groups()

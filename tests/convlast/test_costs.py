@@ -27,7 +27,7 @@ COUNTS: list[Counter[str]] = []
 OVERHEAD_BYTES = 2 << 20
 """Modules that are loaded, records, directories."""
 
-CALLS_EACH = 640
+CALLS_EACH = 650
 """Of Python's functions by this library's code, and in it, for one tensor more. Some 30 of them
 judge the arguments of what its pickle calls."""
 
