@@ -139,8 +139,9 @@ def test_each_request_is_a_line_of_json_in_the_log(service: Deployment) -> None:
     request_id = answer.headers["X-Request-ID"]
     lines = service.engine.docker("logs", service.container, check=False).splitlines()
     entries = [json.loads(line) for line in lines]
-    (entry,) = (each for each in entries if each.get("request_id") == request_id)
-    assert (entry["status"], entry["code"]) == (422, answer.json()["code"])
+    about = [each for each in entries if each.get("request_id") == request_id]
+    assert [each["event"] for each in about] == ["job begins", "answered"]
+    assert (about[-1]["status"], about[-1]["code"]) == (422, answer.json()["code"])
 
 
 def test_keys_cannot_be_forgotten(engine: Engine) -> None:
