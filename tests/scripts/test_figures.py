@@ -60,7 +60,7 @@ def test_a_tiny_request_with_the_default_options_has_a_row(results: Path) -> Non
     serving = json.loads(file.read_text())
     serving.pop("tiny", None)
     file.write_text(json.dumps(serving))
-    assert "default options" not in figures.figures()
+    assert "the same with `smoke=none`" not in figures.figures()
     seconds = {"default": {"median": 0.15}, "smoke=none": {"median": 0.03}}
     file.write_text(json.dumps({**serving, "tiny": {"bytes": 5434, "seconds": seconds}}))
     row = (
