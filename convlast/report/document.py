@@ -22,7 +22,7 @@ class Report(ReportData):
                 `.html` for a page.
 
         Raises:
-            OptionError: If there is no such kind of report.
+            OptionError: If there is no such kind of report, or the path is no file.
             OSError: If the file cannot be written.
         """
         saving.save(self, Path(path))

@@ -44,11 +44,15 @@ def save(report: ReportData, path: Path) -> None:
     """Write a report, whole or not at all; a file that is there is replaced.
 
     Raises:
-        OptionError: If there is no such kind of report.
+        OptionError: If there is no such kind of report, or the path is no file.
         OSError: If it cannot be written.
     """
     text = kind_of(path)(report)
     place = Path(os.path.realpath(path))
+    if place.exists() and not place.is_file():  # moving a file there would destroy a device
+        raise OptionError(
+            "report", f"{str(path)!r} is no file.", remedy="Name a file, or a place without one."
+        )
     with TemporaryDirectory(prefix=".convlast-", dir=place.parent) as folder:
         made = Path(folder, "report")
         made.write_text(text, encoding="utf-8")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -62,15 +62,7 @@ def test_a_small_inspection_does_not_wait_for_uploads(
     monkeypatch.setattr(receiving._Body, blocked, gate.holding(work, pieces_bytes))
 
     async def main(client: httpx.AsyncClient) -> None:
-        large = [asyncio.ensure_future(post(client, "/convert", LARGE)) for _ in range(MANY)]
-        try:
-            await until(lambda: gate.held >= 4)
-            async with asyncio.timeout(30):
-                assert (await post(client, "/inspect", b"fine")).status_code == 200
-            assert not any(each.done() for each in large)
-        finally:
-            gate.opened.set()
-        assert [answer.status_code for answer in await asyncio.gather(*large)] == [200] * MANY
+        await inspect_beside(client, gate, lambda: post(client, "/convert", LARGE))
 
     stage.play(main)
 
@@ -86,17 +78,26 @@ def test_a_small_inspection_does_not_wait_for_downloads(
         stored = await post(client, "/convert", LARGE, **accept)
         link = stored.json()["links"]["artifact"]
         monkeypatch.setattr(os, "pread", gate.holding(pread, lambda _, length, __: int(length)))
-        large = [asyncio.ensure_future(client.get(link)) for _ in range(MANY)]
-        try:
-            await until(lambda: gate.held >= 4)
-            async with asyncio.timeout(30):
-                assert (await post(client, "/inspect", b"fine")).status_code == 200
-            assert not any(each.done() for each in large)
-        finally:
-            gate.opened.set()
-        assert [answer.status_code for answer in await asyncio.gather(*large)] == [200] * MANY
+        await inspect_beside(client, gate, lambda: client.get(link))
 
     stage.play(main)
+
+
+async def inspect_beside(
+    client: httpx.AsyncClient,
+    gate: Gate,
+    ask: Callable[[], Coroutine[None, None, httpx.Response]],
+) -> None:
+    """Ask for much that hangs at the gate, get an inspection meanwhile, and then all the rest."""
+    large = [asyncio.ensure_future(ask()) for _ in range(MANY)]
+    try:
+        await until(lambda: gate.held >= 4)
+        async with asyncio.timeout(30):
+            assert (await post(client, "/inspect", b"fine")).status_code == 200
+        assert not any(each.done() for each in large)
+    finally:
+        gate.opened.set()
+    assert [answer.status_code for answer in await asyncio.gather(*large)] == [200] * MANY
 
 
 async def post(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 
-from convlast.report.rendering import notation, smoke_page, summary, tables
+from convlast.report.rendering import claims, notation, smoke_page, summary, tables
 from convlast.report.rendering.markup import Markup, element
 from convlast.report.sections import (
     Advice,
@@ -52,7 +52,7 @@ def render(report: ReportData) -> str:
 
 def _sections(report: ReportData) -> Iterator[Markup]:
     yield _verdict(report)
-    yield element("div", *map(_claim, summary.claims(report)), class_="cards")
+    yield element("div", *map(_claim, claims.of_report(report)), class_="cards")
     if report.advice:
         yield from _section("What to do", _advice(report.advice))
     if report.files:
@@ -64,7 +64,7 @@ def _sections(report: ReportData) -> Iterator[Markup]:
         yield from _details(report)
     yield from _section("Files and environment", _facts(report))
     made_by = f"convlast {report.environment.convlast}, report schema {report.schema_version}"
-    yield element("footer", made_by)
+    yield element("footer", " · ".join(filter(None, [made_by, summary.origin(report)])))
 
 
 def _details(report: ReportData) -> Iterator[Markup]:
@@ -89,9 +89,9 @@ def _files(report: ReportData) -> Iterator[Markup]:
         state = summary.VERDICT_STATES[section.verdict]
         title = element("h2", element("code", section.path))
         verdict = element("p", tables.tag(summary.VERDICTS[section.verdict], state))
-        claims = element("div", *map(_claim, summary.claims(alone)), class_="cards")
+        cards = element("div", *map(_claim, claims.of_report(alone)), class_="cards")
         advice = _section("What to do", _advice(section.advice)) if section.advice else ()
-        content = (claims, *advice) if alone.layers else ()
+        content = (cards, *advice) if alone.layers else ()
         yield element("section", title, verdict, *content, *_details(alone), class_="file")
     if len(sections) > MAX_FILES:
         left_out = f"{notation.count(len(sections) - MAX_FILES, 'more file')}; the JSON has all."
@@ -117,7 +117,7 @@ def _verdict(report: ReportData) -> Markup:
     )
 
 
-def _claim(claim: summary.Claim) -> Markup:
+def _claim(claim: claims.Claim) -> Markup:
     content = element("h3", claim.title), element("p", claim.text)
     return element("section", *content, class_=f"card claim {claim.state}")
 

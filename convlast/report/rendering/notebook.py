@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convlast.report.rendering import summary
+from convlast.report.rendering import claims, summary
 from convlast.report.rendering.markup import Markup, element
 from convlast.report.sections import ReportData
 
@@ -14,8 +14,8 @@ def render(report: ReportData) -> str:
     state = summary.VERDICT_STATES[report.verdict]
     title = f"{_MARKS[state]} {summary.VERDICTS[report.verdict]}: "
     parts = [element("p", element("b", title), summary.outcome(report))]
-    if summary.claims_anything(report):
-        parts.append(element("table", *map(_claim, summary.claims(report))))
+    if claims.are_made(report):
+        parts.append(element("table", *map(_claim, claims.of_report(report))))
     grave = [found for found in report.findings if found.severity != "info"]
     told = [summary.in_words(group) for group in summary.group_findings(grave)]
     if told:
@@ -29,6 +29,6 @@ def render(report: ReportData) -> str:
     return element("div", *parts)
 
 
-def _claim(claim: summary.Claim) -> Markup:
+def _claim(claim: claims.Claim) -> Markup:
     title = element("th", f"{_MARKS[claim.state]} {claim.title}", style="text-align: left")
     return element("tr", title, element("td", claim.text, style="text-align: left"))

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from convlast.report.rendering import layer_lines, notation, summary
+from convlast.report.rendering import claims, layer_lines, notation, summary
 from convlast.report.rendering.paragraph import Paragraph, below, code, plain
 from convlast.report.sections import (
     Advice,
@@ -55,7 +55,7 @@ def _parts(report: ReportData, *, verbose: bool, place: str | None) -> Iterator[
     yield _verdict(report)
     if report.advice:
         yield from _advice(report.advice)
-    if summary.claims_anything(report):
+    if claims.are_made(report):
         yield Text()
         yield from _claims(report)
     if report.files:
@@ -89,7 +89,7 @@ def _advice(advice: Advice) -> Iterator[RenderableType]:
 
 
 def _claims(report: ReportData) -> Iterator[RenderableType]:
-    for claim in summary.claims(report):
+    for claim in claims.of_report(report):
         mark = Text(_STATE_MARKS[claim.state], _STATE_STYLES[claim.state])
         yield Paragraph(Text.assemble(mark, " ", claim.title), plain(claim.text), _CLAIM_WIDTH)
 
@@ -160,6 +160,7 @@ def _facts(report: ReportData) -> Iterator[RenderableType]:
         "artifact": _facts_of(report.artifact) if report.artifact else "none written",
         "ran on": _environment(report.environment),
         "took": ", ".join(seconds),
+        "made at": summary.origin(report),
     }
     for name, fact in facts.items():
         if fact:

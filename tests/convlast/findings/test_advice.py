@@ -13,7 +13,7 @@ from torch.nn.utils import spectral_norm
 import convlast
 from convlast.options import Options
 from convlast.report import Report
-from convlast.report.rendering import summary
+from convlast.report.rendering import claims
 from tests import builders
 
 UNDO = "contiguous_format"
@@ -115,7 +115,7 @@ def test_the_lines_of_an_archive_say_to_unpack_it(
 
 def claim(report: Report, title: str) -> str:
     """Return what the page claims under a title."""
-    [found] = [each.text for each in summary.claims(report) if each.title == title]
+    [found] = [each.text for each in claims.of_report(report) if each.title == title]
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -53,6 +54,17 @@ def test_an_unknown_ending_is_refused(report: Report, tmp_path: Path) -> None:
         report.save(tmp_path / "report.pdf")
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_only_a_file_is_replaced(report: Report, tmp_path: Path) -> None:
+    """A pipe or a folder stays as it is; a file that is moved there would take its place."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for name in ("pipe", "folder"):
+        with pytest.raises(OptionError, match="is no file"):
+            report.save(tmp_path / name)
+    assert (tmp_path / "pipe").is_fifo()
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["folder", "pipe"]
 
 
 def test_it_is_saved_whole_or_not_at_all(report: Report, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from rich.console import Console
 import convlast
 from convlast.options import Options
 from convlast.report import Report
-from convlast.report.rendering import html, summary, terminal
+from convlast.report.rendering import claims, html, terminal
 from tests.convlast.folders import building
 
 
@@ -87,10 +87,10 @@ def test_paths_are_escaped(report: Report) -> None:
 
 def test_claims_are_those_of_the_worst_file(report: Report) -> None:
     """The claims are those of the worst file, which is named, with how many files are good."""
-    claims = {claim.title: claim for claim in summary.claims(report)}
-    assert claims["Converted exactly"].state == "good"
-    assert claims["Converted exactly"].text.startswith("4 of 4 checkpoints.")
-    survives = claims["Survives loading"]
+    found = {claim.title: claim for claim in claims.of_report(report)}
+    assert found["Converted exactly"].state == "good"
+    assert found["Converted exactly"].text.startswith("4 of 4 checkpoints.")
+    survives = found["Survives loading"]
     assert survives.state == "unknown"
     assert survives.text.startswith("2 of 4 checkpoints.")
     assert f"vae/{building.FIRST}" in survives.text

@@ -17,7 +17,7 @@ from convlast.report import (
     Survival,
     Timing,
 )
-from convlast.report.rendering import summary
+from convlast.report.rendering import claims, html, summary
 
 PROOF = Proof(tensors=1, values="identical", strides="exact", structure="identical")
 KEPT = Survival(route="kept()", survives=True, message="")
@@ -115,7 +115,7 @@ def test_claims_stand_as_far_as_they_are_proved(
     parts: dict[str, object], states: list[str]
 ) -> None:
     """Nothing is claimed that was not checked, and nothing broken is called good."""
-    assert [claim.state for claim in summary.claims(report_of(**parts))] == states
+    assert [claim.state for claim in claims.of_report(report_of(**parts))] == states
 
 
 def test_claims_name_what_breaks_the_layout_and_how_far_fp16_is_off() -> None:
@@ -130,7 +130,7 @@ def test_claims_name_what_breaks_the_layout_and_how_far_fp16_is_off() -> None:
         passed=False,
     )
     smoke = SMOKE.model_copy(update={"parity": [parity], "timing": TIMING})
-    _, survival, run, speed = summary.claims(report_of(survival=[KEPT, LOST], smoke=smoke))
+    _, survival, run, speed = claims.of_report(report_of(survival=[KEPT, LOST], smoke=smoke))
 
     assert survival.text == "1 of 2 ways of loading keep the layout. Lost by: lost()."
     assert run.text == (
@@ -150,7 +150,7 @@ def test_the_largest_input_of_the_layers_is_named() -> None:
     whole = SMOKE.model_copy(update={"input_shape": [2, 3, 4, 5, 6]})
 
     texts = [
-        summary.claims(report_of(smoke=each, layers=layers))[2].text for each in (alone, whole)
+        claims.of_report(report_of(smoke=each, layers=layers))[2].text for each in (alone, whole)
     ]
 
     assert texts == [
@@ -168,6 +168,16 @@ def test_the_outcome_counts_layers_and_says_what_was_not_written() -> None:
         "a.pt, 2 layers (1 converted, 1 skipped), nothing was written, in 1.50 s."
     )
     assert summary.outcome(report_of()) == "a.pt, no convolution weight."
+
+
+def test_the_page_and_the_long_report_say_where_they_come_from() -> None:
+    """The time, the job and the request lead to the log; a report without them says nothing."""
+    ids = {"made_at": "2026-01-31T23:59:59Z", "job_id": "ab12", "request_id": "cd34"}
+    said = "2026-01-31T23:59:59Z · job ab12 · request cd34"
+
+    assert summary.origin(report_of()) == ""
+    assert summary.origin(report_of(**ids)) == said
+    assert said in html.render(report_of(**ids))
 
 
 @pytest.mark.parametrize(
@@ -192,7 +202,7 @@ def test_value_beyond_fp16_is_no_clean_run() -> None:
     """A running variance beyond fp16 is reported even if each convolution passes alone."""
     wide = Range(name="norm.running_var", absmax=4.1e6, numel=15, overflow=11, underflow=0)
     small = Range(name="conv.weight", absmax=0.1, numel=15, overflow=0, underflow=2)
-    claim = summary.claims(report_of(smoke=SMOKE.model_copy(update={"range": [wide, small]})))[2]
+    claim = claims.of_report(report_of(smoke=SMOKE.model_copy(update={"range": [wide, small]})))[2]
 
     assert claim.state == "caution"
     assert claim.text.endswith("Beyond the range of fp16: 1 tensor.")
