@@ -1,4 +1,4 @@
-"""A job of the service, as `GET /jobs/{id}` describes it: the service writes it, clients read it."""
+"""The status of a job, as `GET /jobs/{id}` tells it: the service writes it, clients read it."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ class JobProgress(BaseModel):
     """Seconds that the rest of the stage will take at its rate so far, where that can be told."""
 
 
-class Job(BaseModel):
-    """A job of the service."""
+class JobStatus(BaseModel):
+    """The status of a job of the service."""
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
@@ -74,7 +74,7 @@ class Job(BaseModel):
     progress: JobProgress
     verdict: Verdict | None = None
     links: dict[str, str] = Field(default_factory=dict)
-    """Where the job and its files are: `self`, `events`, `artifact`, `report`, `html`, `archive`."""
+    """URLs: `self` and `events`, and `artifact`, `report`, `html`, `archive` if they exist."""
     problem: dict[str, Any] | None = None
     """Why it failed, as a problem document (RFC 9457)."""
 
