@@ -186,7 +186,7 @@ def _filename(request: Request, upload: Upload) -> str:
 
 def _drop(folder: JobFolder, upload: Upload) -> None:
     """Free the checkpoint's bytes before the answer is sent."""
-    # A worker may have replaced it by anything, which is removed with the folder.
+    # If it cannot be removed now, it is removed with the folder.
     with contextlib.suppress(OSError):
         folder.drop(upload.path)
 

@@ -31,10 +31,12 @@ _log = structlog.get_logger()
 
 
 class JobFolder:
-    """The folder of one job, and its part of the quota."""
+    """The folder of one job, the checkpoint beside it, and their part of the quota."""
 
     def __init__(self, path: Path, quota: Quota) -> None:
         self.path = path
+        self.upload = path.with_name(f"{path.name}.upload")
+        """The checkpoint: not in the folder, which a worker can change."""
         self._quota = quota
         self._upload_bytes = 0
         self._unpacked_bytes = 0
@@ -80,9 +82,9 @@ class JobFolder:
         self._quota.give_back(upload_bytes)
 
     def remove(self) -> None:
-        """Remove the folder, and give its bytes back even if it cannot be removed."""
+        """Remove the folder and the checkpoint, and give their bytes back in any case."""
         try:
-            if not remove_tree(self.path):
+            if not all([remove_tree(self.path), remove_tree(self.upload)]):
                 _log.warning("a job folder cannot be removed; the next start tries again")
         finally:
             self.give_back()
@@ -110,7 +112,7 @@ def _clear_away(left: Path) -> None:
 
 _JOBS, _STORE, _PROBE = "jobs", "store", "probe"
 WORKERS = "workers"
-"""The parent of the workers' folders; a job's files move into its worker's folder and back."""
+"""The parent of the workers' folders; a job's folder moves into its worker's and back."""
 _ASIDE = "aside"
 """The folder for leftovers of an earlier run that cannot be removed."""
 _NAMES = (_JOBS, _STORE, _PROBE, WORKERS, _ASIDE)

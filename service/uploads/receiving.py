@@ -53,11 +53,11 @@ class Upload:
 async def receive(
     request: Request, folder: JobFolder, names: list[str], settings: Settings
 ) -> Upload:
-    """Write the checkpoint of a request into its folder.
+    """Write the checkpoint of a request to its place beside the folder of its job.
 
     Args:
         request: The request; its body must be unread.
-        folder: The folder to write to.
+        folder: The folder of the job.
         names: The form fields that are allowed.
         settings: The limits on size and time.
 
@@ -139,7 +139,7 @@ class _Body:
         if media_type_of(headers) == MULTIPART:
             self._multipart = Multipart(headers["content-type"], names, self._keep)
         self._folder = folder
-        self._path = folder.path / "upload"
+        self._path = folder.upload
         self.file = self._path.open("xb", buffering=0)
 
     def unpack(self, batch: list[bytes]) -> list[bytes]:
