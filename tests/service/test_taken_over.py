@@ -171,6 +171,11 @@ def is_gone(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
+def foreign_to(path: Path) -> Path:
+    """Return the file beside the work folder."""
+    return next(file for parent in path.parents if (file := parent / "secret").exists())
+
+
 def is_a_folder(path: Path) -> None:
     """Leave a folder."""
     is_gone(path)
@@ -180,13 +185,13 @@ def is_a_folder(path: Path) -> None:
 def is_a_link(path: Path) -> None:
     """Leave a link to a foreign file."""
     is_gone(path)
-    path.symlink_to(path.parents[5] / "secret")
+    path.symlink_to(foreign_to(path))
 
 
 def is_a_second_name(path: Path) -> None:
     """Leave a hard link to a foreign file."""
     is_gone(path)
-    path.hardlink_to(path.parents[5] / "secret")
+    path.hardlink_to(foreign_to(path))
 
 
 def is_a_pipe(path: Path) -> None:
