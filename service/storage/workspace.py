@@ -31,7 +31,7 @@ _log = structlog.get_logger()
 
 
 class JobFolder:
-    """The folder of one job, and its part of the quota."""
+    """The folder of one job: its upload and its work, and its part of the quota."""
 
     def __init__(self, path: Path, quota: Quota) -> None:
         self.path = path
@@ -133,7 +133,7 @@ def _clear_away(left: Path) -> None:
 
 _JOBS, _STORE, _INPUTS, _PROBE = "jobs", "store", "inputs", "probe"
 WORKERS = "workers"
-"""The parent of the workers' folders; a job's files move into its worker's folder and back."""
+"""The parent of the workers' folders; a job's folder moves into its worker's and back."""
 _ASIDE = "aside"
 """The folder for leftovers of an earlier run that cannot be removed."""
 _NAMES = (_JOBS, _STORE, _INPUTS, _PROBE, WORKERS, _ASIDE)

@@ -50,11 +50,11 @@ class Upload:
 async def receive(
     request: Request, folder: JobFolder, names: list[str], settings: Settings
 ) -> Upload:
-    """Write the checkpoint of a request into its folder.
+    """Write the checkpoint of a request to its place beside the folder of its job.
 
     Args:
         request: The request; its body must be unread.
-        folder: The folder to write to.
+        folder: The folder of the job.
         names: The form fields that are allowed.
         settings: The limits on size and time.
 

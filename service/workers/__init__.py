@@ -58,8 +58,11 @@ class JobFiles:
     this machine, or send and receive their bytes.
 
     Attributes:
-        source: The checkpoint, in `folder`.
-        folder: The folder that gets the artifact, `report.json` and `report.html`.
+        source: The checkpoint. It stays where it is and is not changed, even if the service or the
+            worker is killed, and several jobs may read it at once. It lies outside of `folder`, on
+            the same file system, where it need not be copied. Its mode becomes 0400.
+        folder: The folder that gets the artifact, `report.json` and `report.html`. The worker has
+            it while the job runs, and can change everything in it.
     """
 
     source: Path
@@ -191,7 +194,7 @@ class Workers(Protocol):
         Args:
             job: What to do. This may be sent to another machine.
             files: The checkpoint, and the folder for the results. Afterwards, whatever happened,
-                both are where they were.
+                both are where they were, and the checkpoint is as it was.
             listener: Hears how far it is.
             share: The client that the job counts for; the clients that wait take turns.
 

@@ -1,4 +1,4 @@
-"""One job in one worker: its files moved in, its answer, its end, and its files moved back."""
+"""One job in one worker: its files moved in, its answer, its end, and its folder moved back."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def run_in(lane: Lane, worker: WorkerProcess, work: LocalWork) -> Finished
     """
     lane.jobs += 1
     try:
-        moved = await completed(asyncio.to_thread(move_in, work.job, work.files, worker.folder))
+        moved = await completed(asyncio.to_thread(move_in, work.job, work.files, worker.folders))
         await work.listener.begins(lane.state.name)
         _log.info("job begins", verb=work.job.verb, device=lane.state.name)
         async with asyncio.timeout(work.timeout_s):
@@ -58,8 +58,8 @@ async def run_in(lane: Lane, worker: WorkerProcess, work: LocalWork) -> Finished
             remedy="Raise CONVLAST_JOB_TIMEOUT_S, or choose a cheaper smoke.",
         ) from None
     finally:
-        # Not to be cancelled: if the client disconnects now, its files would be left in the
-        # worker's folder.
+        # Not to be cancelled: if the client disconnects now, its folder would be left in the
+        # worker's.
         await completed(_take_back(lane, worker, work))
     if isinstance(answer, Refused) and answer.code == "device-lost":
         lane.distrust()
@@ -83,13 +83,13 @@ async def _answer(worker: WorkerProcess, job: LocalJob, listener: Listener) -> F
 
 
 async def _take_back(lane: Lane, worker: WorkerProcess, work: LocalWork) -> None:
-    """End a worker that has run a job, move the job's files back, and clear its folder later.
+    """End a worker that has run a job, move the job's folder back, and clear its own later.
 
-    The process is gone before the files are moved: one that was killed may still be in a system
+    The process is gone before the folder is moved: one that was killed may still be in a system
     call, and write.
     """
     try:
         await worker.end()
-        await asyncio.to_thread(move_back, work.job, work.files, worker.folder)
+        await asyncio.to_thread(move_back, work.job, work.files, worker.folders)
     finally:
-        lane.end_aside(clear(worker.folder))
+        lane.end_aside(clear(worker.folders))

@@ -149,6 +149,21 @@ def test_a_restart_keeps_the_store_and_nothing_else(serve: Serve) -> None:
         assert client.get(links["artifact"]).content == b"fine"
 
 
+def test_a_kill_leaves_the_checkpoint_of_a_running_job(serve: Serve) -> None:
+    """If the service is killed while a job runs, its upload is where it was, and is complete."""
+    service = serve()
+    with service.connect() as connection:
+        connection.sendall(
+            b"POST /convert HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n"
+            b"Content-Type: application/octet-stream\r\n\r\nhangs"
+        )
+        wait_for_worker(service)
+        service.process.kill()
+        service.process.wait()
+    (upload,) = (service.work_dir / "jobs").iterdir()
+    assert upload.read_bytes() == b"hangs"
+
+
 def test_two_services_do_not_share_a_folder(serve: Serve) -> None:
     """A second service on the same folder does not start, and does not remove its jobs."""
     first = serve()

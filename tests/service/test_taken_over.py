@@ -171,6 +171,11 @@ def is_gone(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
+def foreign_to(path: Path) -> Path:
+    """Return the file beside the work folder."""
+    return next(file for parent in path.parents if (file := parent / "secret").exists())
+
+
 def is_a_folder(path: Path) -> None:
     """Leave a folder."""
     is_gone(path)
@@ -180,13 +185,13 @@ def is_a_folder(path: Path) -> None:
 def is_a_link(path: Path) -> None:
     """Leave a link to a foreign file."""
     is_gone(path)
-    path.symlink_to(path.parents[4] / "secret")
+    path.symlink_to(foreign_to(path))
 
 
 def is_a_second_name(path: Path) -> None:
     """Leave a hard link to a foreign file."""
     is_gone(path)
-    path.hardlink_to(path.parents[4] / "secret")
+    path.hardlink_to(foreign_to(path))
 
 
 def is_a_pipe(path: Path) -> None:
@@ -374,10 +379,18 @@ def test_what_is_no_file_of_the_workers_own(stage: Stage, way: Leave, name: str)
     assert expect_all(stage, "/inspect", part, accept).status_code == expected
 
 
-def test_something_else_in_the_place_of_the_checkpoint(stage: Stage) -> None:
-    """A worker may replace the checkpoint, which the service removes, by anything."""
-    part = Part([finished()], {**FILES, "upload": is_a_folder})
+@pytest.mark.parametrize("way", WAYS)
+def test_something_else_in_the_place_of_the_checkpoint(stage: Stage, way: Leave) -> None:
+    """If no wall holds, a worker may replace its link; the service's checkpoint stays."""
+    kept: list[bytes] = []
+
+    def exchange(path: Path) -> None:
+        way(path.parents[2] / "input" / "upload")
+        kept.extend(upload.read_bytes() for upload in (work_dir(stage) / "jobs").glob("*.upload"))
+
+    part = Part([finished()], {**FILES, "exchanged": exchange})
     assert expect_all(stage, "/convert", part, "*/*").status_code == 200
+    assert kept == [b"content"]
 
 
 def test_a_link_in_the_place_of_the_folder(stage: Stage) -> None:

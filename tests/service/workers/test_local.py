@@ -30,6 +30,7 @@ from service.workers import (
     process,
     running,
 )
+from service.workers.folders import WorkerFolders
 from service.workers.lanes import lane
 from service.workers.local import LocalWorkers
 
@@ -47,7 +48,8 @@ async def ran(
     share: str = "a client",
 ) -> Finished:
     """Run a job whose checkpoint has this content."""
-    source = folder / "upload"
+    source = folder.with_name(f"{folder.name}.upload")
+    source.unlink(missing_ok=True)  # a job has made it read-only
     source.write_bytes(content)
     return await workers.run(JOB, JobFiles(source, folder), progress, share=share)
 
@@ -150,7 +152,7 @@ def test_a_worker_that_says_too_much_is_heard_slowly() -> None:
         reader = asyncio.StreamReader(limit=messages.MAX_LINE_BYTES)
         reader.feed_data(b'{"event":"stage","name":"read","done":0,"total":1}\n' * count)
         unused: Any = None
-        worker = process.WorkerProcess(unused, reader, unused, Path(), unused, 0)
+        worker = process.WorkerProcess(unused, reader, unused, WorkerFolders(Path()), unused, 0)
         events = worker.events()
 
         async def hear() -> None:
@@ -223,7 +225,7 @@ def test_a_client_that_leaves_while_the_job_is_tidied_up(tmp_path: Path) -> None
             await asyncio.sleep(0)
         assert hanging.cancelled()
         assert not workers.health().busy
-        assert (folder / "upload").exists(), "its files are where they came from"
+        assert folder.is_dir(), "it is where it came from"
         return await ran(workers, tmp_path, b"fine")
 
     assert with_workers(use)
@@ -235,8 +237,8 @@ def test_a_job_that_cannot_be_put_back_holds_nobody_up(
     """If a disk fails during the clean-up, that job fails and the next one runs."""
     move_back, faults = moving.move_back, iter([OSError("the disk is gone")])
 
-    def fails_once(job: Job, files: JobFiles, folder: Path) -> None:
-        move_back(job, files, folder)
+    def fails_once(job: Job, files: JobFiles, folders: WorkerFolders) -> None:
+        move_back(job, files, folders)
         for fault in faults:
             raise fault
 
