@@ -157,7 +157,7 @@ def test_a_kill_leaves_the_checkpoint_of_a_running_job(serve: Serve) -> None:
             b"POST /convert HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n"
             b"Content-Type: application/octet-stream\r\n\r\nhangs"
         )
-        wait_for_worker(service)
+        wait_for(lambda: list(service.work_dir.glob("workers/*/input/upload")))
         service.process.kill()
         service.process.wait()
     (upload,) = (service.work_dir / "jobs").iterdir()
