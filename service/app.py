@@ -174,7 +174,7 @@ async def _sweep(context: Context) -> None:
     interval_s = min(_SWEEP_INTERVAL_S, context.settings.store_age_s)
     while True:
         await asyncio.sleep(interval_s)
-        await context.jobs.sweep()
+        await context.jobs.table.sweep()
 
 
 def _watch(context: Context) -> None:
@@ -195,7 +195,7 @@ def _watch(context: Context) -> None:
     watch(
         "convlast_store_bytes",
         "Bytes of finished jobs: their files and checkpoints.",
-        lambda: jobs.kept_bytes,
+        lambda: jobs.table.kept_bytes,
     )
     watch(
         "convlast_followers",
@@ -208,7 +208,10 @@ def _watch(context: Context) -> None:
         lambda: context.pending_admission.taken_count,
     )
     context.metrics.watch_by(
-        "convlast_jobs", "Jobs by state, those that are kept among them.", "state", jobs.counts
+        "convlast_jobs",
+        "Jobs by state, the kept ones too.",
+        "state",
+        jobs.table.counts,
     )
 
 

@@ -20,9 +20,9 @@ from service.headers.filenames import content_disposition
 from service.headers.negotiation import HTML, JSON, OCTET_STREAM, ZIP
 from service.jobs.entry import JobEntry, file_links_of
 from service.jobs.records import ARTIFACT, KeptFile
-from service.requests import Requested
 from service.storage.slices import FileSlice
 from service.threads import REMOVING
+from service.uploads.requested import Requested
 from service.workers import REPORT_HTML, REPORT_JSON
 
 OFFERS = [ZIP, JSON, OCTET_STREAM]

@@ -20,6 +20,7 @@ from service.jobs.entry import JobEntry, SharedFolder
 from service.jobs.journal import Journal
 from service.jobs.records import KeptFile, Outcome
 from service.jobs.results import check, check_report
+from service.jobs.retention import CANCELLED
 from service.problems import Problem, ProblemError
 from service.settings import Settings
 from service.threads import RECORDING, REMOVING
@@ -91,11 +92,16 @@ class Attempts:
         try:
             ended = await self._run(entry)
         except asyncio.CancelledError:
-            if entry.is_suspended:
-                await completed(REMOVING.run(entry.folder.remove))
-                raise
-            ended = Ended("cancelled", Problem.of(GoneError("The job was cancelled.")))
+            await completed(self.stopped(entry))
+            return
         await completed(self._end(entry, ended))
+
+    async def stopped(self, entry: JobEntry) -> Outcome | None:
+        """Note that the process of a job is gone, and return its outcome unless it is suspended."""
+        if entry.is_suspended:
+            await REMOVING.run(entry.folder.remove)
+            return None
+        return await self._end(entry, Ended("cancelled", Problem.of(GoneError(CANCELLED))))
 
     async def _run(self, entry: JobEntry) -> Ended:
         """Begin attempts until one of them decides."""
@@ -188,7 +194,7 @@ class Attempts:
             raise WorkerCrashedError.nonsense()
         entry.folder.take_unpacked(total_bytes)
 
-    async def _end(self, entry: JobEntry, ended: Ended) -> None:
+    async def _end(self, entry: JobEntry, ended: Ended) -> Outcome:
         """Store the result or leave it for the clients that wait, and note the outcome."""
         entry.is_ending = True
         entry.is_kept &= entry.is_durable or ended.state == "succeeded"
@@ -209,6 +215,7 @@ class Attempts:
         entry.ends(outcome, ended.problem)
         if entry.shared is None:
             await REMOVING.run(entry.folder.remove)
+        return outcome
 
     async def _stored(self, entry: JobEntry, ended: Ended) -> Outcome:
         """Write the outcome down, and move the files into the store.

@@ -1,28 +1,25 @@
-"""All jobs: those that wait or run, and finished ones as long as the store keeps them."""
+"""All jobs, from their requests on: submitted, joined, cancelled, and resumed after a restart."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import get_args
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from weakref import WeakValueDictionary
 
 import structlog
 
-from convlast.jobs import JobState
 from service.cancellation import completed
-from service.errors import GoneError, NotFoundError, full_disk_as_problem
+from service.errors import NotReadyError, full_disk_as_problem
 from service.jobs.attempts import MOST_ATTEMPTS, Attempts
 from service.jobs.entry import JobEntry
 from service.jobs.identity import decisive, identify
-from service.jobs.journal import Journal, Recorded
-from service.jobs.records import Accepted, Outcome
-from service.jobs.retention import CANCELLED, EXPIRED, REMOVED, Retention
+from service.jobs.journal import Journal
+from service.jobs.records import Outcome
+from service.jobs.retention import CANCELLED, Retention
 from service.jobs.submission import Submission
+from service.jobs.table import JobTable
 from service.settings import Settings
-from service.storage.inputs import InputKey
 from service.storage.workspace import JobFolder, Workspace
 from service.threads import RECORDING, REMOVING
 from service.workers import Workers
@@ -61,37 +58,19 @@ class Jobs:
         self._place, self._inputs = place, workspace.inputs
         self._journal = Journal(workspace.store_folder)
         self._attempts = Attempts(settings, self._journal, workers, estimate_s)
-        self._retention = Retention(settings.store_bytes, settings.store_age_s)
-        self._entries: dict[str, JobEntry] = {}
+        retention = Retention(settings.store_bytes, settings.store_age_s)
+        self.table = JobTable(self._journal, self._inputs, retention)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._is_draining = False
         self.on_success: Callable[[JobEntry], None] = lambda _: None
         """Called with each job that has succeeded."""
-        for recorded in self._journal.read_all():
-            self._adopt(recorded)
-        self._inputs.remove_others()
-
-    def _adopt(self, recorded: Recorded) -> None:
-        """Add a job that an earlier run has left."""
-        accepted, outcome = recorded.accepted, recorded.outcome
-        entry = JobEntry(accepted, attempts=recorded.attempts)
-        entry.is_durable = entry.is_kept = True
-        self._entries[entry.id] = entry
-        if outcome is None or outcome.state != "cancelled":
-            entry.holds_input = self._inputs.hold(entry.input_key)
-        if outcome is not None:
-            entry.files = self._journal.files(entry.id, outcome)
-            entry.device = outcome.device
-            entry.ends(outcome)
-            self._keep(entry, outcome, age_s=time.time() - outcome.finished_at)
 
     async def start(self) -> None:
         """Go on with the jobs that an earlier run has left, in the order in which they came."""
-        for entry in sorted(self._entries.values(), key=lambda entry: entry.accepted.created_at):
+        for entry in sorted(self.table, key=lambda entry: entry.accepted.created_at):
             if entry.outcome is None:
                 entry.folder = await asyncio.to_thread(self._workspace.new_job)
                 entry.folder.count(entry.accepted.bytes)
-                entry.source = self._inputs.path(entry.input_key)
                 self._start(entry)
 
     async def submit(self, wanted: Submission) -> JobEntry:
@@ -114,7 +93,7 @@ class Jobs:
             with full_disk_as_problem():
                 entry = await completed(self._join(job_id, wanted))
         except asyncio.CancelledError:
-            if (made := self._entries.get(job_id)) is not None:
+            if (made := self.table.get(job_id)) is not None:
                 await self._stop_if_unwanted(made)
             raise
         entry.waiters += 1
@@ -124,12 +103,12 @@ class Jobs:
         """Find or make the job of a request."""
         lock = self._locks.setdefault(job_id, asyncio.Lock())
         async with lock:
-            entry = self._entries.get(job_id)
+            entry = self.table.get(job_id)
             if entry is not None and entry.is_ending and entry.task is not None:
                 await asyncio.wait({entry.task})
-                entry = self._entries.get(job_id)
+                entry = self.table.get(job_id)
             if entry is not None and self._must_run_anew(entry):
-                await self._drop(entry)
+                await self.table.drop(entry)
                 entry = None
             if entry is None:
                 return await self._make(job_id, wanted)
@@ -147,13 +126,10 @@ class Jobs:
         if wanted.is_durable:
             await self._make_durable(entry, wanted.folder)
         elif wanted.source.is_held:
-            self._hold(entry)
-        if entry.holds_input:
-            entry.source = self._inputs.path(entry.input_key)
+            self.table.hold_input(entry)
         entry.is_kept = wanted.is_kept or wanted.is_durable
         wanted.is_taken = True
-        self._retention.comes_back(job_id)
-        self._entries[job_id] = entry
+        self.table.add(entry)
         if wanted.is_durable and self._is_draining:
             entry.suspend()
         else:
@@ -166,13 +142,13 @@ class Jobs:
         Raises:
             OSError: If it cannot be written; then nothing is.
         """
-        self._hold(entry)
+        self.table.hold_input(entry)
         try:
             await RECORDING.run(self._inputs.keep, entry.input_key, folder.upload)
             await RECORDING.run(self._journal.accept, entry.accepted)
         except BaseException:
             await RECORDING.run(self._journal.remove, entry.id)
-            await self._let_go(entry)
+            await self.table.let_input_go(entry)
             raise
         entry.is_durable = entry.is_kept = True
 
@@ -196,18 +172,12 @@ class Jobs:
         if outcome.state == "succeeded":
             self.on_success(entry)
         if outcome.state == "cancelled":
-            await self._let_go(entry)
+            await self.table.let_input_go(entry)
         if entry.is_kept:
-            self._keep(entry, outcome)
-            await self.sweep()
-        elif self._entries.get(entry.id) is entry:
-            del self._entries[entry.id]
-            await self._let_go(entry)
-
-    def _keep(self, entry: JobEntry, outcome: Outcome, *, age_s: float = 0) -> None:
-        """Keep a job that has ended, until it is too old or there is no room."""
-        held = (entry.input_key, entry.accepted.bytes) if entry.holds_input else None
-        self._retention.keep(entry.id, outcome.file_bytes, held, age_s=age_s)
+            self.table.keep(entry, outcome)
+            await self.table.make_room()
+        else:
+            await self.table.drop(entry)
 
     def _must_run_anew(self, entry: JobEntry) -> bool:
         """Return whether the same request must not get what came of this job."""
@@ -216,7 +186,7 @@ class Jobs:
             return False
         code = outcome.problem["code"] if outcome.problem else ""
         is_passing = outcome.state == "cancelled" or code in RUN_ANEW
-        return is_passing or not entry.is_kept or self._retention.is_expired(entry.id)
+        return is_passing or not self.table.is_lasting(entry)
 
     async def leave(self, entry: JobEntry) -> None:
         """Note that a request does not wait any more; a job that nobody wants is stopped."""
@@ -236,80 +206,22 @@ class Jobs:
         if entry.task is not None:
             entry.task.cancel()
             await completed(asyncio.wait({entry.task}))
+        if entry.outcome is None:  # the task was stopped before its first step
+            outcome = await completed(self._attempts.stopped(entry))
+            if outcome is not None:
+                await self._settle(entry, outcome)
 
     async def cancel(self, entry: JobEntry) -> None:
-        """Cancel a job that waits or runs; its process is gone when this returns."""
+        """Cancel a job that waits or runs; its process is gone when this returns.
+
+        Raises:
+            NotReadyError: If the service is draining, and the job goes on afterwards.
+        """
+        if entry.is_suspended:
+            raise NotReadyError("The service is draining: cancel the job when it is back.")
         await self._stop(entry)
         if not entry.is_kept:
-            self._retention.forget(entry.id, entry.accepted.owner, CANCELLED)
-
-    async def remove(self, entry: JobEntry, why: str = REMOVED) -> None:
-        """Remove a job that has ended, and its files."""
-        self._retention.forget(entry.id, entry.accepted.owner, why)
-        await completed(self._drop(entry))
-
-    async def _drop(self, entry: JobEntry) -> None:
-        """Forget a job that has ended, and remove its files."""
-        if self._entries.get(entry.id) is entry:
-            del self._entries[entry.id]
-        if entry.is_kept:
-            await REMOVING.run(self._journal.remove, entry.id)
-        await self._let_go(entry)
-
-    async def sweep(self) -> None:
-        """Remove the jobs that are expired, and the oldest beyond the bounds."""
-        for job_id in self._retention.overdue():
-            if (entry := self._entries.get(job_id)) is not None:
-                await self.remove(entry, EXPIRED)
-
-    def find(self, job_id: str, owner: str) -> JobEntry:
-        """Return a job.
-
-        Raises:
-            NotFoundError: If there is no such job, or it is another owner's.
-            GoneError: If it was removed, or has expired.
-        """
-        entry = self._entries.get(job_id)
-        if entry is not None and entry.accepted.owner != owner:
-            entry = None
-        if entry is not None and not self._retention.is_expired(job_id):
-            return entry
-        if why := EXPIRED if entry else self._retention.why_gone(job_id, owner):
-            raise GoneError(why, remedy="Send the request again to run it anew.")
-        raise NotFoundError("There is no such job.")
-
-    def of(self, owner: str) -> list[JobEntry]:
-        """Return the jobs of an owner, the newest first."""
-        own = [entry for entry in self._entries.values() if entry.accepted.owner == owner]
-        return sorted(own, key=lambda entry: (entry.accepted.created_at, entry.id), reverse=True)
-
-    @contextmanager
-    def held_input(self, owner: str, sha256: str) -> Iterator[Accepted]:
-        """Hold a checkpoint that is kept for its owner, and yield an earlier job with it.
-
-        Raises:
-            NotFoundError: If it is not kept.
-        """
-        key = InputKey(owner, sha256)
-        earlier = [each for each in self.of(owner) if each.holds_input and each.input_key == key]
-        if not earlier or not self._inputs.hold(key):
-            raise NotFoundError("The service does not have these bytes.", remedy="Upload them.")
-        try:
-            yield earlier[0].accepted
-        finally:
-            self._inputs.let_go(key)
-
-    def counts(self) -> dict[JobState, int]:
-        """Return how many jobs are in each state."""
-        counts = dict.fromkeys(get_args(JobState), 0)
-        for entry in self._entries.values():
-            counts[entry.state] += 1
-        return counts
-
-    @property
-    def kept_bytes(self) -> int:
-        """The size of the files and checkpoints of finished jobs."""
-        return self._retention.kept_bytes
+            self.table.forget(entry, CANCELLED)
 
     async def suspend_waiting(self) -> None:
         """Stop the durable jobs that have not begun; they go on when the service is back."""
@@ -335,14 +247,4 @@ class Jobs:
             await asyncio.wait(tasks)
 
     def _live(self) -> list[JobEntry]:
-        return [e for e in self._entries.values() if e.outcome is None and not e.is_suspended]
-
-    def _hold(self, entry: JobEntry) -> None:
-        entry.holds_input = True
-        self._inputs.hold(entry.input_key)
-
-    async def _let_go(self, entry: JobEntry) -> None:
-        """Remove a job's checkpoint, unless another job has it too."""
-        if entry.holds_input:
-            entry.holds_input = False
-            await REMOVING.run(self._inputs.let_go, entry.input_key)
+        return [entry for entry in self.table if not entry.has_ended]

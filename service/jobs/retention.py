@@ -7,12 +7,13 @@ an earlier run has left.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from service.storage.inputs import InputKey
 
-MOST_JOBS = 10_000
+MOST_JOBS = 5_000
 """Finished jobs that are kept at most, and removed ones that are remembered."""
 
 REMOVED, EXPIRED = "The job was removed.", "The job has expired, and is removed."
@@ -53,6 +54,9 @@ class Retention:
         """
         self._max_bytes, self._max_age_s, self._clock = max_bytes, max_age_s, clock
         self._kept: dict[str, Kept] = {}
+        self._holders: Counter[InputKey] = Counter()
+        self.kept_bytes = 0
+        """The size of all files and checkpoints of finished jobs."""
         self._gone: dict[str, tuple[str, str]] = {}
 
     def keep(
@@ -66,13 +70,29 @@ class Retention:
             held: Its checkpoint with the size, if that is kept.
             age_s: Seconds since it has finished.
         """
+        self._let_go(job_id)
         key, input_bytes = held or (None, 0)
         kept_at = self._clock() - max(age_s, 0)
         self._kept[job_id] = Kept(job_id, kept_at, file_bytes, key, input_bytes)
+        self.kept_bytes += file_bytes
+        if key is not None:
+            self.kept_bytes += input_bytes if not self._holders[key] else 0
+            self._holders[key] += 1
+
+    def _let_go(self, job_id: str) -> None:
+        """Stop counting a job."""
+        kept = self._kept.pop(job_id, None)
+        if kept is None:
+            return
+        self.kept_bytes -= kept.file_bytes
+        if kept.input_key is not None:
+            self._holders[kept.input_key] -= 1
+            self._holders += Counter()  # drops keys that nobody holds
+            self.kept_bytes -= kept.input_bytes if kept.input_key not in self._holders else 0
 
     def forget(self, job_id: str, owner: str, why: str) -> None:
         """Note that a job is gone, and why."""
-        self._kept.pop(job_id, None)
+        self._let_go(job_id)
         self._gone.pop(job_id, None)
         self._gone[job_id] = (owner, why)
         while len(self._gone) > MOST_JOBS:
@@ -84,7 +104,8 @@ class Retention:
         return why if why and of_owner == owner else None
 
     def comes_back(self, job_id: str) -> None:
-        """Note that a job that is gone is submitted anew."""
+        """Note that a job that has ended or is gone is submitted anew."""
+        self._let_go(job_id)
         self._gone.pop(job_id, None)
 
     def is_expired(self, job_id: str) -> bool:
@@ -112,10 +133,9 @@ class Retention:
         return gone
 
     @property
-    def kept_bytes(self) -> int:
-        """The size of all files and checkpoints of finished jobs."""
-        inputs = {kept.input_key: kept.input_bytes for kept in self._kept.values()}
-        return sum(inputs.values()) + sum(kept.file_bytes for kept in self._kept.values())
+    def is_full(self) -> bool:
+        """Whether there are too many finished jobs, or they are too large."""
+        return self.kept_bytes > self._max_bytes or len(self._kept) > MOST_JOBS
 
     def __len__(self) -> int:
         return len(self._kept)

@@ -11,7 +11,6 @@ from service.headers.fields import as_list
 from service.headers.negotiation import HTML, JSON, ZIP, negotiate
 from service.headers.preferences import Preference
 from service.problems import JOB_FIELD
-from service.requests import Requested, Wanted, request_job
 from service.routes.openapi import (
     ACCEPTED,
     CONVERT_CODES,
@@ -22,6 +21,7 @@ from service.routes.openapi import (
     problems,
     upload_body,
 )
+from service.uploads.requested import Requested, Wanted, request_job
 from service.uploads.sources import OPTION_NAMES
 
 router = APIRouter(tags=["checkpoints"], default_response_class=Response)

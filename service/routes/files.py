@@ -127,7 +127,7 @@ def _with_files(context: Context, job_id: str, caller: Caller, media_type: str) 
         ConflictError: If it has not ended.
         GoneError: If it was cancelled or removed, or has expired.
     """
-    entry = context.jobs.find(job_id, caller.owner)
+    entry = context.jobs.table.find(job_id, caller.owner)
     if entry.outcome is None:
         raise ConflictError(
             f"The job is {entry.state}.", remedy=f"Ask GET /jobs/{job_id}?wait=30 for its end."

@@ -56,7 +56,7 @@ async def receive_source(
     if media_type_of(request.headers) == JSON:
         check_query(request, [])
         named = await read_named_source(request, names, settings.client_idle_s)
-        earlier = held.enter_context(context.jobs.held_input(caller.owner, named.sha256))
+        earlier = held.enter_context(context.jobs.table.held_input(caller.owner, named.sha256))
         folder.take(earlier.bytes)
         filename = sanitise(named.filename) if named.filename else earlier.filename
         return Source(filename, named.sha256, earlier.bytes, named.options, is_held=True)
