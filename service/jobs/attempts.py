@@ -263,7 +263,7 @@ class Attempts:
             seq=entry.next_seq(),
             verdict=finished.verdict if finished else None,
             files=ended.files,
-            seconds=finished.seconds if finished else {},
+            seconds={"upload": entry.upload_s, **finished.seconds} if finished else {},
             problem=problem.body() if problem else None,
         )
 

@@ -123,6 +123,7 @@ class Jobs:
         """Make a job, and start it."""
         entry = JobEntry(wanted.accepted(job_id))
         entry.folder, entry.source = wanted.folder, wanted.folder.upload
+        entry.upload_s = wanted.upload_s
         if wanted.is_durable:
             await self._make_durable(entry, wanted.folder)
         elif wanted.source.is_held:
