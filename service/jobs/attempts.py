@@ -14,6 +14,7 @@ import structlog
 from convlast.byte_size import exact
 from convlast.errors import ConvlastError, StorageFullError
 from convlast.options import Options
+from convlast.removal import remove_tree
 from service.cancellation import completed
 from service.errors import GoneError, InternalError, WorkerCrashedError, full_disk_as_problem
 from service.jobs.entry import JobEntry, SharedFolder
@@ -121,10 +122,13 @@ class Attempts:
             if not is_repeated:
                 return ended
             _log.warning("job is tried again", code=code, attempts=entry.attempts)
+            if ended.made is not None:
+                await REMOVING.run(remove_tree, ended.made)
             await asyncio.sleep(_PAUSE_S)
 
     async def _attempt(self, entry: JobEntry) -> Ended:
         """Make one attempt."""
+        made: Path | None = None
         try:
             with full_disk_as_problem():
                 made = await RECORDING.run(entry.folder.new_work)
@@ -140,13 +144,14 @@ class Attempts:
                 )
             return Ended("succeeded", None, finished, files, made)
         except ProblemError as error:
-            files = await RECORDING.run(check_report, made) if error.problem.report else {}
+            has_report = error.problem.report is not None
+            files = await RECORDING.run(check_report, made) if made and has_report else {}
             return Ended("failed", error.problem, None, files, made)
         except ConvlastError as error:
-            return Ended("failed", Problem.of(error))
+            return Ended("failed", Problem.of(error), made=made)
         except Exception as error:
             _log.error("job failed", exc_info=error)
-            return Ended("failed", Problem.of(InternalError("The job failed.")))
+            return Ended("failed", Problem.of(InternalError("The job failed.")), made=made)
 
     def _job(self, entry: JobEntry) -> Job:
         """Return the job as the workers get it.
@@ -263,7 +268,7 @@ class Attempts:
             seq=entry.next_seq(),
             verdict=finished.verdict if finished else None,
             files=ended.files,
-            seconds=finished.seconds if finished else {},
+            seconds={"upload": entry.upload_s, **finished.seconds} if finished else {},
             problem=problem.body() if problem else None,
         )
 

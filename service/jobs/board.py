@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache, partial
 from weakref import WeakValueDictionary
 
 import structlog
@@ -54,13 +55,14 @@ class Jobs:
             estimate_s: Returns how long a job at this place of the queue will probably wait.
             place: Holds a durable job's place for its client, while it waits or runs.
         """
-        self._settings, self._workspace, self._workers = settings, workspace, workers
+        self._workspace, self._workers = workspace, workers
         self._place, self._inputs = place, workspace.inputs
         self._journal = Journal(workspace.store_folder)
         self._attempts = Attempts(settings, self._journal, workers, estimate_s)
         retention = Retention(settings.store_bytes, settings.store_age_s)
         self.table = JobTable(self._journal, self._inputs, retention)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._decisive = cache(partial(decisive, settings))
         self._is_draining = False
         self.on_success: Callable[[JobEntry], None] = lambda _: None
         """Called with each job that has succeeded."""
@@ -87,7 +89,7 @@ class Jobs:
             wanted.source.filename,
             wanted.source.sha256,
             wanted.source.options,
-            decisive(self._settings, kind),
+            self._decisive(kind),
         )
         try:
             with full_disk_as_problem():
@@ -123,6 +125,7 @@ class Jobs:
         """Make a job, and start it."""
         entry = JobEntry(wanted.accepted(job_id))
         entry.folder, entry.source = wanted.folder, wanted.folder.upload
+        entry.upload_s = wanted.upload_s
         if wanted.is_durable:
             await self._make_durable(entry, wanted.folder)
         elif wanted.source.is_held:

@@ -56,7 +56,7 @@ class Running:
             for folder, folders, names in os.walk(self.work_dir)
             for name in (*folders, *names)
         }
-        found -= {"jobs", "store", "lock", "probe", "workers"}
+        found -= {"jobs", "store", "inputs", "lock", "probe", "workers"}
         # Each idle worker has its folders, with the files of its warm-up and, for a moment, of its
         # output.
         waiting = re.compile(r"workers/[0-9a-f]{16}(/output|/input|/work(/rehearsal-.*)?)?")

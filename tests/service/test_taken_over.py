@@ -80,14 +80,14 @@ def expect_sound_report(response: httpx.Response, path: str) -> None:
     if response.headers["content-type"] == "application/json" and is_short:
         report = response.json(parse_constant=pytest.fail)
         if path == "/convert":
-            assert re.fullmatch(r"/jobs/[0-9a-f]{32}/artifact", report["links"]["artifact"])
+            assert re.fullmatch(r"/jobs/[0-9a-f]{64}/artifact", report["links"]["artifact"])
 
 
 def expect_calm(stage: Stage) -> None:
     """Check that nothing is left, that metrics are sane, and that the next job succeeds."""
     store = work_dir(stage) / "store"
-    sizes = [path.lstat().st_size for path in store.glob("*/*") if path.name != "job.json"]
-    assert sum(sizes) == stage.context.workspace.store.bytes <= STORE_BYTES
+    sizes = [path.lstat().st_size for path in store.glob("*/*/*")]
+    assert sum(sizes) == stage.context.jobs.table.kept_bytes <= STORE_BYTES
     assert not list((work_dir(stage) / "jobs").iterdir())
     assert stage.context.workspace.quota.taken_bytes == stage.context.job_admission.taken_count == 0
     metrics = stage.get("/metrics").text
@@ -321,7 +321,7 @@ def test_the_store_counts_what_lies_there(stage: Stage) -> None:
     for _ in range(4):
         part = Part([finished(artifact=lies)], files)
         assert expect_all(stage, "/convert", part, "application/json").status_code == 200
-    assert stage.context.workspace.store.bytes > 1_800_000
+    assert stage.context.jobs.table.kept_bytes > 1_800_000
 
 
 def test_own_times_count(stage: Stage) -> None:
