@@ -66,7 +66,8 @@ class Records:
         with suppress(FileNotFoundError):
             (self.folder / key).rename(removed)
             # Otherwise a power failure could bring the key back with a part of its records.
-            flush(self.folder)
+            with suppress(OSError):
+                flush(self.folder)
             remove_tree(removed)
 
 

@@ -210,6 +210,7 @@ class Board:
             verb=verb,
             source=Source(filename, sha256, len(content), Options(**options)),
             folder=folder,
+            upload_s=0.5,
             is_durable=durable,
             is_kept=kept,
         )
@@ -225,6 +226,7 @@ class Board:
             verb="convert",
             source=source,
             folder=wanted.folder,
+            upload_s=0.0,
             is_durable=durable,
         )
 
