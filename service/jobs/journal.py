@@ -87,6 +87,8 @@ class Journal:
             if flushed:
                 flush(kept)
                 flush(kept.parent)  # not with the outcome, which might be on disk first
+        elif not outcome.files:
+            remove_tree(self.files(accepted.id, outcome))  # an earlier try may have moved some
         self.accept(accepted)
         self._records.create(f"{accepted.id}/{_OUTCOME}", outcome.model_dump_json())
 
