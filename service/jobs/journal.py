@@ -87,10 +87,10 @@ class Journal:
             if flushed:
                 flush(kept)
                 flush(kept.parent)  # not with the outcome, which might be on disk first
-        elif not outcome.files:
-            remove_tree(self.files(accepted.id, outcome))  # an earlier try may have moved some
         self.accept(accepted)
-        self._records.create(f"{accepted.id}/{_OUTCOME}", outcome.model_dump_json())
+        is_first = self._records.create(f"{accepted.id}/{_OUTCOME}", outcome.model_dump_json())
+        if is_first and not outcome.files:
+            remove_tree(self.files(accepted.id, outcome))  # an earlier try may have moved some
 
     def files(self, job_id: str, outcome: Outcome) -> Path:
         """Return the folder of a job's files."""

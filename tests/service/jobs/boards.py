@@ -22,11 +22,20 @@ from service.jobs.entry import JobEntry
 from service.jobs.submission import Source, Submission
 from service.settings import Settings
 from service.storage.workspace import Workspace
-from service.workers import REPORT_HTML, REPORT_JSON, Finished, Health, Job, JobFiles, Listener, Made
+from service.workers import (
+    REPORT_HTML,
+    REPORT_JSON,
+    Finished,
+    Health,
+    Job,
+    JobFiles,
+    Listener,
+    Made,
+)
 
 P = ParamSpec("P")
 
-LONGEST_S = 60
+LONGEST_S = 20
 """A test that takes longer hangs."""
 
 

@@ -77,5 +77,3 @@ def crashing(before: int | None) -> Iterator[Disk]:
     disk.crash_before = before
     with suppress(Crash), disk.watched():
         yield disk
-
-
