@@ -23,7 +23,7 @@ from service.connection.protection import Protection
 from service.connection.turns import Turns
 from service.context import Context
 from service.jobs.board import Jobs
-from service.jobs.entry import JobEntry
+from service.jobs.records import Outcome
 from service.routes import convert, docs, files, health, openapi
 from service.routes import jobs as job_routes
 from service.settings import Settings
@@ -215,10 +215,9 @@ def _watch(context: Context) -> None:
     )
 
 
-def _measure(metrics: Metrics, admissions: Iterable[Admission], entry: JobEntry) -> None:
+def _measure(metrics: Metrics, admissions: Iterable[Admission], outcome: Outcome) -> None:
     """Count the stages of a job that has succeeded."""
-    seconds = entry.outcome.seconds if entry.outcome else {}
-    for stage, stage_s in seconds.items():
+    for stage, stage_s in outcome.seconds.items():
         metrics.stage_s.labels(stage).observe(stage_s)
     for admission in admissions:
-        admission.ran(seconds["convert"])
+        admission.ran(outcome.seconds["convert"])

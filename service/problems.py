@@ -68,8 +68,7 @@ TABLE: dict[str, Row] = {
     "conflict": Row(
         409,
         "The job has not ended",
-        "The job is still running. Ask GET /jobs/{id}?wait=30 for its end.",
-        retry_after_s=5,
+        "The job is running. Ask GET /jobs/{id}?wait=30 for its end.",
     ),
     "gone": Row(410, "It is gone", "The job was cancelled."),
     "upload-too-slow": Row(408, "The upload is too slow", "No bytes arrived for 30 s."),

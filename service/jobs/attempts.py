@@ -1,30 +1,28 @@
-"""Runs a job to its end: one attempt, or more if a worker crashes, and then the outcome."""
+"""Runs a job: one attempt, or more if a worker crashes."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import structlog
 
-from convlast.byte_size import exact
-from convlast.errors import ConvlastError, StorageFullError
+from convlast.errors import ConvlastError
 from convlast.options import Options
+from convlast.removal import remove_tree
 from service.cancellation import completed
-from service.errors import GoneError, InternalError, WorkerCrashedError, full_disk_as_problem
-from service.jobs.entry import JobEntry, SharedFolder
+from service.errors import InternalError, WorkerCrashedError, full_disk_as_problem
+from service.jobs.endings import Ended
+from service.jobs.entry import JobEntry
 from service.jobs.journal import Journal
-from service.jobs.records import KeptFile, Outcome
 from service.jobs.results import check, check_report
-from service.jobs.retention import CANCELLED
 from service.problems import Problem, ProblemError
 from service.settings import Settings
 from service.threads import RECORDING, REMOVING
-from service.workers import Finished, Job, JobFiles, Workers
+from service.workers import Job, JobFiles, Workers
 
 MOST_ATTEMPTS: Mapping[str, int] = {"worker-crashed": 2, "device-lost": 3}
 """How often a durable job may be begun if it ends with this code. With other codes it has failed;
@@ -34,32 +32,13 @@ MOST_RESTARTS = 3
 """How often a job may be begun if the service ends each time, which the job may be the cause of."""
 
 PATIENCE_S = 600.0
-"""How long a durable job waits for a device that works, and for room to write its result."""
+"""How long a durable job waits for a device that works."""
 
 _PAUSE_S = 1.0
 _UNPACKING = "files"
 """The stage whose total is the size of an archive's contents in bytes."""
 
 _log = structlog.get_logger()
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How the attempts at a job have ended.
-
-    Attributes:
-        state: The state that the job gets.
-        problem: Why it failed, if it did.
-        finished: The worker's answer, if there is one.
-        files: The files that it has made, by name.
-        made: The folder of these.
-    """
-
-    state: Literal["succeeded", "failed", "cancelled"]
-    problem: Problem | None = None
-    finished: Finished | None = None
-    files: dict[str, KeptFile] = field(default_factory=dict)
-    made: Path | None = None
 
 
 class Attempts:
@@ -83,28 +62,12 @@ class Attempts:
         self._settings, self._journal, self._workers = settings, journal, workers
         self._estimate_s = estimate_s
 
-    async def run(self, entry: JobEntry) -> None:
-        """Run a job to its end, and note its outcome.
+    async def run(self, entry: JobEntry) -> Ended:
+        """Begin attempts until one of them decides.
 
-        If this is cancelled, the worker's process is gone before the outcome is noted. A suspended
-        job gets no outcome.
+        Raises:
+            CancelledError: If this is cancelled; the worker's process is gone then.
         """
-        try:
-            ended = await self._run(entry)
-        except asyncio.CancelledError:
-            await completed(self.stopped(entry))
-            return
-        await completed(self._end(entry, ended))
-
-    async def stopped(self, entry: JobEntry) -> Outcome | None:
-        """Note that the process of a job is gone, and return its outcome unless it is suspended."""
-        if entry.is_suspended:
-            await REMOVING.run(entry.folder.remove)
-            return None
-        return await self._end(entry, Ended("cancelled", Problem.of(GoneError(CANCELLED))))
-
-    async def _run(self, entry: JobEntry) -> Ended:
-        """Begin attempts until one of them decides."""
         if entry.attempts >= MOST_RESTARTS:
             times = f"{entry.attempts} times"
             error = WorkerCrashedError(f"The service ended {times} while the job ran.")
@@ -121,10 +84,13 @@ class Attempts:
             if not is_repeated:
                 return ended
             _log.warning("job is tried again", code=code, attempts=entry.attempts)
+            if ended.made is not None:
+                await REMOVING.run(remove_tree, ended.made)
             await asyncio.sleep(_PAUSE_S)
 
     async def _attempt(self, entry: JobEntry) -> Ended:
         """Make one attempt."""
+        made: Path | None = None
         try:
             with full_disk_as_problem():
                 made = await RECORDING.run(entry.folder.new_work)
@@ -140,13 +106,14 @@ class Attempts:
                 )
             return Ended("succeeded", None, finished, files, made)
         except ProblemError as error:
-            files = await RECORDING.run(check_report, made) if error.problem.report else {}
+            has_report = error.problem.report is not None
+            files = await RECORDING.run(check_report, made) if made and has_report else {}
             return Ended("failed", error.problem, None, files, made)
         except ConvlastError as error:
-            return Ended("failed", Problem.of(error))
+            return Ended("failed", Problem.of(error), made=made)
         except Exception as error:
             _log.error("job failed", exc_info=error)
-            return Ended("failed", Problem.of(InternalError("The job failed.")))
+            return Ended("failed", Problem.of(InternalError("The job failed.")), made=made)
 
     def _job(self, entry: JobEntry) -> Job:
         """Return the job as the workers get it.
@@ -194,79 +161,6 @@ class Attempts:
             raise WorkerCrashedError.nonsense()
         entry.folder.take_unpacked(total_bytes)
 
-    async def _end(self, entry: JobEntry, ended: Ended) -> Outcome:
-        """Store the result or leave it for the clients that wait, and note the outcome."""
-        entry.is_ending = True
-        entry.is_kept &= entry.is_durable or ended.state == "succeeded"
-        try:
-            outcome = await self._stored(entry, ended) if entry.is_kept else None
-        except (StorageFullError, OSError) as error:
-            ended = Ended("failed", _full(error))
-            entry.is_kept = entry.is_durable
-            outcome = await self._stored(entry, ended) if entry.is_durable else None
-        outcome = outcome or self._outcome(entry, ended)
-        await RECORDING.run(entry.folder.drop_upload)
-        if entry.is_kept:
-            entry.files = self._journal.files(entry.id, outcome)
-        elif outcome.files and entry.waiters:
-            entry.files = ended.made
-            entry.shared = SharedFolder(entry.folder, entry.waiters)
-        _log_success(entry, outcome)
-        entry.ends(outcome, ended.problem)
-        if entry.shared is None:
-            await REMOVING.run(entry.folder.remove)
-        return outcome
-
-    async def _stored(self, entry: JobEntry, ended: Ended) -> Outcome:
-        """Write the outcome down, and move the files into the store.
-
-        A durable job stays as it is until this has succeeded: its state is what is on disk.
-
-        Raises:
-            StorageFullError: If the disk stays full, or the result is larger than the store.
-        """
-        outcome = self._outcome(entry, ended)
-        if outcome.file_bytes > self._settings.store_bytes:
-            raise StorageFullError(
-                f"The result has {exact(outcome.file_bytes)}; the store holds "
-                f"{exact(self._settings.store_bytes)}.",
-                remedy="Raise CONVLAST_STORE_BYTES, or ask for application/zip: it stores nothing.",
-            )
-        give_up_at = time.monotonic() + PATIENCE_S
-        while True:
-            try:
-                with full_disk_as_problem():
-                    await RECORDING.run(
-                        self._journal.keep,
-                        entry.accepted,
-                        outcome,
-                        ended.made,
-                        flushed=entry.is_durable,
-                    )
-                return outcome
-            except (StorageFullError, OSError) as error:
-                is_worth_it = ended.state != "succeeded" or time.monotonic() < give_up_at
-                if not (entry.is_durable and is_worth_it):
-                    raise
-                _log.warning("the outcome of a job cannot be written yet", problem=str(error))
-                await asyncio.sleep(_PAUSE_S)
-
-    def _outcome(self, entry: JobEntry, ended: Ended) -> Outcome:
-        problem = ended.problem
-        finished = ended.finished
-        return Outcome(
-            state=ended.state,
-            started_at=entry.started_at,
-            finished_at=time.time(),
-            attempt=entry.attempts,
-            device=entry.device,
-            seq=entry.next_seq(),
-            verdict=finished.verdict if finished else None,
-            files=ended.files,
-            seconds=finished.seconds if finished else {},
-            problem=problem.body() if problem else None,
-        )
-
 
 @dataclass(frozen=True)
 class _Listener:
@@ -290,17 +184,3 @@ class _Listener:
         if stage == _UNPACKING:
             self.attempts.check_unpacked(self.entry, total)
         self.entry.goes_on(stage, done, total)
-
-
-def _log_success(entry: JobEntry, outcome: Outcome) -> None:
-    if outcome.state == "succeeded":
-        stages_s = {stage: round(stage_s, 4) for stage, stage_s in outcome.seconds.items()}
-        _log.info("job done", verb=entry.accepted.verb, verdict=outcome.verdict, stages_s=stages_s)
-
-
-def _full(error: OSError | StorageFullError) -> Problem:
-    """Describe why a result cannot be stored."""
-    if isinstance(error, StorageFullError):
-        return Problem.of(error)
-    _log.error("a result cannot be stored", exc_info=error)
-    return Problem.of(InternalError("The result cannot be stored."))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache, partial
 from weakref import WeakValueDictionary
 
 import structlog
@@ -12,7 +13,8 @@ import structlog
 from service.cancellation import completed
 from service.errors import NotReadyError, full_disk_as_problem
 from service.jobs.attempts import MOST_ATTEMPTS, Attempts
-from service.jobs.entry import JobEntry
+from service.jobs.endings import Ended, conclude
+from service.jobs.entry import JobEntry, SharedFolder
 from service.jobs.identity import decisive, identify
 from service.jobs.journal import Journal
 from service.jobs.records import Outcome
@@ -54,16 +56,18 @@ class Jobs:
             estimate_s: Returns how long a job at this place of the queue will probably wait.
             place: Holds a durable job's place for its client, while it waits or runs.
         """
-        self._settings, self._workspace, self._workers = settings, workspace, workers
+        self._workspace, self._workers = workspace, workers
+        self._store_bytes = settings.store_bytes
         self._place, self._inputs = place, workspace.inputs
         self._journal = Journal(workspace.store_folder)
         self._attempts = Attempts(settings, self._journal, workers, estimate_s)
         retention = Retention(settings.store_bytes, settings.store_age_s)
         self.table = JobTable(self._journal, self._inputs, retention)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._decisive = cache(partial(decisive, settings))
         self._is_draining = False
-        self.on_success: Callable[[JobEntry], None] = lambda _: None
-        """Called with each job that has succeeded."""
+        self.on_success: Callable[[Outcome], None] = lambda _: None
+        """Called with the outcome of each job that has succeeded."""
 
     async def start(self) -> None:
         """Go on with the jobs that an earlier run has left, in the order in which they came."""
@@ -87,7 +91,7 @@ class Jobs:
             wanted.source.filename,
             wanted.source.sha256,
             wanted.source.options,
-            decisive(self._settings, kind),
+            self._decisive(kind),
         )
         try:
             with full_disk_as_problem():
@@ -123,6 +127,7 @@ class Jobs:
         """Make a job, and start it."""
         entry = JobEntry(wanted.accepted(job_id))
         entry.folder, entry.source = wanted.folder, wanted.folder.upload
+        entry.upload_s = wanted.upload_s
         if wanted.is_durable:
             await self._make_durable(entry, wanted.folder)
         elif wanted.source.is_held:
@@ -156,28 +161,45 @@ class Jobs:
         entry.task = asyncio.create_task(self._run(entry))
 
     async def _run(self, entry: JobEntry) -> None:
-        """Run a job, and note what came of it."""
+        """Run a job to its end; if this is cancelled, the job is, or is suspended."""
         accepted = entry.accepted
         place = self._place(accepted.share) if entry.is_durable else nullcontext()
         ids = {"job_id": entry.id, "request_id": accepted.request_id}
         with place, structlog.contextvars.bound_contextvars(**ids):
             try:
-                await self._attempts.run(entry)
-            finally:
-                if entry.outcome is not None:
-                    await self._settle(entry, entry.outcome)
+                ended = await self._attempts.run(entry)
+            except asyncio.CancelledError:
+                await completed(self._stopped(entry))
+            else:
+                await completed(self._end(entry, ended))
 
-    async def _settle(self, entry: JobEntry, outcome: Outcome) -> None:
-        """Keep a job that has ended, or forget it if nothing is stored of it."""
-        if outcome.state == "succeeded":
-            self.on_success(entry)
+    async def _stopped(self, entry: JobEntry) -> None:
+        """Note that the process of a job is gone, which was cancelled or suspended."""
+        if entry.is_suspended:
+            await REMOVING.run(entry.folder.remove)
+        else:
+            await self._end(entry, Ended.cancelled())
+
+    async def _end(self, entry: JobEntry, ended: Ended) -> None:
+        """Note how a job has ended, and keep it or forget it."""
+        entry.is_ending = True
+        outcome, problem = await conclude(entry, ended, self._journal, self._store_bytes)
         if outcome.state == "cancelled":
             await self.table.let_input_go(entry)
+        await RECORDING.run(entry.folder.drop_upload)
         if entry.is_kept:
             self.table.keep(entry, outcome)
-            await self.table.make_room()
         else:
             await self.table.drop(entry)
+        if outcome.files and entry.waiters and not entry.is_kept:
+            # Nothing is awaited from here on, so that exactly these clients are told.
+            entry.shared = SharedFolder(entry.folder, entry.waiters)
+        else:
+            await REMOVING.run(entry.folder.remove)
+        if outcome.state == "succeeded":
+            self.on_success(outcome)
+        entry.ends(outcome, problem)
+        await self.table.make_room()
 
     def _must_run_anew(self, entry: JobEntry) -> bool:
         """Return whether the same request must not get what came of this job."""
@@ -206,10 +228,8 @@ class Jobs:
         if entry.task is not None:
             entry.task.cancel()
             await completed(asyncio.wait({entry.task}))
-        if entry.outcome is None:  # the task was stopped before its first step
-            outcome = await completed(self._attempts.stopped(entry))
-            if outcome is not None:
-                await self._settle(entry, outcome)
+        if not entry.has_ended:  # the task was stopped before its first step
+            await completed(self._stopped(entry))
 
     async def cancel(self, entry: JobEntry) -> None:
         """Cancel a job that waits or runs; its process is gone when this returns.

@@ -36,6 +36,7 @@ class JobEntry:
         holds_input: Whether its checkpoint is kept for it.
         is_suspended: Whether it is stopped without an outcome, and goes on after a restart.
         attempts: How often it was begun.
+        upload_s: Wall time of its upload.
         waiters: How many requests wait for its end.
         folder: Its folder, while it waits or runs.
         source: Where its checkpoint is meanwhile.
@@ -60,6 +61,7 @@ class JobEntry:
         self.problem: Problem | None = None
         self.files: Path | None = None
         self.shared: SharedFolder | None = None
+        self.upload_s = 0.0
         self.started_at: float | None = None
         self.device: str | None = None
         self._place: int | None = None

@@ -88,6 +88,8 @@ class Journal:
                     flush(kept / name)
             if flushed:
                 flush(kept)
+        elif not outcome.files:
+            remove_tree(self.files(accepted.id, outcome))  # an earlier try may have moved some
         self.accept(accepted)
         self._records.create(f"{accepted.id}/{_OUTCOME}", outcome.model_dump_json())
 

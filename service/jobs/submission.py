@@ -41,6 +41,7 @@ class Submission:
         verb: What is asked for.
         source: The checkpoint.
         folder: The folder with the upload.
+        upload_s: Wall time of the upload.
         request_id: The request.
         is_durable: Whether the job is written down, and goes on when no client waits.
         is_kept: Whether its result is stored.
@@ -52,6 +53,7 @@ class Submission:
     verb: JobVerb
     source: Source
     folder: JobFolder
+    upload_s: float
     request_id: str | None = None
     is_durable: bool = False
     is_kept: bool = False

@@ -100,8 +100,11 @@ class JobTable:
         self._retention.keep(entry.id, outcome.file_bytes, held, age_s=age_s)
 
     def is_lasting(self, entry: JobEntry) -> bool:
-        """Return whether a finished job is kept, and not too old."""
-        return entry.is_kept and not self._retention.is_expired(entry.id)
+        """Return whether a finished job is kept, and not too old, and has its files."""
+        has_files = entry.files is not None and all(
+            (entry.files / name).is_file() for name in entry.made
+        )
+        return entry.is_kept and has_files and not self._retention.is_expired(entry.id)
 
     async def remove(self, entry: JobEntry, why: str = REMOVED) -> None:
         """Remove a job that has ended, and its files, and remember why."""

@@ -46,7 +46,7 @@ class Requested:
         entry: The job.
         caller: The client.
         preference: How long it has waited.
-        upload_s: Wall time of the upload.
+        upload_s: Wall time of its upload.
     """
 
     entry: JobEntry
@@ -62,7 +62,7 @@ class Requested:
         return {
             JOB_FIELD: self.entry.id,
             VERDICT_FIELD: verdict or "",
-            "Server-Timing": server_timing({"upload": self.upload_s, **seconds}),
+            "Server-Timing": server_timing({**seconds, "upload": self.upload_s}),
         }
 
 
@@ -88,18 +88,18 @@ async def request_job(
     if wanted.preference.is_asynchronous:
         place = context.pending_admission.take(caller.share)
     with context.job_admission.take(caller.share):
-        began_s = time.perf_counter()
         with place, full_disk_as_problem():
-            entry = await _submit(request, context, caller, wanted)
-        upload_s = time.perf_counter() - began_s
+            entry, upload_s = await _submit(request, context, caller, wanted)
         request.scope[JOB_KEY] = entry.id
         await _wait(request, context, entry, wanted.preference)
-    context.metrics.stage_s.labels("upload").observe(upload_s)
     return Requested(entry, caller, wanted.preference, upload_s)
 
 
-async def _submit(request: Request, context: Context, caller: Caller, wanted: Wanted) -> JobEntry:
-    """Receive the checkpoint, and submit its job."""
+async def _submit(
+    request: Request, context: Context, caller: Caller, wanted: Wanted
+) -> tuple[JobEntry, float]:
+    """Receive the checkpoint and submit its job; return this, and the wall time of the upload."""
+    began_s = time.perf_counter()
     folder = await asyncio.to_thread(context.workspace.new_job)
     submission: Submission | None = None
     try:
@@ -111,11 +111,12 @@ async def _submit(request: Request, context: Context, caller: Caller, wanted: Wa
                 verb=wanted.verb,
                 source=source,
                 folder=folder,
+                upload_s=time.perf_counter() - began_s,
                 request_id=structlog.contextvars.get_contextvars().get("request_id"),
                 is_durable=wanted.preference.is_asynchronous,
                 is_kept=wanted.is_kept,
             )
-            return await context.jobs.submit(submission)
+            return await context.jobs.submit(submission), submission.upload_s
     finally:
         if submission is None or not submission.is_taken:
             await REMOVING.run(folder.remove)

@@ -140,14 +140,15 @@ def _answer(task: Task, command: Run, device: str, stream: io.BufferedRWPair) ->
 
 
 def _telling(stream: io.BufferedRWPair) -> Progress:
-    """Return a progress callback that sends a new stage at once, and its progress now and then."""
+    """Return a progress callback that sends where a stage begins and ends, and the rest rarely."""
     told: tuple[str, int] | None = None
     told_at = 0.0
 
     def tell(name: str, done: int, total: int) -> None:
         nonlocal told, told_at
         now = time.monotonic()
-        if told != (name, total) or now - told_at > _TELL_S:
+        is_edge = told != (name, total) or done == total
+        if is_edge or now - told_at > _TELL_S:
             told, told_at = (name, total), now
             _say(stream, Stage(name=name, done=done, total=total))
 

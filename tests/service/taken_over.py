@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any, cast
@@ -77,11 +78,13 @@ class Stage:
         self.context: Context = app.state.context
         self._app, self._runner = app, runner
         self._part: Part | None = None
+        self._names = count()
 
     def send(self, path: str, part: Part | None = None, **headers: str) -> httpx.Response:
-        """Send a checkpoint to a worker that plays a part, or to an honest one."""
+        """Send a checkpoint of a new name to a worker that plays a part, or to an honest one."""
         self._part = part
-        return self._runner.run(self._request("POST", path, {**HEADERS, **headers}))
+        named = f"{path}?filename={next(self._names)}.pt"
+        return self._runner.run(self._request("POST", named, {**HEADERS, **headers}))
 
     def get(self, path: str) -> httpx.Response:
         """Send a GET."""

@@ -18,7 +18,7 @@ def test_sigterm_drains(serve: Serve) -> None:
     """Running and waiting jobs are finished, a new one is refused, and the exit is clean."""
     service = serve()
     with ThreadPoolExecutor(3) as pool:
-        waiting = [pool.submit(service.convert, b"sleeps 1") for _ in range(3)]
+        waiting = [pool.submit(service.convert, b"sleeps 1 %d" % each) for each in range(3)]
         wait_for(lambda: service.metric("convlast_places_taken") == 3)
         processes = service.descendants()
         service.process.send_signal(signal.SIGTERM)
@@ -160,7 +160,7 @@ def test_a_kill_leaves_the_checkpoint_of_a_running_job(serve: Serve) -> None:
         wait_for(lambda: list(service.work_dir.glob("workers/*/input/upload")))
         service.process.kill()
         service.process.wait()
-    (upload,) = (service.work_dir / "jobs").iterdir()
+    (upload,) = (service.work_dir / "jobs").glob("*/upload")
     assert upload.read_bytes() == b"hangs"
 
 

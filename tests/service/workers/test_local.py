@@ -14,7 +14,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from convlast.errors import ConvlastError, OutOfMemoryError
-from convlast.progress import Progress, silent
 from convlast.report import Report
 from service.errors import NotReadyError, WorkerCrashedError
 from service.problems import Problem, ProblemError
@@ -33,6 +32,7 @@ from service.workers import (
 from service.workers.folders import WorkerFolders
 from service.workers.lanes import lane
 from service.workers.local import LocalWorkers
+from tests.service.listening import Heard
 
 FAKES, COLD = "tests.service.fakes", "tests.service.workers.cold"
 
@@ -44,14 +44,14 @@ async def ran(
     workers: LocalWorkers,
     folder: Path,
     content: bytes,
-    progress: Progress = silent,
+    listener: Heard | None = None,
     share: str = "a client",
 ) -> Finished:
     """Run a job whose checkpoint has this content."""
     source = folder.with_name(f"{folder.name}.upload")
     source.unlink(missing_ok=True)  # a job has made it read-only
     source.write_bytes(content)
-    return await workers.run(JOB, JobFiles(source, folder), progress, share=share)
+    return await workers.run(JOB, JobFiles(source, folder), listener or Heard(), share=share)
 
 
 def with_workers(
@@ -91,13 +91,14 @@ async def until(condition: Callable[[], bool]) -> None:
 
 def test_progress_comes_over_the_pipe(tmp_path: Path) -> None:
     """The progress that a task reports arrives while it runs."""
-    heard: list[tuple[str, int, int]] = []
+    heard = Heard()
 
     async def use(workers: LocalWorkers) -> Finished:
-        return await ran(workers, tmp_path, b"fine", lambda *stage: heard.append(stage))
+        return await ran(workers, tmp_path, b"fine", heard)
 
     finished = with_workers(use)
-    assert heard == [("read", 1, 1)]
+    assert heard.progress == [("read", 1, 1)]
+    assert heard.devices == ["cpu"]
     assert finished
     assert finished.artifact
     assert finished.artifact.filename == "m.channels_last_3d.pt"
@@ -106,15 +107,15 @@ def test_progress_comes_over_the_pipe(tmp_path: Path) -> None:
 
 def test_progress_is_told_now_and_then(tmp_path: Path) -> None:
     """Steps of one stage are thinned out, but each new total of an archive arrives."""
-    heard: list[tuple[str, int, int]] = []
+    heard = Heard()
 
     async def use(workers: LocalWorkers) -> Finished:
-        return await ran(workers, tmp_path, b"tells", lambda *stage: heard.append(stage))
+        return await ran(workers, tmp_path, b"tells", heard)
 
     assert with_workers(use)
-    assert heard[:2] == [("read", 1, 1), ("write", 0, 20_000)]
-    assert heard[-3:] == [("files", 0, 1), ("files", 0, 2), ("files", 0, 3)]
-    assert len(heard) < 2_000
+    assert heard.progress[:2] == [("read", 1, 1), ("write", 0, 20_000)]
+    assert heard.progress[-3:] == [("files", 0, 1), ("files", 0, 2), ("files", 0, 3)]
+    assert len(heard.progress) < 2_000
 
 
 def refusal(folder: Path, content: bytes) -> Problem:

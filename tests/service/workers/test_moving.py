@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from convlast.progress import silent
 from service.errors import WorkerCrashedError
 from service.workers import Finished, Job, JobFiles
 from service.workers.folders import WorkerFolders
 from service.workers.local import LocalWorkers
 from service.workers.messages import LocalJob
 from service.workers.moving import move_back, move_in
+from tests.service.listening import Heard
 from tests.service.sandbox.sandboxed import needs_landlock, needs_seccomp
 from tests.service.workers.lanes.test_lane import with_lanes
 from tests.service.workers.test_local import until
@@ -46,7 +46,7 @@ def files_in(parent: Path, content: bytes = b"content") -> JobFiles:
 def run(workers: LocalWorkers, files: JobFiles, name: str = "one") -> asyncio.Future[Finished]:
     """Begin a job."""
     job = Job(id=name, verb="convert", filename="m.pt")
-    return asyncio.ensure_future(workers.run(job, files, silent, share="a client"))
+    return asyncio.ensure_future(workers.run(job, files, Heard(), share="a client"))
 
 
 def test_only_the_folder_is_moved(files: JobFiles, folders: WorkerFolders) -> None:
