@@ -55,7 +55,7 @@ class Following:
 
     async def _streamed(self) -> AsyncGenerator[JobStatus]:
         """Yield the statuses of one stream of events, until it ends or is cut."""
-        stream, is_open = events.Events(), False
+        stream, is_open, has_events = events.Events(), False, False
         try:
             async with self._connection.opened(self._ask_for_events()) as response:
                 if media_type_of(response) != events.MEDIA_TYPE:
@@ -64,7 +64,7 @@ class Following:
                 is_open = True
                 async with aclosing(stream.read(response.aiter_bytes())) as found:
                     async for event in found:
-                        self._event_id, self._cuts = event.id or self._event_id, 0
+                        self._event_id, has_events = event.id or self._event_id, True
                         yield job_of(event.data)
         except events.NotEventsError:
             self._cuts = _MOST_CUTS
@@ -73,7 +73,7 @@ class Following:
             if not is_open and refused.refusal.error.code != "timed-out":
                 await self._patience.endure(refused.refusal)
                 return
-        self._cuts += 1
+        self._cuts = 0 if has_events else self._cuts + 1
         if self._cuts < _MOST_CUTS:
             await pause(stream.retry_s)
 
