@@ -73,9 +73,7 @@ def test_the_service_is_asked_for_bytes_that_it_may_have(
     service.has_bytes = True
     stages: list[str] = []
     with service.client() as client:
-        client.convert(
-            source, tmp_path / "out.pt", progress=lambda stage, *_: stages.append(stage)
-        )
+        client.convert(source, tmp_path / "out.pt", progress=lambda stage, *_: stages.append(stage))
     assert "upload" not in service.kinds()
     assert set(stages) == {"download"}
     asked = service.seen[0]

@@ -32,9 +32,7 @@ def parsed(*pieces: bytes) -> list[tuple[str, str]]:
         (b"data: \xff\n\n", [("�", "")]),
     ],
 )
-def test_a_stream_is_read_as_its_standard_says(
-    stream: bytes, found: list[tuple[str, str]]
-) -> None:
+def test_a_stream_is_read_as_its_standard_says(stream: bytes, found: list[tuple[str, str]]) -> None:
     """Fields, comments, ends of lines, and an event that is cut off."""
     assert parsed(stream) == found
 
@@ -64,9 +62,7 @@ def test_a_stream_says_when_to_come_again(value: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("line", [b"x" * 1000, b"data: 1\n", b": comment\n"])
-def test_an_event_without_an_end_is_refused(
-    line: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_event_without_an_end_is_refused(line: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is held in memory is bounded; a stream with ends is not."""
     monkeypatch.setattr("convlast.client.events.MAX_EVENT_BYTES", 1 << 16)
     stream = Events()

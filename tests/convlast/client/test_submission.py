@@ -52,7 +52,7 @@ def test_an_upload_whose_answer_is_lost_is_not_repeated(
         problem(503, "queue-full"),
         problem(429, "too-many-requests"),
     ],
-    ids=repr,
+    ids=lambda fault: repr(fault) + getattr(fault, "text", "")[:60],
 )
 @pytest.mark.parametrize("kind", ["ask", "upload"])
 def test_what_may_pass_is_tried_again(
