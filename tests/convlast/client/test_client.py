@@ -223,11 +223,9 @@ def test_a_job_that_did_not_succeed_raises_its_reason(
     service.history = [status("running", 1, "write", 3, 9), ended]
     stages: list[tuple[str, int, int]] = []
     told: dict[str, Any] = {"progress": lambda *stage: stages.append(stage)}
+    places = [source, source.with_name("out.pt")] if verb == "convert" else [source]
     with service.client() as client, pytest.raises(RemoteError, match=words) as caught:
-        if verb == "convert":
-            client.convert(source, source.with_name("out.pt"), **told)
-        else:
-            client.inspect(source, **told)
+        getattr(client, verb)(*places, **told)
     assert caught.value.code == code
     assert stages[-1] == ("write", 3, 9)
     assert names_in(source.parent) == ["model.pt"]

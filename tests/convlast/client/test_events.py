@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,7 +49,7 @@ STREAM = (
 def test_it_does_not_matter_how_a_stream_is_cut_into_pieces(cuts: set[int]) -> None:
     """Not even within a character, or within the end of a line."""
     places = [0, *sorted(cuts), len(STREAM)]
-    pieces = [STREAM[start:end] for start, end in zip(places, places[1:], strict=False)]
+    pieces = [STREAM[start:end] for start, end in pairwise(places)]
     assert parsed(*pieces) == [("€", "1"), ("a\nb", "1"), ("c", "2")]
 
 
@@ -65,10 +67,8 @@ def test_a_stream_says_when_to_come_again(value: str, seconds: float) -> None:
 def test_an_event_without_an_end_is_refused(line: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is held in memory is bounded; a stream with ends is not."""
     monkeypatch.setattr("convlast.client.events.MAX_EVENT_BYTES", 1 << 16)
-    stream = Events()
     with pytest.raises(NotEventsError):
-        for _ in range(1 << 16):
-            list(stream.feed(line))
+        parsed(*[line] * (1 << 16))
     stream = Events()
     found = [event for _ in range(1 << 14) for event in stream.feed(b"data: 1\n\n")]
     assert found == [Event("1", "")] * (1 << 14)
