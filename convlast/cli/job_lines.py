@@ -10,7 +10,7 @@ from rich.text import Text
 
 from convlast.jobs import JobStatus
 from convlast.progress import IN_BYTES
-from convlast.report.rendering.notation import count, duration, printable, size
+from convlast.report.rendering.notation import count, printable, size
 
 
 def render_list(jobs: Sequence[JobStatus]) -> RenderableType:
@@ -53,13 +53,13 @@ def _progress(job: JobStatus) -> str:
     if job.is_finished:
         return ""
     if job.place is not None:
-        waits = "" if job.wait_s is None else f", about {duration(job.wait_s)} to wait"
+        waits = "" if job.wait_s is None else f", about {job.wait_s:,.0f} s to wait"
         return f"place {job.place:,} in the queue{waits}"
     told = job.progress
     in_bytes = told.unit == "bytes" or told.stage in IN_BYTES
     done = size(told.done) if in_bytes else f"{told.done:,}"
     total = size(told.total) if in_bytes else count(told.total, "step")
-    left = "" if told.remaining_s is None else f", about {duration(told.remaining_s)} left"
+    left = "" if told.remaining_s is None else f", about {told.remaining_s:,.0f} s left"
     return f"{told.stage}, {done} of {total}{left}" if told.total else told.stage
 
 

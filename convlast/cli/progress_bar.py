@@ -51,7 +51,7 @@ def shown_on(console: Console, *, quiet: bool = False) -> Iterator[Progress]:
             _Place(),
         )
         in_bytes = _InBytes(DownloadColumn()), _InBytes(Speed()), _InBytes(Remaining(), "left")
-        with Bars(*columns, *in_bytes, _Place(), console=console, transient=True) as bars:
+        with Bars(*columns, *in_bytes, console=console, transient=True) as bars:
             yield _Bars(bars)
     else:
         yield _Lines(console)
@@ -71,13 +71,15 @@ class _InBytes(ProgressColumn):
         return self._column.render(task).append(f" {self._unit}" if self._unit else "")
 
 
-class _Place(ProgressColumn):
-    """A column with the place of a job in the queue; 1 is next."""
+class _Share(Percentage):
+    """The percentage of a stage; in a queue the place, where 1 is next."""
 
     def render(self, task: Task) -> Words:
-        """Render the column, which other stages leave empty."""
+        """Render the column."""
         place = int((task.total or 1) - task.completed)
-        return Words(f"place {place}" if task.description == _QUEUE and place > 0 else "")
+        if task.description == _QUEUE and place > 0:
+            return Words(f"place {place}", style="progress.percentage")
+        return super().render(task)
 
 
 class _Bars:

@@ -59,8 +59,8 @@ def test_jobs_are_listed(url: str, service: FakeService) -> None:
     lines = result.stdout.splitlines()
     assert all(line.startswith(f"{ID}  ") for line in lines)
     assert [line.removeprefix(f"{ID}  ") for line in lines] == [
-        "queued     convert model.pt: place 2 in the queue, about 1 min 1 s to wait",
-        "running    convert model.pt: write, 2.0 kB of 8.0 kB, about 3.5 s left",
+        "queued     convert model.pt: place 2 in the queue, about 61 s to wait",
+        "running    convert model.pt: write, 2.0 kB of 8.0 kB, about 4 s left",
         "running    convert model.pt: read",
         "succeeded  convert model.pt: passed",
         "failed     convert model.pt: unsafe-checkpoint: It asks for os.system.",

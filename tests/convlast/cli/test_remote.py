@@ -141,7 +141,7 @@ def test_an_interrupted_conversion_cancels_its_job(
 ) -> None:
     """Ctrl-C ends the command at once, the job too, and nothing is half written."""
     service.history, service.holds = [status("running", 1, "write", 3, 9)], True
-    words = [sys.executable, "-m", "convlast", "convert", source, *server, "-o", "out.pt"]
+    words = [sys.executable, "-m", "convlast", "convert", str(source), *server, "-o", "out.pt"]
     with subprocess.Popen(
         words, cwd=source.parent, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
