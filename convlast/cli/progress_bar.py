@@ -43,13 +43,7 @@ def shown_on(console: Console, *, quiet: bool = False) -> Iterator[Progress]:
     if quiet:
         yield silent
     elif console.is_terminal:
-        columns = (
-            Text("{task.description}"),
-            BarColumn(bar_width=20),
-            Percentage(),
-            Elapsed(),
-            _Place(),
-        )
+        columns = Text("{task.description}"), BarColumn(bar_width=20), _Share(), Elapsed()
         in_bytes = _InBytes(DownloadColumn()), _InBytes(Speed()), _InBytes(Remaining(), "left")
         with Bars(*columns, *in_bytes, console=console, transient=True) as bars:
             yield _Bars(bars)
