@@ -103,7 +103,7 @@ class AsyncClient(AsyncJobs):
         """
         job = await self.submit(path, options, verb, progress=progress)
         try:
-            job = await self.wait(job.id, progress)
+            job = job if job.is_finished else await self.wait(job.id, progress)
         except RemoteError:
             raise
         except BaseException:

@@ -6,7 +6,7 @@ import os
 import threading
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar
@@ -255,4 +255,5 @@ class Client:
             while (found := self._run(step)) is not end:
                 yield found  # type: ignore[misc]  # mypy cannot tell the end from a T
         finally:
-            self._run(source.aclose)
+            with suppress(RuntimeError):  # the client was closed, and the stream with it
+                self._run(source.aclose)

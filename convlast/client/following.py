@@ -17,6 +17,9 @@ from convlast.jobs import JobStatus
 _MOST_CUTS = 2
 """Streams that were cut without an event, after which the client polls."""
 
+_NO_STREAM = {"timed-out", "too-many-requests"}
+"""The codes of refusals after which a poll may be answered, though a stream was not."""
+
 _SILENCE_S = 45.0
 """Three heartbeats."""
 
@@ -70,7 +73,7 @@ class Following:
             self._cuts = _MOST_CUTS
             return
         except RefusedError as refused:
-            if not is_open and refused.refusal.error.code != "timed-out":
+            if not is_open and refused.refusal.error.code not in _NO_STREAM:
                 await self._patience.endure(refused.refusal)
                 return
         self._cuts = 0 if has_events else self._cuts + 1

@@ -60,7 +60,7 @@ class Place:
         path = self._path
         if self._is_folder:
             filename = self._source.name if self._source else PurePath(job.input.filename).name
-            path = place_of(path / _name_for(filename, report))
+            path = place_of(path / _name_for(filename or "artifact", report))
             self._refuse(path)
             refuse_folder(path)
         arrived.replace(path)

@@ -76,6 +76,7 @@ def test_the_service_is_asked_for_bytes_that_it_may_have(
         client.convert(source, tmp_path / "out.pt", progress=lambda stage, *_: stages.append(stage))
     assert "upload" not in service.kinds()
     assert set(stages) == {"download"}
+    assert service.kinds() == ["ask", "report", "artifact"]  # the job was finished already
     asked = service.seen[0]
     assert (asked.path, asked.headers["prefer"]) == ("/convert", "respond-async")
     assert json.loads(asked.body) == {

@@ -91,8 +91,13 @@ def test_a_job_that_has_much_to_tell_is_always_streamed(service: FakeService) ->
 
 @pytest.mark.parametrize(
     "fault",
-    [cut_after(0), httpx.ReadTimeout("nothing came"), httpx.Response(504)],
-    ids=["cut", "silent", "gateway"],
+    [
+        cut_after(0),
+        httpx.ReadTimeout("nothing came"),
+        httpx.Response(504),
+        problem(429, "too-many-requests"),
+    ],
+    ids=["cut", "silent", "gateway", "full"],
 )
 def test_after_two_streams_without_an_event_the_service_is_polled(
     service: FakeService, fault: Any
@@ -211,6 +216,14 @@ def test_a_loop_may_be_left_early(service: FakeService) -> None:
             assert each.state == "queued"
             break
         assert client.job(ID).id == ID
+
+
+def test_a_client_may_be_closed_before_its_loop_is_left(service: FakeService) -> None:
+    """The stream ends with it, without a word."""
+    with service.client() as client:
+        found = client.follow(ID)
+        assert next(found).state == "queued"
+    found.close()  # type: ignore[attr-defined]  # it is a generator
 
 
 def test_a_job_of_another_version_is_told(service: FakeService) -> None:
