@@ -26,6 +26,7 @@ version openmp removal progress byte_size
 errors
 options
 report
+jobs
 bytes layout devices
 checkpoints
 planning
@@ -64,11 +65,11 @@ __main__
 
 ONLY = {
     "report": {"errors", "options", "report"},
-    "client": {"errors", "options", "report", "progress", "bytes", "writing", "client"},
+    "client": {"errors", "options", "report", "jobs", "progress", "bytes", "writing", "client"},
 }
 """What some packages confine themselves to."""
 
-FOREIGN = {"service", "fastapi", "starlette", "uvicorn", "httpx", "tests"}
+FOREIGN = {"service", "fastapi", "starlette", "uvicorn", "httpx", "anyio", "tests"}
 
 
 @cache
@@ -189,7 +190,7 @@ def test_there_are_no_circles() -> None:
 def test_the_library_knows_no_http_and_no_environment(module: str) -> None:
     """Nothing of the service, and no web library outside the client."""
     path = modules("convlast")[module]
-    foreign = FOREIGN - ({"httpx"} if unit_of(module) == "client" else set())
+    foreign = FOREIGN - ({"httpx", "anyio"} if unit_of(module) == "client" else set())
     assert not {name.split(".")[0] for name in imports_of(path)} & foreign
     if module != "convlast.__main__":  # a process of its own, that nobody calls
         assert not re.search(r"\bos\.(environ|getenv)|\bgetenv\b", path.read_text())

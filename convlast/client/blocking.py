@@ -69,7 +69,7 @@ class Client:
             transport=transport,
         )
         held = ExitStack()
-        self._portal = held.enter_context(start_blocking_portal(name="convlast-client"))
+        self._portal = held.enter_context(start_blocking_portal())
         held.callback(self._portal.call, self._client.aclose)
         self._close = weakref.finalize(self, held.close)
 

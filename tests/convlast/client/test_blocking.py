@@ -34,7 +34,7 @@ def url(service: FakeService) -> Iterator[str]:
 
 def threads() -> list[str]:
     """Return the names of the clients' threads."""
-    return [each.name for each in threading.enumerate() if each.name.startswith("convlast-client")]
+    return [each.name for each in threading.enumerate() if "portal" in each.name]
 
 
 def test_it_works_within_a_loop_that_runs(
