@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
 
 from convlast.version import __version__
 from service import problems
+from service.access import places
 from service.access.admission import Admission
 from service.access.keyring import Keyring
 from service.connection import cors
@@ -20,11 +22,13 @@ from service.connection.observation import Observation
 from service.connection.protection import Protection
 from service.connection.turns import Turns
 from service.context import Context
-from service.routes import convert, docs, health, jobs, openapi
+from service.jobs.board import Jobs
+from service.jobs.records import Outcome
+from service.routes import convert, docs, files, health, openapi
+from service.routes import jobs as job_routes
 from service.settings import Settings
 from service.storage.workspace import WORKERS, Workspace
 from service.telemetry.metrics import Metrics
-from service.threads import REMOVING
 from service.workers import Confinement, Workers, machine
 from service.workers.lanes.memory_budget import MemoryBudget
 from service.workers.local import Capacity, LocalWorkers
@@ -52,22 +56,27 @@ def create_app(
     memory = memory_of(settings)
     converters = converters or local_workers(settings, settings.device, memory=memory)
     inspectors = inspectors or local_workers(settings, "cpu", memory=memory, most=MOST_INSPECTORS)
+    keyring, workspace, metrics = Keyring.of(settings), Workspace(settings), Metrics()
+    job_admission = places.of_requests(settings, lambda: len(converters.health().lanes))
+    pending_admission = places.of_pending_jobs(settings)
+    jobs = Jobs(
+        settings,
+        workspace,
+        {"convert": converters, "inspect": inspectors},
+        estimate_s=job_admission.seconds_of,
+        place=pending_admission.hold,
+    )
+    jobs.on_success = partial(_measure, metrics, (job_admission, pending_admission))
     context = Context(
         settings=settings,
-        keyring=Keyring.of(settings),
-        workspace=Workspace(settings),
-        job_admission=Admission(
-            settings.queue_size,
-            setting="CONVLAST_QUEUE_SIZE",
-            per_client=settings.jobs_per_key,
-            lanes=lambda: len(converters.health().lanes),
-        ),
-        download_admission=Admission(
-            settings.max_downloads,
-            setting="CONVLAST_MAX_DOWNLOADS",
-            per_client=settings.jobs_per_key,
-        ),
-        metrics=Metrics(),
+        keyring=keyring,
+        workspace=workspace,
+        job_admission=job_admission,
+        pending_admission=pending_admission,
+        follower_admission=places.of_followers(settings),
+        download_admission=places.of_downloads(settings),
+        jobs=jobs,
+        metrics=metrics,
         converters=converters,
         inspectors=inspectors,
     )
@@ -84,7 +93,7 @@ def create_app(
         redirect_slashes=False,  # a redirection would contain the client's own Host field
     )
     app.state.context = context
-    for router in (convert.router, jobs.router, health.router):
+    for router in (convert.router, job_routes.router, files.router, health.router):
         app.include_router(router)
     problems.install(app)
     openapi.install(app, anonymous_allowed=context.keyring.anonymous_allowed)
@@ -147,6 +156,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
     context: Context = app.state.context
     await context.converters.start()
     await context.inspectors.start()
+    await context.jobs.start()
     sweeper = asyncio.create_task(_sweep(context))
     try:
         # uvicorn passes this to service.connection.connections.
@@ -154,6 +164,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
         yield {"settings": context.settings, "connection_limit": limit}
     finally:
         sweeper.cancel()
+        await context.jobs.stop()
         await context.converters.stop()
         await context.inspectors.stop()
         context.workspace.close()
@@ -163,12 +174,12 @@ async def _sweep(context: Context) -> None:
     interval_s = min(_SWEEP_INTERVAL_S, context.settings.store_age_s)
     while True:
         await asyncio.sleep(interval_s)
-        await REMOVING.run(context.workspace.store.sweep)
+        await context.jobs.table.sweep()
 
 
 def _watch(context: Context) -> None:
     """Add gauges for the parts of the service."""
-    store, quota = context.workspace.store, context.workspace.quota
+    jobs, quota = context.jobs, context.workspace.quota
     watch = context.metrics.watch
     watch(
         "convlast_places_taken",
@@ -181,5 +192,32 @@ def _watch(context: Context) -> None:
         lambda: context.download_admission.taken_count,
     )
     watch("convlast_work_bytes", "Disk quota taken by running jobs.", lambda: quota.taken_bytes)
-    watch("convlast_store_bytes", "Bytes of stored jobs.", lambda: store.bytes)
-    watch("convlast_store_jobs", "Stored jobs.", lambda: len(store))
+    watch(
+        "convlast_store_bytes",
+        "Bytes of finished jobs: their files and checkpoints.",
+        lambda: jobs.table.kept_bytes,
+    )
+    watch(
+        "convlast_followers",
+        "Requests that wait for news of a job.",
+        lambda: context.follower_admission.taken_count,
+    )
+    watch(
+        "convlast_pending_jobs",
+        "Asynchronous jobs that wait or run.",
+        lambda: context.pending_admission.taken_count,
+    )
+    context.metrics.watch_by(
+        "convlast_jobs",
+        "Jobs by state, the kept ones too.",
+        "state",
+        jobs.table.counts,
+    )
+
+
+def _measure(metrics: Metrics, admissions: Iterable[Admission], outcome: Outcome) -> None:
+    """Count the stages of a job that has succeeded."""
+    for stage, stage_s in outcome.seconds.items():
+        metrics.stage_s.labels(stage).observe(stage_s)
+    for admission in admissions:
+        admission.ran(outcome.seconds["convert"])

@@ -14,6 +14,8 @@ from service.access.keyfile import ANONYMOUS
 from service.access.keyring import Keyring, share_of
 from service.connection.protection import refuse_pages
 from service.connection.streaming import Delivery
+from service.jobs.board import Jobs
+from service.jobs.entry import JobEntry
 from service.settings import Settings
 from service.storage.workspace import Workspace
 from service.telemetry.metrics import Metrics
@@ -26,7 +28,10 @@ class Context:
 
     Attributes:
         job_admission: Bounds the requests that upload, wait or run.
+        pending_admission: Bounds the asynchronous jobs that wait or run.
+        follower_admission: Bounds the requests that wait for news of a job.
         download_admission: Bounds the answers with an artifact that are being sent.
+        jobs: All jobs.
         converters: Workers that use the device.
         inspectors: Workers on the CPU, so that an inspection never waits for a conversion.
     """
@@ -35,10 +40,19 @@ class Context:
     keyring: Keyring
     workspace: Workspace
     job_admission: Admission
+    pending_admission: Admission
+    follower_admission: Admission
     download_admission: Admission
+    jobs: Jobs
     metrics: Metrics
     converters: Workers
     inspectors: Workers
+
+    def estimated_s(self, entry: JobEntry) -> int:
+        """Return in how many seconds a job will probably have ended, for `Retry-After`."""
+        workers = self.converters if entry.accepted.verb == "convert" else self.inspectors
+        ahead = workers.health().waiting if entry.state == "queued" else 0
+        return self.job_admission.seconds_of(ahead + 1)
 
     def delivery(self, place: AbstractContextManager[None]) -> Delivery:
         """Return the bounds on sending an artifact or a report, which holds `place` meanwhile."""

@@ -6,6 +6,8 @@ ConvlastError
    ├─ DigestMismatchError        digest-mismatch: the content is not what its digest promised
    ├─ UnauthorizedError          unauthorized: no key, or an unknown one
    ├─ NotFoundError              not-found: no such job or path, or another owner's job
+   ├─ GoneError                  gone: a job that was cancelled or removed, or has expired
+   ├─ ConflictError              conflict: the result of a job that has not ended
    ├─ MethodNotAllowedError      method-not-allowed
    ├─ NotAcceptableError         not-acceptable: no media type in Accept is available
    ├─ UploadTooSlowError         upload-too-slow
@@ -53,6 +55,18 @@ class NotFoundError(ServiceError):
     """There is no such job or path, or the job belongs to another owner."""
 
     code = "not-found"
+
+
+class GoneError(ServiceError):
+    """The job was cancelled or removed, or has expired."""
+
+    code = "gone"
+
+
+class ConflictError(ServiceError):
+    """The job has no result yet."""
+
+    code = "conflict"
 
 
 class MethodNotAllowedError(ServiceError):

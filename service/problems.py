@@ -65,6 +65,12 @@ TABLE: dict[str, Row] = {
         "None of the media types in Accept is available. Accept one of application/zip, "
         "application/json, application/octet-stream.",
     ),
+    "conflict": Row(
+        409,
+        "The job has not ended",
+        "The job is running. Ask GET /jobs/{id}?wait=30 for its end.",
+    ),
+    "gone": Row(410, "It is gone", "The job was cancelled."),
     "upload-too-slow": Row(408, "The upload is too slow", "No bytes arrived for 30 s."),
     "upload-too-large": Row(
         413,
@@ -156,6 +162,9 @@ WORKER_CODES = {
 """The codes with which a worker may refuse a job, for each verb; the others are the service's."""
 
 
+_FIXED = ("type", "title", "status", "code", "detail", "request_id", "job_id")
+
+
 @dataclass(frozen=True)
 class Problem:
     """One error that is sent to a client.
@@ -182,6 +191,13 @@ class Problem:
         if error.code == "internal":
             return cls("internal", TABLE["internal"].example)
         return cls(error.code, str(error), error.details)
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> Problem:
+        """Read a problem that was written down."""
+        members = {name: value for name, value in document.items() if name not in _FIXED}
+        code = document["code"] if document["code"] in TABLE else "internal"
+        return cls(code, document["detail"], members)
 
     def body(self) -> dict[str, Any]:
         """Return the members of the document, without the report."""

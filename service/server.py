@@ -50,6 +50,7 @@ class DrainingServer(uvicorn.Server):
         )
         self._settings = settings
         context: Context = app.state.context
+        self._context = context
         self._job_admission = context.job_admission
         self._loop: asyncio.AbstractEventLoop | None = None
         self._draining: asyncio.Task[None] | None = None
@@ -106,7 +107,8 @@ class DrainingServer(uvicorn.Server):
         if self._loop is None or not self.started or self._job_admission.draining:
             self.should_exit = self.force_exit = True
         else:
-            self._job_admission.drain()
+            for admission in (self._job_admission, self._context.pending_admission):
+                admission.drain()
             self._loop.call_soon_threadsafe(self._drain)
 
     def _drain(self) -> None:
@@ -115,7 +117,10 @@ class DrainingServer(uvicorn.Server):
 
     async def _exit_when_empty(self) -> None:
         _log.info("draining", jobs=self._job_admission.taken_count)
+        jobs = self._context.jobs
+        await jobs.suspend_waiting()  # they go on after the restart
         await self._job_admission.emptied()
+        await jobs.none_runs()
         self.should_exit = True
 
     def _break_off(self) -> None:

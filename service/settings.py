@@ -124,11 +124,21 @@ class Settings(Limits):
     """Requests that one key may upload, queue or run at once, and artifacts that it may
     download at once. Clients without a key are told apart by address."""
 
+    pending_jobs: Annotated[int, Field(ge=0)] = 256
+    """Asynchronous jobs that may wait or run. Their checkpoints count in `CONVLAST_WORK_BYTES`."""
+
+    pending_jobs_per_key: PositiveInt = 64
+    """Asynchronous jobs of one key that may wait or run."""
+
+    max_followers: PositiveInt = 512
+    """Requests that may wait for news of a job: event streams, and `GET /jobs/{id}?wait=30`. One
+    client may have three quarters of them."""
+
     max_downloads: PositiveInt = 64
     """Artifacts that may be downloaded at once. At the limit the service refuses further
     downloads, and new conversions."""
 
-    max_connections: PositiveInt = 512
+    max_connections: PositiveInt = 1024
     """Connections that may be open at once. One address may have three quarters of them, and so
     may a reverse proxy. At the limit the service closes a connection whose request is answered,
     or the one that has been idle longest. If there is none, it answers only probes."""
@@ -142,7 +152,8 @@ class Settings(Limits):
     it. Name a new folder, an empty one, or that of an earlier run."""
 
     store_bytes: Bytes = 32 << 30
-    """Finished jobs that are kept. The oldest are removed first."""
+    """Finished jobs that are kept, with the checkpoints of asynchronous ones. The oldest are
+    removed first."""
 
     store_age_s: PositiveFloat = 3600.0
     """How long a finished job is kept, in seconds."""

@@ -44,6 +44,9 @@ HASHING = Threads("hashing", 4)
 READING = Threads("reading", 8)
 """Reads files for downloads, 1 MiB at a time."""
 
+RECORDING = Threads("recording", 4)
+"""Writes down jobs, and waits until this is on disk."""
+
 REMOVING = Threads("removing", 4)
 """Removes files that nobody waits for; freeing a gigabyte takes 0.15 s."""
 

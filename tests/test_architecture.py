@@ -47,11 +47,10 @@ errors settings
 cancellation problems sandbox usage threads
 access headers storage
 workers
-telemetry
+telemetry jobs
 connection
 context
 uploads
-jobs
 answers server
 routes
 app
@@ -201,6 +200,7 @@ def test_the_service_sees_the_edges_of_the_library_alone() -> None:
     light = {
         "byte_size",
         "errors",
+        "jobs",
         "options",
         "progress",
         "report",

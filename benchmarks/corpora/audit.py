@@ -106,9 +106,11 @@ class Audit:
 
 
 def examined(log: Path, fork_server: int, work_dir: Path) -> dict[str, Any]:
-    """Look through a log for what a worker asked for once it had opened its job's folder."""
+    """Look through a log for what a worker asked for once it had opened its job's files."""
     births = _births(log)
-    entering = re.compile(rf"openat\(.*({re.escape(str(work_dir))}/(?:jobs|workers)/[^/\"]+)/")
+    entering = re.compile(
+        rf"openat\(.*({re.escape(str(work_dir))}/workers/[^/\"]+)/(?:input|work)/"
+    )
     folders: dict[Task, str] = {}
     calls, unknown, seen = 0, 0, Counter[str]()
     for call in _calls(log):
@@ -117,7 +119,7 @@ def examined(log: Path, fork_server: int, work_dir: Path) -> dict[str, Any]:
             unknown += call.task[0] != fork_server
             continue
         if worker not in folders and (entered := entering.match(call.text)):
-            folders[worker] = entered[1]
+            folders[worker] = f"{entered[1]}/work"
         if worker in folders:
             calls += 1
             if what := _forbidden(call.text, folders[worker]):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from service.errors import NotReadyError, QueueFullError, TooManyRequestsError
+from service.settings import PREFIX
 
 _MAX_RETRY_AFTER_S = 300
 _UNKNOWN_S = 1.0
@@ -23,6 +24,7 @@ class Admission:
         *,
         setting: str,
         per_client: int | None = None,
+        per_client_setting: str | None = None,
         lanes: Callable[[], int] | None = None,
     ) -> None:
         """Set up the places.
@@ -31,9 +33,11 @@ class Admission:
             count: How many places there are, beside those of running jobs.
             setting: The environment variable that sets this number.
             per_client: How many one client may take, or none for no bound.
+            per_client_setting: The environment variable for it; by default `setting`.
             lanes: Returns how many jobs run at once; none for downloads, which all run.
         """
         self._waiting_count, self._setting, self._per_client = count, setting, per_client
+        self._per_client_setting = per_client_setting or setting
         self._lanes = lanes
         self._taken: Counter[str] = Counter()
         self._draining = False
@@ -125,9 +129,9 @@ class Admission:
             )
         if self._per_client is not None and self._taken[client] >= self._per_client:
             raise TooManyRequestsError(
-                f"This client has {self._per_client} jobs or downloads already.",
-                remedy="Wait for one of them, or raise CONVLAST_JOBS_PER_KEY.",
-                limit="jobs_per_key",
+                f"This client has {self._per_client} places already.",
+                remedy=f"Wait for one of them, or raise {self._per_client_setting}.",
+                limit=self._per_client_setting.removeprefix(PREFIX).lower(),
                 # The clients take turns, so each of them has a job done in this time.
                 retry_after_s=self.seconds_of(len(self._taken)),
             )

@@ -12,7 +12,7 @@ from service.errors import MalformedRequestError
 from service.problems import JOB_FIELD, VERDICT_FIELD, Problem
 
 _SENT = ["Authorization", "Content-Digest", "Content-Disposition", "Content-Type", "Range"]
-_CONDITIONS = ["If-None-Match", "If-Range", "X-Request-ID"]
+_CONDITIONS = ["If-None-Match", "If-Range", "Last-Event-ID", "Prefer", "X-Request-ID"]
 _READ = [
     JOB_FIELD,
     VERDICT_FIELD,
@@ -21,6 +21,8 @@ _READ = [
     "Content-Range",
     "ETag",
     "Link",
+    "Location",
+    "Preference-Applied",
     "Repr-Digest",
     "Retry-After",
     "Server-Timing",
@@ -35,7 +37,7 @@ def install(app: FastAPI, origins: tuple[str, ...]) -> None:
     app.add_middleware(
         _Cors,
         allow_origins=list(origins),
-        allow_methods=["GET", "HEAD", "POST"],
+        allow_methods=["GET", "HEAD", "POST", "DELETE"],
         allow_headers=[*_SENT, *_CONDITIONS],
         expose_headers=_READ,
     )

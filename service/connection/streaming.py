@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import os
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, TypeVar
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -17,6 +18,8 @@ from starlette.types import Receive, Scope, Send
 from service.cancellation import completed
 from service.storage.slices import FileSlice
 from service.threads import READING, REMOVING, for_bytes
+
+T = TypeVar("T")
 
 # Starlette's 64 KiB is five times slower: each chunk costs a hop between threads.
 CHUNK_BYTES = 1 << 20
@@ -163,3 +166,18 @@ async def until_disconnected(receive: Receive) -> None:
     """Wait until the client has closed its connection, and ignore what it still sends."""
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+async def while_connected(
+    receive: Receive, work: Coroutine[Any, Any, T], *, timeout_s: float | None = None
+) -> T | None:
+    """Do work, and stop it if the client disconnects or the time is up; then return none."""
+    working = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(until_disconnected(receive))
+    try:
+        await asyncio.wait({working, gone}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        working.cancel()
+        gone.cancel()
+        await asyncio.gather(working, gone, return_exceptions=True)

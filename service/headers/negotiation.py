@@ -10,6 +10,7 @@ from service.errors import NotAcceptableError
 ZIP = "application/zip"
 JSON = "application/json"
 OCTET_STREAM = "application/octet-stream"
+HTML = "text/html"
 
 _WEIGHT = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?|\.[0-9]{1,9}")
 

@@ -1,30 +1,28 @@
-"""`POST /convert` and `POST /inspect`, which receive a checkpoint."""
+"""`POST /convert` and `POST /inspect`, which receive or name a checkpoint."""
 
 from __future__ import annotations
 
-import asyncio
-
 from fastapi import APIRouter, Request, Response
 
-from service.answers.representations import OFFERS, answer, report_headers
-from service.connection.streaming import PiecesResponse
-from service.context import CallerOf, ContextOf
+from service.answers.results import OFFERS, answer
+from service.answers.statuses import status_of
+from service.context import Caller, CallerOf, Context, ContextOf
 from service.headers.fields import as_list
-from service.headers.negotiation import JSON, negotiate
-from service.jobs import OPTION_NAMES, run_job
+from service.headers.negotiation import HTML, JSON, ZIP, negotiate
+from service.headers.preferences import Preference
+from service.problems import JOB_FIELD
 from service.routes.openapi import (
+    ACCEPTED,
     CONVERT_CODES,
     CONVERT_CONTENT,
-    HTML,
     JOB_HEADERS,
     REPORT_CONTENT,
     UPLOAD_CODES,
     problems,
     upload_body,
 )
-from service.threads import REMOVING
-from service.workers import REPORT_HTML
-from service.workers.results import open_made, open_report
+from service.uploads.requested import Requested, Wanted, request_job
+from service.uploads.sources import OPTION_NAMES
 
 router = APIRouter(tags=["checkpoints"], default_response_class=Response)
 
@@ -38,6 +36,7 @@ router = APIRouter(tags=["checkpoints"], default_response_class=Response)
             "content": CONVERT_CONTENT,
             "headers": JOB_HEADERS,
         },
+        202: ACCEPTED,
         **problems(*CONVERT_CODES),
     },
     openapi_extra=upload_body(OPTION_NAMES["convert"]),
@@ -48,10 +47,15 @@ async def convert(request: Request, context: ContextOf, caller: CallerOf) -> Res
     `Accept` chooses the answer: `application/zip` (the default) contains the artifact,
     `report.json` and `report.html`, and nothing is stored; `application/json` is the report, with
     links to files that are stored for a while; `application/octet-stream` is the artifact.
+
+    `Prefer: respond-async` answers with the job as soon as the upload is complete, and
+    `Prefer: wait=25` if it has not ended within 25 s. Such a job goes on whatever happens, and the
+    same request always has the same job.
     """
     media_type = negotiate(as_list(request.headers, "accept"), OFFERS)
-    ran = await run_job(request, context, caller, verb="convert")
-    return await answer(media_type, ran, request, context)
+    preference = Preference.of(request.headers)
+    wanted = Wanted("convert", preference, is_kept=media_type != ZIP)
+    return await _answer(media_type, wanted, request, context, caller)
 
 
 @router.post(
@@ -63,25 +67,44 @@ async def convert(request: Request, context: ContextOf, caller: CallerOf) -> Res
             "content": REPORT_CONTENT,
             "headers": JOB_HEADERS,
         },
+        202: ACCEPTED,
         **problems(*UPLOAD_CODES),
     },
     openapi_extra=upload_body(OPTION_NAMES["inspect"]),
 )
 async def inspect(request: Request, context: ContextOf, caller: CallerOf) -> Response:
-    """Report which layers of a checkpoint would be converted; needs no GPU and stores nothing."""
+    """Report which layers of a checkpoint would be converted; needs no GPU.
+
+    Nothing is stored, unless `Prefer` asks for a job as in `/convert`.
+    """
     media_type = negotiate(as_list(request.headers, "accept"), [JSON, HTML])
-    ran = await run_job(request, context, caller, verb="inspect")
-    try:
-        if media_type == JSON:
-            file = await asyncio.to_thread(open_report, ran.folder.path)
-        else:
-            file = await asyncio.to_thread(open_made, ran.folder.path, REPORT_HTML)
-    except BaseException:
-        await REMOVING.run(ran.folder.remove)
-        raise
-    return PiecesResponse(
-        [file],
-        headers={**report_headers(media_type), **ran.headers},
-        delivery=context.delivery(context.download_admission.hold(caller.share)),
-        release=ran.folder.remove,
+    wanted = Wanted("inspect", Preference.of(request.headers), is_kept=False)
+    return await _answer(media_type, wanted, request, context, caller)
+
+
+async def _answer(
+    media_type: str, wanted: Wanted, request: Request, context: Context, caller: Caller
+) -> Response:
+    """Answer with the result of a job if it has ended in time, or else with the job."""
+    requested = await request_job(request, context, caller, wanted)
+    is_result_wanted = wanted.preference.wait_s != 0
+    if is_result_wanted and requested.entry.outcome is not None:
+        return await answer(media_type, requested, request, context)
+    return _accepted(requested, request, context)
+
+
+def _accepted(requested: Requested, request: Request, context: Context) -> Response:
+    """Answer with a job that goes on."""
+    entry = requested.entry
+    return status_of(
+        entry,
+        request,
+        context,
+        status_code=202,
+        **{
+            "Location": f"{request.scope.get('root_path', '')}/jobs/{entry.id}",
+            "Preference-Applied": requested.preference.applied,
+            "Retry-After": str(context.estimated_s(entry)),
+            JOB_FIELD: entry.id,
+        },
     )

@@ -1,100 +1,155 @@
-"""`GET /jobs/{id}/...`: the stored files of a finished job."""
+"""`/jobs`: the jobs of a client, and `/jobs/{id}`: one of them, followed and cancelled."""
 
 from __future__ import annotations
 
-import asyncio
+import json
+import re
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request, Response
 
-from service.answers.representations import artifact_headers, report_headers
-from service.connection.streaming import PiecesResponse
-from service.context import Caller, CallerOf, Context, ContextOf
-from service.errors import RangeNotSatisfiableError
+from convlast.errors import OptionError
+from service.answers.statuses import EventStream, etag_of, status_of
+from service.connection.streaming import while_connected
+from service.context import CallerOf, ContextOf
 from service.headers.fields import as_list
-from service.headers.negotiation import JSON, negotiate
-from service.headers.ranges import parse_range
-from service.problems import Problem, ProblemError
+from service.headers.negotiation import JSON
+from service.jobs.entry import JobEntry
 from service.routes import readable
-from service.routes.openapi import ARTIFACT_CONTENT, HTML, REPORT_CONTENT, problems
-from service.storage.slices import FileSlice
-from service.storage.store import ARTIFACT
-from service.workers import REPORT_HTML, REPORT_JSON
+from service.routes.files import matches
+from service.routes.openapi import EVENTS, JOB, JOBS, problems, query_parameters
 
-router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"], default_response_class=Response)
-_CODES = ("unauthorized", "not-found", "too-many-requests", "queue-full", "not-ready")
+MOST_WAIT_S = 60.0
+"""The longest time that a request waits for a change."""
+
+_PAGE, _LONGEST_PAGE = 50, 200
+_CODES = ("unauthorized", "not-found", "gone", "too-many-requests", "queue-full", "not-ready")
+
+router = APIRouter(prefix="/jobs", tags=["jobs"], default_response_class=Response)
 
 
 @readable(
     router,
-    "/artifact",
-    summary="The artifact of a job",
+    "",
+    summary="The jobs of the caller",
+    responses={200: JOBS, **problems("unauthorized", "invalid-option")},
+    openapi_extra=query_parameters("limit", "after", "state"),
+)
+async def list_jobs(request: Request, context: ContextOf, caller: CallerOf) -> Response:
+    """List the caller's own jobs, the newest first, in pages."""
+    asked = request.query_params
+    limit = int(_number(asked.get("limit"), "limit", _PAGE, most=_LONGEST_PAGE))
+    found = context.jobs.table.of(caller.owner)
+    if state := asked.get("state"):
+        found = [entry for entry in found if entry.state == state]
+    if after := asked.get("after"):
+        found = [entry for entry in found if _cursor(entry) < after]
+    page, more = found[:limit], found[limit:]
+    base, following = request.scope.get("root_path", ""), None
+    if more and page:
+        query = {"after": _cursor(page[-1]), "limit": limit, **({"state": state} if state else {})}
+        following = f"{base}/jobs?{urlencode(query)}"
+    max_age_s = context.settings.store_age_s
+    documents = [entry.document(base=base, max_age_s=max_age_s) for entry in page]
+    body = b'{"jobs": [%b], "next": %b}' % (b", ".join(documents), json.dumps(following).encode())
+    return Response(body, media_type=JSON, headers={"Cache-Control": "no-cache"})
+
+
+@readable(
+    router,
+    "/{job_id}",
+    summary="A job",
     responses={
-        200: {"description": "The artifact.", "content": ARTIFACT_CONTENT},
-        206: {"description": "The range that was asked for.", "content": ARTIFACT_CONTENT},
-        304: {"description": "It is the one that the client has."},
-        **problems(*_CODES, "range-not-satisfiable"),
+        200: JOB,
+        304: {"description": "It has not changed since the client has read it."},
+        **problems(*_CODES, "invalid-option"),
+    },
+    openapi_extra=query_parameters("wait"),
+)
+async def job(job_id: str, request: Request, context: ContextOf, caller: CallerOf) -> Response:
+    """Read a job: at once, or with `wait` as soon as its state has changed or it has ended.
+
+    With `If-None-Match` any change counts, such as progress.
+    """
+    entry = context.jobs.table.find(job_id, caller.owner)
+    wait_s = _number(request.query_params.get("wait"), "wait", 0)
+    known = as_list(request.headers, "if-none-match")
+    if wait_s and not entry.has_ended:
+        with context.follower_admission.take(caller.share):
+            await _wait(request, entry, known, min(wait_s, MOST_WAIT_S))
+    if matches(known, etag_of(entry)):
+        return Response(status_code=304, headers={"ETag": etag_of(entry)})
+    return status_of(entry, request, context)
+
+
+async def _wait(request: Request, entry: JobEntry, known: str | None, wait_s: float) -> None:
+    """Wait until a job has ended, or is not any more what the client knows of it."""
+    state = entry.state
+
+    def is_news() -> bool:
+        is_other = entry.state != state if known is None else not matches(known, etag_of(entry))
+        return entry.has_ended or is_other
+
+    await while_connected(request.receive, entry.until(is_news), timeout_s=wait_s)
+
+
+@readable(
+    router,
+    "/{job_id}/events",
+    summary="The changes of a job",
+    responses={
+        200: EVENTS,
+        204: {"description": "The client has got the last event: it need not come again."},
+        **problems(*_CODES),
     },
 )
-async def artifact(job_id: str, request: Request, context: ContextOf, caller: CallerOf) -> Response:
-    """Download the artifact; `Range`, `If-Range` and `If-None-Match` are understood."""
-    stored, folder = context.workspace.store.find(job_id, caller.owner)
-    headers = artifact_headers(stored)
-    if _matches(as_list(request.headers, "if-none-match"), headers["ETag"]):
-        return Response(status_code=304, headers={"ETag": headers["ETag"]})
-    # Ranges are defined for GET alone (RFC 9110, section 14.2).
-    wanted = request.headers.get("range") if request.method == "GET" else None
-    if request.headers.get("if-range", headers["ETag"]) != headers["ETag"]:
-        wanted = None
-    try:
-        part = parse_range(wanted, stored.artifact_bytes)
-    except RangeNotSatisfiableError as error:
-        problem = Problem.of(error)
-        length = {"Content-Range": f"bytes */{stored.artifact_bytes}"}
-        raise ProblemError(Problem(problem.code, problem.detail, headers=length)) from None
-    file = await asyncio.to_thread(FileSlice.whole, folder, ARTIFACT)
-    status_code = 200
-    if part is not None:
-        file, status_code = file.part(*part), 206
-        last = part[0] + part[1] - 1
-        headers["Content-Range"] = f"bytes {part[0]}-{last}/{stored.artifact_bytes}"
-    delivery = context.delivery(context.download_admission.take(caller.share))
-    return PiecesResponse([file], status_code=status_code, headers=headers, delivery=delivery)
+async def events(job_id: str, request: Request, context: ContextOf, caller: CallerOf) -> Response:
+    """Follow a job by server-sent events: its latest state, and then each change.
+
+    The id of an event is the sequence number of the job, and `Last-Event-ID` goes on from it.
+    """
+    entry = context.jobs.table.find(job_id, caller.owner)
+    last = request.headers.get("last-event-id", "")
+    last_seq = int(last) if re.fullmatch("[0-9]{1,15}", last) else None
+    if entry.has_ended and last_seq == entry.seq:
+        return Response(status_code=204)
+    place = context.follower_admission.take(caller.share)
+    return EventStream(entry, request, context, place=place, last_seq=last_seq)
 
 
-@readable(
-    router,
-    "/report",
-    summary="The report of a job",
+@router.delete(
+    "/{job_id}",
+    summary="Cancel or remove a job",
     responses={
-        200: {"description": "The report.", "content": REPORT_CONTENT},
-        **problems(*_CODES, "not-acceptable"),
+        200: {**JOB, "description": "It was waiting or running, and is stopped."},
+        204: {"description": "It had ended, and is removed."},
+        **problems("unauthorized", "not-found", "gone"),
     },
 )
-async def report(job_id: str, request: Request, context: ContextOf, caller: CallerOf) -> Response:
-    """Read the report, as JSON or as a page."""
-    media_type = negotiate(as_list(request.headers, "accept"), [JSON, HTML])
-    return await _send_report(context, job_id, caller, media_type)
+async def delete(job_id: str, request: Request, context: ContextOf, caller: CallerOf) -> Response:
+    """Cancel a job that waits or runs: its process is gone then. Remove one that has ended."""
+    entry = context.jobs.table.find(job_id, caller.owner)
+    if entry.outcome is None:
+        await context.jobs.cancel(entry)
+        return status_of(entry, request, context)
+    await context.jobs.table.remove(entry)
+    return Response(status_code=204)
 
 
-@readable(
-    router,
-    "/report.html",
-    summary="The report of a job as a page",
-    responses={200: {"description": "The report.", "content": {HTML: {}}}, **problems(*_CODES)},
-)
-async def report_page(job_id: str, context: ContextOf, caller: CallerOf) -> Response:
-    """Read the report as a page."""
-    return await _send_report(context, job_id, caller, HTML)
+def _cursor(entry: JobEntry) -> str:
+    """Return where a job stands in the list; a later job has a greater one."""
+    return f"{entry.accepted.created_at:020.6f}-{entry.id[:8]}"
 
 
-async def _send_report(context: Context, job_id: str, caller: Caller, media_type: str) -> Response:
-    _, folder = context.workspace.store.find(job_id, caller.owner)
-    name = REPORT_JSON if media_type == JSON else REPORT_HTML
-    file = await asyncio.to_thread(FileSlice.whole, folder, name)
-    delivery = context.delivery(context.download_admission.take(caller.share))
-    return PiecesResponse([file], headers=report_headers(media_type), delivery=delivery)
+def _number(text: str | None, name: str, default: float, *, most: float = 1e9) -> float:
+    """Read a number in the query.
 
-
-def _matches(if_none_match: str | None, etag: str) -> bool:
-    known = [each.strip().removeprefix("W/") for each in (if_none_match or "").split(",")]
-    return etag in known or "*" in known
+    Raises:
+        OptionError: If it is none.
+    """
+    if text is None:
+        return default
+    is_number = re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text) is not None
+    if not is_number or (name == "limit" and float(text) < 1):
+        raise OptionError(name, f"{name} has a bad value.", remedy="It is a number, such as 30.")
+    return min(float(text), most)

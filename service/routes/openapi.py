@@ -9,11 +9,12 @@ from typing import Any, get_args
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from convlast.jobs import JobState, JobStatus
 from convlast.options import Options
 from convlast.report import Report, Verdict
 from convlast.version import __version__
 from service.connection.observation import REQUEST_ID
-from service.headers.negotiation import JSON, OCTET_STREAM, ZIP
+from service.headers.negotiation import HTML, JSON, OCTET_STREAM, ZIP
 from service.problems import (
     JOB_FIELD,
     MEDIA_TYPE,
@@ -25,7 +26,6 @@ from service.problems import (
 from service.uploads.multipart import CHECKPOINT
 from service.uploads.upload_headers import MULTIPART, RAW
 
-HTML = "text/html"
 _REF = "#/components/schemas/{model}"
 _BINARY = {"type": "string", "format": "binary"}
 
@@ -34,6 +34,8 @@ _OWN_CODES = (
     "digest-mismatch",
     "unauthorized",
     "not-acceptable",
+    "not-found",
+    "gone",
     "upload-too-slow",
     "upload-too-large",
     "unsupported-media-type",
@@ -65,6 +67,7 @@ REPORT_CONTENT: dict[str, Any] = {
     JSON: {"schema": {"$ref": _REF.format(model="Report")}},
     HTML: {"schema": {"type": "string"}},
 }
+ZIP_CONTENT: dict[str, Any] = {ZIP: {"schema": _BINARY}}
 ARTIFACT_CONTENT: dict[str, Any] = {OCTET_STREAM: {"schema": _BINARY}}
 CONVERT_CONTENT: dict[str, Any] = {
     ZIP: {"schema": _BINARY},
@@ -85,6 +88,62 @@ CONVERT_CONTENT: dict[str, Any] = {
     },
     OCTET_STREAM: {"schema": _BINARY},
 }
+
+_JOB_CONTENT: dict[str, Any] = {JSON: {"schema": {"$ref": _REF.format(model="JobStatus")}}}
+JOB: dict[str, Any] = {"description": "The job.", "content": _JOB_CONTENT}
+ACCEPTED: dict[str, Any] = {
+    "description": "The job, which goes on: it had not ended in the time that `Prefer` gives.",
+    "content": _JOB_CONTENT,
+    "headers": {
+        name: {"description": meaning, "schema": {"type": "string"}}
+        for name, meaning in {
+            "Location": "The URL of the job.",
+            "Preference-Applied": "The part of `Prefer` that was applied.",
+            "Retry-After": "In how many seconds it will probably have ended.",
+        }.items()
+    },
+}
+JOBS: dict[str, Any] = {
+    "description": "A page of jobs, and the URL of the next page.",
+    "content": {
+        JSON: {
+            "schema": {
+                "type": "object",
+                "required": ["jobs", "next"],
+                "properties": {
+                    "jobs": {"type": "array", "items": {"$ref": _REF.format(model="JobStatus")}},
+                    "next": {"type": ["string", "null"], "format": "uri-reference"},
+                },
+            }
+        }
+    },
+}
+EVENTS: dict[str, Any] = {
+    "description": "The job after each change, as `data` of an event whose `id` is `progress.seq`.",
+    "content": {"text/event-stream": {"schema": {"type": "string"}}},
+}
+
+_PARAMETERS: dict[str, dict[str, Any]] = {
+    "limit": {"type": "integer", "minimum": 1, "description": "Jobs on a page; at most 200."},
+    "after": {"type": "string", "description": "Where the page begins; `next` has it."},
+    "state": {"type": "string", "enum": list(get_args(JobState)), "description": "Only these."},
+    "wait": {
+        "type": "number",
+        "minimum": 0,
+        "description": "Seconds to wait for news; at most 60 count.",
+    },
+}
+
+
+def query_parameters(*names: str) -> dict[str, Any]:
+    """Document parameters of the query."""
+    return {"parameters": [_parameter(name, _PARAMETERS[name]) for name in names]}
+
+
+def _parameter(name: str, schema: dict[str, Any], place: str = "query") -> dict[str, Any]:
+    meaning = schema.get("description", "")
+    fields = {"in": place, "required": False, "description": meaning, "schema": schema}
+    return {"name": name, **fields}
 
 
 def problems(*codes: str) -> dict[int | str, dict[str, Any]]:
@@ -107,29 +166,42 @@ def problems(*codes: str) -> dict[int | str, dict[str, Any]]:
 
 
 def upload_body(option_names: Iterable[str]) -> dict[str, Any]:
-    """Document both kinds of body, and the query parameters for a raw one."""
+    """Document the kinds of body, and the query parameters for a raw one."""
     schemas = _option_schemas()
     options = {name: schemas[name] for name in option_names}
     part = {**_BINARY, "description": "The checkpoint: a file as torch or safetensors wrote it."}
     form = {"type": "object", "required": [CHECKPOINT], "properties": {CHECKPOINT: part, **options}}
     filename = {"type": "string", "description": "The name of the checkpoint."}
+    named = {
+        "source": {
+            "type": "string",
+            "pattern": "^sha256:[0-9a-f]{64}$",
+            "description": "The digest of bytes that an earlier asynchronous request has brought.",
+        },
+        "filename": filename,
+        "options": {"type": "object", "properties": options, "additionalProperties": False},
+    }
+    by_name = {"type": "object", "required": ["source"], "properties": named}
+    prefer = {
+        "type": "string",
+        "description": "`respond-async`: answer with the job as soon as the upload is complete; "
+        "`wait=25`: answer with the job if it has not ended in 25 s (RFC 7240).",
+    }
     return {
         "requestBody": {
             "required": True,
             "content": {
                 MULTIPART: {"schema": {**form, "additionalProperties": False}},
                 RAW: {"schema": _BINARY},
+                JSON: {"schema": {**by_name, "additionalProperties": False}},
             },
         },
         "parameters": [
-            {
-                "name": name,
-                "in": "query",
-                "required": False,
-                "description": schema.get("description", ""),
-                "schema": schema,
-            }
-            for name, schema in {"filename": filename, **options}.items()
+            _parameter("Prefer", prefer, "header"),
+            *(
+                _parameter(name, schema)
+                for name, schema in {"filename": filename, **options}.items()
+            ),
         ],
     }
 
@@ -152,6 +224,9 @@ def install(app: FastAPI, *, anonymous_allowed: bool) -> None:
             report = Report.model_json_schema(ref_template=_REF, mode="serialization")
             schemas.update(report.pop("$defs", {}))
             schemas["Report"] = report
+            status = JobStatus.model_json_schema(ref_template=_REF, mode="serialization")
+            schemas.update(status.pop("$defs", {}))
+            schemas["JobStatus"] = status
             schemas["Problem"] = _problem_schema()
             if anonymous_allowed:
                 _make_keys_optional(document)

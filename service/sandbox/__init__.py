@@ -1,4 +1,4 @@
-"""The sandbox of a worker, which can reach only its own folder, libraries and the open pipe.
+"""The sandbox of a worker, which can reach only its own folders, libraries and the open pipe.
 
 A worker opens untrusted files. If one of them manages to run code in it, that code has no network,
 cannot start a program, and cannot reach another process, another job's files, or a secret. The
@@ -28,12 +28,19 @@ __all__ = ["Wall", "enter", "prepare", "scrub_environment", "seal"]
 
 
 def enter(
-    folder: Path, pipe: int, output: int, *, max_file_bytes: int, sees_gpus: bool = True
+    folder: Path,
+    input_folder: Path,
+    pipe: int,
+    output: int,
+    *,
+    max_file_bytes: int,
+    sees_gpus: bool = True,
 ) -> tuple[Wall, ...]:
     """Put up the walls that need a process with one thread.
 
     Args:
         folder: The only folder that can be written to; jobs are moved into it.
+        input_folder: The folder of the checkpoint, which can only be read.
         pipe: The descriptor of the pipe to the service.
         output: The descriptor of the file for the worker's output.
         max_file_bytes: The largest file that can be written.
@@ -48,7 +55,7 @@ def enter(
         close_descriptors({pipe, *prepared()}, output),
         drop_privileges(),
         set_limits(max_file_bytes=max_file_bytes),
-        *close_files(folder),
+        *close_files(folder, input_folder),
     )
 
 

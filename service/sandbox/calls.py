@@ -87,7 +87,8 @@ _PRCTL = (1, 4, 35, 0x59616D61)
 # F_SETOWN, F_SETSIG, F_SETOWN_EX send signals to other processes; F_SETLEASE delays them.
 _FCNTL = (8, 10, 15, 1024)
 # TIOCSTI and TIOCLINUX type into a terminal; FIOSETOWN and SIOCSPGRP are F_SETOWN.
-_IOCTL = (0x5412, 0x541C, 0x8901, 0x8902)
+# FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR and FS_IOC_ENABLE_VERITY change a file that can only be read.
+_IOCTL = (0x5412, 0x541C, 0x8901, 0x8902, 0x40086602, 0x401C5820, 0x40806685)
 
 # The kernel's number of an architecture, and its column in these tables.
 _ARCHITECTURES = {"x86_64": (0xC000003E, 1), "aarch64": (0xC00000B7, 2)}

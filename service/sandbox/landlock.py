@@ -67,18 +67,20 @@ def prepared() -> frozenset[int]:
     return frozenset(_prepared)
 
 
-def close_files(folder: Path) -> tuple[Wall, Wall]:
-    """Restrict this process to its own folder and to the files that it must read.
+def close_files(folder: Path, input_folder: Path) -> tuple[Wall, Wall]:
+    """Restrict this process to its own folders and to the files that it must read.
 
     Args:
         folder: The folder in which files can be read, made, changed, moved and removed.
+        input_folder: The folder in which files can only be read. It must not lie in the other one,
+            since rights add up along a path.
 
     Returns:
         The walls `files`, no access to other files, and `truncation`, no truncation of files that
         can only be read.
     """
     try:
-        version = _close(folder)
+        version = _close(folder, input_folder)
     except OSError as error:
         what = "Other files can be accessed: Landlock of Linux 5.19 or newer is needed"
         return Wall.missing("files", what, error), Wall.missing("truncation", what, error)
@@ -89,7 +91,9 @@ def close_files(folder: Path) -> tuple[Wall, Wall]:
         what = "Threads were started before Landlock was, and it does not restrict them"
         return Wall.missing("files", what), Wall.missing("truncation", what)
     return (
-        Wall(name="files", held=True, detail=f"Its own folder and libraries (Landlock {version})."),
+        Wall(
+            name="files", held=True, detail=f"Its own folders and libraries (Landlock {version})."
+        ),
         Wall(name="truncation", held=True, detail="No other file can be truncated.")
         if version >= 3
         else Wall.missing("truncation", "Before Linux 6.2, readable files can be truncated"),
@@ -107,11 +111,12 @@ def available_version() -> int:
         return 0
 
 
-def _close(folder: Path) -> int:
+def _close(folder: Path, input_folder: Path) -> int:
     version, ruleset = _create_ruleset(min(call(_CREATE_RULESET, 0, 0, _VERSION), _NEWEST))
     try:
         handled = _HANDLED[version][0]
         _grant(ruleset, folder, _OWN & handled)
+        _grant(ruleset, input_folder, _READ & handled)
         _grant_readable(ruleset, _READ & handled)
         _grant_present(ruleset, surroundings.readable_of_process(), _READ & handled)
         _grant_present(ruleset, surroundings.devices(), _DEVICE & handled)

@@ -47,6 +47,11 @@ class Quota:
             self.check(upload_bytes)
             self._taken_bytes += COPIES * upload_bytes
 
+    def hold(self, upload_bytes: int) -> None:
+        """Count this many more bytes of an upload, even if they do not fit."""
+        with self._changes:
+            self._taken_bytes += COPIES * upload_bytes
+
     def give_back(self, upload_bytes: int) -> None:
         """Stop counting this many bytes of an upload."""
         with self._changes:

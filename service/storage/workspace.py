@@ -21,8 +21,8 @@ from convlast.removal import remove_tree
 from service.errors import NotReadyError
 from service.settings import Settings, SettingsError
 from service.storage.folder_lock import FolderLock
+from service.storage.inputs import Inputs
 from service.storage.quota import Quota
-from service.storage.store import Store
 
 MIN_FREE_BYTES = 64 << 20
 # Where multiprocessing puts the socket of its fork server, if TMPDIR is this folder.
@@ -31,13 +31,30 @@ _log = structlog.get_logger()
 
 
 class JobFolder:
-    """The folder of one job, and its part of the quota."""
+    """The folder of one job: its upload and its work, and its part of the quota."""
 
     def __init__(self, path: Path, quota: Quota) -> None:
         self.path = path
         self._quota = quota
         self._upload_bytes = 0
         self._unpacked_bytes = 0
+        self._works = 0
+
+    @property
+    def upload(self) -> Path:
+        """Where the checkpoint is received."""
+        return self.path / "upload"
+
+    def new_work(self) -> Path:
+        """Make a folder for the files of an attempt.
+
+        Raises:
+            OSError: If it cannot be made.
+        """
+        self._works += 1
+        work = self.path / f"work-{self._works}"
+        work.mkdir(mode=0o700)
+        return work
 
     def take(self, upload_bytes: int) -> None:
         """Count this many more bytes of the checkpoint.
@@ -46,6 +63,11 @@ class JobFolder:
             StorageFullError: If they do not fit into the quota.
         """
         self._quota.take(upload_bytes)
+        self._upload_bytes += upload_bytes
+
+    def count(self, upload_bytes: int) -> None:
+        """Count a checkpoint that was accepted before, whether it fits or not."""
+        self._quota.hold(upload_bytes)
         self._upload_bytes += upload_bytes
 
     def take_unpacked(self, unpacked_bytes: int) -> None:
@@ -58,12 +80,13 @@ class JobFolder:
             self.take(more)
             self._unpacked_bytes = unpacked_bytes
 
-    def drop(self, path: Path) -> None:
-        """Remove a file, if it exists; a thread frees its bytes while the caller goes on.
+    def drop_upload(self) -> None:
+        """Remove the checkpoint, if it is here; a thread frees its bytes while the caller goes on.
 
         Freeing takes about 0.15 s per gigabyte, which a client should not have to wait for. If no
         descriptor or thread is available, the caller waits.
         """
+        path = self.upload
         try:
             held = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:
@@ -108,12 +131,12 @@ def _clear_away(left: Path) -> None:
     _log.warning("leftovers of an earlier run cannot be removed and were set aside", name=left.name)
 
 
-_JOBS, _STORE, _PROBE = "jobs", "store", "probe"
+_JOBS, _STORE, _INPUTS, _PROBE = "jobs", "store", "inputs", "probe"
 WORKERS = "workers"
-"""The parent of the workers' folders; a job's files move into its worker's folder and back."""
+"""The parent of the workers' folders; a job's folder moves into its worker's and back."""
 _ASIDE = "aside"
 """The folder for leftovers of an earlier run that cannot be removed."""
-_NAMES = (_JOBS, _STORE, _PROBE, WORKERS, _ASIDE)
+_NAMES = (_JOBS, _STORE, _INPUTS, _PROBE, WORKERS, _ASIDE)
 
 
 class Workspace:
@@ -126,7 +149,7 @@ class Workspace:
             SettingsError: If it cannot be written, or another user, program or service uses it.
         """
         self.folder = settings.work_dir
-        self._jobs = self.folder / _JOBS
+        self._jobs, self.store_folder = self.folder / _JOBS, self.folder / _STORE
         self._mending = threading.Lock()
         self.quota = Quota(settings.work_bytes)
         try:
@@ -135,11 +158,8 @@ class Workspace:
             for left in (*map(self.folder.joinpath, names), *self.folder.glob(_TEMPORARY)):
                 _clear_away(left)
             self._jobs.mkdir(mode=0o700, exist_ok=True)
-            self.store = Store(
-                self.folder / _STORE,
-                max_bytes=settings.store_bytes,
-                max_age_s=settings.store_age_s,
-            )
+            self.store_folder.mkdir(mode=0o700, exist_ok=True)
+            self.inputs = Inputs(self.folder / _INPUTS)
         except OSError as error:
             raise SettingsError(f"CONVLAST_WORK_DIR cannot be used: {error}.") from None
 
@@ -147,13 +167,13 @@ class Workspace:
         """Unlock the folder."""
         self._lock.release()
 
-    def new_job(self, job_id: str) -> JobFolder:
-        """Make the folder of a job.
+    def new_job(self) -> JobFolder:
+        """Make a folder for a job.
 
         Raises:
             NotReadyError: If the work folder is gone and cannot be made again.
         """
-        path = self._jobs / job_id
+        path = self._jobs / secrets.token_hex(16)
         try:
             path.mkdir(mode=0o700)
         except (FileNotFoundError, NotADirectoryError):
@@ -174,7 +194,8 @@ class Workspace:
                     self._lock.release()
                     self._lock = lock
                 self._jobs.mkdir(mode=0o700, exist_ok=True)
-                self.store.folder.mkdir(mode=0o700, exist_ok=True)
+                for each in (self.store_folder, self.folder / _INPUTS):
+                    each.mkdir(mode=0o700, exist_ok=True)
             except (OSError, SettingsError):
                 raise NotReadyError("The work folder is gone.") from None
 

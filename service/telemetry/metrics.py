@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -53,6 +55,10 @@ class _Lanes:
         yield from (lanes, ready, busy, jobs, waiting)
 
 
+def _value_of(values: Callable[[], Mapping[Any, float]], name: Any) -> float:
+    return values()[name]
+
+
 class Metrics:
     """The metrics of one application."""
 
@@ -89,6 +95,14 @@ class Metrics:
     def watch(self, name: str, meaning: str, value: Callable[[], float]) -> None:
         """Add a gauge whose value is computed when the metrics are read."""
         Gauge(name, meaning, registry=self.registry).set_function(value)
+
+    def watch_by(
+        self, name: str, meaning: str, label: str, values: Callable[[], Mapping[Any, float]]
+    ) -> None:
+        """Add a gauge with a sample for each value of a label, computed when they are read."""
+        gauge = Gauge(name, meaning, [label], registry=self.registry)
+        for each in values():
+            gauge.labels(each).set_function(partial(_value_of, values, each))
 
     def exposition(self, *, converters: Health, inspectors: Health) -> bytes:
         """Return all metrics in Prometheus' text format."""

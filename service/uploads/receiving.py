@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -36,14 +35,12 @@ class Upload:
     """A checkpoint that has been received.
 
     Attributes:
-        path: Its path on disk.
         filename: Its name, made safe, or none if the client gave none.
         bytes: Its size.
         sha256: The digest of its bytes, in hexadecimal.
         fields: Name and value of each form field.
     """
 
-    path: Path
     filename: str | None
     bytes: int
     sha256: str
@@ -53,11 +50,11 @@ class Upload:
 async def receive(
     request: Request, folder: JobFolder, names: list[str], settings: Settings
 ) -> Upload:
-    """Write the checkpoint of a request into its folder.
+    """Write the checkpoint of a request to its place beside the folder of its job.
 
     Args:
         request: The request; its body must be unread.
-        folder: The folder to write to.
+        folder: The folder of the job.
         names: The form fields that are allowed.
         settings: The limits on size and time.
 
@@ -139,8 +136,7 @@ class _Body:
         if media_type_of(headers) == MULTIPART:
             self._multipart = Multipart(headers["content-type"], names, self._keep)
         self._folder = folder
-        self._path = folder.path / "upload"
-        self.file = self._path.open("xb", buffering=0)
+        self.file = folder.upload.open("xb", buffering=0)
 
     def unpack(self, batch: list[bytes]) -> list[bytes]:
         """Return the bytes of the checkpoint in a batch, as pieces, without joining them."""
@@ -186,7 +182,7 @@ class _Body:
         if not self._bytes:
             raise NotACheckpointError("The checkpoint is empty.")
         name = sanitise(filename) if filename else None
-        return Upload(self._path, name, self._bytes, self._sha256.hexdigest(), fields)
+        return Upload(name, self._bytes, self._sha256.hexdigest(), fields)
 
 
 async def _batches(request: Request, idle_s: float) -> AsyncIterator[list[bytes]]:

@@ -11,6 +11,7 @@ from service.errors import UnsupportedMediaTypeError, UploadTooLargeError
 from service.headers.digests import ContentDigest
 from service.headers.fields import as_list
 from service.headers.filenames import named_in
+from service.headers.negotiation import JSON
 from service.uploads.multipart import CHECKPOINT, MAX_OVERHEAD_BYTES
 
 MULTIPART, RAW = "multipart/form-data", "application/octet-stream"
@@ -27,10 +28,11 @@ def check_headers(headers: Headers, context: Context) -> None:
         MalformedRequestError: If `Content-Digest` or `Content-Disposition` cannot be parsed.
     """
     media_type = media_type_of(headers)
-    if media_type not in (MULTIPART, RAW):
+    if media_type not in (MULTIPART, RAW, JSON):
         raise UnsupportedMediaTypeError(
             "This media type is not supported.",
-            remedy=f"Send {MULTIPART} (curl -F {CHECKPOINT}=@model.pt) or {RAW}.",
+            remedy=f"Send {MULTIPART} (curl -F {CHECKPOINT}=@model.pt) or {RAW}; {JSON} names "
+            "bytes that were uploaded before.",
         )
     if (as_list(headers, "content-encoding") or "identity").strip().lower() != "identity":
         raise UnsupportedMediaTypeError(
@@ -39,7 +41,7 @@ def check_headers(headers: Headers, context: Context) -> None:
     ContentDigest(as_list(headers, "content-digest"))
     named_in(headers.get("content-disposition", ""))
     length = headers.get("content-length")
-    if length is None:
+    if length is None or media_type == JSON:
         return
     _check_length(int(length), MAX_OVERHEAD_BYTES if media_type == MULTIPART else 0, context)
 

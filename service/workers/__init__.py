@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Protocol, get_args
 from pydantic import BaseModel, ConfigDict, Field
 
 from convlast.options import Limits, Options
-from convlast.progress import Progress, TimedStage
+from convlast.progress import TimedStage
 from convlast.report import Report, Verdict
 from service.sandbox.wall import Wall
 
@@ -58,8 +58,11 @@ class JobFiles:
     this machine, or send and receive their bytes.
 
     Attributes:
-        source: The checkpoint, in `folder`.
-        folder: The folder that gets the artifact, `report.json` and `report.html`.
+        source: The checkpoint. It stays where it is and is not changed, even if the service or the
+            worker is killed, and several jobs may read it at once. It lies outside of `folder`, on
+            the same file system, where it need not be copied. Its mode becomes 0400.
+        folder: The folder that gets the artifact, `report.json` and `report.html`. The worker has
+            it while the job runs, and can change everything in it.
     """
 
     source: Path
@@ -159,6 +162,23 @@ class Confinement(BaseModel):
     """Whether a worker gets no job if a wall of its sandbox is missing."""
 
 
+class Listener(Protocol):
+    """Hears how far a job is."""
+
+    def waits(self, place: int) -> None:
+        """Hear the place of the job in the queue; 1 is next."""
+
+    async def begins(self, device: str) -> None:
+        """Hear that a worker has the job, which begins when this returns.
+
+        Raises:
+            ConvlastError: If it must not begin.
+        """
+
+    def goes_on(self, stage: str, done: int, total: int) -> None:
+        """Hear the progress, as `convlast.progress` tells it."""
+
+
 class Workers(Protocol):
     """Runs jobs, one at a time on each device."""
 
@@ -168,14 +188,14 @@ class Workers(Protocol):
     async def stop(self) -> None:
         """End the idle workers; a running job ends with the task that waits for it."""
 
-    async def run(self, job: Job, files: JobFiles, progress: Progress, *, share: str) -> Finished:
+    async def run(self, job: Job, files: JobFiles, listener: Listener, *, share: str) -> Finished:
         """Run a job when its turn comes; cancelling this stops the job.
 
         Args:
             job: What to do. This may be sent to another machine.
             files: The checkpoint, and the folder for the results. Afterwards, whatever happened,
-                both are where they were.
-            progress: Called with the progress.
+                both are where they were, and the checkpoint is as it was.
+            listener: Hears how far it is.
             share: The client that the job counts for; the clients that wait take turns.
 
         Returns:
@@ -184,6 +204,13 @@ class Workers(Protocol):
         Raises:
             ConvlastError: If the job ended without an answer.
             ProblemError: If the job was refused.
+        """
+
+    async def kind(self) -> str:
+        """Wait until a device is known, and return its kind, which decides results: GPU or `cpu`.
+
+        Raises:
+            NotReadyError: If no device works.
         """
 
     def health(self) -> Health:

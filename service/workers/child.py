@@ -13,7 +13,6 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Protocol
 
 from convlast.errors import (
@@ -28,6 +27,7 @@ from convlast.report import Report
 from convlast.report.codes import finding
 from service import sandbox
 from service.workers import MAX_EMBEDDED_BYTES, REPORT_JSON, Confinement, Finished
+from service.workers.folders import WorkerFolders
 from service.workers.hot_pages import use_small_pages
 from service.workers.messages import (
     COMMAND,
@@ -69,7 +69,11 @@ class Task(Protocol):
 
 
 def main(
-    connection: socket.socket, task_name: str, device: str, folder: Path, confinement: Confinement
+    connection: socket.socket,
+    task_name: str,
+    device: str,
+    folders: WorkerFolders,
+    confinement: Confinement,
 ) -> None:
     """Run one job in the sandbox, and end.
 
@@ -77,7 +81,7 @@ def main(
         connection: The pipe to the service.
         task_name: The module that does the work, a `Task`.
         device: The device to use.
-        folder: The only folder that this process can write to; the job is moved into it.
+        folders: The folders of this process, the only ones beside libraries that it can read.
         confinement: The limits of this process.
     """
     # The service decides when a worker ends: a signal to its process group must not end jobs that
@@ -87,7 +91,8 @@ def main(
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     use_small_pages()
     walls = sandbox.enter(
-        folder,
+        folders.work,
+        folders.input,
         connection.fileno(),
         receive_output(connection),
         max_file_bytes=confinement.max_file_bytes,
@@ -135,14 +140,15 @@ def _answer(task: Task, command: Run, device: str, stream: io.BufferedRWPair) ->
 
 
 def _telling(stream: io.BufferedRWPair) -> Progress:
-    """Return a progress callback that sends a new stage at once, and its progress now and then."""
+    """Return a progress callback that sends where a stage begins and ends, and the rest rarely."""
     told: tuple[str, int] | None = None
     told_at = 0.0
 
     def tell(name: str, done: int, total: int) -> None:
         nonlocal told, told_at
         now = time.monotonic()
-        if told != (name, total) or now - told_at > _TELL_S:
+        is_edge = told != (name, total) or done == total
+        if is_edge or now - told_at > _TELL_S:
             told, told_at = (name, total), now
             _say(stream, Stage(name=name, done=done, total=total))
 

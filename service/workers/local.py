@@ -14,10 +14,18 @@ from itertools import chain
 from multiprocessing.context import ForkServerContext
 
 from convlast.errors import ConvlastError
-from convlast.progress import Progress
 from service.errors import NotReadyError
 from service.problems import ProblemError
-from service.workers import STAGES, Confinement, Finished, Health, Job, JobFiles, known_trouble
+from service.workers import (
+    STAGES,
+    Confinement,
+    Finished,
+    Health,
+    Job,
+    JobFiles,
+    Listener,
+    known_trouble,
+)
 from service.workers.lanes.devices import lanes_after_survey, named_devices
 from service.workers.lanes.fair_queue import FairQueue
 from service.workers.lanes.lane import Forking, Lane
@@ -43,6 +51,9 @@ class Capacity:
 
 _ALONE = Capacity()
 
+_TELL_S = 0.25
+"""How often the jobs that wait are told of their places."""
+
 
 @dataclass(eq=False)
 class _Waiter:
@@ -50,6 +61,7 @@ class _Waiter:
 
     share: str
     source_bytes: int
+    listener: Listener
     turn: asyncio.Future[Lane] = field(default_factory=lambda: _loop().create_future())
     allowance_bytes: int = 0
 
@@ -93,6 +105,8 @@ class LocalWorkers:
         self._queue: FairQueue[_Waiter] = FairQueue()
         self._lanes: list[Lane] = []
         self._is_surveyed = False
+        self._news = asyncio.Event()
+        self._telling: asyncio.TimerHandle | None = None
         devices = named_devices(device)
         self._add_lanes(devices)
         self._is_surveyed = devices != [device]
@@ -121,8 +135,25 @@ class LocalWorkers:
             return
         raise failures[0]
 
+    async def kind(self) -> str:
+        """Wait until a device is known, and return its kind: the name of the GPU, or `cpu`.
+
+        Raises:
+            NotReadyError: If no device works.
+        """
+        while self._device != "cpu":
+            known = [lane.state for lane in self._lanes if lane.state.facts]
+            if known:
+                return known[0].gpu or "cpu"
+            if all(lane.state.has_failed for lane in self._lanes):
+                raise NotReadyError(self._problem())
+            await self._news.wait()
+        return "cpu"
+
     async def stop(self) -> None:
         """End the idle workers; a running job ends with the task that waits for it."""
+        if self._telling is not None:
+            self._telling.cancel()
         await asyncio.gather(*(lane.stop() for lane in self._lanes))
 
     def health(self) -> Health:
@@ -145,7 +176,7 @@ class LocalWorkers:
             known_trouble=list(dict.fromkeys(troubles)),
         )
 
-    async def run(self, job: Job, files: JobFiles, progress: Progress, *, share: str) -> Finished:
+    async def run(self, job: Job, files: JobFiles, listener: Listener, *, share: str) -> Finished:
         """Run a job when its turn comes; cancelling this stops the job.
 
         Raises:
@@ -155,7 +186,7 @@ class LocalWorkers:
         came_at = time.monotonic()
         is_first = False
         while True:
-            waiter = _Waiter(share, files.source.stat().st_size)
+            waiter = _Waiter(share, files.source.stat().st_size, listener)
             lane = await self._turn(waiter, first=is_first)
             try:
                 try:
@@ -164,7 +195,7 @@ class LocalWorkers:
                     is_first = True
                     continue
                 began_at = time.monotonic()
-                work = LocalWork(job, files, progress, waiter.allowance_bytes, self._job_timeout_s)
+                work = LocalWork(job, files, listener, waiter.allowance_bytes, self._job_timeout_s)
                 answer = await run_in(lane, worker, work)
                 convert_s = time.monotonic() - began_at
             finally:
@@ -186,6 +217,7 @@ class LocalWorkers:
         """
         self._queue.add(waiter.share, waiter, first=first)
         self._match()
+        self._tell_places()
         try:
             return await waiter.turn
         except asyncio.CancelledError:
@@ -216,15 +248,30 @@ class LocalWorkers:
 
     def _refuse_all(self) -> None:
         """Refuse all jobs that wait, since no device works."""
-        problem = next(
-            (lane.state.problem for lane in self._lanes if lane.state.problem), "No device works."
-        )
+        problem = self._problem()
         wait_s = min(lane.state.retry_at for lane in self._lanes) - time.monotonic()
         for waiter in list(self._queue):
             self._queue.remove(waiter.share, waiter)
             if not waiter.turn.cancelled():
                 error = NotReadyError(problem, retry_after_s=max(1, round(wait_s)))
                 waiter.turn.set_exception(error)
+
+    def _problem(self) -> str:
+        """Return why no device works."""
+        problems = (lane.state.problem for lane in self._lanes if lane.state.problem)
+        return next(problems, "No device works.")
+
+    def _tell_places(self) -> None:
+        """Tell the jobs that wait of their places soon, and again while any wait."""
+
+        def tell() -> None:
+            self._telling = None
+            for place, waiter in enumerate(self._queue.in_order(), 1):
+                waiter.listener.waits(place)
+            self._tell_places()
+
+        if self._telling is None and len(self._queue):
+            self._telling = _loop().call_later(_TELL_S, tell)
 
     def _release(self, lane: Lane, waiter: _Waiter) -> None:
         """Let the next job have a lane and the memory."""
@@ -244,6 +291,8 @@ class LocalWorkers:
         if not self._is_surveyed and self._lanes[0].state.facts:
             for lane in self._survey():
                 lane.start()
+        news, self._news = self._news, asyncio.Event()
+        news.set()
         self._match()
 
     def _survey(self) -> list[Lane]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import secrets
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
@@ -20,11 +19,11 @@ import pydantic
 import structlog
 
 from convlast.errors import ConvlastError, OutOfMemoryError
-from convlast.removal import remove_tree
 from service.cancellation import completed
 from service.errors import WorkerCrashedError
 from service.sandbox.memory_watch import Excess, MemoryWatch
 from service.workers import Confinement, child
+from service.workers.folders import WorkerFolders
 from service.workers.messages import EVENT, MAX_LINE_BYTES, Event, Probe, Run
 from service.workers.output import WorkerOutput
 
@@ -45,7 +44,7 @@ class WorkerProcess:
     process: ForkServerProcess
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
-    folder: Path
+    folders: WorkerFolders
     output: WorkerOutput
     oom_kills_before: int
 
@@ -53,15 +52,16 @@ class WorkerProcess:
     async def start(
         cls, context: ForkServerContext, task: str, device: str, confinement: Confinement
     ) -> WorkerProcess:
-        """Fork a process, with a folder of its own; it warms up, and then sends `Ready`."""
+        """Fork a process, with folders of its own; it warms up, and then sends `Ready`."""
         ours, theirs = socket.socketpair()
-        folder = _make_folder(confinement)
-        arguments = (theirs, task, device, folder, confinement)
+        # Not in a thread, so that cancelling cannot leave a folder.
+        folders = WorkerFolders.make(confinement.folder)
+        arguments = (theirs, task, device, folders, confinement)
         # Daemon: a job may leave its process in a bad state, so exiting must not wait for it.
         process = context.Process(target=child.main, args=arguments, daemon=True)
         output: WorkerOutput | None = None
         try:
-            output = WorkerOutput(folder, ours)
+            output = WorkerOutput(folders.root, ours)
             # Not to be cancelled: the thread still uses the number of `theirs`, which could be
             # another file's once `theirs` is closed.
             oom_kills_before = await completed(_with_processes(partial(_begin, process)))
@@ -70,15 +70,15 @@ class WorkerProcess:
             ours.close()  # if the process was started, it ends at once
             if output is not None:
                 output.close()
-            remove_tree(folder)
+            folders.remove()
             raise
         finally:
             theirs.close()
-        return cls(process, reader, writer, folder, output, oom_kills_before)
+        return cls(process, reader, writer, folders, output, oom_kills_before)
 
     def can_work(self) -> bool:
-        """Return whether the process is alive and has its folder."""
-        return not self.reader.at_eof() and self.folder.is_dir()
+        """Return whether the process is alive and has its folders."""
+        return not self.reader.at_eof() and self.folders.exist()
 
     async def say(self, message: Run | Probe) -> None:
         """Send a command; `events` raises if the worker has ended."""
@@ -187,13 +187,6 @@ def _begin(process: ForkServerProcess) -> int:
     """Start a process, and return how many others the kernel has killed so far."""
     process.start()
     return _count_oom_kills()
-
-
-def _make_folder(confinement: Confinement) -> Path:
-    """Make a folder for one worker; not in a thread, so that cancelling cannot leave a folder."""
-    folder = confinement.folder / secrets.token_hex(8)
-    folder.mkdir(mode=0o700, parents=True)
-    return folder
 
 
 def _described(exit_code: int | None) -> str:

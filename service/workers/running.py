@@ -1,4 +1,4 @@
-"""One job in one worker: its files moved in, its answer, its end, and its files moved back."""
+"""One job in one worker: its files moved in, its answer, its end, and its folder moved back."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import structlog
 
-from convlast.progress import Progress
 from service.cancellation import completed
 from service.errors import InternalError, TimedOutError, WorkerCrashedError
-from service.workers import Finished, Job, JobFiles
+from service.workers import Finished, Job, JobFiles, Listener
 from service.workers.lanes.lane import Lane
 from service.workers.messages import Failed, LocalJob, Refused, Run, Stage
 from service.workers.moving import clear, move_back, move_in
@@ -26,14 +25,14 @@ class LocalWork:
     Attributes:
         job: What to do.
         files: Its files.
-        progress: Called with the progress.
+        listener: Hears how far it is.
         max_memory_bytes: Memory that its process may use.
         timeout_s: Seconds after which it is stopped.
     """
 
     job: Job
     files: JobFiles
-    progress: Progress
+    listener: Listener
     max_memory_bytes: int
     timeout_s: float
 
@@ -46,11 +45,12 @@ async def run_in(lane: Lane, worker: WorkerProcess, work: LocalWork) -> Finished
     """
     lane.jobs += 1
     try:
-        moved = await completed(asyncio.to_thread(move_in, work.job, work.files, worker.folder))
+        moved = await completed(asyncio.to_thread(move_in, work.job, work.files, worker.folders))
+        await work.listener.begins(lane.state.name)
         _log.info("job begins", verb=work.job.verb, device=lane.state.name)
         async with asyncio.timeout(work.timeout_s):
             answer = await worker.answer_within_memory(
-                _answer(worker, moved, work.progress), work.max_memory_bytes
+                _answer(worker, moved, work.listener), work.max_memory_bytes
             )
     except TimeoutError:
         raise TimedOutError(
@@ -58,20 +58,20 @@ async def run_in(lane: Lane, worker: WorkerProcess, work: LocalWork) -> Finished
             remedy="Raise CONVLAST_JOB_TIMEOUT_S, or choose a cheaper smoke.",
         ) from None
     finally:
-        # Not to be cancelled: if the client disconnects now, its files would be left in the
-        # worker's folder.
+        # Not to be cancelled: if the client disconnects now, its folder would be left in the
+        # worker's.
         await completed(_take_back(lane, worker, work))
     if isinstance(answer, Refused) and answer.code == "device-lost":
         lane.distrust()
     return answer
 
 
-async def _answer(worker: WorkerProcess, job: LocalJob, progress: Progress) -> Finished | Refused:
+async def _answer(worker: WorkerProcess, job: LocalJob, listener: Listener) -> Finished | Refused:
     """Send the job to the worker, and wait for its answer."""
     await worker.say(Run(job=job))
     async for event in worker.events():
         if isinstance(event, Stage):
-            progress(event.name, event.done, event.total)
+            listener.goes_on(event.name, event.done, event.total)
         elif isinstance(event, Finished | Refused):
             return event
         elif isinstance(event, Failed):
@@ -83,13 +83,13 @@ async def _answer(worker: WorkerProcess, job: LocalJob, progress: Progress) -> F
 
 
 async def _take_back(lane: Lane, worker: WorkerProcess, work: LocalWork) -> None:
-    """End a worker that has run a job, move the job's files back, and clear its folder later.
+    """End a worker that has run a job, move the job's folder back, and clear its own later.
 
-    The process is gone before the files are moved: one that was killed may still be in a system
+    The process is gone before the folder is moved: one that was killed may still be in a system
     call, and write.
     """
     try:
         await worker.end()
-        await asyncio.to_thread(move_back, work.job, work.files, worker.folder)
+        await asyncio.to_thread(move_back, work.job, work.files, worker.folders)
     finally:
-        lane.end_aside(clear(worker.folder))
+        lane.end_aside(clear(worker.folders))

@@ -95,7 +95,7 @@ class Deployment:
         return self.engine.docker("exec", self.container, "python3", "-c", script, *arguments)
 
     def files_at_work(self) -> set[str]:
-        """Name what lies in the folders of jobs, workers and the store; a worker has a folder."""
+        """Name what lies in the folders of jobs, workers and the store; a worker has two."""
         found = {line.removeprefix(f"{WORK}/") for line in self.inside(LIST_FILES, WORK).split()}
         return {
             name
@@ -103,6 +103,7 @@ class Deployment:
             if name.startswith(("jobs/", "store/")) or name.count("/") > 1
             if not name.startswith("pymp-")
             if "/rehearsal-" not in name  # of a worker that warms up
+            if not re.fullmatch(r"workers/\w+/(work|input)", name)
         }
 
     def client(self) -> httpx.Client:
@@ -139,4 +140,4 @@ class Deployment:
 
     def is_converting(self) -> bool:
         """Tell whether a worker has been given an upload: nobody may look into the worker."""
-        return any(re.fullmatch(r"workers/\w+/\w+/upload", each) for each in self.files_at_work())
+        return any(re.fullmatch(r"workers/\w+/input/upload", each) for each in self.files_at_work())

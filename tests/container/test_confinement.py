@@ -103,8 +103,8 @@ def test_nobody_in_the_network_is_reached(trusting: Deployment) -> None:
 
 def test_it_leaves_nothing_for_the_next(trusting: Deployment) -> None:
     """What it changes in its process and its folder is gone with it, and the service goes on."""
-    left = "__import__('pathlib').Path(__import__('os').environ['HOME'], 'left').touch()"
-    assert outcome(trusting, eval, left) == "None"
+    left = "__import__('pathlib').Path(__import__('os').environ['HOME'], 'left').write_text('x')"
+    assert outcome(trusting, eval, left) == "1"
     assert outcome(trusting, eval, "__import__('sys').modules.update(left=1)") == "None"
     assert outcome(trusting, eval, "'left' in __import__('sys').modules") == "False"
     assert "left" not in "".join(trusting.files_at_work())

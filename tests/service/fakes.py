@@ -14,6 +14,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,23 @@ def _kills_itself(job: LocalJob, words: list[bytes]) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def _spoils(job: LocalJob, words: list[bytes]) -> None:
+    """`spoils`: try to change, to replace and to remove the checkpoint, and be killed."""
+    own = job.folder / "own"
+    own.write_bytes(b"hostile")
+    attempts: list[Callable[[], object]] = [
+        lambda: job.source.write_bytes(b"hostile"),
+        lambda: own.replace(job.source),
+        lambda: job.source.chmod(0),
+        lambda: job.source.rename(job.folder / "taken"),
+        job.source.unlink,
+    ]
+    for attempt in attempts:
+        with suppress(OSError):
+            attempt()
+    _kills_itself(job, words)
+
+
 def _exits(job: LocalJob, words: list[bytes]) -> None:
     os._exit(3)
 
@@ -178,6 +196,7 @@ VERBS: dict[str, Callable[[LocalJob, list[bytes]], None]] = {
     "prints": _prints,
     "tells": _tells,
     "kills-itself": _kills_itself,
+    "spoils": _spoils,
     "exits": _exits,
     "babbles": _babbles,
     "raises": _raises,

@@ -56,10 +56,10 @@ class Running:
             for folder, folders, names in os.walk(self.work_dir)
             for name in (*folders, *names)
         }
-        found -= {"jobs", "store", "lock", "probe", "workers"}
-        # Each idle worker has a folder, with the files of its warm-up and, for a moment, of its
+        found -= {"jobs", "store", "inputs", "lock", "probe", "workers"}
+        # Each idle worker has its folders, with the files of its warm-up and, for a moment, of its
         # output.
-        waiting = re.compile(r"workers/[0-9a-f]{16}(/output|/rehearsal-.*)?")
+        waiting = re.compile(r"workers/[0-9a-f]{16}(/output|/input|/work(/rehearsal-.*)?)?")
         return {name for name in found if not waiting.fullmatch(name)}
 
     def descendants(self) -> set[int]:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import secrets
 import socket
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any, cast
@@ -25,6 +25,7 @@ from service.app import create_app
 from service.context import Context
 from service.settings import Settings
 from service.workers import Confinement
+from service.workers.folders import WorkerFolders
 from service.workers.messages import COMMAND, MAX_LINE_BYTES, LocalJob, Probe, Ready, Run
 from service.workers.output import WorkerOutput
 from service.workers.process import WorkerProcess
@@ -77,11 +78,13 @@ class Stage:
         self.context: Context = app.state.context
         self._app, self._runner = app, runner
         self._part: Part | None = None
+        self._names = count()
 
     def send(self, path: str, part: Part | None = None, **headers: str) -> httpx.Response:
-        """Send a checkpoint to a worker that plays a part, or to an honest one."""
+        """Send a checkpoint of a new name to a worker that plays a part, or to an honest one."""
         self._part = part
-        return self._runner.run(self._request("POST", path, {**HEADERS, **headers}))
+        named = f"{path}?filename={next(self._names)}.pt"
+        return self._runner.run(self._request("POST", named, {**HEADERS, **headers}))
 
     def get(self, path: str) -> httpx.Response:
         """Send a GET."""
@@ -110,16 +113,15 @@ class Stage:
         self, _context: ForkServerContext, _task: str, _device: str, confinement: Confinement
     ) -> WorkerProcess:
         """Replace `WorkerProcess.start`."""
-        folder = confinement.folder / secrets.token_hex(8)
-        folder.mkdir(parents=True)
+        folders = WorkerFolders.make(confinement.folder)
         ours, theirs = socket.socketpair()
-        output = WorkerOutput(folder, ours)
+        output = WorkerOutput(folders.root, ours)
         theirs.recv(1)
         playing = asyncio.create_task(self._play(theirs))
         reader, writer = await asyncio.open_unix_connection(sock=ours, limit=MAX_LINE_BYTES)
         process = cast("Any", _Process())
         process.playing = playing  # a reference, so that it is not collected
-        return WorkerProcess(process, reader, writer, folder, output, 0)
+        return WorkerProcess(process, reader, writer, folders, output, 0)
 
     async def _play(self, theirs: socket.socket) -> None:
         reader, writer = await asyncio.open_unix_connection(sock=theirs)

@@ -104,6 +104,18 @@ def raises(code: str) -> Callable[[Running], httpx.Response]:
     return lambda service: send(service, f"raises-code {code}".encode())
 
 
+def from_a_job(service: Running, content: bytes, *, cancelled: bool) -> httpx.Response:
+    """Ask for the artifact of an asynchronous job that goes on, or is cancelled."""
+    job = send(service, content, Prefer="respond-async").json()["links"]["self"]
+    with service.client() as client:
+        client.headers["Authorization"] = f"Bearer {KEYS['alice']}"
+        if cancelled:
+            client.delete(job)
+        answer = client.get(f"{job}/artifact")
+        client.delete(job)
+    return answer
+
+
 WAYS: dict[str, Callable[[Running], httpx.Response]] = {
     "malformed-request": lambda service: send_raw(
         service, "/convert", b"fine", **{"Content-Type": "multipart/form-data; boundary=edge"}
@@ -113,6 +125,8 @@ WAYS: dict[str, Callable[[Running], httpx.Response]] = {
     ),
     "unauthorized": lambda service: service.convert(b"fine"),
     "not-found": lambda service: get(service, "/jobs/unknown/artifact"),
+    "conflict": lambda service: from_a_job(service, b"hangs 1", cancelled=False),
+    "gone": lambda service: from_a_job(service, b"hangs 2", cancelled=True),
     "method-not-allowed": lambda service: get(service, "/convert"),
     "not-acceptable": lambda service: send(service, Accept="text/html"),
     "upload-too-slow": too_slow,

@@ -84,6 +84,23 @@ def test_it_reads_no_other_jobs_folder(service: Running) -> None:
         other.rmdir()
 
 
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "upload.write_bytes(b'hostile')",
+        "upload.unlink()",
+        "upload.rename(home / 'taken')",
+        "upload.with_name('planted').write_bytes(b'hostile')",
+    ],
+)
+def test_it_does_not_change_its_own_checkpoint(service: Running, attempt: str) -> None:
+    """The code can only read the upload that it came in, in a folder where it can make nothing."""
+    home = "(home := __import__('pathlib').Path.home())"
+    upload = f"(upload := {home}.parent / 'input' / 'upload')"
+    assert outcome(service, eval, f"{upload}.is_file()") == "True"
+    assert outcome(service, eval, f"({upload}, {attempt})").startswith(NO_ENTRY)
+
+
 def test_it_finds_no_secret(service: Running) -> None:
     """The environment has no setting of the service, and the user's files cannot be read."""
     assert "CONVLAST" not in outcome(service, os.getenv, "CONVLAST_WORK_DIR", "nothing")
@@ -106,9 +123,9 @@ def test_it_writes_nothing_into_the_log(service: Running) -> None:
 
 def test_it_leaves_nothing_for_the_next(service: Running) -> None:
     """Changes in its process and its folder are gone with it, and the service goes on."""
-    left = "__import__('pathlib').Path(__import__('os').environ['HOME'], 'left').touch()"
+    left = "__import__('pathlib').Path(__import__('os').environ['HOME'], 'left').write_text('x')"
 
-    assert outcome(service, eval, left) == "None"
+    assert outcome(service, eval, left) == "1"
     assert outcome(service, eval, "__import__('sys').modules.update(left=1)") == "None"
     assert outcome(service, eval, "'left' in __import__('sys').modules") == "False"
     assert outcome(service, pow, 2, 5) == "32"

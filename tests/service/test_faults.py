@@ -119,14 +119,14 @@ def test_a_work_folder_that_is_deleted_is_made_again(serve: Serve) -> None:
     links = service.convert(b"fine", headers={"Accept": "application/json"}).json()["links"]
     shutil.rmtree(service.work_dir)
     # The folder of the idle worker is gone too, so the worker has to be replaced.
-    first = service.convert(b"fine")
+    first = service.convert(b"another")
     assert first.status_code == 200 or first.json()["code"] == "internal"
     assert str(service.work_dir) not in first.text
-    answer = service.convert(b"fine", headers={"Accept": "application/json"})
+    answer = service.convert(b"a third", headers={"Accept": "application/json"})
     assert answer.status_code == 200
     with service.client() as client:
         assert client.get(links["artifact"]).json()["code"] == "not-found"
-        assert client.get(answer.json()["links"]["artifact"]).content == b"fine"
+        assert client.get(answer.json()["links"]["artifact"]).content == b"a third"
         assert client.get("/readyz").status_code == 200
     assert (service.work_dir / "jobs").stat().st_mode & 0o777 == 0o700
     assert "made again" in service.log.read_text()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import secrets
 import zipfile
 from typing import Any
 
@@ -22,14 +23,14 @@ ACCEPTED = [
     ("inspect", "application/json"),
     ("inspect", "text/html"),
 ]
-JOB_ID = re.compile("[0-9a-f]{32}")
+JOB_ID = re.compile("[0-9a-f]{64}")
 
 
 def send(
     service: Running, verb: str = "convert", content: bytes = b"fine", **headers: str
 ) -> httpx.Response:
-    """Send a checkpoint, with these fields."""
-    files = {"checkpoint": ("m.pt", content)}
+    """Send a checkpoint of a new name, and so with a new job, with these fields."""
+    files = {"checkpoint": (f"{secrets.token_hex(4)}.pt", content)}
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     with service.client() as client:
         return client.post(f"/{verb}", files=files, headers=named)

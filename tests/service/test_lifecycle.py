@@ -18,7 +18,7 @@ def test_sigterm_drains(serve: Serve) -> None:
     """Running and waiting jobs are finished, a new one is refused, and the exit is clean."""
     service = serve()
     with ThreadPoolExecutor(3) as pool:
-        waiting = [pool.submit(service.convert, b"sleeps 1") for _ in range(3)]
+        waiting = [pool.submit(service.convert, b"sleeps 1 %d" % each) for each in range(3)]
         wait_for(lambda: service.metric("convlast_places_taken") == 3)
         processes = service.descendants()
         service.process.send_signal(signal.SIGTERM)
@@ -147,6 +147,21 @@ def test_a_restart_keeps_the_store_and_nothing_else(serve: Serve) -> None:
     assert list((again.work_dir / "jobs").iterdir()) == []
     with again.client() as client:
         assert client.get(links["artifact"]).content == b"fine"
+
+
+def test_a_kill_leaves_the_checkpoint_of_a_running_job(serve: Serve) -> None:
+    """If the service is killed while a job runs, its upload is where it was, and is complete."""
+    service = serve()
+    with service.connect() as connection:
+        connection.sendall(
+            b"POST /convert HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n"
+            b"Content-Type: application/octet-stream\r\n\r\nhangs"
+        )
+        wait_for(lambda: list(service.work_dir.glob("workers/*/input/upload")))
+        service.process.kill()
+        service.process.wait()
+    (upload,) = (service.work_dir / "jobs").glob("*/upload")
+    assert upload.read_bytes() == b"hangs"
 
 
 def test_two_services_do_not_share_a_folder(serve: Serve) -> None:

@@ -36,7 +36,7 @@ class Process(Protocol):
 
 
 Start: TypeAlias = Callable[[socket.socket, Path, Task], Process]
-"""Starts a worker, with its end of the pipe, the folder that it may write to, and what it does."""
+"""Starts a worker, with its end of the pipe, the folder for its own folders, and what it does."""
 
 
 class Trials:

@@ -19,6 +19,7 @@ from scripts.gpu.process import usage
 from scripts.gpu.walls.actions import ACTIONS, Action
 from service.sandbox import Wall, enter, seal
 from service.workers import conversion
+from service.workers.folders import WorkerFolders
 
 Level: TypeAlias = Literal["sealed", "entered", "none"]
 """All walls, as jobs have them; those of before the warm-up alone; none."""
@@ -48,7 +49,7 @@ def serve(pipe: socket.socket, folder: Path, task: Task) -> None:
 
     Args:
         pipe: Where it is told of, a line of JSON each. Before an action comes its name alone.
-        folder: The only one that can be written to.
+        folder: Where its own folders are made.
         task: What is to be done.
     """
     stream = pipe.makefile("w")
@@ -73,7 +74,8 @@ def _prepare(pipe: socket.socket, folder: Path, task: Task) -> dict[str, Any]:
     """Put up the walls and warm up between them, as the service's workers do."""
     parts: list[Wall] = []
     if task.level != "none":
-        parts += enter(folder, pipe.fileno(), _STDERR, max_file_bytes=_MAX_FILE_BYTES)
+        own = WorkerFolders.make(folder)
+        parts += enter(own.work, own.input, pipe.fileno(), _STDERR, max_file_bytes=_MAX_FILE_BYTES)
     began_s = time.perf_counter()
     facts = conversion.warm(task.device.where.type)
     warm_s = time.perf_counter() - began_s

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -65,13 +65,28 @@ class FairQueue(Generic[T]):
         self._forget(client)
         return item
 
+    def in_order(self) -> list[T]:
+        """Return all items in the order of their turns, if no other comes and none ends."""
+        waiting = {client: deque(items) for client, items in self._waiting.items()}
+        running, began, count = Counter(self._running), dict(self._began), self._count
+        order: list[T] = []
+        while waiting:
+            client = _next_of(waiting, running, began)
+            order.append(waiting[client].popleft())
+            running[client] += 1
+            count += 1
+            began[client] = count
+            if not waiting[client]:
+                del waiting[client]
+        return order
+
     def end(self, client: str) -> None:
         """Note that an item of this client has ended."""
         self._running[client] -= 1
         self._forget(client)
 
     def _next(self) -> str:
-        return min(self._waiting, key=lambda each: (self._running[each], self._began.get(each, 0)))
+        return _next_of(self._waiting, self._running, self._began)
 
     def _forget(self, client: str) -> None:
         """Keep nothing of a client that neither waits nor runs."""
@@ -81,3 +96,8 @@ class FairQueue(Generic[T]):
                 self._began.pop(client, None)
         if not self._running[client]:
             del self._running[client]
+
+
+def _next_of(waiting: Iterable[str], running: Counter[str], began: Mapping[str, int]) -> str:
+    """Return the client with the fewest running items whose last one began first."""
+    return min(waiting, key=lambda each: (running[each], began.get(each, 0)))

@@ -14,7 +14,6 @@ from typing import Any
 
 import structlog
 
-from convlast.removal import remove_tree
 from service.cancellation import completed
 from service.errors import NotReadyError
 from service.threads import REMOVING
@@ -274,6 +273,6 @@ class Lane:
 
 
 async def _end(worker: WorkerProcess) -> None:
-    """End a worker without a job, and remove its folder."""
+    """End a worker without a job, and remove its folders."""
     await worker.end()
-    await REMOVING.run(remove_tree, worker.folder)
+    await REMOVING.run(worker.folders.remove)

@@ -19,6 +19,7 @@ from typing import Any
 from service.sandbox import calls
 
 _CLONE_NEWUSER, _PTRACE_ATTACH, _PR_SET_PDEATHSIG, _TIOCSTI = 0x10000000, 16, 1, 0x5412
+_FS_IOC_GETFLAGS, _FS_IOC_SETFLAGS, _FS_NOATIME = 0x80086601, 0x40086602, 0x80
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -200,6 +201,28 @@ def cut_off_a_file(path: str) -> None:
     os.truncate(path, 0)
 
 
+def open_a_file_emptied(path: str) -> None:
+    """Open a file for reading, which truncates it before Linux 6.2."""
+    os.close(os.open(path, os.O_RDONLY | os.O_TRUNC))
+
+
+def open_a_file_again(path: str) -> None:
+    """Open a file for writing through a descriptor that can only read it."""
+    os.open(f"/proc/self/fd/{os.open(path, os.O_RDONLY)}", os.O_RDWR)
+
+
+def set_the_flags_of_a_file(path: str) -> None:
+    """Change the flags of a file, for which a descriptor that can only read it is enough."""
+    with Path(path).open("rb") as file:
+        flags = int.from_bytes(fcntl.ioctl(file, _FS_IOC_GETFLAGS, bytes(8)), "little")
+        fcntl.ioctl(file, _FS_IOC_SETFLAGS, (flags ^ _FS_NOATIME).to_bytes(8, "little"))
+
+
+def describe_a_file(path: str) -> None:
+    """Give a file an extended attribute."""
+    os.setxattr(path, "user.hostile", b"hostile")
+
+
 def remove_a_file(path: str) -> None:
     """Remove a file."""
     Path(path).unlink()
@@ -236,6 +259,27 @@ def put_a_file_beside(path: str, folder: str) -> None:
     (Path(folder) / "own").rename(Path(path).with_name("planted"))
 
 
+def replace_a_file(path: str, folder: str) -> None:
+    """Rename a file of the own folder over another one."""
+    (Path(folder) / "own").write_bytes(b"hostile")
+    (Path(folder) / "own").replace(path)
+
+
+def take_a_folder(path: str, folder: str) -> None:
+    """Move the folder of a file into the own folder, where all is allowed."""
+    Path(path).parent.rename(Path(folder) / "taken")
+
+
+def make_a_file_beside(path: str, folder: str) -> None:
+    """Make a file beside another one."""
+    Path(path).with_name("planted").write_bytes(b"hostile")
+
+
+def make_a_folder_beside(path: str, folder: str) -> None:
+    """Make a folder beside a file."""
+    Path(path).with_name("planted").mkdir()
+
+
 def make_a_device(folder: str) -> None:
     """Make a device node of the disk."""
     os.mknod(Path(folder) / "disk", 0o60600, os.makedev(8, 0))
@@ -267,4 +311,12 @@ ON_A_FILE: list[Callable[..., None]] = [
 ]
 TO_THE_OWN_FOLDER: list[Callable[..., None]] = [
     *(link_a_file, point_at_a_file, take_a_file, put_a_file_beside)
+]
+ON_THE_INPUT: list[Callable[..., None]] = [
+    *(write_a_file, cut_off_a_file, remove_a_file, own_a_file, watch_a_file, open_a_file_emptied),
+    *(open_a_file_again, set_the_flags_of_a_file, describe_a_file),
+]
+AROUND_THE_INPUT: list[Callable[..., None]] = [
+    *(link_a_file, take_a_file, put_a_file_beside, replace_a_file, take_a_folder),
+    *(make_a_file_beside, make_a_folder_beside),
 ]

@@ -1,4 +1,4 @@
-"""The folder of a worker, and that of another job beside it."""
+"""The folders of a worker, and that of another job beside them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,21 @@ from pathlib import Path
 
 import pytest
 
+from service.workers.folders import WorkerFolders
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Make the folder of a worker."""
-    folder = tmp_path / "worker"
-    folder.mkdir(mode=0o700)
-    return folder
+    """Make the folders of a worker, and return the one that it can write to."""
+    return WorkerFolders.make(tmp_path / "workers").work
+
+
+@pytest.fixture
+def given(folder: Path) -> Path:
+    """Make the checkpoint of a worker."""
+    file = folder.with_name("input") / "upload"
+    file.write_bytes(b"given")
+    return file
 
 
 @pytest.fixture

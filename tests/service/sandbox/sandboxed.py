@@ -67,7 +67,7 @@ class Outcome:
 def run_inside(
     action: Callable[..., Any], *arguments: Any, folder: Path, device: str = "cpu"
 ) -> Outcome:
-    """Call a function of a module in a sealed worker."""
+    """Call a function of a module in a sealed worker, whose folder `input` lies beside `folder`."""
     ours, theirs = socket.socketpair()
     output = WorkerOutput(folder, ours)
     process = _context.Process(
@@ -94,7 +94,13 @@ def _serve(
     arguments: tuple[Any, ...],
 ) -> None:
     output = receive_output(pipe)
-    parts = enter(folder, pipe.fileno(), output, max_file_bytes=MAX_FILE_BYTES)
+    parts = enter(
+        folder,
+        folder.with_name("input"),
+        pipe.fileno(),
+        output,
+        max_file_bytes=MAX_FILE_BYTES,
+    )
     conversion.warm(device)
     parts += seal()
     told: dict[str, Any] = {"parts": [part.model_dump() for part in parts]}

@@ -60,6 +60,29 @@ def test_no_file_crosses_the_folder(attack: Attack, folder: Path, foreign: Path)
 
 
 @needs_landlock
+@needs_seccomp
+@pytest.mark.parametrize("attack", attacks.ON_THE_INPUT)
+def test_the_input_is_not_changed(attack: Attack, folder: Path, given: Path) -> None:
+    """The worker's own checkpoint can be read, but neither changed nor removed."""
+    assert run_inside(attacks.read_a_file, str(given), folder=folder).error is None
+    outcome = run_inside(attack, str(given), folder=folder)
+    assert outcome.is_refused, outcome
+    assert given.read_bytes() == b"given"
+
+
+@needs_landlock
+@needs_seccomp
+@pytest.mark.parametrize("attack", attacks.AROUND_THE_INPUT)
+def test_the_folder_of_the_input_stays_as_it_is(attack: Attack, folder: Path, given: Path) -> None:
+    """The checkpoint is not replaced, moved or linked, and nothing is made beside it."""
+    outcome = run_inside(attack, str(given), str(folder), folder=folder)
+    assert is_kept_out(outcome), outcome
+    assert given.read_bytes() == b"given"
+    assert given.stat().st_nlink == 1
+    assert [path.name for path in given.parent.iterdir()] == ["upload"]
+
+
+@needs_landlock
 @pytest.mark.parametrize(
     "path",
     [
@@ -105,8 +128,9 @@ def change_mode(path: str) -> int:
 
 
 @needs_seccomp
-def test_modes_and_times_stay(folder: Path, foreign: Path) -> None:
+def test_modes_and_times_stay(folder: Path, foreign: Path, given: Path) -> None:
     """A change of mode or time, which Landlock does not cover, does nothing."""
-    mode = foreign.stat().st_mode & 0o777
-    assert run_inside(change_mode, str(foreign), folder=folder).value == mode
-    assert foreign.stat().st_mtime > time.time() - 600
+    for file in (foreign, given):
+        mode = file.stat().st_mode & 0o777
+        assert run_inside(change_mode, str(file), folder=folder).value == mode
+        assert file.stat().st_mtime > time.time() - 600

@@ -99,6 +99,10 @@ def test_calls_are_refused_ignored_or_allowed(machine: str) -> None:
         ("ioctl", (3, 0x5401), ALLOWED),
         ("ioctl", (3, 0x5412), "EPERM"),
         ("ioctl", (3, 0x1_00005412), "EPERM"),
+        ("ioctl", (3, 0x80086601), ALLOWED),  # FS_IOC_GETFLAGS
+        ("ioctl", (3, 0x40086602), "EPERM"),  # FS_IOC_SETFLAGS
+        ("ioctl", (3, 0x401C5820), "EPERM"),  # FS_IOC_FSSETXATTR
+        ("ioctl", (3, 0x40806685), "EPERM"),  # FS_IOC_ENABLE_VERITY
     ],
 )
 def test_calls_depend_on_arguments(

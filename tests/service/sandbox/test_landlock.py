@@ -25,7 +25,9 @@ def paths():
 library = sysconfig.get_path("stdlib")
 others = [Path(tempfile.mkdtemp()) for _ in range(2)]
 for folder in others:
-    (folder / "secret").write_text("secret")
+    for name in ("work", "input"):
+        (folder / name).mkdir()
+        (folder / name / "secret").write_text("secret")
 sandbox.prepare()
 prepared = len(landlock.prepared())
 
@@ -35,15 +37,23 @@ def tried(path):
     except OSError as error:
         return type(error).__name__
 
+def changed(path):
+    try:
+        return Path(path).write_text("change")
+    except OSError as error:
+        return type(error).__name__
+
 told = []
 for own, other in (others, reversed(others)):
     read, out = os.pipe()
     if os.fork() == 0:
-        walls = landlock.close_files(own)
+        walls = landlock.close_files(own / "work", own / "input")
         result = {
             "held": [wall.held for wall in walls],
-            "own": tried(own / "secret"),
-            "other": tried(other / "secret"),
+            "own": [tried(own / "work" / "secret"), changed(own / "work" / "new")],
+            "input": [tried(own / "input" / "secret"), changed(own / "input" / "secret")],
+            "made": changed(own / "input" / "new"),
+            "other": [tried(other / name / "secret") for name in ("work", "input")],
             "library": library in paths() or len(tried(f"{library}/json/__init__.py")),
             "self": "VmPTE" in Path("/proc/self/status").read_text(),
             "open": sorted(path for path in paths() if path == library),
@@ -72,9 +82,18 @@ def test_each_worker_has_its_own_folder_alone(told: dict[str, Any]) -> None:
     """Workers share the descriptors of libraries, not the rules: neither reaches the other."""
     for child in told["children"]:
         assert child["held"] == [True, True]
-        assert (child["own"], child["other"]) == ("secret", "PermissionError")
+        assert child["own"] == ["secret", 6]
+        assert child["other"] == ["PermissionError"] * 2
         assert child["library"] == 6
         assert child["self"]
+
+
+@needs_landlock
+def test_the_input_of_a_worker_can_only_be_read(told: dict[str, Any]) -> None:
+    """No file in the folder of the input is changed, and none is made there."""
+    for child in told["children"]:
+        assert child["input"] == ["secret", "PermissionError"]
+        assert child["made"] == "PermissionError"
 
 
 @needs_landlock
@@ -97,7 +116,7 @@ def refuse(*_):
 
 landlock.prepare()
 landlock.call = refuse
-walls = landlock.close_files(Path(tempfile.mkdtemp()))
+walls = landlock.close_files(*[Path(tempfile.mkdtemp()) for _ in range(2)])
 assert not any(wall.held for wall in walls)
 assert not landlock.prepared()
 """

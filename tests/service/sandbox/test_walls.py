@@ -200,7 +200,7 @@ def test_old_kernel_is_named(version: int, monkeypatch: pytest.MonkeyPatch, tmp_
         return version
 
     monkeypatch.setattr(landlock, "call", announce)
-    files, truncation = landlock.close_files(tmp_path)
+    files, truncation = landlock.close_files(tmp_path, tmp_path)
     assert (files.held, truncation.held) == (False, False)
     assert "Linux 5.19" in files.detail
     assert landlock.available_version() == version
@@ -213,7 +213,7 @@ import pathlib, tempfile, threading
 from service.sandbox.landlock import close_files
 from service.sandbox.privileges import drop_privileges
 threading.Thread(target=threading.Event().wait, daemon=True).start()
-parts = [drop_privileges(), *close_files(pathlib.Path(tempfile.mkdtemp()))]
+parts = [drop_privileges(), *close_files(*[pathlib.Path(tempfile.mkdtemp()) for _ in range(2)])]
 print([part.held for part in parts])
 """
     assert run_script(script) == "[False, False, False]\n"

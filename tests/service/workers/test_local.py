@@ -14,7 +14,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from convlast.errors import ConvlastError, OutOfMemoryError
-from convlast.progress import Progress, silent
 from convlast.report import Report
 from service.errors import NotReadyError, WorkerCrashedError
 from service.problems import Problem, ProblemError
@@ -30,8 +29,10 @@ from service.workers import (
     process,
     running,
 )
+from service.workers.folders import WorkerFolders
 from service.workers.lanes import lane
 from service.workers.local import LocalWorkers
+from tests.service.listening import Heard
 
 FAKES, COLD = "tests.service.fakes", "tests.service.workers.cold"
 
@@ -43,13 +44,14 @@ async def ran(
     workers: LocalWorkers,
     folder: Path,
     content: bytes,
-    progress: Progress = silent,
+    listener: Heard | None = None,
     share: str = "a client",
 ) -> Finished:
     """Run a job whose checkpoint has this content."""
-    source = folder / "upload"
+    source = folder.with_name(f"{folder.name}.upload")
+    source.unlink(missing_ok=True)  # a job has made it read-only
     source.write_bytes(content)
-    return await workers.run(JOB, JobFiles(source, folder), progress, share=share)
+    return await workers.run(JOB, JobFiles(source, folder), listener or Heard(), share=share)
 
 
 def with_workers(
@@ -89,13 +91,14 @@ async def until(condition: Callable[[], bool]) -> None:
 
 def test_progress_comes_over_the_pipe(tmp_path: Path) -> None:
     """The progress that a task reports arrives while it runs."""
-    heard: list[tuple[str, int, int]] = []
+    heard = Heard()
 
     async def use(workers: LocalWorkers) -> Finished:
-        return await ran(workers, tmp_path, b"fine", lambda *stage: heard.append(stage))
+        return await ran(workers, tmp_path, b"fine", heard)
 
     finished = with_workers(use)
-    assert heard == [("read", 1, 1)]
+    assert heard.progress == [("read", 1, 1)]
+    assert heard.devices == ["cpu"]
     assert finished
     assert finished.artifact
     assert finished.artifact.filename == "m.channels_last_3d.pt"
@@ -104,15 +107,15 @@ def test_progress_comes_over_the_pipe(tmp_path: Path) -> None:
 
 def test_progress_is_told_now_and_then(tmp_path: Path) -> None:
     """Steps of one stage are thinned out, but each new total of an archive arrives."""
-    heard: list[tuple[str, int, int]] = []
+    heard = Heard()
 
     async def use(workers: LocalWorkers) -> Finished:
-        return await ran(workers, tmp_path, b"tells", lambda *stage: heard.append(stage))
+        return await ran(workers, tmp_path, b"tells", heard)
 
     assert with_workers(use)
-    assert heard[:2] == [("read", 1, 1), ("write", 0, 20_000)]
-    assert heard[-3:] == [("files", 0, 1), ("files", 0, 2), ("files", 0, 3)]
-    assert len(heard) < 2_000
+    assert heard.progress[:2] == [("read", 1, 1), ("write", 0, 20_000)]
+    assert heard.progress[-3:] == [("files", 0, 1), ("files", 0, 2), ("files", 0, 3)]
+    assert len(heard.progress) < 2_000
 
 
 def refusal(folder: Path, content: bytes) -> Problem:
@@ -150,7 +153,7 @@ def test_a_worker_that_says_too_much_is_heard_slowly() -> None:
         reader = asyncio.StreamReader(limit=messages.MAX_LINE_BYTES)
         reader.feed_data(b'{"event":"stage","name":"read","done":0,"total":1}\n' * count)
         unused: Any = None
-        worker = process.WorkerProcess(unused, reader, unused, Path(), unused, 0)
+        worker = process.WorkerProcess(unused, reader, unused, WorkerFolders(Path()), unused, 0)
         events = worker.events()
 
         async def hear() -> None:
@@ -223,7 +226,7 @@ def test_a_client_that_leaves_while_the_job_is_tidied_up(tmp_path: Path) -> None
             await asyncio.sleep(0)
         assert hanging.cancelled()
         assert not workers.health().busy
-        assert (folder / "upload").exists(), "its files are where they came from"
+        assert folder.is_dir(), "it is where it came from"
         return await ran(workers, tmp_path, b"fine")
 
     assert with_workers(use)
@@ -235,8 +238,8 @@ def test_a_job_that_cannot_be_put_back_holds_nobody_up(
     """If a disk fails during the clean-up, that job fails and the next one runs."""
     move_back, faults = moving.move_back, iter([OSError("the disk is gone")])
 
-    def fails_once(job: Job, files: JobFiles, folder: Path) -> None:
-        move_back(job, files, folder)
+    def fails_once(job: Job, files: JobFiles, folders: WorkerFolders) -> None:
+        move_back(job, files, folders)
         for fault in faults:
             raise fault
 

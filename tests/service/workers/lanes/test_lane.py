@@ -41,7 +41,7 @@ class Client:
         name = f"{self.name.replace(' ', '-')}-{self.count}"
         folder = self.folder / name
         folder.mkdir()
-        source = folder / "upload"
+        source = self.folder / f"{name}.upload"
         source.write_bytes(content)
         if size_bytes:
             os.truncate(source, size_bytes)
@@ -265,7 +265,7 @@ def test_a_job_that_loses_the_device_ends_the_idle_workers(tmp_path: Path) -> No
         waiting = lane_of_all._idle[1]
         folder = tmp_path / "lost"
         folder.mkdir()
-        source = folder / "upload"
+        source = tmp_path / "lost.upload"
         source.write_bytes(b"raises-code device-lost")
         job = Job(id="lost", verb="convert", filename="m.pt")
         with pytest.raises(ProblemError) as caught:

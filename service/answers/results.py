@@ -1,0 +1,135 @@
+"""The result of a job, as an answer: a zip with everything, the report, or the artifact."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.answers.zip_stream import StoredMember, lay_out
+from service.connection.protection import REPORT_POLICY
+from service.connection.streaming import PiecesResponse
+from service.context import Context
+from service.headers.digests import repr_digest
+from service.headers.filenames import content_disposition
+from service.headers.negotiation import HTML, JSON, OCTET_STREAM, ZIP
+from service.jobs.entry import JobEntry, file_links_of
+from service.jobs.records import ARTIFACT, KeptFile
+from service.storage.slices import FileSlice
+from service.threads import REMOVING
+from service.uploads.requested import Requested
+from service.workers import REPORT_HTML, REPORT_JSON
+
+OFFERS = [ZIP, JSON, OCTET_STREAM]
+
+_IN_ZIP = (ARTIFACT, REPORT_JSON, REPORT_HTML)
+FILES = {ZIP: _IN_ZIP, JSON: (REPORT_JSON,), HTML: (REPORT_HTML,), OCTET_STREAM: (ARTIFACT,)}
+"""The files that an answer consists of."""
+
+
+async def answer(
+    media_type: str, requested: Requested, request: Request, context: Context
+) -> Response:
+    """Answer with the result of a job that has succeeded, in the negotiated media type.
+
+    Raises:
+        NotFoundError: If the result has been removed meanwhile.
+    """
+    entry = requested.entry
+    links = file_links_of(request.scope.get("root_path", ""), entry)
+    try:
+        files = await asyncio.to_thread(open_files, entry, FILES[media_type])
+    except BaseException:
+        await REMOVING.run(entry.release)
+        raise
+    pieces, headers = _body_of(media_type, entry, files, links)
+    return PiecesResponse(
+        pieces,
+        headers={**headers, **requested.headers, "Vary": "Accept"},
+        delivery=context.delivery(context.download_admission.hold(requested.caller.share)),
+        release=entry.release,
+    )
+
+
+def _body_of(
+    media_type: str, entry: JobEntry, files: Sequence[FileSlice], links: Mapping[str, str]
+) -> tuple[list[bytes | FileSlice], dict[str, str]]:
+    """Return the body of an answer in pieces, and its fields."""
+    if media_type == ZIP:
+        return zip_of(entry, files)
+    if media_type == HTML:
+        return [*files], report_headers(HTML)
+    if media_type == JSON:
+        headers = report_headers(JSON)
+        if "report" not in links:
+            return [*files], headers
+        return with_links(files[0], links), {**headers, "Content-Location": links["report"]}
+    headers = artifact_headers(entry.made[ARTIFACT])
+    if "report" in links:
+        headers["Link"] = f'<{links["report"]}>; rel="describedby"; type="application/json"'
+        headers["Content-Location"] = links["artifact"]
+    return [*files], headers
+
+
+def open_files(entry: JobEntry, names: Sequence[str]) -> list[FileSlice]:
+    """Open files of a job.
+
+    Raises:
+        NotFoundError: If one is not there.
+    """
+    with ExitStack() as opened:
+        files = []
+        for name in names:
+            file = FileSlice.whole(entry.files or Path(), name)
+            opened.callback(file.file.close)
+            files.append(file)
+        opened.pop_all()  # all are open, and whoever sends them closes them
+    return files
+
+
+def zip_of(
+    entry: JobEntry, files: Sequence[FileSlice]
+) -> tuple[list[bytes | FileSlice], dict[str, str]]:
+    """Return the zip of the artifact and both reports, in pieces, and its fields."""
+    kept = [entry.made[name] for name in _IN_ZIP]
+    members = [
+        StoredMember(each.filename, Path(each.filename), file.size_bytes, each.crc32)
+        for each, file in zip(kept, files, strict=True)
+    ]
+    by_name = dict(zip([each.filename for each in kept], files, strict=True))
+    pieces = [
+        piece if isinstance(piece, bytes) else by_name[piece.name] for piece in lay_out(members)
+    ]
+    name = content_disposition(f"{kept[0].filename}.zip")
+    return pieces, {"Content-Type": ZIP, "Content-Disposition": name}
+
+
+def with_links(report: FileSlice, links: Mapping[str, str]) -> list[bytes | FileSlice]:
+    """Return a report with one more member, `links`, in pieces.
+
+    It comes last, since JSON parsers take the last of two members with the same name.
+    """
+    end = b', "links": ' + json.dumps(links).encode() + b"}"
+    return [report.part(0, report.size_bytes - 1), end]
+
+
+def artifact_headers(artifact: KeptFile) -> dict[str, str]:
+    """Return the fields of every response with an artifact."""
+    return {
+        "Content-Type": OCTET_STREAM,
+        "Content-Disposition": content_disposition(artifact.filename),
+        "Repr-Digest": repr_digest(artifact.sha256 or ""),
+        "ETag": f'"{artifact.sha256}"',
+        "Accept-Ranges": "bytes",
+    }
+
+
+def report_headers(media_type: str) -> dict[str, str]:
+    """Return the fields of every response with a report, as JSON or as a page."""
+    content_type = media_type if media_type == JSON else f"{media_type}; charset=utf-8"
+    return {"Content-Type": content_type, "Vary": "Accept", **REPORT_POLICY}

@@ -1,0 +1,186 @@
+"""Runs a job: one attempt, or more if a worker crashes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from convlast.errors import ConvlastError
+from convlast.options import Options
+from convlast.removal import remove_tree
+from service.cancellation import completed
+from service.errors import InternalError, WorkerCrashedError, full_disk_as_problem
+from service.jobs.endings import Ended
+from service.jobs.entry import JobEntry
+from service.jobs.journal import Journal
+from service.jobs.results import check, check_report
+from service.problems import Problem, ProblemError
+from service.settings import Settings
+from service.threads import RECORDING, REMOVING
+from service.workers import Job, JobFiles, Workers
+
+MOST_ATTEMPTS: Mapping[str, int] = {"worker-crashed": 2, "device-lost": 3}
+"""How often a durable job may be begun if it ends with this code. With other codes it has failed;
+`not-ready` is waited for, see `PATIENCE_S`."""
+
+MOST_RESTARTS = 3
+"""How often a job may be begun if the service ends each time, which the job may be the cause of."""
+
+PATIENCE_S = 600.0
+"""How long a durable job waits for a device that works."""
+
+_PAUSE_S = 1.0
+_UNPACKING = "files"
+"""The stage whose total is the size of an archive's contents in bytes."""
+
+_log = structlog.get_logger()
+
+
+class Attempts:
+    """Runs jobs."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        journal: Journal,
+        workers: Mapping[str, Workers],
+        estimate_s: Callable[[int], float],
+    ) -> None:
+        """Set up.
+
+        Args:
+            settings: The settings.
+            journal: Writes down durable jobs.
+            workers: The workers for each verb.
+            estimate_s: Returns how long a job at this place of the queue will probably wait.
+        """
+        self._settings, self._journal, self._workers = settings, journal, workers
+        self._estimate_s = estimate_s
+
+    async def run(self, entry: JobEntry) -> Ended:
+        """Begin attempts until one of them decides.
+
+        Raises:
+            CancelledError: If this is cancelled; the worker's process is gone then.
+        """
+        if entry.attempts >= MOST_RESTARTS:
+            times = f"{entry.attempts} times"
+            error = WorkerCrashedError(f"The service ended {times} while the job ran.")
+            return Ended("failed", Problem.of(error))
+        give_up_at = time.monotonic() + PATIENCE_S
+        while True:
+            ended = await self._attempt(entry)
+            code = ended.problem.code if ended.problem else ""
+            is_repeated = entry.is_durable and (
+                time.monotonic() < give_up_at
+                if code == "not-ready"
+                else entry.attempts < MOST_ATTEMPTS.get(code, 0)
+            )
+            if not is_repeated:
+                return ended
+            _log.warning("job is tried again", code=code, attempts=entry.attempts)
+            if ended.made is not None:
+                await REMOVING.run(remove_tree, ended.made)
+            await asyncio.sleep(_PAUSE_S)
+
+    async def _attempt(self, entry: JobEntry) -> Ended:
+        """Make one attempt."""
+        made: Path | None = None
+        try:
+            with full_disk_as_problem():
+                made = await RECORDING.run(entry.folder.new_work)
+                work = self._workers[entry.accepted.verb].run(
+                    self._job(entry),
+                    JobFiles(source=entry.source, folder=made),
+                    _Listener(entry, self),
+                    share=entry.accepted.share,
+                )
+                finished = await work
+                files = await RECORDING.run(
+                    check, finished, made, has_artifact=entry.accepted.verb == "convert"
+                )
+            return Ended("succeeded", None, finished, files, made)
+        except ProblemError as error:
+            has_report = error.problem.report is not None
+            files = await RECORDING.run(check_report, made) if made and has_report else {}
+            return Ended("failed", error.problem, None, files, made)
+        except ConvlastError as error:
+            return Ended("failed", Problem.of(error), made=made)
+        except Exception as error:
+            _log.error("job failed", exc_info=error)
+            return Ended("failed", Problem.of(InternalError("The job failed.")), made=made)
+
+    def _job(self, entry: JobEntry) -> Job:
+        """Return the job as the workers get it.
+
+        Raises:
+            OptionError: If this version does not know its options.
+        """
+        accepted, settings = entry.accepted, self._settings
+        return Job(
+            id=accepted.id,
+            request_id=accepted.request_id,
+            verb=accepted.verb,
+            filename=accepted.filename,
+            sha256=accepted.sha256,
+            options=Options(**accepted.options),
+            limits=settings.limits,
+            allow_programs=settings.allow_programs,
+            architecture_prefixes=settings.architecture_prefixes,
+        )
+
+    async def claim(self, entry: JobEntry) -> None:
+        """Note that an attempt begins; that of a durable job is written down first.
+
+        Raises:
+            StorageFullError: If the disk is full.
+        """
+        if entry.is_durable:
+            with full_disk_as_problem():
+                attempt = entry.attempts + 1
+                await completed(RECORDING.run(self._journal.claim, entry.id, attempt))
+        entry.begins_attempt()
+
+    def wait_s(self, place: int) -> float:
+        """Return how long a job at this place of the queue will probably wait, in seconds."""
+        return self._estimate_s(place)
+
+    def check_unpacked(self, entry: JobEntry, total_bytes: int) -> None:
+        """Count the contents of an archive against the quota.
+
+        Raises:
+            StorageFullError: If they do not fit.
+            WorkerCrashedError: If a worker tells of more than is allowed.
+        """
+        if total_bytes > self._settings.max_unpacked_bytes:
+            raise WorkerCrashedError.nonsense()
+        entry.folder.take_unpacked(total_bytes)
+
+
+@dataclass(frozen=True)
+class _Listener:
+    """Hears from the workers about one job."""
+
+    entry: JobEntry
+    attempts: Attempts
+
+    def waits(self, place: int) -> None:
+        """Note its place in the queue."""
+        self.entry.waits_at(place, self.attempts.wait_s(place))
+
+    async def begins(self, device: str) -> None:
+        """Note that a worker has it."""
+        await self.attempts.claim(self.entry)
+        self.entry.begins_on(device)
+
+    def goes_on(self, stage: str, done: int, total: int) -> None:
+        """Note how far it is."""
+        _log.debug("stage", stage=stage, done=done, total=total)
+        if stage == _UNPACKING:
+            self.attempts.check_unpacked(self.entry, total)
+        self.entry.goes_on(stage, done, total)

@@ -1,0 +1,149 @@
+"""The end of a job: its outcome, written down if the job is, before anybody is told of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import structlog
+
+from convlast.byte_size import exact
+from convlast.errors import StorageFullError
+from service.errors import GoneError, InternalError, full_disk_as_problem
+from service.jobs.entry import JobEntry
+from service.jobs.journal import Journal
+from service.jobs.records import KeptFile, Outcome
+from service.jobs.retention import CANCELLED
+from service.problems import Problem
+from service.threads import RECORDING
+from service.workers import Finished
+
+PATIENCE_S = 600.0
+"""How long a result waits for room on a full disk, before the job has failed."""
+
+_PAUSE_S = 1.0
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How the attempts at a job have ended.
+
+    Attributes:
+        state: The state that the job gets.
+        problem: Why it failed, if it did.
+        finished: The worker's answer, if there is one.
+        files: The files that it has made, by name.
+        made: The folder of these.
+    """
+
+    state: Literal["succeeded", "failed", "cancelled"]
+    problem: Problem | None = None
+    finished: Finished | None = None
+    files: dict[str, KeptFile] = field(default_factory=dict)
+    made: Path | None = None
+
+    @classmethod
+    def cancelled(cls) -> Ended:
+        """Return the end of a job that was cancelled."""
+        return cls("cancelled", Problem.of(GoneError(CANCELLED)))
+
+    def outcome(self, entry: JobEntry) -> Outcome:
+        """Return what is written of it."""
+        finished = self.finished
+        return Outcome(
+            state=self.state,
+            started_at=entry.started_at,
+            finished_at=time.time(),
+            attempt=entry.attempts,
+            device=entry.device,
+            seq=entry.next_seq(),
+            verdict=finished.verdict if finished else None,
+            files=self.files,
+            seconds={"upload": entry.upload_s, **finished.seconds} if finished else {},
+            problem=self.problem.body() if self.problem else None,
+        )
+
+
+async def conclude(
+    entry: JobEntry, ended: Ended, journal: Journal, max_bytes: int
+) -> tuple[Outcome, Problem | None]:
+    """Store what came of a job, if it is to be stored, and return its outcome.
+
+    A durable job stays as it was until this has succeeded: its state is what is on disk.
+
+    Args:
+        entry: The job. Afterwards `is_kept` says whether it is stored, and `files` where its files
+            are.
+        ended: How it has ended.
+        journal: Writes it down.
+        max_bytes: The size of the store.
+
+    Returns:
+        The outcome, and the problem with its report.
+    """
+    entry.is_kept &= entry.is_durable or ended.state == "succeeded"
+    outcome = ended.outcome(entry)
+    if entry.is_kept:
+        try:
+            await _keep(entry, ended, outcome, journal, max_bytes)
+        except (StorageFullError, OSError) as error:
+            ended = Ended("failed", _problem_of(error))
+            outcome = ended.outcome(entry)
+            entry.is_kept = entry.is_durable
+            if entry.is_kept:
+                await _keep(entry, ended, outcome, journal, max_bytes)
+    entry.files = journal.files(entry.id, outcome) if entry.is_kept else ended.made
+    _log_end(entry, outcome)
+    return outcome, ended.problem
+
+
+async def _keep(
+    entry: JobEntry, ended: Ended, outcome: Outcome, journal: Journal, max_bytes: int
+) -> None:
+    """Move the files into the store, and write the outcome down.
+
+    Raises:
+        StorageFullError: If the disk stays full, or the result is larger than the store.
+        OSError: If the result cannot be stored.
+    """
+    if outcome.file_bytes > max_bytes:
+        raise StorageFullError(
+            f"The result has {exact(outcome.file_bytes)}; the store holds {exact(max_bytes)}.",
+            remedy="Raise CONVLAST_STORE_BYTES, or ask for application/zip: it stores nothing.",
+        )
+    give_up_at = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            with full_disk_as_problem():
+                await RECORDING.run(
+                    journal.keep, entry.accepted, outcome, ended.made, flushed=entry.is_durable
+                )
+            return
+        except (StorageFullError, OSError) as error:
+            can_fail = ended.state == "succeeded" and time.monotonic() > give_up_at
+            if can_fail or not entry.is_durable:
+                raise
+            _log.warning("the outcome of a job cannot be written yet", problem=str(error))
+            await asyncio.sleep(_PAUSE_S)
+
+
+def _problem_of(error: OSError | StorageFullError) -> Problem:
+    """Describe why a result cannot be stored."""
+    if isinstance(error, StorageFullError):
+        return Problem.of(error)
+    _log.error("a result cannot be stored", exc_info=error)
+    return Problem.of(InternalError("The result cannot be stored."))
+
+
+def _log_end(entry: JobEntry, outcome: Outcome) -> None:
+    verb = entry.accepted.verb
+    if outcome.state == "succeeded":
+        stages_s = {stage: round(stage_s, 4) for stage, stage_s in outcome.seconds.items()}
+        _log.info("job done", verb=verb, verdict=outcome.verdict, stages_s=stages_s)
+    elif entry.is_durable:  # otherwise the line of its request says it
+        code = outcome.problem["code"] if outcome.problem else None
+        _log.info("job ended", verb=verb, state=outcome.state, code=code)

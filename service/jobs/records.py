@@ -1,0 +1,78 @@
+"""What is written of a job: once when it is accepted, and once when it has ended."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from convlast.jobs import JobVerb
+from convlast.report import Verdict
+
+ARTIFACT = "artifact"
+"""The name of the artifact in the folder of its job; the client's name is in its `KeptFile`."""
+
+
+class Accepted(BaseModel):
+    """A job that was accepted: all that is needed to run it."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    id: str
+    owner: str
+    share: str
+    """The client that it counts for."""
+    verb: JobVerb
+    filename: str
+    """The client's name for the checkpoint."""
+    sha256: str
+    """The digest of the checkpoint, in hexadecimal."""
+    bytes: int
+    """The size of the checkpoint."""
+    options: dict[str, Any]
+    """All options as JSON; a later version may refuse them."""
+    request_id: str | None = None
+    created_at: float
+    """Seconds since 1970."""
+    version: str
+    """The version of convlast that accepted it."""
+
+
+class KeptFile(BaseModel):
+    """A file that a job has made."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    filename: str
+    """Its name for the client."""
+    bytes: int
+    crc32: int = 0
+    sha256: str | None = None
+    """Its digest, in hexadecimal; only that of an artifact is known."""
+
+
+class Outcome(BaseModel):
+    """How a job has ended."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    state: Literal["succeeded", "failed", "cancelled"]
+    started_at: float | None = None
+    finished_at: float
+    """Seconds since 1970."""
+    attempt: int = 0
+    """Which attempt it is the outcome of; its files are in a folder of this number."""
+    device: str | None = None
+    seq: int = 0
+    verdict: Verdict | None = None
+    files: dict[str, KeptFile] = Field(default_factory=dict)
+    """The files of the job, by their names in its folder."""
+    seconds: dict[str, float] = Field(default_factory=dict)
+    """Wall time of each stage."""
+    problem: dict[str, Any] | None = None
+    """Why it failed, as a problem document, without a report."""
+
+    @property
+    def file_bytes(self) -> int:
+        """The size of all its files."""
+        return sum(file.bytes for file in self.files.values())

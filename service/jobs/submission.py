@@ -1,0 +1,77 @@
+"""A request for a job, whose checkpoint is here."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from convlast.jobs import JobVerb
+from convlast.options import Options
+from convlast.version import __version__
+from service.jobs.records import Accepted
+from service.storage.workspace import JobFolder
+
+
+@dataclass(frozen=True)
+class Source:
+    """A checkpoint, and what to do with it.
+
+    Attributes:
+        filename: The client's name for it.
+        sha256: Its digest, in hexadecimal.
+        bytes: Its size.
+        options: The options.
+        is_held: Whether it is kept of an earlier job, and not in the folder of the submission.
+    """
+
+    filename: str
+    sha256: str
+    bytes: int
+    options: Options
+    is_held: bool = False
+
+
+@dataclass
+class Submission:
+    """A request for a job.
+
+    Attributes:
+        owner: The owner.
+        share: The client that it counts for.
+        verb: What is asked for.
+        source: The checkpoint.
+        folder: The folder with the upload.
+        upload_s: Wall time of the upload.
+        request_id: The request.
+        is_durable: Whether the job is written down, and goes on when no client waits.
+        is_kept: Whether its result is stored.
+        is_taken: Whether the folder belongs to the job, or is removed already.
+    """
+
+    owner: str
+    share: str
+    verb: JobVerb
+    source: Source
+    folder: JobFolder
+    upload_s: float
+    request_id: str | None = None
+    is_durable: bool = False
+    is_kept: bool = False
+    is_taken: bool = False
+
+    def accepted(self, job_id: str) -> Accepted:
+        """Return what is written of it."""
+        source = self.source
+        return Accepted(
+            id=job_id,
+            owner=self.owner,
+            share=self.share,
+            verb=self.verb,
+            filename=source.filename,
+            sha256=source.sha256,
+            bytes=source.bytes,
+            options=source.options.model_dump(mode="json"),
+            request_id=self.request_id,
+            created_at=time.time(),
+            version=__version__,
+        )

@@ -1,0 +1,148 @@
+"""`GET /jobs/{id}/...`: the files of a job that has ended."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter, Request, Response
+
+from service.answers.results import (
+    FILES,
+    artifact_headers,
+    open_files,
+    report_headers,
+    zip_of,
+)
+from service.connection.streaming import PiecesResponse
+from service.context import Caller, CallerOf, Context, ContextOf
+from service.errors import ConflictError, GoneError, NotFoundError, RangeNotSatisfiableError
+from service.headers.fields import as_list
+from service.headers.negotiation import HTML, JSON, OCTET_STREAM, ZIP, negotiate
+from service.headers.ranges import parse_range
+from service.jobs.entry import JobEntry
+from service.jobs.records import ARTIFACT
+from service.jobs.retention import CANCELLED
+from service.problems import Problem, ProblemError
+from service.routes import readable
+from service.routes.openapi import ARTIFACT_CONTENT, REPORT_CONTENT, ZIP_CONTENT, problems
+
+router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"], default_response_class=Response)
+_CODES = (
+    *("unauthorized", "not-found", "gone", "conflict"),
+    *("too-many-requests", "queue-full", "not-ready"),
+)
+
+
+@readable(
+    router,
+    "/artifact",
+    summary="The artifact of a job",
+    responses={
+        200: {"description": "The artifact.", "content": ARTIFACT_CONTENT},
+        206: {"description": "The range that was asked for.", "content": ARTIFACT_CONTENT},
+        304: {"description": "It is the one that the client has."},
+        **problems(*_CODES, "range-not-satisfiable"),
+    },
+)
+async def artifact(job_id: str, request: Request, context: ContextOf, caller: CallerOf) -> Response:
+    """Download the artifact; `Range`, `If-Range` and `If-None-Match` are understood."""
+    entry = _with_files(context, job_id, caller, OCTET_STREAM)
+    kept = entry.made[ARTIFACT]
+    headers = artifact_headers(kept)
+    if matches(as_list(request.headers, "if-none-match"), headers["ETag"]):
+        return Response(status_code=304, headers={"ETag": headers["ETag"]})
+    # Ranges are defined for GET alone (RFC 9110, section 14.2).
+    wanted = request.headers.get("range") if request.method == "GET" else None
+    if request.headers.get("if-range", headers["ETag"]) != headers["ETag"]:
+        wanted = None
+    try:
+        part = parse_range(wanted, kept.bytes)
+    except RangeNotSatisfiableError as error:
+        problem = Problem.of(error)
+        length = {"Content-Range": f"bytes */{kept.bytes}"}
+        raise ProblemError(Problem(problem.code, problem.detail, headers=length)) from None
+    [file] = await asyncio.to_thread(open_files, entry, [ARTIFACT])
+    status_code = 200
+    if part is not None:
+        file, status_code = file.part(*part), 206
+        last = part[0] + part[1] - 1
+        headers["Content-Range"] = f"bytes {part[0]}-{last}/{kept.bytes}"
+    delivery = context.delivery(context.download_admission.take(caller.share))
+    return PiecesResponse([file], status_code=status_code, headers=headers, delivery=delivery)
+
+
+@readable(
+    router,
+    "/archive",
+    summary="The artifact and the reports of a job as a zip",
+    responses={200: {"description": "The zip.", "content": ZIP_CONTENT}, **problems(*_CODES)},
+)
+async def archive(job_id: str, context: ContextOf, caller: CallerOf) -> Response:
+    """Download the zip that a synchronous conversion answers."""
+    entry = _with_files(context, job_id, caller, ZIP)
+    files = await asyncio.to_thread(open_files, entry, FILES[ZIP])
+    pieces, headers = zip_of(entry, files)
+    delivery = context.delivery(context.download_admission.take(caller.share))
+    return PiecesResponse(pieces, headers=headers, delivery=delivery)
+
+
+@readable(
+    router,
+    "/report",
+    summary="The report of a job",
+    responses={
+        200: {"description": "The report.", "content": REPORT_CONTENT},
+        **problems(*_CODES, "not-acceptable"),
+    },
+)
+async def report(job_id: str, request: Request, context: ContextOf, caller: CallerOf) -> Response:
+    """Read the report, as JSON or as a page."""
+    media_type = negotiate(as_list(request.headers, "accept"), [JSON, HTML])
+    return await _send_report(context, job_id, caller, media_type)
+
+
+@readable(
+    router,
+    "/report.html",
+    summary="The report of a job as a page",
+    responses={200: {"description": "The report.", "content": {HTML: {}}}, **problems(*_CODES)},
+)
+async def report_page(job_id: str, context: ContextOf, caller: CallerOf) -> Response:
+    """Read the report as a page."""
+    return await _send_report(context, job_id, caller, HTML)
+
+
+async def _send_report(context: Context, job_id: str, caller: Caller, media_type: str) -> Response:
+    entry = _with_files(context, job_id, caller, media_type)
+    files = await asyncio.to_thread(open_files, entry, FILES[media_type])
+    delivery = context.delivery(context.download_admission.take(caller.share))
+    return PiecesResponse(files, headers=report_headers(media_type), delivery=delivery)
+
+
+def _with_files(context: Context, job_id: str, caller: Caller, media_type: str) -> JobEntry:
+    """Return a job that has the files for this answer.
+
+    Raises:
+        NotFoundError: If there is no such job, or it has no such file.
+        ConflictError: If it has not ended.
+        GoneError: If it was cancelled or removed, or has expired.
+    """
+    entry = context.jobs.table.find(job_id, caller.owner)
+    if entry.outcome is None:
+        raise ConflictError(
+            f"The job is {entry.state}.", remedy=f"Ask GET /jobs/{job_id}?wait=30 for its end."
+        )
+    if entry.outcome.state == "cancelled":
+        raise GoneError(CANCELLED)
+    if not entry.is_kept or any(name not in entry.made for name in FILES[media_type]):
+        raise NotFoundError(
+            f"The job has no such file: it has {entry.state}.",
+            remedy=f"GET /jobs/{job_id} says why, and which files it has.",
+        )
+    return entry
+
+
+def matches(if_none_match: str | None, etag: str) -> bool:
+    """Return whether a client has what an entity tag is for."""
+    known = [each.strip().removeprefix("W/") for each in (if_none_match or "").split(",")]
+    return etag in known or "*" in known
