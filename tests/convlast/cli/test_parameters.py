@@ -15,7 +15,7 @@ from convlast.cli.remote import Service
 from convlast.errors import OptionError
 from convlast.options import Limits, Options
 from convlast.options.keywords import INSPECTED
-from service.jobs import OPTION_NAMES
+from service.uploads.sources import OPTION_NAMES
 
 MODELS: tuple[type[BaseModel], ...] = (Options, Output, Execution, Service, Limits)
 
