@@ -10,8 +10,7 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 `done == total`, unless the work raises.
 
 A conversion has the stages read, choose, write, prove, smoke and survival, an inspection digest,
-and a verification compare and digest. A client adds upload, queue (places that were left) and
-download. In a model folder a conversion's come for each file, and `files` says how many bytes of
+and a verification compare and digest. A client adds upload, queue (in places) and download. In a model folder a conversion's come for each file, and `files` says how many bytes of
 all files are done."""
 
 TimedStage: TypeAlias = Literal["read", "choose", "write", "prove", "smoke", "survival"]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="List, show, await, fetch and cancel the jobs of a service.",
+    help="The jobs of a service: list them, show one, wait for it, fetch or cancel it.",
 )
 
 JobId = Annotated[

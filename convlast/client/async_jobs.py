@@ -128,7 +128,7 @@ class AsyncJobs:
     async def follow(self, job_id: str) -> AsyncGenerator[JobStatus]:
         """Yield the status of a job and then each change, until it is finished.
 
-        Where events do not pass, the service is asked about once a second.
+        If events do not arrive, the client asks about once a second.
 
         Raises:
             RemoteError: If there is no such job, or the service does not answer for `patience_s`.
@@ -165,7 +165,7 @@ class AsyncJobs:
     ) -> Report:
         """Write the artifact of a finished job, whole or not at all.
 
-        A download that is cut goes on where it was.
+        A download that is cut goes on with the missing bytes.
 
         Args:
             job_id: The job.

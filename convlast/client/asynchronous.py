@@ -114,7 +114,7 @@ class AsyncClient(AsyncJobs):
         return job
 
     async def _abandon(self, job_id: str) -> None:
-        """Cancel a job for which nobody waits any more; what cannot be done is left."""
+        """Try to cancel a job; the service may not answer."""
         try:
             await self.cancel(job_id)
         except RemoteError:

@@ -1,4 +1,4 @@
-"""An artifact on its way from the service; a download that was cut goes on where it was."""
+"""Downloads an artifact; a download that was cut goes on with the missing bytes."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Download:
         self._expected, self._progress = expected, progress
         self._etag = ""
         self._most_bytes = 0
-        """The most bytes that were there; a download that never gets further ends."""
+        """The most bytes so far: a download that brings no more is given up after a while."""
 
     async def write(self, received: Received, patience: Patience) -> None:
         """Write the artifact, with its digest checked.

@@ -1,4 +1,4 @@
-"""A job, followed to its end through events, or through long polls where events do not pass."""
+"""Follows a job to its end: by server-sent events, or by long polls if events do not arrive."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _MOST_CUTS = 2
 """Streams that were cut without an event, after which the client polls."""
 
 _NO_STREAM = {"timed-out", "too-many-requests"}
-"""The codes of refusals after which a poll may be answered, though a stream was not."""
+"""The codes of refusals of a stream after which the client tries to poll."""
 
 _SILENCE_S = 45.0
-"""Three heartbeats."""
+"""The service sends a heartbeat every 15 s, so three were lost."""
 
 _LONGEST_POLL_S = 4.0
-"""Shorter than the limits of gateways; halved each time that one does not wait so long."""
+"""Shorter than the idle timeout of most gateways; halved after each poll that fails."""
 
 _BETWEEN_POLLS_S = 1.0
 

@@ -151,7 +151,7 @@ class JobRequests:
             return error
         try:
             report = await self.report(job.id, is_patient=True)
-        except RemoteError:  # the reason is worth more than that its report is gone
+        except RemoteError:  # the reason is there, even if the report is gone
             return error
         return VerificationError(error.message, report=report)
 

@@ -1,4 +1,4 @@
-"""The artifact that a job made: its place here, and its name in the report."""
+"""Where an artifact is written, and its name in the report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stages of a job, told as the stages of local work are."""
+"""Reports the stages of a job as local work reports its own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _QUEUE, _END = "queue", "end"
 
 
 class JobStages:
-    """Tells of the stages of a job; each that begins ends at its total, unless the job fails."""
+    """Reports the stages of a job; each that begins ends at its total, unless the job fails."""
 
     def __init__(self, progress: Progress) -> None:
         self._stages = Stages(progress)
@@ -17,7 +17,7 @@ class JobStages:
         self._places = 0
 
     def tell(self, status: JobStatus) -> None:
-        """Tell how far a job is."""
+        """Report how far a job is."""
         if status.state in {"failed", "cancelled"}:
             return
         stage, done, total = self._of(status)
@@ -28,14 +28,14 @@ class JobStages:
             self._stages.end()
         if (
             stage != self._stage and done >= total
-        ):  # so short that it was told of at its end alone, or unknown
+        ):  # too short to be seen before its end, or of unknown length
             self._stages(stage, 0, total or 1)
         self._stage = stage
         if total:
             self._stages(stage, min(done, total), total)
 
     def _of(self, status: JobStatus) -> tuple[str, int, int]:
-        """Return the stage, and how much of it is done; in the queue the places that were left."""
+        """Return the stage, how much of it is done, and its total; a queue is counted in places."""
         told = status.progress
         if status.place is None:
             return told.stage, told.done, told.total

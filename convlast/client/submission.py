@@ -1,4 +1,4 @@
-"""A job, asked for: its bytes are sent only if the service does not have them."""
+"""Submits a job, and sends its file only if the service does not have the bytes."""
 
 from __future__ import annotations
 

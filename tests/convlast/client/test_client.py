@@ -299,3 +299,71 @@ def test_a_key_that_cannot_be_sent_is_not_shown(service: FakeService) -> None:
     with pytest.raises(OptionError) as caught:
         service.client(key="secret\nother")
     assert "secret" not in str(caught.value)
+
+
+def test_a_conversion_that_loses_its_service_leaves_the_job(
+    service: FakeService, source: Path, tmp_path: Path
+) -> None:
+    """It may end there, and the same call fetches it later."""
+    service.history = [status("running", 1), status("succeeded", 2)]
+    service.faults["events"] = [httpx.ConnectError("refused")] * 99
+    with service.client(patience_s=9) as client:
+        with pytest.raises(RemoteError, match="refused"):
+            client.convert(source, tmp_path / "out.pt")
+        assert "delete" not in service.kinds()
+        service.faults.clear()
+        client.convert(source, tmp_path / "out.pt")
+    assert len(service.of_kind("upload")) == 1
+
+
+def test_a_job_that_cannot_be_cancelled_does_not_hide_the_reason(
+    service: FakeService, source: Path, tmp_path: Path
+) -> None:
+    """The caller learns what ended the call, not what came after it."""
+    service.history = [status("running", 1, "write", 3, 9), status("succeeded", 2)]
+    service.faults["delete"] = [httpx.Response(404)]
+
+    def fail(stage: str, *_: int) -> None:
+        if stage == "write":
+            raise RuntimeError("the caller's own")
+
+    with service.client() as client, pytest.raises(RuntimeError, match="the caller's own"):
+        client.convert(source, tmp_path / "out.pt", progress=fail)
+
+
+def test_options_of_an_architecture_are_sent_as_text(
+    service: FakeService, source: Path, tmp_path: Path
+) -> None:
+    """In the query they are JSON, in the question for the bytes an object."""
+    options = Options(architecture="a.b", architecture_options={"n": 1})
+    with service.client() as client:
+        client.convert(source, tmp_path / "out.pt", options)
+    asked, upload = service.seen[:2]
+    assert json.loads(asked.body)["options"]["architecture_options"] == {"n": 1}
+    assert ("architecture_options", '{"n": 1}') in upload.params
+
+
+def test_an_archive_of_a_folder_keeps_its_extension(service: FakeService, tmp_path: Path) -> None:
+    """As locally."""
+    source = tmp_path / "bundle.tar.gz"
+    source.write_bytes(b"an archive")
+    told = report(filename="evil.sh")
+    service.told = told.model_copy(
+        update={"input": told.input.model_copy(update={"container": "tar-folder"})}
+    )
+    with service.client() as client:
+        client.convert(source, tmp_path)
+    assert names_in(tmp_path) == ["bundle.channels_last_3d.tar", "bundle.tar.gz"]
+
+
+@pytest.mark.parametrize(
+    ("body", "words"), [(b"{", "answered with damaged JSON"), (b"{}", "another version")]
+)
+def test_a_report_that_cannot_be_read_is_told(
+    service: FakeService, source: Path, body: bytes, words: str
+) -> None:
+    """By what is wrong with it."""
+    headers = {"Content-Type": "application/json"}
+    service.faults["report"] = [httpx.Response(200, headers=headers, content=body)]
+    with service.client() as client, pytest.raises(RemoteError, match=words):
+        client.inspect(source)

@@ -234,6 +234,21 @@ def test_a_job_of_another_version_is_told(service: FakeService) -> None:
         list(client.follow(ID))
 
 
+def test_a_status_is_told_once(service: FakeService) -> None:
+    """Though the service repeats it."""
+
+    def stutter(answer: Answer) -> Answer:
+        return Answer(
+            answer.status,
+            answer.headers,
+            [piece for each in answer.pieces for piece in (each,) * 2],
+        )
+
+    service.faults["events"] = [stutter]
+    with service.client() as client:
+        assert seqs(list(client.follow(ID))) == [1, 2, 3, 4]
+
+
 def test_waiting_returns_the_end(service: FakeService) -> None:
     """A job that failed is returned too."""
     service.history = [*HISTORY[:2], status("failed", 9)]
