@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import resource
 import socket
 import sys
 from types import FrameType
@@ -25,6 +26,7 @@ ACCEPTED_AT_ONCE = 16
 """Connections that are accepted in one pass of the event loop, so that a probe does not wait behind
 many new connections."""
 
+_MOST_FILES = 65_536
 _MAX_IDLE_MS = (1 << 31) - 1  # 24 days: the kernel's maximum
 _log = structlog.get_logger()
 
@@ -64,6 +66,7 @@ class DrainingServer(uvicorn.Server):
         Raises:
             SettingsError: If the address is not this machine's, or the port cannot be used.
         """
+        _allow_files()
         host, port = self._settings.host, self._settings.port
         listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -127,3 +130,10 @@ class DrainingServer(uvicorn.Server):
         """Exit although jobs still wait or run."""
         _log.warning("draining took too long", jobs=self._job_admission.taken_count)
         self.should_exit = self.force_exit = True
+
+
+def _allow_files() -> None:
+    """Allow as many open files as the system lets: each connection is one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = most if most != resource.RLIM_INFINITY else _MOST_FILES
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, _MOST_FILES), most))

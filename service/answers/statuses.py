@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator
 from contextlib import AbstractContextManager, aclosing
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -93,7 +94,8 @@ class EventStream(Response):
         """
         with self._place:
             sends = self._send_all(send, with_body=scope["method"] != "HEAD")
-            await while_connected(receive, sends)
+            with contextlib.suppress(ClientDisconnect):
+                await while_connected(receive, sends)
 
     async def _send_all(self, send: Send, *, with_body: bool) -> None:
         start = {"type": "http.response.start", "status": self.status_code}

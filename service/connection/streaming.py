@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -171,12 +172,20 @@ async def until_disconnected(receive: Receive) -> None:
 async def while_connected(
     receive: Receive, work: Coroutine[Any, Any, T], *, timeout_s: float | None = None
 ) -> T | None:
-    """Do work, and stop it if the client disconnects or the time is up; then return none."""
+    """Do work, and stop it if the client disconnects or the time is up; then return none.
+
+    Raises:
+        ClientDisconnect: If the client disconnects.
+    """
     working = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(until_disconnected(receive))
     try:
         await asyncio.wait({working, gone}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-        return working.result() if working.done() else None
+        if working.done():
+            return working.result()
+        if gone.done():
+            raise ClientDisconnect
+        return None
     finally:
         working.cancel()
         gone.cancel()

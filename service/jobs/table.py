@@ -113,6 +113,7 @@ class JobTable:
 
     async def drop(self, entry: JobEntry) -> None:
         """Remove a job that has ended, and its files."""
+        self._retention.drop(entry.id)
         if self._entries.get(entry.id) is entry:
             del self._entries[entry.id]
         if entry.is_kept:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from typing import get_args
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request, Response
 
 from convlast.errors import OptionError
+from convlast.jobs import JobState
 from service.answers.statuses import EventStream, etag_of, status_of
 from service.connection.streaming import while_connected
 from service.context import CallerOf, ContextOf
@@ -40,7 +42,7 @@ async def list_jobs(request: Request, context: ContextOf, caller: CallerOf) -> R
     asked = request.query_params
     limit = int(_number(asked.get("limit"), "limit", _PAGE, most=_LONGEST_PAGE))
     found = context.jobs.table.of(caller.owner)
-    if state := asked.get("state"):
+    if state := _state(asked.get("state")):
         found = [entry for entry in found if entry.state == state]
     if after := asked.get("after"):
         found = [entry for entry in found if _cursor(entry) < after]
@@ -134,6 +136,18 @@ async def delete(job_id: str, request: Request, context: ContextOf, caller: Call
         return status_of(entry, request, context)
     await context.jobs.table.remove(entry)
     return Response(status_code=204)
+
+
+def _state(text: str | None) -> str | None:
+    """Read a state in the query.
+
+    Raises:
+        OptionError: If there is no such state.
+    """
+    states = get_args(JobState)
+    if text is not None and text not in states:
+        raise OptionError("state", f"There is no such state. Ask for one of {', '.join(states)}.")
+    return text
 
 
 def _cursor(entry: JobEntry) -> str:

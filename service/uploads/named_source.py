@@ -95,7 +95,7 @@ def _parsed(body: bytes) -> dict[str, Any]:
 
 
 def _options(members: dict[str, Any], names: list[str]) -> Options:
-    given = members.get("options") or {}
+    given = members.get("options", {})
     if not isinstance(given, dict):
         raise MalformedRequestError("The member options is not a JSON object.")
     for name in given:

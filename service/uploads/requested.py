@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 
 import structlog
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from convlast.jobs import JobVerb
 from service.connection.streaming import while_connected
@@ -132,8 +132,12 @@ async def _wait(
         ClientDisconnect: If the client disconnects.
         NotReadyError: If the service ends before the job, which goes on afterwards.
     """
+    if preference.wait_s == 0:
+        await context.jobs.leave(entry)
+        return
     try:
-        await _until_end(request, entry, preference.wait_s)
+        until_end = entry.until(lambda: entry.has_ended)
+        await while_connected(request.receive, until_end, timeout_s=preference.wait_s)
         if entry.outcome is None and entry.is_suspended and not preference.is_asynchronous:
             raise NotReadyError("The service is draining: the job goes on when it is back.")
         if entry.outcome is not None and entry.outcome.problem is not None:
@@ -143,22 +147,6 @@ async def _wait(
         raise
     if entry.outcome is None:
         await context.jobs.leave(entry)
-
-
-async def _until_end(request: Request, entry: JobEntry, wait_s: float | None) -> None:
-    """Wait until a job has ended or is suspended, or the time is up.
-
-    Raises:
-        ClientDisconnect: If the client disconnects.
-    """
-    began_at = time.monotonic()
-    if not entry.has_ended and wait_s != 0:
-        await while_connected(
-            request.receive, entry.until(lambda: entry.has_ended), timeout_s=wait_s
-        )
-    is_time_up = wait_s is not None and time.monotonic() - began_at >= wait_s
-    if not (entry.has_ended or is_time_up):
-        raise ClientDisconnect
 
 
 def server_timing(seconds: dict[str, float]) -> str:
