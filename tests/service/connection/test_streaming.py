@@ -155,8 +155,8 @@ async def disconnected() -> Message:
 def test_work_whose_time_is_up_ends_with_nothing() -> None:
     """A client that stays is not taken for one that has left, even if a timer is early."""
 
-    async def wait() -> list[None]:
-        forever = (asyncio.Event().wait() for _ in range(50))
+    async def wait() -> list[Message | None]:
+        forever = (connected() for _ in range(50))
         return [await while_connected(connected, each, timeout_s=0.001) for each in forever]
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
