@@ -93,7 +93,8 @@ class Attempts:
         made: Path | None = None
         try:
             with full_disk_as_problem():
-                made = await RECORDING.run(entry.folder.new_work)
+                # If this is cancelled, no thread may still be at work in the folder.
+                made = await completed(RECORDING.run(entry.folder.new_work))
                 work = self._workers[entry.accepted.verb].run(
                     self._job(entry),
                     JobFiles(source=entry.source, folder=made),
@@ -101,13 +102,15 @@ class Attempts:
                     share=entry.accepted.share,
                 )
                 finished = await work
-                files = await RECORDING.run(
-                    check, finished, made, has_artifact=entry.accepted.verb == "convert"
+                has_artifact = entry.accepted.verb == "convert"
+                files = await completed(
+                    RECORDING.run(check, finished, made, has_artifact=has_artifact)
                 )
             return Ended("succeeded", None, finished, files, made)
         except ProblemError as error:
             has_report = error.problem.report is not None
-            files = await RECORDING.run(check_report, made) if made and has_report else {}
+            checked = RECORDING.run(check_report, made) if made and has_report else None
+            files = await completed(checked) if checked else {}
             return Ended("failed", error.problem, None, files, made)
         except ConvlastError as error:
             return Ended("failed", Problem.of(error), made=made)

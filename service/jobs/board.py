@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack
 from functools import cache, partial
 from weakref import WeakValueDictionary
 
@@ -13,7 +13,7 @@ import structlog
 from service.cancellation import completed
 from service.errors import NotReadyError, full_disk_as_problem
 from service.jobs.attempts import MOST_ATTEMPTS, Attempts
-from service.jobs.endings import Ended, conclude
+from service.jobs.endings import Ended, SuspendedError, conclude
 from service.jobs.entry import JobEntry, SharedFolder
 from service.jobs.identity import decisive, identify
 from service.jobs.journal import Journal
@@ -95,13 +95,11 @@ class Jobs:
         )
         try:
             with full_disk_as_problem():
-                entry = await completed(self._join(job_id, wanted))
+                return await completed(self._join(job_id, wanted))
         except asyncio.CancelledError:
-            if (made := self.table.get(job_id)) is not None:
-                await self._stop_if_unwanted(made)
+            if wanted.entry is not None:
+                await self.leave(wanted.entry)
             raise
-        entry.waiters += 1
-        return entry
 
     async def _join(self, job_id: str, wanted: Submission) -> JobEntry:
         """Find or make the job of a request."""
@@ -115,13 +113,25 @@ class Jobs:
                 await self.table.drop(entry)
                 entry = None
             if entry is None:
+                await self.table.removed(job_id)
                 return await self._make(job_id, wanted)
-            if wanted.is_durable and entry.outcome is None and not entry.is_durable:
-                await self._make_durable(entry, wanted.folder)
-            entry.is_kept |= wanted.is_kept
-            wanted.is_taken = True
-            await REMOVING.run(wanted.folder.remove)
+            await self._add_to(entry, wanted)
             return entry
+
+    async def _add_to(self, entry: JobEntry, wanted: Submission) -> None:
+        """Let one request more wait for a job."""
+        # Counted first: the other clients may leave meanwhile.
+        wanted.waits_for(entry)
+        entry.is_kept |= wanted.is_kept
+        if wanted.is_durable and entry.outcome is None and not entry.is_durable:
+            try:
+                await self._make_durable(entry, wanted.folder)
+            except BaseException:
+                await self.leave(entry)
+                raise
+            self._hold_place(entry)
+        wanted.is_taken = True
+        await REMOVING.run(wanted.folder.remove)
 
     async def _make(self, job_id: str, wanted: Submission) -> JobEntry:
         """Make a job, and start it."""
@@ -132,7 +142,9 @@ class Jobs:
             await self._make_durable(entry, wanted.folder)
         elif wanted.source.is_held:
             self.table.hold_input(entry)
-        entry.is_kept = wanted.is_kept or wanted.is_durable
+            entry.source = self._inputs.path(entry.input_key)
+        entry.is_kept |= wanted.is_kept
+        wanted.waits_for(entry)
         wanted.is_taken = True
         self.table.add(entry)
         if wanted.is_durable and self._is_draining:
@@ -145,27 +157,42 @@ class Jobs:
         """Write a job down with its checkpoint, so that it is finished whatever happens.
 
         Raises:
-            OSError: If it cannot be written; then nothing is.
+            OSError: If it cannot be written; then nothing is, and the job is as it was.
         """
+        was_kept, was_held = entry.is_kept, entry.holds_input
+        # Durable from here on: the job may run already, and end before all is written.
+        entry.is_durable = entry.is_kept = True
         self.table.hold_input(entry)
         try:
             await RECORDING.run(self._inputs.keep, entry.input_key, folder.upload)
             await RECORDING.run(self._journal.accept, entry.accepted)
+            if entry.attempts:
+                await RECORDING.run(self._journal.claim, entry.id, entry.attempts)
         except BaseException:
-            await RECORDING.run(self._journal.remove, entry.id)
-            await self.table.let_input_go(entry)
+            if not entry.is_ending:
+                entry.is_durable, entry.is_kept = False, was_kept
+                await RECORDING.run(self._journal.remove, entry.id)
+                if not was_held:
+                    await self.table.let_input_go(entry)
             raise
-        entry.is_durable = entry.is_kept = True
+        entry.source = self._inputs.path(entry.input_key)
 
     def _start(self, entry: JobEntry) -> None:
         entry.task = asyncio.create_task(self._run(entry))
+        if entry.is_durable:
+            self._hold_place(entry)
+
+    def _hold_place(self, entry: JobEntry) -> None:
+        """Hold the place of a durable job until it is done."""
+        held = ExitStack()
+        held.enter_context(self._place(entry.accepted.share))
+        if entry.task is not None:
+            entry.task.add_done_callback(lambda _: held.close())
 
     async def _run(self, entry: JobEntry) -> None:
         """Run a job to its end; if this is cancelled, the job is, or is suspended."""
-        accepted = entry.accepted
-        place = self._place(accepted.share) if entry.is_durable else nullcontext()
-        ids = {"job_id": entry.id, "request_id": accepted.request_id}
-        with place, structlog.contextvars.bound_contextvars(**ids):
+        ids = {"job_id": entry.id, "request_id": entry.accepted.request_id}
+        with structlog.contextvars.bound_contextvars(**ids):
             try:
                 ended = await self._attempts.run(entry)
             except asyncio.CancelledError:
@@ -183,7 +210,11 @@ class Jobs:
     async def _end(self, entry: JobEntry, ended: Ended) -> None:
         """Note how a job has ended, and keep it or forget it."""
         entry.is_ending = True
-        outcome, problem = await conclude(entry, ended, self._journal, self._store_bytes)
+        try:
+            outcome, problem = await conclude(entry, ended, self._journal, self._store_bytes)
+        except SuspendedError:
+            await REMOVING.run(entry.folder.remove)
+            return
         if outcome.state == "cancelled":
             await self.table.let_input_go(entry)
         await RECORDING.run(entry.folder.drop_upload)
@@ -226,10 +257,7 @@ class Jobs:
         """Stop a job, and wait until its process is gone."""
         entry.is_ending = True
         if entry.task is not None:
-            entry.task.cancel()
-            await completed(asyncio.wait({entry.task}))
-        if not entry.has_ended:  # the task was stopped before its first step
-            await completed(self._stopped(entry))
+            await completed(_end(entry.task))
 
     async def cancel(self, entry: JobEntry) -> None:
         """Cancel a job that waits or runs; its process is gone when this returns.
@@ -268,3 +296,10 @@ class Jobs:
 
     def _live(self) -> list[JobEntry]:
         return [entry for entry in self.table if not entry.has_ended]
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    """Cancel a task, and wait for its end."""
+    await asyncio.sleep(0)  # a task that is cancelled before its first step never cleans up
+    task.cancel()
+    await asyncio.wait({task})

@@ -28,6 +28,10 @@ _PAUSE_S = 1.0
 _log = structlog.get_logger()
 
 
+class SuspendedError(Exception):
+    """The service ends while the end of a job cannot be written: the job goes on after a restart."""
+
+
 @dataclass(frozen=True)
 class Ended:
     """How the attempts at a job have ended.
@@ -84,6 +88,9 @@ async def conclude(
 
     Returns:
         The outcome, and the problem with its report.
+
+    Raises:
+        SuspendedError: If it cannot be written before the service ends.
     """
     entry.is_kept &= entry.is_durable or ended.state == "succeeded"
     outcome = ended.outcome(entry)
@@ -94,7 +101,9 @@ async def conclude(
             ended = Ended("failed", _problem_of(error))
             outcome = ended.outcome(entry)
             entry.is_kept = entry.is_durable
-            if entry.is_kept:
+            if not entry.is_kept:
+                await RECORDING.run(journal.remove, entry.id)
+            else:
                 await _keep(entry, ended, outcome, journal, max_bytes)
     entry.files = journal.files(entry.id, outcome) if entry.is_kept else ended.made
     _log_end(entry, outcome)
@@ -109,6 +118,7 @@ async def _keep(
     Raises:
         StorageFullError: If the disk stays full, or the result is larger than the store.
         OSError: If the result cannot be stored.
+        SuspendedError: If the service ends before there is room.
     """
     if outcome.file_bytes > max_bytes:
         raise StorageFullError(
@@ -127,6 +137,8 @@ async def _keep(
             can_fail = ended.state == "succeeded" and time.monotonic() > give_up_at
             if can_fail or not entry.is_durable:
                 raise
+            if entry.is_suspended:
+                raise SuspendedError from error
             _log.warning("the outcome of a job cannot be written yet", problem=str(error))
             await asyncio.sleep(_PAUSE_S)
 

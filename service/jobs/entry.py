@@ -19,7 +19,11 @@ from service.storage.workspace import JobFolder
 from service.workers import REPORT_HTML, REPORT_JSON
 
 SEQ_OF_ATTEMPT = 1_000_000
-"""Sequence numbers begin at this times the attempts, so that they grow across restarts."""
+"""Sequence numbers of an attempt begin at least at this times its number."""
+
+_MOST_CHANGES_PER_S = 100
+"""After a restart the sequence numbers go on from the age of the job times this, so that they grow
+across restarts also if no attempt has begun in between."""
 
 _MIN_RATE_S = 1.0
 """A stage's rate is told after this many seconds."""
@@ -50,7 +54,7 @@ class JobEntry:
     folder: JobFolder
     source: Path
 
-    def __init__(self, accepted: Accepted, *, attempts: int = 0) -> None:
+    def __init__(self, accepted: Accepted, *, attempts: int = 0, age_s: float = 0) -> None:
         self.accepted = accepted
         self.is_durable = self.is_kept = self.is_suspended = self.is_ending = False
         self.holds_input = False
@@ -69,7 +73,7 @@ class JobEntry:
         self._stage = ("queue", 0, 0)
         self._stage_began_s = time.monotonic()
         self._remaining_s: float | None = None
-        self._seq = attempts * SEQ_OF_ATTEMPT + 1
+        self._seq = attempts * SEQ_OF_ATTEMPT + 1 + int(max(age_s, 0) * _MOST_CHANGES_PER_S)
         self._news = asyncio.Event()
         self._written: tuple[tuple[int, str], bytes] | None = None
 
@@ -121,7 +125,7 @@ class JobEntry:
     def begins_attempt(self) -> None:
         """Note that it is begun once more."""
         self.attempts += 1
-        self._seq = self.attempts * SEQ_OF_ATTEMPT
+        self._seq = max(self._seq, self.attempts * SEQ_OF_ATTEMPT)
         self._change()
 
     def goes_on(self, stage: str, done: int, total: int) -> None:
@@ -141,9 +145,9 @@ class JobEntry:
         self._change()
 
     def suspend(self) -> None:
-        """Note that it goes on after a restart."""
+        """Note that it goes on after a restart; its status stays the same."""
         self.is_suspended = True
-        self._change()
+        self._wake()
 
     def release(self) -> None:
         """Note that a request has its answer; this may remove files, so call it in a thread."""
@@ -156,6 +160,9 @@ class JobEntry:
 
     def _change(self) -> None:
         self._seq += 1
+        self._wake()
+
+    def _wake(self) -> None:
         news, self._news = self._news, asyncio.Event()
         news.set()
 

@@ -12,7 +12,6 @@ that it also stays through a power failure. See docs/decisions/0020.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,16 +81,16 @@ class Journal:
             kept = self.files(accepted.id, outcome)
             kept.mkdir(mode=0o700, parents=True, exist_ok=True)
             for name in outcome.files:
-                with suppress(FileNotFoundError):  # an earlier try has moved it
-                    (made / name).rename(kept / name)
+                _move(made / name, kept / name)
                 if flushed:
                     flush(kept / name)
             if flushed:
                 flush(kept)
-        elif not outcome.files:
-            remove_tree(self.files(accepted.id, outcome))  # an earlier try may have moved some
+                flush(kept.parent)  # not with the outcome, which might be on disk first
         self.accept(accepted)
-        self._records.create(f"{accepted.id}/{_OUTCOME}", outcome.model_dump_json())
+        is_first = self._records.create(f"{accepted.id}/{_OUTCOME}", outcome.model_dump_json())
+        if is_first and not outcome.files:
+            remove_tree(self.files(accepted.id, outcome))  # an earlier try may have moved some
 
     def files(self, job_id: str, outcome: Outcome) -> Path:
         """Return the folder of a job's files."""
@@ -140,3 +139,12 @@ class Journal:
             is_record = each.name in {_REQUEST, _OUTCOME} or each.name.startswith(_CLAIM)
             if not is_record and each.name != kept:
                 remove_tree(each)
+
+
+def _move(made: Path, kept: Path) -> None:
+    """Move a file, unless an earlier try has moved it."""
+    try:
+        made.rename(kept)
+    except FileNotFoundError:
+        if not kept.exists():
+            raise

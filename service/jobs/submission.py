@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from convlast.jobs import JobVerb
 from convlast.options import Options
 from convlast.version import __version__
+from service.jobs.entry import JobEntry
 from service.jobs.records import Accepted
 from service.storage.workspace import JobFolder
 
@@ -46,6 +47,7 @@ class Submission:
         is_durable: Whether the job is written down, and goes on when no client waits.
         is_kept: Whether its result is stored.
         is_taken: Whether the folder belongs to the job, or is removed already.
+        entry: The job that it waits for, once there is one.
     """
 
     owner: str
@@ -58,6 +60,12 @@ class Submission:
     is_durable: bool = False
     is_kept: bool = False
     is_taken: bool = False
+    entry: JobEntry | None = None
+
+    def waits_for(self, entry: JobEntry) -> None:
+        """Note that the request waits for this job."""
+        self.entry = entry
+        entry.waiters += 1
 
     def accepted(self, job_id: str) -> Accepted:
         """Return what is written of it."""

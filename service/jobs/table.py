@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ class JobTable:
         """
         self._journal, self._inputs, self._retention = journal, inputs, retention
         self._entries: dict[str, JobEntry] = {}
+        self._removals: dict[str, asyncio.Future[None]] = {}
         for recorded in journal.read_all():
             self._adopt(recorded)
         inputs.remove_others()
@@ -50,11 +52,13 @@ class JobTable:
     def _adopt(self, recorded: Recorded) -> None:
         """Add a job that an earlier run has left."""
         accepted, outcome = recorded.accepted, recorded.outcome
-        entry = JobEntry(accepted, attempts=recorded.attempts)
+        age_s = time.time() - accepted.created_at
+        entry = JobEntry(accepted, attempts=recorded.attempts, age_s=age_s)
         entry.is_durable = entry.is_kept = True
         self._entries[entry.id] = entry
         if outcome is None or outcome.state != "cancelled":
             self.hold_input(entry)
+            entry.source = self._inputs.path(entry.input_key)
         if outcome is not None:
             entry.files = self._journal.files(entry.id, outcome)
             entry.device = outcome.device
@@ -113,12 +117,24 @@ class JobTable:
 
     async def drop(self, entry: JobEntry) -> None:
         """Remove a job that has ended, and its files."""
-        self._retention.drop(entry.id)
+        self._retention.let_go(entry.id)
         if self._entries.get(entry.id) is entry:
             del self._entries[entry.id]
-        if entry.is_kept:
-            await REMOVING.run(self._journal.remove, entry.id)
+            self._retention.let_go(entry.id)
+            if entry.is_kept:
+                await self._remove_files(entry.id)
         await self.let_input_go(entry)
+
+    async def _remove_files(self, job_id: str) -> None:
+        removal = asyncio.ensure_future(REMOVING.run(self._journal.remove, job_id))
+        self._removals[job_id] = removal
+        removal.add_done_callback(lambda _: self._removals.pop(job_id))
+        await removal
+
+    async def removed(self, job_id: str) -> None:
+        """Wait until the files of an earlier job with this id are gone."""
+        if (removal := self._removals.get(job_id)) is not None:
+            await asyncio.wait({removal})
 
     async def sweep(self) -> None:
         """Remove the jobs that are expired, and the oldest beyond the bounds."""
@@ -137,9 +153,9 @@ class JobTable:
 
     def hold_input(self, entry: JobEntry) -> None:
         """Keep the checkpoint of a job, until `let_input_go`."""
-        entry.holds_input = True
-        self._inputs.hold(entry.input_key)
-        entry.source = self._inputs.path(entry.input_key)
+        if not entry.holds_input:
+            entry.holds_input = True
+            self._inputs.hold(entry.input_key)
 
     async def let_input_go(self, entry: JobEntry) -> None:
         """Remove the checkpoint of a job, unless another job has it too."""

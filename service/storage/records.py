@@ -65,6 +65,9 @@ class Records:
         removed = self.folder / f"{UNFINISHED}{secrets.token_hex(8)}"
         with suppress(FileNotFoundError):
             (self.folder / key).rename(removed)
+            # Otherwise a power failure could bring the key back with a part of its records.
+            with suppress(OSError):
+                flush(self.folder)
             remove_tree(removed)
 
 
