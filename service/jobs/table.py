@@ -117,7 +117,6 @@ class JobTable:
 
     async def drop(self, entry: JobEntry) -> None:
         """Remove a job that has ended, and its files."""
-        self._retention.let_go(entry.id)
         if self._entries.get(entry.id) is entry:
             del self._entries[entry.id]
             self._retention.let_go(entry.id)
