@@ -1,13 +1,18 @@
-"""Clients that send one form again and again, each over one connection."""
+"""Clients that send one checkpoint again and again, each over one connection.
+
+Each request has a file name of its own: requests that are the same in everything share one job.
+"""
 
 from __future__ import annotations
 
 import http.client
+import itertools
 import statistics
 import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,18 +22,33 @@ PAUSE_S = 0.1
 """How long a client waits after a refusal."""
 
 
-def form(content: bytes, fields: Mapping[str, str]) -> bytes:
-    """Return the body of a form with this checkpoint and these fields."""
-    parts = [_part('name="checkpoint"; filename="m.pt"') + content]
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Form:
+    """The body of a form, whose checkpoint gets another name each time."""
+
+    content: bytes
+    """The checkpoint and the other fields, to the end of the body."""
+
+    def named(self, number: int) -> tuple[bytes, bytes]:
+        """Return the body in two pieces, with this number in the checkpoint's name."""
+        return _part(f'name="checkpoint"; filename="m{number}.pt"'), self.content
+
+
+def form(content: bytes, fields: Mapping[str, str]) -> Form:
+    """Return a form with this checkpoint and these fields."""
+    parts = [content]
     parts += [_part(f'name="{name}"') + value.encode() for name, value in fields.items()]
-    return b"\r\n".join([*parts, f"--{BOUNDARY}--\r\n".encode()])
+    return Form(b"\r\n".join([*parts, f"--{BOUNDARY}--\r\n".encode()]))
 
 
 def _part(parameters: str) -> bytes:
     return f"--{BOUNDARY}\r\nContent-Disposition: form-data; {parameters}\r\n\r\n".encode()
 
 
-def ask(url: str, body: bytes, clients: int, seconds: float) -> dict[str, Any]:
+def ask(url: str, body: Form, clients: int, seconds: float) -> dict[str, Any]:
     """Let these clients send as fast as they are answered; return rates and times.
 
     Each sends at least once, and every request is waited for. The rate covers the whole time until
@@ -55,14 +75,16 @@ def ask(url: str, body: bytes, clients: int, seconds: float) -> dict[str, Any]:
 
 
 def _ask_on(
-    url: str, body: bytes, until_s: float, taken_s: list[float], codes: Counter[str]
+    url: str, body: Form, until_s: float, taken_s: list[float], codes: Counter[str]
 ) -> None:
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=TIMEOUT_S)
     headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
     while True:
+        pieces = body.named(next(_numbers))
+        length = str(sum(map(len, pieces)))
         began_s = time.perf_counter()
         try:
-            connection.request("POST", "/convert", body, headers)
+            connection.request("POST", "/convert", pieces, {**headers, "Content-Length": length})
             response = connection.getresponse()
             response.read()
             answer = str(response.status)

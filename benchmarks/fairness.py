@@ -140,7 +140,9 @@ async def send(client: httpx.AsyncClient, content: bytes, **fields: str) -> tupl
         httpx.HTTPStatusError: If it was refused.
     """
     began_s = time.perf_counter()
-    answer = await client.post("/convert", files={"checkpoint": ("m.pt", content)}, data=fields)
+    # Without a name of its own, it would join the job of another client with the same file.
+    files = {"checkpoint": (f"{secrets.token_hex(4)}.pt", content)}
+    answer = await client.post("/convert", files=files, data=fields)
     taken_s = time.perf_counter() - began_s
     answer.raise_for_status()
     told = re.search(r"convert;dur=([\d.]+)", answer.headers["server-timing"])

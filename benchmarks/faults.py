@@ -91,8 +91,11 @@ class Trial:
     def convert(self, lot: random.Random, kind: str = "convert", *also: str) -> None:
         """Send a file; it must be answered as it must, or with one of the codes `also` allowed."""
         sample = lot.choice(self.samples)
+        # Without a name of its own, it could join the job of another client.
         response = self.service.convert(
-            sample.content, data={"smoke": lot.choice(["none", "auto"])}
+            sample.content,
+            filename=f"{lot.getrandbits(32):08x}.pt",
+            data={"smoke": lot.choice(["none", "auto"])},
         )
         self._judge(kind, sample, response, set(also))
 
@@ -110,9 +113,9 @@ class Trial:
         sample = lot.choice(self.samples)
         with self.service.connect() as connection, contextlib.suppress(OSError):
             connection.sendall(
-                b"POST /convert?smoke=none HTTP/1.1\r\nHost: x\r\n"
-                b"Content-Type: application/octet-stream\r\n"
-                + f"Content-Length: {len(sample.content)}\r\n\r\n".encode()
+                f"POST /convert?smoke=none&filename={lot.getrandbits(32):08x}.pt HTTP/1.1\r\n"
+                "Host: x\r\nContent-Type: application/octet-stream\r\n"
+                f"Content-Length: {len(sample.content)}\r\n\r\n".encode()
                 + sample.content
             )
             connection.settimeout(lot.uniform(0.001, 0.5))

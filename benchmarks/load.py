@@ -47,7 +47,8 @@ async def keep_sending(
         headers={"Authorization": f"Bearer {key}"},
     ) as http:
         while time.monotonic() < until:
-            files = {"checkpoint": ("model.pt", content)}
+            # Without a name of its own, it would join the job of another client of this key.
+            files = {"checkpoint": (f"{secrets.token_hex(4)}.pt", content)}
             response = await http.post("/convert", files=files, data={"smoke": "none"})
             answers[response.status_code] += 1
             if response.status_code != httpx.codes.OK:

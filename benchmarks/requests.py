@@ -2,12 +2,14 @@
 
     python -m benchmarks.requests --work /dev/shm
     python -m benchmarks.requests --workers 1 2 4 --clients 8 32 --megabytes 0 1 --work /dev/shm
+    python -m benchmarks.requests --megabytes 1 --clients 1 8 --rounds 9 --before CHECKOUT
 
 Checkpoints of 6 kB, 1 MiB and 16 MiB are sent again and again, each client over one connection, to
 convlast with `smoke=none`, to convlast with the default options, and to the service that anyone
 would write (`comparators/naive.py`, on uvloop and httptools), which does no smoke and no proof.
 They take turns; all figures are medians of the rounds. With `--workers` a service is started for
-each number, as `CONVLAST_WORKERS`, and they take turns too. The queue has room for all clients.
+each number, as `CONVLAST_WORKERS`, and they take turns too. With `--before` the convlast of another
+checkout takes its turn, and this one must not be slower. The queue has room for all clients.
 Prints one JSON object; exits with 1 if a limit was missed, or if convlast refused a request.
 """
 
@@ -30,7 +32,7 @@ from benchmarks.checkpoints import save_checkpoint, save_tiny
 from benchmarks.clients import ask, form
 from benchmarks.machine import describe
 from benchmarks.serving import others
-from tests.service.running import REAL, start
+from tests.service.running import REAL, start, start_from
 
 OPTIONS: Mapping[str, Mapping[str, str]] = {"smoke=none": {"smoke": "none"}, "default": {}}
 TINY = "6 kB"
@@ -43,6 +45,9 @@ answers, and the median time for a single client."""
 TINY_PER_S = 12.0
 """For 6 kB and the default options: answers a second for many clients."""
 
+BEFORE_SHARE = 0.95
+"""Least share of the answers of an earlier convlast; the rest is left for noise."""
+
 Row: TypeAlias = dict[str, Any]
 
 
@@ -50,7 +55,7 @@ class Target(NamedTuple):
     """One way of asking one service."""
 
     service: str
-    """`convlast`, or a name in `benchmarks.serving.OTHERS`."""
+    """`convlast`, `before`, or a name in `benchmarks.serving.OTHERS`."""
     workers: int | None = None
     """Of convlast, as `CONVLAST_WORKERS`; none leaves its default."""
     options: str | None = None
@@ -67,7 +72,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=arguments.work) as name:
         folder = Path(name)
         files = dict(save(folder, size) for size in arguments.megabytes)
-        with targets(folder, max(arguments.clients), arguments.workers) as urls:
+        clients = max(arguments.clients)
+        with targets(folder, clients, arguments.workers, before=arguments.before) as urls:
             rounds = list(measure(urls, files, arguments))
     rows = tell(rounds, {name: len(content) for name, content in files.items()})
     wrong = missed(rows)
@@ -92,6 +98,7 @@ def parsed(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 16, 32, 64])
     parser.add_argument("--megabytes", type=float, nargs="+", default=[0, 1, 16], help="0 is 6 kB")
     parser.add_argument("--workers", type=int, nargs="+", default=[], help="CONVLAST_WORKERS")
+    parser.add_argument("--before", type=Path, help="a checkout of an earlier convlast")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=1.0, help="for each case of a round")
     parser.add_argument("--at-most-s", type=float, default=420.0, help="then no round begins")
@@ -115,7 +122,9 @@ def save(folder: Path, megabytes: float) -> tuple[str, bytes]:
 
 
 @contextlib.contextmanager
-def targets(folder: Path, clients: int, workers: Sequence[int]) -> Iterator[dict[Target, str]]:
+def targets(
+    folder: Path, clients: int, workers: Sequence[int], *, before: Path | None = None
+) -> Iterator[dict[Target, str]]:
     """Start the services; yield where each target listens."""
     # All clients have one address, and a place is free again only after its answer was received.
     room = dict.fromkeys(("queue_size", "jobs_per_key", "max_downloads"), 2 * clients)
@@ -130,6 +139,13 @@ def targets(folder: Path, clients: int, workers: Sequence[int]) -> Iterator[dict
             stack.callback(convlast.stop)
             convlast.wait_until_ready()
             urls |= {Target("convlast", number, options): convlast.url for options in OPTIONS}
+        if before is not None:
+            home = folder / "before"
+            home.mkdir()
+            earlier = start_from(before.resolve(), home, REAL, None, room)
+            stack.callback(earlier.stop)
+            earlier.wait_until_ready()
+            urls |= {Target("before", None, options): earlier.url for options in OPTIONS}
         naive, _ = stack.enter_context(others(folder, ["tuned"]))
         yield {**urls, Target("tuned"): naive["tuned"]}
 
@@ -169,18 +185,21 @@ def tell(rounds: Sequence[Round], sizes: Mapping[str, int]) -> list[Row]:
             continue
         found = _medians([each[file, clients, target] for each in rounds])
         naive = _medians([each[file, clients, Target("tuned")] for each in rounds])
-        rows.append(
-            {
-                "file": file,
-                "bytes": sizes[file],
-                "options": target.options,
-                "workers": target.workers,
-                "clients": clients,
-                "convlast": found,
-                "tuned": naive,
-                "share_of_tuned": round(_share(found, naive), 3),
-            }
-        )
+        row = {
+            "file": file,
+            "bytes": sizes[file],
+            "options": target.options,
+            "workers": target.workers,
+            "clients": clients,
+            "convlast": found,
+            "tuned": naive,
+            "share_of_tuned": round(_share(found, naive), 3),
+        }
+        earlier = file, clients, Target("before", None, target.options)
+        if earlier in rounds[0]:
+            before = _medians([each[earlier] for each in rounds])
+            row |= {"before": before, "share_of_before": round(_share(found, before), 3)}
+        rows.append(row)
     return rows
 
 
@@ -229,6 +248,8 @@ def _slow(row: Row, found: Row) -> Iterator[str]:
             yield f"{rate:g} answers a second, and not {MIB_PER_S:g}"
         if is_many and row["share_of_tuned"] < MIB_SHARE:
             yield f"{row['share_of_tuned']:g} of the naive service's, and not {MIB_SHARE:g}"
+        if row.get("share_of_before", 1.0) < BEFORE_SHARE:
+            yield f"{row['share_of_before']:g} of the earlier convlast's answers"
         if row["clients"] == 1 and (alone_s is None or alone_s > MIB_ALONE_S):
             yield f"the median is {alone_s} s, and not {MIB_ALONE_S:g} s"
     if kind == (TINY, "default") and is_many and rate < TINY_PER_S:

@@ -9,9 +9,10 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 """Called as `progress(stage, done, total)`. A stage begins with less than its total, and ends with
 `done == total`, unless the work raises.
 
-A conversion has the stages read, choose, write, prove, smoke and survival, an inspection digest, a
-verification compare and digest, and a client upload and download. In a model folder a conversion's
-come for each file, and `files` says how many bytes of all files are done."""
+A conversion has the stages read, choose, write, prove, smoke and survival, an inspection digest,
+and a verification compare and digest. A client adds upload, queue (in places) and download. In a
+model folder a conversion's come for each file, and `files` says how many bytes of all files are
+done."""
 
 TimedStage: TypeAlias = Literal["read", "choose", "write", "prove", "smoke", "survival"]
 """What the seconds of a report are told of."""

@@ -103,8 +103,9 @@ class Settings(Limits):
     """Time limit for a job, in seconds. A job that takes longer is stopped."""
 
     drain_timeout_s: PositiveFloat = 600.0
-    """After SIGTERM, jobs and downloads have this many seconds to finish; then they are
-    aborted. Keep it below the time after which the process would be killed."""
+    """After SIGTERM, running jobs and downloads have this many seconds to finish; then they are
+    aborted. Asynchronous jobs that wait or are aborted go on after the restart. Keep it below the
+    time after which the process would be killed."""
 
     memory_bytes: Bytes | None = None
     """Anonymous memory that all workers together may use. A job begins when its part is free."""

@@ -68,7 +68,7 @@ ONLY = {
 }
 """What some packages confine themselves to."""
 
-FOREIGN = {"service", "fastapi", "starlette", "uvicorn", "httpx", "tests"}
+FOREIGN = {"service", "fastapi", "starlette", "uvicorn", "httpx", "anyio", "tests"}
 
 
 @cache
@@ -189,7 +189,7 @@ def test_there_are_no_circles() -> None:
 def test_the_library_knows_no_http_and_no_environment(module: str) -> None:
     """Nothing of the service, and no web library outside the client."""
     path = modules("convlast")[module]
-    foreign = FOREIGN - ({"httpx"} if unit_of(module) == "client" else set())
+    foreign = FOREIGN - ({"httpx", "anyio"} if unit_of(module) == "client" else set())
     assert not {name.split(".")[0] for name in imports_of(path)} & foreign
     if module != "convlast.__main__":  # a process of its own, that nobody calls
         assert not re.search(r"\bos\.(environ|getenv)|\bgetenv\b", path.read_text())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import secrets
 import time
 import zipfile
 from collections import Counter
@@ -44,7 +45,9 @@ def _keep_sending(
             content = contents[turn % len(contents)]
             turn += 1
             try:
-                response = client.post("/convert?smoke=none", content=content)
+                # Without a name of its own, it could join the job of another client.
+                query = {"smoke": "none", "filename": f"{secrets.token_hex(4)}.pt"}
+                response = client.post("/convert", params=query, content=content)
             except httpx.TransportError as error:
                 answers[type(error).__name__] += 1
                 continue

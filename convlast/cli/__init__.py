@@ -15,8 +15,9 @@ import typer
 from rich.console import Console
 
 import convlast
-from convlast.cli import manifests, outcome
+from convlast.cli import jobs, manifests, outcome, remote
 from convlast.cli import progress_bar as progress
+from convlast.cli.arguments import ArtifactFile, Converted, Force, Original, Source, Target
 from convlast.cli.execution import Execution, Trust
 from convlast.cli.parameters import Only, flattened
 from convlast.cli.places import keep_apart, place_of_artifact, refuse_existing, refuse_own_name
@@ -35,44 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-def _input(metavar: str, text: str) -> typer.models.ArgumentInfo:
-    info: typer.models.ArgumentInfo = typer.Argument(
-        metavar=metavar, help=text, exists=True, readable=True
-    )
-    return info
-
-
-Source = Annotated[
-    Path,
-    _input(
-        "IN",
-        "The checkpoint; or a model folder, a zip or tar of one, or the index of shards. "
-        "It is never changed.",
-    ),
-]
-Original = Annotated[Path, _input("ORIGINAL", "The original checkpoint, or model folder.")]
-Converted = Annotated[Path, _input("CONVERTED", "The converted one.")]
-ArtifactFile = Annotated[Path, _input("ARTIFACT", "A converted checkpoint, or model folder.")]
-Target = Annotated[
-    Path | None,
-    typer.Option(
-        "--output",
-        "-o",
-        metavar="OUT",
-        help="The file to write, or its folder; for a model folder the folder to make. If not "
-        "given: beside IN, named for the layout.",
-    ),
-]
-
-Force = Annotated[
-    bool,
-    typer.Option(
-        "--force",
-        help="Replace what is there already: a file, or a folder that an earlier conversion made.",
-    ),
-]
+app.add_typer(jobs.app, name="jobs")
 
 
 def _print_version(asked: bool) -> None:
@@ -108,9 +72,13 @@ def convert(  # noqa: PLR0913  # two places, and models of options
     limits: Limits,
     target: Target = None,
     force: Force = False,
+    detach: remote.Detach = False,
 ) -> None:
     """Convert a checkpoint or a model folder, prove the result, and report it layer by layer."""
     keep_apart(source, target, output.report)
+    if detach:
+        remote.leave(source, target, options, output, service)
+        return
     is_here = service.server is None
     if (
         target is None
@@ -135,8 +103,8 @@ def convert(  # noqa: PLR0913  # two places, and models of options
     def work() -> Report:
         with progress.shown_on(Console(stderr=True), quiet=output.quiet) as advance:
             if service.server is not None:
-                with service.client(source) as client, progress.with_service(advance) as told:
-                    return client.convert(source, path, options, progress=told)
+                with service.client(source) as client:
+                    return client.convert(source, path, options, progress=advance)
             return convlast.convert(
                 source,
                 path,
@@ -169,8 +137,8 @@ def inspect(
     def work() -> Report:
         with progress.shown_on(Console(stderr=True), quiet=output.quiet) as advance:
             if service.server is not None:
-                with service.client(source) as client, progress.with_service(advance) as told:
-                    return client.inspect(source, options, progress=told)
+                with service.client(source) as client:
+                    return client.inspect(source, options, progress=advance)
             return convlast.inspect(
                 source,
                 options,

@@ -103,6 +103,21 @@ def keep_apart(source: Path, target: Path | None, report: Path | None) -> None:
         kind_of(report)
 
 
+def keep_report_apart(report: Path | None, target: Path) -> None:
+    """Refuse a report in the artifact's place, or of a kind that is not known.
+
+    Raises:
+        typer.BadParameter: If it would go there.
+        OptionError: If it can be no file.
+    """
+    if report is not None:
+        from convlast.report.saving import kind_of
+
+        if place_of(report, "report") == place_of(target, "output"):
+            raise typer.BadParameter("this is where the artifact goes", param_hint="'--report'")
+        kind_of(report)
+
+
 def _keep_report_apart(report: Path, source: Path, target: Path | None) -> None:
     place = report.resolve()
     folders = place.parents if source.is_dir() else ()

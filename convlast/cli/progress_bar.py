@@ -19,8 +19,8 @@ from rich.text import Text as Words
 from convlast.progress import IN_BYTES, Progress, silent
 from convlast.report.rendering.notation import duration, size
 
-SERVICE = "service"
-"""The stage between an upload and its answer: the service works, and does not say how far it is."""
+_QUEUE = "queue"
+"""The stage of a job that waits in a service; what is left of it is the job's place."""
 
 _OUTER = "files"
 """The stage of a model folder, within which its files have stages of their own."""
@@ -43,32 +43,12 @@ def shown_on(console: Console, *, quiet: bool = False) -> Iterator[Progress]:
     if quiet:
         yield silent
     elif console.is_terminal:
-        columns = Text("{task.description}"), BarColumn(bar_width=20), Percentage(), Elapsed()
+        columns = Text("{task.description}"), BarColumn(bar_width=20), _Share(), Elapsed()
         in_bytes = _InBytes(DownloadColumn()), _InBytes(Speed()), _InBytes(Remaining(), "left")
         with Bars(*columns, *in_bytes, console=console, transient=True) as bars:
             yield _Bars(bars)
     else:
         yield _Lines(console)
-
-
-@contextmanager
-def with_service(progress: Progress) -> Iterator[Progress]:
-    """Add the stage of the service, which begins when the upload ends, and ends with its answer."""
-    is_working = False
-
-    def advance(stage: str, done: int, total: int) -> None:
-        nonlocal is_working
-        if is_working:
-            is_working = False
-            progress(SERVICE, 1, 1)
-        progress(stage, done, total)
-        if stage == "upload" and done >= total:
-            is_working = True
-            progress(SERVICE, 0, 1)
-
-    yield advance
-    if is_working:
-        progress(SERVICE, 1, 1)
 
 
 class _InBytes(ProgressColumn):
@@ -83,6 +63,17 @@ class _InBytes(ProgressColumn):
         if task.description not in IN_BYTES:
             return Words()
         return self._column.render(task).append(f" {self._unit}" if self._unit else "")
+
+
+class _Share(Percentage):
+    """The percentage of a stage; in a queue the place, where 1 is next."""
+
+    def render(self, task: Task) -> Words:
+        """Render the column."""
+        place = int((task.total or 1) - task.completed)
+        if task.description == _QUEUE and place > 0:
+            return Words(f"place {place}", style="progress.percentage")
+        return super().render(task)
 
 
 class _Bars:

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from pydantic import BaseModel, ConfigDict, field_validator
+from rich.console import Console
 
+from convlast.cli import progress_bar as progress
 from convlast.errors import OptionError
+from convlast.options import Options
 
 if TYPE_CHECKING:
+    from convlast.cli.outcome import Output
     from convlast.client import Client
+
+Detach = Annotated[
+    bool,
+    typer.Option(
+        "--detach",
+        help="Leave the work to the service of --server: print the id of the job, and end. "
+        "`convlast jobs` waits for it and fetches the artifact.",
+    ),
+]
 
 
 class Service(BaseModel):
@@ -44,6 +58,16 @@ class Service(BaseModel):
                 "A service takes a model folder as one file.",
                 remedy="Pack it: a zip or tar.",
             )
+        return self.connected()
+
+    def connected(self) -> Client:
+        """Return a client, which is not connected yet.
+
+        Raises:
+            OptionError: If no service was named, or the client is not installed.
+        """
+        if self.server is None:
+            raise OptionError("server", "No service was named.", remedy="Name it: --server URL.")
         try:
             from convlast.client import Client
         except ModuleNotFoundError:
@@ -53,4 +77,28 @@ class Service(BaseModel):
                 remedy="pip install 'convlast[client]'",
             ) from None
         key = self.key_file.read_text().strip() if self.key_file else None
-        return Client(str(self.server), key=key)
+        return Client(self.server, key=key)
+
+
+def leave(
+    source: Path, target: Path | None, options: Options, output: Output, service: Service
+) -> None:
+    """Submit a conversion, and print the id of its job; do not wait for it.
+
+    Raises:
+        OptionError: If no service was named, or the result was to go somewhere.
+        RemoteError: If the service refuses, or does not answer.
+    """
+    if target is not None or output.report is not None or output.as_json:
+        raise OptionError(
+            "detach",
+            "--detach does not wait for the result, so -o, --report and --json have nothing to "
+            "write.",
+            remedy="Give them to `convlast jobs fetch`.",
+        )
+    with (
+        progress.shown_on(Console(stderr=True), quiet=output.quiet) as advance,
+        service.client(source) as client,
+    ):
+        job = client.submit(source, options, progress=advance)
+    typer.echo(job.id)

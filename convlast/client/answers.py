@@ -1,56 +1,110 @@
-"""The answers that were asked for: what is taken from them, and how they are checked."""
+"""The answers of the service, read and checked."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 import httpx
 
-from convlast.client.refusals import media_type_of, not_the_service, read_whole, report_of
-from convlast.client.zip_answer import NotTheAnswerError, receive
+from convlast.client.refusals import (
+    MAX_REPORT_BYTES,
+    media_type_of,
+    not_the_service,
+    read_whole,
+    report_of,
+)
 from convlast.errors import RemoteError
-from convlast.progress import Progress
+from convlast.jobs import JobStatus
 from convlast.report import Report
 
-JSON, ZIP = "application/json", "application/zip"
-_CHUNK_BYTES = 1 << 20
+T = TypeVar("T")
+JSON = "application/json"
 
 
-def converted(response: httpx.Response, arrived: Path, progress: Progress) -> Report:
-    """Write the artifact of an answer to a file, and return the report.
+class Page(NamedTuple):
+    """A page of the caller's jobs.
 
-    Raises:
-        RemoteError: If the answer is not the service's, or the artifact is not the report's.
-        CutOffError: If it is cut off.
+    Attributes:
+        jobs: The jobs, newest first.
+        after: The parameters that ask for the next page; None after the last one.
     """
-    if media_type_of(response) != ZIP:
-        raise not_the_service(response, media_type_of(response)[:80] or "something unknown")
-    length = response.headers.get("Content-Length", "")
-    max_bytes = int(length) if length.isdecimal() else None
-    try:
-        with arrived.open("wb") as file:
-            answer = receive(response.iter_bytes(_CHUNK_BYTES), file, max_bytes, progress)
-        report = report_of(json.loads(answer.report))
-    except (NotTheAnswerError, json.JSONDecodeError, RecursionError) as error:
-        raise not_the_service(response, f"a damaged zip: {error}") from error
-    if report.artifact is None or report.artifact.sha256 != answer.sha256:
-        raise RemoteError(
-            "digest-mismatch",
-            "The artifact was damaged on the way: its SHA-256 is not the one in its report.",
-        )
-    return report
+
+    jobs: list[JobStatus]
+    after: dict[str, str] | None
 
 
-def inspected(response: httpx.Response) -> Report:
+async def read_report(response: httpx.Response) -> Report:
     """Return the report that an answer is.
 
     Raises:
         RemoteError: If the answer is not the service's.
     """
+    return report_of(await _json_of(response))
+
+
+async def read_job(response: httpx.Response) -> JobStatus:
+    """Return the job that an answer is.
+
+    Raises:
+        RemoteError: If the answer is not the service's.
+    """
+    return job_of(await _json_of(response))
+
+
+async def read_stopped(response: httpx.Response) -> JobStatus | None:
+    """Return the job that a deletion stopped; None if it removed a finished one.
+
+    Raises:
+        RemoteError: If the answer is not the service's.
+    """
+    return None if response.status_code == httpx.codes.NO_CONTENT else await read_job(response)
+
+
+async def read_jobs(response: httpx.Response) -> Page:
+    """Return the page of jobs that an answer is.
+
+    Raises:
+        RemoteError: If the answer is not the service's.
+    """
+    body = await _json_of(response)
+
+    def read() -> Page:
+        following = body["next"]
+        # The parameters alone: a gateway may have put the service below another path.
+        after = None if following is None else dict(httpx.URL(following).params)
+        return Page([JobStatus.model_validate(each) for each in body["jobs"]], after)
+
+    return _known(read)
+
+
+def job_of(body: object) -> JobStatus:
+    """Return the job in an answer, or in an event as text.
+
+    Raises:
+        RemoteError: If it is not one that this version knows.
+    """
+    if isinstance(body, str):
+        return _known(lambda: JobStatus.model_validate_json(body))
+    return _known(lambda: JobStatus.model_validate(body))
+
+
+def _known(read: Callable[[], T]) -> T:
+    try:
+        return read()
+    except (ValueError, TypeError, KeyError, AttributeError, httpx.InvalidURL) as error:
+        raise RemoteError(
+            "internal",
+            "The service describes its jobs in another way than this client knows.",
+            remedy="Use the same version of convlast for both.",
+        ) from error
+
+
+async def _json_of(response: httpx.Response) -> Any:
     if media_type_of(response) != JSON:
         raise not_the_service(response, media_type_of(response)[:80] or "something unknown")
     try:
-        return report_of(json.loads(read_whole(response)))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        return json.loads(await read_whole(response, MAX_REPORT_BYTES))
+    except (ValueError, RecursionError) as error:
         raise not_the_service(response, "damaged JSON") from error

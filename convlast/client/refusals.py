@@ -13,15 +13,19 @@ from typing import Any
 
 import httpx
 
-from convlast.client.zip_answer import MAX_REPORT_BYTES, CutOffError
 from convlast.errors import ConvlastError, RemoteError, VerificationError
 from convlast.report import Report
+
+MAX_REPORT_BYTES = 256 << 20
+"""Above the report of a checkpoint with as many tensors as the limits allow."""
 
 _PROBLEM = "application/problem+json"
 _PASSING = {429, 503}
 """The service has no room, or is not ready: the same request may succeed later."""
 
-_PASSING_GATEWAY = {*_PASSING, 502}
+_PASSING_GATEWAY = {*_PASSING, 502, 504}
+"""A gateway cannot reach the service, or does not wait for it: the job goes on all the same."""
+
 _MAX_PAGE_BYTES = 64 << 10
 _TITLE = re.compile(r"<title[^>]*>([^<]{1,300})<", re.IGNORECASE)
 
@@ -44,12 +48,13 @@ _ASKS_FOR_LOGIN = (
     "It asks for a login of its own, and only the service's key (--key-file) was sent: let it pass "
     "requests to the service, or use the service's own address."
 )
+_CHECK_PATH = "Check the address: the service's /convert, /inspect and /jobs follow it directly."
 _REMEDIES = {
     401: _ASKS_FOR_LOGIN,
     403: _ASKS_FOR_LOGIN,
     407: _ASKS_FOR_LOGIN,
-    404: "Check the address: the service's /convert and /inspect follow it directly.",
-    405: "Check the address: the service's /convert and /inspect follow it directly.",
+    404: _CHECK_PATH,
+    405: _CHECK_PATH,
     429: "Try again later.",
     502: "Check that the service is running behind it.",
     503: "Check that the service is running behind it.",
@@ -64,30 +69,40 @@ class Refusal:
         error: The error to raise.
         is_passing: Whether the same request may succeed later.
         retry_after: How long to wait, as the answer says.
+        problem_code: The code, if the service itself refused.
     """
 
     error: ConvlastError
     is_passing: bool = False
     retry_after: str | None = None
+    problem_code: str = ""
 
 
-def refusal_of(response: httpx.Response, verb: str, waited_s: float) -> Refusal:
+class RefusedError(Exception):
+    """A request failed."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(str(refusal.error))
+        self.refusal = refusal
+
+
+async def refusal_of(response: httpx.Response, path: str, waited_s: float) -> Refusal:
     """Return why this answer, which has not been read yet, is a refusal.
 
     Args:
         response: The answer.
-        verb: What was asked for.
-        waited_s: How long the answer took after the upload.
+        path: What was asked for, below the service's address.
+        waited_s: How long the answer took after the request was sent.
     """
     status, retry_after = response.status_code, response.headers.get("Retry-After")
-    problem = _problem_in(response)
+    problem = await _problem_in(response)
     if problem is not None:
-        return Refusal(_of_problem(problem), status in _PASSING, retry_after)
+        code = str(problem["code"])
+        return Refusal(error_of(problem), status in _PASSING, retry_after, code)
     if response.has_redirect_location:
-        return Refusal(_of_redirect(response, verb))
-    # An inspection is quick to repeat; a conversion would run into the same limit again.
-    is_passing = status in _PASSING_GATEWAY or (status == 504 and verb == "inspect")
-    return Refusal(_of_gateway(response, verb, waited_s), is_passing, retry_after)
+        return Refusal(_of_redirect(response, path))
+    error = await _of_gateway(response, waited_s)
+    return Refusal(error, status in _PASSING_GATEWAY, retry_after)
 
 
 def not_the_service(response: httpx.Response, what: str) -> RemoteError:
@@ -105,7 +120,7 @@ def not_the_service(response: httpx.Response, what: str) -> RemoteError:
     )
 
 
-def failure_of(error: httpx.RequestError | CutOffError, url: httpx.URL) -> Refusal:
+def failure_of(error: httpx.RequestError, url: httpx.URL) -> Refusal:
     """Return why there is no whole answer.
 
     Args:
@@ -118,9 +133,8 @@ def failure_of(error: httpx.RequestError | CutOffError, url: httpx.URL) -> Refus
         place = f"{url.scheme}://{url.netloc.decode()}"  # without a password
         found = RemoteError("not-ready", message, remedy=f"Check that it is running at {place}.")
     elif isinstance(error, httpx.TimeoutException):
-        is_passing = False
         message = f"The service does not answer in time: {words}."
-        found = RemoteError("timed-out", message, remedy="Raise timeout_s, or ask for less.")
+        found = RemoteError("timed-out", message, remedy="Raise timeout_s.")
     elif isinstance(error, httpx.LocalProtocolError):
         is_passing = False
         found = RemoteError("malformed-request", f"The request could not be sent: {words}.")
@@ -131,10 +145,16 @@ def failure_of(error: httpx.RequestError | CutOffError, url: httpx.URL) -> Refus
     return Refusal(found, is_passing)
 
 
-def read_whole(response: httpx.Response, max_bytes: int = MAX_REPORT_BYTES) -> bytes:
+def cut_off(missing_bytes: int) -> Refusal:
+    """Return why an answer that ended too early is not whole."""
+    message = f"The connection to the service broke off: {missing_bytes:,} bytes are missing."
+    return Refusal(RemoteError("not-ready", message), is_passing=True)
+
+
+async def read_whole(response: httpx.Response, max_bytes: int = MAX_REPORT_BYTES) -> bytes:
     """Read an answer, or as much of it as is allowed."""
     body = bytearray()
-    for piece in response.iter_bytes():
+    async for piece in response.aiter_bytes():
         body += piece
         if len(body) >= max_bytes:
             break
@@ -163,12 +183,12 @@ def media_type_of(response: httpx.Response) -> str:
     return kind.partition(";")[0].strip().lower()
 
 
-def _problem_in(response: httpx.Response) -> dict[str, Any] | None:
+async def _problem_in(response: httpx.Response) -> dict[str, Any] | None:
     """Return the service's problem document; None if the answer is something else."""
     if media_type_of(response) != _PROBLEM:
         return None
     try:
-        problem = json.loads(read_whole(response))
+        problem = json.loads(await read_whole(response))
     except (ValueError, RecursionError):
         return None
     # A gateway may answer with a problem document too, but not of our types.
@@ -178,9 +198,9 @@ def _problem_in(response: httpx.Response) -> dict[str, Any] | None:
     return problem if is_ours else None
 
 
-def _of_problem(problem: dict[str, Any]) -> ConvlastError:
+def error_of(problem: dict[str, Any]) -> ConvlastError:
     """Return the error that a problem document describes."""
-    code = str(problem["code"])
+    code = str(problem.get("code", "internal"))
     detail = str(problem.get("detail", "The service refuses and does not say why."))
     if code == "verification-failed" and "report" in problem:
         return VerificationError(detail, report=report_of(problem["report"]))
@@ -192,13 +212,13 @@ def _of_problem(problem: dict[str, Any]) -> ConvlastError:
     return error
 
 
-def _of_redirect(response: httpx.Response, verb: str) -> RemoteError:
+def _of_redirect(response: httpx.Response, asked: str) -> RemoteError:
     """Return the error for a redirect: none is followed, since the key would go with it."""
     location = response.url.join(response.headers["Location"])
     url = location.copy_with(query=None, fragment=None, userinfo=b"")
     path = url.path.rstrip("/")
-    is_meant = path.endswith(f"/{verb}")
-    there = str(url.copy_with(path=path.removesuffix(f"/{verb}") or "/")).rstrip("/")
+    is_meant = path.endswith(f"/{asked}")
+    there = str(url.copy_with(path=path.removesuffix(f"/{asked}") or "/")).rstrip("/")
     return RemoteError(
         "not-found",
         f"The address leads to {there} ({_status_of(response)}).",
@@ -208,17 +228,17 @@ def _of_redirect(response: httpx.Response, verb: str) -> RemoteError:
     )
 
 
-def _of_gateway(response: httpx.Response, verb: str, waited_s: float) -> RemoteError:
+async def _of_gateway(response: httpx.Response, waited_s: float) -> RemoteError:
     """Return the error for an answer that is not from the service."""
     status = response.status_code
-    page = read_whole(response, _MAX_PAGE_BYTES).decode(errors="replace")
+    page = (await read_whole(response, _MAX_PAGE_BYTES)).decode(errors="replace")
     title = _TITLE.search(page)
     words = " ".join(title[1].split()) if title else ""
     told = f" ({words})" if words and not _status_of(response).startswith(words) else ""
     code = _CODES.get(status, "internal" if status >= 500 else "malformed-request")
     remedy = _REMEDIES.get(status, "Check the address, and what is in front of the service.")
     if status == 413:
-        sent = int(response.request.headers["Content-Length"])
+        sent = int(response.request.headers.get("Content-Length", 0))
         remedy = (
             f"It does not let an upload of {sent:,} bytes pass: raise its limit, which nginx calls "
             "client_max_body_size."
@@ -226,10 +246,8 @@ def _of_gateway(response: httpx.Response, verb: str, waited_s: float) -> RemoteE
     if status == 504:
         remedy = (
             f"It gave up after {waited_s:.0f} s, while the service may still have been at work: "
-            "raise its timeout, which nginx calls proxy_read_timeout"
+            "raise its timeout, which nginx calls proxy_read_timeout."
         )
-        less = ", or choose a smaller smoke: smoke=none, smoke=layers, or fewer smoke_seconds."
-        remedy += less if verb == "convert" else "."
     message = f"{_answerer(response)} answered {_status_of(response)}{told}, and not the service."
     return RemoteError(code, message, remedy=remedy)
 

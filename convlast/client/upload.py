@@ -4,41 +4,56 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+from anyio import from_thread, open_file, to_thread
+
 from convlast.bytes.digest import sha256_of
-from convlast.progress import Progress
 
 _CHUNK_BYTES = 1 << 20
 
 
-def headers_of(path: Path) -> dict[str, str]:
-    """Return the fields that describe a file."""
-    digest = base64.b64encode(bytes.fromhex(sha256_of(path))).decode()
-    return {
-        "Content-Type": "application/octet-stream",
-        "Content-Length": str(path.stat().st_size),
-        "Content-Digest": f"sha-256=:{digest}:",
-    }
+async def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal; reading it can be cancelled."""
+    return await to_thread.run_sync(sha256_of, path, lambda _: from_thread.check_cancelled())
+
+
+def digest_field(sha256: str) -> str:
+    """Return a digest as a value of `Content-Digest`.
+
+    Source: RFC 9530
+
+    >>> digest_field("00" * 32)
+    'sha-256=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:'
+    """
+    return f"sha-256=:{base64.b64encode(bytes.fromhex(sha256)).decode()}:"
 
 
 class Upload:
     """The bytes of a file, as they are sent."""
 
-    def __init__(self, path: Path, progress: Progress) -> None:
-        self._path, self._progress = path, progress
+    def __init__(self, path: Path, nbytes: int, told: Callable[[int], None]) -> None:
+        """Send nothing yet.
+
+        Args:
+            path: The file.
+            nbytes: Its size.
+            told: Called with the number of bytes that were sent.
+        """
+        self.nbytes = nbytes
+        self._path, self._told = path, told
         self._sent_s = time.monotonic()
 
-    def __iter__(self) -> Iterator[bytes]:
-        total = self._path.stat().st_size
+    async def __aiter__(self) -> AsyncIterator[bytes]:
         done = 0
-        with self._path.open("rb") as file:
-            while piece := file.read(_CHUNK_BYTES):
+        self._told(done)
+        async with await open_file(self._path, "rb") as file:
+            while piece := await file.read(_CHUNK_BYTES):
                 yield piece
                 done += len(piece)
                 self._sent_s = time.monotonic()
-                self._progress("upload", done, total)
+                self._told(done)
 
     def waited_s(self) -> float:
         """Return the time since the last piece was sent."""

@@ -70,7 +70,7 @@ class Retention:
             held: Its checkpoint with the size, if that is kept.
             age_s: Seconds since it has finished.
         """
-        self.drop(job_id)
+        self.let_go(job_id)
         key, input_bytes = held or (None, 0)
         kept_at = self._clock() - max(age_s, 0)
         self._kept[job_id] = Kept(job_id, kept_at, file_bytes, key, input_bytes)
@@ -79,8 +79,8 @@ class Retention:
             self.kept_bytes += input_bytes if not self._holders[key] else 0
             self._holders[key] += 1
 
-    def drop(self, job_id: str) -> None:
-        """Stop counting a job, if it is counted."""
+    def let_go(self, job_id: str) -> None:
+        """Stop counting a job."""
         kept = self._kept.pop(job_id, None)
         if kept is None:
             return
@@ -92,7 +92,7 @@ class Retention:
 
     def forget(self, job_id: str, owner: str, why: str) -> None:
         """Note that a job is gone, and why."""
-        self.drop(job_id)
+        self.let_go(job_id)
         self._gone.pop(job_id, None)
         self._gone[job_id] = (owner, why)
         while len(self._gone) > MOST_JOBS:
@@ -104,7 +104,8 @@ class Retention:
         return why if why and of_owner == owner else None
 
     def comes_back(self, job_id: str) -> None:
-        """Note that a job that is gone is submitted anew."""
+        """Note that a job that has ended or is gone is submitted anew."""
+        self.let_go(job_id)
         self._gone.pop(job_id, None)
 
     def is_expired(self, job_id: str) -> bool:

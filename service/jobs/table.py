@@ -117,9 +117,9 @@ class JobTable:
 
     async def drop(self, entry: JobEntry) -> None:
         """Remove a job that has ended, and its files."""
-        self._retention.drop(entry.id)
         if self._entries.get(entry.id) is entry:
             del self._entries[entry.id]
+            self._retention.let_go(entry.id)
             if entry.is_kept:
                 await self._remove_files(entry.id)
         await self.let_input_go(entry)

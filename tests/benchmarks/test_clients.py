@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import pytest
 
@@ -16,10 +17,13 @@ class Answering(BaseHTTPRequestHandler):
     """Answers each form with the status that it asks for, and a form without one with nothing."""
 
     protocol_version = "HTTP/1.1"
+    names: ClassVar[list[bytes]] = []
+    """The file names of all forms."""
 
     def do_POST(self) -> None:
         """Answer a form."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.names.append(body.partition(b'filename="')[2].partition(b'"')[0])
         status = body.partition(b"status-")[2][:3]
         if status:
             self.send_response(int(status))
@@ -57,6 +61,14 @@ def test_clients_send_again_until_the_time_is_up(url: str) -> None:
     assert ask(url, form(b"status-200", {}), clients=1, seconds=0.2)["codes"]["200"] > 1
 
 
+def test_no_two_requests_are_the_same(url: str) -> None:
+    """Else they would share one job, and the service would have less to do."""
+    Answering.names.clear()
+    ask(url, form(b"status-200", {}), clients=3, seconds=0.1)
+    assert len(Answering.names) > 3
+    assert len(set(Answering.names)) == len(Answering.names)
+
+
 def test_refusals_and_broken_connections_are_counted_apart(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,7 +84,7 @@ def test_refusals_and_broken_connections_are_counted_apart(
 
 def test_a_form_has_the_checkpoint_and_the_fields() -> None:
     """Each part between boundaries."""
-    body = form(b"bytes", {"smoke": "none"})
+    body = b"".join(form(b"bytes", {"smoke": "none"}).named(7))
     assert body.count(clients.BOUNDARY.encode()) == 3
-    assert b'name="checkpoint"; filename="m.pt"\r\n\r\nbytes\r\n--' in body
+    assert b'name="checkpoint"; filename="m7.pt"\r\n\r\nbytes\r\n--' in body
     assert b'name="smoke"\r\n\r\nnone\r\n--' in body

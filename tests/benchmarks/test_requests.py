@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from benchmarks import requests
+from benchmarks.clients import Form
 from benchmarks.requests import Target, measure, missed, parsed, save, tell
 from tests.service.running import Running, start
 
@@ -37,7 +38,7 @@ def test_all_kinds_of_requests_are_asked_in_turn(
     """In each round every file by every number of clients from every target, after a warm-up."""
     asked: list[tuple[str, int]] = []
 
-    def ask(url: str, body: bytes, clients: int, seconds: float) -> dict[str, Any]:
+    def ask(url: str, body: Form, clients: int, seconds: float) -> dict[str, Any]:
         asked.append((url, clients))
         return answers(1.0)
 

@@ -94,6 +94,14 @@ def _crashes(job: LocalJob, words: list[bytes]) -> None:
     os.kill(os.getpid(), signal.SIGSEGV)
 
 
+def _crashes_once(job: LocalJob, words: list[bytes]) -> None:
+    """`crashes-once`: crash, unless a second attempt at this job is written down."""
+    # The store is beside the workers' folders, and Landlock does not hide that a path exists.
+    work_dir = job.folder.parents[3]
+    if not (work_dir / "store" / job.id / "attempt-2").exists():
+        _crashes(job, words)
+
+
 def _prints(job: LocalJob, words: list[bytes]) -> None:
     """`prints TEXT`: print much, then a text and control characters, and crash."""
     sys.stdout.write("noise\n" * 10_000)
@@ -108,6 +116,14 @@ def _tells(job: LocalJob, words: list[bytes]) -> None:
         PROGRESS[0]("write", done, 20_000)
     for total in range(1, 4):
         PROGRESS[0]("files", 0, total)
+
+
+def _counts(job: LocalJob, words: list[bytes]) -> None:
+    """`counts SECONDS`: report progress twenty times a second."""
+    total = int(float(words[0]) * 20)
+    for done in range(1, total + 1):
+        time.sleep(0.05)
+        PROGRESS[0]("write", done, total)
 
 
 def _kills_itself(job: LocalJob, words: list[bytes]) -> None:
@@ -193,8 +209,10 @@ VERBS: dict[str, Callable[[LocalJob, list[bytes]], None]] = {
     "sleeps": _sleeps,
     "hangs": _hangs,
     "crashes": _crashes,
+    "crashes-once": _crashes_once,
     "prints": _prints,
     "tells": _tells,
+    "counts": _counts,
     "kills-itself": _kills_itself,
     "spoils": _spoils,
     "exits": _exits,

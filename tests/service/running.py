@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,10 +39,10 @@ class Running:
         """Open a client for it."""
         return httpx.Client(base_url=self.url, timeout=60, trust_env=False, **more)
 
-    def convert(self, content: bytes, **more: Any) -> httpx.Response:
+    def convert(self, content: bytes, filename: str = "m.pt", **more: Any) -> httpx.Response:
         """Send these bytes as a checkpoint in a form."""
         with self.client() as client:
-            return client.post("/convert", files={"checkpoint": ("m.pt", content)}, **more)
+            return client.post("/convert", files={"checkpoint": (filename, content)}, **more)
 
     def connect(self) -> socket.socket:
         """Open a raw connection."""
@@ -123,18 +123,38 @@ def descendants_of(pid: int) -> set[int]:
 
 def start(folder: Path, module: str = FAKE, log: Path | None = None, **settings: object) -> Running:
     """Start a service; `settings` are fields of `service.settings.Settings`."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    values = {"work_dir": folder / "work", "port": port, "workers": 1, **settings}
+    return start_from(ROOT, folder, module, log, settings)
+
+
+def start_from(
+    root: Path, folder: Path, module: str, log: Path | None, settings: Mapping[str, object]
+) -> Running:
+    """Start the service of a checkout.
+
+    Args:
+        root: The checkout.
+        folder: For the work folder and the log, unless these are named.
+        module: What to run.
+        log: The file for its output.
+        settings: The settings. By default the port is a free one.
+    """
+    values = {"work_dir": folder / "work", "port": free_port(), "workers": 1, **settings}
     environment = {f"CONVLAST_{name.upper()}": str(value) for name, value in values.items()}
     log = log or folder / "log"
     with log.open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", module],
-            cwd=ROOT,
+            cwd=root,
             env={**os.environ, **environment},
             stdout=output,
             stderr=output,
         )
-    return Running(process, port, Path(str(values["work_dir"])), log)
+    return Running(process, int(str(values["port"])), Path(str(values["work_dir"])), log)
+
+
+def free_port() -> int:
+    """Return a port of loopback on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port

@@ -15,7 +15,7 @@ from convlast.cli.remote import Service
 from convlast.errors import OptionError
 from convlast.options import Limits, Options
 from convlast.options.keywords import INSPECTED
-from service.jobs import OPTION_NAMES
+from service.uploads.sources import OPTION_NAMES
 
 MODELS: tuple[type[BaseModel], ...] = (Options, Output, Execution, Service, Limits)
 
@@ -49,7 +49,7 @@ def test_convert_has_an_option_for_each_field_and_no_other() -> None:
         for name, field in model.model_fields.items()
     }
 
-    assert set(options_of("convert")) == fields | {"source", "--output", "--force"}
+    assert set(options_of("convert")) == fields | {"source", "--output", "--force", "--detach"}
 
 
 def test_each_choice_of_a_field_is_shown() -> None:

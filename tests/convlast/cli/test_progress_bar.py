@@ -8,7 +8,7 @@ import pty
 import re
 import subprocess
 import sys
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,6 @@ from typer.testing import CliRunner, Result
 
 from convlast.cli import app
 from convlast.cli import progress_bar as progress
-from convlast.progress import IN_BYTES
 from convlast.report import Report
 from tests import builders
 from tests.convlast.folders import building
@@ -118,16 +117,13 @@ def test_quiet_says_nothing_but_errors(source: Path, quiet: str) -> None:
     assert result.stderr.startswith("convlast: limit-exceeded: ")
 
 
-def shown(*calls: tuple[str, int, int], wrap: bool = False, is_terminal: bool = False) -> str:
+def shown(*calls: tuple[str, int, int], is_terminal: bool = False) -> str:
     """Return what is shown of these calls."""
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=is_terminal, width=100)
-    with (
-        progress.shown_on(console) as advance,
-        progress.with_service(advance) if wrap else nullcontext(advance) as told,
-    ):
+    with progress.shown_on(console) as advance:
         for call in calls:
-            told(*call)
+            advance(*call)
     return plain(screen.getvalue())
 
 
@@ -140,19 +136,12 @@ def test_bytes_have_a_rate_and_a_time_left() -> None:
     assert not re.search(r"/s|left|/8", said)
 
 
-def test_a_service_is_seen_to_work() -> None:
-    """Between the upload and the download the service has a line of its own, in this order."""
-    calls = [(stage, done, 9) for stage in ("upload", "download") for done in (1, 9)]
-    said = lines_of(shown(*calls, wrap=True))
-    assert list(said) == ["upload", progress.SERVICE, "download"]
-    assert progress.SERVICE not in IN_BYTES
-    assert list(lines_of(shown(*calls[:2], wrap=True))) == ["upload", progress.SERVICE]
-
-
-def test_a_service_that_works_is_seen_on_a_terminal() -> None:
-    """The bar of the service stands there as soon as the upload is done, without a percentage."""
-    said = shown(("upload", 1, 2), ("upload", 2, 2), wrap=True, is_terminal=True)
-    assert re.search(r"service .*0:00:00", said)
+def test_the_place_in_the_queue_is_shown() -> None:
+    """The next job is at place 1; other stages have no place."""
+    said = shown(("queue", 0, 3), ("queue", 1, 3), is_terminal=True)
+    assert re.search(r"queue .* place 2 ", said)
+    assert re.search(r"queue .* place 1", shown(("queue", 0, 1), is_terminal=True))
+    assert "place" not in shown(("read", 0, 3), ("read", 1, 3), is_terminal=True)
 
 
 def test_a_stage_may_begin_again() -> None:

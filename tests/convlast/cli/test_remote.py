@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from convlast import client
 from convlast.cli import app
-from convlast.errors import RemoteError
-from convlast.options import Options
-from convlast.progress import Progress
 from convlast.report import Report
+from tests.convlast.client.answering import ARTIFACT
+from tests.convlast.client.fake_service import ID, FakeService, problem_of, status
+from tests.convlast.client.serving import served
 
-RECORDED = Path(__file__).parents[1] / "report" / "rendering" / "report.json"
-SERVER = ("--server", "http://127.0.0.1:8000")
+ROOT = Path(__file__).parents[3]
+SERVER = ("--server", "http://127.0.0.1:9")
 
 
 def run(*arguments: object) -> Result:
@@ -34,94 +37,131 @@ def source(tmp_path: Path) -> Path:
     return path
 
 
-class FakeClient:
-    """Takes the client's place, and records what it is asked."""
-
-    calls: list[tuple[Any, ...]]
-    problem: RemoteError | None
-
-    def __init__(self, url: str, *, key: str | None = None) -> None:
-        self.calls.append((url, key))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def convert(
-        self, source: Path, target: Path, options: Options, *, progress: Progress
-    ) -> Report:
-        """Send a file, work, and fetch the artifact."""
-        self.calls.append(("convert", source, target, options))
-        report = self._answer(progress)
-        for done in (1, 9):
-            progress("download", done, 9)
-        return report
-
-    def inspect(self, source: Path, options: Options, *, progress: Progress) -> Report:
-        """Send a file, and work."""
-        self.calls.append(("inspect", source, options))
-        return self._answer(progress)
-
-    def _answer(self, progress: Progress) -> Report:
-        for done in (1, 7):
-            progress("upload", done, 7)
-        if self.problem is not None:
-            raise self.problem
-        return Report.model_validate_json(RECORDED.read_bytes())
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> FakeService:
+    """Return a service whose job is queued, runs and succeeds."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    return FakeService(
+        status("queued", 1, place=2),
+        status("running", 2, "write", 10, 200),
+        status("running", 3, "prove", 1, 2),
+        status("succeeded", 4),
+    )
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> type[FakeClient]:
-    """Replace the client."""
-    monkeypatch.setattr(FakeClient, "calls", [], raising=False)
-    monkeypatch.setattr(FakeClient, "problem", None, raising=False)
-    monkeypatch.setattr(client, "Client", FakeClient)
-    return FakeClient
+def server(service: FakeService) -> Iterator[tuple[str, str]]:
+    """Yield the option that names the service."""
+    with served(service) as url:
+        yield ("--server", url)
 
 
-def test_a_service_inspects(asked: type[FakeClient], source: Path, tmp_path: Path) -> None:
-    """The file is sent with the options and the key, and the upload and the work are shown."""
+def stages_of(result: Result) -> list[str]:
+    """Return the stages that have a line."""
+    return re.findall(r"^(\w+): [\d.]+ ", result.stderr, re.MULTILINE)
+
+
+def test_a_service_inspects(
+    service: FakeService, server: tuple[str, str], source: Path, tmp_path: Path
+) -> None:
+    """The file is sent with the options and the key, and each stage is shown."""
     key = tmp_path / "key"
     key.write_text("secret\n")
-    result = run("inspect", source, *SERVER, "--key-file", key, "--select=a.*", "--json")
+    result = run("inspect", source, *server, "--key-file", key, "--select=a.*", "--json")
     assert result.exit_code == 0
-    assert asked.calls == [
-        ("http://127.0.0.1:8000", "secret"),
-        ("inspect", source, Options(select=("a.*",))),
-    ]
+    upload = service.of_kind("upload")[0]
+    assert upload.path == "/inspect"
+    assert upload.params == [("select", "a.*"), ("filename", "model.pt")]
+    assert upload.headers["authorization"] == "Bearer secret"
     Report.model_validate_json(result.stdout)
-    assert re.findall(r"^\w+", result.stderr, re.MULTILINE) == ["upload", "service"]
+    assert stages_of(result) == ["upload", "queue", "write", "prove"]
 
 
-def test_a_service_converts(asked: type[FakeClient], source: Path, tmp_path: Path) -> None:
-    """The artifact comes to where -o says, and all three parts of the way are shown."""
-    result = run("convert", source, *SERVER, "-o", tmp_path / "out.pt", "--json")
-    assert result.exit_code == 0
-    assert asked.calls[1] == ("convert", source, tmp_path / "out.pt", Options())
-    stages = re.findall(r"^\w+", result.stderr, re.MULTILINE)
-    assert stages == ["upload", "service", "download"]
-
-
-def test_a_service_that_refuses_has_not_ended_its_work(
-    asked: type[FakeClient], source: Path
+def test_a_service_converts(
+    service: FakeService, server: tuple[str, str], source: Path, tmp_path: Path
 ) -> None:
-    """Its code is told, with the status for it, and no line says that it had worked."""
-    for code, status in (("queue-full", 1), ("invalid-option", 2)):
-        asked.problem = RemoteError(code, "Not now.")
-        result = run("inspect", source, *SERVER)
-        assert result.exit_code == status
-        assert re.findall(r"^[\w ]+: ", result.stderr, re.MULTILINE) == ["upload: ", "convlast: "]
-        assert result.stderr.endswith(f"convlast: {code}: Not now.\n")
+    """The artifact comes to where -o says, and all parts of the way are shown."""
+    result = run("convert", source, *server, "-o", tmp_path / "out.pt", "--json")
+    assert result.exit_code == 0
+    assert (tmp_path / "out.pt").read_bytes() == ARTIFACT
+    assert stages_of(result) == ["upload", "queue", "write", "prove", "download"]
+    again = run("convert", source, *server, "-o", tmp_path / "out.pt", "--force", "-q")
+    assert (again.exit_code, again.stdout, again.stderr) == (0, "", "")
+    assert len(service.of_kind("upload")) == 1
+
+
+@pytest.mark.parametrize(("code", "exit_code"), [("timed-out", 1), ("invalid-option", 2)])
+def test_a_job_that_fails_is_told(
+    service: FakeService, server: tuple[str, str], source: Path, code: str, exit_code: int
+) -> None:
+    """Its code is told, with the status for it, and no line says that the last stage ended."""
+    service.history[-1] = status("failed", 9, problem=problem_of(code, "Not now."))
+    result = run("inspect", source, *server)
+    assert result.exit_code == exit_code
+    assert stages_of(result) == ["upload", "queue", "write"]
+    assert result.stderr.endswith(f"convlast: {code}: Not now.\n")
+
+
+def test_a_job_is_left_to_the_service(
+    service: FakeService, server: tuple[str, str], source: Path, tmp_path: Path
+) -> None:
+    """With --detach stdout has the id alone, and nothing is awaited or written."""
+    result = run("convert", source, *server, "--detach", "--smoke=none")
+    assert (result.exit_code, result.stdout) == (0, f"{ID}\n")
+    assert service.kinds() == ["ask", "upload"]
+    assert ("smoke", "none") in service.of_kind("upload")[0].params
+    assert [path.name for path in tmp_path.iterdir()] == ["model.pt"]
+    result = run("convert", source, *server, "--detach", "--quiet")
+    assert (result.stdout, result.stderr) == (f"{ID}\n", "")
+
+
+@pytest.mark.parametrize("more", [["-o", "out.pt"], ["--report", "report.html"], ["--json"]])
+def test_a_job_that_is_left_has_no_result_yet(source: Path, more: list[str]) -> None:
+    """What has nothing to write is refused before anything is sent."""
+    result = run("convert", source, *SERVER, "--detach", *more)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "jobs fetch" in result.stderr
+
+
+def test_a_job_is_not_left_to_nobody(source: Path) -> None:
+    """--detach needs a service."""
+    result = run("convert", source, "--detach")
+    assert (result.exit_code, "--server URL" in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"]
+)
+def test_an_interrupted_conversion_cancels_its_job(
+    service: FakeService,
+    server: tuple[str, str],
+    source: Path,
+    number: signal.Signals,
+    exit_code: int,
+) -> None:
+    """Ctrl-C ends the command at once, the job too, and nothing is half written."""
+    service.history, service.holds = [status("running", 1, "write", 3, 9)], True
+    words = [sys.executable, "-m", "convlast", "convert", str(source), *server, "-o", "out.pt"]
+    with subprocess.Popen(
+        words, cwd=source.parent, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        while "events" not in service.kinds():
+            time.sleep(0.01)
+        time.sleep(0.2)
+        process.send_signal(number)
+        _, stderr = process.communicate(timeout=20)
+    assert process.returncode == exit_code
+    assert "Traceback" not in stderr
+    assert service.kinds()[-1] == "delete"
+    assert [path.name for path in source.parent.iterdir()] == ["model.pt"]
 
 
 @pytest.mark.parametrize("command", ["convert", "inspect"])
-def test_a_service_takes_no_folder(asked: type[FakeClient], tmp_path: Path, command: str) -> None:
+def test_a_service_takes_no_folder(tmp_path: Path, command: str) -> None:
     """A folder is packed first, and the message says so."""
     result = run(command, tmp_path, *SERVER)
     assert (result.exit_code, "Pack it" in result.stderr) == (2, True)
-    assert asked.calls == []
 
 
 def test_an_absent_client_is_told(monkeypatch: pytest.MonkeyPatch, source: Path) -> None:

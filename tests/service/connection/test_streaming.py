@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
+from starlette.types import Message
 
-from service.connection.streaming import CHUNK_BYTES, Delivery, PiecesResponse
+from service.connection.streaming import CHUNK_BYTES, Delivery, PiecesResponse, while_connected
 from service.headers.digests import ContentDigest
 from service.settings import Settings
 from service.storage.slices import FileSlice
@@ -136,3 +139,40 @@ def test_single_bytes_do_not_pile_up(tmp_path: Path) -> None:
         return max([len(b) async for b in uploads._batches(request, Settings().client_idle_s)])
 
     assert asyncio.run(largest()) == uploads._BATCH_PIECES
+
+
+async def connected() -> Message:
+    """Receive nothing from a client that stays."""
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+async def disconnected() -> Message:
+    """Receive the news that a client has left."""
+    return {"type": "http.disconnect"}
+
+
+def test_work_whose_time_is_up_ends_with_nothing() -> None:
+    """A client that stays is not taken for one that has left, even if a timer is early."""
+
+    async def wait() -> list[Message | None]:
+        forever = (connected() for _ in range(50))
+        return [await while_connected(connected, each, timeout_s=0.001) for each in forever]
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(wait()) == [None] * 50
+
+
+def test_work_of_a_client_that_left_is_stopped() -> None:
+    """The error says that it has left, and the work is cancelled."""
+    stopped: list[bool] = []
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.append(True)
+
+    with pytest.raises(ClientDisconnect):
+        asyncio.run(while_connected(disconnected, work()))
+    assert stopped == [True]

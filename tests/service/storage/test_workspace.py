@@ -35,7 +35,7 @@ def test_a_file_is_dropped_before_its_bytes_are_freed(
     monkeypatch.setattr(os, "close", slow_close)
     path = folder.path / "upload"
     path.write_bytes(b"content")
-    folder.drop(path)
+    folder.drop_upload()
     assert not path.exists()
     assert not closed
     released.set()
@@ -45,21 +45,21 @@ def test_a_file_is_dropped_before_its_bytes_are_freed(
 
 def test_what_is_not_there_is_dropped(folder: JobFolder) -> None:
     """A file that a worker has removed or moved is no error."""
-    folder.drop(folder.path / "upload")
+    folder.drop_upload()
 
 
 def test_a_link_is_dropped_and_not_what_it_names(folder: JobFolder) -> None:
     """If a worker has put a link there, only the link is removed."""
     (folder.path / "other").write_bytes(b"content")
     (folder.path / "upload").symlink_to("other")
-    folder.drop(folder.path / "upload")
+    folder.drop_upload()
     assert [path.name for path in folder.path.iterdir()] == ["other"]
 
 
 def test_a_pipe_is_dropped_though_nobody_writes(folder: JobFolder) -> None:
     """A named pipe is removed without opening it, which would block."""
     os.mkfifo(folder.path / "upload")
-    folder.drop(folder.path / "upload")
+    folder.drop_upload()
     assert not list(folder.path.iterdir())
 
 
@@ -75,7 +75,7 @@ def test_a_file_is_dropped_where_no_thread_can_be_started(
     path = folder.path / "upload"
     path.write_bytes(b"content")
     before = len(list(Path("/proc/self/fd").iterdir()))
-    folder.drop(path)
+    folder.drop_upload()
     assert not path.exists()
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
@@ -92,7 +92,7 @@ def test_a_file_is_dropped_where_no_descriptor_is_left(
     path.write_bytes(b"content")
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", refuse)
-        folder.drop(path)
+        folder.drop_upload()
     assert not path.exists()
 
 

@@ -22,6 +22,7 @@ from service.workers import Finished, Job, JobFiles, process
 from service.workers.lanes import lane
 from service.workers.lanes.memory_budget import MemoryBudget
 from service.workers.local import Capacity, LocalWorkers
+from tests.service.listening import Heard
 from tests.service.workers.test_local import confinement, until
 
 FAKES, GPUS = "tests.service.fakes", "tests.service.workers.lanes.gpus"
@@ -47,7 +48,7 @@ class Client:
             os.truncate(source, size_bytes)
         job = Job(id=name, verb="inspect", filename="m.pt")
         files = JobFiles(source, folder)
-        run = self.workers.run(job, files, lambda *_: None, share=self.name)
+        run = self.workers.run(job, files, Heard(), share=self.name)
         return asyncio.ensure_future(run)
 
     def device_of(self, number: int) -> str:
@@ -269,7 +270,7 @@ def test_a_job_that_loses_the_device_ends_the_idle_workers(tmp_path: Path) -> No
         source.write_bytes(b"raises-code device-lost")
         job = Job(id="lost", verb="convert", filename="m.pt")
         with pytest.raises(ProblemError) as caught:
-            await workers.run(job, JobFiles(source, folder), lambda *_: None, share="a")
+            await workers.run(job, JobFiles(source, folder), Heard(), share="a")
         assert caught.value.problem.code == "device-lost"
         assert waiting not in lane_of_all._idle
         await until(lambda: len(lane_of_all._idle) == 2)
