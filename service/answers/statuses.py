@@ -122,6 +122,7 @@ class EventStream(Response):
                 seq = entry.seq
                 document = document_of(entry, self._request, self._context)
                 yield b"id: %d\ndata: %b\n\n" % (seq, document)
-            if entry.has_ended:
+            # The end may have come while the event before it was sent to a slow client.
+            if entry.has_ended and entry.seq == seq:
                 return
             await asyncio.sleep(PAUSE_S)

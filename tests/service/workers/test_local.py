@@ -378,3 +378,48 @@ def test_what_is_known_against_the_device_is_logged_once(tmp_path: Path) -> None
         assert with_workers(use)
     told = [entry for entry in logs if entry["event"] == "the device has a known trouble"]
     assert told == [{**told[0], "log_level": "warning", "trouble": "no-cudnn: There is none."}]
+
+
+def test_the_kind_of_device_is_known_when_a_worker_is_ready() -> None:
+    """A job's id waits for it: the name of the GPU, or cpu."""
+    told: list[str] = []
+
+    async def use(workers: LocalWorkers) -> None:
+        told.append(await workers.kind())
+
+    with_workers(use)
+    with_workers(use, task="tests.service.workers.lanes.gpus", device="cuda:1")
+    with_workers(use, device="auto")
+    assert told == ["cpu", "A fake", "cpu"]
+
+
+def test_no_kind_is_told_where_no_device_works() -> None:
+    """Whoever waits for it is told that the service is not ready, instead of waiting on."""
+
+    async def use(workers: LocalWorkers) -> None:
+        with pytest.raises(NotReadyError):
+            await workers.kind()
+
+    with_workers(use, task="tests.service.workers.lanes.gpus", device="lost")
+
+
+def test_jobs_that_wait_are_told_of_their_places(tmp_path: Path) -> None:
+    """The next one has place 1, a running one has none, and places go down as jobs end."""
+
+    async def use(workers: LocalWorkers) -> None:
+        heard = [Heard() for _ in range(3)]
+        sent = []
+        for number, listener in enumerate(heard):
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            sent.append(asyncio.ensure_future(ran(workers, folder, b"hangs", listener)))
+            await until(lambda: workers.health().busy)
+        await until(lambda: heard[1].places == [1] and heard[2].places[:1] == [2])
+        sent[0].cancel()
+        await until(lambda: heard[2].places[-1:] == [1])
+        for job in sent:
+            job.cancel()
+        await asyncio.wait(sent)
+        assert (heard[0].places, set(heard[1].places)) == ([], {1})
+
+    with_workers(use)
