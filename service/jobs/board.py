@@ -215,7 +215,9 @@ class Jobs:
         except SuspendedError:
             await REMOVING.run(entry.folder.remove)
             return
-        if outcome.state == "cancelled":
+        # A result that fits into the store must not be lost because its checkpoint does not.
+        is_too_large = outcome.file_bytes + entry.accepted.bytes > self._store_bytes
+        if outcome.state == "cancelled" or is_too_large:
             await self.table.let_input_go(entry)
         await RECORDING.run(entry.folder.drop_upload)
         if entry.is_kept:

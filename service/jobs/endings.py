@@ -29,7 +29,7 @@ _log = structlog.get_logger()
 
 
 class SuspendedError(Exception):
-    """The service ends while the end of a job cannot be written: the job goes on after a restart."""
+    """The service stops before the end of a job is written: the job goes on after a restart."""
 
 
 @dataclass(frozen=True)

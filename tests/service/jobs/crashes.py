@@ -40,9 +40,7 @@ class Disk:
         path = _path_of(args[1] if name in ("link", "rename") else args[0])
         self.on_change(name, path)
         result = call(*args, **more)
-        if name in ("link", "mkdir"):
-            self.unflushed.add(path)
-        elif name == "rename":
+        if name in ("link", "mkdir", "rename"):
             self.unflushed.add(path)
         elif name == "fsync":
             self._flush(path)
@@ -67,7 +65,7 @@ class Disk:
 
 def _path_of(named: Any) -> Path:
     """Return the path of a file that is named or open."""
-    return Path(os.readlink(f"/proc/self/fd/{named}") if isinstance(named, int) else named)
+    return Path(f"/proc/self/fd/{named}").readlink() if isinstance(named, int) else Path(named)
 
 
 @contextmanager

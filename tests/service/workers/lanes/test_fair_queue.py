@@ -74,3 +74,27 @@ def test_nobody_begins_twice_while_another_waits_without_one(steps: list[tuple[s
         for _ in range(running[client] + waiting[client]):
             queue.end(client)
     assert not any(vars(queue)[name] for name in ("_waiting", "_running", "_began"))
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abc"), st.sampled_from(["add", "add", "begin", "end"])),
+        max_size=30,
+    )
+)
+def test_the_order_that_is_told_is_the_order_that_comes(steps: list[tuple[str, str]]) -> None:
+    """Items begin in the order that the queue has told, and telling it changes nothing."""
+    queue = FairQueue[str]()
+    running: list[str] = []
+    for number, (client, step) in enumerate(steps):
+        if step == "add":
+            queue.add(client, f"{client}{number}")
+        elif step == "begin" and len(queue):
+            running.append(queue.begin()[0])
+        elif step == "end" and client in running:
+            running.remove(client)
+            queue.end(client)
+    told = queue.in_order()
+    assert (queue.in_order(), len(queue)) == (told, len(told))
+    assert [queue.begin() for _ in range(len(queue))] == told
+    assert queue.in_order() == []
