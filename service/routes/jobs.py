@@ -133,7 +133,9 @@ async def delete(job_id: str, request: Request, context: ContextOf, caller: Call
     entry = context.jobs.table.find(job_id, caller.owner)
     if entry.outcome is None:
         await context.jobs.cancel(entry)
-        return status_of(entry, request, context)
+        if entry.outcome is None or entry.outcome.state == "cancelled":
+            return status_of(entry, request, context)
+    # It had ended, perhaps while it was being cancelled.
     await context.jobs.table.remove(entry)
     return Response(status_code=204)
 
