@@ -12,33 +12,26 @@ Source: madvise(2) for MADV_POPULATE_WRITE, https://docs.kernel.org/admin-guide/
 
 from __future__ import annotations
 
-import ctypes
 import mmap
 import os
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from pathlib import Path
 
 from service.sandbox.kernel import prctl
+from service.workers.large_pages import Range, advise, private_memory
 
 _POPULATE_WRITE = 23
 _PR_SET_THP_DISABLE = 41
 _PRESENT, _EXCLUSIVE = 1 << 63, 1 << 56
 _ENTRY_BYTES = 8
 
-Range = tuple[int, int]
-"""The first address, and the size in bytes."""
-
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-
 
 def use_small_pages() -> None:
     """Let this process get new memory in small pages; what it has inherited stays as it is.
 
     The kernel clears a whole large page at the first write, and may move others to make room for
-    it. That pays for the fork server, whose memory lasts, see `preloaded.use_large_pages`.
+    it. That pays for the fork server, whose memory lasts, see `large_pages`.
     """
     with suppress(OSError):
         prctl(_PR_SET_THP_DISABLE, 1)
@@ -49,7 +42,7 @@ def copied_by(work: Callable[[], object]) -> list[Range]:
 
     Nothing is returned if the kernel does not tell. The process must have one thread.
     """
-    shared = list(_private_memory())
+    shared = list(private_memory())
     done, says_done = os.pipe()
     goes_on, lets_go_on = os.pipe()
     child = os.fork()
@@ -75,17 +68,8 @@ def copied_by(work: Callable[[], object]) -> list[Range]:
 
 def copy(ranges: list[Range]) -> None:
     """Copy memory that this process shares with the one that forked it."""
-    for start, size_bytes in ranges:
-        _libc.madvise(start, size_bytes, _POPULATE_WRITE)
-
-
-def _private_memory() -> Iterator[Range]:
-    """Yield the parts of this process's memory that a fork shares until one writes to them."""
-    for line in Path("/proc/self/maps").read_text().splitlines():
-        addresses, rights = line.split()[:2]
-        if rights.startswith("rw") and rights.endswith("p"):
-            start, end = (int(address, 16) for address in addresses.split("-"))
-            yield start, end - start
+    for each in ranges:
+        advise(each, _POPULATE_WRITE)
 
 
 def _exclusive_pages(pid: int, ranges: list[Range]) -> Iterator[int]:
