@@ -27,7 +27,7 @@ import httpx
 
 from benchmarks.machine import describe
 from convlast.jobs import FINISHED
-from tests.service.running import Running, start
+from tests.service.running import FAKE, Running, start
 
 JOBS = 4
 LIVEZ_P99_S = 0.1
@@ -47,7 +47,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30, help="how long the jobs run")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        service = start(Path(folder), **settings_for(arguments.followers))
+        settings = settings_for(arguments.followers)
+        service = start(Path(folder), FAKE, None, **settings)
         try:
             service.wait_until_ready()
             result = asyncio.run(follow(service, arguments.followers, arguments.seconds))
