@@ -20,14 +20,12 @@ def main() -> int:
     from service.sandbox import scrub_environment
     from service.server import DrainingServer
     from service.telemetry import logs
-    from service.workers.preloaded import use_large_pages
 
     logs.configure()
     try:
         settings = Settings.from_environment(os.environ)
         scrub_environment()  # no secret may reach the fork server or the workers
         wait_asleep(os.environ)  # for the fork server and the workers, which import torch
-        use_large_pages(os.environ)
         app = create_app(settings)  # locks the work folder, before a worker uses it
         if settings.device.startswith("cuda"):
             asyncio.run(local_workers(settings, settings.device).check())

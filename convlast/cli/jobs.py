@@ -15,7 +15,7 @@ from convlast.cli.arguments import Force
 from convlast.cli.parameters import flattened
 from convlast.cli.places import keep_report_apart
 from convlast.cli.remote import Service
-from convlast.errors import OptionError
+from convlast.errors import OptionError, RemoteError
 from convlast.jobs import JobState, JobStatus
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def wait(job_id: JobId, service: Service, as_json: Json = False, quiet: Quiet = 
         outcome.end("interrupted", "The job goes on.", "`convlast jobs cancel` stops it.")
     if as_json or not quiet:
         outcome.show(job, job_lines.render(job), as_json=as_json)
-    _end_unless_succeeded(job)
+    _refuse_unless_succeeded(job)
 
 
 @app.command()
@@ -121,13 +121,15 @@ def cancel(job_id: JobId, service: Service, as_json: Json = False) -> None:
     outcome.show(job, job_lines.render(job), as_json=as_json)
 
 
-def _end_unless_succeeded(job: JobStatus) -> None:
-    """End the command with the reason of a job that has not succeeded."""
-    if job.state == "succeeded":
-        return
+def _refuse_unless_succeeded(job: JobStatus) -> None:
+    """Raise the reason of a job that has not succeeded.
+
+    Raises:
+        RemoteError: With the code of its problem; `gone` if it was cancelled.
+    """
     problem = job.problem or {}
-    code, words = ("gone", "The job was cancelled.") if job.state == "cancelled" else ("", "")
-    outcome.end(
-        str(problem.get("code") or code or "internal"),
-        str(problem.get("detail") or words or "The service does not say why the job failed."),
-    )
+    if job.state == "cancelled":
+        raise RemoteError("gone", "The job was cancelled.")
+    if job.state == "failed":
+        detail = problem.get("detail", "The service does not say why the job failed.")
+        raise RemoteError(str(problem.get("code", "internal")), str(detail))

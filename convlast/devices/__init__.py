@@ -6,6 +6,7 @@ import platform
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -176,7 +177,9 @@ def _driver() -> str | None:
     return _first(Path("/proc/driver/nvidia/version"), r"Kernel Module.*?(\d+\.\d+(?:\.\d+)?)")
 
 
+@cache
 def _cpu() -> str | None:
+    """Return the name of the processor; the file has a paragraph for each core."""
     return _first(Path("/proc/cpuinfo"), r"model name\s*:\s*(.+)")
 
 

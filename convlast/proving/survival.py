@@ -86,7 +86,9 @@ def _load_into(sample: _Sample) -> Any:
 def _script(sample: _Sample) -> Any:
     path = sample.folder / "sample.ts"
     jit: Any = torch.jit  # whose functions are not annotated
-    jit.save(jit.trace(sample.loaded().eval(), sample.activation()), path)
+    # The check traces and runs the model again, to compare results, which are not asked for here.
+    traced = jit.trace(sample.loaded().eval(), sample.activation(), check_trace=False)
+    jit.save(traced, path)
     return jit.load(path).weight
 
 

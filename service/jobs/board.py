@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 
 import structlog
 
+from convlast.jobs import JobState
 from service.cancellation import completed
 from service.errors import NotReadyError, full_disk_as_problem
 from service.jobs.attempts import MOST_ATTEMPTS, Attempts
@@ -261,8 +262,10 @@ class Jobs:
         if entry.task is not None:
             await completed(_end(entry.task))
 
-    async def cancel(self, entry: JobEntry) -> None:
-        """Cancel a job that waits or runs; its process is gone when this returns.
+    async def cancel(self, entry: JobEntry) -> JobState:
+        """Cancel a job that waits or runs, and return its state, since it may end meanwhile.
+
+        Its process is gone when this returns.
 
         Raises:
             NotReadyError: If the service is draining, and the job goes on afterwards.
@@ -272,6 +275,7 @@ class Jobs:
         await self._stop(entry)
         if not entry.is_kept:
             self.table.forget(entry, CANCELLED)
+        return entry.state
 
     async def suspend_waiting(self) -> None:
         """Stop the durable jobs that have not begun; they go on when the service is back."""

@@ -132,8 +132,10 @@ async def delete(job_id: str, request: Request, context: ContextOf, caller: Call
     """Cancel a job that waits or runs: its process is gone then. Remove one that has ended."""
     entry = context.jobs.table.find(job_id, caller.owner)
     if entry.outcome is None:
-        await context.jobs.cancel(entry)
-        return status_of(entry, request, context)
+        state = await context.jobs.cancel(entry)
+        if state == "cancelled":
+            return status_of(entry, request, context)
+    # It had ended, perhaps while it was being cancelled.
     await context.jobs.table.remove(entry)
     return Response(status_code=204)
 

@@ -28,7 +28,7 @@ from convlast.report.codes import finding
 from service import sandbox
 from service.workers import MAX_EMBEDDED_BYTES, REPORT_JSON, Confinement, Finished
 from service.workers.folders import WorkerFolders
-from service.workers.hot_pages import use_small_pages
+from service.workers.large_pages import use_small_pages
 from service.workers.messages import (
     COMMAND,
     MAX_NAMES,

@@ -17,7 +17,7 @@ from convlast.options import Options
 from convlast.progress import Progress, silent
 from convlast.report import Report
 from convlast.report.rendering import html
-from service.workers import REPORT_HTML, REPORT_JSON, Finished, Made, hot_pages
+from service.workers import REPORT_HTML, REPORT_JSON, Finished, Made
 from service.workers.messages import LocalJob
 from service.workers.preloading import gpus_hidden, preload
 from service.workers.warming import warm_up
@@ -27,8 +27,6 @@ REHEARSAL = "rehearsal-"
 
 _FULLY, _BRIEFLY = Options(), Options(smoke="none")
 _rehearsed_on: set[str] = set()
-_written: list[hot_pages.Range] = []
-"""The memory that small jobs write to."""
 
 preload()  # in the fork server, which imports this module
 
@@ -55,8 +53,6 @@ def warm(device: str, threads: int | None = None) -> dict[str, Any]:
         with device_errors_translated(where):
             warm_up(where)
         _convert_a_small_one(device, _BRIEFLY)
-    elif where.type == "cpu":
-        hot_pages.copy(_written)
     return probe(device)
 
 
@@ -77,7 +73,6 @@ def rehearse(*, fully: bool) -> None:
         with gpus_hidden():
             warm_up(torch.device("cpu"))
             _convert_a_small_one("cpu", _FULLY if fully else _BRIEFLY)
-            _written[:] = hot_pages.copied_by(lambda: _convert_a_small_one("cpu", _BRIEFLY))
     finally:
         torch.set_num_threads(threads)
     _rehearsed_on.add("cpu")

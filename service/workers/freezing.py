@@ -1,4 +1,4 @@
-"""The fork server's last import: opens what workers may read, and freezes all objects.
+"""The fork server's last import: opens what workers may read, and freezes all objects and memory.
 
 By then all packages are loaded that workers may read.
 
@@ -14,6 +14,8 @@ from __future__ import annotations
 import gc
 
 from service import sandbox
+from service.workers.large_pages import use_large_pages
 
 sandbox.prepare()
 gc.freeze()
+use_large_pages()

@@ -14,6 +14,8 @@ def printable(text: str) -> str:
     >>> printable("weight\x1b[2J")
     'weight\\x1b[2J'
     """
+    if text.isprintable():
+        return text
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode()
         for character in text
