@@ -33,8 +33,10 @@ def test_a_checkpoint_stays_until_its_last_job_lets_it_go(tmp_path: Path, inputs
     assert not inputs.hold(KEY)
     inputs.keep(KEY, upload(tmp_path))
     assert inputs.hold(KEY)
+    inode = inputs.path(KEY).stat().st_ino
     inputs.keep(KEY, upload(tmp_path))
     assert not (tmp_path / "upload").exists()
+    assert inputs.path(KEY).stat().st_ino == inode, "the file of the first job is not replaced"
     inputs.let_go(KEY)
     assert inputs.path(KEY).read_bytes() == b"checkpoint"
     inputs.let_go(KEY)
