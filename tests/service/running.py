@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,22 +121,22 @@ def descendants_of(pid: int) -> set[int]:
     return found
 
 
-def start(
-    folder: Path,
-    module: str = FAKE,
-    log: Path | None = None,
-    *,
-    root: Path = ROOT,
-    **settings: object,
+def start(folder: Path, module: str = FAKE, log: Path | None = None, **settings: object) -> Running:
+    """Start a service; `settings` are fields of `service.settings.Settings`."""
+    return start_at(ROOT, folder, module, log, settings)
+
+
+def start_at(
+    root: Path, folder: Path, module: str, log: Path | None, settings: Mapping[str, object]
 ) -> Running:
-    """Start a service; `settings` are fields of `service.settings.Settings`.
+    """Start a service of any checkout.
 
     Args:
+        root: The checkout.
         folder: For the work folder and the log, unless these are named.
         module: What to run.
         log: The file for its output.
-        root: The checkout whose code runs.
-        settings: The settings. By default the port is a free one.
+        settings: Fields of `service.settings.Settings`. By default the port is a free one.
     """
     values = {"work_dir": folder / "work", "port": free_port(), "workers": 1, **settings}
     environment = {f"CONVLAST_{name.upper()}": str(value) for name, value in values.items()}
