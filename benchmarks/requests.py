@@ -32,7 +32,7 @@ from benchmarks.checkpoints import save_checkpoint, save_tiny
 from benchmarks.clients import ask, form
 from benchmarks.machine import describe
 from benchmarks.serving import others
-from tests.service.running import REAL, start, start_from
+from tests.service.running import REAL, start, start_at
 
 OPTIONS: Mapping[str, Mapping[str, str]] = {"smoke=none": {"smoke": "none"}, "default": {}}
 TINY = "6 kB"
@@ -142,7 +142,7 @@ def targets(
         if before is not None:
             home = folder / "before"
             home.mkdir()
-            earlier = start_from(before.resolve(), home, REAL, None, room)
+            earlier = start_at(before.resolve(), home, REAL, None, room)
             stack.callback(earlier.stop)
             earlier.wait_until_ready()
             urls |= {Target("before", None, options): earlier.url for options in OPTIONS}

@@ -58,7 +58,7 @@ def main() -> None:
     sys.exit(0 if result["passed"] else 1)
 
 
-def settings_for(followers: int) -> dict[str, object]:
+def settings_for(followers: int) -> dict[str, Any]:
     """Return settings with room for so many clients: one address may have three quarters."""
     room = followers * 4 // 3 + 64
     return {"workers": JOBS, "max_followers": room, "max_connections": room}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
 
+from tests.service.impatient_proxy import ImpatientProxy
 from tests.service.running import FAKE, Running, Serve, start
 
 
@@ -39,6 +41,20 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     for service in running:
         service.process.kill()
         service.process.wait()
+
+
+Impatient = Callable[..., ImpatientProxy]
+
+
+@pytest.fixture
+def impatient() -> Iterator[Impatient]:
+    """Return a function that puts an impatient proxy before a service, until the test ends."""
+    with ExitStack() as proxies:
+
+        def before(service: Running, *, idle_s: float = 5.0) -> ImpatientProxy:
+            return proxies.enter_context(ImpatientProxy(service.port, idle_s=idle_s))
+
+        yield before
 
 
 @pytest.fixture(scope="session")

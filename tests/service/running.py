@@ -123,20 +123,20 @@ def descendants_of(pid: int) -> set[int]:
 
 def start(folder: Path, module: str = FAKE, log: Path | None = None, **settings: object) -> Running:
     """Start a service; `settings` are fields of `service.settings.Settings`."""
-    return start_from(ROOT, folder, module, log, settings)
+    return start_at(ROOT, folder, module, log, settings)
 
 
-def start_from(
+def start_at(
     root: Path, folder: Path, module: str, log: Path | None, settings: Mapping[str, object]
 ) -> Running:
-    """Start the service of a checkout.
+    """Start a service of any checkout.
 
     Args:
         root: The checkout.
         folder: For the work folder and the log, unless these are named.
         module: What to run.
         log: The file for its output.
-        settings: The settings. By default the port is a free one.
+        settings: Fields of `service.settings.Settings`. By default the port is a free one.
     """
     values = {"work_dir": folder / "work", "port": free_port(), "workers": 1, **settings}
     environment = {f"CONVLAST_{name.upper()}": str(value) for name, value in values.items()}

@@ -258,11 +258,11 @@ def test_whoever_leaves_is_gone_with_all_requests(service: Running) -> None:
 def begin_upload(service: Running, held: contextlib.ExitStack) -> socket.socket:
     """Open a connection, and send all but the last three bytes of `fine`."""
     jobs = service.work_dir / "jobs"
-    before = len(list(jobs.glob("*.upload")))
+    before = len(list(jobs.glob("*/upload")))
     connection = held.enter_context(service.connect())
     connection.sendall(
         b"POST /convert HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nConnection: close\r\n"
         b"Content-Type: application/octet-stream\r\n\r\nf"
     )
-    wait_for(lambda: len(list(jobs.glob("*.upload"))) == before + 1)
+    wait_for(lambda: len(list(jobs.glob("*/upload"))) == before + 1)
     return connection
