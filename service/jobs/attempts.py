@@ -86,6 +86,7 @@ class Attempts:
             _log.warning("job is tried again", code=code, attempts=entry.attempts)
             if ended.made is not None:
                 await REMOVING.run(remove_tree, ended.made)
+            entry.waits_again()
             await asyncio.sleep(_PAUSE_S)
 
     async def _attempt(self, entry: JobEntry) -> Ended:

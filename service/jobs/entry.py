@@ -116,6 +116,11 @@ class JobEntry:
             self._stage, self._remaining_s = ("queue", 0, place), None
             self._change()
 
+    def waits_again(self) -> None:
+        """Note that an attempt has failed, and that another one will follow."""
+        self.started_at, self._stage, self._remaining_s = None, ("queue", 0, 0), None
+        self._change()
+
     def begins_on(self, device: str) -> None:
         """Note that a worker begins."""
         self._place = self._wait_s = None

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
 from pydantic import ValidationError
 
 from convlast.removal import remove_tree
@@ -22,6 +23,7 @@ from service.jobs.records import Accepted, Outcome
 from service.storage.records import UNFINISHED, Records, flush
 
 _REQUEST, _OUTCOME, _CLAIM = "request.json", "outcome.json", "attempt-"
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,8 @@ class Journal:
         for path in list(self.folder.iterdir()):
             recorded = None if path.name.startswith(UNFINISHED) else self._read(path)
             if recorded is None:
+                if (path / _REQUEST).exists():
+                    _log.warning("a job cannot be read and is removed", job_id=path.name)
                 remove_tree(path)
                 continue
             self._remove_rest(path, recorded.outcome)

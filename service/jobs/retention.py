@@ -117,14 +117,15 @@ class Retention:
         """Return the jobs that have to go: the expired ones, and the oldest beyond the bounds."""
         gone: list[str] = []
         counted: set[InputKey] = set()
-        total_bytes = 0
+        total_bytes, is_full = 0, False
         newest_first = sorted(self._kept.values(), key=lambda kept: kept.kept_at, reverse=True)
         for number, kept in enumerate(newest_first):
             more_bytes = kept.file_bytes
             if kept.input_key is not None and kept.input_key not in counted:
                 more_bytes += kept.input_bytes
-            is_beyond = number >= MOST_JOBS or total_bytes + more_bytes > self._max_bytes
-            if is_beyond or self.is_expired(kept.id):
+            # Once there is no room for a job, there is none for older ones either.
+            is_full |= number >= MOST_JOBS or total_bytes + more_bytes > self._max_bytes
+            if is_full or self.is_expired(kept.id):
                 gone.append(kept.id)
                 continue
             total_bytes += more_bytes
