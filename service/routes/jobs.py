@@ -131,9 +131,9 @@ async def delete(job_id: str, request: Request, context: ContextOf, caller: Call
     entry = context.jobs.table.find(job_id, caller.owner)
     if entry.outcome is None:
         await context.jobs.cancel(entry)
-        if entry.outcome is None or entry.outcome.state == "cancelled":
+        has_ended_first = entry.state in {"succeeded", "failed"}
+        if not has_ended_first:
             return status_of(entry, request, context)
-    # It had ended, perhaps while it was being cancelled.
     await context.jobs.table.remove(entry)
     return Response(status_code=204)
 
