@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.gpu_figures import NOT_MEASURED, gpu_figures
+from scripts.job_figures import cancel_table, followers_table, kills_table
 from scripts.service_figures import (
     fairness_table,
     idle_table,
@@ -15,6 +16,8 @@ from scripts.service_figures import (
 )
 
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
+OF_JOBS = {"kills", "cancel", "followers"}
+"""Benchmarks in `benchmarks/jobs`."""
 
 
 def figures() -> str:
@@ -116,12 +119,15 @@ def _start() -> str:
 
 
 def _under_load() -> str:
-    """Tell what many clients get, what a small job waits, and what idle workers take."""
+    """Tell what many clients get, what a small job waits, what idle workers take, and of jobs."""
     tables = {
         "requests": (requests_table, "The naive service does no smoke and no proof."),
         "requests-workers": (requests_table, "The same with `CONVLAST_WORKERS`."),
         "fairness": (fairness_table, "`workers` is `CONVLAST_WORKERS`."),
         "idle": (idle_table, "Memory that processes share counts once."),
+        "kills": (kills_table, "Jobs of a fake task, and clients that leave."),
+        "cancel": (cancel_table, "When DELETE is answered, the job's process and files are gone."),
+        "followers": (followers_table, "Half of them by event streams, half by long polls."),
     }
     return "\n\n".join(
         _table([table(_result(name))], note, _measured(name))
@@ -197,11 +203,16 @@ def _measured(*names: str) -> str:
     """Say by which benchmarks, where and when; those of one table are run on one machine."""
     result = _result(names[0])
     machine = result.get("machine", result)
-    programs = " and ".join(f"`benchmarks/{name.partition('-')[0]}.py`" for name in names)
+    programs = " and ".join(f"`benchmarks/{_program(name)}`" for name in names)
     return (
         f"Measured by {programs} on {machine['cpu']}, {machine['cores']} cores, torch "
         f"{machine['torch']}, on {machine['date']}."
     )
+
+
+def _program(name: str) -> str:
+    """Return the benchmark of a result, below `benchmarks`."""
+    return f"jobs/{name}.py" if name in OF_JOBS else f"{name.partition('-')[0]}.py"
 
 
 def _result(name: str) -> dict[str, Any]:

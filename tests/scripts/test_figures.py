@@ -151,8 +151,9 @@ def test_requests_stand_beside_those_of_the_naive_service(results: Path) -> None
 
 
 def test_what_was_not_measured_yet_has_no_table(results: Path) -> None:
-    """By workers, fairness and idle memory have one once they were measured."""
-    for name in ("requests-workers", "fairness", "idle"):
+    """By workers, fairness, idle memory and jobs have one once they were measured."""
+    names = ("requests-workers", "fairness", "idle", "kills", "cancel", "followers")
+    for name in names:
         (results / f"{name}.json").unlink(missing_ok=True)
     before = figures.figures()
     waited = {"workers": 2, "long_s": 2.0, "worst_wait_s": 1.0, "long_jobs_waited": 0.5}
@@ -161,6 +162,20 @@ def test_what_was_not_measured_yet_has_no_table(results: Path) -> None:
         "requests-workers": {"results": [case(8, workers=4)]},
         "fairness": {"results": [waited], "long_jobs": 16},
         "idle": {"results": [{"warm_workers": 2, "mib": mib}]},
+        "kills": {
+            "jobs": 198,
+            "harm": {"workers killed": 7},
+            "begun_more_than_once": 12,
+            "outcomes": {"quick: succeeded": 100, "sleeping: succeeded": 97, "quick: lost": 1},
+            "wrong": ["one"],
+        },
+        "cancel": {"tries": 100, "median_s": 0.0312, "p99_s": 0.1, "longest_s": 0.1234},
+        "followers": {
+            "open_at_once": 500,
+            "told": {"succeeded": 499},
+            "livez": {"p99_s": 0.0123},
+            "resident_mib": {"idle": 60.2, "peak": 79.4},
+        },
     }
     for name, result in made.items():
         (results / f"{name}.json").write_text(json.dumps({**result, "machine": describe()}))
@@ -169,8 +184,13 @@ def test_what_was_not_measured_yet_has_no_table(results: Path) -> None:
         "| 6 kB, default options | 4 | 8 | 44.4 | 111.1 | 0.40 | 0.18 s |",
         "| 2 | 2.00 s | 1.00 s | 0.50 |",
         "| 2 | 1,300 MiB | 60 MiB | 600 MiB | 640 MiB |",
+        "| ended as succeeded | 197 |",
+        "| lost, with two results, or left behind | 1 |",
+        "| 100 | 0.031 s | 0.100 s | 0.123 s |",
+        "| 500 | 499 | 12 ms | 60 MiB | 79 MiB |",
     )
     assert all(row in text and row not in before for row in rows)
     assert "Measured by `benchmarks/requests.py`" in text
+    assert "Measured by `benchmarks/jobs/kills.py`" in text
     for table in re.findall(r"(?:^\|.*\n?)+", text, re.MULTILINE):
         assert len({row.count("|") for row in table.strip().splitlines()}) == 1, table
