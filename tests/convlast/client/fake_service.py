@@ -209,7 +209,8 @@ class FakeService:
                     return
                 self.position += 1
             self.position -= 1
-            if not self.holds or not self.deleted.wait(_HOLD_S):
+            was_deleted = self.holds and self.deleted.wait(_HOLD_S)
+            if not was_deleted or self.position + 1 == len(self.history):
                 return
             self.position += 1
 
