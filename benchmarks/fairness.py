@@ -79,7 +79,7 @@ def serve(folder: Path, workers: int | None, samples: int) -> dict[str, Any]:
     keyfile.write_text("".join(f"{name}:{key}\n" for name, key in keys.items()))
     settings: dict[str, Any] = {"api_keys_file": keyfile, "jobs_per_key": 2 * LONG_JOBS}
     settings |= {"work_dir": folder / f"workers-{workers}"}
-    service = start(folder, REAL, None, **settings, **({"workers": workers} if workers else {}))
+    service = start(folder, REAL, None, **settings, workers=workers)
     try:
         service.wait_until_ready()
         long, small = (folder / "long.pt").read_bytes(), (folder / "small.pt").read_bytes()

@@ -61,7 +61,7 @@ def one(warm_workers: int | None, work: Path | None) -> dict[str, Any]:
     """Start the service, and return its memory when it is idle."""
     settings = {} if warm_workers is None else {"warm_workers": warm_workers}
     with tempfile.TemporaryDirectory(dir=work) as folder:
-        service = start(Path(folder), REAL, None, **settings)
+        service = start(Path(folder), REAL, None, **settings, workers=None)
         try:
             service.wait_until_ready()
             kib = steady(partial(memory_of, service))

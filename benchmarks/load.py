@@ -112,7 +112,7 @@ def measure(clients: int, key_count: int, seconds: float) -> dict[str, object]:
         keyfile = Path(folder, "keys")
         keyfile.touch(mode=0o600)
         keyfile.write_text("".join(f"client{n}:{key}\n" for n, key in enumerate(keys)))
-        service = start(Path(folder), REAL, api_keys_file=keyfile)
+        service = start(Path(folder), REAL, api_keys_file=keyfile, workers=None)
         try:
             service.wait_until_ready()
             before = state_of(service)

@@ -91,7 +91,7 @@ def service(folder: Path, spins: str | None) -> Iterator[Running]:
     os.environ.pop("GOMP_SPINCOUNT", None)
     if spins is not None:
         os.environ["GOMP_SPINCOUNT"] = spins
-    running = start(folder, REAL, device="cpu")
+    running = start(folder, REAL, device="cpu", workers=None)
     try:
         running.wait_until_ready()
         yield running

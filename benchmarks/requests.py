@@ -134,15 +134,14 @@ def targets(
         for number in numbers:
             home = folder / f"workers-{number}"
             home.mkdir()
-            settings = {**room, "workers": number} if number else room
-            convlast = start(home, REAL, None, **settings)
+            convlast = start(home, REAL, None, **room, workers=number)
             stack.callback(convlast.stop)
             convlast.wait_until_ready()
             urls |= {Target("convlast", number, options): convlast.url for options in OPTIONS}
         if before is not None:
             home = folder / "before"
             home.mkdir()
-            earlier = start_at(before.resolve(), home, REAL, None, room)
+            earlier = start_at(before.resolve(), home, REAL, None, {**room, "workers": None})
             stack.callback(earlier.stop)
             earlier.wait_until_ready()
             urls |= {Target("before", None, options): earlier.url for options in OPTIONS}

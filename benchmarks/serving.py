@@ -112,7 +112,7 @@ def measure_tiny(folder: Path) -> dict[str, object]:
     save_tiny(source)
     ways: dict[str, Sequence[str]] = {"default": (), "smoke=none": NO_SMOKE}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
-    convlast = start(folder, REAL, None)
+    convlast = start(folder, REAL, None, workers=None)
     try:
         convlast.wait_until_ready()
         for _ in range(TINY_REPEATS):
@@ -160,7 +160,7 @@ def services(folder: Path) -> Iterator[tuple[dict[str, str], dict[str, int]]]:
     Args:
         folder: Where they write.
     """
-    convlast = start(folder, REAL, None)
+    convlast = start(folder, REAL, None, workers=None)
     try:
         convlast.wait_until_ready()
         with others(folder, OTHERS) as (urls, pids):

@@ -136,10 +136,12 @@ def start_at(
         folder: For the work folder and the log, unless these are named.
         module: What to run.
         log: The file for its output.
-        settings: Fields of `service.settings.Settings`. By default the port is a free one.
+        settings: Fields of `service.settings.Settings`; None for the service's own default. By
+            default the port is a free one, and there is one worker.
     """
     values = {"work_dir": folder / "work", "port": free_port(), "workers": 1, **settings}
-    environment = {f"CONVLAST_{name.upper()}": str(value) for name, value in values.items()}
+    given = {name: str(value) for name, value in values.items() if value is not None}
+    environment = {f"CONVLAST_{name.upper()}": value for name, value in given.items()}
     log = log or folder / "log"
     with log.open("ab") as output:
         process = subprocess.Popen(
