@@ -283,9 +283,9 @@ def install(app: FastAPI) -> None:
 def _of_http(request: Request, error: HTTPException) -> Problem:
     """Describe a refusal by the framework."""
     if error.status_code == 405:
-        headers = dict(error.headers or {})
-        detail = f"{request.method} is not allowed here. Use {headers.get('Allow', 'another')}."
-        return Problem("method-not-allowed", detail, headers=headers)
+        allowed = ", ".join(_methods_of(request))
+        detail = f"{request.method} is not allowed here. Use {allowed or 'another'}."
+        return Problem("method-not-allowed", detail, headers={"Allow": allowed})
     if error.status_code == 404:
         bare = request.url.path.rstrip("/")
         scope = {**request.scope, "path": bare}
@@ -293,3 +293,13 @@ def _of_http(request: Request, error: HTTPException) -> Problem:
         meant = f" Did you mean {bare}?" if bare and is_known else ""
         return Problem("not-found", f"There is nothing here.{meant}")
     return Problem("malformed-request", "The request cannot be read.")
+
+
+def _methods_of(request: Request) -> list[str]:
+    """Return the methods that a path has; the framework names only those of one of its routes."""
+    return [
+        method
+        for method in ("GET", "HEAD", "POST", "DELETE")
+        for route in request.app.router.routes
+        if route.matches({**request.scope, "method": method})[0] == Match.FULL
+    ]

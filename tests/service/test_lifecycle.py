@@ -6,6 +6,7 @@ import shutil
 import signal
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -190,9 +191,10 @@ def wait_for_worker(service: Running) -> int:
 
     def reads_it() -> bool:
         for pid in service.descendants():
-            descriptors = Path(f"/proc/{pid}/fd")
-            if any(upload == each.readlink() for each in descriptors.iterdir()):
-                found.append(pid)
+            # Files are opened and closed meanwhile, and processes end.
+            with suppress(OSError):
+                descriptors = Path(f"/proc/{pid}/fd").iterdir()
+                found.extend(pid for each in descriptors if each.readlink() == upload)
         return bool(found)
 
     wait_for(reads_it)

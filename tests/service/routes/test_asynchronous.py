@@ -271,6 +271,14 @@ def test_a_cancelled_job_is_stopped_and_leaves_no_file(service: Running) -> None
     assert not [name for name in service.files() if id_ in name]
 
 
+def test_a_refused_method_is_told_all_that_a_job_has(service: Running) -> None:
+    """They are in several routes to the same path."""
+    with service.client() as client:
+        refused = client.put("/jobs/any")
+    assert refused.status_code == 405
+    assert refused.headers["allow"] == "GET, HEAD, DELETE"
+
+
 def test_a_cancelled_job_is_run_anew_by_the_same_request(service: Running) -> None:
     """Its id is the same, and it starts again."""
     content = new(b"sleeps 1")
