@@ -40,7 +40,7 @@ def status_of(
 ) -> Response:
     """Answer with the status of a job."""
     headers = {"ETag": etag_of(entry), "Cache-Control": "no-cache", **more}
-    if entry.outcome is None:
+    if entry.outcome is None or status_code == 202:
         headers["Retry-After"] = str(context.estimated_s(entry))
     body = document_of(entry, request, context)
     return Response(body, status_code=status_code, headers=headers, media_type=JSON)

@@ -104,7 +104,6 @@ def _accepted(requested: Requested, request: Request, context: Context) -> Respo
         **{
             "Location": f"{request.scope.get('root_path', '')}/jobs/{entry.id}",
             "Preference-Applied": requested.preference.applied,
-            "Retry-After": str(context.estimated_s(entry)),
             JOB_FIELD: entry.id,
         },
     )
