@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from convlast.errors import ConvlastError, VerificationError
+from convlast.report import Verdict
 from service.errors import MalformedRequestError
 
 MEDIA_TYPE = "application/problem+json"
@@ -215,6 +216,11 @@ class Problem:
         # The fixed members come last, so that no other member can replace them.
         return {**self.members, **fixed, **known}
 
+    @property
+    def verdict(self) -> Verdict | None:
+        """The verdict of the report, if the problem has one."""
+        return "failed" if self.code == VerificationError.code else None
+
     def response(self) -> Response:
         """Write the response."""
         row = TABLE[self.code]
@@ -232,8 +238,8 @@ class Problem:
             headers.setdefault("Vary", "Accept")
         if self.job_id is not None:
             headers[JOB_FIELD] = self.job_id
-        if self.code == VerificationError.code:
-            headers[VERDICT_FIELD] = "failed"
+        if self.verdict is not None:
+            headers[VERDICT_FIELD] = self.verdict
         # The newline is for terminals, which would show the prompt behind the last brace.
         return Response(f"{text}\n", status_code=row.status, headers=headers, media_type=MEDIA_TYPE)
 

@@ -131,7 +131,14 @@ def _check_by_torch(
 @cache
 def _strides_by_pytorch(shape: torch.Size) -> tuple[int, ...]:
     """Let PyTorch's own function lay out a weight of this shape; it needs no memory for that."""
-    owner = torch.nn.Conv3d(1, 1, 1, device="meta")
+    owner = _UnfilledConv3d(1, 1, 1, device="meta")
     owner.weight = torch.nn.Parameter(torch.empty(shape, device="meta"))
     torch.nn.utils.convert_conv3d_weight_memory_format(owner, torch.channels_last_3d)
     return owner.weight.stride()
+
+
+class _UnfilledConv3d(torch.nn.Conv3d):
+    """A layer whose first weight is replaced at once: to fill it would take most of the time."""
+
+    def reset_parameters(self) -> None:
+        """Leave the weight as it is."""

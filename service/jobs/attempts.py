@@ -184,7 +184,6 @@ class _Listener:
 
     def goes_on(self, stage: str, done: int, total: int) -> None:
         """Note how far it is."""
-        _log.debug("stage", stage=stage, done=done, total=total)
         if stage == _UNPACKING:
             self.attempts.check_unpacked(self.entry, total)
         self.entry.goes_on(stage, done, total)

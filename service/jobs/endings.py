@@ -12,6 +12,7 @@ import structlog
 
 from convlast.byte_size import exact
 from convlast.errors import StorageFullError
+from convlast.report import Verdict
 from service.errors import GoneError, InternalError, full_disk_as_problem
 from service.jobs.entry import JobEntry
 from service.jobs.journal import Journal
@@ -65,11 +66,16 @@ class Ended:
             attempt=entry.attempts,
             device=entry.device,
             seq=entry.next_seq(),
-            verdict=finished.verdict if finished else None,
+            verdict=self._verdict(),
             files=self.files,
             seconds={"upload": entry.upload_s, **finished.seconds} if finished else {},
             problem=self.problem.body() if self.problem else None,
         )
+
+    def _verdict(self) -> Verdict | None:
+        if self.problem is not None:
+            return self.problem.verdict
+        return self.finished.verdict if self.finished else None
 
 
 async def conclude(

@@ -76,7 +76,9 @@ class MemoryWatch:
         return "threads" if usage.threads > self.max_threads else None
 
     async def wait_for_excess(self) -> Excess:
-        """Wait until the process exceeds a limit."""
-        while (excess := self.excess()) is None:  # noqa: ASYNC110  # the kernel sends no event
-            await asyncio.sleep(self.interval_s)
+        """Wait until the process exceeds a limit; many jobs end before the first look."""
+        excess = None
+        while excess is None:
+            await asyncio.sleep(self.interval_s)  # the kernel sends no event
+            excess = self.excess()
         return excess

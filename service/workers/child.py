@@ -140,7 +140,11 @@ def _answer(task: Task, command: Run, device: str, stream: io.BufferedRWPair) ->
 
 
 def _telling(stream: io.BufferedRWPair) -> Progress:
-    """Return a progress callback that sends where a stage begins and ends, and the rest rarely."""
+    """Return a progress callback that sends where a stage begins and ends, and the rest rarely.
+
+    The end of a stage is sent together with what follows: each message of its own wakes the
+    service.
+    """
     told: tuple[str, int] | None = None
     told_at = 0.0
 
@@ -150,7 +154,9 @@ def _telling(stream: io.BufferedRWPair) -> Progress:
         is_edge = told != (name, total) or done == total
         if is_edge or now - told_at > _TELL_S:
             told, told_at = (name, total), now
-            _say(stream, Stage(name=name, done=done, total=total))
+            _write(stream, Stage(name=name, done=done, total=total))
+            if done != total:
+                stream.flush()
 
     return tell
 
@@ -207,5 +213,9 @@ def _bounded(value: Any) -> Any:
 
 
 def _say(stream: io.BufferedRWPair, event: Event) -> None:
-    stream.write(event.model_dump_json().encode() + b"\n")
+    _write(stream, event)
     stream.flush()
+
+
+def _write(stream: io.BufferedRWPair, event: Event) -> None:
+    stream.write(event.model_dump_json().encode() + b"\n")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -11,6 +15,7 @@ import torch
 
 from convlast import conversion, inspection
 from convlast.bytes.digest import crc32
+from convlast.containers import open_checkpoint
 from convlast.devices import device_errors_translated, resolve, troubles_on, unused_gpu
 from convlast.errors import DeviceUnavailableError
 from convlast.options import Options
@@ -34,10 +39,13 @@ preload()  # in the fork server, which imports this module
 def warm(device: str, threads: int | None = None) -> dict[str, Any]:
     """Warm up this process, and return facts about the device.
 
-    On the CPU there is nothing to do if the fork server has rehearsed. Otherwise this does one
-    small conversion, since the first one takes longer. It has no smoke: `warm_up` starts what a
-    smoke uses on the device, and a whole smoke would delay the next worker by more than its job
-    would gain. A worker that cannot convert is never ready.
+    If the fork server has rehearsed, this opens a small checkpoint. Its job would otherwise wait
+    for the kernel to copy the memory that this process shares with the fork server, page by page;
+    the pages that opening writes to are copied now, at the same cost.
+
+    Otherwise this does one small conversion, since the first one takes longer. It has no smoke:
+    `warm_up` starts what a smoke uses on the device, and a whole smoke would delay the next worker
+    by more than its job would gain. A worker that cannot convert is never ready.
 
     Args:
         device: The device.
@@ -53,6 +61,10 @@ def warm(device: str, threads: int | None = None) -> dict[str, Any]:
         with device_errors_translated(where):
             warm_up(where)
         _convert_a_small_one(device, _BRIEFLY)
+    else:
+        # On a full disk the job says what is wrong, if it has no room either.
+        with suppress(OSError), _small_checkpoint() as source:
+            open_checkpoint(source)
     return probe(device)
 
 
@@ -79,19 +91,33 @@ def rehearse(*, fully: bool) -> None:
 
 
 def _convert_a_small_one(device: str, options: Options) -> None:
-    with TemporaryDirectory(prefix=REHEARSAL) as folder:
-        source = Path(folder, "upload")
-        weights = {"conv.weight": torch.zeros(2, 2, 1, 1, 2), "bias": torch.zeros(2)}
-        torch.save(weights, source)
+    with _small_checkpoint() as source:
         job = LocalJob(
             id="rehearsal",
             verb="convert",
             source=source,
-            folder=Path(folder),
+            folder=source.parent,
             filename="rehearsal.pt",
             options=options,
         )
         run(job, device, silent)
+
+
+@contextmanager
+def _small_checkpoint() -> Iterator[Path]:
+    """Yield a checkpoint with one convolution, in a folder of its own."""
+    with TemporaryDirectory(prefix=REHEARSAL) as folder:
+        source = Path(folder, "upload")
+        source.write_bytes(_small_file())
+        yield source
+
+
+@cache
+def _small_file() -> bytes:
+    """Return its bytes; the fork server makes them for all workers."""
+    file = BytesIO()
+    torch.save({"conv.weight": torch.zeros(2, 2, 1, 1, 2), "bias": torch.zeros(2)}, file)
+    return file.getvalue()
 
 
 def probe(device: str) -> dict[str, Any]:

@@ -202,6 +202,7 @@ def test_a_failed_verification_leaves_its_report(service: Running) -> None:
     """The report is a file of the job, and not in the job's own document."""
     job = ended(service, post(service, new(b"fails-verification 0"), **ASYNC))
     assert job["problem"]["code"] == "verification-failed"
+    assert job["verdict"] == "failed"
     assert "report" not in job["problem"]
     assert get(service, job["links"]["report"]).json()["verdict"] == "failed"
 
