@@ -151,11 +151,11 @@ def _telling(stream: io.BufferedRWPair) -> Progress:
     def tell(name: str, done: int, total: int) -> None:
         nonlocal told, told_at
         now = time.monotonic()
-        is_edge = told != (name, total) or done == total
-        if is_edge or now - told_at > _TELL_S:
+        is_beginning, is_end = told != (name, total), done == total
+        if is_beginning or is_end or now - told_at > _TELL_S:
             told, told_at = (name, total), now
             _write(stream, Stage(name=name, done=done, total=total))
-            if done != total:
+            if is_beginning or not is_end:
                 stream.flush()
 
     return tell
