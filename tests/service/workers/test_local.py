@@ -200,6 +200,11 @@ def test_what_a_worker_printed_before_it_crashed_is_told(tmp_path: Path) -> None
     assert len(line["printed"]) <= output.MAX_BYTES
 
 
+def open_descriptors() -> int:
+    """Return how many this process has."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def test_an_ended_worker_holds_no_descriptor(tmp_path: Path) -> None:
     """The pipes of a worker are closed when it has ended, and not when garbage is collected."""
 
@@ -207,12 +212,12 @@ def test_an_ended_worker_holds_no_descriptor(tmp_path: Path) -> None:
         held = []
         await ran(workers, tmp_path, b"fine")
         await until(lambda: workers.health().ready)
-        before = len(os.listdir("/proc/self/fd"))
+        before = open_descriptors()
         for _ in range(4):
             with pytest.raises(WorkerCrashedError) as crash:
                 await ran(workers, tmp_path, b"prints terminate-called")
             held.append(crash)
-        await until(lambda: len(os.listdir("/proc/self/fd")) <= before)
+        await until(lambda: open_descriptors() <= before)
         return await ran(workers, tmp_path, b"fine")
 
     gc.disable()
