@@ -48,6 +48,8 @@ def _sections(report: ReportData) -> Iterator[Markup]:
         cards = element("div", *map(_claim, claims.of_report(report)), class_="cards")
         yield _section("What was proved", cards)
     yield _FILTER
+    if report.files:
+        yield _section("Files", folder_page.overview(report))
     if report.findings:
         groups = summary.group_findings(report.findings)
         yield _section("Findings", *map(findings_page.card, groups))
@@ -68,8 +70,7 @@ def _details(report: ReportData) -> Iterator[Markup]:
 
 
 def _files(report: ReportData) -> Iterator[Markup]:
-    """Write the files of a model folder in a table, and the layers and the smoke of each."""
-    yield _section("Files", folder_page.overview(report))
+    """Write the ways of loading the files of a model folder, and the layers and smoke of each."""
     ways = [
         part
         for files, rows in folder_page.ways_of_loading(report)

@@ -182,8 +182,9 @@ def _errors(layer: Layer, scale: _Scale) -> Markup:
         said.append(f"{_PAIRS[parity.pair]} {notation.magnitude(parity.relative)}")
     title = element("title", f"Error: {', '.join(said)}")
     picture = _picture("bars", len(parities) * (_BAR + 3), title, *drawn)
-    worst = max((math.inf if p.relative is None else p.relative for p in parities), default=0.0)
-    return element("td", picture, element("small", " · ".join(said)), data_sort=f"{worst:.3g}")
+    errors = [parity.relative for parity in parities]
+    worst = "Infinity" if None in errors else f"{max(filter(None, errors), default=0.0):.3g}"
+    return element("td", picture, element("small", " · ".join(said)), data_sort=worst)
 
 
 def _bar(parity: Parity, scale: _Scale, y: int) -> Iterator[Markup]:
