@@ -176,7 +176,8 @@ def _errors(layer: Layer, scale: _Scale) -> Markup:
     parities = _parities(layer)
     if not parities:
         return tables.cell("–")
-    drawn, said = [], []
+    drawn: list[Markup] = []
+    said = []
     for row, parity in enumerate(parities):
         drawn += _bar(parity, scale, row * (_BAR + 3))
         said.append(f"{_PAIRS[parity.pair]} {notation.magnitude(parity.relative)}")
