@@ -1,7 +1,8 @@
 """The smoke's part of the report: what was run, how well it agreed, and how long it took.
 
 Nothing here imports torch. Layouts are `channels_last_3d`, `contiguous_format`, `both` if they do
-not differ for a shape, or `strided` for neither. Sizes are in bytes, times in seconds.
+not differ for a shape, or `strided` for neither; for a tensor that is not 5-D its number of
+dimensions, such as `4d`. Sizes are in bytes, times in seconds.
 """
 
 from __future__ import annotations
@@ -26,6 +27,15 @@ def has_little_headroom(headroom: float | None) -> bool:
     (True, False, False)
     """
     return headroom is not None and headroom < LEAST_HEADROOM
+
+
+def is_in_5d(layout: str) -> bool:
+    """Say whether a layout is that of a 5-D tensor.
+
+    >>> is_in_5d("channels_last_3d"), is_in_5d("4d")
+    (True, False)
+    """
+    return not layout[:1].isdecimal()
 
 
 class _Model(BaseModel):
@@ -94,6 +104,8 @@ class Range(_Model):
     name: str
     absmax: float | None
     """The largest absolute value; null if it is not finite."""
+    absmin: float | None = None
+    """The smallest absolute value other than zero; null if there is none, or one is not finite."""
     numel: int
     overflow: int
     """Finite values that become infinite."""
@@ -107,6 +119,16 @@ class Range(_Model):
     """The share of all values that become zero but were not."""
 
 
+class Magnitudes(_Model):
+    """The largest and the smallest magnitude of one tensor."""
+
+    name: str
+    absmax: float | None
+    """As in `range`."""
+    absmin: float | None
+    """As in `range`."""
+
+
 class Activation(_Model):
     """How the output of one module fits into fp16, and its error in fp16."""
 
@@ -115,6 +137,8 @@ class Activation(_Model):
     """The class of the module, or the operator of a program."""
     absmax: float | None
     """The largest absolute value in fp32; null if it is not finite."""
+    absmin: float | None = None
+    """The smallest absolute value other than zero, in a sample; null if there is none."""
     headroom: float | None
     """65504 divided by `absmax`; below 1 values overflow."""
     overflow: int
@@ -160,6 +184,9 @@ class Flip(_Model):
     """Permutations in one forward."""
     bytes: int = 0
     """Bytes permuted in one forward."""
+    seconds: float | None = None
+    """Time of the kernels that only permute, in one forward; null if none were seen, as on a
+    CPU."""
 
 
 class TraceStep(_Model):
@@ -271,6 +298,8 @@ class Smoke(_Model):
     """The worst parity of each pair over all layers, or the whole model's."""
     range: list[Range] = Field(default_factory=list)
     """Tensors with values that fp16 cannot hold, or only just."""
+    magnitudes: list[Magnitudes] = Field(default_factory=list)
+    """All tensors that were looked at for `range`, in the order of the file."""
     activations: list[Activation] = Field(default_factory=list)
     """The output of each module, in the order of execution."""
     first_wrong: FirstWrong | None = None
@@ -278,7 +307,8 @@ class Smoke(_Model):
     flips: list[Flip] = Field(default_factory=list)
     """Where the converted model permutes, except at the first convolution."""
     trace: list[TraceStep] = Field(default_factory=list)
-    """The chain of modules, with converted weights and a contiguous input."""
+    """The chain of modules with 5-D or 4-D activations, with converted weights and a contiguous
+    input."""
     permutations: Permutations | None = None
     dispatch: list[Dispatch] = Field(default_factory=list)
     dispatch_reason: str | None = None

@@ -42,11 +42,12 @@ def audit(name: str, chunks: Iterable[Tensor]) -> Range:
     >>> found.overflow, found.underflow, found.underflow_share, found.nonfinite
     (1, 1, 0.25, 0)
     """
-    absmax, numel, overflow, underflow, nonfinite = 0.0, 0, 0, 0, 0
+    absmax, absmin, numel, overflow, underflow, nonfinite = 0.0, math.inf, 0, 0, 0, 0
     for block in _blocks(chunks):
         half = block.to(torch.float16)
         numel += block.numel()
-        largest = _absmax(block)
+        smallest, largest = _extremes(block.abs())
+        absmin = min(absmin, smallest)
         if largest < LARGEST:
             absmax = max(absmax, largest)
         else:  # rare, so these extra passes may be slow
@@ -54,12 +55,13 @@ def audit(name: str, chunks: Iterable[Tensor]) -> Range:
             unfit = block.numel() - _count(finite)
             nonfinite += unfit
             overflow += block.numel() - _count(half.isfinite()) - unfit
-            absmax = max(absmax, _absmax(block.where(finite, 0)))
+            absmax = max(absmax, _extremes(block.abs().where(finite, 0))[1])
         if half is not block and (nonzero := _count_nonzero(half)) < block.numel():
             underflow += _count(block) - nonzero
     return Range(
         name=name,
         absmax=None if nonfinite else absmax,
+        absmin=None if nonfinite or math.isinf(absmin) else absmin,
         numel=numel,
         overflow=overflow,
         underflow=underflow,
@@ -93,10 +95,13 @@ def _blocks(chunks: Iterable[Tensor]) -> Iterator[Tensor]:
             yield from torch.split(chunk.detach().flatten(), BLOCK_NUMEL)
 
 
-def _absmax(block: Tensor) -> float:
-    """Return the largest absolute value; NaN if there is one."""
-    least, most = torch.aminmax(block)
-    return max(abs(least.item()), abs(most.item()))
+def _extremes(magnitudes: Tensor) -> tuple[float, float]:
+    """Return the smallest magnitude other than zero and the largest one; NaN if there is one."""
+    least, most = (extreme.item() for extreme in torch.aminmax(magnitudes))
+    if least == 0:  # rare in weights, so this extra pass may be slow
+        nonzero = magnitudes[magnitudes > 0]
+        least = nonzero.min().item() if nonzero.numel() else math.inf
+    return least, most
 
 
 def _count(values: Tensor) -> int:
