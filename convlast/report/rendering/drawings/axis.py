@@ -14,6 +14,9 @@ class Axis(Protocol):
     def at(self, value: float) -> float:
         """Return the place of a value, in percent of the width."""
 
+    def ticks(self) -> list[float]:
+        """Return the values that have a tick."""
+
 
 @dataclass(frozen=True)
 class LogAxis:

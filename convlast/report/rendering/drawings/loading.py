@@ -44,7 +44,8 @@ def _words(rows: Sequence[Survival]) -> str:
     """Count the ways that keep the layout."""
     results = [result_of(row) for row in rows]
     kept, lost, never = (results.count(each) for each in ("kept", "lost", "never"))
-    said = f"{kept} of {notation.count(len(rows), 'way')} of loading keep{'s' * (kept == 1)} the layout"
+    ways = notation.count(len(rows), "way")
+    said = f"{kept} of {ways} of loading keep{'s' * (kept == 1)} the layout"
     said += f"; {lost} lose{'s' * (lost == 1)} it, though other files keep it" if lost else ""
     said += f"; {never} never keep{'s' * (never == 1)} it, whatever the file" if never else ""
     return f"{said}."

@@ -15,4 +15,4 @@ def shortened(name: str, most: int = MOST) -> str:
     '…norm.weight'
     """
     text = notation.printable(name[-4 * most :])
-    return text if len(name) <= most >= len(text) else f"…{text[1 - most:]}"
+    return text if len(name) <= most >= len(text) else f"…{text[1 - most :]}"

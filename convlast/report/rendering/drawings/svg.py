@@ -46,9 +46,7 @@ def bar(left: float, right: float, top: float, height: float, kind: str) -> Mark
 
 def dot(place: float, middle: float, kind: str, *, radius: float = 5) -> Markup:
     """Write a dot."""
-    return element(
-        "circle", cx=share(place), cy=pixels(middle), r=pixels(radius), class_=kind
-    )
+    return element("circle", cx=share(place), cy=pixels(middle), r=pixels(radius), class_=kind)
 
 
 def line(left: float, right: float, top: float, bottom: float, kind: str) -> Markup:
@@ -59,9 +57,7 @@ def line(left: float, right: float, top: float, bottom: float, kind: str) -> Mar
 
 def text(place: float, base: float, words: str, kind: str, *, anchor: str = "start") -> Markup:
     """Write words on one line; `anchor` says which part of them is at the place."""
-    return element(
-        "text", words, x=share(place), y=pixels(base), text_anchor=anchor, class_=kind
-    )
+    return element("text", words, x=share(place), y=pixels(base), text_anchor=anchor, class_=kind)
 
 
 def share(percent: float) -> str:

@@ -299,7 +299,10 @@ def test_a_flip_of_the_report_has_the_time_of_its_permutation(
     seen = dispatch.Profile(permuting_s=times)
     monkeypatch.setattr(measuring, "profile", lambda *_: seen)
     smoke = Smoke(scope="model", dtype="float16", device="cuda:0", status="passed")
-    smoke.flips = [*trace.flips(), Flip(module="?", input_memory_format="", output_memory_format="")]
+    smoke.flips = [
+        *trace.flips(),
+        Flip(module="?", input_memory_format="", output_memory_format=""),
+    ]
     look_at_kernels(make, 2, smoke)
     assert [flip.seconds for flip in smoke.flips] == [0.5] * len(trace.flips()) + [None]
     assert len(trace.flips()) >= 2

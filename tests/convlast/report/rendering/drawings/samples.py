@@ -59,9 +59,7 @@ def chain_smoke(name: str = "pool") -> Smoke:
         Flip(module="back", kind="Conv3d", operator="aten::convolution", bytes=2_097_152,
              input_memory_format=FIRST, output_memory_format=LAST, cause=name, seconds=0.00012),
     ]  # fmt: skip
-    permutations = Permutations(
-        number=3, bytes=19_922_944, best_number=1, best_bytes=1_048_576
-    )
+    permutations = Permutations(number=3, bytes=19_922_944, best_number=1, best_bytes=1_048_576)
     return smoke_with(trace=trace, flips=flips, permutations=permutations)
 
 

@@ -56,7 +56,12 @@ def test_each_flip_names_its_module_its_bytes_and_its_time() -> None:
     assert texts(picture, "mark") == ["1", "2", "3", "4"]
     assert [row[0] for row in rows] == ["stem", "pool", "back", "to_frames"]
     assert rows[0][3:] == ["the input, once: needed", "–", "–"]
-    assert rows[1][2:] == ["channels-last → contiguousAvgPool3d", "its aten::avg_pool3d", "16.8 MB", "–"]
+    assert rows[1][2:] == [
+        "channels-last → contiguousAvgPool3d",
+        "its aten::avg_pool3d",
+        "16.8 MB",
+        "–",
+    ]
     assert rows[2][3:] == ["back again, after pool", "2.1 MB", "120 µs"]
 
 
