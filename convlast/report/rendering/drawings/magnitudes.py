@@ -22,9 +22,9 @@ AXIS = LogAxis(LEAST / 64, MOST * 64)
 MAX_ROWS = 40
 """The most rows that are drawn; the others share one row."""
 
-_TICKS = {LEAST: "2⁻²⁴", 1e-4: "10⁻⁴", 1e-2: "0.01", 1.0: "1", 100.0: "100", MOST: "65504"}
+_TICKS = {LEAST: "2⁻²⁴", 1e-5: "10⁻⁵", 1e-2: "0.01", 1.0: "1", 100.0: "100", MOST: "65504"}
 _NAMES, _PLOT = 38.0, 60.0
-_TOP, _ROW, _THICK = 24, 18, 8
+_TOP, _ROW, _THICK = 24, 17, 8
 
 
 @dataclass(frozen=True)
@@ -107,13 +107,14 @@ def ranges(spans: Sequence[Span], noun: str) -> Markup:
     middles = [_TOP + _ROW * (index + 0.5) for index in range(len(rows))]
     labels = [_label(span, middle) for span, middle in zip(rows, middles, strict=True)]
     bars = [_bar(span, middle) for span, middle in zip(rows, middles, strict=True)]
-    return svg.picture(
+    drawn = svg.picture(
         _title(spans, noun),
         svg.part(*labels, left=0, width=_NAMES - 1, kind="names"),
         svg.part(*_background(bottom), *bars, left=_NAMES, width=_PLOT, kind="plot"),
         height=bottom + 4,
         kind="ranges",
     )
+    return svg.framed(drawn)
 
 
 def _title(spans: Sequence[Span], noun: str) -> str:

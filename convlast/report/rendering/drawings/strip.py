@@ -16,12 +16,15 @@ from convlast.report.smoke import Flip, Smoke, is_in_5d
 MAX_LINKS = 80
 """The most stretches that are drawn and listed; the JSON report has every step."""
 
+MAX_OPEN = 12
+"""A longer list of changes is folded."""
+
 _TOP, _HEIGHT, _FULL = 22, 84, 36
 _HEIGHTS = {"channels_last_3d": _FULL, "contiguous_format": 24, "both": 14, "strided": 18}
 _FLAT = 8
 _WIDE = 9.0
 """A stretch at least this wide, in percent, has room for its number of modules."""
-_APART = 4.0
+_APART = 6.5
 """Numbers of marks need this much room, in percent."""
 
 
@@ -52,7 +55,7 @@ def chain(smoke: Smoke) -> Markup:
     every = links_of(smoke.trace)
     links = every[:MAX_LINKS]
     marks = list(_marks(links, smoke.flips))
-    parts = [_picture(links, marks), _legend(every)]
+    parts = [svg.framed(_picture(links, marks), _legend(every))]
     if smoke.permutations:
         parts.insert(0, element("p", words_on(smoke.permutations), class_="note"))
     if len(every) > MAX_LINKS:
@@ -155,23 +158,21 @@ def _legend(links: Sequence[Link]) -> Markup:
     for link in links:
         counts[link.layout] = counts.get(link.layout, 0) + len(link.steps)
     kinds = {link.layout: _kind(link) for link in links}
-    items = [
-        element(
-            "li", element("span", class_=f"swatch {kinds[layout]}", aria_hidden="true"),
-            f"{layout_name(layout)} ({notation.count(number, 'module')})",
+    return svg.legend(
+        *(
+            (f"swatch {kinds[layout]}", f"{layout_name(layout)} ({notation.count(n, 'module')})")
+            for layout, n in counts.items()
         )
-        for layout, number in counts.items()
-    ]  # fmt: skip
-    return element("ul", *items, class_="legend")
+    )
 
 
 def _changes(marks: Sequence[_Mark]) -> Markup:
     """List the places where the layout changes, with what that costs."""
     has_times = any(mark.flip and mark.flip.seconds is not None for mark in marks)
     headers = ["Module", "No.", "Change", "Why", "Bytes", *(["Time"] if has_times else [])]
-    return tables.table(
-        headers, (_change(mark, has_times=has_times) for mark in marks), numbers_from=4
-    )
+    rows = (_change(mark, has_times=has_times) for mark in marks)
+    listed = tables.table(headers, rows, numbers_from=4)
+    return listed if len(marks) <= MAX_OPEN else _folded(f"All {len(marks)} changes", listed)
 
 
 def _change(mark: _Mark, *, has_times: bool) -> list[Markup]:
@@ -196,8 +197,8 @@ def _change(mark: _Mark, *, has_times: bool) -> list[Markup]:
 def _why(mark: _Mark) -> str:
     """Say why the layout changes here."""
     if mark.is_break:
-        ends = is_in_5d(mark.before)
-        return "the layout ends with 5-D" if ends else "5-D begins again"
+        copies = f", with a copy by {mark.flip.operator}" if mark.flip else ""
+        return f"5-D {'ends' if is_in_5d(mark.before) else 'begins again'} here{copies}"
     if mark.flip is None:
         return "the input, once: needed"
     if mark.flip.cause:
@@ -217,5 +218,9 @@ def _listed(links: Sequence[Link]) -> Markup:
         for link in links
     )
     listed = tables.table(["From", "Layout", "To", "Modules"], rows, numbers_from=3)
-    summary = element("summary", "Every stretch of the picture, as a table")
-    return element("details", summary, listed)
+    return _folded("Every stretch of the picture, as a table", listed)
+
+
+def _folded(title: str, listed: Markup) -> Markup:
+    """Put a table into an element that opens on demand."""
+    return element("details", element("summary", title), listed)

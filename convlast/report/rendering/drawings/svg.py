@@ -25,6 +25,25 @@ def picture(title: str, *content: Markup, height: int, kind: str) -> Markup:
     )  # fmt: skip
 
 
+def framed(*content: Markup) -> Markup:
+    """Put a picture, and what belongs to it, into a frame."""
+    return element("div", *content, class_="card drawn")
+
+
+def legend(*items: tuple[str, str], kind: str = "") -> Markup:
+    """Name the colours of a picture.
+
+    Args:
+        items: The class of each colour's sample, and what it stands for.
+        kind: A further class of the list.
+    """
+    listed = (
+        element("li", element("span", class_=sample, aria_hidden="true"), words)
+        for sample, words in items
+    )
+    return element("ul", *listed, class_=f"legend {kind}".rstrip())
+
+
 def part(*content: Markup, left: float, width: float, kind: str) -> Markup:
     """Write a part of a picture; percentages inside it are of its own width."""
     return element("svg", *content, x=share(left), width=share(width), class_=kind)

@@ -12,7 +12,8 @@ from convlast.report.rendering.markup import Markup, element
 from convlast.report.smoke import Choice, Smoke, Timing
 
 _TOP, _ROW = 26, 40
-_NAMES, _PLOT = 34.0, 46.0
+_NAMES, _PLOT = 32.0, 48.0
+_DTYPES = {"float16": "fp16", "float32": "fp32", "bfloat16": "bf16"}
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def times(smoke: Smoke) -> Markup:
     )
     says = "Timed on a CPU. This says nothing about a GPU."
     warned = [] if tells else [element("p", says, class_="note")]
-    return element("div", *warned, drawn, _legend(rows, tells=tells), class_="timed")
+    return svg.framed(*warned, drawn, _legend(rows, tells=tells))
 
 
 def _title(rows: Sequence[_Row], *, tells: bool) -> str:
@@ -90,8 +91,9 @@ def _title(rows: Sequence[_Row], *, tells: bool) -> str:
 
 
 def _of_timing(row: Timing) -> _Row:
-    under = ["autocast" if row.autocast else row.dtype.partition(" ")[0]]
-    under += ["cudnn.benchmark"] if row.cudnn_benchmark else []
+    dtype = row.dtype.partition(" ")[0]
+    under = ["autocast" if row.autocast else _DTYPES.get(dtype, dtype)]
+    under += ["benchmark"] if row.cudnn_benchmark else []
     return _Row(
         notation.shape(row.input_shape or []) or "the model", ", ".join(under),
         row.contiguous_s, row.converted_s, None, row.speedup, row.spread, row.stable,
@@ -118,9 +120,8 @@ def _drawn_s(row: _Row) -> list[float]:
 def _grid(axis: Axis, bottom: float) -> Iterator[Markup]:
     for value in axis.ticks():
         place = axis.at(value)
-        words = notation.duration(value) if value else "0"
         yield svg.line(place, place, _TOP - 4, bottom, "grid")
-        yield svg.text(place, _TOP - 10, words.replace(".0 ", " "), "tick", anchor="middle")
+        yield svg.text(place, _TOP - 10, _tick(value), "tick", anchor="middle")
 
 
 def _labels(row: _Row, middle: float) -> list[Markup]:
@@ -156,9 +157,12 @@ def _tip(row: _Row) -> str:
 
 def _ratio(row: _Row, middle: float) -> Markup:
     kind = "ratio" if row.is_stable else "ratio unstable"
-    first = svg.text(100, middle - 2, f"{row.speedup:.2f} ×", kind, anchor="end")
-    second = svg.text(100, middle + 12, f"± {row.spread:.2f}", "under", anchor="end")
-    return svg.group(first, second)
+    base = middle - 2 if row.spread else middle + 4
+    parts = [svg.text(100, base, f"{row.speedup:.2f} ×", kind, anchor="end")]
+    if row.spread:
+        spread = f"± {row.spread:.2f}"
+        parts.append(svg.text(100, middle + 12, spread, "under", anchor="end"))
+    return svg.group(*parts)
 
 
 def _legend(rows: Sequence[_Row], *, tells: bool) -> Markup:
@@ -168,11 +172,18 @@ def _legend(rows: Sequence[_Row], *, tells: bool) -> Markup:
         kinds["all"] = "all converted"
     if any(row.fastest_s is not None for row in rows):
         kinds["fastest"] = "as select=fastest chose"
-    items = [
-        element("li", element("span", class_=f"spot {kind}", aria_hidden="true"), words)
-        for kind, words in kinds.items()
-    ]
+    items = [(f"spot {kind}", words) for kind, words in kinds.items()]
     if any(row.spread for row in rows):
-        band = element("span", class_="swatch spread", aria_hidden="true")
-        items.append(element("li", band, "half of all runs"))
-    return element("ul", *items, class_="legend" if tells else "legend grey")
+        items.append(("swatch spread", "the middle half of the rounds"))
+    return svg.legend(*items, kind="" if tells else "grey")
+
+
+def _tick(seconds: float) -> str:
+    """Write the time of a tick without zeros that say nothing.
+
+    >>> _tick(1.0), _tick(0.02), _tick(0.0025), _tick(0.0)
+    ('1 s', '20 ms', '2.5 ms', '0')
+    """
+    number, _, unit = notation.duration(seconds).partition(" ")
+    digits = number.rstrip("0").rstrip(".") if "." in number else number
+    return f"{digits} {unit}" if seconds else "0"
