@@ -76,8 +76,9 @@ def links_of(trace: Sequence[TraceStep]) -> list[Link]:
 
 def words_on(permutations: Permutations) -> str:
     """Say how many permutations a forward makes, against the best case."""
+    said = f"{notation.count(permutations.number, 'permutation')} of"
+    best = f"{permutations.best_number} of {notation.size(permutations.best_bytes)}"
     return (
-        f"{notation.count(permutations.number, 'permutation')} of "
-        f"{notation.size(permutations.bytes)} in a forward; at best {permutations.best_number} of "
-        f"{notation.size(permutations.best_bytes)}."
+        f"{said} {notation.size(permutations.bytes)} in a forward; "
+        f"at best {best if permutations.best_number else 'none'}."
     )

@@ -22,8 +22,8 @@ AXIS = LogAxis(LEAST / 64, MOST * 64)
 MAX_ROWS = 40
 """The most rows that are drawn; the others share one row."""
 
-_TICKS = {LEAST: "2⁻²⁴", 1e-5: "10⁻⁵", 1e-2: "0.01", 1.0: "1", 100.0: "100", MOST: "65504"}
-_NAMES, _PLOT = 38.0, 60.0
+_TICKS = {LEAST: "2⁻²⁴", 1e-4: "10⁻⁴", 0.1: "0.1", 100.0: "100", MOST: "65504"}
+_NAMES = 34.0
 _TOP, _ROW, _THICK = 24, 17, 8
 
 
@@ -63,8 +63,10 @@ class Span:
     @property
     def nearness(self) -> tuple[bool, bool, float]:
         """How near it is to a limit of fp16; a nearer one sorts first."""
-        largest = math.inf if self.largest is None else self.largest
-        return not self.overflows, not self.vanishes, -largest
+        if self.largest is None or self.is_all_zero:
+            return not self.overflows, not self.vanishes, math.inf
+        place = AXIS.at(self.largest)
+        return not self.overflows, not self.vanishes, min(place, 100 - place)
 
 
 def spans_of_tensors(smoke: Smoke) -> list[Span]:
@@ -102,15 +104,18 @@ def ranges(spans: Sequence[Span], noun: str) -> Markup:
         noun: What has them, such as `tensor`.
     """
     drawn, others = _selected(spans)
-    rows = [*drawn, *_together(others, noun)]
+    rows = [*drawn, *_together(others)]
     bottom = _TOP + _ROW * len(rows)
     middles = [_TOP + _ROW * (index + 0.5) for index in range(len(rows))]
-    labels = [_label(span, middle) for span, middle in zip(rows, middles, strict=True)]
+    labels = [
+        part for span, middle in zip(rows, middles, strict=True) for part in _label(span, middle)
+    ]
+    width = svg.room_for((span.name for span in rows), most=_NAMES)
     bars = [_bar(span, middle) for span, middle in zip(rows, middles, strict=True)]
     drawn = svg.picture(
         _title(spans, noun),
-        svg.part(*labels, left=0, width=_NAMES - 1, kind="names"),
-        svg.part(*_background(bottom), *bars, left=_NAMES, width=_PLOT, kind="plot"),
+        svg.part(*labels, left=0, width=width, kind="names"),
+        svg.part(*_background(bottom), *bars, left=width + 1, width=98 - width, kind="plot"),
         height=bottom + 4,
         kind="ranges",
     )
@@ -144,14 +149,14 @@ def _selected(spans: Sequence[Span]) -> tuple[list[Span], list[Span]]:
     return parted
 
 
-def _together(spans: Sequence[Span], noun: str) -> Iterable[Span]:
+def _together(spans: Sequence[Span]) -> Iterable[Span]:
     """Yield one span around all of these; nothing if there are none."""
     if not spans:
         return
     largest = [span.largest for span in spans]
     smallest = [span.smallest for span in spans if span.smallest is not None]
     yield Span(
-        notation.count(len(spans), f"other {noun}"),
+        f"{len(spans):,} others",
         None if None in largest else max(filter(None, largest), default=0.0),
         min(smallest, default=None),
         any(span.overflows for span in spans),
@@ -173,9 +178,9 @@ def _background(bottom: float) -> list[Markup]:
     return parts
 
 
-def _label(span: Span, middle: float) -> Markup:
+def _label(span: Span, middle: float) -> list[Markup]:
     kind = "name warned" if span.overflows or span.vanishes else "name"
-    return svg.text(100, middle + 4, shortened(span.name), kind, anchor="end")
+    return svg.name(middle + 4, span.name, kind)
 
 
 def _bar(span: Span, middle: float) -> Markup:

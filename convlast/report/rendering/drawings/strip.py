@@ -200,7 +200,7 @@ def _why(mark: _Mark) -> str:
         copies = f", with a copy by {mark.flip.operator}" if mark.flip else ""
         return f"5-D {'ends' if is_in_5d(mark.before) else 'begins again'} here{copies}"
     if mark.flip is None:
-        return "the input, once: needed"
+        return "the input has to change once"
     if mark.flip.cause:
         return f"back again, after {mark.flip.cause}"
     return f"its {mark.flip.operator}" if mark.flip.operator else "it permutes"

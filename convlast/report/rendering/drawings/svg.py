@@ -5,7 +5,13 @@ A picture has no `viewBox`: it would scale the text too, which nobody could read
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from convlast.report.rendering.drawings.names import shortened
 from convlast.report.rendering.markup import Markup, element
+
+_SHORT = 16
+"""The characters of a name for which a phone has room."""
 
 
 def picture(title: str, *content: Markup, height: int, kind: str) -> Markup:
@@ -77,6 +83,25 @@ def line(left: float, right: float, top: float, bottom: float, kind: str) -> Mar
 def text(place: float, base: float, words: str, kind: str, *, anchor: str = "start") -> Markup:
     """Write words on one line; `anchor` says which part of them is at the place."""
     return element("text", words, x=share(place), y=pixels(base), text_anchor=anchor, class_=kind)
+
+
+def name(base: float, words: str, kind: str) -> list[Markup]:
+    """Write a name that ends at the right edge of its part, and a shorter form for a phone.
+
+    The style shows one of them.
+    """
+    long, short = shortened(words), shortened(words, _SHORT)
+    if long == short:
+        return [text(100, base, long, kind, anchor="end")]
+    return [
+        text(100, base, long, f"{kind} long", anchor="end"),
+        text(100, base, short, kind.replace("name", "short"), anchor="end"),
+    ]
+
+
+def room_for(names: Iterable[str], *, most: float) -> float:
+    """Return how much of the width names need on a phone, in percent; at most this much."""
+    return min(most, 4 + 2.2 * max((len(name) for name in names), default=0))
 
 
 def share(percent: float) -> str:

@@ -69,7 +69,7 @@ def test_of_500_tensors_those_near_a_limit_are_drawn_and_the_others_share_a_row(
     drawn = ranges(found, "tensor")
     names = texts(picture_in(drawn), "name")
     assert len(drawn) < 30_000
-    assert names[-1] == "460 other tensors"
+    assert names[-1] == "460 others"
     assert names.index("vanishing") < names.index("infinite")
 
 

@@ -55,7 +55,7 @@ def test_each_flip_names_its_module_its_bytes_and_its_time() -> None:
     rows = [["".join(cell.itertext()) for cell in row] for row in table.iter("tr")][1:]
     assert texts(picture, "mark") == ["1", "2", "3", "4"]
     assert [row[0] for row in rows] == ["stem", "pool", "back", "to_frames"]
-    assert rows[0][3:] == ["the input, once: needed", "–", "–"]
+    assert rows[0][3:] == ["the input has to change once", "–", "–"]
     assert rows[1][2:] == [
         "channels-last → contiguousAvgPool3d",
         "its aten::avg_pool3d",
