@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from convlast.report import Report
+from convlast.report.sections import Survival
 from convlast.report.smoke import (
     Activation,
     Choice,
@@ -13,6 +15,7 @@ from convlast.report.smoke import (
     Timing,
     TraceStep,
 )
+from tests.convlast.report.rendering import building
 
 LAST, FIRST, FLAT = "channels_last_3d", "contiguous_format", "4d"
 HOSTILE = """</title></svg><script>alert(1)</script>'"&\u202e\x00"""
@@ -116,3 +119,42 @@ def time_smoke(*, representative: bool = True) -> Smoke:
     choice = Choice(chosen="some", layers=["stem.weight"], speedup=2.3, spread=0.08,
                     seconds={"none": 0.0201, "all": 0.0099, "some": 0.0087})  # fmt: skip
     return smoke_with(timings=timings, timing=timings[0], choice=choice)
+
+
+def whole_smoke(name: str = "pool", number: int = 8) -> Smoke:
+    """Return a smoke with something for every picture, measured on a GPU.
+
+    Args:
+        name: The module that breaks the layout, and the tensor that overflows.
+        number: Tensors, and as many activations.
+    """
+    fields: dict[str, object] = {}
+    for part in (chain_smoke(name), range_smoke(number, name), time_smoke()):
+        fields |= {field: getattr(part, field) for field in part.model_fields_set}
+    return Smoke.model_validate(fields)
+
+
+def restless_smoke(number: int = 100) -> Smoke:
+    """Return a smoke whose every module changes the layout, timed on a CPU.
+
+    Args:
+        number: Modules.
+    """
+    trace = [
+        step(f"blocks.{index}.norm" if index % 2 else f"blocks.{index}.convolution",
+             *((LAST, FIRST) if index % 2 else (FIRST, LAST)))
+        for index in range(number)
+    ]  # fmt: skip
+    timed = time_smoke(representative=False)
+    return smoke_with(trace=trace, timings=timed.timings, magnitudes=range_smoke(500).magnitudes)
+
+
+def report_with(smoke: Smoke) -> Report:
+    """Return a report with this smoke, and with ways of loading of every result."""
+    ways = [
+        Survival(route=f"way_{index}(path)", survives=survives, always_lost=always, message="Why.")
+        for index, (survives, always) in enumerate(
+            [(True, False), (False, True), (False, False), (None, False)]
+        )
+    ]
+    return building.recorded().model_copy(update={"smoke": smoke, "survival": ways})
