@@ -60,7 +60,7 @@ def draw(layers: Sequence[Layer]) -> Markup:
         element("tr", *_cells(layer, scale), **({"class_": "fine"} if index in fine else {}))
         for index, layer in enumerate(layers)
     )
-    return tables.assemble(titles, rows, label="Layers", class_="layers")
+    return tables.assemble(titles, rows, class_="layers")
 
 
 def legend(layers: Sequence[Layer]) -> Markup:

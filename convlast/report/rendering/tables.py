@@ -40,16 +40,14 @@ def table(
         element("th", text, scope="col", **({} if index < first_number else {"class_": "number"}))
         for index, text in enumerate(headers)
     )
-    return assemble(titles, (element("tr", *row) for row in rows), label=headers[0])
+    return assemble(titles, (element("tr", *row) for row in rows))
 
 
-def assemble(
-    titles: Iterable[Markup], rows: Iterable[Markup], *, label: str, class_: str = "plain"
-) -> Markup:
-    """Write a table, which the keyboard can scroll on a narrow screen."""
+def assemble(titles: Iterable[Markup], rows: Iterable[Markup], *, class_: str = "plain") -> Markup:
+    """Write a table, which scrolls on a narrow screen."""
     head = element("thead", element("tr", *titles))
     written = element("table", head, element("tbody", *rows), class_=class_)
-    return element("div", written, class_="table", tabindex="0", role="group", aria_label=label)
+    return element("div", written, class_="table")
 
 
 def named(name: str) -> Markup:
