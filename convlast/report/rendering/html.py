@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from convlast.report.rendering import (
     assets,
     claims,
+    drawings,
     findings_page,
     folder_page,
     headline,
@@ -64,7 +65,7 @@ def _details(report: ReportData) -> Iterator[Markup]:
     if report.layers:
         yield _section("Layers", *_layers(report.layers))
     if report.survival:
-        yield _section("Ways of loading", tables.survival(report.survival))
+        yield _section("Ways of loading", drawings.survival(report.survival))
     if report.smoke:
         yield from _smoke(report.smoke)
 
@@ -74,7 +75,7 @@ def _files(report: ReportData) -> Iterator[Markup]:
     ways = [
         part
         for files, rows in folder_page.ways_of_loading(report)
-        for part in (_named(files), tables.survival(rows))
+        for part in (_named(files), drawings.survival(rows))
     ]
     if ways:
         yield _section("Ways of loading", *ways)
