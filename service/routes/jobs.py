@@ -18,8 +18,9 @@ from service.headers.fields import as_list
 from service.headers.negotiation import JSON
 from service.jobs.entry import JobEntry
 from service.routes import readable
+from service.routes.contents import EVENTS, JOB, JOBS
 from service.routes.files import matches
-from service.routes.openapi import EVENTS, JOB, JOBS, problems, query_parameters
+from service.routes.openapi import problems, query_parameters
 
 MOST_WAIT_S = 60.0
 """The longest time that a request waits for a change."""
