@@ -63,7 +63,7 @@ def test_what_changed_has_a_section_each() -> None:
     for expected in (
         "Changed for the worse",
         "Passed with findings, and now: Failed.",
-        "decoder.proj.weight",
+        "encoder.stages.0.0.convs.0.all_modules.0.weight",
         "2.13.0+cpu",
         "1.90 ± 0.01 ×",
         "0.9",
