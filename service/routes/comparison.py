@@ -10,7 +10,7 @@ from convlast.errors import OptionError
 from convlast.report.changes import Comparison, FieldChange, LayerChanges, Side
 from convlast.report.comparing import compare
 from convlast.report.reading import read
-from convlast.report.rendering import comparison_page
+from convlast.report.rendering.comparison import page
 from convlast.report.sections import SCHEMA_VERSION, ReportData
 from convlast.version import __version__
 from service.answers.results import open_files, report_headers
@@ -99,7 +99,7 @@ def _compared(before: JobEntry, after: JobEntry, media_type: str) -> bytes:
         OptionError: If a report is too large, or is not one: a worker may write anything.
     """
     found = compare(_read(before, "job_id"), _read(after, "with"))
-    text = found.model_dump_json() if media_type == JSON else comparison_page.render(found)
+    text = found.model_dump_json() if media_type == JSON else page.render(found)
     return text.encode()
 
 

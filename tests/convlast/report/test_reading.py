@@ -11,7 +11,7 @@ from convlast.errors import OptionError
 from convlast.report import Report
 from convlast.report.comparing import compare
 from convlast.report.reading import read
-from convlast.report.rendering import comparison_page
+from convlast.report.rendering.comparison import page
 from tests.convlast.report.arbitrary_reports import RECORDED, recorded
 
 JUNK = st.recursive(
@@ -85,4 +85,4 @@ def test_a_spoilt_report_is_refused_or_compared(data: st.DataObject) -> None:
     for one, other in ((good, spoilt), (spoilt, good)):
         both = compare(one, other)
         assert both.model_dump_json()
-        assert comparison_page.render(both).count("<script>") == 1
+        assert page.render(both).count("<script>") == 1

@@ -6,7 +6,7 @@ import pytest
 
 from convlast.report import Report
 from convlast.report.comparing import compare
-from convlast.report.rendering import comparison_page
+from convlast.report.rendering.comparison.page import MAX_ROWS, render
 from tests.convlast.report.arbitrary_reports import recorded
 from tests.convlast.report.rendering.test_html import HOSTILE, Page
 
@@ -46,7 +46,7 @@ def timing(speedup: float) -> dict[str, Any]:
 
 def page_of(before: Report, after: Report) -> Page:
     """Return the page that compares two reports, as a reader sees it."""
-    return Page(comparison_page.render(compare(before, after)))
+    return Page(render(compare(before, after)))
 
 
 def titles(page: Page) -> list[str]:
@@ -110,7 +110,7 @@ def test_layers_that_changed_alike_are_one_row() -> None:
 def test_a_long_table_is_cut() -> None:
     """A table has so many rows, and says how many more the JSON has."""
     found = recorded()
-    layer, most = found["layers"][0], comparison_page.MAX_ROWS
+    layer, most = found["layers"][0], MAX_ROWS
     found["layers"] = [{**layer, "name": f"{number}.weight"} for number in range(most + 7)]
     page = page_of(Report.model_validate(found | {"layers": []}), Report.model_validate(found))
     text = " ".join(page.text)
@@ -132,5 +132,5 @@ def test_hostile_text_stays_text(text: str) -> None:
 
 def test_the_same_comparison_gives_the_same_page() -> None:
     """Nothing of the page depends on the time or on chance."""
-    first, second = (comparison_page.render(compare(*pair())) for _ in range(2))
+    first, second = (render(compare(*pair())) for _ in range(2))
     assert first == second

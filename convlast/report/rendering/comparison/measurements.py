@@ -15,7 +15,7 @@ from convlast.report.changes import (
     Trend,
 )
 from convlast.report.rendering import notation, smoke_page, summary, tables
-from convlast.report.rendering.changed_values import TREND_STATES, subject
+from convlast.report.rendering.comparison.values import TREND_STATES, subject
 from convlast.report.rendering.markup import Markup, element
 
 Table = tuple[list[str], list[Sequence[Markup]]]

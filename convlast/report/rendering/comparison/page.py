@@ -18,8 +18,15 @@ from convlast.report.changes import (
     SurvivalChanges,
 )
 from convlast.report.listing import listed
-from convlast.report.rendering import assets, changed_measurements, notation, summary, tables
-from convlast.report.rendering.changed_values import TREND_STATES, lines, rows, shortened, subject
+from convlast.report.rendering import assets, notation, summary, tables
+from convlast.report.rendering.comparison import measurements
+from convlast.report.rendering.comparison.values import (
+    TREND_STATES,
+    lines,
+    rows,
+    shortened,
+    subject,
+)
 from convlast.report.rendering.markup import Markup, element
 from convlast.report.sections import Finding, Severity
 
@@ -66,8 +73,8 @@ def _changes(comparison: Comparison) -> Iterator[Markup]:
         "Findings", ["Change", "Finding", "What it says"], _findings(comparison.findings)
     )
     yield from _table_section("Layers", ["Layer", "What changed"], _layers(comparison.layers))
-    yield from _table_section("Errors", *changed_measurements.errors(comparison.errors))
-    yield from _table_section("Times", *changed_measurements.times(comparison.times))
+    yield from _table_section("Errors", *measurements.errors(comparison.errors))
+    yield from _table_section("Times", *measurements.times(comparison.times))
     yield from _table_section(
         "Ways of loading", ["Way of loading", *columns], _survival(comparison.survival)
     )
@@ -99,7 +106,7 @@ def _header(comparison: Comparison) -> Markup:
     before, after = (
         element("code", shortened(side.filename)) for side in (comparison.before, comparison.after)
     )
-    arrow = element("span", "→", class_="arrow")
+    arrow = element("span", " → ", class_="quiet")
     return element(
         "header",
         element("p", "convlast comparison", class_="eyebrow"),
@@ -129,12 +136,12 @@ def _cards(comparison: Comparison) -> Iterator[Markup]:
         ("Files", comparison.files),
     ):
         if text := _counted(part):
-            yield _card(title, changed_measurements.state_of(part), text)
+            yield _card(title, measurements.state_of(part), text)
 
 
 def _card(title: str, state: summary.State, text: str) -> Markup:
     content = element("h3", title), element("p", text)
-    return element("section", *content, class_=f"card claim {state}")
+    return element("div", *content, class_=f"card claim {state}")
 
 
 def _counted(part: object) -> str:
