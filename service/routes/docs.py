@@ -48,8 +48,12 @@ dl { margin: .25rem 0; }
 dl > div { padding: .4rem 0; border-top: 1px solid var(--line); }
 dl > div:first-child { border-top: 0; }
 dt { font-weight: 600; }
-dt span { color: var(--quiet); font-weight: 400; }
-dd { margin: 0 0 0 1.25rem; }
+dt .quiet { display: block; font-weight: 400; }
+dd { margin: 0; }
+@media (min-width: 42rem) {
+  dl > div { display: grid; grid-template-columns: 13rem 1fr; gap: 1rem; }
+  dd dl > div { display: block; }
+}
 """
 )
 _HEADERS = {CSP: policy(assets.source_of(_STYLE))}
@@ -165,7 +169,9 @@ def _operation(method: str, path: str, operation: Node) -> Iterator[Markup]:
         if own != parameters:
             yield element("p", "A raw body has its ", _link_to_options(), " in the query.")
     yield element("h4", "Answers")
-    yield _list(map(_answer, operation["responses"].items()))
+    yield _list(map(_answer, _good(operation["responses"])))
+    if codes := [*_codes(operation["responses"])]:
+        yield element("p", *_prose(f"Problems: {', '.join(codes)}."), class_="quiet")
 
 
 def _body(contents: Node) -> Iterator[Markup]:
@@ -184,16 +190,27 @@ def _body(contents: Node) -> Iterator[Markup]:
     yield _list(iter(entries))
 
 
+def _good(responses: Mapping[str, Node]) -> Iterator[tuple[str, Node]]:
+    """Yield the answers that are no problems."""
+    return ((str(status), each) for status, each in responses.items() if str(status) < "4")
+
+
+def _codes(responses: Mapping[str, Node]) -> Iterator[str]:
+    """Yield the codes of the problems of an operation, each as code."""
+    for response in responses.values():
+        for code in response.get("content", {}).get(MEDIA_TYPE, {}).get("examples", ()):
+            yield f"`{code}`"
+
+
 def _answer(item: tuple[str, Node]) -> tuple[Markup, Markup]:
     status, response = item
-    parts = [element("div", *_prose(response.get("description", "")))]
-    kinds = [each for each in response.get("content", {}) if each != MEDIA_TYPE]
-    if kinds:
-        parts.append(element("div", *_prose(", ".join(f"`{kind}`" for kind in kinds))))
+    kinds = ", ".join(f"`{kind}`" for kind in response.get("content", {}))
+    text = f"{response.get('description', '')} {f'As {kinds}.' if kinds else ''}"
+    parts = [element("div", *_prose(text))]
     if "headers" in response:
         headers = response["headers"].items()
         parts.append(_fields({name: {**each, **each["schema"]} for name, each in headers}))
-    return element("code", str(status)), element("div", *parts)
+    return element("code", status), element("div", *parts)
 
 
 def _options(operations: list[tuple[str, str, Node]]) -> Markup:
@@ -239,10 +256,10 @@ def _field(item: tuple[str, Node]) -> tuple[Markup, Markup]:
     parts = [element("div", *_prose(schema.get("description", "")))]
     if values:
         parts.append(element("div", *_prose(f"One of {values}.")))
-    said = [" ", element("span", "default ", element("code", str(default)))]
-    return element("span", element("code", name), *(said if default is not None else [])), element(
-        "div", *parts
-    )
+    term = [element("code", name)]
+    if default is not None:
+        term += [" ", element("span", "default ", element("code", str(default)), class_="quiet")]
+    return element("span", *term), element("div", *parts)
 
 
 def _list(entries: Iterator[tuple[Markup, Markup]]) -> Markup:

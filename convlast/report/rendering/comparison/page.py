@@ -43,6 +43,12 @@ _SEVERITY_STATES: dict[Severity, summary.State] = {
 }
 _LOADING_STATES: dict[str | None, summary.State] = {"kept": "good", "lost": "caution"}
 
+_SHOWN = {"verdict", "input.filename", "input.sha256"}
+"""Facts that stand above, where both reports are described."""
+
+_DIGITS = 16
+"""How many digits of a digest are shown."""
+
 Row = Sequence[Markup]
 
 
@@ -67,8 +73,8 @@ def _content(comparison: Comparison) -> Iterator[Markup]:
 def _changes(comparison: Comparison) -> Iterator[Markup]:
     """Write a section for each part that changed."""
     columns = ["Before", "After"]
-    facts = ["What", *columns], rows(comparison.facts)
-    yield from _table_section("The result", *facts)
+    facts = [each for each in comparison.facts if each.field not in _SHOWN]
+    yield from _table_section("The result", ["What", *columns], rows(facts))
     yield from _table_section(
         "Findings", ["Change", "Finding", "What it says"], _findings(comparison.findings)
     )
@@ -188,7 +194,7 @@ def _side(side: Side) -> dict[str, Markup | str]:
         "Device": shortened(device),
         "Layers": f"{side.layers:,}",
         "Files": f"{side.files:,}" if side.files else "–",
-        "SHA-256 of the input": element("code", side.sha256),
+        "SHA-256 of the input": element("code", f"{side.sha256[:_DIGITS]}…"),
     }
 
 

@@ -8,7 +8,8 @@ from convlast.report import Report
 from convlast.report.comparing import compare
 from convlast.report.rendering.comparison.page import MAX_ROWS, render
 from tests.convlast.report.arbitrary_reports import recorded
-from tests.convlast.report.rendering.test_html import HOSTILE, Page
+from tests.convlast.report.rendering.building import HOSTILE
+from tests.convlast.report.rendering.test_html import Page
 
 SECTIONS = [
     *("At a glance", "The two reports", "The result", "Findings", "Layers", "Errors", "Times"),
