@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -139,8 +140,8 @@ def test_a_job_without_a_report_has_nothing_to_compare(
 )
 def test_what_a_worker_wrote_is_not_trusted(service: Running, spoilt: bytes, said: str) -> None:
     """A report that a compromised worker wrote is a clear refusal, whichever of the two it is."""
-    content = b"fine " + str(hash(said)).encode()
-    good, bad = job_of(service, content + b"a"), job_of(service, content + b"b")
+    content = b"fine, to be spoilt: " + spoilt[-40:]
+    good, bad = job_of(service, b"fine"), job_of(service, content)
     report_of(service, bad).write_bytes(spoilt)
     for pair, name in (((good, bad), "with"), ((bad, good), "job_id")):
         answer = ask(service, *pair)
@@ -151,9 +152,12 @@ def test_what_a_worker_wrote_is_not_trusted(service: Running, spoilt: bytes, sai
 
 
 def test_hostile_names_stay_text(service: Running) -> None:
-    """A file name with tags is text on the page, whose only script is ours."""
-    hostile = "<img src=x onerror=alert(1)>\u202e.pt"
-    jobs = job_of(service, b"fine", filename=hostile), job_of(service, b"fine", filename="m.pt")
+    """A name with tags in a report is text on the page, whose only script is ours."""
+    jobs = job_of(service, b"fine"), job_of(service, b"fine, with a hostile name")
+    stored = report_of(service, jobs[1])
+    report = json.loads(stored.read_bytes())
+    report["input"]["filename"] = "<img src=x onerror=alert(1)>\u202e.pt"
+    stored.write_text(json.dumps(report))
     page = ask(service, *jobs, accept="text/html").text
     assert "<img" not in page
     assert "&lt;img" in page

@@ -57,7 +57,7 @@ def render(comparison: Comparison) -> str:
     headline, _ = _headline(comparison)
     names = dict.fromkeys([comparison.before.filename, comparison.after.filename])
     title = f"{' and '.join(map(shortened, names))}: {headline}"
-    return assets.page(title, element("main", *_content(comparison)))
+    return assets.page(title, element("main", *_content(comparison), class_="comparison"))
 
 
 def _content(comparison: Comparison) -> Iterator[Markup]:
