@@ -19,7 +19,7 @@ from service.context import CallerOf, ContextOf
 from service.headers.fields import as_list
 from service.headers.negotiation import HTML, JSON, negotiate
 from service.jobs.entry import JobEntry
-from service.routes import readable
+from service.routes import JobId, readable
 from service.routes.contents import REF
 from service.routes.files import CODES, entry_with
 from service.routes.openapi import problems, query_parameters
@@ -72,7 +72,7 @@ router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"], default_response_clas
     openapi_extra=query_parameters("with"),
 )
 async def comparison(
-    job_id: str, request: Request, context: ContextOf, caller: CallerOf
+    job_id: JobId, request: Request, context: ContextOf, caller: CallerOf
 ) -> Response:
     """Compare two jobs of the caller, of any verbs, as JSON or as a page.
 

@@ -35,10 +35,12 @@ header { padding-top: 2rem; }
 main { padding-bottom: 3rem; }
 p { margin: .5rem 0; }
 a { color: var(--accent); }
-nav ul { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(19rem, 100%), 1fr));
-  gap: .25rem 1.5rem; margin: 1rem 0 0; padding: 0; list-style: none; }
+nav ul { columns: 18rem; column-gap: 2rem; margin: 1rem 0 0; padding: 0; list-style: none; }
+nav li { padding: .15rem 0; break-inside: avoid; }
+nav .method { display: inline-block; min-width: 4.25rem; }
 h2 { margin-top: 3rem; font-size: 1.4rem; }
 h3 { margin-top: 2.5rem; padding-top: 1.25rem; border-top: 1px solid var(--line); }
+h2 + section > h3 { margin-top: 0; padding-top: 0; border-top: 0; }
 h3 code { font-size: 1.05rem; }
 h4 { margin: 1.25rem 0 .25rem; font-size: 1rem; }
 .method { margin-right: .5rem; color: var(--accent); }

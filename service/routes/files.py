@@ -23,7 +23,7 @@ from service.jobs.entry import JobEntry
 from service.jobs.records import ARTIFACT
 from service.jobs.retention import CANCELLED
 from service.problems import Problem, ProblemError
-from service.routes import readable
+from service.routes import JobId, readable
 from service.routes.contents import ARTIFACT_CONTENT, REPORT_CONTENT, ZIP_CONTENT
 from service.routes.openapi import problems
 
@@ -46,7 +46,9 @@ CODES = (
         **problems(*CODES, "range-not-satisfiable"),
     },
 )
-async def artifact(job_id: str, request: Request, context: ContextOf, caller: CallerOf) -> Response:
+async def artifact(
+    job_id: JobId, request: Request, context: ContextOf, caller: CallerOf
+) -> Response:
     """Download the artifact; `Range`, `If-Range` and `If-None-Match` are understood."""
     entry = entry_with(context, job_id, caller, OCTET_STREAM)
     kept = entry.made[ARTIFACT]
@@ -79,7 +81,7 @@ async def artifact(job_id: str, request: Request, context: ContextOf, caller: Ca
     summary="The artifact and the reports of a job as a zip",
     responses={200: {"description": "The zip.", "content": ZIP_CONTENT}, **problems(*CODES)},
 )
-async def archive(job_id: str, context: ContextOf, caller: CallerOf) -> Response:
+async def archive(job_id: JobId, context: ContextOf, caller: CallerOf) -> Response:
     """Download the zip that a synchronous conversion answers."""
     entry = entry_with(context, job_id, caller, ZIP)
     files = await asyncio.to_thread(open_files, entry, FILES[ZIP])
@@ -97,7 +99,7 @@ async def archive(job_id: str, context: ContextOf, caller: CallerOf) -> Response
         **problems(*CODES, "not-acceptable"),
     },
 )
-async def report(job_id: str, request: Request, context: ContextOf, caller: CallerOf) -> Response:
+async def report(job_id: JobId, request: Request, context: ContextOf, caller: CallerOf) -> Response:
     """Read the report, as JSON or as a page."""
     media_type = negotiate(as_list(request.headers, "accept"), [JSON, HTML])
     return await _send_report(context, job_id, caller, media_type)
@@ -109,7 +111,7 @@ async def report(job_id: str, request: Request, context: ContextOf, caller: Call
     summary="The report of a job as a page",
     responses={200: {"description": "The report.", "content": {HTML: {}}}, **problems(*CODES)},
 )
-async def report_page(job_id: str, context: ContextOf, caller: CallerOf) -> Response:
+async def report_page(job_id: JobId, context: ContextOf, caller: CallerOf) -> Response:
     """Read the report as a page."""
     return await _send_report(context, job_id, caller, HTML)
 

@@ -105,7 +105,12 @@ def upload_body(option_names: Iterable[str]) -> dict[str, Any]:
             "description": "The digest of bytes that an earlier asynchronous request has brought.",
         },
         "filename": filename,
-        "options": {"type": "object", "properties": options, "additionalProperties": False},
+        "options": {
+            "type": "object",
+            "properties": options,
+            "additionalProperties": False,
+            "description": "The options, by name.",
+        },
     }
     by_name = {"type": "object", "required": ["source"], "properties": named}
     prefer = {

@@ -99,7 +99,7 @@ def test_each_option_and_each_problem_is_described_once(page: str) -> None:
 )
 def test_each_option_has_its_default(page: str, option: str, default: str) -> None:
     """The default stands beside the name, as a form has it."""
-    shown = f"<code>{option}</code> <span class="quiet">default <code>{default}</code></span>"
+    shown = f'<code>{option}</code> <span class="quiet">default <code>{default}</code></span>'
     assert page.count(shown) == 1
 
 

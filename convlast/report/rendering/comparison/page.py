@@ -101,10 +101,15 @@ def _headline(comparison: Comparison) -> tuple[str, summary.State]:
     if trends == {"better"}:
         return "Changed for the better", "good"
     if trends:
-        is_bad = comparison.verdict == "worse" and comparison.after.verdict == "failed"
         text = "Changed for the worse" if trends == {"worse"} else "Better and worse"
-        return text, "bad" if is_bad else "caution"
+        return text, "bad" if _state_of_verdict(comparison) == "bad" else "caution"
     return "Changed, neither better nor worse", "unknown"
+
+
+def _state_of_verdict(comparison: Comparison) -> summary.State:
+    if comparison.verdict == "worse" and comparison.after.verdict == "failed":
+        return "bad"
+    return TREND_STATES[comparison.verdict]
 
 
 def _header(comparison: Comparison) -> Markup:
@@ -129,7 +134,7 @@ def _cards(comparison: Comparison) -> Iterator[Markup]:
     )
     yield _card(
         "Verdict",
-        TREND_STATES[comparison.verdict] if comparison.verdict != "same" else "unknown",
+        _state_of_verdict(comparison),
         f"{before}, as before." if before == after else f"{before}, and now: {after}.",
     )
     yield _card("Input", "unknown", "The same bytes." if comparison.same_input else "Other bytes.")
@@ -179,7 +184,10 @@ def _sides(comparison: Comparison) -> Markup:
         for name in facts[0]
         if any(side[name] != "–" for side in facts)
     ]
-    return tables.table(["Report", "Before", "After"], written)
+    titles = (element("th", text, scope="col") for text in ("Report", "Before", "After"))
+    head, body = element("tr", *titles), (element("tr", *row) for row in written)
+    # The script of the page gives no buttons to this table, whose rows are in order as they are.
+    return element("table", element("thead", head), element("tbody", *body), class_="sides card")
 
 
 def _side(side: Side) -> dict[str, Markup | str]:
