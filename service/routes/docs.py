@@ -258,7 +258,7 @@ def _field(item: tuple[str, Node]) -> tuple[Markup, Markup]:
     parts = [element("div", *_prose(schema.get("description", "")))]
     if values:
         parts.append(element("div", *_prose(f"One of {values}.")))
-    term = [element("code", name)]
+    term: list[str] = [element("code", name)]
     if default is not None:
         term += [" ", element("span", "default ", element("code", str(default)), class_="quiet")]
     return element("span", *term), element("div", *parts)

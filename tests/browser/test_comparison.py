@@ -45,7 +45,7 @@ def comparison_of(service: Running, *reports: Report) -> str:
 def test_everybody_can_read_it(
     visits: Visits, service: Running, text: str, dark: bool, narrow: bool
 ) -> None:
-    """axe finds nothing, and the page is no wider than the screen, whatever the names are."""
+    """Axe finds nothing, and the page is no wider than the screen, whatever the names are."""
     page = visits.open(comparison_of(service, *pair(text)), dark=dark, narrow=narrow)
     assert page.locator("h1").inner_text() == "Changed for the worse"
     assert violations(page) == []

@@ -27,7 +27,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("narrow", [False, True], ids=["wide", "narrow"])
 def test_everybody_can_read_it(visits: Visits, service: Running, dark: bool, narrow: bool) -> None:
-    """axe finds nothing, the style is not blocked, and nothing is wider than the screen."""
+    """Axe finds nothing, the style is not blocked, and nothing is wider than the screen."""
     page = visits.open(f"{service.url}/docs", dark=dark, narrow=narrow)
     assert violations(page) == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
