@@ -131,5 +131,6 @@ def artifact_headers(artifact: KeptFile) -> dict[str, str]:
 
 def report_headers(media_type: str) -> dict[str, str]:
     """Return the fields of every response with a report, as JSON or as a page."""
-    content_type = media_type if media_type == JSON else f"{media_type}; charset=utf-8"
-    return {"Content-Type": content_type, "Vary": "Accept", **REPORT_POLICY}
+    if media_type == JSON:
+        return {"Content-Type": JSON, "Vary": "Accept"}
+    return {"Content-Type": f"{media_type}; charset=utf-8", "Vary": "Accept", **REPORT_POLICY}

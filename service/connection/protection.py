@@ -9,6 +9,7 @@ from collections.abc import Collection
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from convlast.report.rendering import assets
 from service.errors import UnauthorizedError
 
 ANY_HOST = "*"
@@ -22,21 +23,28 @@ _HOST = re.compile(
 CSP = "Content-Security-Policy"
 
 
-def policy(style: str | None = None) -> str:
+def policy(style: str | None = None, script: str | None = None) -> str:
     """Return a content security policy: nothing may be loaded, run, sent or framed.
 
     Args:
         style: The source of styles that are allowed, if the answer is a page.
+        script: The source of scripts that are allowed, if the page has one.
     """
     styles = f" style-src {style};" if style else ""
+    scripts = f" script-src {script};" if script else ""
     return (
-        f"default-src 'none';{styles} base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        f"default-src 'none';{styles}{scripts} base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
     )
 
 
-REPORT_POLICY = {CSP: policy("'unsafe-inline'") + "; sandbox"}
-"""For the page of a report, which has its style inline. Names from the checkpoint are escaped, but
-a compromised worker can write any page; `sandbox` keeps it from redirecting the reader."""
+REPORT_POLICY = {
+    CSP: policy(assets.source_of(assets.STYLE), assets.source_of(assets.SCRIPT))
+    + "; sandbox allow-scripts"
+}
+"""For the page of a report, which has its style and its script inline. Names from the checkpoint
+are escaped, but a compromised worker can write any page. Only our own script may run, and
+`sandbox` gives the page an origin of its own and keeps it from redirecting the reader."""
 
 FIELDS = {
     "X-Content-Type-Options": "nosniff",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 
@@ -57,23 +58,52 @@ def strides(elements: Sequence[int]) -> str:
 
 
 def magnitude(value: float | None) -> str:
-    """Write an error or an extreme value; None means that it is not finite.
+    """Write an error or an extreme value in three digits; None means that it is not finite.
 
-    >>> magnitude(0.0), magnitude(0.00031), magnitude(None)
-    ('0', '3.1e-04', 'not finite')
+    >>> magnitude(0.0), magnitude(0.000312), magnitude(0.0312), magnitude(70000.0), magnitude(None)
+    ('0', '3.12e-4', '0.0312', '70,000', 'not finite')
     """
     if value is None:
         return "not finite"
-    return "0" if value == 0 else f"{value:.1e}"
+    if value == 0:
+        return "0"
+    if not 1e-3 <= abs(value) < 1e6:
+        digits, _, exponent = f"{value:.2e}".partition("e")
+        return f"{_without_zeros(digits)}e{int(exponent)}"
+    places = max(2 - math.floor(math.log10(abs(value))), 0)
+    return _without_zeros(f"{value:,.{places}f}")
+
+
+def _without_zeros(digits: str) -> str:
+    return digits.rstrip("0").rstrip(".") if "." in digits else digits
 
 
 def times(factor: float | None) -> str:
-    """Write a factor; None means that there is none.
+    """Write a factor in three digits; None means that there is none.
 
-    >>> times(12.34), times(None)
-    ('12.3 ×', '–')
+    >>> times(12.34), times(1_131_054.9), times(None)
+    ('12.3 ×', '1.13 million ×', '–')
     """
-    return "–" if factor is None else f"{factor:,.1f} ×"
+    if factor is None:
+        return "–"
+    if factor >= 1e9:
+        return "over a billion ×"
+    if factor >= 1e6:
+        return f"{factor / 1e6:,.3g} million ×"
+    return f"{factor:,.0f} ×" if factor >= 100 else f"{factor:.3g} ×"
+
+
+def share(part: float) -> str:
+    """Write a share in percent; a small one is not written as none.
+
+    >>> share(0.0), share(0.000002), share(0.256), share(0.9999), share(1.0)
+    ('0 %', 'fewer than 0.1 %', '25.6 %', 'more than 99.9 %', '100 %')
+    """
+    if 0 < part < 0.001:
+        return "fewer than 0.1 %"
+    if 0.999 < part < 1:
+        return "more than 99.9 %"
+    return f"{part * 100:.3g} %"
 
 
 def duration(seconds: float) -> str:
