@@ -14,7 +14,7 @@ from convlast.report.rendering import assets as report_assets
 from convlast.report.rendering.assets import source_of
 from convlast.report.rendering.markup import Markup, element
 from convlast.version import __version__
-from service.connection.protection import CSP
+from service.connection.protection import CSP, policy
 from service.routes.pages import options_form
 from service.routes.pages.assets import SCRIPT, STYLE
 from service.routes.pages.options_form import void
@@ -23,10 +23,7 @@ PATH = "/"
 
 _STYLES = f"{source_of(STYLE)} {source_of(report_assets.STYLE)}"
 _SCRIPTS = f"{source_of(SCRIPT)} {source_of(report_assets.SCRIPT)}"
-POLICY = (
-    f"default-src 'none'; style-src {_STYLES}; script-src {_SCRIPTS}; connect-src 'self'; "
-    "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
+POLICY = f"{policy(_STYLES, _SCRIPTS)}; connect-src 'self'; img-src data:"
 """A report is shown in a frame that inherits this policy, so it names the report's style and script
 too."""
 
@@ -56,7 +53,7 @@ def render(*, has_docs: bool) -> str:
     head = element(
         "head",
         void("meta", charset="utf-8"),
-        void("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        void("meta", name_="viewport", content="width=device-width, initial-scale=1"),
         void("link", rel="icon", href="data:,"),
         element("title", TITLE),
         element("style", Markup(STYLE)),

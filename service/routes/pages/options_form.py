@@ -38,7 +38,7 @@ def _fields(schemas: Mapping[str, Mapping[str, Any]]) -> Iterator[Markup]:
 
 def _control(name: str, schema: Mapping[str, Any]) -> Markup:
     """Return a list for an option with a few values, and a line of text for any other."""
-    attributes = {"id": f"option-{name}", "name": name, "aria_describedby": f"help-{name}"}
+    attributes = {"id": f"option-{name}", "name_": name, "aria_describedby": f"help-{name}"}
     default = schema.get("default")
     if "enum" in schema:
         values = [default, *(value for value in schema["enum"] if value != default)]

@@ -17,7 +17,7 @@ function optionFields() {
 function fillOptions(options) {
   for (const field of optionFields()) {
     const value = options[field.name];
-    field.value = value === undefined ? "" : optionText(value);
+    field.value = value == null ? "" : optionText(value);
     field.removeAttribute("aria-invalid");
   }
 }
@@ -25,7 +25,7 @@ function fillOptions(options) {
 /** Write an option as the service reads it. */
 function optionText(value) {
   if (Array.isArray(value)) return value.join(",");
-  return value !== null && typeof value === "object" ? JSON.stringify(value) : String(value);
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
 }
 
 /** Show why the options were refused, at the field that is at fault. */
