@@ -12,7 +12,6 @@ import structlog
 
 from service.errors import InternalError
 from service.problems import WORKER_CODES, Problem
-from service.threads import REMOVING
 from service.workers import Job, JobFiles
 from service.workers.folders import WorkerFolders
 from service.workers.messages import LocalJob, Refused
@@ -56,11 +55,6 @@ def move_back(job: Job, files: JobFiles, folders: WorkerFolders) -> None:
     moved = folders.work / job.id
     if moved.is_dir() and not moved.is_symlink():
         moved.rename(files.folder)
-
-
-async def clear(folders: WorkerFolders) -> None:
-    """Remove the folders of a worker that has ended, and with them its link to the checkpoint."""
-    await REMOVING.run(folders.remove)
 
 
 def problem_of(refused: Refused, job: Job, files: JobFiles) -> Problem:

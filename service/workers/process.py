@@ -22,6 +22,7 @@ from convlast.errors import ConvlastError, OutOfMemoryError
 from service.cancellation import completed
 from service.errors import WorkerCrashedError
 from service.sandbox.memory_watch import Excess, MemoryWatch
+from service.threads import REMOVING
 from service.workers import Confinement, child
 from service.workers.folders import WorkerFolders
 from service.workers.messages import EVENT, MAX_LINE_BYTES, Event, Probe, Run
@@ -134,6 +135,15 @@ class WorkerProcess:
         self.output.close()
         with contextlib.suppress(OSError):
             await self.writer.wait_closed()
+
+    async def clear(self) -> None:
+        """Close what is held of a process that has ended, and remove its folders.
+
+        Otherwise its pipes stay open until Python collects the garbage.
+        """
+        with contextlib.suppress(ValueError):  # it could not be killed
+            await _with_processes(self.process.close)
+        await REMOVING.run(self.folders.remove)
 
     async def _gone(self) -> None:
         """Wait until the fork server has reaped the process, without a thread."""

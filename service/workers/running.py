@@ -12,7 +12,7 @@ from service.errors import InternalError, TimedOutError, WorkerCrashedError
 from service.workers import Finished, Job, JobFiles, Listener
 from service.workers.lanes.lane import Lane
 from service.workers.messages import Failed, LocalJob, Refused, Run, Stage
-from service.workers.moving import clear, move_back, move_in
+from service.workers.moving import move_back, move_in
 from service.workers.process import WorkerProcess
 
 _log = structlog.get_logger()
@@ -92,4 +92,4 @@ async def _take_back(lane: Lane, worker: WorkerProcess, work: LocalWork) -> None
         await worker.end()
         await asyncio.to_thread(move_back, work.job, work.files, worker.folders)
     finally:
-        lane.end_aside(clear(worker.folders))
+        lane.end_aside(worker.clear())

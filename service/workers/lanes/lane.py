@@ -16,7 +16,6 @@ import structlog
 
 from service.cancellation import completed
 from service.errors import NotReadyError
-from service.threads import REMOVING
 from service.workers import Confinement, LaneHealth
 from service.workers.lanes.device_state import DeviceState
 from service.workers.messages import Failed, Probe, Ready, Refused
@@ -275,4 +274,4 @@ class Lane:
 async def _end(worker: WorkerProcess) -> None:
     """End a worker without a job, and remove its folders."""
     await worker.end()
-    await REMOVING.run(worker.folders.remove)
+    await worker.clear()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import multiprocessing
 import os
 import tempfile
@@ -197,6 +198,33 @@ def test_what_a_worker_printed_before_it_crashed_is_told(tmp_path: Path) -> None
     assert line["how"] == "SIGSEGV"
     assert line["printed"].endswith("noise\nterminate-called ?[2J")
     assert len(line["printed"]) <= output.MAX_BYTES
+
+
+def open_descriptors() -> int:
+    """Return how many this process has."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_an_ended_worker_holds_no_descriptor(tmp_path: Path) -> None:
+    """The pipes of a worker are closed when it has ended, and not when garbage is collected."""
+
+    async def use(workers: LocalWorkers) -> Finished:
+        held = []
+        await ran(workers, tmp_path, b"fine")
+        await until(lambda: workers.health().ready)
+        before = open_descriptors()
+        for _ in range(4):
+            with pytest.raises(WorkerCrashedError) as crash:
+                await ran(workers, tmp_path, b"prints terminate-called")
+            held.append(crash)
+        await until(lambda: open_descriptors() <= before)
+        return await ran(workers, tmp_path, b"fine")
+
+    gc.disable()
+    try:
+        assert with_workers(use)
+    finally:
+        gc.enable()
 
 
 def test_cancelling_ends_the_job_and_frees_the_device(tmp_path: Path) -> None:

@@ -62,13 +62,15 @@ def test_the_terminal_shows_so_many_files(report: Report) -> None:
     assert f"{terminal.MAX_FILES}.pt" not in text
 
 
-def test_the_page_has_them_too(report: Report) -> None:
-    """The page has these files as sections, and all checkpoints and indices in one table."""
+def test_the_page_has_a_line_for_each(report: Report) -> None:
+    """Each checkpoint and index has one line, those with layers a section, and nothing twice."""
     page = html.render(report)
-    for path in TOLD:
-        assert f"<h2><code>{path}</code></h2>" in page
-    assert '<th scope="row"><code>vae/m.safetensors.index.json</code></th>' in page
-    assert page.count("0.weight") == 3
+    for path in ("checkpoint_final.pth", "old.pth", f"vae/{building.FIRST}.safetensors"):
+        assert page.count(f"<code>{path}</code></a></th>") == 1
+        assert page.count(f"<h2><code>{path}</code></h2>") == 1
+    assert page.count('<th scope="row"><code>vae/m.safetensors.index.json</code></th>') == 1
+    assert page.count("0.weight</code></summary>") == 3
+    assert page.count("<h2>Findings</h2>") == page.count("<h2>Ways of loading</h2>") == 1
 
 
 def test_paths_are_escaped(report: Report) -> None:

@@ -1,32 +1,22 @@
 from __future__ import annotations
 
-import json
 from html.parser import HTMLParser
-from pathlib import Path
+from itertools import pairwise
 
 import pytest
 
 from convlast.report import Report
 from convlast.report.rendering import assets, html
 from convlast.report.rendering.markup import Markup, element, escape
+from tests.convlast.report.rendering import building
 
-RECORDED = Path(__file__).parent / "report.json"
-HOSTILE = """</code></style><script>alert(1)</script><img src=x onerror='a' "&\x00\u202e"""
-CHOICES = {
-    "schema_version",
-    "verdict",
-    "severity",
-    "kind",
-    "status",
-    "values",
-    "strides",
-    "structure",
-    "scope",
-    "decision",
-    "options",
+VOID = {"meta", "input"}
+KINDS = {
+    "recorded": building.recorded,
+    "large": building.large,
+    "failed": building.failed,
+    "folder": building.folder,
 }
-"""Fields that have one of a few words; all other text comes from the sender."""
-VOID = {"meta"}
 
 
 class Page(HTMLParser):
@@ -55,25 +45,22 @@ class Page(HTMLParser):
         if not {"style", "script"} & set(self.open):
             self.text.append(data)
 
+    @property
+    def headings(self) -> list[int]:
+        """The level of each heading, in the order of the page."""
+        return [int(tag[1]) for tag, _ in self.elements if tag in {"h1", "h2", "h3", "h4"}]
+
+
+@pytest.fixture(params=KINDS)
+def any_report(request: pytest.FixtureRequest) -> Report:
+    """A report of each kind."""
+    return KINDS[request.param]()
+
 
 @pytest.fixture
 def report() -> Report:
     """A report with each status, each severity and each kind of smoke."""
-    return Report.model_validate_json(RECORDED.read_bytes())
-
-
-@pytest.fixture
-def hostile_report() -> Report:
-    """The same report, in which every text that is not one of a few words is hostile."""
-
-    def poison(value: object, field: str = "") -> object:
-        if isinstance(value, dict):
-            return {k: v if k in CHOICES else poison(v, k) for k, v in value.items()}
-        if isinstance(value, list):
-            return [poison(item) for item in value]
-        return HOSTILE if isinstance(value, str) else value
-
-    return Report.model_validate(poison(json.loads(RECORDED.read_bytes())))
+    return building.recorded()
 
 
 def test_page_is_well_formed_and_says_everything(report: Report) -> None:
@@ -94,32 +81,35 @@ def test_page_is_well_formed_and_says_everything(report: Report) -> None:
     assert {words for words in expected if words not in text} == set()
 
 
-def test_page_needs_nothing_from_outside(report: Report) -> None:
-    """The page loads nothing and links to nothing, and its policy forbids both."""
-    page = html.render(report)
+def test_page_needs_nothing_from_outside(any_report: Report) -> None:
+    """The page loads nothing, links to itself alone, and its policy forbids all else."""
+    page = html.render(any_report)
     parsed = Page(page)
 
-    attributes = {name for _, found in parsed.elements for name in found}
-    assert attributes <= {
-        "charset",
-        "http-equiv",
-        "content",
-        "name",
-        "lang",
-        "class",
-        "scope",
-        "aria-hidden",
-    }
+    for _, attributes in parsed.elements:
+        assert not {"src", "style", "action", "srcset"} & attributes.keys()
+        assert not [name for name in attributes if name.startswith("on")]
+        assert (attributes.get("href") or "#").startswith("#")
     assert "url(" not in page
     assert "@import" not in page
     policy = next(a["content"] for _, a in parsed.elements if a.get("http-equiv"))
-    style, script = (f"{assets.source_of(text)}" for text in (assets.STYLE, assets.SCRIPT))
+    style, script = (assets.source_of(text) for text in (assets.STYLE, assets.SCRIPT))
     assert policy == f"default-src 'none'; style-src {style}; script-src {script}"
 
 
-def test_hostile_text_stays_text(report: Report, hostile_report: Report) -> None:
+def test_headings_skip_no_level(any_report: Report) -> None:
+    """There is one heading of the first level, and no heading is more than one level deeper."""
+    levels = Page(html.render(any_report)).headings
+
+    assert levels.count(1) == 1
+    assert levels[0] == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+
+
+def test_hostile_text_stays_text(any_report: Report) -> None:
     """With every name and message hostile, the page has the very same elements and classes."""
-    tame, hostile = Page(html.render(report)), Page(html.render(hostile_report))
+    tame = Page(html.render(any_report))
+    hostile = Page(html.render(building.poisoned(any_report)))
 
     assert {tag for tag, _ in hostile.elements} <= {tag for tag, _ in tame.elements}
     assert [tag for tag, _ in hostile.elements].count("script") == 1  # our own
@@ -128,9 +118,9 @@ def test_hostile_text_stays_text(report: Report, hostile_report: Report) -> None
     assert not set("".join(hostile.text)) & set("\x00\u202e")
 
 
-def test_same_report_gives_the_same_page(report: Report) -> None:
+def test_same_report_gives_the_same_page(any_report: Report) -> None:
     """The same report gives the same page."""
-    assert html.render(report) == html.render(report.model_copy(deep=True))
+    assert html.render(any_report) == html.render(any_report.model_copy(deep=True))
 
 
 def test_page_has_both_colour_schemes_and_a_print_form(report: Report) -> None:
@@ -142,6 +132,14 @@ def test_page_has_both_colour_schemes_and_a_print_form(report: Report) -> None:
     assert "@media print" in page
 
 
+def test_a_large_model_is_a_small_page() -> None:
+    """A report on 500 layers has all of them, in less than 1 MB."""
+    page = html.render(building.large(500))
+
+    assert page.count(".convolution.weight</code>") == 500
+    assert len(page.encode()) < 1_000_000
+
+
 def test_inspection_has_no_empty_sections(report: Report) -> None:
     """A report without artifact, proof, smoke, advice, findings and layers leaves them out."""
     absent = {"artifact": None, "proof": None, "smoke": None, "advice": None}
@@ -150,8 +148,14 @@ def test_inspection_has_no_empty_sections(report: Report) -> None:
     page = html.render(report.model_copy(update=absent | nothing))
 
     assert "nothing written" in page
-    for title in ("What to do", "Findings", "Layers", "Ways of loading", "Wall time"):
+    for title in ("What was proved", "Findings", "Layers", "Ways of loading", "Wall time"):
         assert f">{title}<" not in page
+
+
+def test_a_failed_report_has_no_line_that_loads(report: Report) -> None:
+    """The line that loads the artifact is only there if there is an artifact."""
+    assert 'class="load"' in html.render(report)
+    assert 'class="load"' not in html.render(building.failed())
 
 
 def test_element_escapes_text_and_attributes_but_not_markup() -> None:

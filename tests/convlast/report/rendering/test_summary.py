@@ -133,9 +133,7 @@ def test_claims_name_what_breaks_the_layout_and_how_far_fp16_is_off() -> None:
     _, survival, run, speed = claims.of_report(report_of(survival=[KEPT, LOST], smoke=smoke))
 
     assert survival.text == "1 of 2 ways of loading keep the layout. Lost by: lost()."
-    assert run.text == (
-        "The whole model, on cuda:0. Error of the layout: 2.5e-01 (at most 1.0e-03)."
-    )
+    assert run.text == ("The whole model, on cuda:0. Error of the layout: 0.25 (at most 0.001).")
     assert speed.text == ("2.00 times as fast (± 0.05): 400.0 ms contiguous, 200.0 ms converted.")
 
 
