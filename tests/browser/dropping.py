@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from pathlib import Path
 
 from playwright.sync_api import FrameLocator, Page, expect
@@ -42,7 +43,7 @@ def drop_paths(page: Page, *paths: Path) -> None:
 
 def wait_for_inspection(page: Page) -> None:
     """Wait until the page says what would be converted."""
-    expect(page.locator("#job-state")).to_have_text("It was inspected.", timeout=LONG_MS)
+    expect(page.locator("#job-state")).to_have_text(re.compile("^Inspected"), timeout=LONG_MS)
 
 
 def convert(page: Page) -> None:
@@ -52,7 +53,7 @@ def convert(page: Page) -> None:
 
 def wait_for_conversion(page: Page) -> None:
     """Wait for the end of a conversion."""
-    expect(page.locator("#job-state")).to_have_text("It was converted.", timeout=LONG_MS)
+    expect(page.locator("#job-state")).to_have_text(re.compile("^Converted"), timeout=LONG_MS)
 
 
 def report(page: Page) -> FrameLocator:

@@ -204,17 +204,17 @@ def _options() -> Markup:
         hidden="hidden",
     )
     send = element("button", "Convert", type="submit", id="convert", class_="main")
-    return element(
+    form = element(
         "form",
-        element("h3", "Convert it", id="options-title"),
         options_form.render(),
         others,
         _problem("options-problem"),
         element("p", send, class_="buttons"),
         id="options-form",
         autocomplete="off",
-        hidden="hidden",
     )
+    title = element("summary", element("h3", "Convert it", id="options-title"))
+    return element("details", title, form, id="options-box", hidden="hidden")
 
 
 def _comparison() -> Markup:

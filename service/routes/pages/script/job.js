@@ -58,7 +58,7 @@ function clearJob() {
   setText(byId("job-state"), "");
   setText(byId("job-trouble"), "");
   for (const id of ["job-problem", "options-problem"]) showProblem(byId(id), null);
-  for (const id of ["job-progress", "options-form", "job-report", "job-actions"]) {
+  for (const id of ["job-progress", "options-box", "job-report", "job-actions"]) {
     byId(id).hidden = true;
   }
   for (const id of ["job-report", "job-actions", "job-summary", "job-verdict"]) {
@@ -95,8 +95,8 @@ function showProgress(job) {
 
 /** Read out each stage once: the state beside the bar changes too often for that. */
 function announceStage(job) {
-  const stage = job.state === "running" ? STAGES[job.progress.stage] : endInWords(job);
-  setText(byId("news"), job.state === "queued" ? "The job waits." : `${stage}`);
+  const stage = job.state === "running" ? STAGES[job.progress.stage] : STATES[job.state];
+  setText(byId("news"), `${VERBS[job.verb]}: ${stage}`);
 }
 
 function showActions(job) {
@@ -167,17 +167,19 @@ function nameIn(disposition) {
 async function showEnd(mine, job) {
   if (mine.hasReport) return;
   mine.hasReport = true;
-  if (job.verdict) showVerdict(job);
+  if (job.verdict && job.verb === "convert") showVerdict(job);
   if (job.state === "failed") {
     const { verb, input, options } = job;
-    showProblem(byId("job-problem"), job.problem, async () => {
+    const again = async () => {
       try {
         openJob((await submit(verb, input, options)).id, { focus: true });
         refreshJobs();
       } catch (error) {
         showProblem(byId("job-problem"), problemOf(error));
       }
-    });
+    };
+    // The same request runs anew only if the system was at fault, and not the file.
+    showProblem(byId("job-problem"), job.problem, job.problem.status >= 500 ? again : null);
   }
   if (job.verb === "convert" ? job.state !== "cancelled" : job.state === "succeeded") {
     showOptions(job);
@@ -195,9 +197,9 @@ async function showEnd(mine, job) {
 
 function showVerdict(job) {
   const [label, tone] = VERDICTS[job.verdict];
-  const tag = make("span", job.verb === "inspect" ? "Inspected" : label);
-  tag.className = `tag ${job.verb === "inspect" ? "unknown" : tone}`;
-  byId("job-verdict").replaceChildren(tag);
+  const verdict = make("strong", label);
+  verdict.className = tone;
+  byId("job-verdict").replaceChildren(verdict);
 }
 
 /** Say what would be converted, as the report of an inspection counts it. */
@@ -216,7 +218,8 @@ async function showSummary(job, signal) {
 function showOptions(job) {
   const others = job.verb === "inspect" ? unconverted(job) : [];
   fillOptions(job.options);
-  byId("options-form").hidden = false;
+  byId("options-box").hidden = false;
+  byId("options-box").open = job.verb === "inspect" || job.state === "failed";
   setText(byId("options-title"), job.verb === "inspect" ? "Convert it" : "Convert it again");
   byId("others-field").hidden = others.length === 0;
   byId("others").checked = false;

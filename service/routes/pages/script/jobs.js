@@ -98,7 +98,9 @@ function updateRow(row, job) {
 function stateOf(job) {
   if (job.state === "failed") return [job.problem?.title ?? "Failed", "bad"];
   if (job.state === "succeeded" && job.verb === "convert") return VERDICTS[job.verdict];
-  return [STATES[job.state], job.state === "running" ? "running" : "unknown"];
+  const share = shareOf(job);
+  const percent = share === null ? "" : `, ${Math.round(share * 100)} %`;
+  return [`${STATES[job.state]}${percent}`, job.state === "running" ? "running" : "unknown"];
 }
 
 /** Mark the row of the job that is looked at. */

@@ -64,10 +64,16 @@ function progressInWords(job) {
   return `${STAGES[stage] ?? stage}${share}${left}.`;
 }
 
+/** Say how a job has ended, how long it took, and until when its files are kept. */
 function endInWords(job) {
-  if (job.state === "cancelled") return "It was cancelled, and its file was removed.";
-  if (job.state === "failed") return "It failed.";
-  return job.verb === "inspect" ? "It was inspected." : "It was converted.";
+  if (job.state === "cancelled") return "Cancelled; its checkpoint was removed.";
+  const whole = job.verb === "inspect" ? "Inspected" : "Converted";
+  const done = job.state === "failed" ? "Failed" : whole;
+  const spent = (Date.parse(job.finished_at) - Date.parse(job.started_at)) / 1000;
+  const took = spent >= 0 ? ` in ${digits(spent)} s` : "";
+  const device = job.verb === "convert" && job.device ? ` on ${job.device}` : "";
+  const kept = job.expires_at ? ` Kept until ${timeInWords(job.expires_at)}.` : "";
+  return `${done}${took}${device}.${kept}`;
 }
 
 /** Return the share of a stage that is done; null if it cannot be told. */
@@ -76,10 +82,14 @@ function shareOf(job) {
   return job.state === "running" && total > 1 ? Math.min(done / total, 1) : null;
 }
 
-function timeElement(iso) {
-  const element = make("time", new Date(iso).toLocaleString("en-GB", {
+function timeInWords(iso) {
+  return new Date(iso).toLocaleString("en-GB", {
     day: "numeric", month: "short", hour: "2-digit", minute: "2-digit",
-  }));
+  });
+}
+
+function timeElement(iso) {
+  const element = make("time", timeInWords(iso));
   element.dateTime = iso;
   return element;
 }
@@ -94,7 +104,7 @@ function make(name, ...content) {
 /** Make an element for a name from a file, so that its direction of writing stays inside. */
 function named(text) {
   const element = make("bdi", text);
-  element.className = "name";
+  element.className = text.length > 80 ? "name long" : "name";
   element.title = text;
   return element;
 }
