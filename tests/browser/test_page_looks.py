@@ -226,7 +226,9 @@ def test_two_conversions_are_compared(service: Running, visits: Visits) -> None:
     page.on("request", lambda request: asked.append(request.url))
     page.route(
         "**/comparison?with=*",
-        lambda route: route.fulfill(body="<!doctype html><h1>Changed</h1>", content_type="text/html"),
+        lambda route: route.fulfill(
+            body="<!doctype html><h1>Changed</h1>", content_type="text/html"
+        ),
     )
     compare = page.get_by_role("button", name="Compare", exact=True)
     expect(compare).to_be_disabled()

@@ -235,7 +235,7 @@ def test_a_reload_goes_on(service: Running, visits: Visits) -> None:
 
 
 def test_the_page_goes_on_when_the_service_is_back(visits: Visits, tmp_path: Path) -> None:
-    """A service that is killed in the middle and started again ends the job, and the page sees it."""
+    """A service that was killed in the middle ends the job after its restart; the page sees it."""
     visits.expected += [CUT, "status of 50"]
     first = start(tmp_path)
     try:

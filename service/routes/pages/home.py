@@ -123,7 +123,9 @@ def _section(name: str, title: str, *content: Markup, is_hidden: bool = False) -
 
 
 def _key() -> Markup:
-    field = void("input", type="password", id="key", autocomplete="off", aria_describedby="key-help")
+    field = void(
+        "input", type="password", id="key", autocomplete="off", aria_describedby="key-help"
+    )
     form = element(
         "form",
         element("label", "Key", for_="key"),

@@ -120,7 +120,7 @@ function showActions(job) {
 /** A plain link, which the browser saves as it comes; with a key the page has to fetch it. */
 function downloadLink(job, name, label) {
   const link = make("a", label);
-  link.className = "button";
+  link.className = name === "artifact" ? "button main" : "button";
   link.href = addressOf(job.links[name]);
   link.download = downloadName(job, name);
   link.addEventListener("click", (event) => {

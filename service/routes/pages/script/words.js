@@ -37,6 +37,11 @@ function digits(value) {
   return value < 99.95 ? value.toPrecision(3) : String(Math.round(value));
 }
 
+function durationInWords(seconds) {
+  return seconds < 1 ? `${digits(seconds * 1000)} ms` : `${digits(seconds)} s`;
+}
+
+/** Say about how long something will take. */
 function secondsInWords(seconds) {
   if (seconds < 90) return `${Math.max(1, Math.round(seconds))} s`;
   return `${Math.round(seconds / 60)} min`;
@@ -70,7 +75,7 @@ function endInWords(job) {
   const whole = job.verb === "inspect" ? "Inspected" : "Converted";
   const done = job.state === "failed" ? "Failed" : whole;
   const spent = (Date.parse(job.finished_at) - Date.parse(job.started_at)) / 1000;
-  const took = spent >= 0 ? ` in ${digits(spent)} s` : "";
+  const took = spent >= 0 ? ` in ${durationInWords(spent)}` : "";
   const device = job.verb === "convert" && job.device ? ` on ${job.device}` : "";
   const kept = job.expires_at ? ` Kept until ${timeInWords(job.expires_at)}.` : "";
   return `${done}${took}${device}.${kept}`;
