@@ -183,7 +183,7 @@ def _job() -> Markup:
     return _section(
         "job",
         "Job",
-        element("p", id="job-verdict"),
+        element("h3", id="job-verdict", hidden="hidden"),
         element("p", id="job-state"),
         element("progress", id="job-progress", max="1", aria_label="Progress of the job"),
         element("p", id="job-trouble", role="status", class_="trouble"),

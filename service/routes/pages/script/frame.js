@@ -1,4 +1,4 @@
-// Shows a report in a frame of its own: it may run its own script, and reaches nothing of this page.
+// Shows a report in a frame of its own: it runs only its own script, and reaches nothing here.
 
 /** Show a page of the service in a place; answers whether it is there. */
 async function showFrame(place, path, title, signal, headers = {}) {

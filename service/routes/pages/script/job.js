@@ -58,7 +58,7 @@ function clearJob() {
   setText(byId("job-state"), "");
   setText(byId("job-trouble"), "");
   for (const id of ["job-problem", "options-problem"]) showProblem(byId(id), null);
-  for (const id of ["job-progress", "options-box", "job-report", "job-actions"]) {
+  for (const id of ["job-progress", "options-box", "job-report", "job-actions", "job-verdict"]) {
     byId(id).hidden = true;
   }
   for (const id of ["job-report", "job-actions", "job-summary", "job-verdict"]) {
@@ -197,9 +197,10 @@ async function showEnd(mine, job) {
 
 function showVerdict(job) {
   const [label, tone] = VERDICTS[job.verdict];
-  const verdict = make("strong", label);
+  const verdict = byId("job-verdict");
+  verdict.textContent = label;
   verdict.className = tone;
-  byId("job-verdict").replaceChildren(verdict);
+  verdict.hidden = false;
 }
 
 /** Say what would be converted, as the report of an inspection counts it. */
