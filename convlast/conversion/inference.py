@@ -15,8 +15,9 @@ from convlast.findings import smoke as smoke_findings
 from convlast.options import Options
 from convlast.planning.plan import Plan
 from convlast.report import Finding, LayerSmoke, Smoke
-from convlast.report.smoke import Choice
+from convlast.report.smoke import Choice, Magnitudes
 from convlast.smoke.file import Read, audit_ranges, smoke_layers, summarise_smoke
+from convlast.smoke.fp16_range import is_worth_telling
 from convlast.smoke.layers import is_too_small
 from convlast.smoke.model.events import Failure
 from convlast.smoke.model.model_judgement import located
@@ -77,9 +78,13 @@ def infer(case: Case, read: Read, choice: Choice | None) -> Inference:
     inference.misfit = misfit
     inference.smoke.choice = choice
     inference.findings.extend(smoke_findings.of_choice(choice))
-    ranges = audit_ranges(case.checkpoint, case.plan)
-    inference.smoke.range = ranges
-    inference.findings.extend(findings.of_ranges(ranges, case.plan.dtype))
+    audited = audit_ranges(case.checkpoint, case.plan)
+    told = [found for found in audited if is_worth_telling(found)]
+    inference.smoke.range = told
+    inference.smoke.magnitudes = [
+        Magnitudes(name=found.name, absmax=found.absmax, absmin=found.absmin) for found in audited
+    ]
+    inference.findings.extend(findings.of_ranges(told, case.plan.dtype))
     inference.findings.extend(smoke_findings.of_troubles(troubles_on(device)))
     return inference
 

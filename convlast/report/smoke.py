@@ -1,7 +1,8 @@
 """The smoke's part of the report: what was run, how well it agreed, and how long it took.
 
 Nothing here imports torch. Layouts are `channels_last_3d`, `contiguous_format`, `both` if they do
-not differ for a shape, or `strided` for neither. Sizes are in bytes, times in seconds.
+not differ for a shape, or `strided` for neither; for a tensor that is not 5-D its number of
+dimensions, such as `4d`. Sizes are in bytes, times in seconds.
 """
 
 from __future__ import annotations
@@ -10,22 +11,20 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-LEAST_HEADROOM = 4.0
-"""A headroom below this is reported: other inputs may be a few times as large as the one that was
-drawn here, and further training may let a weight grow as much."""
-
-UNDERFLOW_SHARE = 0.01
-"""The share of a tensor's values that may become zero in fp16 before it is reported. Values below
-2⁻²⁵ add nothing to a sum that fp16 can show, unless most of a weight is so small."""
+from convlast.report.ranges import UNDERFLOW_SHARE as UNDERFLOW_SHARE
+from convlast.report.ranges import Activation as Activation
+from convlast.report.ranges import Magnitudes as Magnitudes
+from convlast.report.ranges import Range as Range
+from convlast.report.ranges import has_little_headroom as has_little_headroom
 
 
-def has_little_headroom(headroom: float | None) -> bool:
-    """Say whether values come close to the largest one of fp16.
+def is_in_5d(layout: str) -> bool:
+    """Say whether a layout is that of a 5-D tensor.
 
-    >>> has_little_headroom(1.5), has_little_headroom(1e6), has_little_headroom(None)
-    (True, False, False)
+    >>> is_in_5d("channels_last_3d"), is_in_5d("4d")
+    (True, False)
     """
-    return headroom is not None and headroom < LEAST_HEADROOM
+    return not layout[:1].isdecimal()
 
 
 class _Model(BaseModel):
@@ -88,43 +87,6 @@ class LayerSmoke(_Model):
     parity: list[Parity] = Field(default_factory=list)
 
 
-class Range(_Model):
-    """How a tensor's values fit into fp16."""
-
-    name: str
-    absmax: float | None
-    """The largest absolute value; null if it is not finite."""
-    numel: int
-    overflow: int
-    """Finite values that become infinite."""
-    underflow: int
-    """Values other than zero that become zero."""
-    nonfinite: int = 0
-    """Values that are not finite in the file."""
-    headroom: float | None = None
-    """65504 divided by `absmax`; null if that is not a finite number."""
-    underflow_share: float = 0.0
-    """The share of all values that become zero but were not."""
-
-
-class Activation(_Model):
-    """How the output of one module fits into fp16, and its error in fp16."""
-
-    module: str
-    kind: str
-    """The class of the module, or the operator of a program."""
-    absmax: float | None
-    """The largest absolute value in fp32; null if it is not finite."""
-    headroom: float | None
-    """65504 divided by `absmax`; below 1 values overflow."""
-    overflow: int
-    """Values beyond 65504."""
-    underflow_share: float
-    """The share of values other than zero that become zero, in a sample."""
-    relative: float | None = None
-    """The largest error of fp16's output against fp32's, in a sample, relative to `absmax`."""
-
-
 class FirstWrong(_Model):
     """The first module whose fp16 output is wrong, in the order of execution."""
 
@@ -160,6 +122,9 @@ class Flip(_Model):
     """Permutations in one forward."""
     bytes: int = 0
     """Bytes permuted in one forward."""
+    seconds: float | None = None
+    """Time of the kernels that only permute, in one forward; null if none were seen, as on a
+    CPU."""
 
 
 class TraceStep(_Model):
@@ -271,6 +236,8 @@ class Smoke(_Model):
     """The worst parity of each pair over all layers, or the whole model's."""
     range: list[Range] = Field(default_factory=list)
     """Tensors with values that fp16 cannot hold, or only just."""
+    magnitudes: list[Magnitudes] = Field(default_factory=list)
+    """All tensors that were looked at for `range`, in the order of the file."""
     activations: list[Activation] = Field(default_factory=list)
     """The output of each module, in the order of execution."""
     first_wrong: FirstWrong | None = None
@@ -278,7 +245,8 @@ class Smoke(_Model):
     flips: list[Flip] = Field(default_factory=list)
     """Where the converted model permutes, except at the first convolution."""
     trace: list[TraceStep] = Field(default_factory=list)
-    """The chain of modules, with converted weights and a contiguous input."""
+    """The chain of modules with 5-D or 4-D activations, with converted weights and a contiguous
+    input."""
     permutations: Permutations | None = None
     dispatch: list[Dispatch] = Field(default_factory=list)
     dispatch_reason: str | None = None

@@ -13,7 +13,7 @@ from convlast.checkpoints.checkpoint import Checkpoint
 from convlast.checkpoints.tree import Entry, KeyPath, dotted
 from convlast.planning.plan import LayerPlan, Plan
 from convlast.report import LayerSmoke, Range, Smoke
-from convlast.smoke.fp16_range import audit, is_audited, is_worth_telling
+from convlast.smoke.fp16_range import audit, is_audited
 from convlast.smoke.layer_judgement import summarise
 from convlast.smoke.layers import Convolution, smoke_layer
 from convlast.smoke.precision import name_on
@@ -58,12 +58,11 @@ def smoke_layers(case: Case, read: Read) -> dict[str, LayerSmoke]:
 
 
 def audit_ranges(checkpoint: Checkpoint, plan: Plan) -> list[Range]:
-    """Return the tensors of the state dicts that fp16 cannot hold, or only just."""
-    ranges = (
+    """Return how the values of each tensor of the state dicts fit into fp16."""
+    return [
         audit(name, (chunk.view(tensor.dtype) for chunk in checkpoint.chunks(tensor)))
         for name, tensor in _audited(plan)
-    )
-    return [found for found in ranges if is_worth_telling(found)]
+    ]
 
 
 def summarise_smoke(smokes: dict[str, LayerSmoke], device: torch.device) -> Smoke:

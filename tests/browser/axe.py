@@ -9,7 +9,8 @@ from playwright.sync_api import Frame, Page
 
 _RUN = """async () => {
   const rules = axe.getRules().map(rule => rule.ruleId);
-  const found = await axe.run({runOnly: {type: "rule", values: rules}, iframes: false});
+  const found = await axe.run({runOnly: {type: "rule", values: rules}, iframes: false,
+    resultTypes: ["violations"]});
   return found.violations.flatMap(violation => violation.nodes.map(node =>
     `${violation.id} (${violation.impact}): ${node.html.slice(0, 200)} ${node.failureSummary}`));
 }"""

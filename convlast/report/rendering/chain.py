@@ -6,18 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from convlast.report.rendering import notation
-from convlast.report.rendering.markup import Markup, element
-from convlast.report.smoke import Permutations, TraceStep
+from convlast.report.smoke import Permutations, TraceStep, is_in_5d
 
-MAX_LINKS = 60
-"""The most links that are drawn; the JSON report has every step."""
-
-LAYOUTS = {
+_LAYOUTS = {
     "channels_last_3d": "channels-last",
     "contiguous_format": "contiguous",
     "both": "either",
     "strided": "strided",
 }
+
+
+def layout_name(layout: str) -> str:
+    """Return the common name of a layout.
+
+    >>> layout_name("channels_last_3d"), layout_name("4d")
+    ('channels-last', '4-D')
+    """
+    return _LAYOUTS.get(layout, layout) if is_in_5d(layout) else layout.upper().replace("D", "-D")
 
 
 @dataclass
@@ -61,7 +66,7 @@ def links_of(trace: Sequence[TraceStep]) -> list[Link]:
     links: list[Link] = []
     for step in trace:
         layout = step.output_memory_format
-        if links and layout == "both":
+        if links and layout == "both" and is_in_5d(links[-1].layout):
             layout = links[-1].layout
         if not links or step.permutes or layout != links[-1].layout:
             links.append(Link(layout, step.permutes))
@@ -71,32 +76,9 @@ def links_of(trace: Sequence[TraceStep]) -> list[Link]:
 
 def words_on(permutations: Permutations) -> str:
     """Say how many permutations a forward makes, against the best case."""
+    said = f"{notation.count(permutations.number, 'permutation')} of"
+    best = f"{permutations.best_number} of {notation.size(permutations.best_bytes)}"
     return (
-        f"{notation.count(permutations.number, 'permutation')} of "
-        f"{notation.size(permutations.bytes)} in a forward; at best {permutations.best_number} of "
-        f"{notation.size(permutations.best_bytes)}."
-    )
-
-
-def draw(trace: Sequence[TraceStep], permutations: Permutations | None) -> Markup:
-    """Draw the chain as boxes, one for each link, coloured by layout."""
-    links = links_of(trace)
-    boxes = [_box(link) for link in links[:MAX_LINKS]]
-    parts = [element("ol", *boxes, class_="chain")]
-    if permutations:
-        parts.insert(0, element("p", words_on(permutations), class_="note"))
-    if len(links) > MAX_LINKS:
-        left_out = f"… and {notation.count(len(links) - MAX_LINKS, 'more link')}; the JSON has all."
-        parts.append(element("p", left_out, class_="note"))
-    return element("div", *parts)
-
-
-def _box(link: Link) -> Markup:
-    mark = "⇄ " if link.permutes else ""
-    return element(
-        "li",
-        element("b", f"{mark}{LAYOUTS.get(link.layout, link.layout)}"),
-        element("code", link.title),
-        *([element("small", link.rest)] if link.rest else []),
-        class_=f"link {link.layout}",
+        f"{said} {notation.size(permutations.bytes)} in a forward; "
+        f"at best {best if permutations.best_number else 'none'}."
     )

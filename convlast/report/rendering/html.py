@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from convlast.report.rendering import (
     assets,
     claims,
+    drawings,
     findings_page,
     folder_page,
     headline,
@@ -48,6 +49,8 @@ def _sections(report: ReportData) -> Iterator[Markup]:
         cards = element("div", *map(_claim, claims.of_report(report)), class_="cards")
         yield _section("What was proved", cards)
     yield _FILTER
+    if report.files:
+        yield _section("Files", folder_page.overview(report))
     if report.findings:
         groups = summary.group_findings(report.findings)
         yield _section("Findings", *map(findings_page.card, groups))
@@ -62,18 +65,17 @@ def _details(report: ReportData) -> Iterator[Markup]:
     if report.layers:
         yield _section("Layers", *_layers(report.layers))
     if report.survival:
-        yield _section("Ways of loading", tables.survival(report.survival))
+        yield _section("Ways of loading", drawings.survival(report.survival))
     if report.smoke:
         yield from _smoke(report.smoke)
 
 
 def _files(report: ReportData) -> Iterator[Markup]:
-    """Write the files of a model folder in a table, and the layers and the smoke of each."""
-    yield _section("Files", folder_page.overview(report))
+    """Write the ways of loading the files of a model folder, and the layers and smoke of each."""
     ways = [
         part
         for files, rows in folder_page.ways_of_loading(report)
-        for part in (_named(files), tables.survival(rows))
+        for part in (_named(files), drawings.survival(rows))
     ]
     if ways:
         yield _section("Ways of loading", *ways)

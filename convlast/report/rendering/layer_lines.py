@@ -117,7 +117,7 @@ def _chain(smoke: Smoke) -> Iterator[RenderableType]:
     links = chain.links_of(smoke.trace)
     for link in links[:MAX_LINKS]:
         mark = "⇄" if link.permutes else " "
-        layout = chain.LAYOUTS.get(link.layout, link.layout)
+        layout = chain.layout_name(link.layout)
         style = "yellow" if link.permutes else ""
         text = Text.assemble(plain(link.title), plain(f" {link.rest}", "dim"))
         yield Paragraph(Text(f"  {mark} {layout}", style), text, 18)

@@ -60,7 +60,7 @@ def draw(layers: Sequence[Layer]) -> Markup:
         element("tr", *_cells(layer, scale), **({"class_": "fine"} if index in fine else {}))
         for index, layer in enumerate(layers)
     )
-    return tables.assemble(titles, rows, label="Layers", class_="layers")
+    return tables.assemble(titles, rows, class_="layers")
 
 
 def legend(layers: Sequence[Layer]) -> Markup:
@@ -176,18 +176,20 @@ def _errors(layer: Layer, scale: _Scale) -> Markup:
     parities = _parities(layer)
     if not parities:
         return tables.cell("–")
-    drawn, said = [], []
+    drawn: list[Markup] = []
+    said = []
+    wrong: summary.State = "bad" if layer.smoke and layer.smoke.status == "failed" else "caution"
     for row, parity in enumerate(parities):
-        drawn += _bar(parity, scale, row * (_BAR + 3))
+        drawn += _bar(parity, scale, row * (_BAR + 3), "good" if parity.passed else wrong)
         said.append(f"{_PAIRS[parity.pair]} {notation.magnitude(parity.relative)}")
     title = element("title", f"Error: {', '.join(said)}")
     picture = _picture("bars", len(parities) * (_BAR + 3), title, *drawn)
-    worst = max((math.inf if p.relative is None else p.relative for p in parities), default=0.0)
-    return element("td", picture, element("small", " · ".join(said)), data_sort=f"{worst:.3g}")
+    errors = [parity.relative for parity in parities]
+    worst = "Infinity" if None in errors else f"{max(filter(None, errors), default=0.0):.3g}"
+    return element("td", picture, element("small", " · ".join(said)), data_sort=worst)
 
 
-def _bar(parity: Parity, scale: _Scale, y: int) -> Iterator[Markup]:
-    state = {True: "good", False: "bad", None: "caution"}[parity.passed]
+def _bar(parity: Parity, scale: _Scale, y: int, state: summary.State) -> Iterator[Markup]:
     width = str(_WIDTH) if parity.relative is None else "0"
     if parity.relative:
         width = scale.x(parity.relative)

@@ -52,7 +52,8 @@ class Table {
     this.rows = [...this.body.rows];
     this.texts = this.rows.map((row) => row.textContent.toLowerCase());
     this.sorted = null;
-    if (this.rows.length > 1) this.heads.forEach((head, column) => this.addButton(head, column));
+    // Every table has them, also if it has one row: the keyboard scrolls a table that has the focus.
+    this.heads.forEach((head, column) => this.addButton(head, column));
     this.collapsed = this.rows.filter((row) => row.classList.contains("fine")).length;
     if (this.collapsed) this.addExpander();
   }
@@ -154,9 +155,7 @@ class Page {
       const [index, column, direction] = each.split(".");
       const table = this.tables[index];
       const known = direction === "ascending" || direction === "descending";
-      if (known && table?.heads[column] && table.rows.length > 1) {
-        table.sort(Number(column), direction);
-      }
+      if (known && table?.heads[column]) table.sort(Number(column), direction);
     }
     if (this.box) {
       this.box.value = state.get("filter") ?? this.box.value;

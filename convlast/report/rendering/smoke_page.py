@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from convlast.report.rendering import chain, notation, summary, tables
+from convlast.report.rendering import drawings, notation, summary, tables
 from convlast.report.rendering.markup import Markup, element
-from convlast.report.smoke import Activation, Dispatch, Parity, Range, Smoke, Timing
+from convlast.report.smoke import Activation, Dispatch, Parity, Smoke, Timing
 
 MAX_ROWS = 20
 """The most modules in the table of activations: those with the least headroom."""
@@ -36,17 +36,17 @@ def sections(smoke: Smoke) -> Iterator[tuple[str, Markup]]:
     if smoke.scope == "model":
         yield "The whole model in fp16", element("div", _facts(smoke), _parity(smoke.parity))
     if smoke.trace:
-        yield "The layout through the model", chain.draw(smoke.trace, smoke.permutations)
-    if smoke.flips:
+        yield "The layout through the model", drawings.chain(smoke)
+    elif smoke.flips:
         yield "Modules that change the layout", tables.flips(smoke.flips)
-    if smoke.timings:
-        yield "Times", _timings(smoke.timings)
+    if smoke.timings or (smoke.choice and smoke.choice.seconds):
+        yield "Times", _times(smoke)
     if smoke.dispatch:
         yield "Kernels", _dispatch(smoke.dispatch)
-    if smoke.range:
-        yield "Values that fp16 cannot hold, or only just", _ranges(smoke.range)
+    if smoke.range or smoke.magnitudes:
+        yield "Values against fp16's range", _ranges(smoke)
     if smoke.activations:
-        yield "Activations in fp16", _activations(smoke.activations)
+        yield "Activations against fp16's range", _activations(smoke)
 
 
 def _facts(smoke: Smoke) -> Markup:
@@ -95,28 +95,33 @@ def _parity_row(parity: Parity) -> list[Markup]:
     ]
 
 
-def _activations(rows: Sequence[Activation]) -> Markup:
-    """Write the modules whose outputs come close to the limits of fp16."""
+def _activations(smoke: Smoke) -> Markup:
+    """Draw the range of each module's output, and list those that come close to fp16's limits."""
     headers = ["Module", "Kind", "Largest", "Headroom", "Overflow", "Vanish", "fp16's error"]
-    near = [row for row in rows if row.overflow or summary.is_near_limit(row)]
+    near = [row for row in smoke.activations if row.overflow or summary.is_near_limit(row)]
     near.sort(key=lambda row: (row.headroom or float("inf"), -(row.relative or 0)))
-    shown = near[:MAX_ROWS]
-    written = [tables.table(headers, map(_activation_row, shown), numbers_from=2)] if shown else []
-    if left_out := len(rows) - len(shown):
-        text = f"{notation.count(left_out, 'module')}, with more room in fp16: see the JSON report."
-        written.append(element("p", text, class_="note"))
-    return element("div", *written)
+    drawn = drawings.ranges(drawings.spans_of_activations(smoke), "module")
+    rows = list(map(_activation_row, near[:MAX_ROWS]))
+    written = tables.table(headers, rows, numbers_from=2) if rows else None
+    return _told(drawn, written, len(smoke.activations) - len(rows), "module")
 
 
-def _ranges(rows: Sequence[Range]) -> Markup:
-    """Write the tensors whose values come close to the limits of fp16."""
-    near = [row for row in rows if row.overflow or row.nonfinite or summary.is_near_limit(row)]
-    written = [tables.ranges(near)] if near else []
-    if left_out := len(rows) - len(near):
-        number = notation.count(left_out, "tensor")
-        text = f"{number}, of which few values vanish in fp16: see the JSON report."
-        written.append(element("p", text, class_="note"))
-    return element("div", *written)
+def _ranges(smoke: Smoke) -> Markup:
+    """Draw the range of each tensor, and list those whose values come close to fp16's limits."""
+    spans = drawings.spans_of_tensors(smoke)
+    near = [
+        row for row in smoke.range if row.overflow or row.nonfinite or summary.is_near_limit(row)
+    ]
+    written = tables.ranges(near) if near else None
+    return _told(drawings.ranges(spans, "tensor"), written, len(spans) - len(near), "tensor")
+
+
+def _told(drawn: Markup, listed: Markup | None, left_out: int, noun: str) -> Markup:
+    """Put a picture above the table of what comes close to a limit, and count the rest."""
+    number = notation.count(left_out, noun if listed is None else f"other {noun}")
+    text = f"{number} with room in fp16: see the JSON report." if left_out else ""
+    rest = [element("p", text, class_="note")] if text else []
+    return element("div", drawn, *([listed] if listed else []), *rest)
 
 
 def _activation_row(row: Activation) -> list[Markup]:
@@ -124,7 +129,7 @@ def _activation_row(row: Activation) -> list[Markup]:
         notation.magnitude(row.absmax),
         notation.times(row.headroom),
         f"{row.overflow:,}",
-        f"{row.underflow_share:.1%}",
+        notation.share(row.underflow_share),
         "–" if row.relative is None else notation.magnitude(row.relative),
     ]
     return [
@@ -132,6 +137,12 @@ def _activation_row(row: Activation) -> list[Markup]:
         tables.cell(row.kind),
         *(tables.cell(number, class_="number") for number in numbers),
     ]
+
+
+def _times(smoke: Smoke) -> Markup:
+    """Draw the times, and list those of all settings."""
+    listed = [_timings(smoke.timings)] if smoke.timings else []
+    return element("div", drawings.times(smoke), *listed)
 
 
 def _timings(rows: Sequence[Timing]) -> Markup:

@@ -1,4 +1,4 @@
-"""The tables of the page: layers, ways of loading, values out of range, modules that permute."""
+"""The tables of the page: values out of range, modules that permute."""
 
 from __future__ import annotations
 
@@ -6,28 +6,12 @@ from collections.abc import Iterable, Sequence
 
 from convlast.report.rendering import notation, summary
 from convlast.report.rendering.markup import Markup, element
-from convlast.report.sections import Flip, Range, Survival
+from convlast.report.sections import Flip, Range
 
 
 def tag(text: str, state: summary.State) -> Markup:
     """Write a word as a coloured label."""
     return element("span", text, class_=f"tag {state}")
-
-
-def survival(rows: Iterable[Survival]) -> Markup:
-    """Write which ways of loading keep the layout."""
-    return table(
-        ["Way of loading", "Layout", "Why"],
-        ([named(row.route), element("td", _survives(row)), cell(row.message)] for row in rows),
-    )
-
-
-def _survives(row: Survival) -> Markup:
-    if row.survives is None:
-        return tag("not tried", "unknown")
-    if row.always_lost:
-        return tag("never kept", "unknown")
-    return tag("kept", "good") if row.survives else tag("lost", "caution")
 
 
 def ranges(rows: Iterable[Range]) -> Markup:
@@ -56,16 +40,14 @@ def table(
         element("th", text, scope="col", **({} if index < first_number else {"class_": "number"}))
         for index, text in enumerate(headers)
     )
-    return assemble(titles, (element("tr", *row) for row in rows), label=headers[0])
+    return assemble(titles, (element("tr", *row) for row in rows))
 
 
-def assemble(
-    titles: Iterable[Markup], rows: Iterable[Markup], *, label: str, class_: str = "plain"
-) -> Markup:
-    """Write a table, which the keyboard can scroll on a narrow screen."""
+def assemble(titles: Iterable[Markup], rows: Iterable[Markup], *, class_: str = "plain") -> Markup:
+    """Write a table, which scrolls on a narrow screen."""
     head = element("thead", element("tr", *titles))
     written = element("table", head, element("tbody", *rows), class_=class_)
-    return element("div", written, class_="table", tabindex="0", role="group", aria_label=label)
+    return element("div", written, class_="table")
 
 
 def named(name: str) -> Markup:

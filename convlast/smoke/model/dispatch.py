@@ -20,7 +20,7 @@ from convlast.smoke.layout import order_of
 from convlast.smoke.model.events import Operation
 from convlast.smoke.model.kernels import COPY, Kernel, permutes, route_of
 from convlast.smoke.model.specimen import Specimen, Way
-from convlast.smoke.model.trace import convolved, permuted_operands
+from convlast.smoke.model.trace import Permutation, convolved, permutation_of
 from convlast.smoke.model.watching import Watch
 
 Weights = Literal["contiguous", "converted"]
@@ -44,10 +44,12 @@ class Mark:
     Attributes:
         layer: The module of a convolution; None for a copy that permutes.
         is_channels_last: Whether the output of a convolution is channels-last.
+        permutation: What it permutes, if it does.
     """
 
     layer: str | None = None
     is_channels_last: bool = False
+    permutation: Permutation | None = None
 
 
 @dataclass
@@ -57,11 +59,13 @@ class Profile:
     Attributes:
         dispatches: Each convolution's kernels, in the order of execution.
         permuting: The kernels that only permute; None if no kernels were seen.
+        permuting_s: The time of these kernels for each permutation that had any.
         reason: Why the profile is empty.
     """
 
     dispatches: list[Dispatch] = field(default_factory=list)
     permuting: LayoutKernels | None = None
+    permuting_s: dict[Permutation, float] = field(default_factory=dict)
     reason: str | None = None
 
 
@@ -96,9 +100,10 @@ class Marker(Watch):  # type: ignore[no-untyped-call]  # PyTorch's own base
             is_last = order == "channels_last_3d" or (
                 order == "both" and self._weights == "converted"
             )
-            self.marks[self._number] = Mark(operation.place.name, is_last)
-        elif operation.name in _MOVING and permuted_operands(operation):
-            self.marks[self._number] = Mark()
+            found = permutation_of(operation)
+            self.marks[self._number] = Mark(operation.place.name, is_last, found)
+        elif operation.name in _MOVING and (found := permutation_of(operation)):
+            self.marks[self._number] = Mark(permutation=found)
 
 
 def profile(specimen: Specimen, way: Way, weights: Weights) -> Profile:
@@ -144,11 +149,14 @@ def read(events: Sequence[Any], marks: Mapping[int, Mark], weights: Weights) -> 
     moving: list[Kernel] = []
     found = Profile()
     for number, mark in sorted(marks.items()):
-        if mark.layer is None:
-            moving += seen[number]
-            continue
-        found.dispatches.append(_dispatch(mark.layer, weights, seen[number], mark))
-        moving += [k for k in seen[number] if permutes(k.name) or COPY in k.operators]
+        own = seen[number]
+        if mark.layer is not None:
+            found.dispatches.append(_dispatch(mark.layer, weights, own, mark))
+            own = [k for k in own if permutes(k.name) or COPY in k.operators]
+        moving += own
+        if own and mark.permutation is not None:
+            spent = found.permuting_s.get(mark.permutation, 0.0)
+            found.permuting_s[mark.permutation] = spent + sum(kernel.seconds for kernel in own)
     seconds = sum(kernel.seconds for kernel in moving)
     found.permuting = LayoutKernels(
         weights=weights, number=len(moving), seconds=seconds, share=min(seconds / total_s, 1.0)

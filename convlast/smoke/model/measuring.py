@@ -12,6 +12,7 @@ from convlast.smoke import device_health as health
 from convlast.smoke.model.dispatch import profile
 from convlast.smoke.model.specimen import Specimen, Way
 from convlast.smoke.model.timing import LIMIT_S, pair_of, time_on_accelerator, timing_on_cpu
+from convlast.smoke.model.trace import permutation_by
 from convlast.smoke.model.ways import Ways
 from convlast.smoke.out_of_memory import is_out_of_memory
 
@@ -48,3 +49,5 @@ def look_at_kernels(make: partial[Specimen], samples: int, smoke: Smoke) -> None
     if smoke.dispatch_reason is None:
         smoke.dispatch = [found for each in seen for found in each.dispatches]
         smoke.layout_kernels = [each.permuting for each in seen if each.permuting]
+        for flip in smoke.flips:
+            flip.seconds = seen[1].permuting_s.get(permutation_by(flip))

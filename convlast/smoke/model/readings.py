@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from math import isfinite
+from math import inf, isfinite
 
 import torch
 from torch import Tensor
@@ -62,11 +62,14 @@ class Reading:
     def activation(self, relative: float | None) -> Activation:
         """Return the report's entry for it, with the relative error that fp16 caused there."""
         nonzero = self.sample[self.sample != 0]
-        vanishing = int((nonzero.abs() <= VANISHING).sum())
+        magnitudes = nonzero.abs()
+        vanishing = int((magnitudes <= VANISHING).sum())
+        least = magnitudes.min().item() if magnitudes.numel() else inf
         return Activation(
             module=self.place.name,
             kind=self.place.kind,
             absmax=self.absmax if self.is_finite else None,
+            absmin=least if isfinite(least) else None,
             headroom=headroom_of(self.absmax),
             overflow=self.overflow,
             underflow_share=vanishing / max(nonzero.numel(), 1),
@@ -159,10 +162,12 @@ def _worse(left: Activation, right: Activation) -> Activation:
     both = left, right
     absmaxes = [found.absmax for found in both if found.absmax is not None]
     headrooms = [found.headroom for found in both if found.headroom is not None]
+    absmins = [found.absmin for found in both if found.absmin is not None]
     relatives = [found.relative for found in both if found.relative is not None]
     return left.model_copy(
         update={
             "absmax": max(absmaxes) if len(absmaxes) == len(both) else None,
+            "absmin": min(absmins, default=None),
             "headroom": min(headrooms, default=None),
             "overflow": left.overflow + right.overflow,
             "underflow_share": max(found.underflow_share for found in both),

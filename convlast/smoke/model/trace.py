@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -38,6 +38,22 @@ _MAKING = frozenset(
     )
 )
 """The operators that take an operand for its shape alone, besides those of `unwritten`."""
+
+
+class Permutation(NamedTuple):
+    """The permutations of one operator in one module.
+
+    Attributes:
+        module: The module, by name.
+        operator: PyTorch's name for the operator.
+        before: The layout of the operands that it permutes.
+        after: The layout of its result.
+    """
+
+    module: str
+    operator: str
+    before: str
+    after: str
 
 
 @dataclass(frozen=True)
@@ -90,9 +106,10 @@ class Trace:
         output = convolved(operation)
         if output is not None and self._is_first_converted is None:
             self._is_first_converted = order_of(output) == "channels_last_3d"
-        if odd := permuted_operands(operation):
-            before, after = order_of(odd[0]), order_of(next(_volumes(operation.outputs)))
-            moved, is_convolution = sum(map(_bytes, odd)), output is not None
+        if permutation := permutation_of(operation):
+            before, after = permutation.before, permutation.after
+            moved = sum(map(_bytes, permuted_operands(operation)))
+            is_convolution = output is not None
             found = _Permuting(
                 operation.place, operation.name, before, after, moved, is_convolution
             )
@@ -100,11 +117,15 @@ class Trace:
             self.events.append(_Event(operation.place, before, after, operation.name))
 
     def note_turn(self, turn: Turn) -> None:
-        """Record one module's turn."""
-        source = next(iter(_volumes(turn.inputs)), None)
-        output = next(iter(_volumes(turn.outputs)), None)
-        if source is not None and output is not None:
-            self.events.append(_Event(turn.place, order_of(source), order_of(output)))
+        """Record one module's turn; for the first 5-D activations, else the first 4-D ones.
+
+        A module that takes no such activations and returns none, such as the embedding of a time
+        step, is no part of the chain.
+        """
+        source, output = _activation(turn.inputs), _activation(turn.outputs)
+        if source is None or output is None or {source.dim(), output.dim()}.isdisjoint({4, 5}):
+            return
+        self.events.append(_Event(turn.place, _layout_of(source), _layout_of(output)))
 
     @property
     def permutations(self) -> Permutations:
@@ -200,6 +221,32 @@ def permuted_operands(operation: Operation) -> list[Tensor]:
     operands = operation.args[:1] if operation.name in CONVOLUTIONS else operation.args
     orders = {"channels_last_3d", "contiguous_format"}
     return [part for part in _volumes(operands) if {order_of(part), order_of(output)} == orders]
+
+
+def permutation_of(operation: Operation) -> Permutation | None:
+    """Return what an operator permutes; None if it does not."""
+    if not (odd := permuted_operands(operation)):
+        return None
+    after = order_of(next(_volumes(operation.outputs)))
+    return Permutation(operation.place.name, operation.name, order_of(odd[0]), after)
+
+
+def permutation_by(flip: Flip) -> Permutation:
+    """Return what a flip of the report permutes."""
+    before, after = flip.input_memory_format, flip.output_memory_format
+    return Permutation(flip.module, flip.operator, before, after)
+
+
+def _activation(values: Sequence[Tensor]) -> Tensor | None:
+    """Return the first 5-D tensor; if there is none the first 4-D one, or else the first one."""
+    filled = [value for value in values if value.numel()]
+    by_rank = [value for dim in (5, 4) for value in filled if value.dim() == dim]
+    return next(iter(by_rank or filled), None)
+
+
+def _layout_of(activation: Tensor) -> str:
+    """Name the order of a 5-D tensor, or the number of dimensions of any other."""
+    return order_of(activation) if activation.dim() == 5 else f"{activation.dim()}d"
 
 
 def _volumes(values: Sequence[Any]) -> Iterator[Tensor]:

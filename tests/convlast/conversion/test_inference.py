@@ -47,6 +47,7 @@ def test_a_module_in_the_file_is_run_whole(module: Path, tmp_path: Path) -> None
     assert (report.verdict, smoke.scope, smoke.status) == ("passed", "model", "passed")
     assert {parity.pair for parity in smoke.parity} >= {"dtype", "layout", "autocast_layout"}
     assert [activation.module for activation in smoke.activations] == ["0", "1", "2"]
+    assert all(activation.absmin for activation in smoke.activations)
     assert [flip.kind for flip in smoke.flips] == ["InstanceNorm3d", "Conv3d"]
     assert smoke.timing is not None
     assert not smoke.timing.representative
@@ -54,6 +55,16 @@ def test_a_module_in_the_file_is_run_whole(module: Path, tmp_path: Path) -> None
     assert report.advice is not None
     assert report.advice.decision == "undecided"
     assert any("InstanceNorm3d" in reason for reason in report.advice.reasons)
+
+
+def test_every_tensor_has_its_magnitudes(module: Path, tmp_path: Path) -> None:
+    """The report has the extremes of all tensors, also of those with room in fp16."""
+    smoke = convlast.convert(module, tmp_path / "out.pt").smoke
+    assert smoke is not None
+    state = torch.load(module, weights_only=False).state_dict()
+    extremes = {name: (value.abs().max(), value.abs().min()) for name, value in state.items()}
+    assert {found.name: (found.absmax, found.absmin) for found in smoke.magnitudes} == extremes
+    assert len(smoke.range) < len(smoke.magnitudes)
 
 
 def test_the_weights_that_run_are_those_that_were_written(module: Path, tmp_path: Path) -> None:

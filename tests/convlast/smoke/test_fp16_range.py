@@ -34,8 +34,9 @@ def test_counts_are_what_a_cast_to_fp16_does(tensor: Tensor) -> None:
     assert found.underflow == sum(x != 0 and h == 0 for x, h in pairs)
     assert found.nonfinite == sum(not math.isfinite(x) for x, _ in pairs)
     if found.nonfinite:
-        assert found.absmax is None
+        assert found.absmax is found.absmin is None
     else:
+        assert found.absmin == min((abs(x) for x, _ in pairs if x), default=None)
         assert found.absmax == max((abs(x) for x, _ in pairs), default=0.0)
         expected = 65504 / found.absmax if found.absmax else math.inf
         assert found.headroom == (expected if math.isfinite(expected) else None)

@@ -92,7 +92,13 @@ def test_an_inspection_says_what_would_change() -> None:
     """A report that converted nothing counts the layers that would change."""
     report = building.recorded()
     layers = [layer.model_copy(update={"status": "convertible"}) for layer in report.layers]
-    absent = {"artifact": None, "proof": None, "smoke": None, "advice": None, "survival": []}
+    absent: dict[str, object] = {
+        "artifact": None,
+        "proof": None,
+        "smoke": None,
+        "advice": None,
+        "survival": [],
+    }
     found = told(report.model_copy(update={**absent, "layers": layers}))
 
     assert found["Is it right?"][0] == "unknown"

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from convlast.report import Report
 from convlast.report.rendering import html, terminal
-from convlast.report.rendering.chain import MAX_LINKS, draw, links_of
+from convlast.report.rendering.chain import links_of
 from convlast.report.smoke import (
     Activation,
     Choice,
@@ -90,21 +90,10 @@ def test_a_chain_is_cut_where_it_permutes() -> None:
     assert links[0].rest == "and 2 more modules, to act"
 
 
-def test_a_large_model_collapses() -> None:
-    """A thousand modules in one layout are one box; of a thousand flips only some are drawn."""
-    quiet = [step(f"m{index}", LAST, LAST) for index in range(1000)]
-    assert draw(quiet, None).count("<li") == 1
-    restless = [step(f"m{i}", *((FIRST, LAST) if i % 2 else (LAST, FIRST))) for i in range(1000)]
-    drawn = draw(restless, None)
-    assert drawn.count("<li") == MAX_LINKS
-    assert "940 more links" in drawn
-
-
-def test_names_of_modules_are_escaped() -> None:
-    """Names of modules, which come from the sender, are escaped."""
-    drawn = draw(CHAIN, PERMUTATIONS)
-    assert "<b>pool</b>" not in drawn
-    assert "&lt;b&gt;pool&lt;/b&gt;" in drawn
+def test_what_is_not_5_d_is_a_link_of_its_own() -> None:
+    """A chain is cut where 5-D ends; a 5-D output without an order of its own starts a new link."""
+    chain = [step("a", LAST, LAST), step("b", LAST, "4d"), step("c", "4d", "both")]
+    assert [link.layout for link in links_of(chain)] == [LAST, "4d", "both"]
 
 
 def test_the_page_has_every_part_of_the_smoke() -> None:
@@ -119,7 +108,7 @@ def test_the_page_has_every_part_of_the_smoke() -> None:
         "2.00 ± 0.10",
         "unstable",
         "0.9 ×",
-        "10 modules, with more room in fp16",
+        "10 other modules with room in fp16",
         "select=fastest converts some.",
     ):
         assert words in page, words

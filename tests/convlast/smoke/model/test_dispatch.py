@@ -14,15 +14,17 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.profiler import record_function
 
-from convlast.report.smoke import Smoke
+from convlast.report.smoke import Flip, Smoke
 from convlast.smoke.model import dispatch, measuring
 from convlast.smoke.model.dispatch import FORWARD, Mark, Marker, profile, read
 from convlast.smoke.model.measuring import look_at_kernels
 from convlast.smoke.model.specimen import Specimen, Way
+from convlast.smoke.model.trace import Permutation, Trace
 from tests.subjects import CPU, converted_of, subject_of
 
 NHWC = "sm80_xmma_nhwckrsc_nhwc"
 SHAPE = (4, 6, 8, 8)
+LAST, FIRST = "channels_last_3d", "contiguous_format"
 
 
 class Mixed(nn.Module):
@@ -259,3 +261,48 @@ def test_the_report_says_why_no_kernels_are_told(
     look_at_kernels(partial(Specimen, subject, converted_of(subject), CPU), 2, smoke)
     assert (smoke.dispatch, smoke.layout_kernels) == ([], [])
     assert smoke.dispatch_reason == reason
+
+
+def test_each_permutation_has_the_time_of_its_kernels() -> None:
+    """Of a convolution only the kernels that permute count; both runs of an operator are added."""
+    back = Permutation("conv", "aten::convolution", FIRST, LAST)
+    copied = Permutation("net", "aten::clone", LAST, FIRST)
+    permuting = marked(1, *CUDNN, kernel="void cudnn::ops::nchwToNhwcKernel<half>")
+    permuting.cpu_children += marked(1, *CUDNN).cpu_children
+    copies = [marked(number, "aten::clone", "aten::copy_") for number in (2, 3)]
+    found = read(
+        [Event(FORWARD), permuting, *copies, marked(4, *CUDNN), on_device(90.0)],
+        {
+            1: Mark("conv", permutation=back),
+            2: Mark(permutation=copied),
+            3: Mark(permutation=copied),
+            4: Mark("other", permutation=back._replace(module="other")),
+        },
+        "converted",
+    )
+    assert found.permuting_s == {back: pytest.approx(10e-6), copied: pytest.approx(20e-6)}
+
+
+def test_a_flip_of_the_report_has_the_time_of_its_permutation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The profiler's marks and the trace name a permutation alike; without kernels it has none."""
+    subject = subject_of(Mixed, SHAPE)
+    make = partial(Specimen, subject, converted_of(subject), CPU)
+    specimen, trace = make(), Trace()
+    specimen.lay_out()
+    specimen.run(Way(2, on_operation=trace.note_operation, on_turn=trace.note_turn))
+    marker = Marker(specimen.module, takes_hooks=True, weights="converted")
+    with marker:
+        specimen.call(specimen.inputs(Way(2)), Way(2))
+    times = {mark.permutation: 0.5 for mark in marker.marks.values() if mark.permutation}
+    seen = dispatch.Profile(permuting_s=times)
+    monkeypatch.setattr(measuring, "profile", lambda *_: seen)
+    smoke = Smoke(scope="model", dtype="float16", device="cuda:0", status="passed")
+    smoke.flips = [
+        *trace.flips(),
+        Flip(module="?", input_memory_format="", output_memory_format=""),
+    ]
+    look_at_kernels(make, 2, smoke)
+    assert [flip.seconds for flip in smoke.flips] == [0.5] * len(trace.flips()) + [None]
+    assert len(trace.flips()) >= 2

@@ -154,3 +154,33 @@ def test_a_program_has_operators_for_modules() -> None:
     names = [step.module for step in trace.steps()]
     assert names == ["0", "avg_pool3d_1", "2"]
     assert [flip.module for flip in trace.flips()] == ["avg_pool3d_1", "2"]
+
+
+class Frames(nn.Module):
+    """Convolves each frame of a video alone, beside the embedding of a time step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv3d(4, 8, 3, padding=1)
+        self.time = nn.Linear(4, 8)
+        self.frame = nn.Conv2d(8, 8, 3, padding=1)
+        self.last = nn.Conv3d(8, 4, 1)
+        self.flatten = nn.Flatten()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run."""
+        x = self.conv(x) + self.time(x[:, :, 0, 0, 0])[..., None, None, None]
+        n, c, d, h, w = x.shape
+        x = self.frame(x.transpose(1, 2).reshape(n * d, c, h, w))
+        x = x.reshape(n, d, c, h, w).transpose(1, 2)
+        return cast(Tensor, self.flatten(self.last(x)))
+
+
+def test_the_chain_shows_where_5_d_ends() -> None:
+    """Modules with 4-D activations are steps of the chain; those with fewer dimensions are not."""
+    steps = trace_of(Frames).steps()
+    assert [step.module for step in steps] == ["conv", "frame", "last", "flatten"]
+    ranks = [(step.input_memory_format, step.output_memory_format) for step in steps]
+    assert ranks[1] == ("4d", "4d")
+    assert ranks[3] == (ranks[2][1], "2d")
+    assert [step.permutes for step in steps[1:]] == [False, True, True]
