@@ -24,7 +24,7 @@ from service.connection.turns import Turns
 from service.context import Context
 from service.jobs.board import Jobs
 from service.jobs.records import Outcome
-from service.routes import convert, docs, files, health, openapi
+from service.routes import comparison, convert, docs, files, health, openapi
 from service.routes import jobs as job_routes
 from service.routes.pages import home
 from service.settings import Settings
@@ -94,7 +94,13 @@ def create_app(
         redirect_slashes=False,  # a redirection would contain the client's own Host field
     )
     app.state.context = context
-    for router in (convert.router, job_routes.router, files.router, health.router):
+    for router in (
+        convert.router,
+        job_routes.router,
+        files.router,
+        comparison.router,
+        health.router,
+    ):
         app.include_router(router)
     problems.install(app)
     openapi.install(app, anonymous_allowed=context.keyring.anonymous_allowed)
