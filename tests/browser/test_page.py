@@ -84,6 +84,21 @@ def test_a_file_is_dropped_inspected_converted_and_downloaded(
     assert convlast.verify(checkpoint, artifact).verdict == told["verdict"]
 
 
+@pytest.mark.shared
+def test_a_real_checkpoint_is_dropped_and_converted(
+    service: Running, visits: Visits, shared_checkpoints: Path
+) -> None:
+    """A checkpoint that others have trained goes the same way, dropped as the desktop does it."""
+    checkpoint = shared_checkpoints / "meshnet.pth"
+    page = visits.open(service.url)
+    drop_paths(page, checkpoint)
+    wait_for_inspection(page)
+    convert(page)
+    wait_for_conversion(page)
+    expect(report(page).locator("h1")).to_have_text(re.compile("^Passed"), timeout=LONG_MS)
+    assert convlast.verify(checkpoint, download(page, "Artifact")).verdict != "failed"
+
+
 def test_the_bytes_are_uploaded_once(service: Running, visits: Visits, checkpoint: Path) -> None:
     """The conversion names the bytes that the inspection brought, and sends none."""
     page = visits.open(service.url)

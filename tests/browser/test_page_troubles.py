@@ -169,6 +169,23 @@ def test_a_lost_connection_is_told_and_the_upload_tried_again(
     wait_for_inspection(page)
 
 
+def test_an_upload_tells_how_far_it_is_and_can_be_cancelled(
+    service: Running, visits: Visits
+) -> None:
+    """The bar grows with the bytes that were sent; cancelling ends the upload, and leaves no job."""
+    visits.expected.append(CUT)
+    page = visits.open(service.url)
+    slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 100_000}
+    page.context.new_cdp_session(page).send("Network.emulateNetworkConditions", slow)
+    drop(page, ("slow.pt", b"fine and slow " * 50_000))
+    row = page.locator("#uploads li")
+    expect(row).to_contain_text(re.compile(r"Uploading: [1-9]\d* kB of 700 kB"), timeout=LONG_MS)
+    assert 0 < float(row.locator("progress").get_attribute("value") or 0) < 1
+    row.get_by_role("button", name="Cancel").click()
+    expect(row).to_have_count(0)
+    expect(page.locator("#jobs li", has_text="slow.pt")).to_have_count(0)
+
+
 def test_progress_is_shown_as_it_comes(service: Running, visits: Visits) -> None:
     """The bar grows with the bytes that are written, and the stage is told in words."""
     page = visits.open(service.url)
