@@ -26,6 +26,7 @@ from service.jobs.board import Jobs
 from service.jobs.records import Outcome
 from service.routes import comparison, convert, docs, files, health, openapi
 from service.routes import jobs as job_routes
+from service.routes.pages import home
 from service.settings import Settings
 from service.storage.workspace import WORKERS, Workspace
 from service.telemetry import service_lines
@@ -106,6 +107,8 @@ def create_app(
     openapi.install(app, anonymous_allowed=context.keyring.anonymous_allowed)
     if settings.docs:
         docs.install(app)
+    if settings.page:
+        home.install(app, has_docs=settings.docs)
     # From the inside out: the middleware added last gets a request first.
     app.add_middleware(LingeringClose)
     cors.install(app, settings.cors_origins)

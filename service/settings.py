@@ -186,6 +186,9 @@ class Settings(Limits):
     docs: bool = True
     """Serve `/docs` and `/openapi.json`."""
 
+    page: bool = True
+    """Serve the page at `/`, on which people drop files. It contains no job, no file and no key."""
+
     cors_origins: Annotated[tuple[str, ...], BeforeValidator(_split)] = ()
     """Origins whose pages may call from a browser, such as `https://ml.example.org`, separated
     by commas. By default none may."""
