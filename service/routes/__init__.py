@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeAlias, TypeVar
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 
+JobId: TypeAlias = Annotated[str, Path(description="The id of a job.")]
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 

@@ -11,16 +11,8 @@ from service.headers.fields import as_list
 from service.headers.negotiation import HTML, JSON, ZIP, negotiate
 from service.headers.preferences import Preference
 from service.problems import JOB_FIELD
-from service.routes.openapi import (
-    ACCEPTED,
-    CONVERT_CODES,
-    CONVERT_CONTENT,
-    JOB_HEADERS,
-    REPORT_CONTENT,
-    UPLOAD_CODES,
-    problems,
-    upload_body,
-)
+from service.routes.contents import ACCEPTED, CONVERT_CONTENT, JOB_HEADERS, REPORT_CONTENT
+from service.routes.openapi import CONVERT_CODES, UPLOAD_CODES, problems, upload_body
 from service.uploads.requested import Requested, Wanted, request_job
 from service.uploads.sources import OPTION_NAMES
 

@@ -6,39 +6,66 @@ would have to trust that host with the keys that they type into the page.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
+from itertools import groupby
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
 
+from convlast.options import Options
+from convlast.report.rendering import assets
 from convlast.report.rendering.markup import Markup, element
 from service.connection.protection import CSP, policy
 from service.headers.negotiation import JSON
+from service.problems import MEDIA_TYPE, TABLE
+from service.routes.examples import CURL
+from service.uploads.sources import OPTION_NAMES
 
 PATH, OPENAPI_PATH = "/docs", "/openapi.json"
 
-_STYLE = """
-:root { color-scheme: light dark; --quiet: #6b7686; --line: #8884; --accent: #2457c5; }
-@media (prefers-color-scheme: dark) { :root { --accent: #8db0ff; --quiet: #98a4b5; } }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-code, pre { font-family: ui-monospace, Menlo, Consolas, monospace; font-size: .9em; }
-pre { overflow-x: auto; padding: .75rem; border: 1px solid var(--line); border-radius: 6px; }
-h2 { margin-top: 2.5rem; padding-top: 1rem; border-top: 1px solid var(--line); font-size: 1.15rem; }
-h2 b { color: var(--accent); margin-right: .75rem; }
-h3 { font-size: 1rem; }
-table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; vertical-align: top; padding: .35rem .75rem .35rem 0; }
-td { border-top: 1px solid var(--line); }
-summary { cursor: pointer; color: var(--quiet); }
+_STYLE = (
+    assets.THEME
+    + """
+body > * { max-width: 62rem; margin: 0 auto; padding: 0 1.5rem; overflow-wrap: anywhere; }
+header { padding-top: 2rem; }
+main { padding-bottom: 3rem; }
+p { margin: .5rem 0; }
+a { color: var(--accent); }
+nav ul { columns: 18rem; column-gap: 2rem; margin: 1rem 0 0; padding: 0; list-style: none; }
+nav li { padding: .15rem 0; break-inside: avoid; }
+nav .method { display: inline-block; min-width: 4.25rem; }
+h2 { margin-top: 3rem; font-size: 1.4rem; }
+h3 { margin-top: 2.5rem; padding-top: 1.25rem; border-top: 1px solid var(--line); }
+h2 + section > h3 { margin-top: 0; padding-top: 0; border-top: 0; }
+h3 code { font-size: 1.05rem; }
+h4 { margin: 1.25rem 0 .25rem; font-size: 1rem; }
+.method { margin-right: .5rem; color: var(--accent); }
+pre { margin: .5rem 0; padding: .75rem 1rem; border: 1px solid var(--line); border-radius: 8px;
+  background: var(--card); white-space: pre-wrap; }
+dl { margin: .25rem 0; }
+dl > div { padding: .4rem 0; border-top: 1px solid var(--line); }
+dl > div:first-child { border-top: 0; }
+dt { font-weight: 600; }
+dt .quiet { display: block; font-weight: 400; }
+dd { margin: 0; }
+@media (min-width: 42rem) {
+  dl > div { display: grid; grid-template-columns: 13rem 1fr; gap: 1rem; }
+  dd dl > div { display: block; }
+}
 """
-_DIGEST = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-_HEADERS = {CSP: policy(f"'sha256-{_DIGEST}'")}
+)
+_HEADERS = {CSP: policy(assets.source_of(_STYLE))}
+
+_TAGS = {
+    "checkpoints": "Convert and inspect",
+    "jobs": "Jobs and their files",
+    "operation": "Operation",
+}
+"""The chapters, by the tag of their operations."""
 
 Node = Mapping[str, Any]
 
@@ -70,78 +97,202 @@ def install(app: FastAPI) -> None:
 def render(document: Node) -> str:
     """Render an OpenAPI document as a page."""
     info = document["info"]
+    title = f"{info['title']} {info['version']}"
     head = element(
         "head",
         Markup('<meta charset="utf-8">'),
         Markup('<meta name="viewport" content="width=device-width, initial-scale=1">'),
-        element("title", f"{info['title']} {info['version']}"),
+        element("title", f"{title}: the HTTP interface"),
         element("style", Markup(_STYLE)),
     )
-    for_tools = element("a", OPENAPI_PATH.removeprefix("/"), href=OPENAPI_PATH.removeprefix("/"))
+    operations = [*_operations(document)]
     body = element(
         "body",
-        element("h1", f"{info['title']} {info['version']}"),
-        element("p", *_prose(info["description"])),
-        element("p", "For tools: ", for_tools),
-        *(part for operation in _operations(document) for part in operation),
+        element("header", element("h1", title), element("p", *_prose(info["description"]))),
+        _contents(operations),
+        element("main", *_beginning(), *_chapters(operations), _options(operations), _problems()),
     )
     return f"<!doctype html>\n{element('html', head, body, lang='en')}\n"
 
 
-def _operations(document: Node) -> Iterator[Iterator[Markup]]:
+def _operations(document: Node) -> Iterator[tuple[str, str, Node]]:
+    """Yield the method, the path and the description of each operation."""
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
-            yield _operation(method.upper(), path, operation)
+            yield method.upper(), path, operation
+
+
+def _contents(operations: list[tuple[str, str, Node]]) -> Markup:
+    links = [
+        element(
+            "a",
+            element("b", method, class_="method"),
+            element("code", path),
+            href=f"#{_anchor(method, path)}",
+        )
+        for method, path, _ in operations
+    ]
+    links += [element("a", "Options", href="#options"), element("a", "Problems", href="#problems")]
+    return element(
+        "nav", element("ul", *(element("li", link) for link in links)), aria_label="Contents"
+    )
+
+
+def _beginning() -> Iterator[Markup]:
+    yield element("h2", "Before you begin")
+    yield element("p", *_prose("The examples are for a shell in which `url` is the service."))
+    yield element("pre", element("code", "url=http://127.0.0.1:8000"))
+    yield element(
+        "p", *_prose('If the service wants a key, add `-H "Authorization: Bearer $key"` to each.')
+    )
+    link = OPENAPI_PATH.removeprefix("/")
+    yield element("p", "For tools: ", element("a", link, href=link))
+
+
+def _chapters(operations: list[tuple[str, str, Node]]) -> Iterator[Markup]:
+    for tag, group in groupby(operations, key=lambda each: each[2]["tags"][0]):
+        yield element("h2", _TAGS.get(tag, tag))
+        for method, path, operation in group:
+            yield element("section", *_operation(method, path, operation))
 
 
 def _operation(method: str, path: str, operation: Node) -> Iterator[Markup]:
-    yield element("h2", element("b", method), element("code", path))
+    title = element("b", method, class_="method"), element("code", path)
+    yield element("h3", *title, id=_anchor(method, path))
     yield element("p", element("b", operation["summary"]))
     for paragraph in operation["description"].split("\n\n"):
         yield element("p", *_prose(paragraph))
-    contents = operation.get("requestBody", {}).get("content", {})
-    for media_type, content in contents.items():
-        yield element("h3", "Body ", element("code", media_type))
-        fields = content["schema"].get("properties", {})
-        if fields:
-            yield _table(("field", "meaning"), _described(fields))
+    yield element("pre", element("code", *_lines(CURL[method, path])))
+    yield from _body(operation.get("requestBody", {}).get("content", {}))
     parameters = {each["name"]: each["schema"] for each in operation.get("parameters", ())}
-    if parameters:
-        yield element("h3", "Parameters")
-        yield _table(("name", "meaning"), _described(parameters))
-    yield element("h3", "Answers")
-    yield _table(("status", "content"), map(_answer, operation["responses"].items()))
+    if own := {name: each for name, each in parameters.items() if not _is_option(name)}:
+        yield element("h4", "Parameters")
+        yield _fields(own)
+        if own != parameters:
+            yield element("p", "A raw body has its ", _link_to_options(), " in the query.")
+    yield element("h4", "Answers")
+    yield _list(map(_answer, _good(operation["responses"])))
+    if codes := [*_codes(operation["responses"])]:
+        yield element("p", *_prose(f"Problems: {', '.join(codes)}."), class_="quiet")
 
 
-def _described(schemas: Mapping[str, Node]) -> Iterator[tuple[Markup, Markup]]:
-    for name, schema in schemas.items():
-        values = ", ".join(f"`{value}`" for value in schema.get("enum", ()))
-        text = f"{schema.get('description', '')} {values}"
-        yield element("code", name), element("span", *_prose(text))
+def _body(contents: Node) -> Iterator[Markup]:
+    """Describe each kind of body, in which the options stand for themselves."""
+    if not contents:
+        return
+    yield element("h4", "Body")
+    entries = []
+    for media_type, content in contents.items():
+        fields = content["schema"].get("properties", {})
+        own = {name: each for name, each in fields.items() if not _is_option(name)}
+        parts = [_fields(own)] if own else [element("span", "The bytes of the checkpoint.")]
+        if own != fields:
+            parts.append(element("p", "And ", _link_to_options(), ", each as a field."))
+        entries.append((element("code", media_type), element("div", *parts)))
+    yield _list(iter(entries))
+
+
+def _good(responses: Mapping[str, Node]) -> Iterator[tuple[str, Node]]:
+    """Yield the answers that are no problems."""
+    return ((str(status), each) for status, each in responses.items() if str(status) < "4")
+
+
+def _codes(responses: Mapping[str, Node]) -> Iterator[str]:
+    """Yield the codes of the problems of an operation, each as code."""
+    for response in responses.values():
+        for code in response.get("content", {}).get(MEDIA_TYPE, {}).get("examples", ()):
+            yield f"`{code}`"
 
 
 def _answer(item: tuple[str, Node]) -> tuple[Markup, Markup]:
     status, response = item
-    parts = [element("div", *_prose(response.get("description", "")))]
+    kinds = ", ".join(f"`{kind}`" for kind in response.get("content", {}))
+    text = f"{response.get('description', '')} {f'As {kinds}.' if kinds else ''}"
+    parts = [element("div", *_prose(text))]
     if "headers" in response:
-        fields = {name: {**each, **each["schema"]} for name, each in response["headers"].items()}
-        parts.append(_table(("header", "meaning"), _described(fields)))
-    for media_type, content in response.get("content", {}).items():
-        parts.append(element("div", element("code", media_type)))
-        rows = [
-            (element("code", code), element("span", *_prose(example["value"]["detail"])))
-            for code, example in content.get("examples", {}).items()
-        ]
-        if rows:
-            shown = element("summary", "Examples"), _table(("code", "detail"), rows)
-            parts.append(element("details", *shown))
-    return element("code", str(status)), element("div", *parts)
+        headers = response["headers"].items()
+        parts.append(_fields({name: {**each, **each["schema"]} for name, each in headers}))
+    return element("code", status), element("div", *parts)
 
 
-def _table(heads: tuple[str, ...], rows: Any) -> Markup:
-    head = element("tr", *(element("th", each) for each in heads))
-    body = (element("tr", *(element("td", cell) for cell in row)) for row in rows)
-    return element("table", element("thead", head), element("tbody", *body))
+def _options(operations: list[tuple[str, str, Node]]) -> Markup:
+    """Describe each option once."""
+    convert = next(each for _, path, each in operations if path == "/convert")
+    schemas = {each["name"]: each["schema"] for each in convert["parameters"]}
+    names = [name for name in schemas if _is_option(name)]
+    inspected = ", ".join(f"`{name}`" for name in OPTION_NAMES["inspect"])
+    return element(
+        "section",
+        element("h2", "Options", id="options"),
+        element("p", *_prose(f"Of `/convert`; `/inspect` takes {inspected}.")),
+        _fields({name: schemas[name] for name in names}),
+    )
+
+
+def _problems() -> Markup:
+    """Describe each problem once, with an example."""
+    entries = [
+        (
+            element("span", element("code", code), f" {row.status}"),
+            element("div", f"{row.title}. ", element("span", f"“{row.example}”", class_="quiet")),
+        )
+        for code, row in TABLE.items()
+    ]
+    about = (
+        f"An error is a problem (RFC 9457), as `{MEDIA_TYPE}`: its `code` is for programs and "
+        "stays the same, its `detail` says what is wrong and what to do."
+    )
+    title = element("h2", "Problems", id="problems")
+    return element("section", title, element("p", *_prose(about)), _list(iter(entries)))
+
+
+def _fields(schemas: Mapping[str, Node]) -> Markup:
+    """Describe fields or parameters: name, default, meaning, and the values that are allowed."""
+    return _list(map(_field, schemas.items()))
+
+
+def _field(item: tuple[str, Node]) -> tuple[Markup, Markup]:
+    name, schema = item
+    default = schema.get("default", "none" if _is_option(name) else None)
+    values = ", ".join(f"`{value}`" for value in schema.get("enum", ()))
+    parts = [element("div", *_prose(schema.get("description", "")))]
+    if values:
+        parts.append(element("div", *_prose(f"One of {values}.")))
+    term: list[str] = [element("code", name)]
+    if default is not None:
+        term += [" ", element("span", "default ", element("code", str(default)), class_="quiet")]
+    return element("span", *term), element("div", *parts)
+
+
+def _list(entries: Iterator[tuple[Markup, Markup]]) -> Markup:
+    """Write terms and their descriptions, which unlike a table fit a narrow screen."""
+    return element(
+        "dl", *(element("div", element("dt", term), element("dd", said)) for term, said in entries)
+    )
+
+
+def _is_option(name: str) -> bool:
+    return name in Options.model_fields
+
+
+def _link_to_options() -> Markup:
+    return element("a", "options", href="#options")
+
+
+def _anchor(method: str, path: str) -> str:
+    """Name the place of an operation on the page.
+
+    >>> _anchor("GET", "/jobs/{job_id}/report.html")
+    'get-jobs-job_id-report-html'
+    """
+    return "-".join([method.lower(), *re.findall(r"\w+", path)])
+
+
+def _lines(text: str) -> Iterator[str]:
+    """Yield the lines of a text, since a newline in a text is shown as its escape."""
+    for index, line in enumerate(text.splitlines()):
+        yield Markup("\n") if index else Markup("")
+        yield line
 
 
 def _prose(text: str) -> Iterator[str]:

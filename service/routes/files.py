@@ -23,14 +23,16 @@ from service.jobs.entry import JobEntry
 from service.jobs.records import ARTIFACT
 from service.jobs.retention import CANCELLED
 from service.problems import Problem, ProblemError
-from service.routes import readable
-from service.routes.openapi import ARTIFACT_CONTENT, REPORT_CONTENT, ZIP_CONTENT, problems
+from service.routes import JobId, readable
+from service.routes.contents import ARTIFACT_CONTENT, REPORT_CONTENT, ZIP_CONTENT
+from service.routes.openapi import problems
 
 router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"], default_response_class=Response)
-_CODES = (
+CODES = (
     *("unauthorized", "not-found", "gone", "conflict"),
     *("too-many-requests", "queue-full", "not-ready"),
 )
+"""The problems of every request for files of a job."""
 
 
 @readable(
@@ -41,12 +43,14 @@ _CODES = (
         200: {"description": "The artifact.", "content": ARTIFACT_CONTENT},
         206: {"description": "The range that was asked for.", "content": ARTIFACT_CONTENT},
         304: {"description": "It is the one that the client has."},
-        **problems(*_CODES, "range-not-satisfiable"),
+        **problems(*CODES, "range-not-satisfiable"),
     },
 )
-async def artifact(job_id: str, request: Request, context: ContextOf, caller: CallerOf) -> Response:
+async def artifact(
+    job_id: JobId, request: Request, context: ContextOf, caller: CallerOf
+) -> Response:
     """Download the artifact; `Range`, `If-Range` and `If-None-Match` are understood."""
-    entry = _with_files(context, job_id, caller, OCTET_STREAM)
+    entry = entry_with(context, job_id, caller, OCTET_STREAM)
     kept = entry.made[ARTIFACT]
     headers = artifact_headers(kept)
     if matches(as_list(request.headers, "if-none-match"), headers["ETag"]):
@@ -75,11 +79,11 @@ async def artifact(job_id: str, request: Request, context: ContextOf, caller: Ca
     router,
     "/archive",
     summary="The artifact and the reports of a job as a zip",
-    responses={200: {"description": "The zip.", "content": ZIP_CONTENT}, **problems(*_CODES)},
+    responses={200: {"description": "The zip.", "content": ZIP_CONTENT}, **problems(*CODES)},
 )
-async def archive(job_id: str, context: ContextOf, caller: CallerOf) -> Response:
+async def archive(job_id: JobId, context: ContextOf, caller: CallerOf) -> Response:
     """Download the zip that a synchronous conversion answers."""
-    entry = _with_files(context, job_id, caller, ZIP)
+    entry = entry_with(context, job_id, caller, ZIP)
     files = await asyncio.to_thread(open_files, entry, FILES[ZIP])
     pieces, headers = zip_of(entry, files)
     delivery = context.delivery(context.download_admission.take(caller.share))
@@ -92,10 +96,10 @@ async def archive(job_id: str, context: ContextOf, caller: CallerOf) -> Response
     summary="The report of a job",
     responses={
         200: {"description": "The report.", "content": REPORT_CONTENT},
-        **problems(*_CODES, "not-acceptable"),
+        **problems(*CODES, "not-acceptable"),
     },
 )
-async def report(job_id: str, request: Request, context: ContextOf, caller: CallerOf) -> Response:
+async def report(job_id: JobId, request: Request, context: ContextOf, caller: CallerOf) -> Response:
     """Read the report, as JSON or as a page."""
     media_type = negotiate(as_list(request.headers, "accept"), [JSON, HTML])
     return await _send_report(context, job_id, caller, media_type)
@@ -105,21 +109,21 @@ async def report(job_id: str, request: Request, context: ContextOf, caller: Call
     router,
     "/report.html",
     summary="The report of a job as a page",
-    responses={200: {"description": "The report.", "content": {HTML: {}}}, **problems(*_CODES)},
+    responses={200: {"description": "The report.", "content": {HTML: {}}}, **problems(*CODES)},
 )
-async def report_page(job_id: str, context: ContextOf, caller: CallerOf) -> Response:
+async def report_page(job_id: JobId, context: ContextOf, caller: CallerOf) -> Response:
     """Read the report as a page."""
     return await _send_report(context, job_id, caller, HTML)
 
 
 async def _send_report(context: Context, job_id: str, caller: Caller, media_type: str) -> Response:
-    entry = _with_files(context, job_id, caller, media_type)
+    entry = entry_with(context, job_id, caller, media_type)
     files = await asyncio.to_thread(open_files, entry, FILES[media_type])
     delivery = context.delivery(context.download_admission.take(caller.share))
     return PiecesResponse(files, headers=report_headers(media_type), delivery=delivery)
 
 
-def _with_files(context: Context, job_id: str, caller: Caller, media_type: str) -> JobEntry:
+def entry_with(context: Context, job_id: str, caller: Caller, media_type: str) -> JobEntry:
     """Return a job that has the files for this answer.
 
     Raises:

@@ -19,7 +19,7 @@ from service.workers import Health
 router = APIRouter(tags=["operation"])
 
 
-@readable(router, "/livez", summary="Whether the service is alive")
+@readable(router, "/livez", summary="Whether the service is alive", response_description="It is.")
 async def livez() -> dict[str, str]:
     """Answer as soon as the event loop runs."""
     return {"status": "alive"}
@@ -29,6 +29,7 @@ async def livez() -> dict[str, str]:
     router,
     "/readyz",
     summary="Whether a job that comes now would be run",
+    response_description="A job would be run.",
     responses=problems("not-ready"),
 )
 async def readyz(context: ContextOf) -> JSONResponse:
@@ -68,12 +69,13 @@ async def readyz(context: ContextOf) -> JSONResponse:
     return JSONResponse({"status": "ready", "checks": checks})
 
 
-@readable(router, "/version", summary="What runs here")
+@readable(router, "/version", summary="What runs here", response_description="The versions.")
 async def version(context: ContextOf) -> dict[str, Any]:
     """Return the versions and the device; those of the worker are included once it is warm."""
     facts = context.converters.health().facts
     return {
         "convlast": __version__,
+        **({"revision": context.settings.revision} if context.settings.revision else {}),
         **{name: value for name, value in facts.items() if not name.startswith("memory_")},
     }
 

@@ -17,9 +17,10 @@ from service.context import CallerOf, ContextOf
 from service.headers.fields import as_list
 from service.headers.negotiation import JSON
 from service.jobs.entry import JobEntry
-from service.routes import readable
+from service.routes import JobId, readable
+from service.routes.contents import EVENTS, JOB, JOBS
 from service.routes.files import matches
-from service.routes.openapi import EVENTS, JOB, JOBS, problems, query_parameters
+from service.routes.openapi import problems, query_parameters
 
 MOST_WAIT_S = 60.0
 """The longest time that a request waits for a change."""
@@ -68,7 +69,7 @@ async def list_jobs(request: Request, context: ContextOf, caller: CallerOf) -> R
     },
     openapi_extra=query_parameters("wait"),
 )
-async def job(job_id: str, request: Request, context: ContextOf, caller: CallerOf) -> Response:
+async def job(job_id: JobId, request: Request, context: ContextOf, caller: CallerOf) -> Response:
     """Read a job: at once, or with `wait` as soon as its state has changed or it has ended.
 
     With `If-None-Match` any change counts, such as progress.
@@ -105,7 +106,7 @@ async def _wait(request: Request, entry: JobEntry, known: str | None, wait_s: fl
         **problems(*_CODES),
     },
 )
-async def events(job_id: str, request: Request, context: ContextOf, caller: CallerOf) -> Response:
+async def events(job_id: JobId, request: Request, context: ContextOf, caller: CallerOf) -> Response:
     """Follow a job by server-sent events: its latest state, and then each change.
 
     The id of an event is the sequence number of the job, and `Last-Event-ID` goes on from it.
@@ -128,7 +129,7 @@ async def events(job_id: str, request: Request, context: ContextOf, caller: Call
         **problems("unauthorized", "not-found", "gone"),
     },
 )
-async def delete(job_id: str, request: Request, context: ContextOf, caller: CallerOf) -> Response:
+async def delete(job_id: JobId, request: Request, context: ContextOf, caller: CallerOf) -> Response:
     """Cancel a job that waits or runs: its process is gone then. Remove one that has ended."""
     entry = context.jobs.table.find(job_id, caller.owner)
     if entry.outcome is None:

@@ -1,4 +1,4 @@
-"""The parts of the OpenAPI document that FastAPI cannot derive: bodies, problems, the report."""
+"""The parts of the OpenAPI document that FastAPI cannot derive: bodies, problems, schemas."""
 
 from __future__ import annotations
 
@@ -11,23 +11,14 @@ from fastapi.openapi.utils import get_openapi
 
 from convlast.jobs import JobState, JobStatus
 from convlast.options import Options
-from convlast.report import Report, Verdict
+from convlast.report import Report
+from convlast.report.changes import Comparison
 from convlast.version import __version__
-from service.connection.observation import REQUEST_ID
-from service.headers.negotiation import HTML, JSON, OCTET_STREAM, ZIP
-from service.problems import (
-    JOB_FIELD,
-    MEDIA_TYPE,
-    TABLE,
-    VERDICT_FIELD,
-    WORKER_CODES,
-    Problem,
-)
+from service.headers.negotiation import JSON
+from service.problems import MEDIA_TYPE, TABLE, WORKER_CODES, Problem
+from service.routes.contents import BINARY, REF
 from service.uploads.multipart import CHECKPOINT
 from service.uploads.upload_headers import MULTIPART, RAW
-
-_REF = "#/components/schemas/{model}"
-_BINARY = {"type": "string", "format": "binary"}
 
 _OWN_CODES = (
     "malformed-request",
@@ -48,91 +39,26 @@ _OWN_CODES = (
 UPLOAD_CODES = (*_OWN_CODES, *WORKER_CODES["inspect"])
 CONVERT_CODES = (*_OWN_CODES, *WORKER_CODES["convert"])
 
-JOB_HEADERS: dict[str, Any] = {
-    VERDICT_FIELD: {
-        "description": "The verdict of the report.",
-        "schema": {"type": "string", "enum": list(get_args(Verdict))},
-    },
-    JOB_FIELD: {
-        "description": "Identifies the job in the report, the log and `/jobs/{job_id}`.",
-        "schema": {"type": "string"},
-    },
-    REQUEST_ID: {
-        "description": "Identifies the request in the report and the log: the one that the client "
-        "has sent, if it has at most 64 letters, digits, dots, dashes and underscores.",
-        "schema": {"type": "string"},
-    },
-}
-REPORT_CONTENT: dict[str, Any] = {
-    JSON: {"schema": {"$ref": _REF.format(model="Report")}},
-    HTML: {"schema": {"type": "string"}},
-}
-ZIP_CONTENT: dict[str, Any] = {ZIP: {"schema": _BINARY}}
-ARTIFACT_CONTENT: dict[str, Any] = {OCTET_STREAM: {"schema": _BINARY}}
-CONVERT_CONTENT: dict[str, Any] = {
-    ZIP: {"schema": _BINARY},
-    JSON: {
-        "schema": {
-            "allOf": [
-                {"$ref": _REF.format(model="Report")},
-                {
-                    "properties": {
-                        "links": {
-                            "type": "object",
-                            "additionalProperties": {"type": "string", "format": "uri-reference"},
-                        }
-                    }
-                },
-            ]
-        }
-    },
-    OCTET_STREAM: {"schema": _BINARY},
-}
-
-_JOB_CONTENT: dict[str, Any] = {JSON: {"schema": {"$ref": _REF.format(model="JobStatus")}}}
-JOB: dict[str, Any] = {"description": "The job.", "content": _JOB_CONTENT}
-ACCEPTED: dict[str, Any] = {
-    "description": "The job, which goes on: it had not ended in the time that `Prefer` gives.",
-    "content": _JOB_CONTENT,
-    "headers": {
-        name: {"description": meaning, "schema": {"type": "string"}}
-        for name, meaning in {
-            "Location": "The URL of the job.",
-            "Preference-Applied": "The part of `Prefer` that was applied.",
-            "Retry-After": "In how many seconds it will probably have ended.",
-        }.items()
-    },
-}
-JOBS: dict[str, Any] = {
-    "description": "A page of jobs, and the URL of the next page.",
-    "content": {
-        JSON: {
-            "schema": {
-                "type": "object",
-                "required": ["jobs", "next"],
-                "properties": {
-                    "jobs": {"type": "array", "items": {"$ref": _REF.format(model="JobStatus")}},
-                    "next": {"type": ["string", "null"], "format": "uri-reference"},
-                },
-            }
-        }
-    },
-}
-EVENTS: dict[str, Any] = {
-    "description": "The job after each change, as `data` of an event whose `id` is `progress.seq`.",
-    "content": {"text/event-stream": {"schema": {"type": "string"}}},
-}
-
 _PARAMETERS: dict[str, dict[str, Any]] = {
-    "limit": {"type": "integer", "minimum": 1, "description": "Jobs on a page; at most 200."},
+    "limit": {
+        "type": "integer",
+        "minimum": 1,
+        "default": 50,
+        "description": "Jobs on a page; at most 200.",
+    },
     "after": {"type": "string", "description": "Where the page begins; `next` has it."},
     "state": {"type": "string", "enum": list(get_args(JobState)), "description": "Only these."},
+    "with": {"type": "string", "description": "The id of the other job."},
     "wait": {
         "type": "number",
         "minimum": 0,
+        "default": 0,
         "description": "Seconds to wait for news; at most 60 count.",
     },
 }
+
+
+_REQUIRED = ("with",)
 
 
 def query_parameters(*names: str) -> dict[str, Any]:
@@ -141,8 +67,8 @@ def query_parameters(*names: str) -> dict[str, Any]:
 
 
 def _parameter(name: str, schema: dict[str, Any], place: str = "query") -> dict[str, Any]:
-    meaning = schema.get("description", "")
-    fields = {"in": place, "required": False, "description": meaning, "schema": schema}
+    meaning, required = schema.get("description", ""), name in _REQUIRED
+    fields = {"in": place, "required": required, "description": meaning, "schema": schema}
     return {"name": name, **fields}
 
 
@@ -156,7 +82,7 @@ def problems(*codes: str) -> dict[int | str, dict[str, Any]]:
             "description": ", ".join(f"`{code}`" for code in found),
             "content": {
                 MEDIA_TYPE: {
-                    "schema": {"$ref": _REF.format(model="Problem")},
+                    "schema": {"$ref": REF.format(model="Problem")},
                     "examples": {code: _example(code) for code in found},
                 }
             },
@@ -169,7 +95,7 @@ def upload_body(option_names: Iterable[str]) -> dict[str, Any]:
     """Document the kinds of body, and the query parameters for a raw one."""
     schemas = _option_schemas()
     options = {name: schemas[name] for name in option_names}
-    part = {**_BINARY, "description": "The checkpoint: a file as torch or safetensors wrote it."}
+    part = {**BINARY, "description": "The checkpoint: a file as torch or safetensors wrote it."}
     form = {"type": "object", "required": [CHECKPOINT], "properties": {CHECKPOINT: part, **options}}
     filename = {"type": "string", "description": "The name of the checkpoint."}
     named = {
@@ -179,7 +105,12 @@ def upload_body(option_names: Iterable[str]) -> dict[str, Any]:
             "description": "The digest of bytes that an earlier asynchronous request has brought.",
         },
         "filename": filename,
-        "options": {"type": "object", "properties": options, "additionalProperties": False},
+        "options": {
+            "type": "object",
+            "properties": options,
+            "additionalProperties": False,
+            "description": "The options, by name.",
+        },
     }
     by_name = {"type": "object", "required": ["source"], "properties": named}
     prefer = {
@@ -192,7 +123,7 @@ def upload_body(option_names: Iterable[str]) -> dict[str, Any]:
             "required": True,
             "content": {
                 MULTIPART: {"schema": {**form, "additionalProperties": False}},
-                RAW: {"schema": _BINARY},
+                RAW: {"schema": BINARY},
                 JSON: {"schema": {**by_name, "additionalProperties": False}},
             },
         },
@@ -221,12 +152,10 @@ def install(app: FastAPI, *, anonymous_allowed: bool) -> None:
             )
             _drop_foreign_errors(document)
             schemas = document.setdefault("components", {}).setdefault("schemas", {})
-            report = Report.model_json_schema(ref_template=_REF, mode="serialization")
-            schemas.update(report.pop("$defs", {}))
-            schemas["Report"] = report
-            status = JobStatus.model_json_schema(ref_template=_REF, mode="serialization")
-            schemas.update(status.pop("$defs", {}))
-            schemas["JobStatus"] = status
+            for model in (Report, Comparison, JobStatus):
+                schema = model.model_json_schema(ref_template=REF, mode="serialization")
+                schemas.update(schema.pop("$defs", {}))
+                schemas[model.__name__] = schema
             schemas["Problem"] = _problem_schema()
             if anonymous_allowed:
                 _make_keys_optional(document)
@@ -242,7 +171,7 @@ def _drop_foreign_errors(document: dict[str, Any]) -> None:
     for operations in document["paths"].values():
         for operation in operations.values():
             content = operation["responses"].get("422", {}).get("content", {})
-            if content.get(JSON, {}).get("schema", {}).get("$ref") == _REF.format(model=foreign):
+            if content.get(JSON, {}).get("schema", {}).get("$ref") == REF.format(model=foreign):
                 del operation["responses"]["422"]
     for name in (foreign, "ValidationError"):
         document.get("components", {}).get("schemas", {}).pop(name, None)
@@ -262,14 +191,23 @@ def _example(code: str) -> dict[str, Any]:
 
 def _option_schemas() -> dict[str, Any]:
     """Describe each option as text, which it is in a form or a query."""
-    schemas = {}
+    schemas, defaults = {}, Options().model_dump(mode="json")
     for name, field in Options.model_json_schema()["properties"].items():
         text: dict[str, Any] = {"type": "string", "description": field.get("description", "")}
         if "enum" in field:
-            text |= {"enum": field["enum"], "default": field["default"]}
+            text["enum"] = field["enum"]
+        if (default := defaults[name]) is not None:
+            text["default"] = _as_text(default)
         schemas[name] = text
     schemas["memory_format"]["enum"] = ["channels_last_3d", "channels_last", "contiguous_format"]
     return schemas
+
+
+def _as_text(default: Any) -> str:
+    """Write a default as a form or a query has it."""
+    if isinstance(default, list):
+        return ",".join(map(str, default))
+    return f"{default:g}" if isinstance(default, float) else str(default)
 
 
 def _problem_schema() -> dict[str, Any]:
@@ -294,7 +232,7 @@ def _problem_schema() -> dict[str, Any]:
                 "description": "Identifies the job in the log; only if it has begun.",
             },
             "report": {
-                "$ref": _REF.format(model="Report"),
+                "$ref": REF.format(model="Report"),
                 "description": "Only for `verification-failed`; shortened if it is too long.",
             },
         },

@@ -1,0 +1,86 @@
+"""Reads a report that was written as JSON, by whoever and with whatever version."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, get_args
+
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from convlast.errors import OptionError
+from convlast.report.document import Report
+from convlast.report.sections import SchemaVersion
+
+_MOST = 2**64
+"""The largest integer that a report may have; a greater one may not even fit into a float."""
+
+_VERSIONS = get_args(SchemaVersion)
+
+
+def read(text: bytes, *, option: str = "report", name: str = "The file") -> Report:
+    """Read a report, which need not be one: all that is wrong with it is told.
+
+    Args:
+        text: The report as JSON, from a file, or as the service sends it.
+        option: The argument that named the report, for the error.
+        name: What to call the report in the message, such as its file.
+
+    Raises:
+        OptionError: If it is not a report, is damaged, or is of another version.
+    """
+    try:
+        found = from_json(text, allow_inf_nan=False)
+    except ValueError:
+        raise OptionError(option, f"{name} is not JSON.", remedy="Give a report.json.") from None
+    if not isinstance(found, dict) or "schema_version" not in found:
+        raise OptionError(
+            option, f"{name} is not a report of convlast.", remedy="Give a report.json."
+        )
+    if found["schema_version"] not in _VERSIONS:
+        raise OptionError(
+            option,
+            f"{name} is a report of another version.",
+            remedy=f"This version of convlast reads reports of schema {' and '.join(_VERSIONS)}.",
+        )
+    found.pop("links", None)  # the service adds it to its answer
+    try:
+        if _has_absurd_number(found):
+            raise ValueError
+        return Report.model_validate(found)
+    except (ValueError, OverflowError) as error:
+        place = _place_of(error)
+        raise OptionError(
+            option, f"{name} is a damaged report{place}.", remedy="Make it anew."
+        ) from None
+
+
+def _has_absurd_number(value: Any) -> bool:
+    """Return whether some number is infinite, or an integer beyond 64 bits.
+
+    >>> _has_absurd_number([1.5, {"a": True}]), _has_absurd_number({"a": [10**30]})
+    (False, True)
+    """
+    values = [value]
+    while values:
+        each = values.pop()
+        if isinstance(each, dict):
+            values.extend(each.values())
+        elif isinstance(each, list):
+            values.extend(each)
+        elif isinstance(each, int | float) and not _is_sane(each):
+            return True
+    return False
+
+
+def _is_sane(number: float) -> bool:
+    return abs(number) <= _MOST if isinstance(number, int) else math.isfinite(number)
+
+
+def _place_of(error: Exception) -> str:
+    """Name the member that is wrong, if it is one that a report has: others come from outside."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_input=False, include_url=False)[0]["loc"][:1]
+        if first and first[0] in Report.model_fields:
+            return f", in its member {first[0]}"
+    return ""

@@ -1,0 +1,287 @@
+"""Two reports side by side, as a page: what changed comes first, and all else is only counted.
+
+The page has the style, the script and the policy of a report. All text passes `markup.escape`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+
+from convlast.report.changes import (
+    Comparison,
+    FindingChange,
+    FindingChanges,
+    LayerChanges,
+    LayerName,
+    Side,
+    SurvivalChanges,
+)
+from convlast.report.listing import listed
+from convlast.report.rendering import assets, notation, summary, tables
+from convlast.report.rendering.comparison import measurements
+from convlast.report.rendering.comparison.values import (
+    TREND_STATES,
+    lines,
+    rows,
+    shortened,
+    subject,
+)
+from convlast.report.rendering.markup import Markup, element
+from convlast.report.sections import Finding, Severity
+
+MAX_ROWS = 200
+"""The most rows of a table; the JSON has all."""
+
+_MAX_NAMED = 3
+"""The most layers that are named together."""
+
+_SEVERITY_STATES: dict[Severity, summary.State] = {
+    "error": "bad",
+    "warning": "caution",
+    "info": "unknown",
+}
+_LOADING_STATES: dict[str | None, summary.State] = {"kept": "good", "lost": "caution"}
+
+_SHOWN = {"verdict", "input.filename", "input.sha256"}
+"""Facts that stand above, where both reports are described."""
+
+_DIGITS = 16
+"""How many digits of a digest are shown."""
+
+Row = Sequence[Markup]
+
+
+def render(comparison: Comparison) -> str:
+    """Render a comparison as an HTML page; the same comparison gives the same page."""
+    headline, _ = _headline(comparison)
+    names = dict.fromkeys([comparison.before.filename, comparison.after.filename])
+    title = f"{' and '.join(map(shortened, names))}: {headline}"
+    return assets.page(title, element("main", *_content(comparison), class_="comparison"))
+
+
+def _content(comparison: Comparison) -> Iterator[Markup]:
+    yield _header(comparison)
+    yield _section("At a glance", element("div", *_cards(comparison), class_="cards"))
+    yield _section("The two reports", _sides(comparison))
+    yield from _changes(comparison)
+    before, after = comparison.before, comparison.after
+    made_by = dict.fromkeys([before.schema_version, after.schema_version])
+    yield element("footer", f"convlast comparison, report schema {' and '.join(made_by)}")
+
+
+def _changes(comparison: Comparison) -> Iterator[Markup]:
+    """Write a section for each part that changed."""
+    columns = ["Before", "After"]
+    facts = [each for each in comparison.facts if each.field not in _SHOWN]
+    yield from _table_section("The result", ["What", *columns], rows(facts))
+    yield from _table_section(
+        "Findings", ["Change", "Finding", "What it says"], _findings(comparison.findings)
+    )
+    yield from _table_section("Layers", ["Layer", "What changed"], _layers(comparison.layers))
+    yield from _table_section("Errors", *measurements.errors(comparison.errors))
+    yield from _table_section("Times", *measurements.times(comparison.times))
+    yield from _table_section(
+        "Ways of loading", ["Way of loading", *columns], _survival(comparison.survival)
+    )
+    files = comparison.files
+    changed = [[subject(each.path), tables.cell(*lines(each.changes))] for each in files.changed]
+    changed += [[subject(path), tables.cell(tables.tag("went", "caution"))] for path in files.went]
+    changed += [[subject(path), tables.cell(tables.tag("came", "unknown"))] for path in files.came]
+    yield from _table_section("Files", ["File", "What changed"], changed)
+    yield from _table_section("Options", ["Option", *columns], rows(comparison.options))
+    yield from _table_section("Environment", ["What", *columns], rows(comparison.environment))
+
+
+def _headline(comparison: Comparison) -> tuple[str, summary.State]:
+    """Say in a few words what became of the report."""
+    if not comparison.changed:
+        return "Nothing changed", "good"
+    trends = comparison.trends
+    if trends == {"better"}:
+        return "Changed for the better", "good"
+    if trends:
+        text = "Changed for the worse" if trends == {"worse"} else "Better and worse"
+        return text, "bad" if _state_of_verdict(comparison) == "bad" else "caution"
+    return "Changed, neither better nor worse", "unknown"
+
+
+def _state_of_verdict(comparison: Comparison) -> summary.State:
+    if comparison.verdict == "worse" and comparison.after.verdict == "failed":
+        return "bad"
+    return TREND_STATES[comparison.verdict]
+
+
+def _header(comparison: Comparison) -> Markup:
+    headline, state = _headline(comparison)
+    before, after = (
+        element("code", shortened(side.filename)) for side in (comparison.before, comparison.after)
+    )
+    arrow = element("span", " → ", class_="quiet")
+    return element(
+        "header",
+        element("p", "convlast comparison", class_="eyebrow"),
+        element("h1", headline),
+        element("p", before, arrow, after, class_="files"),
+        class_=f"verdict {state}",
+    )
+
+
+def _cards(comparison: Comparison) -> Iterator[Markup]:
+    """Say of each part how much of it came, went, changed and stayed."""
+    before, after = (
+        summary.VERDICTS[side.verdict] for side in (comparison.before, comparison.after)
+    )
+    yield _card(
+        "Verdict",
+        _state_of_verdict(comparison),
+        f"{before}, as before." if before == after else f"{before}, and now: {after}.",
+    )
+    yield _card("Input", "unknown", "The same bytes." if comparison.same_input else "Other bytes.")
+    for title, part in (
+        ("Findings", comparison.findings),
+        ("Layers", comparison.layers),
+        ("Errors", comparison.errors),
+        ("Times", comparison.times),
+        ("Ways of loading", comparison.survival),
+        ("Files", comparison.files),
+    ):
+        if text := _counted(part):
+            yield _card(title, measurements.state_of(part), text)
+
+
+def _card(title: str, state: summary.State, text: str) -> Markup:
+    content = element("h3", title), element("p", text)
+    return element("div", *content, class_=f"card claim {state}")
+
+
+def _counted(part: object) -> str:
+    """Say how many things came, went, changed, stayed, or are in one report only.
+
+    >>> _counted(LayerChanges(unchanged=4))
+    '4 unchanged.'
+    """
+    names = {
+        "changed": "changed",
+        "went": "went",
+        "came": "came",
+        "only_before": "only before",
+        "only_after": "only after",
+        "unchanged": "unchanged",
+    }
+    found = {said: getattr(part, name, 0) for name, said in names.items()}
+    counts = {
+        said: number if isinstance(number, int) else len(number) for said, number in found.items()
+    }
+    text = ", ".join(f"{number:,} {said}" for said, number in counts.items() if number)
+    return f"{text}." if text else ""
+
+
+def _sides(comparison: Comparison) -> Markup:
+    facts = list(map(_side, (comparison.before, comparison.after)))
+    written = [
+        [element("th", name, scope="row"), *(tables.cell(side[name]) for side in facts)]
+        for name in facts[0]
+        if any(side[name] != "–" for side in facts)
+    ]
+    titles = (element("th", text, scope="col") for text in ("Report", "Before", "After"))
+    head, body = element("tr", *titles), (element("tr", *row) for row in written)
+    # The script of the page gives no buttons to this table, whose rows are in order as they are.
+    return element("table", element("thead", head), element("tbody", *body), class_="sides card")
+
+
+def _side(side: Side) -> dict[str, Markup | str]:
+    versions = shortened(f"convlast {side.convlast}, torch {side.torch}")
+    device = f"{side.device}, {side.gpu}" if side.gpu else side.device
+    return {
+        "File": element("code", shortened(side.filename)),
+        "Verdict": tables.tag(summary.VERDICTS[side.verdict], summary.VERDICT_STATES[side.verdict]),
+        "Made": side.made_at or "–",
+        "Job": side.job_id or "–",
+        "Versions": versions,
+        "Device": shortened(device),
+        "Layers": f"{side.layers:,}",
+        "Files": f"{side.files:,}" if side.files else "–",
+        "SHA-256 of the input": element("code", f"{side.sha256[:_DIGITS]}…"),
+    }
+
+
+def _section(title: str, *content: Markup) -> Markup:
+    return element("section", element("h2", title), *content)
+
+
+def _table_section(title: str, headers: Sequence[str], found: Sequence[Row]) -> Iterator[Markup]:
+    """Write a section with a table, unless it would be empty."""
+    if not found:
+        return
+    content = [tables.table(headers, found[:MAX_ROWS])]
+    if len(found) > MAX_ROWS:
+        number = notation.count(len(found) - MAX_ROWS, "more row")
+        content.append(element("p", f"{number}; the JSON has all.", class_="note"))
+    yield _section(title, *content)
+
+
+def _findings(findings: FindingChanges) -> list[Row]:
+    """Write the findings that came, which matter most, then those that went or changed."""
+    came = [_finding("came", _SEVERITY_STATES[each.severity], each) for each in findings.came]
+    went = [_finding("went", "unknown", each) for each in findings.went]
+    return [*came, *went, *map(_reworded, findings.changed)]
+
+
+def _finding(change: str, state: summary.State, finding: Finding) -> Row:
+    about = [element("small", shortened(each)) for each in (finding.file, finding.layer) if each]
+    return [
+        tables.cell(tables.tag(change, state)),
+        element(
+            "th", element("code", finding.code), element("small", finding.severity), scope="row"
+        ),
+        tables.cell(shortened(finding.message), *about),
+    ]
+
+
+def _reworded(change: FindingChange) -> Row:
+    about = [element("small", shortened(each)) for each in (change.file, change.layer) if each]
+    texts = (f"Before: {change.before}", f"After: {change.after}")
+    return [
+        tables.cell(tables.tag("changed", "unknown")),
+        element("th", element("code", change.code), element("small", change.severity), scope="row"),
+        tables.cell(*(element("div", shortened(text)) for text in texts), *about),
+    ]
+
+
+def _layers(layers: LayerChanges) -> list[Row]:
+    """Write the layers that changed in the same way together, and then those that came or went."""
+    groups: dict[str, list[int]] = {}
+    for index, change in enumerate(layers.changed):
+        same = json.dumps([each.model_dump(mode="json") for each in change.changes])
+        groups.setdefault(same, []).append(index)
+    written: list[Row] = []
+    for indices in groups.values():
+        of_group = [layers.changed[index] for index in indices]
+        name = listed([shortened(each.name) for each in of_group], at_most=_MAX_NAMED)
+        where = (of_group[0].file, of_group[0].wrapper) if len(of_group) == 1 else ()
+        written.append([subject(name, *where), tables.cell(*lines(of_group[0].changes))])
+    written += [_lone_layer("went", "caution", each) for each in layers.went]
+    written += [_lone_layer("came", "unknown", each) for each in layers.came]
+    return written
+
+
+def _lone_layer(change: str, state: summary.State, layer: LayerName) -> Row:
+    facts = f"{notation.shape(layer.shape)} {layer.dtype}, {summary.STATUSES[layer.status]}"
+    said = tables.tag(change, state), element("small", shortened(facts))
+    return [subject(layer.name, layer.file, layer.wrapper), tables.cell(*said)]
+
+
+def _survival(survival: SurvivalChanges) -> list[Row]:
+    return [
+        [
+            subject(change.route, change.file),
+            *(
+                tables.cell(
+                    tables.tag(kept or "not in the report", _LOADING_STATES.get(kept, "unknown"))
+                )
+                for kept in (change.before, change.after)
+            ),
+        ]
+        for change in survival.changed
+    ]

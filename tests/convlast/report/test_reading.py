@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from convlast.errors import OptionError
+from convlast.report import Report
+from convlast.report.comparing import compare
+from convlast.report.reading import read
+from convlast.report.rendering.comparison import page
+from tests.convlast.report.arbitrary_reports import RECORDED, recorded
+
+JUNK = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**40), 10**40)
+    | st.floats()
+    | st.text(max_size=20)
+    | st.sampled_from(["</script><script>", "\x00", "\u202e", "1e999"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=4,
+)
+
+
+def text(**updates: Any) -> bytes:
+    """Return the recorded report with other members, as JSON."""
+    return json.dumps(recorded() | updates).encode()
+
+
+def test_a_report_reads_back() -> None:
+    """A report of an older schema is read, and so is the service's answer, which has links."""
+    report = Report.model_validate_json(RECORDED.read_bytes())
+    assert read(RECORDED.read_bytes()) == report
+    assert read(text(links={"self": "/jobs/1"})) == report
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is not JSON"),
+        (b"\xff", "is not JSON"),
+        (b"[" * 10_000, "is not JSON"),
+        (b"[]", "is not a report of convlast"),
+        (b'{"verdict": "passed"}', "is not a report of convlast"),
+        (text(schema_version="2.0"), "another version. This version of convlast reads"),
+        (text(schema_version=["1.0"]), "another version"),
+        (text(layers="none"), "is a damaged report, in its member layers"),
+        (text(**{"<script>": 1}), r"is a damaged report\. "),
+        (text(seconds={"write": 10**400}), "is a damaged report"),
+        (text(seconds={"write": 1}).replace(b": 1}", b": 1e999}"), "is a damaged report"),
+        (text().replace(b'"tensors": 62', b'"tensors": NaN'), "is not JSON"),
+        (text().replace(b"checkpoint_final.pth", b"\\ud800"), "is not JSON"),
+    ],
+)
+def test_what_is_no_report_is_refused_clearly(content: bytes, message: str) -> None:
+    """The error names the report and the option, and says what is wrong and what to do."""
+    with pytest.raises(OptionError, match=message) as caught:
+        read(content, option="with", name="The report of the other job")
+    assert caught.value.option == "with"
+    assert caught.value.message.startswith("The report of the other job ")
+    assert caught.value.remedy
+
+
+@given(st.data())
+def test_a_spoilt_report_is_refused_or_compared(data: st.DataObject) -> None:
+    """A worker that was taken over can write anything: it is refused, or it can be shown."""
+    found = recorded()
+    node: Any = found
+    while isinstance(node, dict | list) and node:
+        keys = list(node) if isinstance(node, dict) else list(range(len(node)))
+        key = data.draw(st.sampled_from(keys))
+        if not isinstance(node[key], dict | list) or data.draw(st.booleans()):
+            node[key] = data.draw(JUNK)
+            break
+        node = node[key]
+    try:
+        spoilt = read(json.dumps(found).encode())
+    except OptionError:
+        return
+    good = Report.model_validate(recorded())
+    for one, other in ((good, spoilt), (spoilt, good)):
+        both = compare(one, other)
+        assert both.model_dump_json()
+        assert page.render(both).count("<script>") == 1
