@@ -145,12 +145,12 @@ def test_the_line_that_loads_can_be_copied(show: Callable[..., Page]) -> None:
     page = show(building.recorded())
     page.get_by_role("button", name="Copy").click()
     page.get_by_text("Copied.").wait_for()
-    page.get_by_role("searchbox").focus()
+    page.evaluate("document.body.append(document.createElement('textarea'))")
+    page.locator("textarea").focus()
     page.keyboard.press("Control+V")
-    pasted = page.get_by_role("searchbox").input_value()
     advice = building.recorded().advice
     assert advice is not None
-    assert pasted == advice.load.replace("\n", " ") or pasted == advice.load.replace("\n", "")
+    assert page.locator("textarea").input_value() == advice.load
 
 
 @pytest.mark.parametrize("kind", REPORTS)
@@ -197,6 +197,8 @@ def test_a_frame_of_the_service_runs_it(visits: Visits, tmp_path: Path) -> None:
     frame.get_by_role("searchbox").fill("")
     frame.locator(".layers thead button").first.click()
     assert frame.locator("[aria-sort]").count() == 1
+    frame.get_by_role("button", name="Copy").first.click()
+    frame.get_by_text("Copied.").wait_for()
 
 
 def test_a_large_report_appears_at_once(show: Callable[..., Page]) -> None:
