@@ -43,7 +43,8 @@ class LogAxis:
             return 100.0
         # Differences of logarithms: the quotient of two extreme values may overflow.
         least = math.log(self.least)
-        return 100 * (math.log(value) - least) / (math.log(self.most) - least)
+        place = 100 * (math.log(value) - least) / (math.log(self.most) - least)
+        return min(max(place, 0.0), 100.0)  # rounding may lead beyond an end
 
     def ticks(self) -> list[float]:
         """Return the powers of ten on the axis, at most seven of them.
