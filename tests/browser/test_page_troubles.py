@@ -172,7 +172,7 @@ def test_a_lost_connection_is_told_and_the_upload_tried_again(
 def test_an_upload_tells_how_far_it_is_and_can_be_cancelled(
     service: Running, visits: Visits
 ) -> None:
-    """The bar grows with the bytes that were sent; cancelling ends the upload, and leaves no job."""
+    """The bar grows with the bytes that were sent; cancelling ends it, and leaves no job."""
     visits.expected.append(CUT)
     page = visits.open(service.url)
     slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 100_000}
