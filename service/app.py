@@ -29,6 +29,7 @@ from service.routes import jobs as job_routes
 from service.routes.pages import home
 from service.settings import Settings
 from service.storage.workspace import WORKERS, Workspace
+from service.telemetry import service_lines
 from service.telemetry.metrics import Metrics
 from service.workers import Confinement, Workers, machine
 from service.workers.lanes.memory_budget import MemoryBudget
@@ -166,13 +167,17 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
     await context.converters.start()
     await context.inspectors.start()
     await context.jobs.start()
-    sweeper = asyncio.create_task(_sweep(context))
+    beside = [
+        asyncio.create_task(work)
+        for work in (_sweep(context), service_lines.tell_ready(context.converters))
+    ]
     try:
         # uvicorn passes this to service.connection.connections.
         limit = ConnectionLimit(context.settings.max_connections)
         yield {"settings": context.settings, "connection_limit": limit}
     finally:
-        sweeper.cancel()
+        for task in beside:
+            task.cancel()
         await context.jobs.stop()
         await context.converters.stop()
         await context.inspectors.stop()

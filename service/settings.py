@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     BeforeValidator,
@@ -175,6 +175,13 @@ class Settings(Limits):
 
     metrics_need_key: bool = False
     """Require a key for `/metrics`. The metrics name no file and no key."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least level of the log's lines. Requests of probes are `debug`."""
+
+    revision: Annotated[str, Field(max_length=64)] = ""
+    """The commit that the service was built from, for `/version` and the log. The image sets
+    it."""
 
     docs: bool = True
     """Serve `/docs` and `/openapi.json`."""

@@ -51,8 +51,8 @@ class _Scale:
 def draw(layers: Sequence[Layer]) -> Markup:
     """Write the layers as a table."""
     scale = _scale_of(layers)
-    headers = ["Layer", "Status", "Size", "Order in memory"]
-    titles = [element("th", text, scope="col") for text in headers]
+    titles = [element("th", text, scope="col") for text in ("Layer", "Status", "Order in memory")]
+    titles.insert(2, element("th", "Size", scope="col", class_="number"))
     if scale:
         titles.insert(2, element("th", "Error in fp16", _axis(scale), scope="col"))
     fine = _collapsible(layers)

@@ -34,7 +34,7 @@ class LogAxis:
         """Return the place of a value; a value beyond an end is at that end.
 
         >>> axis = LogAxis(0.01, 100)
-        >>> axis.at(1), axis.at(0), axis.at(math.inf)
+        >>> round(axis.at(1), 9), axis.at(0), axis.at(math.inf)
         (50.0, 0.0, 100.0)
         """
         if not value > self.least:

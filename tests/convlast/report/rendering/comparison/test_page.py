@@ -30,6 +30,7 @@ def pair(text: str = "tame") -> tuple[Report, Report]:
     found["survival"].append({"route": text, "survives": True, "message": text})
     found["smoke"]["timings"] = [timing(1.2)]
     found["verdict"], found["input"] = "failed", {**found["input"], "filename": text}
+    found["input"]["wrapper"] = text
     found["options"]["architecture"] = text
     found["environment"]["torch"] = text
     section = {name: found[name] for name in ("verdict", "input")}
