@@ -78,15 +78,12 @@ def lines(changes: Iterable[FieldChange]) -> list[Markup]:
     ]
 
 
-def rows(changes: Iterable[FieldChange]) -> list[list[Markup]]:
-    """Write each change as a row: the field, the old value and the new one."""
+def row(change: FieldChange) -> list[Markup]:
+    """Write a change as a row: the field, the old value and the new one."""
     return [
-        [
-            element("th", title(change.field), scope="row"),
-            tables.cell(value(change.field, change.before)),
-            tables.cell(value(change.field, change.after)),
-        ]
-        for change in changes
+        element("th", title(change.field), scope="row"),
+        tables.cell(value(change.field, change.before)),
+        tables.cell(value(change.field, change.after)),
     ]
 
 

@@ -13,6 +13,7 @@ from tests.convlast.report.rendering.test_html import Page
 
 SECTIONS = [
     *("At a glance", "The two reports", "The result", "Findings", "Layers", "Errors", "Times"),
+    *("Findings with another message", "Layers of one report", "Files of one report"),
     *("Ways of loading", "Files", "Options", "Environment"),
 ]
 
