@@ -19,11 +19,12 @@ def main() -> int:
     from service.app import create_app, local_workers
     from service.sandbox import scrub_environment
     from service.server import DrainingServer
-    from service.telemetry import logs
+    from service.telemetry import logs, service_lines
 
     logs.configure()
     try:
         settings = Settings.from_environment(os.environ)
+        logs.configure(settings.log_level)
         scrub_environment()  # no secret may reach the fork server or the workers
         wait_asleep(os.environ)  # for the fork server and the workers, which import torch
         app = create_app(settings)  # locks the work folder, before a worker uses it
@@ -31,7 +32,7 @@ def main() -> int:
             asyncio.run(local_workers(settings, settings.device).check())
         DrainingServer(app, settings).run()
     except (SettingsError, ConvlastError) as error:
-        sys.stderr.write(f"convlast cannot start: {error}\n")
+        service_lines.tell_failure(error)
         return 2
     return 0
 

@@ -26,8 +26,10 @@ from service.jobs.board import Jobs
 from service.jobs.records import Outcome
 from service.routes import comparison, convert, docs, files, health, openapi
 from service.routes import jobs as job_routes
+from service.routes.pages import home
 from service.settings import Settings
 from service.storage.workspace import WORKERS, Workspace
+from service.telemetry import service_lines
 from service.telemetry.metrics import Metrics
 from service.workers import Confinement, Workers, machine
 from service.workers.lanes.memory_budget import MemoryBudget
@@ -105,6 +107,8 @@ def create_app(
     openapi.install(app, anonymous_allowed=context.keyring.anonymous_allowed)
     if settings.docs:
         docs.install(app)
+    if settings.page:
+        home.install(app, has_docs=settings.docs)
     # From the inside out: the middleware added last gets a request first.
     app.add_middleware(LingeringClose)
     cors.install(app, settings.cors_origins)
@@ -163,13 +167,17 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
     await context.converters.start()
     await context.inspectors.start()
     await context.jobs.start()
-    sweeper = asyncio.create_task(_sweep(context))
+    beside = [
+        asyncio.create_task(work)
+        for work in (_sweep(context), service_lines.tell_ready(context.converters))
+    ]
     try:
         # uvicorn passes this to service.connection.connections.
         limit = ConnectionLimit(context.settings.max_connections)
         yield {"settings": context.settings, "connection_limit": limit}
     finally:
-        sweeper.cancel()
+        for task in beside:
+            task.cancel()
         await context.jobs.stop()
         await context.converters.stop()
         await context.inspectors.stop()

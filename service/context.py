@@ -16,6 +16,7 @@ from service.connection.protection import refuse_pages
 from service.connection.streaming import Delivery
 from service.jobs.board import Jobs
 from service.jobs.entry import JobEntry
+from service.problems import OWNER_KEY
 from service.settings import Settings
 from service.storage.workspace import Workspace
 from service.telemetry.metrics import Metrics
@@ -96,6 +97,7 @@ async def _caller(
 ) -> Caller:
     context = context_of(request)
     owner = context.keyring.owner(request.headers.get("authorization"))
+    request.scope[OWNER_KEY] = owner
     if owner == ANONYMOUS:
         settings = context.settings
         refuse_pages(request.headers, hosts=settings.trusted_hosts, origins=settings.cors_origins)

@@ -24,6 +24,9 @@ CODE_KEY = "convlast.code"
 JOB_KEY = "convlast.job"
 """The key of the id of a job in the scope of its request, once the job has begun."""
 
+OWNER_KEY = "convlast.owner"
+"""The key of the owner of a request's key in the scope, for the log."""
+
 JOB_FIELD, VERDICT_FIELD = "Convlast-Job", "Convlast-Verdict"
 """Fields of the answers about a job."""
 

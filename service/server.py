@@ -7,6 +7,7 @@ cleaned up.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import gc
 import resource
 import socket
@@ -21,6 +22,7 @@ from service import usage
 from service.connection.connections import BoundedConnection
 from service.context import Context
 from service.settings import Settings, SettingsError
+from service.telemetry import service_lines
 
 ACCEPTED_AT_ONCE = 16
 """Connections that are accepted in one pass of the event loop, so that a probe does not wait behind
@@ -96,6 +98,7 @@ class DrainingServer(uvicorn.Server):
             SettingsError: If the port cannot be opened.
         """
         self._loop = asyncio.get_running_loop()
+        service_lines.tell_start(self._settings)
         first = sockets or [self.listen()]
         # uvloop accepts one connection per pass from each listening socket, duplicates included.
         more = [each.dup() for each in first for _ in range(ACCEPTED_AT_ONCE - 1)]
@@ -112,7 +115,8 @@ class DrainingServer(uvicorn.Server):
         else:
             for admission in (self._job_admission, self._context.pending_admission):
                 admission.drain()
-            self._loop.call_soon_threadsafe(self._drain)
+            # The signal may arrive during a request, whose id the lines must not have.
+            self._loop.call_soon_threadsafe(self._drain, context=contextvars.Context())
 
     def _drain(self) -> None:
         self._draining = asyncio.ensure_future(self._exit_when_empty())

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     BeforeValidator,
@@ -176,8 +176,18 @@ class Settings(Limits):
     metrics_need_key: bool = False
     """Require a key for `/metrics`. The metrics name no file and no key."""
 
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least level of the log's lines. Requests of probes are `debug`."""
+
+    revision: Annotated[str, Field(max_length=64)] = ""
+    """The commit that the service was built from, for `/version` and the log. The image sets
+    it."""
+
     docs: bool = True
     """Serve `/docs` and `/openapi.json`."""
+
+    page: bool = True
+    """Serve the page at `/`, on which people drop files. It contains no job, no file and no key."""
 
     cors_origins: Annotated[tuple[str, ...], BeforeValidator(_split)] = ()
     """Origins whose pages may call from a browser, such as `https://ml.example.org`, separated

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
 import time
@@ -13,12 +14,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.connection.limit import PROBES
 from service.errors import InternalError
-from service.problems import CODE_KEY, JOB_KEY, Problem
+from service.problems import CLIENT_LEFT, CODE_KEY, JOB_KEY, OWNER_KEY, Problem
 from service.telemetry.metrics import Metrics
 
 REQUEST_ID = "X-Request-ID"
 
 _USABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_TOLD = {OWNER_KEY: "key", JOB_KEY: "job_id"}
+"""Keys of a request's scope that its line has, and their names there."""
+
 _log = structlog.get_logger()
 
 
@@ -58,6 +62,7 @@ class _ObservedRequest:
         self._status = 0
         self._in_bytes = self._out_bytes = 0
         self._outcome = "answered"
+        self._is_whole = False
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -70,42 +75,55 @@ class _ObservedRequest:
             MutableHeaders(scope=message)[REQUEST_ID] = self._request_id
         self._out_bytes += len(message.get("body", b""))
         await self._send(message)
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            self._is_whole = True
 
     async def fail(self, error: Exception) -> None:
         """Answer with a problem; if an answer has begun, the connection is cut off instead."""
         if self._status and isinstance(error, TimeoutError):
-            self._outcome = "client takes nothing"
+            self._outcome, self._status = "client takes nothing", CLIENT_LEFT
             return
         _log.error("request failed", exc_info=error)
         problem = replace(
             Problem.of(InternalError("The request failed.")), job_id=self._scope.get(JOB_KEY)
         )
         self._scope[CODE_KEY] = problem.code
-        if not self._status:
+        if self._status:
+            self._outcome, self._status = "broken off", 500
+        else:
             await problem.response()(self._scope, self.receive, self.send)
 
     def close(self) -> None:
         """Log and count."""
+        if self._status and not self._is_whole and self._outcome == "answered":
+            # The status of the answer says nothing of that.
+            self._outcome, self._status = "client left", CLIENT_LEFT
         route = getattr(self._scope.get("route"), "path", "unmatched")
         code = self._scope.get(CODE_KEY, "none")
         method = self._scope["method"]
         self._metrics.received_bytes.inc(self._in_bytes)
         self._metrics.sent_bytes.inc(self._out_bytes)
         self._metrics.requests.labels(_known(method), route, str(self._status), code).inc()
-        # Probes come every few seconds, and are logged only when they fail.
-        job = {"job_id": self._scope[JOB_KEY]} if JOB_KEY in self._scope else {}
-        log = _log.debug if route in PROBES and self._status == 200 else _log.info
-        log(
+        client = self._scope.get("client")
+        _log.log(
+            self._level(route),
             self._outcome,
             method=_known(method),
             route=route,
             status=self._status,
             code=code,
+            client=client[0] if client else None,
             received_bytes=self._in_bytes,
             sent_bytes=self._out_bytes,
             seconds=round(time.perf_counter() - self._began_s, 4),
-            **job,
+            **{name: self._scope[key] for key, name in _TOLD.items() if key in self._scope},
         )
+
+    def _level(self, route: str) -> int:
+        """Return the level of its line; probes come every few seconds, and tell nothing new."""
+        if route in PROBES:
+            return logging.DEBUG
+        return logging.ERROR if self._status >= 500 else logging.INFO
 
 
 def _known(method: str) -> str:

@@ -15,6 +15,7 @@ from convlast.errors import StorageFullError
 from convlast.report import Verdict
 from service.errors import GoneError, InternalError, full_disk_as_problem
 from service.jobs.entry import JobEntry
+from service.jobs.job_line import tell_end
 from service.jobs.journal import Journal
 from service.jobs.records import KeptFile, Outcome
 from service.jobs.retention import CANCELLED
@@ -112,7 +113,7 @@ async def conclude(
             else:
                 await _keep(entry, ended, outcome, journal, max_bytes)
     entry.files = journal.files(entry.id, outcome) if entry.is_kept else ended.made
-    _log_end(entry, outcome)
+    tell_end(entry, outcome)
     return outcome, ended.problem
 
 
@@ -155,13 +156,3 @@ def _problem_of(error: OSError | StorageFullError) -> Problem:
         return Problem.of(error)
     _log.error("a result cannot be stored", exc_info=error)
     return Problem.of(InternalError("The result cannot be stored."))
-
-
-def _log_end(entry: JobEntry, outcome: Outcome) -> None:
-    verb = entry.accepted.verb
-    if outcome.state == "succeeded":
-        stages_s = {stage: round(stage_s, 4) for stage, stage_s in outcome.seconds.items()}
-        _log.info("job done", verb=verb, verdict=outcome.verdict, stages_s=stages_s)
-    elif entry.is_durable:  # otherwise the line of its request says it
-        code = outcome.problem["code"] if outcome.problem else None
-        _log.info("job ended", verb=verb, state=outcome.state, code=code)

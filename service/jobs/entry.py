@@ -109,6 +109,11 @@ class JobEntry:
         """Grows with every change."""
         return self.outcome.seq if self.outcome else self._seq
 
+    @property
+    def stage(self) -> str:
+        """What it does, or did last."""
+        return self._stage[0]
+
     def waits_at(self, place: int, wait_s: float) -> None:
         """Note its place in the queue, and how long it will probably wait there."""
         if (place, wait_s) != (self._place, self._wait_s):
@@ -208,7 +213,7 @@ class JobEntry:
             input=JobInput(
                 filename=accepted.filename, sha256=accepted.sha256, bytes=accepted.bytes
             ),
-            options=_changed(accepted.options),
+            options=self.changed_options(),
             attempts=self.attempts,
             device=self.device,
             place=self._place,
@@ -218,6 +223,11 @@ class JobEntry:
             links=links_of(base, self),
             problem=outcome.problem if outcome else None,
         )
+
+    def changed_options(self) -> dict[str, object]:
+        """Return the options that are not at their defaults."""
+        options, defaults = self.accepted.options, Options().model_dump(mode="json")
+        return {name: value for name, value in options.items() if value != defaults.get(name)}
 
     def _progress(self) -> JobProgress:
         if self.outcome is not None:
@@ -270,12 +280,6 @@ def file_links_of(base: str, entry: JobEntry) -> dict[str, str]:
         for link, (name, path) in paths.items()
         if name in names
     }
-
-
-def _changed(options: dict[str, object]) -> dict[str, object]:
-    """Return the options that are not at their defaults."""
-    defaults = Options().model_dump(mode="json")
-    return {name: value for name, value in options.items() if value != defaults.get(name)}
 
 
 def _time(seconds: float) -> datetime:

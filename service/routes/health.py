@@ -75,6 +75,7 @@ async def version(context: ContextOf) -> dict[str, Any]:
     facts = context.converters.health().facts
     return {
         "convlast": __version__,
+        **({"revision": context.settings.revision} if context.settings.revision else {}),
         **{name: value for name, value in facts.items() if not name.startswith("memory_")},
     }
 

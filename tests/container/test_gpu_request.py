@@ -57,6 +57,6 @@ def test_with_nvidias_hook_the_request_reaches_the_engine(
     assert (request["Driver"], request["Count"]) == ("nvidia", 1)
     assert request["Capabilities"] == [["gpu"]]
     assert "prestart" in calls.read_text()
-    wait_for(lambda: "convlast cannot start" in deployment.compose("logs"), within_s=90)
+    wait_for(lambda: "cannot start" in deployment.compose("logs"), within_s=90)
     assert "cuda" in deployment.compose("logs").lower()
     assert not deployment.is_ready()

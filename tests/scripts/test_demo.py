@@ -28,7 +28,7 @@ def test_the_demo_shows_everything(
     assert "…" not in shown
     assert shown.endswith(f"{demo.NEXT}\n")
     log = (tmp_path / "demo" / demo.LOG).read_text().splitlines()
-    assert "job done" in {json.loads(line)["event"] for line in log}
+    assert "job ended" in {json.loads(line)["event"] for line in log}
 
 
 def test_a_service_that_does_not_start_shows_its_log(
@@ -39,5 +39,5 @@ def test_a_service_that_does_not_start_shows_its_log(
     monkeypatch.setattr(sys, "argv", ["demo"])
     monkeypatch.setenv("CONVLAST_DEVICE", "tpu")
 
-    with pytest.raises(SystemExit, match=r"status 2\.\nconvlast cannot start: CONVLAST_DEVICE has"):
+    with pytest.raises(SystemExit, match=r"status 2\.\n.*\"CONVLAST_DEVICE has"):
         demo.main()

@@ -231,9 +231,9 @@ def test_jobs_belong_to_their_key(strict: Running) -> None:
         assert get(strict, link).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics", "/version", "/docs"])
+@pytest.mark.parametrize("path", ["/", "/livez", "/readyz", "/metrics", "/version", "/docs"])
 def test_probes_need_no_key(strict: Running, path: str) -> None:
-    """Probes, metrics, the version and the documentation need no key."""
+    """The page, probes, metrics, the version and the documentation need no key."""
     assert httpx.get(strict.url + path, trust_env=False).status_code == 200
 
 

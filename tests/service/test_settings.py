@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -102,7 +103,7 @@ def test_every_setting_is_documented() -> None:
 def test_a_bad_start_ends_with_one_line(
     tmp_path: Path, name: str, value: str, message: str
 ) -> None:
-    """`python -m service` prints one line about the bad setting, and exits with 2."""
+    """`python -m service` logs one line of JSON about the bad setting, and exits with 2."""
     assert message in start_in_vain(tmp_path, name, value)
 
 
@@ -115,7 +116,7 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
 
 
 def start_in_vain(work_dir: Path, name: str, value: str) -> str:
-    """Start the service with a bad setting, and return its line of output."""
+    """Start the service with a bad setting, and return the problem that it logs last."""
     ended = subprocess.run(
         [sys.executable, "-m", "service"],
         cwd=ROOT,
@@ -126,5 +127,7 @@ def start_in_vain(work_dir: Path, name: str, value: str) -> str:
         check=False,
     )
     assert ended.returncode == 2
-    assert len(ended.stderr.splitlines()) == 1
-    return ended.stderr
+    *earlier, last = map(json.loads, ended.stderr.splitlines())
+    assert [line["event"] for line in earlier] in ([], ["starting"])
+    assert (last["event"], last["level"]) == ("cannot start", "critical")
+    return str(last["problem"])

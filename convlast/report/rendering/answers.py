@@ -46,7 +46,10 @@ def _right(report: ReportData) -> tuple[State, str]:
         return "good", f"Yes. {compared}, and fp16 gives the same results within its precision."
     if smoke.state == "unknown":
         return "good", f"Yes. {compared}. Nothing was run in fp16."
-    return "caution", f"The layout is: {compared}. fp16 itself needs a look, as shown below."
+    return (
+        "caution",
+        f"The file is: {compared}. In fp16 the model has problems of its own, see below.",
+    )
 
 
 def _pays(report: ReportData) -> tuple[State, str]:

@@ -41,7 +41,7 @@ def _message(text: str, findings: Sequence[Finding]) -> list[Markup | str]:
     codes = [element("code", name) for name in names]
     if len(names) <= _SHOWN:
         return [text, _names(codes)]
-    more = element("summary", f"About {notation.count(len(names), 'tensor or file')}")
+    more = element("summary", f"All {len(names):,} names")
     return [text, element("details", more, _names(codes))]
 
 

@@ -178,8 +178,9 @@ def _errors(layer: Layer, scale: _Scale) -> Markup:
         return tables.cell("–")
     drawn: list[Markup] = []
     said = []
+    wrong: summary.State = "bad" if layer.smoke and layer.smoke.status == "failed" else "caution"
     for row, parity in enumerate(parities):
-        drawn += _bar(parity, scale, row * (_BAR + 3))
+        drawn += _bar(parity, scale, row * (_BAR + 3), "good" if parity.passed else wrong)
         said.append(f"{_PAIRS[parity.pair]} {notation.magnitude(parity.relative)}")
     title = element("title", f"Error: {', '.join(said)}")
     picture = _picture("bars", len(parities) * (_BAR + 3), title, *drawn)
@@ -188,8 +189,7 @@ def _errors(layer: Layer, scale: _Scale) -> Markup:
     return element("td", picture, element("small", " · ".join(said)), data_sort=worst)
 
 
-def _bar(parity: Parity, scale: _Scale, y: int) -> Iterator[Markup]:
-    state = {True: "good", False: "bad", None: "caution"}[parity.passed]
+def _bar(parity: Parity, scale: _Scale, y: int, state: summary.State) -> Iterator[Markup]:
     width = str(_WIDTH) if parity.relative is None else "0"
     if parity.relative:
         width = scale.x(parity.relative)

@@ -106,6 +106,7 @@ class Table {
       row.hidden = !matches;
       found += matches;
     });
+    this.element.parentElement.classList.toggle("none", found === 0);
     if (this.expander) this.expander.hidden = words.length > 0;
     return found;
   }
@@ -164,23 +165,20 @@ class Page {
   }
 }
 
-// The clipboard is closed to pages without encryption and to some frames: these copy a selection.
-async function copy(text, source) {
-  try {
-    await navigator.clipboard.writeText(text);
-    return true;
-  } catch {
-    getSelection().selectAllChildren(source);
-    return document.execCommand("copy");
-  }
+// A selection can be copied everywhere. The clipboard itself is closed to pages without encryption
+// and to frames of other origins, where asking for it would log an error.
+function copy(source) {
+  getSelection().selectAllChildren(source);
+  const done = document.execCommand("copy");
+  if (done) getSelection().removeAllRanges();
+  return done;
 }
 
 function addCopyButton(source) {
   const said = make("span", { className: "said" });
   said.setAttribute("role", "status");
-  const press = button("Copy", async () => {
-    const done = await copy(source.textContent, source);
-    said.textContent = done ? "Copied." : "Press Ctrl+C to copy.";
+  const press = button("Copy", () => {
+    said.textContent = copy(source) ? "Copied." : "Press Ctrl+C to copy.";
   });
   source.after(make("p", { className: "copy" }, press, said));
 }

@@ -158,7 +158,7 @@ def _timing_row(row: Timing) -> list[Markup]:
     numbers = [
         notation.duration(row.contiguous_s),
         notation.duration(row.converted_s),
-        f"{row.speedup:.2f} ± {row.spread:.2f}",
+        f"{row.speedup:.2f}" + (f" ± {row.spread:.2f}" if row.spread else ""),
         ", ".join(notation.size(peak) for peak in peaks if peak is not None) or "–",
         counts,
     ]

@@ -15,8 +15,8 @@ TASK = "tests.service.fakes"
 
 def main() -> int:
     """Serve like `service.__main__`."""
-    logs.configure()
     settings = Settings.from_environment(os.environ)
+    logs.configure(settings.log_level)
     app = create_app(
         settings,
         converters=local_workers(settings, "cpu", TASK),

@@ -14,7 +14,7 @@ Result = Literal["lost", "never", "kept", "untried"]
 
 _COLUMNS: dict[Result, tuple[str, str, State]] = {
     "lost": ("Lost", "✕", "bad"),
-    "never": ("Never kept", "✕", "caution"),
+    "never": ("Never", "✕", "caution"),
     "kept": ("Kept", "✓", "good"),
     "untried": ("Not tried", "–", "unknown"),
 }
@@ -26,7 +26,7 @@ def survival(rows: Sequence[Survival]) -> Markup:
     order = list(_COLUMNS)
     ordered = sorted(rows, key=lambda row: order.index(result_of(row)))
     used = [result for result in order if any(result_of(row) == result for row in rows)]
-    headers = ["Way of loading", *(_COLUMNS[result][0] for result in used), "Why"]
+    headers = ["Way of loading", *(_COLUMNS[result][0] for result in used)]
     written = tables.table(headers, (_row(row, used) for row in ordered))
     return element("div", element("p", _words(rows), class_="note"), written, class_="survival")
 
@@ -55,5 +55,6 @@ def _row(row: Survival, used: Sequence[Result]) -> list[Markup]:
     found = result_of(row)
     _, mark, state = _COLUMNS[found]
     marked = element("span", mark, class_=f"tag {state}")
-    cells = [tables.cell(*([marked] if each == found else []), class_="sign") for each in used]
-    return [tables.named(row.route), *cells, tables.cell(row.message)]
+    cells = [tables.cell(*[marked] * (each == found), class_="sign") for each in used]
+    named = element("th", element("code", row.route), element("small", row.message), scope="row")
+    return [named, *cells]

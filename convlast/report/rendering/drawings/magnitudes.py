@@ -112,14 +112,14 @@ def ranges(spans: Sequence[Span], noun: str) -> Markup:
     ]
     width = svg.room_for((span.name for span in rows), most=_NAMES)
     bars = [_bar(span, middle) for span, middle in zip(rows, middles, strict=True)]
-    drawn = svg.picture(
+    picture = svg.picture(
         _title(spans, noun),
         svg.part(*labels, left=0, width=width, kind="names"),
         svg.part(*_background(bottom), *bars, left=width + 1, width=98 - width, kind="plot"),
         height=bottom + 4,
         kind="ranges",
     )
-    return svg.framed(drawn)
+    return svg.framed(picture)
 
 
 def _title(spans: Sequence[Span], noun: str) -> str:

@@ -183,7 +183,7 @@ def _change(mark: _Mark, *, has_times: bool) -> list[Markup]:
     cells = [
         tables.named(first.module),
         tables.cell(str(mark.number)),
-        tables.cell(change, element("small", f"{first.kind}{times}")),
+        tables.cell(change, element("small", f"{first.kind}{times}"), class_="nowrap"),
         tables.cell(_why(mark)),
         tables.cell(moved, class_="number"),
     ]

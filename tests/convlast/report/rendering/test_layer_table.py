@@ -42,9 +42,11 @@ def test_a_bar_is_longer_the_larger_the_error() -> None:
 
 
 def test_an_error_that_is_not_finite_fills_the_row() -> None:
-    """An error that is not finite is drawn over the whole axis, in the colour of a failure."""
+    """An error that is not finite fills the axis, as a warning if fp16 alone is to blame."""
     drawn = layer_table.draw(building.recorded().layers)
-    assert re.search(r'<rect y="1" class="bad" width="150"', drawn)
+    assert '<rect y="1" class="caution" width="150"' in drawn
+    assert 'class="bad"' not in drawn
+    assert '<rect y="11" class="bad"' in layer_table.draw(building.failed().layers)
     assert "Error: fp16 not finite, layout 0" in drawn
 
 

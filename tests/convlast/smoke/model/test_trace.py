@@ -183,4 +183,4 @@ def test_the_chain_shows_where_5_d_ends() -> None:
     ranks = [(step.input_memory_format, step.output_memory_format) for step in steps]
     assert ranks[1] == ("4d", "4d")
     assert ranks[3] == (ranks[2][1], "2d")
-    assert [step.permutes for step in steps[1:]] == [False, True, True]
+    assert [step.permutes for step in steps[1:]] == [False, False, True]
