@@ -81,21 +81,23 @@ def _changes(comparison: Comparison) -> Iterator[Markup]:
     yield from _part("The result", ["What", *values], row, facts)
     findings = [("came", each) for each in comparison.findings.came]
     findings += [("went", each) for each in comparison.findings.went]
-    yield from _part("Findings", ["Change", "Finding", "What it says"], _finding, findings)
+    yield from _part(
+        "Findings that came or went", ["Change", "Finding", "What it says"], _finding, findings
+    )
     reworded = comparison.findings.changed
     yield from _part("Findings with another message", ["Finding", *values], _reworded, reworded)
     layers, files = comparison.layers, comparison.files
-    yield from _part("Layers", ["Layer", "What changed"], _alike, _groups(layers))
+    yield from _part("Layers that changed", ["Layer", "What changed"], _alike, _groups(layers))
     lone = [("went", each) for each in layers.went] + [("came", each) for each in layers.came]
-    yield from _part("Layers of one report", ["Layer", "Change", "Weight"], _lone_layer, lone)
+    yield from _part("Layers that came or went", ["Layer", "Change", "Weight"], _lone_layer, lone)
     errors = measurements.ranked(comparison.errors)
     yield from _part("Errors", measurements.ERRORS, measurements.error, errors)
     yield from _part("Times", measurements.TIMES, measurements.time, comparison.times.changed)
     routes = comparison.survival.changed
     yield from _part("Ways of loading", ["Way of loading", *values], _survival, routes)
-    yield from _part("Files", ["File", "What changed"], _file, files.changed)
+    yield from _part("Files that changed", ["File", "What changed"], _file, files.changed)
     paths = [("went", each) for each in files.went] + [("came", each) for each in files.came]
-    yield from _part("Files of one report", ["File", "Change"], _lone_file, paths)
+    yield from _part("Files that came or went", ["File", "Change"], _lone_file, paths)
     yield from _part("Options", ["Option", *values], row, comparison.options)
     yield from _part("Environment", ["What", *values], row, comparison.environment)
 

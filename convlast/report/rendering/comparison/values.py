@@ -11,7 +11,7 @@ from convlast.report.changes import FieldChange, Trend
 from convlast.report.rendering import notation, summary, tables
 from convlast.report.rendering.markup import Markup, element
 
-MAX_CHARS = 2000
+MAX_CHARS = 600
 """The most characters of a value; the JSON has all."""
 
 TREND_STATES: dict[Trend, summary.State] = {"better": "good", "worse": "caution", "same": "unknown"}
@@ -50,7 +50,7 @@ def shortened(text: str) -> str:
     """Cut a text that is too long to be read.
 
     >>> len(shortened("a" * 5000))
-    2001
+    601
     """
     return text if len(text) <= MAX_CHARS else f"{text[:MAX_CHARS]}…"
 
