@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from pydantic import BaseModel, JsonValue
+from pydantic_core import to_jsonable_python
 
 from convlast.report.changes import (
     Comparison,
@@ -130,20 +131,21 @@ def _fields(
     """
     if before is after:
         return
-    old, new = _dump(before, names), _dump(after, names)
-    if old is None or new is None:
-        yield FieldChange(field=path, before=old, after=new)
+    if before is None or after is None:
+        yield FieldChange(field=path, before=_dump(before, names), after=_dump(after, names))
         return
-    for name in old:
-        if old[name] != new[name]:
-            named = f"{path}.{name}" if path else name
-            yield FieldChange(field=named, before=old[name], after=new[name])
+    for name in names or type(before).model_fields:
+        old, new = getattr(before, name), getattr(after, name)
+        if old != new:
+            yield FieldChange(
+                field=f"{path}.{name}" if path else name,
+                before=to_jsonable_python(old),
+                after=to_jsonable_python(new),
+            )
 
 
 def _dump(section: BaseModel | None, names: Iterable[str]) -> dict[str, JsonValue] | None:
-    if section is None:
-        return None
-    return section.model_dump(mode="json", include=set(names) or None)
+    return None if section is None else section.model_dump(mode="json", include=set(names) or None)
 
 
 def _findings(before: list[Finding], after: list[Finding]) -> FindingChanges:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
 from convlast.errors import OptionError
 from convlast.report.document import Report
-from convlast.report.sections import SchemaVersion
+from convlast.report.sections import Finding, Layer, SchemaVersion
 
 _MOST = 2**64
 """The largest integer that a report may have; a greater one may not even fit into a float."""
@@ -47,12 +48,29 @@ def read(text: bytes, *, option: str = "report", name: str = "The file") -> Repo
     try:
         if _has_absurd_number(found):
             raise ValueError
-        return Report.model_validate(found)
+        return Report.model_validate(found | _in_pieces(found))
     except (ValueError, OverflowError) as error:
         place = _place_of(error)
         raise OptionError(
             option, f"{name} is a damaged report{place}.", remedy="Make it anew."
         ) from None
+
+
+def _in_pieces(found: dict[str, Any]) -> dict[str, Any]:
+    """Validate the long lists item by item: pydantic stops all other threads meanwhile.
+
+    Raises:
+        ValueError: If an item is not valid; its argument is the name of the list.
+    """
+    lists: dict[str, type[BaseModel]] = {"layers": Layer, "findings": Finding}
+    validated = {}
+    for name, kind in lists.items():
+        if isinstance(found.get(name), list):
+            try:
+                validated[name] = [kind.model_validate(each) for each in found[name]]
+            except ValidationError:
+                raise ValueError(name) from None
+    return validated
 
 
 def _has_absurd_number(value: Any) -> bool:
@@ -79,8 +97,7 @@ def _is_sane(number: float) -> bool:
 
 def _place_of(error: Exception) -> str:
     """Name the member that is wrong, if it is one that a report has: others come from outside."""
+    names: Sequence[object] = error.args
     if isinstance(error, ValidationError):
-        first = error.errors(include_input=False, include_url=False)[0]["loc"][:1]
-        if first and first[0] in Report.model_fields:
-            return f", in its member {first[0]}"
-    return ""
+        names = error.errors(include_input=False, include_url=False)[0]["loc"]
+    return f", in its member {names[0]}" if names and names[0] in Report.model_fields else ""

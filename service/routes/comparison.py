@@ -26,9 +26,9 @@ from service.routes.openapi import problems, query_parameters
 from service.threads import COMPARING
 from service.workers import REPORT_JSON
 
-MAX_REPORT_BYTES = 8 << 20
-"""The most bytes of a report that is compared: some ten thousand layers. pydantic reads a report at
-once, which stops the event loop for as long."""
+MAX_REPORT_BYTES = 4 << 20
+"""The most bytes of a report that is compared: some five thousand layers. Two such reports take
+100 MiB of memory and two seconds, in which the event loop goes on."""
 
 _EXAMPLE_SIDE = Side(
     schema_version=SCHEMA_VERSION,

@@ -64,7 +64,7 @@ def test_tables_can_be_sorted(visits: Visits, service: Running) -> None:
 def test_it_needs_no_script(visits: Visits, service: Running) -> None:
     """Without script the page shows everything."""
     page = visits.open(comparison_of(service, *pair()), script=False)
-    assert page.locator("section").count() == 10
+    assert page.locator("section").count() == 13
     assert "1.90 ± 0.01 ×" in page.inner_text("main")
     assert "encoder.stages.0.0.convs.0.conv.weight" in page.inner_text("main")
 

@@ -19,7 +19,7 @@ from tests.browser.dropping import (
     wait_for_conversion,
     wait_for_inspection,
 )
-from tests.service.running import Running, start
+from tests.service.running import Running, start, wait_for
 
 pytestmark = pytest.mark.browser
 
@@ -84,6 +84,22 @@ def test_every_refusal_is_told_in_words(
     }  # fmt: skip
     expect(problem.get_by_role("button", name="Try again")).to_have_count(int(is_of_system))
     expect(page.locator("#options-form")).to_be_hidden()
+
+
+def test_a_job_that_crashed_is_run_anew(service: Running, visits: Visits) -> None:
+    """If the system was at fault the same request runs anew: the job has a later beginning."""
+    page = visits.open(service.url)
+    drop(page, ("again.pt", b"kills-itself again"))
+    problem = page.locator("#job-problem")
+    expect(problem.locator("h3")).to_have_text("The worker crashed", timeout=LONG_MS)
+    job_id = page.url.partition("#job=")[2]
+    with service.client() as client:
+        before = client.get(f"/jobs/{job_id}").json()
+        problem.get_by_role("button", name="Try again").click()
+        wait_for(lambda: client.get(f"/jobs/{job_id}").json()["created_at"] > before["created_at"])
+    assert page.url.endswith(job_id)
+    expect(problem.locator("h3")).to_have_text("The worker crashed", timeout=LONG_MS)
+    expect(page.locator("#jobs li", has_text="again.pt")).to_contain_text("The worker crashed")
 
 
 def test_a_failed_verification_is_shown_with_its_report(service: Running, visits: Visits) -> None:
@@ -172,7 +188,7 @@ def test_a_lost_connection_is_told_and_the_upload_tried_again(
 def test_an_upload_tells_how_far_it_is_and_can_be_cancelled(
     service: Running, visits: Visits
 ) -> None:
-    """The bar grows with the bytes that were sent; cancelling ends the upload, and leaves no job."""
+    """The bar grows with the bytes that were sent; cancelling ends it, and leaves no job."""
     visits.expected.append(CUT)
     page = visits.open(service.url)
     slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 100_000}

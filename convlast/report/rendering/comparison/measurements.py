@@ -18,20 +18,16 @@ from convlast.report.rendering import notation, smoke_page, summary, tables
 from convlast.report.rendering.comparison.values import TREND_STATES, subject
 from convlast.report.rendering.markup import Markup, element
 
-Table = tuple[list[str], list[Sequence[Markup]]]
+ERRORS = ["Layer", "Runs", "Before", "After", "Passes", "Change"]
+"""The columns of `error`."""
+
+TIMES = ["Input", "Before", "After", "Times as fast", "Converted"]
+"""The columns of `time`."""
 
 
-def errors(changes: ErrorChanges) -> Table:
-    """Write the errors that changed, the worst first."""
-    headers = ["Layer", "Runs", "Before", "After", "Passes", "Change"]
-    ranked = sorted(changes.changed, key=lambda each: (each.trend != "worse", -(each.factor or 0)))
-    return headers, [_error(change) for change in ranked]
-
-
-def times(changes: TimeChanges) -> Table:
-    """Write the times that changed, in the report's order."""
-    headers = ["Input", "Before", "After", "Times as fast", "Converted"]
-    return headers, [_time(change) for change in changes.changed]
+def ranked(changes: ErrorChanges) -> list[ErrorChange]:
+    """Return the errors that changed, the worst first."""
+    return sorted(changes.changed, key=lambda each: (each.trend != "worse", -(each.factor or 0)))
 
 
 def state_of(part: object) -> summary.State:
@@ -50,7 +46,8 @@ def state_of(part: object) -> summary.State:
     return next((TREND_STATES[each] for each in ("worse", "better") if each in trends), "unknown")
 
 
-def _error(change: ErrorChange) -> Sequence[Markup]:
+def error(change: ErrorChange) -> Sequence[Markup]:
+    """Write an error that changed."""
     trend = _tag(change.trend, is_bad=change.passed_after is False and change.trend == "worse")
     factor = [element("small", notation.times(change.factor))] if change.factor else []
     numbers = map(notation.magnitude, (change.before, change.after, change.threshold))
@@ -64,7 +61,8 @@ def _error(change: ErrorChange) -> Sequence[Markup]:
     ]
 
 
-def _time(change: TimeChange) -> Sequence[Markup]:
+def time(change: TimeChange) -> Sequence[Markup]:
+    """Write the times of a setting that changed."""
     under = "autocast" if change.autocast else change.dtype
     mode = "cudnn.benchmark" if change.cudnn_benchmark else None
     trends = (change.speedup, change.converted)

@@ -5,17 +5,19 @@ The page has the style, the script and the policy of a report. All text passes `
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 from convlast.report.changes import (
     Comparison,
+    FileChange,
     FindingChange,
-    FindingChanges,
+    Kept,
+    LayerChange,
     LayerChanges,
     LayerName,
     Side,
-    SurvivalChanges,
+    SurvivalChange,
 )
 from convlast.report.listing import listed
 from convlast.report.rendering import assets, notation, summary, tables
@@ -23,7 +25,7 @@ from convlast.report.rendering.comparison import measurements
 from convlast.report.rendering.comparison.values import (
     TREND_STATES,
     lines,
-    rows,
+    row,
     shortened,
     subject,
 )
@@ -41,6 +43,7 @@ _SEVERITY_STATES: dict[Severity, summary.State] = {
     "warning": "caution",
     "info": "unknown",
 }
+_LONE_STATES: dict[str, summary.State] = {"came": "unknown", "went": "caution"}
 _LOADING_STATES: dict[str | None, summary.State] = {"kept": "good", "lost": "caution"}
 
 _SHOWN = {"verdict", "input.filename", "input.sha256"}
@@ -50,6 +53,7 @@ _DIGITS = 16
 """How many digits of a digest are shown."""
 
 Row = Sequence[Markup]
+T = TypeVar("T")
 
 
 def render(comparison: Comparison) -> str:
@@ -72,25 +76,30 @@ def _content(comparison: Comparison) -> Iterator[Markup]:
 
 def _changes(comparison: Comparison) -> Iterator[Markup]:
     """Write a section for each part that changed."""
-    columns = ["Before", "After"]
+    values = ["Before", "After"]
     facts = [each for each in comparison.facts if each.field not in _SHOWN]
-    yield from _table_section("The result", ["What", *columns], rows(facts))
-    yield from _table_section(
-        "Findings", ["Change", "Finding", "What it says"], _findings(comparison.findings)
+    yield from _part("The result", ["What", *values], row, facts)
+    findings = [("came", each) for each in comparison.findings.came]
+    findings += [("went", each) for each in comparison.findings.went]
+    yield from _part(
+        "Findings that came or went", ["Change", "Finding", "What it says"], _finding, findings
     )
-    yield from _table_section("Layers", ["Layer", "What changed"], _layers(comparison.layers))
-    yield from _table_section("Errors", *measurements.errors(comparison.errors))
-    yield from _table_section("Times", *measurements.times(comparison.times))
-    yield from _table_section(
-        "Ways of loading", ["Way of loading", *columns], _survival(comparison.survival)
-    )
-    files = comparison.files
-    changed = [[subject(each.path), tables.cell(*lines(each.changes))] for each in files.changed]
-    changed += [[subject(path), tables.cell(tables.tag("went", "caution"))] for path in files.went]
-    changed += [[subject(path), tables.cell(tables.tag("came", "unknown"))] for path in files.came]
-    yield from _table_section("Files", ["File", "What changed"], changed)
-    yield from _table_section("Options", ["Option", *columns], rows(comparison.options))
-    yield from _table_section("Environment", ["What", *columns], rows(comparison.environment))
+    reworded = comparison.findings.changed
+    yield from _part("Findings with another message", ["Finding", *values], _reworded, reworded)
+    layers, files = comparison.layers, comparison.files
+    yield from _part("Layers that changed", ["Layer", "What changed"], _alike, _groups(layers))
+    lone = [("went", each) for each in layers.went] + [("came", each) for each in layers.came]
+    yield from _part("Layers that came or went", ["Layer", "Change", "Weight"], _lone_layer, lone)
+    errors = measurements.ranked(comparison.errors)
+    yield from _part("Errors", measurements.ERRORS, measurements.error, errors)
+    yield from _part("Times", measurements.TIMES, measurements.time, comparison.times.changed)
+    routes = comparison.survival.changed
+    yield from _part("Ways of loading", ["Way of loading", *values], _survival, routes)
+    yield from _part("Files that changed", ["File", "What changed"], _file, files.changed)
+    paths = [("went", each) for each in files.went] + [("came", each) for each in files.came]
+    yield from _part("Files that came or went", ["File", "Change"], _lone_file, paths)
+    yield from _part("Options", ["Option", *values], row, comparison.options)
+    yield from _part("Environment", ["What", *values], row, comparison.environment)
 
 
 def _headline(comparison: Comparison) -> tuple[str, summary.State]:
@@ -210,78 +219,72 @@ def _section(title: str, *content: Markup) -> Markup:
     return element("section", element("h2", title), *content)
 
 
-def _table_section(title: str, headers: Sequence[str], found: Sequence[Row]) -> Iterator[Markup]:
-    """Write a section with a table, unless it would be empty."""
+def _part(
+    title: str, headers: Sequence[str], write: Callable[[T], Row], found: Sequence[T]
+) -> Iterator[Markup]:
+    """Write a section with a table of these things, unless there is none."""
     if not found:
         return
-    content = [tables.table(headers, found[:MAX_ROWS])]
+    content = [tables.table(headers, map(write, found[:MAX_ROWS]))]
     if len(found) > MAX_ROWS:
         number = notation.count(len(found) - MAX_ROWS, "more row")
         content.append(element("p", f"{number}; the JSON has all.", class_="note"))
     yield _section(title, *content)
 
 
-def _findings(findings: FindingChanges) -> list[Row]:
-    """Write the findings that came, which matter most, then those that went or changed."""
-    came = [_finding("came", _SEVERITY_STATES[each.severity], each) for each in findings.came]
-    went = [_finding("went", "unknown", each) for each in findings.went]
-    return [*came, *went, *map(_reworded, findings.changed)]
-
-
-def _finding(change: str, state: summary.State, finding: Finding) -> Row:
+def _finding(item: tuple[str, Finding]) -> Row:
+    change, finding = item
+    state = _SEVERITY_STATES[finding.severity] if change == "came" else "unknown"
     about = [element("small", shortened(each)) for each in (finding.file, finding.layer) if each]
     return [
         tables.cell(tables.tag(change, state)),
-        element(
-            "th", element("code", finding.code), element("small", finding.severity), scope="row"
-        ),
+        subject(finding.code, finding.severity),
         tables.cell(shortened(finding.message), *about),
     ]
 
 
 def _reworded(change: FindingChange) -> Row:
-    about = [element("small", shortened(each)) for each in (change.file, change.layer) if each]
-    texts = (f"Before: {change.before}", f"After: {change.after}")
-    return [
-        tables.cell(tables.tag("changed", "unknown")),
-        element("th", element("code", change.code), element("small", change.severity), scope="row"),
-        tables.cell(*(element("div", shortened(text)) for text in texts), *about),
-    ]
+    texts = map(shortened, (change.before, change.after))
+    return [subject(change.code, change.file, change.layer), *map(tables.cell, texts)]
 
 
-def _layers(layers: LayerChanges) -> list[Row]:
-    """Write the layers that changed in the same way together, and then those that came or went."""
-    groups: dict[str, list[int]] = {}
-    for index, change in enumerate(layers.changed):
-        same = json.dumps([each.model_dump(mode="json") for each in change.changes])
-        groups.setdefault(same, []).append(index)
-    written: list[Row] = []
-    for indices in groups.values():
-        of_group = [layers.changed[index] for index in indices]
-        name = listed([shortened(each.name) for each in of_group], at_most=_MAX_NAMED)
-        where = (of_group[0].file, of_group[0].wrapper) if len(of_group) == 1 else ()
-        written.append([subject(name, *where), tables.cell(*lines(of_group[0].changes))])
-    written += [_lone_layer("went", "caution", each) for each in layers.went]
-    written += [_lone_layer("came", "unknown", each) for each in layers.came]
-    return written
+def _groups(layers: LayerChanges) -> list[list[LayerChange]]:
+    """Put layers together that changed in the same way."""
+    groups: dict[str, list[LayerChange]] = {}
+    for change in layers.changed:
+        groups.setdefault(repr(change.changes), []).append(change)
+    return list(groups.values())
 
 
-def _lone_layer(change: str, state: summary.State, layer: LayerName) -> Row:
+def _alike(layers: Sequence[LayerChange]) -> Row:
+    name = listed([shortened(each.name) for each in layers], at_most=_MAX_NAMED)
+    where = (layers[0].file, layers[0].wrapper) if len(layers) == 1 else ()
+    return [subject(name, *where), tables.cell(*lines(layers[0].changes))]
+
+
+def _lone_layer(item: tuple[str, LayerName]) -> Row:
+    change, layer = item
     facts = f"{notation.shape(layer.shape)} {layer.dtype}, {summary.STATUSES[layer.status]}"
-    said = tables.tag(change, state), element("small", shortened(facts))
-    return [subject(layer.name, layer.file, layer.wrapper), tables.cell(*said)]
-
-
-def _survival(survival: SurvivalChanges) -> list[Row]:
     return [
-        [
-            subject(change.route, change.file),
-            *(
-                tables.cell(
-                    tables.tag(kept or "not in the report", _LOADING_STATES.get(kept, "unknown"))
-                )
-                for kept in (change.before, change.after)
-            ),
-        ]
-        for change in survival.changed
+        subject(layer.name, layer.file, layer.wrapper),
+        tables.cell(tables.tag(change, _LONE_STATES[change])),
+        tables.cell(shortened(facts)),
     ]
+
+
+def _file(change: FileChange) -> Row:
+    return [subject(change.path), tables.cell(*lines(change.changes))]
+
+
+def _lone_file(item: tuple[str, str]) -> Row:
+    change, path = item
+    return [subject(path), tables.cell(tables.tag(change, _LONE_STATES[change]))]
+
+
+def _survival(change: SurvivalChange) -> Row:
+    return [subject(change.route, change.file), *map(_kept, (change.before, change.after))]
+
+
+def _kept(kept: Kept | None) -> Markup:
+    state = _LOADING_STATES.get(kept, "unknown")
+    return tables.cell(tables.tag(kept or "not in the report", state))

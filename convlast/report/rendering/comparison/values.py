@@ -11,7 +11,7 @@ from convlast.report.changes import FieldChange, Trend
 from convlast.report.rendering import notation, summary, tables
 from convlast.report.rendering.markup import Markup, element
 
-MAX_CHARS = 2000
+MAX_CHARS = 600
 """The most characters of a value; the JSON has all."""
 
 TREND_STATES: dict[Trend, summary.State] = {"better": "good", "worse": "caution", "same": "unknown"}
@@ -50,7 +50,7 @@ def shortened(text: str) -> str:
     """Cut a text that is too long to be read.
 
     >>> len(shortened("a" * 5000))
-    2001
+    601
     """
     return text if len(text) <= MAX_CHARS else f"{text[:MAX_CHARS]}…"
 
@@ -78,15 +78,12 @@ def lines(changes: Iterable[FieldChange]) -> list[Markup]:
     ]
 
 
-def rows(changes: Iterable[FieldChange]) -> list[list[Markup]]:
-    """Write each change as a row: the field, the old value and the new one."""
+def row(change: FieldChange) -> list[Markup]:
+    """Write a change as a row: the field, the old value and the new one."""
     return [
-        [
-            element("th", title(change.field), scope="row"),
-            tables.cell(value(change.field, change.before)),
-            tables.cell(value(change.field, change.after)),
-        ]
-        for change in changes
+        element("th", title(change.field), scope="row"),
+        tables.cell(value(change.field, change.before)),
+        tables.cell(value(change.field, change.after)),
     ]
 
 

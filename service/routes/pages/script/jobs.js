@@ -10,12 +10,13 @@ let refreshTimer = null;
 /** Read the newest jobs again; those that are gone from the list are forgotten. */
 async function refreshJobs() {
   clearTimeout(refreshTimer);
+  const before = [...known.values()]; // others come while the answer is on its way
   const limit = Math.min(Math.max(known.size, PAGE), LARGEST_PAGE);
   try {
     const page = await askForJson(`jobs?limit=${limit}`);
     const oldest = page.next ? page.jobs.at(-1).created_at : "";
-    for (const job of known.values()) if (job.created_at >= oldest) known.delete(job.id);
-    if (known.size === 0) olderPath = page.next;
+    if (before.every((job) => job.created_at >= oldest)) olderPath = page.next;
+    for (const job of before) if (job.created_at >= oldest) known.delete(job.id);
     takeJobs(page.jobs);
     setText(byId("jobs-trouble"), "");
   } catch (error) {
@@ -23,7 +24,12 @@ async function refreshJobs() {
     setText(byId("jobs-trouble"), `${problemOf(error).title}. Trying again.`);
   }
   const isGoingOn = [...known.values()].some((job) => !FINISHED.has(job.state));
-  refreshTimer = setTimeout(refreshJobs, isGoingOn ? 2_000 : 15_000);
+  refreshIn(isGoingOn ? 2_000 : 15_000);
+}
+
+function refreshIn(ms) {
+  clearTimeout(refreshTimer);
+  refreshTimer = setTimeout(refreshJobs, ms);
 }
 
 async function showOlder() {
@@ -41,7 +47,10 @@ async function showOlder() {
 function takeJobs(jobs) {
   for (const job of jobs) {
     const before = known.get(job.id);
-    if (!before || before.progress.seq <= job.progress.seq) known.set(job.id, job);
+    // Answers can overtake each other. A job that is run anew has begun later, and counts anew.
+    const isNews = !before || before.created_at < job.created_at
+      || before.progress.seq <= job.progress.seq;
+    if (isNews) known.set(job.id, job);
   }
   for (const [id, row] of rows) {
     if (known.has(id)) continue;

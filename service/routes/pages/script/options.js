@@ -51,6 +51,7 @@ async function convert(job, others) {
     takeJobs([begun]);
     openJob(begun.id, { focus: true });
     for (const other of others) takeJobs([await submit("convert", other.input, options)]);
+    refreshIn(1_000);
   } catch (error) {
     showOptionProblem(problemOf(error));
   } finally {

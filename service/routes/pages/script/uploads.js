@@ -113,6 +113,7 @@ async function sendNext() {
     const job = await next.send();
     next.dismiss();
     takeJobs([job]);
+    refreshIn(1_000);
     if (uploads.isFirst) openJob(job.id);
     uploads.isFirst = false;
   } catch (refusal) {
