@@ -103,7 +103,9 @@ def _activations(smoke: Smoke) -> Markup:
     drawn = drawings.ranges(drawings.spans_of_activations(smoke), "module")
     rows = list(map(_activation_row, near[:MAX_ROWS]))
     written = tables.table(headers, rows, numbers_from=2) if rows else None
-    return _told(drawn, written, len(smoke.activations) - len(rows), "module")
+    return _told(
+        drawn, written, len(near) - len(rows), len(smoke.activations) - len(near), "module"
+    )
 
 
 def _ranges(smoke: Smoke) -> Markup:
@@ -113,14 +115,25 @@ def _ranges(smoke: Smoke) -> Markup:
         row for row in smoke.range if row.overflow or row.nonfinite or summary.is_near_limit(row)
     ]
     written = tables.ranges(near) if near else None
-    return _told(drawings.ranges(spans, "tensor"), written, len(spans) - len(near), "tensor")
+    return _told(drawings.ranges(spans, "tensor"), written, 0, len(spans) - len(near), "tensor")
 
 
-def _told(drawn: Markup, listed: Markup | None, left_out: int, noun: str) -> Markup:
-    """Put a picture above the table of what comes close to a limit, and count the rest."""
-    number = notation.count(left_out, noun if listed is None else f"other {noun}")
-    text = f"{number} with room in fp16: see the JSON report." if left_out else ""
-    rest = [element("p", text, class_="note")] if text else []
+def _told(drawn: Markup, listed: Markup | None, near: int, fine: int, noun: str) -> Markup:
+    """Put a picture above the table of what comes close to a limit, and count the rest.
+
+    Args:
+        drawn: The picture.
+        listed: The table; None if nothing is close to a limit.
+        near: How many are close to a limit and not in the table.
+        fine: How many are not.
+        noun: What they are.
+    """
+    parts = [
+        f"{notation.count(near, f'more {noun}')} close to a limit" if near else "",
+        f"{notation.count(fine, f'other {noun}' if listed else noun)} with room in fp16",
+    ]
+    text = " and ".join(part for part in parts[: 2 if fine else 1] if part)
+    rest = [element("p", f"{text}: see the JSON report.", class_="note")] if text else []
     return element("div", drawn, *([listed] if listed else []), *rest)
 
 

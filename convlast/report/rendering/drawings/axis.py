@@ -34,7 +34,7 @@ class LogAxis:
         """Return the place of a value; a value beyond an end is at that end.
 
         >>> axis = LogAxis(0.01, 100)
-        >>> round(axis.at(1), 9), axis.at(0), axis.at(math.inf)
+        >>> round(axis.at(1), 6), axis.at(0), axis.at(math.inf)
         (50.0, 0.0, 100.0)
         """
         if not value > self.least:
@@ -43,7 +43,8 @@ class LogAxis:
             return 100.0
         # Differences of logarithms: the quotient of two extreme values may overflow.
         least = math.log(self.least)
-        return 100 * (math.log(value) - least) / (math.log(self.most) - least)
+        place = 100 * (math.log(value) - least) / (math.log(self.most) - least)
+        return min(max(place, 0.0), 100.0)  # rounding may lead beyond an end
 
     def ticks(self) -> list[float]:
         """Return the powers of ten on the axis, at most seven of them.

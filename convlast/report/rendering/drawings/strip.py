@@ -26,6 +26,8 @@ _WIDE = 9.0
 """A stretch at least this wide, in percent, has room for its number of modules."""
 _APART = 6.5
 """Numbers of marks need this much room, in percent."""
+_MAX_LINES = 24
+"""More marks than this end above the strip, which they would hide."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,8 @@ def _picture(links: Sequence[Link], marks: Sequence[_Mark]) -> Markup:
     for mark in marks:
         place = places[id(mark.link)]
         has_room = place - last >= _APART or mark.number == 1
-        drawn.append(_drawn_mark(mark, place, has_number=has_room))
+        bottom = _TOP + _FULL + 4 if len(marks) <= _MAX_LINES else _TOP - 1
+        drawn.append(_drawn_mark(mark, place, bottom, has_number=has_room))
         last = place if has_room else last
     first, end = links[0].steps[0].module, links[-1].steps[-1].module
     base = _HEIGHT - 8
@@ -143,9 +146,9 @@ def _kind(link: Link) -> str:
     return link.layout if link.layout in _HEIGHTS else "flat"
 
 
-def _drawn_mark(mark: _Mark, place: float, *, has_number: bool) -> Markup:
+def _drawn_mark(mark: _Mark, place: float, bottom: float, *, has_number: bool) -> Markup:
     kind = "mark break" if mark.is_break else "mark"
-    parts = [svg.line(place, place, _TOP - 6, _TOP + _FULL + 4, kind)]
+    parts = [svg.line(place, place, _TOP - 6, bottom, kind)]
     if has_number:
         anchor = "start" if place < 1 else "end" if place > 99 else "middle"
         parts.append(svg.text(place, _TOP - 9, str(mark.number), kind, anchor=anchor))

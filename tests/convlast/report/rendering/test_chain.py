@@ -108,7 +108,7 @@ def test_the_page_has_every_part_of_the_smoke() -> None:
         "2.00 ± 0.10",
         "unstable",
         "0.9 ×",
-        "10 other modules with room in fp16",
+        "10 more modules close to a limit",
         "select=fastest converts some.",
     ):
         assert words in page, words
