@@ -11,9 +11,9 @@ CURL: dict[tuple[str, str], str] = {
 curl --fail-with-body -F checkpoint=@model.pt -F smoke=none $url/convert -o out.zip
 
 # a job, which goes on by itself
-curl -F checkpoint=@model.pt -H "Prefer: respond-async" $url/convert""",
+curl --fail-with-body -F checkpoint=@model.pt -H "Prefer: respond-async" $url/convert""",
     ("POST", "/inspect"): """\
-curl -F checkpoint=@model.pt $url/inspect -o report.json""",
+curl --fail-with-body -F checkpoint=@model.pt $url/inspect -o report.json""",
     ("GET", "/jobs"): """\
 curl "$url/jobs?state=succeeded&limit=20\"""",
     ("GET", "/jobs/{job_id}"): """\
@@ -23,15 +23,16 @@ curl --no-buffer $url/jobs/$id/events""",
     ("DELETE", "/jobs/{job_id}"): """\
 curl -X DELETE $url/jobs/$id""",
     ("GET", "/jobs/{job_id}/artifact"): """\
-curl --fail $url/jobs/$id/artifact -o model.channels_last_3d.pt""",
+curl --fail-with-body $url/jobs/$id/artifact -o model.channels_last_3d.pt""",
     ("GET", "/jobs/{job_id}/archive"): """\
-curl --fail $url/jobs/$id/archive -o out.zip""",
+curl --fail-with-body $url/jobs/$id/archive -o out.zip""",
     ("GET", "/jobs/{job_id}/report"): """\
-curl $url/jobs/$id/report -o report.json""",
+curl --fail-with-body $url/jobs/$id/report -o report.json""",
     ("GET", "/jobs/{job_id}/report.html"): """\
-curl $url/jobs/$id/report.html -o report.html""",
+curl --fail-with-body $url/jobs/$id/report.html -o report.html""",
     ("GET", "/jobs/{job_id}/comparison"): """\
-curl -H "Accept: text/html" "$url/jobs/$id/comparison?with=$other" -o comparison.html""",
+curl --fail-with-body -H "Accept: text/html" -o comparison.html \\
+  "$url/jobs/$id/comparison?with=$other\"""",
     ("GET", "/livez"): """\
 curl $url/livez""",
     ("GET", "/readyz"): """\
