@@ -88,7 +88,8 @@ def _timings(report: ReportData) -> Iterator[Timing]:
 
 def _to_do(report: ReportData) -> tuple[State, str]:
     warnings = sum(found.severity == "warning" for found in report.findings)
-    read = f" Read the {notation.count(warnings, 'warning')} below first." if warnings else ""
+    named = "warning" if warnings == 1 else notation.count(warnings, "warning")
+    read = f" Read the {named} below first." if warnings else ""
     if report.verdict == "failed":
         kept = "Keep your file." if report.artifact else "Keep your file: nothing was written."
         return "bad", f"{kept} The findings below say what to change."
