@@ -31,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
     """Return a folder with the script of the page."""
     folder = tmp_path / "pipeline"
     folder.mkdir()
-    [script] = blocks("sh")
+    script, *_ = blocks("sh")
     (folder / "convert.sh").write_text(script)
     return folder
 

@@ -249,6 +249,8 @@ def test_a_job_whose_idle_worker_was_killed_gets_another(tmp_path: Path) -> None
     """An idle worker that has died costs its job a moment."""
 
     async def use(workers: LocalWorkers) -> None:
+        # While it is probed it is not among those that wait.
+        await until(lambda: len(workers._lanes[0]._idle) > 0)
         idle = workers._lanes[0]._idle[0]
         os.kill(idle.process.pid or 0, signal.SIGKILL)
         await until(lambda: not idle.can_work())
