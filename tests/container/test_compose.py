@@ -140,7 +140,7 @@ def test_each_request_is_a_line_of_json_in_the_log(service: Deployment) -> None:
     lines = service.engine.docker("logs", service.container, check=False).splitlines()
     entries = [json.loads(line) for line in lines]
     about = [each for each in entries if each.get("request_id") == request_id]
-    assert [each["event"] for each in about] == ["job begins", "answered"]
+    assert [each["event"] for each in about] == ["job begins", "job ended", "answered"]
     assert (about[-1]["status"], about[-1]["code"]) == (422, answer.json()["code"])
 
 
