@@ -41,9 +41,8 @@ def _failure(entry: JobEntry, outcome: Outcome) -> dict[str, Any]:
     """Return why a job has no result: the problem's code, the stage, and the worker's end."""
     if outcome.problem is None:
         return {}
-    members = {"code": outcome.problem["code"], "stage": entry.stage}
-    if outcome.state == "cancelled":
-        del members["code"]
-    if "ended_with" in outcome.problem:
-        members["ended_with"] = outcome.problem["ended_with"]
-    return members
+    told = () if outcome.state == "cancelled" else ("code", "ended_with")
+    return {
+        "stage": entry.stage,
+        **{name: outcome.problem[name] for name in told if name in outcome.problem},
+    }

@@ -11,7 +11,7 @@ from tests.browser.axe import violations
 from tests.browser.conftest import Visits
 from tests.convlast.report.rendering.building import HOSTILE
 from tests.convlast.report.rendering.comparison.test_page import pair
-from tests.service.running import Running, start
+from tests.service.running import Running, served
 
 pytestmark = pytest.mark.browser
 
@@ -21,11 +21,8 @@ LOOKS = [(dark, narrow) for dark in (False, True) for narrow in (False, True)]
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A service with the fake task."""
-    running = start(tmp_path_factory.mktemp("service"))
-    running.wait_until_ready()
-    yield running
-    running.process.kill()
-    running.process.wait()
+    with served(tmp_path_factory.mktemp("service")) as running:
+        yield running
 
 
 def comparison_of(service: Running, *reports: Report) -> str:

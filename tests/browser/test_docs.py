@@ -9,7 +9,7 @@ import pytest
 from service.routes.examples import CURL
 from tests.browser.axe import violations
 from tests.browser.conftest import Visits
-from tests.service.running import Running, start
+from tests.service.running import Running, served
 
 pytestmark = pytest.mark.browser
 
@@ -17,11 +17,8 @@ pytestmark = pytest.mark.browser
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A service with the fake task."""
-    running = start(tmp_path_factory.mktemp("service"))
-    running.wait_until_ready()
-    yield running
-    running.process.kill()
-    running.process.wait()
+    with served(tmp_path_factory.mktemp("service")) as running:
+        yield running
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

@@ -13,7 +13,7 @@ from playwright.sync_api import FilePayload, Page, expect
 from tests.browser.axe import violations
 from tests.browser.conftest import Visits
 from tests.browser.dropping import LONG_MS, convert, drop, wait_for_conversion, wait_for_inspection
-from tests.service.running import Running, start
+from tests.service.running import Running, served, start
 
 pytestmark = pytest.mark.browser
 
@@ -28,11 +28,8 @@ HOSTILE = {
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Run a service whose workers do what the first word of a file says."""
-    running = start(tmp_path_factory.mktemp("service"), workers=2)
-    running.wait_until_ready()
-    yield running
-    running.process.kill()
-    running.process.wait()
+    with served(tmp_path_factory.mktemp("service"), workers=2) as running:
+        yield running
 
 
 def overflow(page: Page) -> int:

@@ -19,7 +19,7 @@ from tests.browser.dropping import (
     wait_for_conversion,
     wait_for_inspection,
 )
-from tests.service.running import Running, start, wait_for
+from tests.service.running import Running, served, start, wait_for
 
 pytestmark = pytest.mark.browser
 
@@ -30,11 +30,8 @@ CUT = "ERR_|failed: "
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Run a service whose workers do what the first word of a file says."""
-    running = start(tmp_path_factory.mktemp("service"), workers=2, max_upload_bytes=1 << 20)
-    running.wait_until_ready()
-    yield running
-    running.process.kill()
-    running.process.wait()
+    with served(tmp_path_factory.mktemp("service"), workers=2, max_upload_bytes=1 << 20) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +39,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Run such a service with a key."""
     folder = tmp_path_factory.mktemp("guarded")
     (folder / "keys").write_text(f"alice:{KEY}\n")
-    running = start(folder, api_keys_file=folder / "keys")
-    running.wait_until_ready()
-    yield running
-    running.process.kill()
-    running.process.wait()
+    with served(folder, api_keys_file=folder / "keys") as running:
+        yield running
 
 
 def inspected(page: Page, name: str, content: bytes) -> None:

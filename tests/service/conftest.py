@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.service.impatient_proxy import ImpatientProxy
-from tests.service.running import FAKE, Running, Serve, start
+from tests.service.running import FAKE, Running, Serve, served, start
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -60,8 +60,7 @@ def impatient() -> Iterator[Impatient]:
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Share one service with the fake task between tests that leave it unchanged."""
-    running = start(tmp_path_factory.mktemp("service"), job_timeout_s=30, max_upload_bytes=1 << 30)
-    running.wait_until_ready()
-    yield running
-    running.process.kill()
-    running.process.wait()
+    with served(
+        tmp_path_factory.mktemp("service"), job_timeout_s=30, max_upload_bytes=1 << 30
+    ) as running:
+        yield running

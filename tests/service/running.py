@@ -9,7 +9,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,18 @@ def descendants_of(pid: int) -> set[int]:
 def start(folder: Path, module: str = FAKE, log: Path | None = None, **settings: object) -> Running:
     """Start a service; `settings` are fields of `service.settings.Settings`."""
     return start_at(ROOT, folder, module, log, settings)
+
+
+@contextmanager
+def served(folder: Path, module: str = FAKE, **settings: object) -> Iterator[Running]:
+    """Start a service, yield it when it is ready, and kill it in the end."""
+    running = start_at(ROOT, folder, module, None, settings)
+    try:
+        running.wait_until_ready()
+        yield running
+    finally:
+        running.process.kill()
+        running.process.wait()
 
 
 def start_at(

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from service.problems import MEDIA_TYPE, TABLE
-from tests.service.running import Running, start, wait_for
+from tests.service.running import Running, served, wait_for
 
 KEYS = {name: f"key-of-{name}" for name in ("alice", "bob", "carol", "dave")}
 
@@ -21,7 +21,7 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("strict")
     keys = folder / "keys"
     keys.write_text("".join(f"{name}:{key}\n" for name, key in KEYS.items()))
-    running = start(
+    with served(
         folder,
         api_keys_file=keys,
         max_upload_bytes=4 << 20,
@@ -29,11 +29,8 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         job_timeout_s=1.5,
         queue_size=1,
         jobs_per_key=1,
-    )
-    running.wait_until_ready()
-    yield running
-    running.process.kill()
-    running.process.wait()
+    ) as running:
+        yield running
 
 
 def send(

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from service.telemetry import logs
-from tests.service.running import Running, start
+from tests.service.running import Running, served
 
 KEY, WRONG_KEY = "marker-key-8c21", "marker-wrong-5f10"
 CONTENT, NAME, VALUE = "marker-content-77d3", "marker-name-b0a4", "marker-value-e965"
@@ -21,11 +21,8 @@ def discreet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Run a service with a key, and with folders whose name is easy to find."""
     folder = tmp_path_factory.mktemp("marker-path-21f6")
     (folder / "keys").write_text(f"alice:{KEY}\n")
-    running = start(folder, api_keys_file=folder / "keys", job_timeout_s=2)
-    running.wait_until_ready()
-    yield running
-    running.process.kill()
-    running.process.wait()
+    with served(folder, api_keys_file=folder / "keys", job_timeout_s=2) as running:
+        yield running
 
 
 def post(service: Running, path: str, **request: object) -> httpx.Response:

@@ -12,17 +12,16 @@ import pytest
 
 from service.connection.connections import MAX_HEAD_BYTES, MAX_PIPELINED
 from tests.service.connection.raw_http import GET, UPLOAD, read_all
-from tests.service.running import Running, Serve, start, wait_for
+from tests.service.running import Running, Serve, served, wait_for
 
 
 @pytest.fixture(scope="module")
 def hurried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Run a service with a short idle timeout and at most eight connections."""
-    running = start(tmp_path_factory.mktemp("hurried"), client_idle_s=0.3, max_connections=8)
-    running.wait_until_ready()
-    yield running
-    running.process.kill()
-    running.process.wait()
+    with served(
+        tmp_path_factory.mktemp("hurried"), client_idle_s=0.3, max_connections=8
+    ) as running:
+        yield running
 
 
 @pytest.mark.parametrize("first", [b"", GET, GET[:10], b"\r\n"])

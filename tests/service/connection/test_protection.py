@@ -8,7 +8,7 @@ import pytest
 
 from convlast.report.rendering import assets
 from service.connection.protection import ANY_HOST, CSP, FIELDS, is_trusted
-from tests.service.running import Running, start
+from tests.service.running import Running, served
 
 ORIGIN = "https://ml.example.org"
 
@@ -18,17 +18,14 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Run a service with keys, without documentation, with one allowed origin."""
     folder = tmp_path_factory.mktemp("guarded")
     (folder / "keys").write_text("alice:s3cret-key\n")
-    running = start(
+    with served(
         folder,
         api_keys_file=folder / "keys",
         docs=False,
         metrics_need_key=True,
         cors_origins=ORIGIN,
-    )
-    running.wait_until_ready()
-    yield running
-    running.process.kill()
-    running.process.wait()
+    ) as running:
+        yield running
 
 
 def answers(service: Running) -> Iterator[httpx.Response]:

@@ -20,7 +20,7 @@ from convlast.report import Report
 from service.workers import conversion
 from service.workers.messages import LocalJob
 from tests import fake_cuda
-from tests.service.running import REAL, Running, start
+from tests.service.running import REAL, Running, served
 
 VARYING = {"seconds", "environment", "timing", "made_at", "job_id", "request_id"}
 
@@ -28,11 +28,8 @@ VARYING = {"seconds", "environment", "timing", "made_at", "job_id", "request_id"
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Run the service with convlast itself in its workers."""
-    running = start(tmp_path_factory.mktemp("real"), REAL, device="cpu")
-    running.wait_until_ready()
-    yield running
-    running.process.kill()
-    running.process.wait()
+    with served(tmp_path_factory.mktemp("real"), REAL, device="cpu") as running:
+        yield running
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from convlast.report.rendering import assets as report_assets
 from convlast.report.rendering.assets import source_of
 from service.connection.protection import CSP, FIELDS
 from service.routes.pages import assets, home
-from tests.service.running import Running, start
+from tests.service.running import Running, served
 
 ACTIVE = {"img", "iframe", "object", "embed", "base", "meta"}
 
@@ -34,11 +34,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Run a service with keys, without the page."""
     folder = tmp_path_factory.mktemp("guarded")
     (folder / "keys").write_text("alice:s3cret-key\n")
-    running = start(folder, api_keys_file=folder / "keys", page=False)
-    running.wait_until_ready()
-    yield running
-    running.process.kill()
-    running.process.wait()
+    with served(folder, api_keys_file=folder / "keys", page=False) as running:
+        yield running
 
 
 def get(service: Running, path: str = "/") -> httpx.Response:
