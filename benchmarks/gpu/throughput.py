@@ -84,7 +84,8 @@ def measure(device: torch.device, jobs: int, work: Path | None) -> dict[str, Any
             service.wait_until_ready()
             ready_s = perf_counter() - began_s
             with service.client() as client:
-                first, *others = (convert(client, source.read_bytes()) for _ in range(1 + jobs))
+                content = source.read_bytes()
+                first, *others = (convert(client, content, f"{i}.pt") for i in range(1 + jobs))
         finally:
             service.stop()
     seconds = [each["seconds"] for each in others]
@@ -112,10 +113,13 @@ def time_warm_up(device: torch.device) -> dict[str, float]:
     return seconds
 
 
-def convert(client: Any, checkpoint: bytes) -> dict[str, float]:
-    """Convert once; return the status, the seconds, and those that the job waited for a worker."""
+def convert(client: Any, checkpoint: bytes, filename: str) -> dict[str, float]:
+    """Convert once; return the status, the seconds, and those that the job waited for a worker.
+
+    The service does no job again that is the same in everything, its file name too.
+    """
     began_s = perf_counter()
-    answer = client.post("/convert", files={"checkpoint": ("model.pt", checkpoint)})
+    answer = client.post("/convert", files={"checkpoint": (filename, checkpoint)})
     seconds = perf_counter() - began_s
     queued = re.search(r"queue;dur=([\d.]+)", answer.headers.get("server-timing", ""))
     queue_s = float(queued[1]) / 1e3 if queued else 0.0

@@ -29,9 +29,18 @@ class Job:
     file: Path
     options: Mapping[str, str] = field(default_factory=dict)
 
-    def send(self, client: httpx.Client, limit_s: float) -> httpx.Response:
-        """Convert it, and wait for the report."""
-        query = {**self.options, "filename": self.file.name}
+    def send(
+        self, client: httpx.Client, limit_s: float, filename: str | None = None
+    ) -> httpx.Response:
+        """Convert it, and wait for the report.
+
+        Args:
+            client: Of the service.
+            limit_s: How long to wait.
+            filename: The name that the service is told. A job that is the same in everything is
+                not done again.
+        """
+        query = {**self.options, "filename": filename or self.file.name}
         content = self.file.read_bytes()
         return client.post(
             "/convert", params=query, content=content, headers=_HEADERS, timeout=limit_s

@@ -87,7 +87,7 @@ class Work:
         self._run(f"convert {job.file.name}", job, self._convert)
 
     def rate(self, job: Job, seconds: float) -> None:
-        """Convert one file again and again, and tell how many times a second."""
+        """Convert one file again and again under other names; tell how many times a second."""
         named = ", ".join(f"{name}={value}" for name, value in job.options.items())
         section = f"small jobs, {named or 'default options'}"
         self._run(section, job, partial(self._rate, for_s=seconds))
@@ -103,8 +103,8 @@ class Work:
     def _left_s(self) -> float:
         return self._until_s - time.monotonic()
 
-    def _convert(self, job: Job) -> dict[str, Any]:
-        return told(job, job.send(self._client, max(_LEAST_S, self._left_s())))
+    def _convert(self, job: Job, filename: str | None = None) -> dict[str, Any]:
+        return told(job, job.send(self._client, max(_LEAST_S, self._left_s()), filename))
 
     def _rate(self, job: Job, for_s: float) -> dict[str, Any]:
         """Send one first, and then as many as the time allows."""
@@ -113,7 +113,7 @@ class Work:
         until_s = min(began_s + for_s, self._until_s)
         steady: list[dict[str, Any]] = []
         while len(steady) < _STEADY_JOBS or time.monotonic() < until_s:
-            steady.append(self._convert(job))
+            steady.append(self._convert(job, f"{len(steady)}.pt"))
         for answer in (first, *steady):
             if "error" in answer:
                 return answer

@@ -32,7 +32,7 @@ def test_the_time_without_a_warm_worker_is_what_the_service_says() -> None:
         return httpx.Response(503, headers={"Server-Timing": "upload;dur=1.5, queue;dur=2500.0"})
 
     with httpx.Client(base_url="http://service", transport=httpx.MockTransport(answer)) as client:
-        told = throughput.convert(client, b"weights")
+        told = throughput.convert(client, b"weights", "model.pt")
     assert (told["status"], told["queue_s"]) == (503, 2.5)
 
 
