@@ -21,6 +21,9 @@ _CLEARLY = 0.95
 _NOTABLE = 0.02
 """Permuting kernels are mentioned if they take more than this share of the time."""
 
+_COSTLY = 0.05
+"""Other operators are mentioned if they lose more than this share of the time of all kernels."""
+
 
 def advise(
     findings: Sequence[Finding],
@@ -89,7 +92,36 @@ def _reasons(smoke: Smoke | None) -> Iterator[str]:
     for found in smoke.layout_kernels:
         if found.weights == "converted" and found.share > _NOTABLE:
             yield f"Kernels that only permute take {found.share:.0%} of the time."
+    yield from _of_operators(smoke)
     yield from smoke.hints
+
+
+def _of_operators(smoke: Smoke) -> Iterator[str]:
+    """Say how much time the operators outside the convolutions lose, and which loses most."""
+    before, after = _convolution_s(smoke)
+    lost_s: dict[str, float] = {}
+    for found in smoke.operators:
+        sign = 1 if found.weights == "converted" else -1
+        lost_s[found.operator] = lost_s.get(found.operator, 0.0) + sign * found.seconds
+    all_s = before + sum(o.seconds for o in smoke.operators if o.weights == "contiguous")
+    if not lost_s or sum(lost_s.values()) <= all_s * _COSTLY:
+        return
+    most = max(lost_s, key=lost_s.__getitem__)
+    convolutions = f"{abs(before - after) * 1e3:.2f} ms {'less' if after < before else 'more'}"
+    yield (
+        f"Converted, the convolutions take {convolutions} in a forward, but the other operators "
+        f"take {sum(lost_s.values()) * 1e3:.2f} ms more, {most} most of it "
+        f"({lost_s[most] * 1e3:.2f} ms)."
+    )
+
+
+def _convolution_s(smoke: Smoke) -> tuple[float, float]:
+    """Return the time of all convolutions, contiguous and converted."""
+    before, after = (
+        sum(found.seconds for found in smoke.dispatch if found.weights == weights)
+        for weights in ("contiguous", "converted")
+    )
+    return before, after
 
 
 def _of_layout(smoke: Smoke) -> Iterator[str]:
