@@ -29,8 +29,10 @@ from service.routes import jobs as job_routes
 from service.routes.pages import home
 from service.settings import Settings
 from service.storage.workspace import WORKERS, Workspace
-from service.telemetry import service_lines
+from service.telemetry import families, service_lines
+from service.telemetry.gpus import Gpus
 from service.telemetry.metrics import Metrics
+from service.telemetry.readings import Reading
 from service.workers import Confinement, Workers, machine
 from service.workers.lanes.memory_budget import MemoryBudget
 from service.workers.local import Capacity, LocalWorkers
@@ -81,6 +83,7 @@ def create_app(
         metrics=metrics,
         converters=converters,
         inspectors=inspectors,
+        gpus=None if settings.device == "cpu" else Reading("gpus", Gpus().read),
     )
     _watch(context)
     app = FastAPI(
@@ -195,38 +198,13 @@ def _watch(context: Context) -> None:
     """Add gauges for the parts of the service."""
     jobs, quota = context.jobs, context.workspace.quota
     watch = context.metrics.watch
-    watch(
-        "convlast_places_taken",
-        "Requests that upload, wait or run.",
-        lambda: context.job_admission.taken_count,
-    )
-    watch(
-        "convlast_downloads",
-        "Downloads in progress.",
-        lambda: context.download_admission.taken_count,
-    )
-    watch("convlast_work_bytes", "Disk quota taken by running jobs.", lambda: quota.taken_bytes)
-    watch(
-        "convlast_store_bytes",
-        "Bytes of finished jobs: their files and checkpoints.",
-        lambda: jobs.table.kept_bytes,
-    )
-    watch(
-        "convlast_followers",
-        "Requests that wait for news of a job.",
-        lambda: context.follower_admission.taken_count,
-    )
-    watch(
-        "convlast_pending_jobs",
-        "Asynchronous jobs that wait or run.",
-        lambda: context.pending_admission.taken_count,
-    )
-    context.metrics.watch_by(
-        "convlast_jobs",
-        "Jobs by state, the kept ones too.",
-        "state",
-        jobs.table.counts,
-    )
+    watch(families.PLACES_TAKEN, lambda: context.job_admission.taken_count)
+    watch(families.DOWNLOADS, lambda: context.download_admission.taken_count)
+    watch(families.WORK_BYTES, lambda: quota.taken_bytes)
+    watch(families.STORE_BYTES, lambda: jobs.table.kept_bytes)
+    watch(families.FOLLOWERS, lambda: context.follower_admission.taken_count)
+    watch(families.PENDING_JOBS, lambda: context.pending_admission.taken_count)
+    context.metrics.watch_by(families.JOBS, jobs.table.counts)
 
 
 def _measure(metrics: Metrics, admissions: Iterable[Admission], outcome: Outcome) -> None:

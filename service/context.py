@@ -19,7 +19,9 @@ from service.jobs.entry import JobEntry
 from service.problems import OWNER_KEY
 from service.settings import Settings
 from service.storage.workspace import Workspace
+from service.telemetry.families import Sample
 from service.telemetry.metrics import Metrics
+from service.telemetry.readings import Reading
 from service.workers import Workers
 
 
@@ -35,6 +37,7 @@ class Context:
         jobs: All jobs.
         converters: Workers that use the device.
         inspectors: Workers on the CPU, so that an inspection never waits for a conversion.
+        gpus: Reads the metrics of the GPUs; none if the service uses only the CPU.
     """
 
     settings: Settings
@@ -48,6 +51,7 @@ class Context:
     metrics: Metrics
     converters: Workers
     inspectors: Workers
+    gpus: Reading[list[Sample]] | None = None
 
     def estimated_s(self, entry: JobEntry) -> int:
         """Return in how many seconds a job will probably have ended, for `Retry-After`."""

@@ -14,6 +14,7 @@ from service.context import ContextOf
 from service.problems import Problem, ProblemError
 from service.routes import readable
 from service.routes.openapi import problems
+from service.telemetry.metrics import of_workers
 from service.workers import Health
 
 router = APIRouter(tags=["operation"])
@@ -94,9 +95,9 @@ async def metrics(request: Request, context: ContextOf) -> Response:
     """Return all metrics in Prometheus' text format; a setting can require a key."""
     if context.settings.metrics_need_key:
         context.keyring.owner(request.headers.get("authorization"))
-    text = context.metrics.exposition(
-        converters=context.converters.health(), inspectors=context.inspectors.health()
-    )
+    healths = {"converters": context.converters.health(), "inspectors": context.inspectors.health()}
+    gpus = await context.gpus.take() if context.gpus else None
+    text = context.metrics.exposition([*of_workers(healths), *(gpus or [])])
     return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 

@@ -2,61 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.core import Metric
 
+from service.telemetry import families
+from service.telemetry.families import FAMILIES, Family, Sample
 from service.workers import Health
 
-_STAGE_BUCKETS_S = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
+# Otherwise each counter has a second time series, `_created`.
+disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no annotations
 
 
-_LABELS = ("workers", "device")
-
-
-class _Lanes:
-    """Collects the metrics of each device from the health of the workers.
-
-    Several lanes may have the same device, the CPU; then they are added up.
-    """
+class _Collector:
+    """Collects samples that are computed when the metrics are read."""
 
     def __init__(self) -> None:
-        self.healths: Mapping[str, Health] = {}
+        self.samples: list[Sample] = []
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the metrics, with a sample for each device."""
-        lanes = GaugeMetricFamily(
-            "convlast_device_lanes", "Jobs that a device can run at once.", labels=_LABELS
-        )
-        ready = GaugeMetricFamily(
-            "convlast_device_ready", "Lanes of a device that take jobs.", labels=_LABELS
-        )
-        busy = GaugeMetricFamily(
-            "convlast_device_busy", "Lanes of a device that run a job.", labels=_LABELS
-        )
-        jobs = CounterMetricFamily(
-            "convlast_device_jobs", "Jobs that a device has begun.", labels=_LABELS
-        )
-        waiting = GaugeMetricFamily(
-            "convlast_jobs_waiting", "Jobs that wait for a lane.", labels=_LABELS[:1]
-        )
-        for workers, health in self.healths.items():
-            waiting.add_metric([workers], health.waiting)
-            for device in dict.fromkeys(lane.device for lane in health.lanes):
-                its = [lane for lane in health.lanes if lane.device == device]
-                labels = [workers, device]
-                lanes.add_metric(labels, len(its))
-                ready.add_metric(labels, sum(lane.ready for lane in its))
-                busy.add_metric(labels, sum(lane.busy for lane in its))
-                jobs.add_metric(labels, sum(lane.jobs for lane in its))
-        yield from (lanes, ready, busy, jobs, waiting)
-
-
-def _value_of(values: Callable[[], Mapping[Any, float]], name: Any) -> float:
-    return values()[name]
+        """Yield the metrics that have samples."""
+        for family in FAMILIES:
+            metric = family.empty()
+            for sample in self.samples:
+                if sample.family is family:
+                    metric.add_metric(sample.labels, sample.value)
+            if metric.samples:
+                yield metric
 
 
 class Metrics:
@@ -64,51 +44,61 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.requests = Counter(
-            "convlast_requests",
-            "Requests answered, by route, status and problem code (none: no problem).",
-            ["method", "route", "status", "code"],
-            registry=self.registry,
-        )
-        self.stage_s = Histogram(
-            "convlast_stage_seconds",
-            "Wall time of each stage of a job.",
-            ["stage"],
-            buckets=_STAGE_BUCKETS_S,
-            registry=self.registry,
-        )
-        self.received_bytes = Counter(
-            "convlast_received_bytes", "Bytes of bodies received.", registry=self.registry
-        )
-        self.sent_bytes = Counter(
-            "convlast_sent_bytes", "Bytes of bodies sent.", registry=self.registry
-        )
-        self.device_memory_bytes = Gauge(
-            "convlast_device_memory_bytes",
-            "Memory of the device at the last probe.",
-            ["kind"],
-            registry=self.registry,
-        )
-        self._lanes = _Lanes()
-        self.registry.register(self._lanes)
+        self.requests = self._counter(families.REQUESTS)
+        self.stage_s = self._histogram(families.STAGE_S)
+        self.received_bytes = self._counter(families.RECEIVED_BYTES)
+        self.sent_bytes = self._counter(families.SENT_BYTES)
+        self._watched: list[Callable[[], Iterable[Sample]]] = []
+        self._collector = _Collector()
+        self.registry.register(self._collector)
 
-    def watch(self, name: str, meaning: str, value: Callable[[], float]) -> None:
+    def _counter(self, family: Family) -> Counter:
+        return Counter(family.name, family.meaning, family.labels, registry=self.registry)
+
+    def _histogram(self, family: Family) -> Histogram:
+        return Histogram(
+            family.name,
+            family.meaning,
+            family.labels,
+            buckets=family.buckets,
+            registry=self.registry,
+        )
+
+    def watch(self, family: Family, value: Callable[[], float]) -> None:
         """Add a gauge whose value is computed when the metrics are read."""
-        Gauge(name, meaning, registry=self.registry).set_function(value)
+        self._watched.append(lambda: [Sample(family, value())])
 
-    def watch_by(
-        self, name: str, meaning: str, label: str, values: Callable[[], Mapping[Any, float]]
-    ) -> None:
-        """Add a gauge with a sample for each value of a label, computed when they are read."""
-        gauge = Gauge(name, meaning, [label], registry=self.registry)
-        for each in values():
-            gauge.labels(each).set_function(partial(_value_of, values, each))
+    def watch_by(self, family: Family, values: Callable[[], Mapping[Any, float]]) -> None:
+        """Add a gauge with a sample for each value of its label, computed when they are read."""
+        self._watched.append(
+            lambda: [Sample(family, value, (label,)) for label, value in values().items()]
+        )
 
-    def exposition(self, *, converters: Health, inspectors: Health) -> bytes:
-        """Return all metrics in Prometheus' text format."""
-        self._lanes.healths = {"converters": converters, "inspectors": inspectors}
-        for kind in ("free", "total"):
-            size = converters.facts.get(f"memory_{kind}_bytes")
-            if isinstance(size, int):
-                self.device_memory_bytes.labels(kind).set(size)
+    def exposition(self, samples: Iterable[Sample]) -> bytes:
+        """Return all metrics in Prometheus' text format.
+
+        Args:
+            samples: Those that are not watched.
+        """
+        watched = [sample for watch in self._watched for sample in watch()]
+        self._collector.samples = [*watched, *samples]
         return generate_latest(self.registry)
+
+
+def of_workers(healths: Mapping[str, Health]) -> Iterator[Sample]:
+    """Yield the samples of the workers, for each device.
+
+    Several lanes may have the same device, the CPU; then they are added up.
+
+    Args:
+        healths: The health of the workers of each kind.
+    """
+    for workers, health in healths.items():
+        yield Sample(families.WAITING, health.waiting, (workers,))
+        for device in dict.fromkeys(lane.device for lane in health.lanes):
+            its = [lane for lane in health.lanes if lane.device == device]
+            labels = (workers, device)
+            yield Sample(families.LANES, len(its), labels)
+            yield Sample(families.LANES_READY, sum(lane.ready for lane in its), labels)
+            yield Sample(families.LANES_BUSY, sum(lane.busy for lane in its), labels)
+            yield Sample(families.DEVICE_JOBS, sum(lane.jobs for lane in its), labels)
