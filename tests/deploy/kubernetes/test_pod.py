@@ -73,6 +73,14 @@ def test_the_longest_job_ends_before_the_pod_is_killed(rendered: Rendered) -> No
     assert pause_s + settings.drain_timeout_s < grace_s <= AUTOSCALER_WAITS_S
 
 
+def test_a_rollout_waits_for_jobs_and_for_the_start(rendered: Rendered) -> None:
+    """It is not called failed while the old pod drains, nor while the new one starts."""
+    startup = rendered.container["startupProbe"]
+    start_s = startup["periodSeconds"] * startup["failureThreshold"]
+    grace_s = rendered.pod["terminationGracePeriodSeconds"]
+    assert start_s + grace_s < rendered.one("Deployment")["spec"]["progressDeadlineSeconds"]
+
+
 def test_the_probes_ask_paths_that_exist(rendered: Rendered) -> None:
     """Only readiness asks for a worker: a restart brings no lost GPU back."""
     paths = {

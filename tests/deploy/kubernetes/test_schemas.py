@@ -10,7 +10,7 @@ from tests.deploy.kubernetes.pod_monitor import POD_MONITOR
 from tests.deploy.kubernetes.rendering import Rendered
 
 NEWEST = ".".join(kubernetes_validate.latest_version().split(".")[:2])
-SUPPORTED = ["1.31", NEWEST]
+SUPPORTED = sorted({"1.31", NEWEST})
 
 
 @pytest.mark.parametrize("version", SUPPORTED)
