@@ -11,6 +11,7 @@ import secrets
 import shutil
 import threading
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -139,6 +140,21 @@ _ASIDE = "aside"
 _NAMES = (_JOBS, _STORE, _INPUTS, _PROBE, WORKERS, _ASIDE)
 
 
+@dataclass(frozen=True)
+class StorageState:
+    """The state of the work folder and its disk.
+
+    Attributes:
+        problem: Why the folder cannot be written, if it cannot.
+        free_bytes: Free bytes of its disk, if they are known.
+        size_bytes: The size of its disk, if it is known.
+    """
+
+    problem: str | None
+    free_bytes: int | None = None
+    size_bytes: int | None = None
+
+
 class Workspace:
     """The work folder of a running service."""
 
@@ -219,6 +235,15 @@ class Workspace:
         if upload_bytes > free_bytes:
             raise StorageFullError("The disk of the work folder has no room for this upload.")
 
+    def look(self) -> StorageState:
+        """Return the state of the work folder and its disk."""
+        problem = self.problem()
+        try:
+            usage = shutil.disk_usage(self.folder)
+        except OSError:
+            return StorageState(problem)
+        return StorageState(problem, usage.free, usage.total)
+
     def problem(self) -> str | None:
         """Return why the work folder cannot be written, or none if it can."""
         probe = self.folder / _PROBE
@@ -226,7 +251,7 @@ class Workspace:
             if not self._is_whole():
                 self._mend()
             probe.write_bytes(b"writable")
-            probe.unlink()
+            probe.unlink(missing_ok=True)  # another check may be at the same place
             free_bytes = shutil.disk_usage(self.folder).free
         except NotReadyError as error:
             return str(error)
