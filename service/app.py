@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.routing import Route
 
 from convlast.jobs import JobVerb
 from convlast.version import __version__
@@ -16,11 +17,12 @@ from service import problems
 from service.access import places
 from service.access.admission import Admission
 from service.access.keyring import Keyring
-from service.connection import cors
+from service.connection import cors, root_path
 from service.connection.limit import ConnectionLimit
 from service.connection.lingering_close import LingeringClose
 from service.connection.observation import Observation
 from service.connection.protection import Protection
+from service.connection.root_path import RootPath
 from service.connection.turns import Turns
 from service.context import Context
 from service.jobs.board import Jobs
@@ -43,6 +45,7 @@ MOST_INSPECTORS = 4
 """The most inspections at once: they take milliseconds."""
 
 _SWEEP_INTERVAL_S = 30.0
+_ROUTERS = (convert.router, job_routes.router, files.router, comparison.router, health.router)
 
 
 def create_app(
@@ -56,8 +59,9 @@ def create_app(
         inspectors: Workers for inspections; by default processes on this machine.
 
     Raises:
-        SettingsError: If the keys or the work folder cannot be used.
+        SettingsError: If the keys, the work folder or the root path cannot be used.
     """
+    root_path.check(settings.root_path, [*_paths()])
     memory = memory_of(settings)
     converters = converters or local_workers(settings, settings.device, memory=memory)
     inspectors = inspectors or local_workers(settings, "cpu", memory=memory, most=MOST_INSPECTORS)
@@ -101,27 +105,34 @@ def create_app(
         redirect_slashes=False,  # a redirection would contain the client's own Host field
     )
     app.state.context = context
-    for router in (
-        convert.router,
-        job_routes.router,
-        files.router,
-        comparison.router,
-        health.router,
-    ):
+    for router in _ROUTERS:
         app.include_router(router)
     problems.install(app)
-    openapi.install(app, anonymous_allowed=context.keyring.anonymous_allowed)
+    openapi.install(
+        app,
+        anonymous_allowed=context.keyring.anonymous_allowed,
+        root_path=settings.root_path,
+    )
     if settings.docs:
         docs.install(app)
     if settings.page:
-        home.install(app, has_docs=settings.docs)
+        home.install(app, has_docs=settings.docs, root_path=settings.root_path)
     # From the inside out: the middleware added last gets a request first.
     app.add_middleware(LingeringClose)
     cors.install(app, settings.cors_origins)
     app.add_middleware(Observation, metrics=context.metrics)
     app.add_middleware(Protection)
     app.add_middleware(Turns)
+    if settings.root_path:
+        app.add_middleware(RootPath, root_path=settings.root_path)
     return app
+
+
+def _paths() -> Iterator[str]:
+    """Yield the paths of the service, apart from the page at `/`."""
+    yield from (docs.PATH, docs.OPENAPI_PATH)
+    for router in _ROUTERS:
+        yield from (route.path for route in router.routes if isinstance(route, Route))
 
 
 def memory_of(settings: Settings) -> MemoryBudget:

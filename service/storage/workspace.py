@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import tempfile
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from convlast.errors import StorageFullError
 from convlast.removal import remove_tree
 from service.errors import NotReadyError
 from service.settings import Settings, SettingsError
-from service.storage.folder_lock import FolderLock
+from service.storage.folder_lock import FolderInUseError, FolderLock
 from service.storage.inputs import Inputs
 from service.storage.quota import Quota
 
@@ -153,6 +154,42 @@ class StorageState:
     problem: str | None
     free_bytes: int | None = None
     size_bytes: int | None = None
+
+
+def check_folder(settings: Settings) -> str:
+    """Check whether a service could use the work folder, and say what was found.
+
+    The folder is made if it does not exist. Nothing is removed from it.
+
+    Raises:
+        SettingsError: If a service could not use it.
+    """
+    folder = settings.work_dir
+    try:
+        is_used = _is_used(folder)
+        # Not the probe of a service that runs, which would miss it.
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"writable")
+        free_bytes = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise SettingsError(f"CONVLAST_WORK_DIR cannot be used: {error}.") from None
+    if free_bytes < MIN_FREE_BYTES:
+        raise SettingsError(f"CONVLAST_WORK_DIR={folder} has only {exact(free_bytes)} left.")
+    used = " A service that runs uses it." if is_used else ""
+    return f"{folder} can be used, and has {exact(free_bytes)} left.{used}"
+
+
+def _is_used(folder: Path) -> bool:
+    """Return whether a service uses the folder.
+
+    Raises:
+        SettingsError: If no service could use it.
+    """
+    try:
+        FolderLock(folder, _NAMES).release()
+    except FolderInUseError:
+        return True
+    return False
 
 
 class Workspace:
