@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.routing import Route
 
+from convlast.jobs import JobVerb
 from convlast.version import __version__
 from service import problems
 from service.access import places
@@ -31,8 +32,10 @@ from service.routes import jobs as job_routes
 from service.routes.pages import home
 from service.settings import Settings
 from service.storage.workspace import WORKERS, Workspace
-from service.telemetry import service_lines
+from service.telemetry import families, service_lines
+from service.telemetry.gpus import Gpus
 from service.telemetry.metrics import Metrics
+from service.telemetry.readings import Reading
 from service.workers import Confinement, Workers, machine
 from service.workers.lanes.memory_budget import MemoryBudget
 from service.workers.local import Capacity, LocalWorkers
@@ -72,7 +75,7 @@ def create_app(
         estimate_s=job_admission.seconds_of,
         place=pending_admission.hold,
     )
-    jobs.on_success = partial(_measure, metrics, (job_admission, pending_admission))
+    jobs.on_end = partial(_measure, metrics, (job_admission, pending_admission))
     context = Context(
         settings=settings,
         keyring=keyring,
@@ -85,8 +88,11 @@ def create_app(
         metrics=metrics,
         converters=converters,
         inspectors=inspectors,
+        connection_limit=ConnectionLimit(settings.max_connections),
+        storage=Reading("storage", workspace.look),
+        gpus=Reading("gpus", list if settings.device == "cpu" else Gpus().read),
     )
-    _watch(context)
+    _watch(context, memory)
     app = FastAPI(
         title="convlast",
         version=__version__,
@@ -184,8 +190,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
     ]
     try:
         # uvicorn passes this to service.connection.connections.
-        limit = ConnectionLimit(context.settings.max_connections)
-        yield {"settings": context.settings, "connection_limit": limit}
+        yield {
+            "settings": context.settings,
+            "connection_limit": context.connection_limit,
+            "metrics": context.metrics,
+        }
     finally:
         for task in beside:
             task.cancel()
@@ -202,47 +211,38 @@ async def _sweep(context: Context) -> None:
         await context.jobs.table.sweep()
 
 
-def _watch(context: Context) -> None:
+def _watch(context: Context, memory: MemoryBudget) -> None:
     """Add gauges for the parts of the service."""
-    jobs, quota = context.jobs, context.workspace.quota
-    watch = context.metrics.watch
-    watch(
-        "convlast_places_taken",
-        "Requests that upload, wait or run.",
-        lambda: context.job_admission.taken_count,
-    )
-    watch(
-        "convlast_downloads",
-        "Downloads in progress.",
-        lambda: context.download_admission.taken_count,
-    )
-    watch("convlast_work_bytes", "Disk quota taken by running jobs.", lambda: quota.taken_bytes)
-    watch(
-        "convlast_store_bytes",
-        "Bytes of finished jobs: their files and checkpoints.",
-        lambda: jobs.table.kept_bytes,
-    )
-    watch(
-        "convlast_followers",
-        "Requests that wait for news of a job.",
-        lambda: context.follower_admission.taken_count,
-    )
-    watch(
-        "convlast_pending_jobs",
-        "Asynchronous jobs that wait or run.",
-        lambda: context.pending_admission.taken_count,
-    )
-    context.metrics.watch_by(
-        "convlast_jobs",
-        "Jobs by state, the kept ones too.",
-        "state",
-        jobs.table.counts,
-    )
+    settings, jobs, quota = context.settings, context.jobs, context.workspace.quota
+    connections = context.connection_limit
+    gauges: dict[families.Family, Callable[[], float]] = {
+        families.PLACES_TAKEN: lambda: context.job_admission.taken_count,
+        families.PLACES_LIMIT: lambda: context.job_admission.count,
+        families.PENDING_JOBS: lambda: context.pending_admission.taken_count,
+        families.PENDING_JOBS_LIMIT: lambda: settings.pending_jobs,
+        families.FOLLOWERS: lambda: context.follower_admission.taken_count,
+        families.FOLLOWERS_LIMIT: lambda: settings.max_followers,
+        families.DOWNLOADS: lambda: context.download_admission.taken_count,
+        families.DOWNLOADS_LIMIT: lambda: settings.max_downloads,
+        families.CONNECTIONS: lambda: connections.count,
+        families.CONNECTIONS_LIMIT: lambda: settings.max_connections,
+        families.WORK_BYTES: lambda: quota.taken_bytes,
+        families.WORK_LIMIT_BYTES: lambda: settings.work_bytes,
+        families.STORE_BYTES: lambda: jobs.table.kept_bytes,
+        families.STORE_LIMIT_BYTES: lambda: settings.store_bytes,
+        families.MEMORY_BYTES: lambda: memory.taken_bytes,
+        families.MEMORY_LIMIT_BYTES: lambda: memory.total_bytes,
+    }
+    for family, value in gauges.items():
+        context.metrics.watch(family, value)
+    context.metrics.watch_by(families.JOBS, jobs.table.counts)
 
 
-def _measure(metrics: Metrics, admissions: Iterable[Admission], outcome: Outcome) -> None:
-    """Count the stages of a job that has succeeded."""
-    for stage, stage_s in outcome.seconds.items():
-        metrics.stage_s.labels(stage).observe(stage_s)
-    for admission in admissions:
-        admission.ran(outcome.seconds["convert"])
+def _measure(
+    metrics: Metrics, admissions: Iterable[Admission], verb: JobVerb, outcome: Outcome
+) -> None:
+    """Count a job that has ended."""
+    metrics.ended(verb, outcome)
+    if outcome.state == "succeeded":
+        for admission in admissions:
+            admission.ran(outcome.seconds["convert"])

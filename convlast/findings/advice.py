@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from convlast.checkpoints.tree import KeyPath
 from convlast.options import Options
-from convlast.report import Advice, Decision, FileSection, Finding, Layer, Smoke, verdict_of
+from convlast.report import Advice, Decision, FileSection, Finding, Layer, Smoke, Timing, verdict_of
 
 _MAX_REASONS = 10
 
@@ -20,6 +20,9 @@ _CLEARLY = 0.95
 
 _NOTABLE = 0.02
 """Permuting kernels are mentioned if they take more than this share of the time."""
+
+_COSTLY = 0.05
+"""Other operators are mentioned if they lose more than this share of the time of all kernels."""
 
 
 def advise(
@@ -89,7 +92,58 @@ def _reasons(smoke: Smoke | None) -> Iterator[str]:
     for found in smoke.layout_kernels:
         if found.weights == "converted" and found.share > _NOTABLE:
             yield f"Kernels that only permute take {found.share:.0%} of the time."
+    yield from _of_operators(smoke)
+    yield from _of_other_settings(smoke)
     yield from smoke.hints
+
+
+def _of_operators(smoke: Smoke) -> Iterator[str]:
+    """Say how much time the operators outside the convolutions lose, and which loses most."""
+    before, after = _convolution_s(smoke)
+    lost_s: dict[str, float] = {}
+    for found in smoke.operators:
+        sign = 1 if found.weights == "converted" else -1
+        lost_s[found.operator] = lost_s.get(found.operator, 0.0) + sign * found.seconds
+    all_s = before + sum(o.seconds for o in smoke.operators if o.weights == "contiguous")
+    if not lost_s or sum(lost_s.values()) <= all_s * _COSTLY:
+        return
+    most = max(lost_s, key=lost_s.__getitem__)
+    convolutions = f"{abs(before - after) * 1e3:.2f} ms {'less' if after < before else 'more'}"
+    yield (
+        f"Converted, the convolutions take {convolutions} in a forward, but the other operators "
+        f"take {sum(lost_s.values()) * 1e3:.2f} ms more, {most} most of it "
+        f"({lost_s[most] * 1e3:.2f} ms)."
+    )
+
+
+def _of_other_settings(smoke: Smoke) -> Iterator[str]:
+    """Name the settings in which the model gains or loses, unlike in the one that decides."""
+    decisive = smoke.timing
+    if decisive is None or not decisive.representative:
+        return
+    for timing in smoke.timings:
+        if _tendency(timing) not in (0, _tendency(decisive)):
+            under = "autocast" if timing.autocast else timing.dtype
+            trial = " with cudnn.benchmark" if timing.cudnn_benchmark else ""
+            shape = "×".join(map(str, timing.input_shape or ()))
+            yield (
+                f"Under {under}{trial}, with an input of {shape}, it is {timing.speedup:.2f} times "
+                f"as fast (± {timing.spread:.2f})."
+            )
+
+
+def _tendency(timing: Timing) -> int:
+    """Return 1 if the model gains, -1 if it loses, and 0 if it does neither beyond the noise."""
+    return (timing.speedup > 1 + timing.spread) - (timing.speedup < 1 - timing.spread)
+
+
+def _convolution_s(smoke: Smoke) -> tuple[float, float]:
+    """Return the time of all convolutions, contiguous and converted."""
+    before, after = (
+        sum(found.seconds for found in smoke.dispatch if found.weights == weights)
+        for weights in ("contiguous", "converted")
+    )
+    return before, after
 
 
 def _of_layout(smoke: Smoke) -> Iterator[str]:

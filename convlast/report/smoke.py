@@ -162,6 +162,16 @@ class Dispatch(_Model):
     """Time of these kernels in one forward."""
 
 
+class OperatorTime(_Model):
+    """The kernels of one PyTorch operator outside the convolutions, in one forward."""
+
+    operator: str
+    weights: Literal["contiguous", "converted"]
+    number: int
+    """How many kernels ran."""
+    seconds: float
+
+
 class LayoutKernels(_Model):
     """Kernels that only permute, as the profiler saw them."""
 
@@ -250,7 +260,8 @@ class Smoke(_Model):
     permutations: Permutations | None = None
     dispatch: list[Dispatch] = Field(default_factory=list)
     dispatch_reason: str | None = None
-    """Why `dispatch` and `layout_kernels` are empty, if a GPU was used."""
+    """Why `dispatch`, `operators` and `layout_kernels` are empty, if a GPU was used."""
+    operators: list[OperatorTime] = Field(default_factory=list)
     layout_kernels: list[LayoutKernels] = Field(default_factory=list)
     timing: Timing | None = None
     """The timing that the advice is based on."""

@@ -27,6 +27,7 @@ from service.connection.root_path import bare
 from service.connection.turns import HAS_LEFT
 from service.problems import TABLE, Problem
 from service.settings import Settings
+from service.telemetry.metrics import Metrics
 
 MAX_HEAD_BYTES = 64 << 10
 """Most bytes in the head of a request, or between two pieces of its body."""
@@ -54,6 +55,7 @@ class BoundedConnection(HttpToolsProtocol):
         self.parser = HttpParser(self)
         self._settings: Settings = app_state["settings"]
         self._limit: ConnectionLimit = app_state["connection_limit"]
+        self._metrics: Metrics = app_state["metrics"]
         self._head_bytes = 0  # all bytes that came since the last byte of a body
         self._refusal: Problem | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
@@ -230,6 +232,7 @@ class BoundedConnection(HttpToolsProtocol):
 
     def _refuse(self, problem: Problem) -> None:
         """Answer here, unless the answer could be taken for another request's, and close."""
+        self._metrics.refused(problem.code, TABLE[problem.code].status)
         if self._reads_a_body:
             # The body is broken: to the application, the client has disconnected.
             self.cycle.disconnected = True

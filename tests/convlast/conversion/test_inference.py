@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from convlast.errors import OptionError
 from convlast.findings.advice import advise
 from convlast.findings.smoke import of_speed, of_troubles
 from convlast.report import Advice, Finding
-from convlast.report.smoke import Choice, Dispatch, Flip, Permutations, Smoke, Timing
+from convlast.report.smoke import Choice, Dispatch, Flip, OperatorTime, Permutations, Smoke, Timing
 from convlast.smoke.model import specimen
 
 
@@ -262,6 +263,50 @@ def test_some_are_advised_where_all_lose_and_a_layer_gains() -> None:
     found = advice_on(smoke_of(timing(0.9), dispatch=ran))
     assert found.decision == "convert_some"
     assert "select=fastest" in found.reasons[0]
+
+
+@pytest.mark.parametrize("norm_s", [0.0008, 0.0017])
+def test_operators_that_lose_what_the_convolutions_gain_are_named(norm_s: float) -> None:
+    """Operators are mentioned if they lose more than 5 % of the time, and the worst is named."""
+
+    def ran(weights: Literal["contiguous", "converted"], conv_s: float, own_s: float) -> Smoke:
+        times = {"aten::native_batch_norm": own_s, "aten::add": 0.0001}
+        return smoke_of(
+            timing(1.01),
+            dispatch=[Dispatch(
+                layer="conv", weights=weights, route="cudnn", kernels=[], seconds=conv_s
+            )],
+            operators=[
+                OperatorTime(operator=name, weights=weights, number=1, seconds=seconds)
+                for name, seconds in times.items()
+            ],
+        )  # fmt: skip
+
+    before, after = ran("contiguous", 0.003, 0.0008), ran("converted", 0.002, norm_s)
+    found = advice_on(
+        after.model_copy(
+            update={
+                "dispatch": before.dispatch + after.dispatch,
+                "operators": before.operators + after.operators,
+            }
+        )
+    )
+    told = (
+        "Converted, the convolutions take 1.00 ms less in a forward, but the other operators take "
+        "0.90 ms more, aten::native_batch_norm most of it (0.90 ms)."
+    )
+    assert (told in found.reasons) is (norm_s > 0.001)
+
+
+def test_settings_with_another_outcome_are_named() -> None:
+    """A model that loses in fp16 and gains under autocast is told so; what is alike is not."""
+    first, alike = timing(0.9), timing(0.95)
+    autocast = timing(1.2).model_copy(update={"autocast": True, "input_shape": [8, 3, 16]})
+    smoke = smoke_of(first).model_copy(update={"timings": [first, alike, autocast]})
+    named = [reason for reason in advice_on(smoke).reasons if reason.startswith("Under")]
+    assert named == [
+        f"Under autocast, with an input of 8×3×16, it is 1.20 times as fast (± {first.spread:.2f})."
+    ]
 
 
 def test_a_choice_is_the_advice() -> None:

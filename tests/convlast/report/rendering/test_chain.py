@@ -15,6 +15,7 @@ from convlast.report.smoke import (
     Dispatch,
     FirstWrong,
     KeptInFloat32,
+    OperatorTime,
     Parity,
     Permutations,
     Smoke,
@@ -59,6 +60,9 @@ def whole_smoke() -> Smoke:
     ran = Dispatch(
         layer="stem", weights="converted", route="slow", kernels=["vol2col"], seconds=0.002
     )
+    norm = OperatorTime(
+        operator="aten::native_batch_norm", weights="converted", number=2, seconds=0.003
+    )
     timing = Timing(
         contiguous_s=0.02, converted_s=0.01, speedup=2.0, spread=0.1, representative=True,
         stable=False, cudnn_benchmark=True, input_shape=[2, 1, 8, 8, 8], rounds=9,
@@ -74,7 +78,8 @@ def whole_smoke() -> Smoke:
         input_shape=[2, 1, 8, 8, 8], parity=[parity], activations=[activation] * 30,
         first_wrong=FirstWrong(module="norm", kind="BatchNorm3d", message="off by 90%"),
         kept_in_float32=KeptInFloat32(modules=["norm"], parity=parity, helps=True),
-        trace=CHAIN, permutations=PERMUTATIONS, dispatch=[ran], timings=[timing], timing=timing,
+        trace=CHAIN, permutations=PERMUTATIONS, dispatch=[ran], operators=[norm],
+        timings=[timing], timing=timing,
         choice=Choice(chosen="some", layers=["stem"], seconds={}, speedup=1.2, spread=0.01),
     )  # fmt: skip
 
@@ -105,6 +110,7 @@ def test_the_page_has_every_part_of_the_smoke() -> None:
         "Keeping norm in fp32 helps.",
         "3 permutations of 3.0 MB in a forward; at best 1 of 1.0 MB.",
         "slow fallback",
+        "aten::native_batch_norm",
         "2.00 ± 0.10",
         "unstable",
         "0.9 ×",

@@ -306,3 +306,24 @@ def test_a_flip_of_the_report_has_the_time_of_its_permutation(
     look_at_kernels(make, 2, smoke)
     assert [flip.seconds for flip in smoke.flips] == [0.5] * len(trace.flips()) + [None]
     assert len(trace.flips()) >= 2
+
+
+def test_operators_outside_the_convolutions_have_their_own_times() -> None:
+    """Each operator that is no 3-D convolution is listed once, the one that took longest first."""
+    events = [
+        Event(FORWARD),
+        marked(1, *CUDNN),
+        marked(2, "aten::native_batch_norm", kernel="norm"),
+        marked(3, "aten::add", kernel="sum"),
+        marked(4, "aten::native_batch_norm", kernel="norm"),
+        marked(5, *CUDNN, kernel="of_two_dimensions"),
+        on_device(50.0),
+    ]
+    found = read(events, {1: Mark("conv")}, "converted")
+    assert [(each.operator, each.number) for each in found.operators] == [
+        ("aten::native_batch_norm", 2),
+        ("aten::add", 1),
+        ("aten::convolution", 1),
+    ]
+    assert found.operators[0].seconds == pytest.approx(20e-6)
+    assert {each.weights for each in found.operators} == {"converted"}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +21,41 @@ TABLE = [
     for line in Path(__file__).with_name("kernels_of_cudnn.txt").read_text().splitlines()
     if not line.startswith("#")
 ]
+
+RECORDED = Path(__file__).parents[4] / "benchmarks/results/gpu-h100/sanity.jsonl"
+UNUSUAL = {
+    # No kernel of cuDNN's, or one that takes either layout.
+    ("depthwise 64", "contiguous"): "native",
+    ("64-64 k1", "contiguous"): "cudnn",
+    ("patch 768", "contiguous"): "cudnn",
+    # Permutes to NCDHW inside.
+    ("patch 768", "converted"): "cudnn-ncdhw",
+    ("patch 768", "converted, channels-last input"): "cudnn-ncdhw",
+}
+"""What differs from a contiguous convolution that permutes, and a converted one that need not."""
+
+
+def recorded() -> list[tuple[str, str, dict[str, Any]]]:
+    """Return each convolution that ran in fp16 on an H100, its layout, and what was seen of it."""
+    lines = map(json.loads, RECORDED.read_text().splitlines())
+    return [
+        (line["section"].removeprefix("fp16, "), layout, seen)
+        for line in lines
+        if line["section"].startswith("fp16, ")
+        for layout, seen in line["found"].items()
+    ]
+
+
+@pytest.mark.parametrize(("case", "layout", "seen"), recorded())
+def test_what_ran_on_an_h100_is_recognised(case: str, layout: str, seen: dict[str, Any]) -> None:
+    """The kernels that cuDNN 9.19 ran for single convolutions on an H100 have the right route."""
+    kernels = [
+        Kernel(each["name"], each["microseconds"] / 1e6, tuple(each["operators"]))
+        for each in seen["kernels"]
+    ]
+    usual = "cudnn-ncdhw" if layout == "contiguous" else "cudnn-ndhwc"
+    route = route_of(kernels, is_channels_last=seen["output_is_channels_last"])
+    assert route == UNUSUAL.get((case, layout), usual)
 
 
 @pytest.mark.parametrize(("kind", "name"), TABLE, ids=[name for _, name in TABLE])
