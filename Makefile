@@ -9,8 +9,14 @@ COMPARED := $(VENV)/compared
 RECIPES := $(VENV)/recipes/site-packages
 # A terminal gets pip's progress, a log its errors alone.
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check $$([ -t 2 ] || echo --quiet)
+# The tests that use most of other packages, and take a few minutes.
+QUICK := tests/versions tests/convlast/cli tests/convlast/client tests/convlast/checkpoints/guard \
+	tests/convlast/writing tests/service/access tests/service/routes tests/service/telemetry
+# torch is gigabytes: TORCH=torch==2.13.0 has oldest and newest take another one than they would.
+TORCH :=
 
-.PHONY: help setup serve demo test check fix cover recipes browser promtool proxies engine image-test gpu gpu-kit bench bench-gpu clean
+.PHONY: help setup serve demo test check fix cover oldest newest recipes browser promtool proxies engine image-test \
+	gpu gpu-kit bench bench-gpu clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -48,6 +54,23 @@ cover: $(READY) ## the tests with branch coverage
 	$(BIN)/coverage run -m pytest $(ARGS)
 	$(BIN)/coverage combine --quiet || true
 	$(BIN)/coverage report
+
+oldest: $(VENV)/oldest/.ready ## a part of the tests, with the lowest versions that are allowed; see CONTRIBUTING.md
+	$(VENV)/oldest/bin/python -m pytest -W default::DeprecationWarning $(QUICK) $(ARGS)
+
+newest: ## a part of the tests, with the newest versions that there are
+	rm -rf $(VENV)/newest
+	$(PYTHON) -m venv $(VENV)/newest
+	$(INSTALL:$(BIN)%=$(VENV)/newest/bin%) --editable '.[cli,client,service]' $(TORCH) hypothesis pytest PyYAML
+	$(VENV)/newest/bin/python -m pytest $(QUICK) $(ARGS)
+
+$(VENV)/oldest/.ready: pyproject.toml tests/versions/oldest.txt
+	rm -rf $(VENV)/oldest
+	$(PYTHON) -m venv $(VENV)/oldest
+	grep -v '^$(if $(TORCH),torch,no)==' tests/versions/oldest.txt > $(VENV)/oldest/constraints.txt
+	$(INSTALL:$(BIN)%=$(VENV)/oldest/bin%) --constraint $(VENV)/oldest/constraints.txt \
+		--editable '.[cli,client,service]' $(TORCH) hypothesis pytest PyYAML
+	@touch $@
 
 recipes: $(RECIPES)/.ready ## the recipes of docs/loading.md, run with the real frameworks
 	HF_HUB_OFFLINE=1 PYTHONPATH=$(RECIPES) $(BIN)/python -m pytest -m recipes --require recipes $(ARGS)
