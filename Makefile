@@ -10,7 +10,7 @@ RECIPES := $(VENV)/recipes/site-packages
 # A terminal gets pip's progress, a log its errors alone.
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check $$([ -t 2 ] || echo --quiet)
 
-.PHONY: help setup serve demo test check fix cover recipes browser engine image-test gpu gpu-kit bench bench-gpu clean
+.PHONY: help setup serve demo test check fix cover recipes browser engine image-test pins gpu gpu-kit bench bench-gpu clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -68,6 +68,10 @@ engine: $(READY) ## a container engine for image-test, where there is none; as r
 
 image-test: engine ## the image, built and run by docker compose; fails without an engine
 	$(BIN)/python -m pytest -m container --require container tests/container $(ARGS)
+
+pins: $(READY) ## deploy/image, the pins of the image with their hashes, from constraints.txt
+	$(INSTALL) --target $(VENV)/pins uv==0.13.9
+	PYTHONPATH=$(VENV)/pins $(BIN)/python -m scripts.image_pins
 
 gpu: $(READY) ## the tests that need a GPU; fails, not skips, without one
 	$(BIN)/python -m pytest -m gpu --require gpu $(ARGS)
