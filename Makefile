@@ -16,7 +16,7 @@ QUICK := tests/versions tests/convlast/cli tests/convlast/client tests/convlast/
 TORCH :=
 
 .PHONY: help setup serve demo test check fix cover oldest newest recipes browser promtool proxies engine image-test \
-	gpu gpu-kit bench bench-gpu clean
+	pins gpu gpu-kit bench bench-gpu clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -99,6 +99,10 @@ engine: $(READY) ## a container engine for image-test, where there is none; as r
 
 image-test: engine ## the image, built and run by docker compose; fails without an engine
 	$(BIN)/python -m pytest -m container --require container tests/container $(ARGS)
+
+pins: $(READY) ## deploy/image, the pins of the image with their hashes, from constraints.txt
+	$(INSTALL) --target $(VENV)/pins uv==0.13.9
+	PYTHONPATH=$(VENV)/pins $(BIN)/python -m scripts.image_pins
 
 gpu: $(READY) ## the tests that need a GPU; fails, not skips, without one
 	$(BIN)/python -m pytest -m gpu --require gpu $(ARGS)
