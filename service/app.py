@@ -16,7 +16,7 @@ from service.access import places
 from service.access.admission import Admission
 from service.access.keyring import Keyring
 from service.connection import cors
-from service.connection.limit import ConnectionLimit
+from service.connection.limit import PROBES, ConnectionLimit
 from service.connection.lingering_close import LingeringClose
 from service.connection.observation import Observation
 from service.connection.protection import Protection
@@ -33,6 +33,7 @@ from service.telemetry import families, service_lines
 from service.telemetry.gpus import Gpus
 from service.telemetry.metrics import Metrics
 from service.telemetry.readings import Reading
+from service.telemetry.traces import Traces
 from service.workers import Confinement, Workers, machine
 from service.workers.lanes.memory_budget import MemoryBudget
 from service.workers.local import Capacity, LocalWorkers
@@ -45,7 +46,11 @@ _SWEEP_INTERVAL_S = 30.0
 
 
 def create_app(
-    settings: Settings, *, converters: Workers | None = None, inspectors: Workers | None = None
+    settings: Settings,
+    *,
+    converters: Workers | None = None,
+    inspectors: Workers | None = None,
+    traces: Traces | None = None,
 ) -> FastAPI:
     """Make an application that serves with these settings.
 
@@ -53,11 +58,12 @@ def create_app(
         settings: The settings.
         converters: Workers for conversions; by default processes on this machine.
         inspectors: Workers for inspections; by default processes on this machine.
+        traces: Records requests and jobs; by default nobody does.
 
     Raises:
         SettingsError: If the keys or the work folder cannot be used.
     """
-    memory = memory_of(settings)
+    memory, traces = memory_of(settings), traces or Traces()
     converters = converters or local_workers(settings, settings.device, memory=memory)
     inspectors = inspectors or local_workers(settings, "cpu", memory=memory, most=MOST_INSPECTORS)
     keyring, workspace, metrics = Keyring.of(settings), Workspace(settings), Metrics()
@@ -70,6 +76,7 @@ def create_app(
         estimate_s=job_admission.seconds_of,
         place=pending_admission.hold,
     )
+    jobs.traces = traces
     jobs.on_success = partial(_measure, metrics, (job_admission, pending_admission))
     context = Context(
         settings=settings,
@@ -81,6 +88,7 @@ def create_app(
         download_admission=places.of_downloads(settings),
         jobs=jobs,
         metrics=metrics,
+        traces=traces,
         converters=converters,
         inspectors=inspectors,
         gpus=None if settings.device == "cpu" else Reading("gpus", Gpus().read),
@@ -96,6 +104,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,  # a redirection would contain the client's own Host field
+        **traces.of_fastapi(untraced=PROBES),
     )
     app.state.context = context
     for router in (
@@ -115,7 +124,7 @@ def create_app(
     # From the inside out: the middleware added last gets a request first.
     app.add_middleware(LingeringClose)
     cors.install(app, settings.cors_origins)
-    app.add_middleware(Observation, metrics=context.metrics)
+    app.add_middleware(Observation, metrics=context.metrics, traces=traces)
     app.add_middleware(Protection)
     app.add_middleware(Turns)
     return app
@@ -185,6 +194,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
         await context.converters.stop()
         await context.inspectors.stop()
         context.workspace.close()
+        await context.traces.stop()
 
 
 async def _sweep(context: Context) -> None:

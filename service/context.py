@@ -22,6 +22,7 @@ from service.storage.workspace import Workspace
 from service.telemetry.families import Sample
 from service.telemetry.metrics import Metrics
 from service.telemetry.readings import Reading
+from service.telemetry.traces import Traces
 from service.workers import Workers
 
 
@@ -35,6 +36,7 @@ class Context:
         follower_admission: Bounds the requests that wait for news of a job.
         download_admission: Bounds the answers with an artifact that are being sent.
         jobs: All jobs.
+        traces: Records requests and jobs, if they are traced.
         converters: Workers that use the device.
         inspectors: Workers on the CPU, so that an inspection never waits for a conversion.
         gpus: Reads the metrics of the GPUs; none if the service uses only the CPU.
@@ -49,6 +51,7 @@ class Context:
     download_admission: Admission
     jobs: Jobs
     metrics: Metrics
+    traces: Traces
     converters: Workers
     inspectors: Workers
     gpus: Reading[list[Sample]] | None = None

@@ -20,10 +20,12 @@ from service.jobs.identity import decisive, identify
 from service.jobs.journal import Journal
 from service.jobs.records import Outcome
 from service.jobs.retention import CANCELLED, Retention
+from service.jobs.spans import begin_trace, end_trace
 from service.jobs.submission import Submission
 from service.jobs.table import JobTable
 from service.settings import Settings
 from service.storage.workspace import JobFolder, Workspace
+from service.telemetry.traces import Traces
 from service.threads import RECORDING, REMOVING
 from service.workers import Workers
 
@@ -69,6 +71,8 @@ class Jobs:
         self._is_draining = False
         self.on_success: Callable[[Outcome], None] = lambda _: None
         """Called with the outcome of each job that has succeeded."""
+        self.traces = Traces()
+        """Records the jobs."""
 
     async def start(self) -> None:
         """Go on with the jobs that an earlier run has left, in the order in which they came."""
@@ -192,7 +196,8 @@ class Jobs:
 
     async def _run(self, entry: JobEntry) -> None:
         """Run a job to its end; if this is cancelled, the job is, or is suspended."""
-        ids = {"job_id": entry.id, "request_id": entry.accepted.request_id}
+        begin_trace(entry, self.traces)
+        ids = {"job_id": entry.id, "request_id": entry.accepted.request_id, **entry.trace.ids}
         with structlog.contextvars.bound_contextvars(**ids):
             try:
                 ended = await self._attempts.run(entry)
@@ -200,6 +205,8 @@ class Jobs:
                 await completed(self._stopped(entry))
             else:
                 await completed(self._end(entry, ended))
+            finally:
+                end_trace(entry)
 
     async def _stopped(self, entry: JobEntry) -> None:
         """Note that the process of a job is gone, which was cancelled or suspended."""

@@ -16,6 +16,8 @@ from service.jobs.records import ARTIFACT, Accepted, KeptFile, Outcome
 from service.problems import Problem
 from service.storage.inputs import InputKey
 from service.storage.workspace import JobFolder
+from service.telemetry.traceparent import Traceparent
+from service.telemetry.traces import JobTrace
 from service.workers import REPORT_HTML, REPORT_JSON
 
 SEQ_OF_ATTEMPT = 1_000_000
@@ -41,6 +43,7 @@ class JobEntry:
         is_suspended: Whether it is stopped without an outcome, and goes on after a restart.
         attempts: How often it was begun.
         upload_s: Wall time of its upload.
+        trace: Hears how far it is, if it is traced.
         waiters: How many requests wait for its end.
         folder: Its folder, while it waits or runs.
         source: Where its checkpoint is meanwhile.
@@ -59,6 +62,7 @@ class JobEntry:
         self.is_durable = self.is_kept = self.is_suspended = self.is_ending = False
         self.holds_input = False
         self.attempts = attempts
+        self.trace = JobTrace(Traceparent.read(accepted.traceparent))
         self.waiters = 0
         self.task: asyncio.Task[None] | None = None
         self.outcome: Outcome | None = None
