@@ -10,7 +10,7 @@ RECIPES := $(VENV)/recipes/site-packages
 # A terminal gets pip's progress, a log its errors alone.
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check $$([ -t 2 ] || echo --quiet)
 
-.PHONY: help setup serve demo test check fix cover recipes browser engine image-test gpu gpu-kit bench bench-gpu clean
+.PHONY: help setup serve demo test check fix cover recipes browser proxies engine image-test gpu gpu-kit bench bench-gpu clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -61,6 +61,10 @@ $(RECIPES)/.ready: $(READY) tests/recipes/requirements.txt
 browser: $(READY) ## the tests of the pages in Chromium, which is installed as root on Debian; fails without
 	scripts/browser.sh
 	$(BIN)/python -m pytest -m browser --require browser tests/browser $(ARGS)
+
+proxies: $(READY) ## the tests behind nginx and Caddy, which are installed as root on Debian; fails without
+	scripts/proxies.sh
+	$(BIN)/python -m pytest -m proxies --require proxies tests/proxies $(ARGS)
 
 engine: $(READY) ## a container engine for image-test, where there is none; as root on Debian
 	scripts/engine.sh

@@ -8,12 +8,15 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin
 
+from prometheus_client import ProcessCollector
+
 from convlast.cli.codes import STATUSES, table
 from convlast.options import Options
 from convlast.report.codes import FINDINGS
 from scripts.figures import figures, headline
 from service.problems import TABLE
 from service.settings import Settings
+from service.telemetry.families import FAMILIES
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs" / "reference").glob("*.md")))
@@ -36,6 +39,7 @@ def filled(text: str) -> str:
         "figures": figures(),
         "findings": findings(),
         "headline": headline(),
+        "metrics": metrics(),
         "options": options(),
         "settings": Settings.markdown_table(),
     }
@@ -83,6 +87,18 @@ def findings() -> str:
     for code, kind in FINDINGS.items():
         severity = f"{kind.severity}, {kind.other}" if kind.other else kind.severity
         rows.append(f"| `{code}` | {severity} | {kind.meaning} | {kind.cure} |")
+    return "\n".join(rows)
+
+
+def metrics() -> str:
+    """Return the metrics of the service, and those that the client of Prometheus has."""
+    rows = ["| metric | type | labels | meaning |", "|---|---|---|---|"]
+    for family in FAMILIES:
+        labels = ", ".join(f"`{label}`" for label in family.labels)
+        rows.append(f"| `{family.name}` | {family.kind} | {labels} | {family.meaning} |")
+    for each in ProcessCollector(registry=None).collect():
+        name = f"{each.name}_total" if each.type == "counter" else each.name
+        rows.append(f"| `{name}` | {each.type} |  | {each.documentation} |")
     return "\n".join(rows)
 
 

@@ -1,4 +1,4 @@
-"""`python -m service`: read the environment, and serve."""
+"""`python -m service`: read the environment, and serve, or only check."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from service.settings import Settings, SettingsError
 
 
 def main() -> int:
-    """Serve until a signal arrives, and return the exit status."""
-    usage.check(sys.argv[1:])
+    """Serve until a signal arrives, or only check, and return the exit status."""
+    is_check = usage.asks_for_check(sys.argv[1:])
     # Imported now, since they take longer than the help.
     from service.app import create_app, local_workers
     from service.sandbox import scrub_environment
     from service.server import DrainingServer
-    from service.telemetry import logs, service_lines, traces
+    from service.telemetry import checking, logs, service_lines, traces
 
     logs.configure()
     try:
@@ -28,6 +28,8 @@ def main() -> int:
         traced = traces.from_environment(os.environ)
         scrub_environment()  # no secret may reach the fork server or the workers
         wait_asleep(os.environ)  # for the fork server and the workers, which import torch
+        if is_check:
+            return 0 if checking.run(settings, local_workers) else 2
         app = create_app(settings, traces=traced)  # locks the work folder, before a worker uses it
         if settings.device.startswith("cuda"):
             asyncio.run(local_workers(settings, settings.device).check())

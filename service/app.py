@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.routing import Route
 
+from convlast.jobs import JobVerb
 from convlast.version import __version__
 from service import problems
 from service.access import places
 from service.access.admission import Admission
 from service.access.keyring import Keyring
-from service.connection import cors
+from service.connection import cors, root_path
 from service.connection.limit import PROBES, ConnectionLimit
 from service.connection.lingering_close import LingeringClose
 from service.connection.observation import Observation
 from service.connection.protection import Protection
+from service.connection.root_path import RootPath
 from service.connection.turns import Turns
 from service.context import Context
 from service.jobs.board import Jobs
@@ -43,6 +46,7 @@ MOST_INSPECTORS = 4
 """The most inspections at once: they take milliseconds."""
 
 _SWEEP_INTERVAL_S = 30.0
+_ROUTERS = (convert.router, job_routes.router, files.router, comparison.router, health.router)
 
 
 def create_app(
@@ -61,8 +65,9 @@ def create_app(
         traces: Records requests and jobs; by default nobody does.
 
     Raises:
-        SettingsError: If the keys or the work folder cannot be used.
+        SettingsError: If the keys, the work folder or the root path cannot be used.
     """
+    root_path.check(settings.root_path, [*_paths()])
     memory, traces = memory_of(settings), traces or Traces()
     converters = converters or local_workers(settings, settings.device, memory=memory)
     inspectors = inspectors or local_workers(settings, "cpu", memory=memory, most=MOST_INSPECTORS)
@@ -77,7 +82,7 @@ def create_app(
         place=pending_admission.hold,
     )
     jobs.traces = traces
-    jobs.on_success = partial(_measure, metrics, (job_admission, pending_admission))
+    jobs.on_end = partial(_measure, metrics, (job_admission, pending_admission))
     context = Context(
         settings=settings,
         keyring=keyring,
@@ -91,9 +96,11 @@ def create_app(
         traces=traces,
         converters=converters,
         inspectors=inspectors,
-        gpus=None if settings.device == "cpu" else Reading("gpus", Gpus().read),
+        connection_limit=ConnectionLimit(settings.max_connections),
+        storage=Reading("storage", workspace.look),
+        gpus=Reading("gpus", list if settings.device == "cpu" else Gpus().read),
     )
-    _watch(context)
+    _watch(context, memory)
     app = FastAPI(
         title="convlast",
         version=__version__,
@@ -107,27 +114,34 @@ def create_app(
         **traces.of_fastapi(untraced=PROBES),
     )
     app.state.context = context
-    for router in (
-        convert.router,
-        job_routes.router,
-        files.router,
-        comparison.router,
-        health.router,
-    ):
+    for router in _ROUTERS:
         app.include_router(router)
     problems.install(app)
-    openapi.install(app, anonymous_allowed=context.keyring.anonymous_allowed)
+    openapi.install(
+        app,
+        anonymous_allowed=context.keyring.anonymous_allowed,
+        root_path=settings.root_path,
+    )
     if settings.docs:
         docs.install(app)
     if settings.page:
-        home.install(app, has_docs=settings.docs)
+        home.install(app, has_docs=settings.docs, root_path=settings.root_path)
     # From the inside out: the middleware added last gets a request first.
     app.add_middleware(LingeringClose)
     cors.install(app, settings.cors_origins)
     app.add_middleware(Observation, metrics=context.metrics, traces=traces)
     app.add_middleware(Protection)
     app.add_middleware(Turns)
+    if settings.root_path:
+        app.add_middleware(RootPath, root_path=settings.root_path)
     return app
+
+
+def _paths() -> Iterator[str]:
+    """Yield the paths of the service, apart from the page at `/`."""
+    yield from (docs.PATH, docs.OPENAPI_PATH)
+    for router in _ROUTERS:
+        yield from (route.path for route in router.routes if isinstance(route, Route))
 
 
 def memory_of(settings: Settings) -> MemoryBudget:
@@ -185,8 +199,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
     ]
     try:
         # uvicorn passes this to service.connection.connections.
-        limit = ConnectionLimit(context.settings.max_connections)
-        yield {"settings": context.settings, "connection_limit": limit}
+        yield {
+            "settings": context.settings,
+            "connection_limit": context.connection_limit,
+            "metrics": context.metrics,
+        }
     finally:
         for task in beside:
             task.cancel()
@@ -204,22 +221,38 @@ async def _sweep(context: Context) -> None:
         await context.jobs.table.sweep()
 
 
-def _watch(context: Context) -> None:
+def _watch(context: Context, memory: MemoryBudget) -> None:
     """Add gauges for the parts of the service."""
-    jobs, quota = context.jobs, context.workspace.quota
-    watch = context.metrics.watch
-    watch(families.PLACES_TAKEN, lambda: context.job_admission.taken_count)
-    watch(families.DOWNLOADS, lambda: context.download_admission.taken_count)
-    watch(families.WORK_BYTES, lambda: quota.taken_bytes)
-    watch(families.STORE_BYTES, lambda: jobs.table.kept_bytes)
-    watch(families.FOLLOWERS, lambda: context.follower_admission.taken_count)
-    watch(families.PENDING_JOBS, lambda: context.pending_admission.taken_count)
+    settings, jobs, quota = context.settings, context.jobs, context.workspace.quota
+    connections = context.connection_limit
+    gauges: dict[families.Family, Callable[[], float]] = {
+        families.PLACES_TAKEN: lambda: context.job_admission.taken_count,
+        families.PLACES_LIMIT: lambda: context.job_admission.count,
+        families.PENDING_JOBS: lambda: context.pending_admission.taken_count,
+        families.PENDING_JOBS_LIMIT: lambda: settings.pending_jobs,
+        families.FOLLOWERS: lambda: context.follower_admission.taken_count,
+        families.FOLLOWERS_LIMIT: lambda: settings.max_followers,
+        families.DOWNLOADS: lambda: context.download_admission.taken_count,
+        families.DOWNLOADS_LIMIT: lambda: settings.max_downloads,
+        families.CONNECTIONS: lambda: connections.count,
+        families.CONNECTIONS_LIMIT: lambda: settings.max_connections,
+        families.WORK_BYTES: lambda: quota.taken_bytes,
+        families.WORK_LIMIT_BYTES: lambda: settings.work_bytes,
+        families.STORE_BYTES: lambda: jobs.table.kept_bytes,
+        families.STORE_LIMIT_BYTES: lambda: settings.store_bytes,
+        families.MEMORY_BYTES: lambda: memory.taken_bytes,
+        families.MEMORY_LIMIT_BYTES: lambda: memory.total_bytes,
+    }
+    for family, value in gauges.items():
+        context.metrics.watch(family, value)
     context.metrics.watch_by(families.JOBS, jobs.table.counts)
 
 
-def _measure(metrics: Metrics, admissions: Iterable[Admission], outcome: Outcome) -> None:
-    """Count the stages of a job that has succeeded."""
-    for stage, stage_s in outcome.seconds.items():
-        metrics.stage_s.labels(stage).observe(stage_s)
-    for admission in admissions:
-        admission.ran(outcome.seconds["convert"])
+def _measure(
+    metrics: Metrics, admissions: Iterable[Admission], verb: JobVerb, outcome: Outcome
+) -> None:
+    """Count a job that has ended."""
+    metrics.ended(verb, outcome)
+    if outcome.state == "succeeded":
+        for admission in admissions:
+            admission.ran(outcome.seconds["convert"])

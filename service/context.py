@@ -12,13 +12,14 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from service.access.admission import Admission
 from service.access.keyfile import ANONYMOUS
 from service.access.keyring import Keyring, share_of
+from service.connection.limit import ConnectionLimit
 from service.connection.protection import refuse_pages
 from service.connection.streaming import Delivery
 from service.jobs.board import Jobs
 from service.jobs.entry import JobEntry
 from service.problems import OWNER_KEY
 from service.settings import Settings
-from service.storage.workspace import Workspace
+from service.storage.workspace import StorageState, Workspace
 from service.telemetry.families import Sample
 from service.telemetry.metrics import Metrics
 from service.telemetry.readings import Reading
@@ -39,7 +40,9 @@ class Context:
         traces: Records requests and jobs, if they are traced.
         converters: Workers that use the device.
         inspectors: Workers on the CPU, so that an inspection never waits for a conversion.
-        gpus: Reads the metrics of the GPUs; none if the service uses only the CPU.
+        connection_limit: Bounds the open connections.
+        storage: Reads the state of the work folder, for the metrics.
+        gpus: Reads the metrics of the GPUs.
     """
 
     settings: Settings
@@ -54,7 +57,9 @@ class Context:
     traces: Traces
     converters: Workers
     inspectors: Workers
-    gpus: Reading[list[Sample]] | None = None
+    connection_limit: ConnectionLimit
+    storage: Reading[StorageState]
+    gpus: Reading[list[Sample]]
 
     def estimated_s(self, entry: JobEntry) -> int:
         """Return in how many seconds a job will probably have ended, for `Retry-After`."""

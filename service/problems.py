@@ -306,9 +306,10 @@ def _of_http(request: Request, error: HTTPException) -> Problem:
 
 def _methods_of(request: Request) -> list[str]:
     """Return the methods that a path has; the framework names only those of one of its routes."""
-    return [
+    matching = (
         method
         for method in ("GET", "HEAD", "POST", "DELETE")
         for route in request.app.router.routes
         if route.matches({**request.scope, "method": method})[0] == Match.FULL
-    ]
+    )
+    return list(dict.fromkeys(matching))

@@ -2,6 +2,9 @@
 
 Draining has a time limit: supervisors kill the process some time after SIGTERM, and then nothing is
 cleaned up.
+
+SIGHUP makes the service read its keys again. A service that was started in a terminal gets it when
+the terminal is closed, and drains.
 """
 
 from __future__ import annotations
@@ -10,8 +13,12 @@ import asyncio
 import contextvars
 import gc
 import resource
+import signal
 import socket
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 import structlog
@@ -58,6 +65,8 @@ class DrainingServer(uvicorn.Server):
         self._job_admission = context.job_admission
         self._loop: asyncio.AbstractEventLoop | None = None
         self._draining: asyncio.Task[None] | None = None
+        # Asked now: a terminal that was closed is none any more.
+        self._is_at_terminal = sys.stderr.isatty()
 
     def listen(self) -> socket.socket:
         """Open the port.
@@ -87,7 +96,7 @@ class DrainingServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and greet a person; a log has only lines of JSON."""
         await super().startup(sockets)
-        if self.started and sockets and sys.stderr.isatty():
+        if self.started and sockets and self._is_at_terminal:
             port = sockets[0].getsockname()[1]
             sys.stderr.write(usage.greeting(self._settings, port))
 
@@ -107,6 +116,34 @@ class DrainingServer(uvicorn.Server):
         gc.collect()
         gc.freeze()
         await super().serve([*first, *more])
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handle SIGHUP beside uvicorn's signals, unless it is ignored, as under `nohup`."""
+        is_main = threading.current_thread() is threading.main_thread()
+        before = signal.getsignal(signal.SIGHUP)
+        is_taken = is_main and before != signal.SIG_IGN
+        if is_taken:
+            signal.signal(signal.SIGHUP, self.handle_hangup)
+        try:
+            with super().capture_signals():
+                yield
+        finally:
+            if is_taken:
+                signal.signal(signal.SIGHUP, before)
+
+    def handle_hangup(self, sig: int, frame: FrameType | None) -> None:
+        """Read the keys again; if the terminal of the service was closed, drain."""
+        if self._job_admission.draining:
+            return  # a closing terminal may send several
+        if self._is_at_terminal:
+            self.handle_exit(sig, frame)
+        elif self._loop is not None:
+            self._loop.call_soon_threadsafe(self._read_keys, context=contextvars.Context())
+
+    def _read_keys(self) -> None:
+        _log.info("SIGHUP: the keys are read again; settings are read only at the start")
+        self._context.keyring.read_again()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Drain at the first signal, exit at the second."""

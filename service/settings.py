@@ -26,6 +26,7 @@ PREFIX = "CONVLAST_"
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3}(,\d{1,3})*)?")
 _ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:-]+")
 _HOST = re.compile(r"\*|[a-z0-9.-]+")
+_ROOT_PATH = re.compile(r"(/(?!\.\.?(/|$))[A-Za-z0-9._~-]+)*")
 
 
 _IN_WORDS = {
@@ -173,6 +174,10 @@ class Settings(Limits):
     names without a dot, `*.localhost` and `*.internal` are always accepted. Protects against
     DNS rebinding."""
 
+    root_path: str = ""
+    """The path below which a reverse proxy serves the service, such as `/convlast`. Links in
+    answers begin with it. The proxy may pass it on or take it off."""
+
     metrics_need_key: bool = False
     """Require a key for `/metrics`. The metrics name no file and no key."""
 
@@ -243,6 +248,13 @@ class Settings(Limits):
         if not _DEVICE.fullmatch(device):
             raise ValueError("name auto, cpu, cuda, cuda:N, or cuda:N,N")
         return device
+
+    @field_validator("root_path")
+    @classmethod
+    def _is_a_path(cls, root_path: str) -> str:
+        if not _ROOT_PATH.fullmatch(root_path):
+            raise ValueError("name a path such as /convlast, without a slash at its end")
+        return root_path
 
     @field_validator("cors_origins")
     @classmethod

@@ -1,4 +1,4 @@
-"""The command line of `python -m service`: help and the version. It takes no other arguments."""
+"""The command line of `python -m service`: help, the version and a check of the settings."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ _WIDEST = 100
 _ABOUT = """The HTTP service of convlast: it converts the Conv3d weights of PyTorch checkpoints to
 channels_last_3d, and proves the result. All its settings are environment variables."""
 _EXAMPLE = f"CONVLAST_PORT=9000 CONVLAST_DEVICE=cpu {PROGRAM}"
+_CHECK = """check the settings, the keys, the work folder, the device and the sandbox, and do not
+serve; the exit status is 2 if the service would not start or not become ready"""
 _SIZES = "A size is a number of bytes, or has a unit: 512M, 4GB (decimal), 4GiB (binary)."
 
 
@@ -31,11 +33,13 @@ class _Parser(argparse.ArgumentParser):
         _refuse(f"{message}. {LISTED}")
 
 
-def check(arguments: Sequence[str]) -> None:
-    """Answer `--help` and `--version`, and refuse all other arguments.
+def asks_for_check(arguments: Sequence[str]) -> bool:
+    """Return whether the arguments are `--check`; without any the service starts.
+
+    `--help` and `--version` are answered here, and all others refused.
 
     Raises:
-        SystemExit: If there is an argument.
+        SystemExit: If there is another argument.
     """
     width = min(shutil.get_terminal_size().columns, _WIDEST) - 2
     parser = _Parser(
@@ -46,9 +50,11 @@ def check(arguments: Sequence[str]) -> None:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"convlast {__version__}")
-    _, unknown = parser.parse_known_args(arguments)
+    parser.add_argument("--check", action="store_true", help=" ".join(_CHECK.split()))
+    known, unknown = parser.parse_known_args(arguments)
     if unknown:
         _refuse(f"there is no argument {unknown[0][:64]!r}. {_meant(unknown[0])}")
+    return bool(known.check)
 
 
 def greeting(settings: Settings, port: int) -> str:

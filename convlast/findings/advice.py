@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from convlast.checkpoints.tree import KeyPath
 from convlast.options import Options
-from convlast.report import Advice, Decision, FileSection, Finding, Layer, Smoke, verdict_of
+from convlast.report import Advice, Decision, FileSection, Finding, Layer, Smoke, Timing, verdict_of
 
 _MAX_REASONS = 10
 
@@ -93,6 +93,7 @@ def _reasons(smoke: Smoke | None) -> Iterator[str]:
         if found.weights == "converted" and found.share > _NOTABLE:
             yield f"Kernels that only permute take {found.share:.0%} of the time."
     yield from _of_operators(smoke)
+    yield from _of_other_settings(smoke)
     yield from smoke.hints
 
 
@@ -113,6 +114,27 @@ def _of_operators(smoke: Smoke) -> Iterator[str]:
         f"take {sum(lost_s.values()) * 1e3:.2f} ms more, {most} most of it "
         f"({lost_s[most] * 1e3:.2f} ms)."
     )
+
+
+def _of_other_settings(smoke: Smoke) -> Iterator[str]:
+    """Name the settings in which the model gains or loses, unlike in the one that decides."""
+    decisive = smoke.timing
+    if decisive is None or not decisive.representative:
+        return
+    for timing in smoke.timings:
+        if _tendency(timing) not in (0, _tendency(decisive)):
+            under = "autocast" if timing.autocast else timing.dtype
+            trial = " with cudnn.benchmark" if timing.cudnn_benchmark else ""
+            shape = "×".join(map(str, timing.input_shape or ()))
+            yield (
+                f"Under {under}{trial}, with an input of {shape}, it is {timing.speedup:.2f} times "
+                f"as fast (± {timing.spread:.2f})."
+            )
+
+
+def _tendency(timing: Timing) -> int:
+    """Return 1 if the model gains, -1 if it loses, and 0 if it does neither beyond the noise."""
+    return (timing.speedup > 1 + timing.spread) - (timing.speedup < 1 - timing.spread)
 
 
 def _convolution_s(smoke: Smoke) -> tuple[float, float]:

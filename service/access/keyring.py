@@ -122,10 +122,21 @@ class Keyring:
         if self._path is None:
             return
         self._look(self._path)
-        if self._is_read or not self._is_settled():
+        if not self._is_read and self._is_settled():
+            self._read_and_tell(self._path)
+
+    def read_again(self) -> None:
+        """Read the file now, even if it has not changed, or has not settled."""
+        if self._path is None:
             return
+        self._look(self._path)
+        self._read_and_tell(self._path)
+        self._is_read = self._is_settled()  # as in __init__
+
+    def _read_and_tell(self, path: Path) -> None:
+        """Read the file, and log the result; if it cannot be used, the earlier keys stay valid."""
         try:
-            self._read(self._path)
+            self._read(path)
         except KeyFileError as error:
             self.problem = f"{error} The earlier keys stay valid."
         _log.info("keys were read again", keys=len(self._owners))

@@ -23,9 +23,11 @@ from service.access.keyring import share_of
 from service.connection.http_parser import HttpParser
 from service.connection.limit import PROBES, ConnectionLimit
 from service.connection.protection import FIELDS
+from service.connection.root_path import bare
 from service.connection.turns import HAS_LEFT
 from service.problems import TABLE, Problem
 from service.settings import Settings
+from service.telemetry.metrics import Metrics
 
 MAX_HEAD_BYTES = 64 << 10
 """Most bytes in the head of a request, or between two pieces of its body."""
@@ -53,6 +55,7 @@ class BoundedConnection(HttpToolsProtocol):
         self.parser = HttpParser(self)
         self._settings: Settings = app_state["settings"]
         self._limit: ConnectionLimit = app_state["connection_limit"]
+        self._metrics: Metrics = app_state["metrics"]
         self._head_bytes = 0  # all bytes that came since the last byte of a body
         self._refusal: Problem | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
@@ -124,7 +127,7 @@ class BoundedConnection(HttpToolsProtocol):
         if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
             text = f"The request has {hosts} Host fields, and must have one."
             raise self._refused(Problem("malformed-request", text))
-        if self._limit.is_spare(self) and httptools.parse_url(self.url).path.decode() not in PROBES:
+        if self._limit.is_spare(self) and not self._is_probe:
             text = f"All {self._settings.max_connections} connections are taken, or those of this "
             raise self._refused(Problem("queue-full", text + "address. Try later."))
         if len(self._unanswered) > MAX_PIPELINED:
@@ -156,6 +159,12 @@ class BoundedConnection(HttpToolsProtocol):
         self.since_s = time.monotonic()
         if not self.is_answering and not self.transport.is_closing():
             self._start_idle_timer()
+
+    @property
+    def _is_probe(self) -> bool:
+        """Whether the request whose head has arrived is a probe."""
+        path: str = httptools.parse_url(self.url).path.decode()
+        return bare(path, self._settings.root_path) in PROBES
 
     @property
     def is_answering(self) -> bool:
@@ -223,6 +232,7 @@ class BoundedConnection(HttpToolsProtocol):
 
     def _refuse(self, problem: Problem) -> None:
         """Answer here, unless the answer could be taken for another request's, and close."""
+        self._metrics.refused(problem.code, TABLE[problem.code].status)
         if self._reads_a_body:
             # The body is broken: to the application, the client has disconnected.
             self.cycle.disconnected = True

@@ -78,6 +78,11 @@ class ConnectionLimit:
         self._closable: dict[str | None, deque[Limited]] = defaultdict(deque)
         self._none_found_at_s: dict[str | None, float] = {}
 
+    @property
+    def count(self) -> int:
+        """How many connections are open."""
+        return self._count + len(self._spare)
+
     def admit(self, newest: Limited) -> None:
         """Count a new connection, and close another one at the limit."""
         share = newest.client_share

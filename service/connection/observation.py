@@ -117,7 +117,9 @@ class _ObservedRequest:
         method = self._scope["method"]
         self._metrics.received_bytes.inc(self._in_bytes)
         self._metrics.sent_bytes.inc(self._out_bytes)
+        seconds = time.perf_counter() - self._began_s
         self._metrics.requests.labels(_known(method), route, str(self._status), code).inc()
+        self._metrics.request_s.labels(_known(method), route).observe(seconds)
         client = self._scope.get("client")
         _log.log(
             self._level(route),
@@ -129,7 +131,7 @@ class _ObservedRequest:
             client=client[0] if client else None,
             received_bytes=self._in_bytes,
             sent_bytes=self._out_bytes,
-            seconds=round(time.perf_counter() - self._began_s, 4),
+            seconds=round(seconds, 4),
             **{name: self._scope[key] for key, name in _TOLD.items() if key in self._scope},
         )
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.connection.limit import PROBES
+from service.connection.root_path import bare
 
 HAS_LEFT = "has_left"
 """Key in a request's state: a function that returns whether the client has disconnected."""
@@ -28,7 +29,10 @@ class Turns:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Wait for a turn, and pass the request on."""
-        if scope["type"] == "http" and scope["path"] not in PROBES:
+        if (
+            scope["type"] == "http"
+            and bare(scope["path"], scope.get("root_path", "")) not in PROBES
+        ):
             has_left = scope.get("state", {}).get(HAS_LEFT, bool)
             await self._turn(has_left)
             if has_left():

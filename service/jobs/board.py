@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 
 import structlog
 
-from convlast.jobs import JobState
+from convlast.jobs import JobState, JobVerb
 from service.cancellation import completed
 from service.errors import NotReadyError, full_disk_as_problem
 from service.jobs.attempts import MOST_ATTEMPTS, Attempts
@@ -69,8 +69,8 @@ class Jobs:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._decisive = cache(partial(decisive, settings))
         self._is_draining = False
-        self.on_success: Callable[[Outcome], None] = lambda _: None
-        """Called with the outcome of each job that has succeeded."""
+        self.on_end: Callable[[JobVerb, Outcome], None] = lambda _verb, _outcome: None
+        """Called with the outcome of each job."""
         self.traces = Traces()
         """Records the jobs."""
 
@@ -237,8 +237,7 @@ class Jobs:
             entry.shared = SharedFolder(entry.folder, entry.waiters)
         else:
             await REMOVING.run(entry.folder.remove)
-        if outcome.state == "succeeded":
-            self.on_success(outcome)
+        self.on_end(entry.accepted.verb, outcome)
         entry.ends(outcome, problem)
         await self.table.make_room()
 

@@ -60,6 +60,7 @@ class Ended:
     def outcome(self, entry: JobEntry) -> Outcome:
         """Return what is written of it."""
         finished = self.finished
+        stages_s = finished.seconds if finished else entry.clock.seconds()
         return Outcome(
             state=self.state,
             started_at=entry.started_at,
@@ -69,7 +70,7 @@ class Ended:
             seq=entry.next_seq(),
             verdict=self._verdict(),
             files=self.files,
-            seconds={"upload": entry.upload_s, **finished.seconds} if finished else {},
+            seconds={"upload": entry.upload_s, **stages_s},
             problem=self.problem.body() if self.problem else None,
         )
 

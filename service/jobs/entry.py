@@ -13,6 +13,7 @@ from convlast.jobs import JobInput, JobProgress, JobState, JobStatus
 from convlast.options import Options
 from convlast.progress import IN_BYTES
 from service.jobs.records import ARTIFACT, Accepted, KeptFile, Outcome
+from service.jobs.stage_clock import StageClock
 from service.problems import Problem
 from service.storage.inputs import InputKey
 from service.storage.workspace import JobFolder
@@ -43,6 +44,7 @@ class JobEntry:
         is_suspended: Whether it is stopped without an outcome, and goes on after a restart.
         attempts: How often it was begun.
         upload_s: Wall time of its upload.
+        clock: Times the stages of the current attempt.
         trace: Hears how far it is, if it is traced.
         waiters: How many requests wait for its end.
         folder: Its folder, while it waits or runs.
@@ -62,6 +64,7 @@ class JobEntry:
         self.is_durable = self.is_kept = self.is_suspended = self.is_ending = False
         self.holds_input = False
         self.attempts = attempts
+        self.clock = StageClock()
         self.trace = JobTrace(Traceparent.read(accepted.traceparent))
         self.waiters = 0
         self.task: asyncio.Task[None] | None = None
@@ -128,11 +131,13 @@ class JobEntry:
     def waits_again(self) -> None:
         """Note that an attempt has failed, and that another one will follow."""
         self.started_at, self._stage, self._remaining_s = None, ("queue", 0, 0), None
+        self.clock = StageClock()
         self._change()
 
     def begins_on(self, device: str) -> None:
         """Note that a worker begins."""
         self._place = self._wait_s = None
+        self.clock.begins()
         self.device, self.started_at = device, self.started_at or time.time()
         self._change()
 
@@ -144,6 +149,7 @@ class JobEntry:
 
     def goes_on(self, stage: str, done: int, total: int) -> None:
         """Note how far it is."""
+        self.clock.goes_on(stage)
         if stage != self._stage[0] or total != self._stage[2] or done < self._stage[1]:
             self._stage_began_s = time.monotonic()
         self._stage = (stage, done, total)

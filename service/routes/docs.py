@@ -110,7 +110,9 @@ def render(document: Node) -> str:
         "body",
         element("header", element("h1", title), element("p", *_prose(info["description"]))),
         _contents(operations),
-        element("main", *_beginning(), *_chapters(operations), _options(operations), _problems()),
+        element(
+            "main", *_beginning(document), *_chapters(operations), _options(operations), _problems()
+        ),
     )
     return f"<!doctype html>\n{element('html', head, body, lang='en')}\n"
 
@@ -138,10 +140,12 @@ def _contents(operations: list[tuple[str, str, Node]]) -> Markup:
     )
 
 
-def _beginning() -> Iterator[Markup]:
+def _beginning(document: Node) -> Iterator[Markup]:
+    prefixes = [server["url"] for server in document.get("servers", ())]
+    url = f"https://convlast.example.org{prefixes[0]}" if prefixes else "http://127.0.0.1:8000"
     yield element("h2", "Before you begin")
     yield element("p", *_prose("The examples are for a shell in which `url` is the service."))
-    yield element("pre", element("code", "url=http://127.0.0.1:8000"))
+    yield element("pre", element("code", f"url={url}"))
     yield element(
         "p", *_prose('If the service wants a key, add `-H "Authorization: Bearer $key"` to each.')
     )

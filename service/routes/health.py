@@ -10,12 +10,15 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from convlast.version import __version__
-from service.context import ContextOf
+from service.context import Context, ContextOf
 from service.problems import Problem, ProblemError
 from service.routes import readable
 from service.routes.openapi import problems
-from service.telemetry.metrics import of_workers
-from service.workers import Health
+from service.storage.workspace import StorageState
+from service.telemetry.metrics import of_build, of_disk, of_readiness
+from service.telemetry.readiness import Readiness
+
+_UNKNOWN_STORAGE = StorageState("The work folder does not answer.")
 
 router = APIRouter(tags=["operation"])
 
@@ -35,30 +38,17 @@ async def livez() -> dict[str, str]:
 )
 async def readyz(context: ContextOf) -> JSONResponse:
     """Check the workers, their device, and the disk."""
-    converters, inspectors = context.converters.health(), context.inspectors.health()
     storage = await asyncio.to_thread(context.workspace.problem)
     context.keyring.refresh()
+    readiness = _readiness(context, storage)
     checks: dict[str, Any] = {
-        "converters": converters.model_dump(),
-        "inspectors": inspectors.model_dump(),
+        "converters": readiness.converters.model_dump(),
+        "inspectors": readiness.inspectors.model_dump(),
         "storage": {"problem": storage},
-        "draining": context.job_admission.draining,
-        "warnings": [
-            *converters.known_trouble,
-            *_failed_devices(converters),
-            *_present(context.keyring.problem),
-        ],
+        "draining": readiness.is_draining,
+        "warnings": readiness.warnings,
     }
-    wrong = [
-        *(["The service is draining."] if context.job_admission.draining else []),
-        *(
-            each.problem or "No worker is ready."
-            for each in (converters, inspectors)
-            if not each.ready
-        ),
-        *([storage] if storage else []),
-    ]
-    if wrong:
+    if wrong := readiness.problems:
         admission = context.job_admission
         wait = (
             {"retry_after_s": admission.seconds_of(admission.taken_count)}
@@ -66,7 +56,7 @@ async def readyz(context: ContextOf) -> JSONResponse:
             else {}
         )
         members = {"checks": checks, **wait}
-        raise ProblemError(Problem("not-ready", " ".join(dict.fromkeys(wrong)), members))
+        raise ProblemError(Problem("not-ready", " ".join(wrong), members))
     return JSONResponse({"status": "ready", "checks": checks})
 
 
@@ -95,17 +85,23 @@ async def metrics(request: Request, context: ContextOf) -> Response:
     """Return all metrics in Prometheus' text format; a setting can require a key."""
     if context.settings.metrics_need_key:
         context.keyring.owner(request.headers.get("authorization"))
-    healths = {"converters": context.converters.health(), "inspectors": context.inspectors.health()}
-    gpus = await context.gpus.take() if context.gpus else None
-    text = context.metrics.exposition([*of_workers(healths), *(gpus or [])])
+    storage, gpus = await asyncio.gather(context.storage.take(), context.gpus.take())
+    storage = storage or _UNKNOWN_STORAGE
+    samples = [
+        of_build(context.settings.revision),
+        *of_readiness(_readiness(context, storage.problem)),
+        *of_disk(storage),
+        *(gpus or []),
+    ]
+    text = context.metrics.exposition(samples)
     return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 
-def _failed_devices(health: Health) -> list[str]:
-    """Name the devices that do not work, while others do."""
-    failed = [lane for lane in health.lanes if lane.problem and not lane.ready]
-    return [f"{lane.device}: {lane.problem}" for lane in failed] if health.ready else []
-
-
-def _present(warning: str | None) -> list[str]:
-    return [warning] if warning else []
+def _readiness(context: Context, storage: str | None) -> Readiness:
+    return Readiness(
+        converters=context.converters.health(),
+        inspectors=context.inspectors.health(),
+        storage=storage,
+        keys=context.keyring.problem,
+        is_draining=context.job_admission.draining,
+    )

@@ -137,18 +137,23 @@ def upload_body(option_names: Iterable[str]) -> dict[str, Any]:
     }
 
 
-def install(app: FastAPI, *, anonymous_allowed: bool) -> None:
+def install(app: FastAPI, *, anonymous_allowed: bool, root_path: str = "") -> None:
     """Add the schemas that the routes refer to to the OpenAPI document of an application.
 
     Args:
         app: The application.
         anonymous_allowed: Whether a key is optional.
+        root_path: The prefix of all paths, if there is one.
     """
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             document = get_openapi(
-                title=app.title, version=__version__, description=app.description, routes=app.routes
+                title=app.title,
+                version=__version__,
+                description=app.description,
+                routes=app.routes,
+                servers=[{"url": root_path}] if root_path else None,
             )
             _drop_foreign_errors(document)
             schemas = document.setdefault("components", {}).setdefault("schemas", {})

@@ -13,6 +13,10 @@ from service.settings import SettingsError
 _NAME = "lock"
 
 
+class FolderInUseError(SettingsError):
+    """Another service has locked the folder."""
+
+
 class FolderLock:
     """A lock on a folder, held until `release` or the end of this process."""
 
@@ -25,8 +29,9 @@ class FolderLock:
                 a lock file, an empty one, which shows that a service made them.
 
         Raises:
-            SettingsError: If the folder belongs to another user, another service has locked it, or
-                one of `names` in it was not made by a service.
+            FolderInUseError: If another service has locked the folder.
+            SettingsError: If the folder belongs to another user, or one of `names` in it was not
+                made by a service.
             OSError: If the folder cannot be written.
         """
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -43,7 +48,7 @@ class FolderLock:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._file.close()
-            raise SettingsError(
+            raise FolderInUseError(
                 f"CONVLAST_WORK_DIR={folder} is in use by another service: name another."
             ) from None
         self._touch()

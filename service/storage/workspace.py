@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import tempfile
 import threading
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -20,7 +22,7 @@ from convlast.errors import StorageFullError
 from convlast.removal import remove_tree
 from service.errors import NotReadyError
 from service.settings import Settings, SettingsError
-from service.storage.folder_lock import FolderLock
+from service.storage.folder_lock import FolderInUseError, FolderLock
 from service.storage.inputs import Inputs
 from service.storage.quota import Quota
 
@@ -139,6 +141,57 @@ _ASIDE = "aside"
 _NAMES = (_JOBS, _STORE, _INPUTS, _PROBE, WORKERS, _ASIDE)
 
 
+@dataclass(frozen=True)
+class StorageState:
+    """The state of the work folder and its disk.
+
+    Attributes:
+        problem: Why the folder cannot be written, if it cannot.
+        free_bytes: Free bytes of its disk, if they are known.
+        size_bytes: The size of its disk, if it is known.
+    """
+
+    problem: str | None
+    free_bytes: int | None = None
+    size_bytes: int | None = None
+
+
+def check_folder(settings: Settings) -> str:
+    """Check whether a service could use the work folder, and say what was found.
+
+    The folder is made if it does not exist. Nothing is removed from it.
+
+    Raises:
+        SettingsError: If a service could not use it.
+    """
+    folder = settings.work_dir
+    try:
+        is_used = _is_used(folder)
+        # Not the probe of a service that runs, which would miss it.
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"writable")
+        free_bytes = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise SettingsError(f"CONVLAST_WORK_DIR cannot be used: {error}.") from None
+    if free_bytes < MIN_FREE_BYTES:
+        raise SettingsError(f"CONVLAST_WORK_DIR={folder} has only {exact(free_bytes)} left.")
+    used = " A service that runs uses it." if is_used else ""
+    return f"{folder} can be used, and has {exact(free_bytes)} left.{used}"
+
+
+def _is_used(folder: Path) -> bool:
+    """Return whether a service uses the folder.
+
+    Raises:
+        SettingsError: If no service could use it.
+    """
+    try:
+        FolderLock(folder, _NAMES).release()
+    except FolderInUseError:
+        return True
+    return False
+
+
 class Workspace:
     """The work folder of a running service."""
 
@@ -219,6 +272,15 @@ class Workspace:
         if upload_bytes > free_bytes:
             raise StorageFullError("The disk of the work folder has no room for this upload.")
 
+    def look(self) -> StorageState:
+        """Return the state of the work folder and its disk."""
+        problem = self.problem()
+        try:
+            usage = shutil.disk_usage(self.folder)
+        except OSError:
+            return StorageState(problem)
+        return StorageState(problem, usage.free, usage.total)
+
     def problem(self) -> str | None:
         """Return why the work folder cannot be written, or none if it can."""
         probe = self.folder / _PROBE
@@ -226,7 +288,7 @@ class Workspace:
             if not self._is_whole():
                 self._mend()
             probe.write_bytes(b"writable")
-            probe.unlink()
+            probe.unlink(missing_ok=True)  # another check may be at the same place
             free_bytes = shutil.disk_usage(self.folder).free
         except NotReadyError as error:
             return str(error)

@@ -47,23 +47,82 @@ class Sample:
     labels: tuple[str, ...] = ()
 
 
+_JOB_S = (0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000)
 _STAGE_S = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
+_REQUEST_S = (0.005, 0.025, 0.1, 0.5, 2.5, 10, 30, 100, 300, 1000, 3600)
+
+BUILD_INFO = Family(
+    "convlast_build_info",
+    "gauge",
+    "1, with the version, the commit and Python's version.",
+    ("version", "revision", "python"),
+)
+TORCH_INFO = Family(
+    "convlast_torch_info",
+    "gauge",
+    "1, with the versions of torch, CUDA and cuDNN, once a worker is warm.",
+    ("version", "cuda", "cudnn"),
+)
+READY = Family("convlast_ready", "gauge", "1 if `/readyz` answers 200: a job would be run.")
+PART_READY = Family(
+    "convlast_part_ready",
+    "gauge",
+    "1 if this part is ready: `converters`, `inspectors` or `storage`.",
+    ("part",),
+)
+DRAINING = Family(
+    "convlast_draining", "gauge", "1 after SIGTERM, while admitted jobs are finished."
+)
+WARNINGS = Family("convlast_warnings", "gauge", "Warnings in `/readyz`.")
+WALLS = Family(
+    "convlast_sandbox_wall",
+    "gauge",
+    "1 if this wall of the workers' sandbox is in place, 0 if it is missing.",
+    ("workers", "wall"),
+)
 
 REQUESTS = Family(
     "convlast_requests_total",
     "counter",
-    "Requests answered, by route, status and problem code (none: no problem).",
+    "Requests answered, by route, status and problem code (`none`: no problem). Status 499: the "
+    "client disconnected.",
     ("method", "route", "status", "code"),
+)
+REQUEST_S = Family(
+    "convlast_request_duration_seconds",
+    "histogram",
+    "Wall time of a request, from its head to the last byte of the answer.",
+    ("method", "route"),
+    _REQUEST_S,
 )
 RECEIVED_BYTES = Family("convlast_received_bytes_total", "counter", "Bytes of bodies received.")
 SENT_BYTES = Family("convlast_sent_bytes_total", "counter", "Bytes of bodies sent.")
+
+JOBS_ENDED = Family(
+    "convlast_jobs_ended_total",
+    "counter",
+    "Jobs that have ended, by state, verdict (`none`: there is no report) and problem code "
+    "(`none`: no problem).",
+    ("verb", "state", "verdict", "code"),
+)
+JOB_S = Family(
+    "convlast_job_duration_seconds",
+    "histogram",
+    "Wall time of a job in its worker, without its upload and its wait; jobs that waited to the "
+    "end are left out.",
+    ("verb", "state"),
+    _JOB_S,
+)
 STAGE_S = Family(
     "convlast_stage_seconds",
     "histogram",
-    "Wall time of each stage of a job.",
-    ("stage",),
+    "Wall time of each stage of a job, of jobs that failed or were cancelled too. No stage "
+    "contains another.",
+    ("verb", "stage"),
     _STAGE_S,
 )
+JOBS = Family("convlast_jobs", "gauge", "Jobs by state, the kept ones too.", ("state",))
+WAITING = Family("convlast_jobs_waiting", "gauge", "Jobs that wait for a lane.", ("workers",))
 
 _OF_DEVICE = ("workers", "device")
 LANES = Family("convlast_device_lanes", "gauge", "Jobs that a device can run at once.", _OF_DEVICE)
@@ -76,17 +135,71 @@ LANES_BUSY = Family(
 DEVICE_JOBS = Family(
     "convlast_device_jobs_total", "counter", "Jobs that a device has begun.", _OF_DEVICE
 )
-WAITING = Family("convlast_jobs_waiting", "gauge", "Jobs that wait for a lane.", ("workers",))
+DEVICE_FAILURES = Family(
+    "convlast_device_failures_total",
+    "counter",
+    "How often a device was found not to work.",
+    _OF_DEVICE,
+)
+WORKER_STARTS = Family(
+    "convlast_worker_starts_total",
+    "counter",
+    "Worker processes that were started: one for each job.",
+    _OF_DEVICE,
+)
+WORKER_ENDS = Family(
+    "convlast_worker_ends_total",
+    "counter",
+    "Worker processes that have ended. Their job was `answered`, `cancelled`, `timed-out`, "
+    "`crashed`, `out-of-memory`, `device-lost` or `failed`; or they had no job: `died-idle`, "
+    "`no-warm-up`, `no-probe`, `dismissed` (not needed).",
+    (*_OF_DEVICE, "cause"),
+)
 
 PLACES_TAKEN = Family("convlast_places_taken", "gauge", "Requests that upload, wait or run.")
+PLACES_LIMIT = Family(
+    "convlast_places_limit", "gauge", "Most of them: `CONVLAST_QUEUE_SIZE`, and one for each lane."
+)
+PENDING_JOBS = Family("convlast_pending_jobs", "gauge", "Asynchronous jobs that wait or run.")
+PENDING_JOBS_LIMIT = Family(
+    "convlast_pending_jobs_limit", "gauge", "Most of them: `CONVLAST_PENDING_JOBS`."
+)
+FOLLOWERS = Family("convlast_followers", "gauge", "Requests that wait for news of a job.")
+FOLLOWERS_LIMIT = Family(
+    "convlast_followers_limit", "gauge", "Most of them: `CONVLAST_MAX_FOLLOWERS`."
+)
 DOWNLOADS = Family("convlast_downloads", "gauge", "Downloads in progress.")
+DOWNLOADS_LIMIT = Family(
+    "convlast_downloads_limit", "gauge", "Most of them: `CONVLAST_MAX_DOWNLOADS`."
+)
+CONNECTIONS = Family("convlast_connections", "gauge", "Open connections.")
+CONNECTIONS_LIMIT = Family(
+    "convlast_connections_limit", "gauge", "Most of them: `CONVLAST_MAX_CONNECTIONS`."
+)
 WORK_BYTES = Family("convlast_work_bytes", "gauge", "Disk quota taken by running jobs.")
+WORK_LIMIT_BYTES = Family(
+    "convlast_work_limit_bytes", "gauge", "Most of it: `CONVLAST_WORK_BYTES`."
+)
 STORE_BYTES = Family(
     "convlast_store_bytes", "gauge", "Bytes of finished jobs: their files and checkpoints."
 )
-FOLLOWERS = Family("convlast_followers", "gauge", "Requests that wait for news of a job.")
-PENDING_JOBS = Family("convlast_pending_jobs", "gauge", "Asynchronous jobs that wait or run.")
-JOBS = Family("convlast_jobs", "gauge", "Jobs by state, the kept ones too.", ("state",))
+STORE_LIMIT_BYTES = Family(
+    "convlast_store_limit_bytes",
+    "gauge",
+    "Most of them: `CONVLAST_STORE_BYTES`. A full store is normal: the oldest jobs are removed.",
+)
+MEMORY_BYTES = Family(
+    "convlast_memory_reserved_bytes", "gauge", "Memory that running jobs may use, all together."
+)
+MEMORY_LIMIT_BYTES = Family(
+    "convlast_memory_limit_bytes", "gauge", "Most of it: `CONVLAST_MEMORY_BYTES`."
+)
+DISK_FREE_BYTES = Family(
+    "convlast_disk_free_bytes", "gauge", "Free bytes on the disk of the work folder."
+)
+DISK_SIZE_BYTES = Family(
+    "convlast_disk_size_bytes", "gauge", "Size of the disk of the work folder."
+)
 
 GPU_UP = Family(
     "convlast_gpu_up",

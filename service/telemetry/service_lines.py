@@ -29,7 +29,7 @@ def tell_start(settings: Settings) -> None:
         revision=settings.revision or None,
         python=platform.python_version(),
         device=settings.device,
-        keys=_keys(settings),
+        keys=served(settings),
         sandbox="required" if settings.require_sandbox else "wanted",
         limits={name: getattr(settings, name) for name in _LIMITS},
     )
@@ -57,8 +57,8 @@ def tell_failure(error: Exception) -> None:
         _log.critical("cannot start", problem=str(error))
 
 
-def _keys(settings: Settings) -> str:
-    """Return who is served."""
+def served(settings: Settings) -> str:
+    """Return who is served, by whether keys are needed."""
     if settings.api_keys_file is None:
         return "none: everybody is served"
     return "not needed" if settings.allow_anonymous else "needed"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, get_args
+from typing import Annotated, Any, Literal, Protocol, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -21,6 +21,23 @@ at once, which blocks the event loop."""
 
 STAGES = (*get_args(TimedStage), "report")
 """The stages whose wall time a worker reports."""
+
+WorkerEnd: TypeAlias = Literal[
+    "answered",
+    "cancelled",
+    "timed-out",
+    "crashed",
+    "out-of-memory",
+    "device-lost",
+    "failed",
+    "died-idle",
+    "no-warm-up",
+    "no-probe",
+    "dismissed",
+]
+"""Why a worker has ended. It has answered its job; or its job was cancelled, timed out, crashed,
+used too much memory, lost the device, or failed in the service; or it had no job, and died, was
+not warm in time, did not answer a probe, or was not needed any more."""
 
 Crc32 = Annotated[int, Field(ge=0, lt=1 << 32)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -106,6 +123,9 @@ class LaneHealth(BaseModel):
         busy: Whether a job is running.
         jobs: How many jobs it has run.
         problem: What is wrong, if something is.
+        failures: How often the device was found not to work.
+        worker_starts: How many workers were started.
+        worker_ends: How many workers have ended, by cause.
     """
 
     device: str
@@ -114,6 +134,9 @@ class LaneHealth(BaseModel):
     busy: bool
     jobs: int = 0
     problem: str | None = None
+    failures: int = 0
+    worker_starts: int = 0
+    worker_ends: dict[WorkerEnd, int] = Field(default_factory=dict)
 
 
 class Health(BaseModel):

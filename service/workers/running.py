@@ -11,6 +11,7 @@ from service.cancellation import completed
 from service.errors import InternalError, TimedOutError, WorkerCrashedError
 from service.workers import Finished, Job, JobFiles, Listener
 from service.workers.lanes.lane import Lane
+from service.workers.lanes.worker_ends import end_with, end_without_answer
 from service.workers.messages import Failed, LocalJob, Refused, Run, Stage
 from service.workers.moving import move_back, move_in
 from service.workers.process import WorkerProcess
@@ -43,13 +44,30 @@ async def run_in(lane: Lane, worker: WorkerProcess, work: LocalWork) -> Finished
     Raises:
         ConvlastError: If the job ended without an answer.
     """
+    try:
+        answer = await _run(lane, worker, work)
+    except BaseException as error:
+        lane.worker_ends.add(end_without_answer(error))
+        raise
+    lane.worker_ends.add(end := end_with(answer))
+    if end == "device-lost":
+        lane.distrust()
+    return answer
+
+
+async def _run(lane: Lane, worker: WorkerProcess, work: LocalWork) -> Finished | Refused:
+    """Give the job to the worker, and return its answer once the process is gone.
+
+    Raises:
+        ConvlastError: If the job ended without an answer.
+    """
     lane.jobs += 1
     try:
         moved = await completed(asyncio.to_thread(move_in, work.job, work.files, worker.folders))
         await work.listener.begins(lane.state.name)
         _log.info("job begins", verb=work.job.verb, device=lane.state.name)
         async with asyncio.timeout(work.timeout_s):
-            answer = await worker.answer_within_memory(
+            return await worker.answer_within_memory(
                 _answer(worker, moved, work.listener), work.max_memory_bytes
             )
     except TimeoutError:
@@ -61,9 +79,6 @@ async def run_in(lane: Lane, worker: WorkerProcess, work: LocalWork) -> Finished
         # Not to be cancelled: if the client disconnects now, its folder would be left in the
         # worker's.
         await completed(_take_back(lane, worker, work))
-    if isinstance(answer, Refused) and answer.code == "device-lost":
-        lane.distrust()
-    return answer
 
 
 async def _answer(worker: WorkerProcess, job: LocalJob, listener: Listener) -> Finished | Refused:

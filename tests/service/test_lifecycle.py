@@ -1,18 +1,22 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.service.running import REAL, Running, Serve, wait_for
+from tests.service.running import FAKE, REAL, ROOT, Running, Serve, free_port, wait_for
 
 
 def test_sigterm_drains(serve: Serve) -> None:
@@ -47,6 +51,75 @@ def test_a_second_signal_does_not_wait(serve: Serve) -> None:
         service.process.wait(30)
         assert lost.exception() or lost.result().status_code == 500
     wait_for(lambda: not any(is_alive(pid) for pid in processes))
+
+
+def test_sighup_reads_the_keys_and_nothing_else(serve: Serve, tmp_path: Path) -> None:
+    """A job that runs goes on, a new key counts at once, and the service goes on."""
+    keys = tmp_path / "keys"
+    keys.write_text("alice:the-first-key\n")
+    service = serve(api_keys_file=keys)
+
+    def asks(key: str) -> int:
+        headers = {"Authorization": f"Bearer {key}"}
+        return httpx.get(f"{service.url}/jobs", headers=headers, trust_env=False).status_code
+
+    with ThreadPoolExecutor(1) as pool:
+        first = {"Authorization": "Bearer the-first-key"}
+        running = pool.submit(service.convert, b"sleeps 1", headers=first)
+        wait_for(lambda: service.metric("convlast_places_taken") == 1)
+        keys.write_text("alice:the-second-key\n")
+        service.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: "keys were read again" in service.log.read_text())
+        assert [asks("the-second-key"), asks("the-first-key")] == [200, 401]
+        assert running.result().status_code == 200
+    assert service.stop() == 0
+
+
+def test_sighup_of_a_terminal_that_closes_drains(tmp_path: Path) -> None:
+    """Otherwise the service would keep its port, though nobody sees it any more."""
+    with at_terminal(tmp_path) as service, ThreadPoolExecutor(1) as pool:
+        service.wait_until_ready()
+        running = pool.submit(service.convert, b"sleeps 1")
+        wait_for(lambda: service.metric("convlast_places_taken") == 1)
+        for pid in (service.process.pid, *service.descendants(), service.process.pid):
+            os.kill(pid, signal.SIGHUP)
+        wait_for(lambda: httpx.get(f"{service.url}/readyz", trust_env=False).status_code == 503)
+        assert running.result().status_code == 200
+        assert service.process.wait(30) == 0
+
+
+def test_sighup_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
+    """Under `nohup` a closed terminal changes nothing."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with at_terminal(tmp_path) as service:
+            service.wait_until_ready()
+            service.process.send_signal(signal.SIGHUP)
+            assert service.convert(b"fine").status_code == 200
+            assert service.stop() == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@contextmanager
+def at_terminal(folder: Path) -> Iterator[Running]:
+    """Start a service whose stderr is a terminal, and kill it in the end."""
+    ours, theirs = pty.openpty()
+    port, work = free_port(), folder / "work"
+    variables = {"CONVLAST_PORT": str(port), "CONVLAST_WORK_DIR": str(work)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", FAKE],
+        cwd=ROOT,
+        env={**os.environ, **variables, "CONVLAST_WORKERS": "1"},
+        stderr=theirs,
+    )
+    os.close(theirs)
+    try:
+        yield Running(process, port, work, folder / "log")
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
 
 
 def test_threads_of_workers_sleep_while_they_wait(

@@ -136,3 +136,47 @@ def test_the_drain_has_no_request_of_its_own(serve: Serve) -> None:
         client.post("/convert", files={"checkpoint": ("m.pt", b"fine")})
         assert service.stop() == 0
     assert "request_id" not in line(service, "draining")
+
+
+def test_the_metrics_tell_how_a_job_and_its_worker_ended(serve: Serve) -> None:
+    """A crash and a timeout are counted by code and cause, and their stages are timed."""
+    service = serve(job_timeout_s=0.5)
+    for content in (b"crashes", b"hangs"):
+        service.convert(content)
+    told = metrics(service)
+    ended = 'convlast_jobs_ended_total{{code="{}",state="failed",verb="convert",verdict="none"}}'
+    ends = 'convlast_worker_ends_total{{cause="{}",device="cpu",workers="converters"}}'
+    assert told[ended.format("worker-crashed")] == told[ended.format("timed-out")] == 1
+    assert told[ends.format("crashed")] == told[ends.format("timed-out")] == 1
+    assert told['convlast_stage_seconds_sum{stage="read",verb="convert"}'] > 0.4
+    assert told['convlast_job_duration_seconds_count{state="failed",verb="convert"}'] == 2
+    assert told['convlast_request_duration_seconds_count{method="POST",route="/convert"}'] == 2
+
+
+def test_each_use_has_its_limit(serve: Serve) -> None:
+    """Beside each bounded number is its bound, and the service is ready and does not drain."""
+    told = metrics(serve(queue_size=5, workers=1, max_connections=77, work_bytes=1 << 30))
+    assert told["convlast_places_limit"] == 6
+    assert told["convlast_connections"] >= 1
+    assert told["convlast_connections_limit"] == 77
+    assert told["convlast_work_limit_bytes"] == 1 << 30
+    assert 0 < told["convlast_disk_free_bytes"] <= told["convlast_disk_size_bytes"]
+    assert (told["convlast_ready"], told["convlast_draining"]) == (1, 0)
+
+
+def test_a_request_that_never_reached_the_application_is_counted(serve: Serve) -> None:
+    """A head that cannot be read is a refused request."""
+    service = serve()
+    with service.connect() as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        assert connection.recv(12) == b"HTTP/1.1 400"
+    labels = '{code="malformed-request",method="other",route="unmatched",status="400"}'
+    assert metrics(service)[f"convlast_requests_total{labels}"] == 1
+
+
+def metrics(service: Running) -> dict[str, float]:
+    """Return the value of each time series, by its name with its labels."""
+    with service.client() as client:
+        text = client.get("/metrics").text
+    rows = (row.rpartition(" ") for row in text.splitlines() if not row.startswith("#"))
+    return {name: float(value) for name, _, value in rows}

@@ -17,7 +17,7 @@ from tests.service.running import ROOT
 def helped(capsys: pytest.CaptureFixture[str]) -> str:
     """Return the help."""
     with pytest.raises(SystemExit) as ended:
-        usage.check(["--help"])
+        usage.asks_for_check(["--help"])
     assert not ended.value.code
     return capsys.readouterr().out
 
@@ -25,7 +25,7 @@ def helped(capsys: pytest.CaptureFixture[str]) -> str:
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """Return the line on stderr that refuses arguments."""
     with pytest.raises(SystemExit) as ended:
-        usage.check(arguments)
+        usage.asks_for_check(arguments)
     assert ended.value.code == usage.USAGE_ERROR
     [line] = capsys.readouterr().err.splitlines()
     return line
@@ -72,8 +72,9 @@ def test_an_argument_is_refused_in_one_line(
 
 
 def test_no_argument_is_no_question() -> None:
-    """Without arguments the service starts."""
-    usage.check([])
+    """Without arguments the service starts, and with `--check` it does not."""
+    assert not usage.asks_for_check([])
+    assert usage.asks_for_check(["--check"])
 
 
 @pytest.mark.parametrize(

@@ -33,14 +33,15 @@ _CURL = """curl -sS --fail-with-body -F checkpoint=@model.pt -o report.html \\
 curl -sS --fail-with-body -F checkpoint=@model.pt -o out.zip ADDRESS/convert"""
 
 
-def install(app: FastAPI, *, has_docs: bool) -> None:
+def install(app: FastAPI, *, has_docs: bool, root_path: str = "") -> None:
     """Serve the page.
 
     Args:
         app: The application.
         has_docs: Whether it serves `/docs`, to which the page links then.
+        root_path: The prefix of all paths, if there is one.
     """
-    content = render(has_docs=has_docs).encode()
+    content = render(has_docs=has_docs, root_path=root_path).encode()
 
     async def answer(_: Request) -> Response:
         return HTMLResponse(content, headers={CSP: POLICY})
@@ -48,8 +49,13 @@ def install(app: FastAPI, *, has_docs: bool) -> None:
     app.add_route(PATH, answer, include_in_schema=False)
 
 
-def render(*, has_docs: bool) -> str:
-    """Render the page."""
+def render(*, has_docs: bool, root_path: str = "") -> str:
+    """Render the page.
+
+    With a prefix its links are absolute: a proxy may serve it with or without a slash at the end.
+    """
+    base = {"data_base": f"{root_path}/"} if root_path else {}
+    docs = f"{root_path}/docs" if root_path else "docs"
     head = element(
         "head",
         void("meta", charset="utf-8"),
@@ -59,18 +65,18 @@ def render(*, has_docs: bool) -> str:
         element("style", Markup(STYLE)),
     )
     app = element(
-        "div", _key(), _choice(), _job(), _comparison(), _jobs(), id="app", hidden="hidden"
+        "div", _key(), _choice(), _job(), _comparison(), _jobs(), id="app", hidden="hidden", **base
     )
     title = element("h1", TITLE, id="page-title", tabindex="-1")
     news = element("p", id="news", class_="unseen", role="status")
-    main = element("main", title, _about(), _without_script(has_docs), app, news)
+    main = element("main", title, _about(), _without_script(docs if has_docs else None), app, news)
     script = element("script", Markup(SCRIPT), type="module")
-    body = element("body", _header(has_docs), main, script)
+    body = element("body", _header(docs if has_docs else None), main, script)
     return f"<!doctype html>\n{element('html', head, body, lang='en')}\n"
 
 
-def _header(has_docs: bool) -> Markup:
-    links = (element("a", "API and curl", href="docs"),) if has_docs else ()
+def _header(docs: str | None) -> Markup:
+    links = (element("a", "API and curl", href=docs),) if docs else ()
     forget = element("button", "Forget the key", type="button", id="forget-key", hidden="hidden")
     name = element("p", element("b", "convlast"), f" {__version__}")
     return element("header", name, element("nav", *links, forget, aria_label="Service"))
@@ -85,15 +91,15 @@ def _about() -> Markup:
     )
 
 
-def _without_script(has_docs: bool) -> Markup:
-    documented = Markup(", as " + element("a", "its documentation", href="docs") + " describes")
+def _without_script(docs: str | None) -> Markup:
+    link = element("a", "its documentation", href=docs) if docs else ""
     content = (
         element("h2", "This page needs JavaScript"),
         element(
             "p",
             "It uploads files, follows jobs and shows their reports by a script of its own. "
             "Without it, curl does the same",
-            documented if has_docs else "",
+            Markup(f", as {link} describes") if link else "",
             ". ADDRESS is the address of this page:",
         ),
         element("pre", element("code", _lines(_CURL)), tabindex="0"),

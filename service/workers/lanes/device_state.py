@@ -32,6 +32,8 @@ class DeviceState:
         self.problem: str | None = "The first worker is warming up."
         self.has_failed = False
         """Whether the device did not work at the last try."""
+        self.failures = 0
+        """How often it did not work."""
         self.retry_at = 0.0
         """When a device that has failed is tried again, on the monotonic clock."""
         self._probed_at: float | None = None
@@ -59,6 +61,7 @@ class DeviceState:
         is_ours = isinstance(error, ConvlastError)
         self.problem = str(error) if is_ours else "No worker could be started."
         self.has_failed = True
+        self.failures += 1
         self.retry_at = time.monotonic() + pause_s
         _log.warning("no worker is ready", device=self.name, problem=str(error))
 

@@ -16,8 +16,9 @@ import structlog
 
 from service.cancellation import completed
 from service.errors import NotReadyError
-from service.workers import Confinement, LaneHealth
+from service.workers import Confinement, LaneHealth, WorkerEnd
 from service.workers.lanes.device_state import DeviceState
+from service.workers.lanes.worker_ends import WorkerEnds
 from service.workers.messages import Failed, Probe, Ready, Refused
 from service.workers.process import WorkerProcess
 
@@ -68,6 +69,7 @@ class Lane:
         self.jobs = 0
         """How many jobs had it."""
         self.state = DeviceState(device, forking.logged)
+        self.worker_ends = WorkerEnds()
         self._idle: deque[WorkerProcess] = deque()
         self._taker: asyncio.Future[WorkerProcess] | None = None
         self._wake = asyncio.Event()
@@ -93,6 +95,9 @@ class Lane:
             busy=self.is_taken,
             jobs=self.jobs,
             problem=state.problem,
+            failures=state.failures,
+            worker_starts=self.worker_ends.starts,
+            worker_ends=self.worker_ends.by_cause(),
         )
 
     def start(self) -> None:
@@ -138,7 +143,7 @@ class Lane:
             worker = self._idle.popleft()
             if worker.can_work():
                 return worker
-            self.end_aside(_end(worker))
+            self._end(worker, "died-idle")
         if self.state.problem is not None:
             raise NotReadyError(self.state.problem)
         taker: asyncio.Future[WorkerProcess] = asyncio.get_running_loop().create_future()
@@ -206,10 +211,14 @@ class Lane:
         worker = await WorkerProcess.start(
             forking.context, forking.task, self.device, forking.confinement
         )
+        self.worker_ends.starts += 1
         try:
             await self._expect_ready(worker, WARM_UP_TIMEOUT_S)
+        except asyncio.CancelledError:
+            self._end(worker, "dismissed")
+            raise
         except BaseException:
-            self.end_aside(_end(worker))
+            self._end(worker, "no-warm-up")
             raise
         return worker
 
@@ -220,12 +229,15 @@ class Lane:
                 return
             worker = self._idle.popleft()
             if not worker.can_work():
-                self.end_aside(_end(worker))
+                self._end(worker, "died-idle")
                 continue
             try:
                 await self._expect_ready(worker, PROBE_TIMEOUT_S, Probe())
+            except asyncio.CancelledError:
+                self._end(worker, "dismissed")
+                raise
             except BaseException:
-                self.end_aside(_end(worker))
+                self._end(worker, "no-probe")
                 raise
             self._give(worker)
 
@@ -237,7 +249,7 @@ class Lane:
         elif self._forking.warm:
             self._idle.append(worker)
         else:
-            self.end_aside(_end(worker))
+            self._end(worker, "dismissed")
         self._changed()
 
     def _give_up(self) -> None:
@@ -268,10 +280,14 @@ class Lane:
     def _discard(self) -> None:
         """End the idle workers."""
         while self._idle:
-            self.end_aside(_end(self._idle.popleft()))
+            self._end(self._idle.popleft(), "dismissed")
 
+    def _end(self, worker: WorkerProcess, end: WorkerEnd) -> None:
+        """Count a worker without a job, end it, and remove its folders."""
 
-async def _end(worker: WorkerProcess) -> None:
-    """End a worker without a job, and remove its folders."""
-    await worker.end()
-    await worker.clear()
+        async def end_and_clear() -> None:
+            await worker.end()
+            await worker.clear()
+
+        self.worker_ends.add(end)
+        self.end_aside(end_and_clear())

@@ -24,6 +24,11 @@ class MemoryBudget:
         self.pools: list[MemoryPool] = []
 
     @property
+    def total_bytes(self) -> int:
+        """The memory of all workers together."""
+        return self._total_bytes
+
+    @property
     def base_bytes(self) -> int:
         """What every lane can use at once."""
         lanes = sum(pool.lanes for pool in self.pools)

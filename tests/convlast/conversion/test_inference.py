@@ -298,6 +298,17 @@ def test_operators_that_lose_what_the_convolutions_gain_are_named(norm_s: float)
     assert (told in found.reasons) is (norm_s > 0.001)
 
 
+def test_settings_with_another_outcome_are_named() -> None:
+    """A model that loses in fp16 and gains under autocast is told so; what is alike is not."""
+    first, alike = timing(0.9), timing(0.95)
+    autocast = timing(1.2).model_copy(update={"autocast": True, "input_shape": [8, 3, 16]})
+    smoke = smoke_of(first).model_copy(update={"timings": [first, alike, autocast]})
+    named = [reason for reason in advice_on(smoke).reasons if reason.startswith("Under")]
+    assert named == [
+        f"Under autocast, with an input of 8×3×16, it is 1.20 times as fast (± {first.spread:.2f})."
+    ]
+
+
 def test_a_choice_is_the_advice() -> None:
     """What `fastest` has chosen is what to do."""
     choice = Choice(chosen="some", layers=["a"], seconds={}, speedup=1.2, spread=0.01)

@@ -308,3 +308,18 @@ def test_a_key_may_be_any_text(tmp_path: Path) -> None:
 def test_shares(owner: str, address: str | None, share: str) -> None:
     """Each key has a share of its own; clients without one are distinguished by address."""
     assert share_of(owner, address) == share
+
+
+def test_keys_are_read_again_when_asked(tmp_path: Path, clock: Clock) -> None:
+    """A file that has just changed is then read at once; one that cannot be used changes no key."""
+    path = tmp_path / "keys"
+    keys = watched(path, "alice:the-first-key\n", clock)
+    path.write_text("alice:the-second-key\n")
+    keys.read_again()
+    assert is_known(keys, "the-second-key")
+    assert not is_known(keys, "the-first-key")
+    path.write_text("alice:\n")
+    keys.read_again()
+    assert is_known(keys, "the-second-key")
+    assert keys.problem is not None
+    assert "The earlier keys stay valid." in keys.problem

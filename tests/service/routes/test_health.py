@@ -28,6 +28,8 @@ def test_each_lane_is_named(service: Running) -> None:
     assert service.convert(b"fine").is_success
     (lane,) = fetch(service, "/readyz").json()["checks"]["converters"]["lanes"]
     assert lane.pop("jobs") >= 1
+    assert lane.pop("worker_starts") > sum(lane.pop("worker_ends").values()) >= 1
+    assert lane.pop("failures") == 0
     assert lane == {"device": "cpu", "gpu": None, "ready": True, "busy": False, "problem": None}
     text = fetch(service, "/metrics").text
     for name in ("lanes", "ready", "busy"):
@@ -52,7 +54,7 @@ def test_metrics_count_requests_stages_and_bytes(service: Running) -> None:
     text = fetch(service, "/metrics").text
     assert 'route="/convert",status="200"' in text
     assert 'code="unsafe-checkpoint"' in text
-    assert 'convlast_stage_seconds_count{stage="queue"}' in text
+    assert 'convlast_stage_seconds_count{stage="queue",verb="convert"}' in text
     assert service.metric("convlast_received_bytes_total") > received_bytes + 10_000
     assert service.metric("convlast_places_taken") == 0
 

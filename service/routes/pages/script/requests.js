@@ -36,8 +36,9 @@ function refusalOf(status, text, retryAfter) {
   return new Refusal(problem, Number(retryAfter) || null);
 }
 
+/** Return the address of a path; the service names its prefix, if it has one. */
 function addressOf(path) {
-  return new URL(path, document.baseURI);
+  return new URL(path, new URL(byId("app").dataset.base ?? "", document.baseURI));
 }
 
 /** Ask the service, with the key if there is one; raises a Refusal unless it succeeds. */
