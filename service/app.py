@@ -81,7 +81,7 @@ def create_app(
         estimate_s=job_admission.seconds_of,
         place=pending_admission.hold,
     )
-    jobs.traces = traces
+    jobs.trace_of = traces.of_job
     jobs.on_end = partial(_measure, metrics, (job_admission, pending_admission))
     context = Context(
         settings=settings,

@@ -12,13 +12,13 @@ from pathlib import Path
 from convlast.jobs import JobInput, JobProgress, JobState, JobStatus
 from convlast.options import Options
 from convlast.progress import IN_BYTES
+from service.jobs.job_trace import JobTrace
 from service.jobs.records import ARTIFACT, Accepted, KeptFile, Outcome
 from service.jobs.stage_clock import StageClock
+from service.jobs.traceparent import Traceparent
 from service.problems import Problem
 from service.storage.inputs import InputKey
 from service.storage.workspace import JobFolder
-from service.telemetry.traceparent import Traceparent
-from service.telemetry.traces import JobTrace
 from service.workers import REPORT_HTML, REPORT_JSON
 
 SEQ_OF_ATTEMPT = 1_000_000

@@ -1,31 +1,41 @@
-"""What the span of a job tells: no name of a file, and no key."""
+"""The span of a job: its parent, what it tells, and its ids in the log."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import structlog
+
 from service.jobs.entry import JobEntry
-from service.telemetry.traces import JobEnd, Traces
+from service.jobs.job_trace import JobEnd, JobTrace
 
 
-def begin_trace(entry: JobEntry, traces: Traces) -> None:
-    """Begin the span of a job, as a child of the request that it came with."""
+@contextmanager
+def traced(
+    entry: JobEntry, trace_of: Callable[[str | None, dict[str, Any]], JobTrace]
+) -> Iterator[None]:
+    """Record a run of a job, and add the ids of the job to the lines of the log.
+
+    The span is a child of the request's. It tells no name of a file, and no key.
+    """
     accepted = entry.accepted
-    entry.trace = traces.of_job(
-        accepted.traceparent,
-        {
-            "job_id": entry.id,
-            "request_id": accepted.request_id,
-            "verb": accepted.verb,
-            "bytes": accepted.bytes,
-        },
-    )
+    ids = {"job_id": entry.id, "request_id": accepted.request_id}
+    facts = {**ids, "verb": accepted.verb, "bytes": accepted.bytes}
+    entry.trace = trace_of(accepted.traceparent, facts)
+    with structlog.contextvars.bound_contextvars(**ids, **entry.trace.ids):
+        try:
+            yield
+        finally:
+            entry.trace.end(_end_of(entry))
 
 
-def end_trace(entry: JobEntry) -> None:
-    """End it, with the outcome if there is one; a job that is suspended has none."""
+def _end_of(entry: JobEntry) -> JobEnd:
+    """Return how a job has ended; one that is suspended has no outcome."""
     outcome = entry.outcome
     if outcome is None:
-        entry.trace.end(JobEnd("suspended", attributes={"attempts": entry.attempts}))
-        return
+        return JobEnd("suspended", attributes={"attempts": entry.attempts})
     facts = {"device": outcome.device, "attempts": outcome.attempt, "verdict": outcome.verdict}
     code = outcome.problem["code"] if outcome.problem and outcome.state == "failed" else None
-    entry.trace.end(JobEnd(outcome.state, code, outcome.seconds, facts))
+    return JobEnd(outcome.state, code, outcome.seconds, facts)

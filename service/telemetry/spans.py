@@ -20,8 +20,9 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, Status, StatusCod
 from starlette.datastructures import Headers
 
 from convlast.version import __version__
-from service.telemetry.traceparent import Traceparent
-from service.telemetry.traces import JobEnd, JobTrace, Traces
+from service.jobs.job_trace import JobEnd, JobTrace
+from service.jobs.traceparent import Traceparent
+from service.telemetry.traces import Traces
 
 STOP_S = 3.0
 """How long the process waits at its end for a collector to take the last spans."""

@@ -7,14 +7,14 @@ it the ids of the caller's trace still reach the log and the report.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
 
 import structlog
 from starlette.datastructures import Headers
 
-from service.telemetry.traceparent import FIELD, Traceparent
+from service.jobs.job_trace import JobTrace
+from service.jobs.traceparent import FIELD, Traceparent
 
 _DISABLED = "OTEL_SDK_DISABLED"
 _EXPORTER = "OTEL_TRACES_EXPORTER"
@@ -23,51 +23,6 @@ _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL
 _PROTOCOL = "http/protobuf"
 _MODULES = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 _log = structlog.get_logger()
-
-
-@dataclass(frozen=True)
-class JobEnd:
-    """The end of a job, for its span.
-
-    Attributes:
-        state: Its state, or `suspended`.
-        code: The code of its problem, if it has failed.
-        seconds: The wall time of its stages, as far as it is known.
-        attributes: Other facts; those that are None are left out.
-    """
-
-    state: str
-    code: str | None = None
-    seconds: Mapping[str, float] = field(default_factory=dict)
-    attributes: Mapping[str, Any] = field(default_factory=dict)
-
-
-class JobTrace:
-    """One run of a job, which nobody records.
-
-    Attributes:
-        parent: The span of the request that the job came with.
-    """
-
-    def __init__(self, parent: Traceparent | None = None) -> None:
-        self.parent = parent
-
-    @property
-    def ids(self) -> dict[str, str]:
-        """The fields of its lines in the log."""
-        return self.parent.ids if self.parent else {}
-
-    def waits(self) -> None:
-        """Note that it waits for a worker."""
-
-    def begins(self) -> None:
-        """Note that a worker begins."""
-
-    def goes_on(self, stage: str, done: int, total: int) -> None:
-        """Note how far a stage is."""
-
-    def end(self, end: JobEnd) -> None:
-        """Note how it has ended."""
 
 
 class Traces:

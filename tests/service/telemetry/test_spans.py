@@ -16,10 +16,10 @@ from opentelemetry.trace import StatusCode
 
 from convlast.errors import UnsafeCheckpointError
 from service.app import create_app
+from service.jobs.job_trace import JobEnd
 from service.settings import Settings
 from service.telemetry import spans
 from service.telemetry.spans import MOST_STAGES, SpanTraces
-from service.telemetry.traces import JobEnd
 from tests.service.jobs.boards import Board, FakeWorkers, in_loop, left_by_a_crash, opened
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -73,7 +73,7 @@ def is_child(span: ReadableSpan, trace_id: str, parent_id: str) -> bool:
 
 async def submit(board: Board, recorded: Recorded, *, durable: bool = False) -> None:
     """Submit a job of a traced request."""
-    board.jobs.traces = recorded.traces
+    board.jobs.trace_of = recorded.traces.of_job
     await board.submitted(replace(board.wanted(durable=durable), traceparent=PARENT))
 
 
@@ -139,7 +139,7 @@ async def test_a_job_goes_on_in_its_trace_after_a_restart(tmp_path: Path) -> Non
         left = left_by_a_crash(board)
     assert attributes(before.named("job"))["convlast.state"] == "suspended"
     again = Board(left, FakeWorkers(is_prompt=True))
-    again.jobs.traces = after.traces
+    again.jobs.trace_of = after.traces.of_job
     await again.jobs.start()
     await again.jobs.none_runs()
     await again.jobs.stop()
