@@ -9,8 +9,14 @@ COMPARED := $(VENV)/compared
 RECIPES := $(VENV)/recipes/site-packages
 # A terminal gets pip's progress, a log its errors alone.
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check $$([ -t 2 ] || echo --quiet)
+# The tests that use most of other packages, and take a few minutes.
+QUICK := tests/versions tests/convlast/cli tests/convlast/client tests/convlast/checkpoints/guard \
+	tests/convlast/writing tests/service/access tests/service/routes tests/service/telemetry
+# torch is gigabytes: TORCH=torch==2.13.0 has oldest and newest take another one than they would.
+TORCH :=
 
-.PHONY: help setup serve demo test check fix cover recipes browser proxies engine image-test gpu gpu-kit bench bench-gpu clean
+.PHONY: help setup serve demo test check fix cover oldest newest recipes browser promtool proxies engine image-test \
+	pins gpu gpu-kit bench bench-gpu clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -49,6 +55,23 @@ cover: $(READY) ## the tests with branch coverage
 	$(BIN)/coverage combine --quiet || true
 	$(BIN)/coverage report
 
+oldest: $(VENV)/oldest/.ready ## a part of the tests, with the lowest versions that are allowed; see CONTRIBUTING.md
+	$(VENV)/oldest/bin/python -m pytest -W default::DeprecationWarning $(QUICK) $(ARGS)
+
+newest: ## a part of the tests, with the newest versions that there are
+	rm -rf $(VENV)/newest
+	$(PYTHON) -m venv $(VENV)/newest
+	$(INSTALL:$(BIN)%=$(VENV)/newest/bin%) --editable '.[cli,client,service]' $(TORCH) hypothesis pytest PyYAML
+	$(VENV)/newest/bin/python -m pytest $(QUICK) $(ARGS)
+
+$(VENV)/oldest/.ready: pyproject.toml tests/versions/oldest.txt
+	rm -rf $(VENV)/oldest
+	$(PYTHON) -m venv $(VENV)/oldest
+	grep -v '^$(if $(TORCH),torch,no)==' tests/versions/oldest.txt > $(VENV)/oldest/constraints.txt
+	$(INSTALL:$(BIN)%=$(VENV)/oldest/bin%) --constraint $(VENV)/oldest/constraints.txt \
+		--editable '.[cli,client,service]' $(TORCH) hypothesis pytest PyYAML
+	@touch $@
+
 recipes: $(RECIPES)/.ready ## the recipes of docs/loading.md, run with the real frameworks
 	HF_HUB_OFFLINE=1 PYTHONPATH=$(RECIPES) $(BIN)/python -m pytest -m recipes --require recipes $(ARGS)
 
@@ -62,6 +85,10 @@ browser: $(READY) ## the tests of the pages in Chromium, which is installed as r
 	scripts/browser.sh
 	$(BIN)/python -m pytest -m browser --require browser tests/browser $(ARGS)
 
+promtool: $(READY) ## the metrics, the alerts and the dashboard, checked by Prometheus' promtool; from Debian
+	scripts/promtool.sh
+	$(BIN)/python -m pytest -m promtool --require promtool tests/deploy $(ARGS)
+
 proxies: $(READY) ## the tests behind nginx and Caddy, which are installed as root on Debian; fails without
 	scripts/proxies.sh
 	$(BIN)/python -m pytest -m proxies --require proxies tests/proxies $(ARGS)
@@ -72,6 +99,10 @@ engine: $(READY) ## a container engine for image-test, where there is none; as r
 
 image-test: engine ## the image, built and run by docker compose; fails without an engine
 	$(BIN)/python -m pytest -m container --require container tests/container $(ARGS)
+
+pins: $(READY) ## deploy/image, the pins of the image with their hashes, from constraints.txt
+	$(INSTALL) --target $(VENV)/pins uv==0.13.9
+	PYTHONPATH=$(VENV)/pins $(BIN)/python -m scripts.image_pins
 
 gpu: $(READY) ## the tests that need a GPU; fails, not skips, without one
 	$(BIN)/python -m pytest -m gpu --require gpu $(ARGS)

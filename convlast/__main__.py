@@ -18,7 +18,7 @@ def main() -> None:
             raise
         sys.exit(
             "convlast: not-installed: The command line needs the extra cli.\n"
-            "  pip install 'convlast[cli]'"
+            "  pip install rich typer"
         )
     app()
 

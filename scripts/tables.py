@@ -15,7 +15,7 @@ from convlast.options import Options
 from convlast.report.codes import FINDINGS
 from scripts.figures import figures, headline
 from service.problems import TABLE
-from service.settings import Settings
+from service.settings import IN_WORDS, Settings
 from service.telemetry.families import FAMILIES
 
 ROOT = Path(__file__).parents[1]
@@ -41,9 +41,19 @@ def filled(text: str) -> str:
         "headline": headline(),
         "metrics": metrics(),
         "options": options(),
-        "settings": Settings.markdown_table(),
+        "settings": settings(),
     }
     return _PLACE.sub(lambda place: f"{place[1]}\n{tables[place[2]]}\n\n{place[3]}", text)
+
+
+def settings() -> str:
+    """Return the variable of each setting, its default and its meaning."""
+    rows = ["| variable | default | meaning |", "|---|---|---|"]
+    for variable, default, meaning in Settings.described():
+        value = f"`{default}`" if default and default not in IN_WORDS.values() else default
+        escaped = meaning.replace("|", "\\|")
+        rows.append(f"| `{variable}` | {value} | {escaped} |")
+    return "\n".join(rows)
 
 
 def options() -> str:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     PositiveFloat,
     PositiveInt,
     ValidationError,
-    field_validator,
     model_validator,
 )
 
@@ -23,13 +23,8 @@ from convlast.byte_size import Bytes, readable
 from convlast.options import Limits, asked
 
 PREFIX = "CONVLAST_"
-_DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3}(,\d{1,3})*)?")
-_ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:-]+")
-_HOST = re.compile(r"\*|[a-z0-9.-]+")
-_ROOT_PATH = re.compile(r"(/(?!\.\.?(/|$))[A-Za-z0-9._~-]+)*")
 
-
-_IN_WORDS = {
+IN_WORDS = {
     "workers": "half the cores, 2 to 16",
     "memory_bytes": "80 % of the memory",
 }
@@ -47,6 +42,18 @@ def _split(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
+def _all_match(pattern: str, words: str) -> AfterValidator:
+    """Refuse a text, or a list with a text, that does not match; `words` say what does."""
+
+    def check(value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        texts = (value,) if isinstance(value, str) else value
+        if not all(re.fullmatch(pattern, text) for text in texts):
+            raise ValueError(words)
+        return value
+
+    return AfterValidator(check)
+
+
 def _name_a_path(value: object) -> object:
     """Refuse an empty text, which `Path` would turn into the current folder."""
     if value == "":
@@ -57,6 +64,30 @@ def _name_a_path(value: object) -> object:
 LISTED = "`python -m service --help` lists the settings."
 
 NamedPath = Annotated[Path, BeforeValidator(_name_a_path)]
+Device = Annotated[
+    str,
+    _all_match(r"auto|cpu|cuda(:\d{1,3}(,\d{1,3})*)?", "name auto, cpu, cuda, cuda:N, or cuda:N,N"),
+]
+RootPath = Annotated[
+    str,
+    _all_match(
+        r"(/(?!\.\.?(/|$))[A-Za-z0-9._~-]+)*",
+        "name a path such as /convlast, without a slash at its end",
+    ),
+]
+Origins = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_split),
+    _all_match(
+        r"https?://[a-z0-9.\[\]:-]+",
+        "name origins such as https://ml.example.org, without a path",
+    ),
+]
+Hosts = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_split),
+    _all_match(r"\*|[a-z0-9.-]+", "name hosts such as convlast.example.org, without a port, or *"),
+]
 
 
 def variable_of(name: str) -> str:
@@ -74,7 +105,7 @@ class Settings(Limits):
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     """The TCP port to listen on. With 0 the system chooses a free one."""
 
-    device: str = "auto"
+    device: Device = "auto"
     """Where conversions run: `auto` (all GPUs if there are any), `cpu`, `cuda` (all GPUs),
     `cuda:1` (one), or `cuda:0,2` (some). One job runs at a time on each GPU. If you name a GPU
     that does not exist, or none that you name can be used, the service does not start. With
@@ -169,12 +200,12 @@ class Settings(Limits):
     allow_anonymous: bool = False
     """Accept requests without a key, even if there are keys or the address is not loopback."""
 
-    trusted_hosts: Annotated[tuple[str, ...], BeforeValidator(_split)] = ()
+    trusted_hosts: Hosts = ()
     """Host names accepted without a key, separated by commas; `*` accepts any. IP addresses,
     names without a dot, `*.localhost` and `*.internal` are always accepted. Protects against
     DNS rebinding."""
 
-    root_path: str = ""
+    root_path: RootPath = ""
     """The path below which a reverse proxy serves the service, such as `/convlast`. Links in
     answers begin with it. The proxy may pass it on or take it off."""
 
@@ -194,7 +225,7 @@ class Settings(Limits):
     page: bool = True
     """Serve the page at `/`, on which people drop files. It contains no job, no file and no key."""
 
-    cors_origins: Annotated[tuple[str, ...], BeforeValidator(_split)] = ()
+    cors_origins: Origins = ()
     """Origins whose pages may call from a browser, such as `https://ml.example.org`, separated
     by commas. By default none may."""
 
@@ -242,34 +273,6 @@ class Settings(Limits):
         """The limits beyond which a file is refused."""
         return Limits(**{name: getattr(self, name) for name in Limits.model_fields})
 
-    @field_validator("device")
-    @classmethod
-    def _is_a_device(cls, device: str) -> str:
-        if not _DEVICE.fullmatch(device):
-            raise ValueError("name auto, cpu, cuda, cuda:N, or cuda:N,N")
-        return device
-
-    @field_validator("root_path")
-    @classmethod
-    def _is_a_path(cls, root_path: str) -> str:
-        if not _ROOT_PATH.fullmatch(root_path):
-            raise ValueError("name a path such as /convlast, without a slash at its end")
-        return root_path
-
-    @field_validator("cors_origins")
-    @classmethod
-    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
-        if not all(_ORIGIN.fullmatch(origin) for origin in origins):
-            raise ValueError("name origins such as https://ml.example.org, without a path")
-        return origins
-
-    @field_validator("trusted_hosts")
-    @classmethod
-    def _are_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
-        if not all(_HOST.fullmatch(host) for host in hosts):
-            raise ValueError("name hosts such as convlast.example.org, without a port, or *")
-        return hosts
-
     @model_validator(mode="after")
     def _is_not_open_by_accident(self) -> Self:
         if not (_is_loopback(self.host) or self.api_keys_file or self.allow_anonymous):
@@ -280,17 +283,6 @@ class Settings(Limits):
         return self
 
     @classmethod
-    def markdown_table(cls) -> str:
-        """Return the settings as a Markdown table for the documentation."""
-        rows = ["| variable | default | meaning |", "|---|---|---|"]
-        for variable, default, meaning in cls.described():
-            is_words = default in _IN_WORDS.values()
-            value = f"`{default}`" if default and not is_words else default
-            escaped = meaning.replace("|", "\\|")
-            rows.append(f"| `{variable}` | {value} | {escaped} |")
-        return "\n".join(rows)
-
-    @classmethod
     def described(cls) -> Iterator[tuple[str, str, str]]:
         """Yield the variable of each setting, its default (may be empty) and its meaning.
 
@@ -298,7 +290,7 @@ class Settings(Limits):
         """
         for name in sorted(cls.model_fields, key=lambda name: name in Limits.model_fields):
             field = cls.model_fields[name]
-            default = _IN_WORDS.get(name) or _plain(name, field.default)
+            default = IN_WORDS.get(name) or _plain(name, field.default)
             yield variable_of(name), default, (field.description or "").replace("\n", " ")
 
 

@@ -1,8 +1,8 @@
 """What the machine has, and so which tests can run on it.
 
-A test that needs a GPU, the folder of real checkpoints, a browser, a container engine, reverse
-proxies or the frameworks of the recipes carries that marker. Where the thing is absent the test is
-skipped by name; `--require NAME` makes its absence a failure instead.
+A test that needs a GPU, the folder of real checkpoints, a browser, a container engine, promtool,
+reverse proxies or the frameworks of the recipes carries that marker. Where the thing is absent the
+test is skipped by name; `--require NAME` makes its absence a failure instead.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from tests.container import engine as container_engine
+from tests.deploy import promtool
 from tests.proxies import reverse_proxy
 
 ROOT = Path(__file__).parents[1]
@@ -35,6 +36,7 @@ PRESENT: dict[str, Callable[[], bool]] = {
     "shared": SHARED_CHECKPOINTS.is_dir,
     "browser": lambda: shutil.which("chromium") is not None,
     "container": container_engine.is_present,
+    "promtool": lambda: promtool.find() is not None,
     "proxies": reverse_proxy.are_present,
     "recipes": lambda: None not in map(find_spec, FRAMEWORKS),
 }

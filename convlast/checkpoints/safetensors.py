@@ -116,8 +116,8 @@ def _refuse_malformed(path: Path) -> None:
         import safetensors
     except ModuleNotFoundError:
         raise UnsupportedContainerError(
-            "Reading safetensors needs the extra of that name.",
-            remedy="pip install 'convlast[safetensors]'",
+            "Reading safetensors needs the package of that name.",
+            remedy="pip install safetensors",
         ) from None
     try:
         with safetensors.safe_open(path, framework="pt"):

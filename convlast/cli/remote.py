@@ -74,7 +74,7 @@ class Service(BaseModel):
             raise OptionError(
                 "server",
                 "--server needs the extra client.",
-                remedy="pip install 'convlast[client]'",
+                remedy="pip install anyio httpx",
             ) from None
         key = self.key_file.read_text().strip() if self.key_file else None
         return Client(self.server, key=key)

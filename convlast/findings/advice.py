@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from convlast.checkpoints.tree import KeyPath
 from convlast.options import Options
-from convlast.report import Advice, Decision, FileSection, Finding, Layer, Smoke, Timing, verdict_of
+from convlast.report import Advice, Decision, FileSection, Finding, Layer, Smoke, verdict_of
 
 _MAX_REASONS = 10
 
@@ -59,24 +59,35 @@ def _decide(smoke: Smoke | None) -> tuple[Decision, str]:
     if smoke.choice is not None:
         decision = _OF_CHOICE[smoke.choice.chosen]
         return decision, f"What select=fastest chose is {measured}."
-    if timing.speedup > 1 + timing.spread:
+    if timing.tendency > 0:
         return "convert", f"The converted model is {measured}."
-    if faster := _faster_alone(smoke):
+    gained_s = _gained_alone(smoke)
+    if sum(gained_s) > max(sum(_lost_s(smoke).values()), 0.0):
         return "convert_some", (
-            f"The converted model is {measured}, and {faster} convolutions are faster alone: "
-            "select=fastest finds those that pay."
+            f"The converted model is {measured}, and {len(gained_s)} convolutions are faster "
+            "alone: select=fastest finds those that pay."
         )
     return "keep", f"The converted model is {measured}: it gains nothing here."
 
 
-def _faster_alone(smoke: Smoke) -> int:
-    """Count the convolutions whose own kernels take less time converted."""
+def _gained_alone(smoke: Smoke) -> list[float]:
+    """Return the seconds that each convolution gains whose own kernels take less converted."""
     seconds: dict[str, dict[str, float]] = {"contiguous": {}, "converted": {}}
     for found in smoke.dispatch:
         times = seconds[found.weights]
         times[found.layer] = times.get(found.layer, 0.0) + found.seconds
     before, after = seconds["contiguous"], seconds["converted"]
-    return sum(after[layer] < before.get(layer, 0.0) * _CLEARLY for layer in after)
+    faster = [layer for layer in after if after[layer] < before.get(layer, 0.0) * _CLEARLY]
+    return [before[layer] - after[layer] for layer in faster]
+
+
+def _lost_s(smoke: Smoke) -> dict[str, float]:
+    """Return the seconds that each operator outside the convolutions takes more, converted."""
+    lost_s: dict[str, float] = {}
+    for found in smoke.operators:
+        sign = 1 if found.weights == "converted" else -1
+        lost_s[found.operator] = lost_s.get(found.operator, 0.0) + sign * found.seconds
+    return lost_s
 
 
 def _reasons(smoke: Smoke | None) -> Iterator[str]:
@@ -100,10 +111,7 @@ def _reasons(smoke: Smoke | None) -> Iterator[str]:
 def _of_operators(smoke: Smoke) -> Iterator[str]:
     """Say how much time the operators outside the convolutions lose, and which loses most."""
     before, after = _convolution_s(smoke)
-    lost_s: dict[str, float] = {}
-    for found in smoke.operators:
-        sign = 1 if found.weights == "converted" else -1
-        lost_s[found.operator] = lost_s.get(found.operator, 0.0) + sign * found.seconds
+    lost_s = _lost_s(smoke)
     all_s = before + sum(o.seconds for o in smoke.operators if o.weights == "contiguous")
     if not lost_s or sum(lost_s.values()) <= all_s * _COSTLY:
         return
@@ -122,7 +130,7 @@ def _of_other_settings(smoke: Smoke) -> Iterator[str]:
     if decisive is None or not decisive.representative:
         return
     for timing in smoke.timings:
-        if _tendency(timing) not in (0, _tendency(decisive)):
+        if timing.tendency not in (0, decisive.tendency):
             under = "autocast" if timing.autocast else timing.dtype
             trial = " with cudnn.benchmark" if timing.cudnn_benchmark else ""
             shape = "×".join(map(str, timing.input_shape or ()))
@@ -130,11 +138,6 @@ def _of_other_settings(smoke: Smoke) -> Iterator[str]:
                 f"Under {under}{trial}, with an input of {shape}, it is {timing.speedup:.2f} times "
                 f"as fast (± {timing.spread:.2f})."
             )
-
-
-def _tendency(timing: Timing) -> int:
-    """Return 1 if the model gains, -1 if it loses, and 0 if it does neither beyond the noise."""
-    return (timing.speedup > 1 + timing.spread) - (timing.speedup < 1 - timing.spread)
 
 
 def _convolution_s(smoke: Smoke) -> tuple[float, float]:

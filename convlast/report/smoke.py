@@ -208,6 +208,11 @@ class Timing(_Model):
     clock_mhz: int | None = None
     """The GPU's clock rate afterwards, if NVML says it."""
 
+    @property
+    def tendency(self) -> int:
+        """1 if the converted model gains beyond the noise, -1 if it loses, and 0 if neither."""
+        return (self.speedup > 1 + self.spread) - (self.speedup < 1 - self.spread)
+
 
 class Choice(_Model):
     """The choice of `select=fastest`."""

@@ -92,6 +92,7 @@ if wants tests; then
     export PYTEST_DISABLE_PLUGIN_AUTOLOAD=1
     stage "tests: sandbox, permutation, layers" 70 "${tests[@]}" tests/service/sandbox/test_work.py \
         tests/gpu/test_permutation_on_gpu.py tests/gpu/test_smoke_on_gpu.py
+    stage "tests: metrics" 70 "${tests[@]}" tests/gpu/test_metrics_on_gpu.py
     stage "tests: models" 170 "${tests[@]}" tests/gpu/test_model_smoke_on_gpu.py
     stage "tests: PyTorch's function" 40 "${tests[@]}" tests/convlast/layout/test_memory_format_against_pytorch.py
     unset PYTEST_DISABLE_PLUGIN_AUTOLOAD

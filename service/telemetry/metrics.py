@@ -16,7 +16,7 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.core import Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from convlast.errors import VerificationError
 from convlast.jobs import JobVerb
@@ -26,7 +26,7 @@ from service.jobs.records import Outcome
 from service.problems import TABLE
 from service.storage.workspace import StorageState
 from service.telemetry import families
-from service.telemetry.families import FAMILIES, Family, Sample
+from service.telemetry.families import Family, Sample
 from service.telemetry.readiness import Readiness
 from service.workers import Health, WorkerEnd
 
@@ -53,13 +53,13 @@ class _Collector:
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics that have samples."""
-        for family in FAMILIES:
-            metric = family.empty()
-            for sample in self.samples:
-                if sample.family is family:
-                    metric.add_metric(sample.labels, sample.value)
-            if metric.samples:
-                yield metric
+        found: dict[str, CounterMetricFamily | GaugeMetricFamily] = {}
+        for sample in self.samples:
+            family = sample.family
+            if family.name not in found:
+                found[family.name] = family.empty()
+            found[family.name].add_metric(sample.labels, sample.value)
+        yield from found.values()
 
 
 class Metrics:

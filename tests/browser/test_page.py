@@ -28,7 +28,7 @@ from tests.browser.dropping import (
     wait_for_inspection,
 )
 from tests.convlast.folders import building
-from tests.service.running import REAL, Running, start
+from tests.service.running import REAL, Running, served, start
 
 pytestmark = pytest.mark.browser
 
@@ -210,3 +210,16 @@ def test_a_folder_is_packed_and_converted(
         names = archive.getnames()
         assert f"{folder.name}/{long.relative_to(folder)}" in names
         assert f"{folder.name}/checkpoint_final.pth" in names
+
+
+def test_the_page_works_below_a_prefix(visits: Visits, checkpoint: Path, tmp_path: Path) -> None:
+    """It asks below the prefix, also if its address has no slash at the end."""
+    prefix = "/tools/convlast"
+    with served(tmp_path, REAL, device="cpu", root_path=prefix) as below:
+        page = visits.open(below.url + prefix)
+        drop(page, (checkpoint.name, checkpoint.read_bytes()))
+        wait_for_inspection(page)
+        expect(page.locator("#job-summary")).to_contain_text("would be converted")
+        asked = page.evaluate("performance.getEntriesByType('resource').map((each) => each.name)")
+        assert asked
+        assert all(url.startswith(f"{below.url}{prefix}/") for url in asked if "http" in url)

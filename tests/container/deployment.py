@@ -14,6 +14,9 @@ from scripts.demo import free_port
 from tests.container.engine import Engine
 
 IMAGE = "convlast:test"
+REVISION = "0123456789abcdef"
+"""Stands for a commit."""
+
 GPU = ("docker-compose.yml",)
 CPU = (*GPU, "docker-compose.cpu.yml")
 KEYS = (*CPU, "docker-compose.keys.yml")
@@ -62,7 +65,12 @@ class Deployment:
         return self.engine.docker(
             *("compose", "--project-name", PROJECT, *files, *arguments),
             check=check,
-            **{"CONVLAST_IMAGE": IMAGE, "PORT": str(self.port), **self.variables},
+            **{
+                "CONVLAST_IMAGE": IMAGE,
+                "REVISION": REVISION,
+                "PORT": str(self.port),
+                **self.variables,
+            },
         )
 
     def config(self) -> dict[str, Any]:

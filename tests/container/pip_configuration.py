@@ -1,4 +1,4 @@
-"""This machine's configuration of pip, as the two secrets that a build may be given.
+"""This machine's configuration of pip, as the secrets and arguments that a build may be given.
 
 Folders of wheels are served on loopback, since a build does not see this machine's files.
 """
@@ -6,6 +6,7 @@ Folders of wheels are served on loopback, since a build does not see this machin
 from __future__ import annotations
 
 import ast
+import hashlib
 import os
 import re
 import secrets
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib import metadata
 from pathlib import Path
 
 CANARY = f"canary-{secrets.token_hex(16)}"
@@ -36,7 +38,7 @@ _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 def build_secrets(folder: Path) -> Iterator[dict[str, str]]:
     """Write the secrets into a folder; give the variables that the compose file reads.
 
-    They are good while the context lasts.
+    The build of torch is the one that these tests run with. They are good while the context lasts.
     """
     options = _options()
     bundle = Path(options.pop("cert", "") or _CERTIFICATES)
@@ -48,7 +50,10 @@ def build_secrets(folder: Path) -> Iterator[dict[str, str]]:
         ]
         if served:
             options["find-links"] = " ".join(served)
-        variables = {"PIP_CONF": str(folder / "pip.conf")}
+        build = metadata.version("torch").partition("+")[2]
+        variables = {"PIP_CONF": str(folder / "pip.conf"), "TORCH_BUILD": build}
+        if wheel := next((each for each in map(_torch_wheel, map(Path, places)) if each), None):
+            variables["TORCH_SHA256"] = hashlib.sha256(wheel.read_bytes()).hexdigest()
         if bundle.is_file():
             options["cert"] = "/run/secrets/ca_bundle"
             variables["CA_BUNDLE"] = str(bundle)
@@ -73,6 +78,11 @@ def _options() -> dict[str, str]:
         if kept := " ".join(filter(is_reachable, options.pop(name, "").split())):
             options[name] = kept
     return options
+
+
+def _torch_wheel(folder: Path) -> Path | None:
+    """Find the wheel of the torch that is installed."""
+    return next(folder.glob(f"torch-{metadata.version('torch')}-*.whl"), None)
 
 
 class _Quiet(SimpleHTTPRequestHandler):

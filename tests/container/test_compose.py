@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import re
+import textwrap
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -16,8 +19,8 @@ import convlast
 from convlast.report import Report
 from convlast.report.rendering import html
 from service.settings import Settings
-from tests.container.deployment import CPU, GPU, KEYS, Deployment
-from tests.container.engine import Engine
+from tests.container.deployment import CPU, GPU, KEYS, REVISION, Deployment
+from tests.container.engine import ROOT, Engine
 
 pytestmark = pytest.mark.container
 
@@ -52,6 +55,37 @@ def test_the_compose_files_are_read_without_any_variable(
     assert settings.device == ("cuda" if files == GPU else "cpu")
 
 
+def test_settings_come_from_a_file(engine: Engine, tmp_path: Path) -> None:
+    """A file of settings reaches the service, and wins over the defaults, not over the port."""
+    mine = tmp_path / "convlast.env"
+    mine.write_text("CONVLAST_DEVICE=cuda:1\nCONVLAST_QUEUE_SIZE=7\nCONVLAST_PORT=1\n")
+    environment = Deployment(engine, GPU, {"ENV_FILE": str(mine)}).config()["environment"]
+    settings = Settings.from_environment(environment)
+    assert (settings.device, settings.queue_size, settings.port) == ("cuda:1", 7, 8000)
+    assert settings.allow_anonymous
+
+
+def test_gpus_can_be_chosen(engine: Engine, tmp_path: Path) -> None:
+    """GPUS is their number, and the file of docs/container.md names some."""
+    (devices,) = devices_of(Deployment(engine, GPU, {"GPUS": "all"}))
+    assert devices["count"] == -1
+    text = (ROOT / "docs" / "container.md").read_text()
+    (shown,) = re.findall(r"```yaml\n(.*?device_ids.*?)```", text, re.DOTALL)
+    chosen = tmp_path / "gpus.yml"
+    chosen.write_text(textwrap.dedent(shown))
+    (devices,) = devices_of(Deployment(engine, (*GPU, str(chosen))))
+    assert devices["device_ids"] == ["0", "2"]
+    assert not devices.get("count")
+
+
+def devices_of(deployment: Deployment) -> list[dict[str, Any]]:
+    """Return the reserved devices."""
+    devices: list[dict[str, Any]] = deployment.config()["deploy"]["resources"]["reservations"][
+        "devices"
+    ]
+    return devices
+
+
 def test_one_gpu_is_reserved(engine: Engine) -> None:
     """The file without another one asks for a GPU of NVIDIA's."""
     service = Deployment(engine, GPU).config()
@@ -68,6 +102,14 @@ def test_the_service_is_ready_and_behind_all_walls(service: Deployment) -> None:
         assert all(wall["held"] for wall in walls.values()), walls
     assert checks["warnings"] == []
     assert service.inspect()["State"]["Health"]["Status"] == "healthy"
+
+
+def test_the_service_knows_its_commit(service: Deployment) -> None:
+    """/version and the first line of the log have the revision that the image was built with."""
+    with service.client() as client:
+        assert client.get("/version").json()["revision"] == REVISION
+    lines = service.engine.docker("logs", service.container, check=False).splitlines()
+    assert json.loads(lines[0])["revision"] == REVISION
 
 
 def test_its_processes_have_no_privilege(service: Deployment) -> None:

@@ -28,6 +28,7 @@ Below = Literal["", "passed on", "taken off"]
 _SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
 _UPSTREAM = "127.0.0.1:8000"
 _NGINX = """\
+{user}
 daemon off;
 worker_processes 1;
 error_log {folder}/error.log info;
@@ -189,7 +190,9 @@ def _nginx(
         replaced["proxy_pass http://convlast;"] = "proxy_pass http://convlast/;"
     shipped = (ROOT / "deploy" / "nginx.conf").read_text()
     (folder / "convlast.conf").write_text(_replace(shipped, replaced))
-    (folder / "nginx.conf").write_text(_NGINX.format(folder=folder))
+    # nginx would become another user, who cannot reach the folder, and could store nothing there.
+    user = "user root;" if os.geteuid() == 0 else ""
+    (folder / "nginx.conf").write_text(_NGINX.format(folder=folder, user=user))
     return ["-p", str(folder), "-e", str(folder / "error.log"), "-c", str(folder / "nginx.conf")]
 
 

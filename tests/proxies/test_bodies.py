@@ -59,10 +59,10 @@ def test_a_large_conversion_passes_whole_to_a_slow_reader(
                 taken_bytes += len(piece)
                 if not seen and taken_bytes > len(content) // 2:
                     # The service is still at work: the other half is not stored on the way.
-                    seen = service.metric("convlast_downloads") >= 1
+                    seen = service.metric("convlast_downloads") == len(proxies)
                     assert seen
+                    assert proxy.stored_bytes() == 0
         assert digest.digest() == hashlib.sha256(content).digest()
-        assert proxy.stored_bytes() == 0
 
     with ThreadPoolExecutor() as pool:
         [*pool.map(convert, proxies.values())]
@@ -135,14 +135,18 @@ def test_a_refusal_during_an_upload_arrives(proxy: Proxy, tmp_path: Path) -> Non
 
 
 def send_by_curl(
-    proxy: Proxy, source: Path, *more: str, rate: str = "200M"
+    proxy: Proxy, source: Path, *more: str, rate: str | None = None
 ) -> tuple[int, dict[str, object]]:
-    """Convert a file by curl, which reads while it sends, and return the status and the problem."""
+    """Convert a file by curl, which reads while it sends, and return the status and the problem.
+
+    With HTTP/2 the body of a refusal may be lost; see docs/proxies.md.
+    """
+    paced = ["--limit-rate", rate] if rate else []
     done = subprocess.run(
         [
-            "curl", "-sS", "--cacert", str(proxy.certificate.file), "--limit-rate", rate,
+            "curl", "-sS", "--http1.1", "--cacert", str(proxy.certificate.file), *paced,
             "--noproxy", "*", "-H", "Expect:", "-H", "Content-Type: application/octet-stream",
-            *more, "-T", str(source), "-X", "POST", "-w", "\n%{http_code}", f"{proxy.url}/convert",
+            *more, "--data-binary", f"@{source}", "-w", "\n%{http_code}", f"{proxy.url}/convert",
         ],
         capture_output=True, text=True, check=True, timeout=60,
     )  # fmt: skip

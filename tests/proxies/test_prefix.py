@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
+from convlast.cli import app
 from tests.proxies.conftest import client_of, work_of
 from tests.proxies.reverse_proxy import KINDS, PREFIX, Below, Certificate, Proxy, proxied
-from tests.service.running import ROOT, Running
+from tests.service.running import Running
 
 pytestmark = pytest.mark.proxies
 
@@ -46,14 +45,16 @@ def http(prefixed: Proxy) -> Iterator[httpx.Client]:
         yield client
 
 
-def test_every_link_of_a_job_can_be_followed(http: httpx.Client, prefixed: Proxy) -> None:
+def test_every_link_of_a_job_can_be_followed(http: httpx.Client) -> None:
     """Location, and the links to the status, the events and the files."""
     answer = http.post(
         f"{PREFIX}/convert",
         content=b"fine",
         headers={"Prefer": "respond-async", "Content-Type": "application/octet-stream"},
     )
-    job = http.get(answer.headers["Location"], params={"wait": 30}).json()
+    job = answer.json()
+    while job["state"] in ("queued", "running"):
+        job = http.get(answer.headers["Location"], params={"wait": 30}).json()
     assert {"self", "events", "artifact", "report", "html", "archive"} <= job["links"].keys()
     for link in job["links"].values():
         assert http.get(link).status_code == 200, link
@@ -79,18 +80,14 @@ def test_the_rest_of_the_host_is_not_the_service(http: httpx.Client) -> None:
     assert "status" not in http.get("/livez").text
 
 
-def test_the_command_line_converts(prefixed: Proxy, tmp_path: Path) -> None:
+def test_the_command_line_converts(
+    prefixed: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`--server` takes the address with the prefix."""
-    source = work_of(tmp_path)
-    done = subprocess.run(
-        [
-            sys.executable, "-m", "convlast", "convert", str(source), "--server", prefixed.url,
-            "-o", str(tmp_path / "out.pt"),
-        ],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-        env={
-            **os.environ, "SSL_CERT_FILE": str(prefixed.certificate.file), "NO_PROXY": "localhost",
-        },
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "out.pt").read_bytes() == source.read_bytes()
+    monkeypatch.setenv("NO_PROXY", "localhost")
+    monkeypatch.setenv("SSL_CERT_FILE", str(prefixed.certificate.file))
+    source, artifact = work_of(tmp_path), tmp_path / "out.pt"
+    words = ["convert", str(source), "--server", prefixed.url, "-o", str(artifact)]
+    done = CliRunner().invoke(app, words, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert artifact.read_bytes() == source.read_bytes()

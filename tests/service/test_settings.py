@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from convlast.options import Limits
+from scripts import tables
 from service.settings import Settings, SettingsError
 from tests.service.running import ROOT
 
@@ -88,7 +89,7 @@ def test_another_address_needs_keys_or_intent(more: dict[str, str]) -> None:
 
 def test_every_setting_is_documented() -> None:
     """The table of settings describes every setting."""
-    table = Settings.markdown_table()
+    table = tables.settings()
     for name, field in Settings.model_fields.items():
         assert field.description, name
         assert f"| `CONVLAST_{name.upper()}` |" in table

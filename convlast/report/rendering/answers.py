@@ -62,21 +62,14 @@ def _pays(report: ReportData) -> tuple[State, str]:
     slowest, fastest = (end(measured, key=lambda each: each.speedup) for end in (min, max))
     if len(measured) > 1:
         times = f"{slowest.speedup:.2f} to {fastest.speedup:.2f} times"
-        return _gain(slowest), f"The files run {times} as fast on {where}."
-    said = {"good": "Yes", "caution": "No"}.get(_gain(fastest), "Hardly")
+        return summary.state_of(slowest), f"The files run {times} as fast on {where}."
+    said = {"good": "Yes", "caution": "No"}.get(summary.state_of(fastest), "Hardly")
     text = (
         f"{said}. It runs {fastest.speedup:.2f} times as fast on {where}: "
         f"{notation.duration(fastest.converted_s)} instead of "
         f"{notation.duration(fastest.contiguous_s)}."
     )
-    return _gain(fastest), text
-
-
-def _gain(timing: Timing) -> State:
-    """Say whether a time is clearly better, clearly worse, or neither."""
-    if timing.speedup > 1 + timing.spread:
-        return "good"
-    return "caution" if timing.speedup < 1 - timing.spread else "unknown"
+    return summary.state_of(fastest), text
 
 
 def _timings(report: ReportData) -> Iterator[Timing]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from convlast.report.rendering import notation
+from convlast.report.rendering import notation, summary
 from convlast.report.rendering.summary import State, find_parity
 from convlast.report.sections import (
     FileSection,
@@ -156,4 +156,4 @@ def _speed_claim(timing: Timing | None) -> Claim:
     )
     if not timing.representative:
         return Claim(title, "unknown", f"{text} On a CPU this says nothing about a GPU.")
-    return Claim(title, "good" if timing.speedup > 1 else "caution", text)
+    return Claim(title, summary.state_of(timing), text)

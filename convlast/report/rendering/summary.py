@@ -20,6 +20,7 @@ from convlast.report.sections import (
     Severity,
     Smoke,
     Status,
+    Timing,
     Verdict,
 )
 from convlast.report.smoke import UNDERFLOW_SHARE, Activation, Range, has_little_headroom
@@ -178,3 +179,9 @@ def is_near_limit(found: Range | Activation) -> bool:
 def find_parity(smoke: Smoke | LayerSmoke | None, pair: str) -> Parity | None:
     """Return the parity of one pair; None if it was not compared."""
     return next((found for found in smoke.parity if found.pair == pair), None) if smoke else None
+
+
+def state_of(timing: Timing) -> State:
+    """Return the state of a measured gain: good, caution for a loss, unknown within the noise."""
+    states: dict[int, State] = {1: "good", 0: "unknown", -1: "caution"}
+    return states[timing.tendency]

@@ -265,6 +265,20 @@ def test_some_are_advised_where_all_lose_and_a_layer_gains() -> None:
     assert "select=fastest" in found.reasons[0]
 
 
+def test_layers_that_gain_less_than_the_operators_between_them_lose_are_no_advice() -> None:
+    """If BatchNorm3d loses what the convolutions gain, some of them gain nothing either."""
+    ran = [
+        Dispatch(layer="conv", weights="contiguous", route="cudnn", kernels=[], seconds=2.0),
+        Dispatch(layer="conv", weights="converted", route="cudnn", kernels=[], seconds=1.0),
+    ]
+    lost = OperatorTime(
+        operator="aten::native_batch_norm", weights="converted", number=1, seconds=1.1
+    )
+    found = advice_on(smoke_of(timing(1.0), dispatch=ran, operators=[lost]))
+    assert found.decision == "keep"
+    assert "gains nothing here" in found.reasons[0]
+
+
 @pytest.mark.parametrize("norm_s", [0.0008, 0.0017])
 def test_operators_that_lose_what_the_convolutions_gain_are_named(norm_s: float) -> None:
     """Operators are mentioned if they lose more than 5 % of the time, and the worst is named."""

@@ -39,7 +39,9 @@ def test_a_job_and_its_files_are_below_the_prefix(behind: Running, http: httpx.C
     assert answer.status_code == 202
     own = f"{PREFIX}/jobs/{answer.json()['id']}"
     assert answer.headers["Location"] == own
-    job = httpx.get(f"{behind.url}{own}?wait=30", trust_env=False).json()
+    job = answer.json()
+    while job["state"] in ("queued", "running"):
+        job = httpx.get(f"{behind.url}{own}?wait=30", trust_env=False).json()
     assert job["links"]["self"] == own
     for link in job["links"].values():
         assert link.startswith(own)
