@@ -19,17 +19,18 @@ def main() -> int:
     from service.app import create_app, local_workers
     from service.sandbox import scrub_environment
     from service.server import DrainingServer
-    from service.telemetry import checking, logs, service_lines
+    from service.telemetry import checking, logs, service_lines, traces
 
     logs.configure()
     try:
         settings = Settings.from_environment(os.environ)
         logs.configure(settings.log_level)
+        traced = traces.from_environment(os.environ)
         scrub_environment()  # no secret may reach the fork server or the workers
         wait_asleep(os.environ)  # for the fork server and the workers, which import torch
         if is_check:
             return 0 if checking.run(settings, local_workers) else 2
-        app = create_app(settings)  # locks the work folder, before a worker uses it
+        app = create_app(settings, traces=traced)  # locks the work folder, before a worker uses it
         if settings.device.startswith("cuda"):
             asyncio.run(local_workers(settings, settings.device).check())
         DrainingServer(app, settings).run()

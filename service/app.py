@@ -18,7 +18,7 @@ from service.access import places
 from service.access.admission import Admission
 from service.access.keyring import Keyring
 from service.connection import cors, root_path
-from service.connection.limit import ConnectionLimit
+from service.connection.limit import PROBES, ConnectionLimit
 from service.connection.lingering_close import LingeringClose
 from service.connection.observation import Observation
 from service.connection.protection import Protection
@@ -36,6 +36,7 @@ from service.telemetry import families, service_lines
 from service.telemetry.gpus import Gpus
 from service.telemetry.metrics import Metrics
 from service.telemetry.readings import Reading
+from service.telemetry.traces import Traces
 from service.workers import Confinement, Workers, machine
 from service.workers.lanes.memory_budget import MemoryBudget
 from service.workers.local import Capacity, LocalWorkers
@@ -49,7 +50,11 @@ _ROUTERS = (convert.router, job_routes.router, files.router, comparison.router, 
 
 
 def create_app(
-    settings: Settings, *, converters: Workers | None = None, inspectors: Workers | None = None
+    settings: Settings,
+    *,
+    converters: Workers | None = None,
+    inspectors: Workers | None = None,
+    traces: Traces | None = None,
 ) -> FastAPI:
     """Make an application that serves with these settings.
 
@@ -57,12 +62,13 @@ def create_app(
         settings: The settings.
         converters: Workers for conversions; by default processes on this machine.
         inspectors: Workers for inspections; by default processes on this machine.
+        traces: Records requests and jobs; by default nobody does.
 
     Raises:
         SettingsError: If the keys, the work folder or the root path cannot be used.
     """
     root_path.check(settings.root_path, [*_paths()])
-    memory = memory_of(settings)
+    memory, traces = memory_of(settings), traces or Traces()
     converters = converters or local_workers(settings, settings.device, memory=memory)
     inspectors = inspectors or local_workers(settings, "cpu", memory=memory, most=MOST_INSPECTORS)
     keyring, workspace, metrics = Keyring.of(settings), Workspace(settings), Metrics()
@@ -75,6 +81,7 @@ def create_app(
         estimate_s=job_admission.seconds_of,
         place=pending_admission.hold,
     )
+    jobs.trace_of = traces.of_job
     jobs.on_end = partial(_measure, metrics, (job_admission, pending_admission))
     context = Context(
         settings=settings,
@@ -86,6 +93,7 @@ def create_app(
         download_admission=places.of_downloads(settings),
         jobs=jobs,
         metrics=metrics,
+        traces=traces,
         converters=converters,
         inspectors=inspectors,
         connection_limit=ConnectionLimit(settings.max_connections),
@@ -103,6 +111,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,  # a redirection would contain the client's own Host field
+        **traces.of_fastapi(untraced=PROBES),
     )
     app.state.context = context
     for router in _ROUTERS:
@@ -120,7 +129,7 @@ def create_app(
     # From the inside out: the middleware added last gets a request first.
     app.add_middleware(LingeringClose)
     cors.install(app, settings.cors_origins)
-    app.add_middleware(Observation, metrics=context.metrics)
+    app.add_middleware(Observation, metrics=context.metrics, traces=traces)
     app.add_middleware(Protection)
     app.add_middleware(Turns)
     if settings.root_path:
@@ -202,6 +211,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
         await context.converters.stop()
         await context.inspectors.stop()
         context.workspace.close()
+        await context.traces.stop()
 
 
 async def _sweep(context: Context) -> None:

@@ -23,6 +23,7 @@ from service.storage.workspace import StorageState, Workspace
 from service.telemetry.families import Sample
 from service.telemetry.metrics import Metrics
 from service.telemetry.readings import Reading
+from service.telemetry.traces import Traces
 from service.workers import Workers
 
 
@@ -36,6 +37,7 @@ class Context:
         follower_admission: Bounds the requests that wait for news of a job.
         download_admission: Bounds the answers with an artifact that are being sent.
         jobs: All jobs.
+        traces: Records requests and jobs, if they are traced.
         converters: Workers that use the device.
         inspectors: Workers on the CPU, so that an inspection never waits for a conversion.
         connection_limit: Bounds the open connections.
@@ -52,6 +54,7 @@ class Context:
     download_admission: Admission
     jobs: Jobs
     metrics: Metrics
+    traces: Traces
     converters: Workers
     inspectors: Workers
     connection_limit: ConnectionLimit

@@ -212,6 +212,8 @@ class ReportData(_Model):
     """The job of the service that made it, as in the log and in `Convlast-Job`; null elsewhere."""
     request_id: str | None = None
     """The request that the job belongs to, as in the log and in `X-Request-ID`; null elsewhere."""
+    trace_id: str | None = None
+    """The trace of that request, as in the log and in `traceparent`; null if there is none."""
     verdict: Verdict
     findings: list[Finding] = Field(default_factory=list)
     input: InputFile

@@ -16,6 +16,7 @@ from service.connection.limit import PROBES
 from service.errors import InternalError
 from service.problems import CLIENT_LEFT, CODE_KEY, JOB_KEY, OWNER_KEY, Problem
 from service.telemetry.metrics import Metrics
+from service.telemetry.traces import Traces
 
 REQUEST_ID = "X-Request-ID"
 
@@ -23,25 +24,31 @@ _USABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _TOLD = {OWNER_KEY: "key", JOB_KEY: "job_id"}
 """Keys of a request's scope that its line has, and their names there."""
 
+_TRACED = {CODE_KEY: "code", JOB_KEY: "job_id"}
+"""Keys of a request's scope that its span has, and their names there."""
+
 _log = structlog.get_logger()
 
 
 class Observation:
     """Middleware that sees each request from its first to its last byte."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, traces: Traces) -> None:
         self.app = app
-        self.metrics = metrics
+        self.metrics, self.traces = metrics, traces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, and watch it."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        given = Headers(scope=scope).get(REQUEST_ID, "")
+        headers = Headers(scope=scope)
+        given = headers.get(REQUEST_ID, "")
         request_id = given if _USABLE_ID.fullmatch(given) else secrets.token_hex(8)
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
-            observed = _ObservedRequest(scope, receive, send, request_id, self.metrics)
+        current = self.traces.current(headers)
+        ids = {"request_id": request_id, **(current.ids if current else {})}
+        with structlog.contextvars.bound_contextvars(**ids):
+            observed = _ObservedRequest(scope, receive, send, request_id, self)
             try:
                 await self.app(scope, observed.receive, observed.send)
             except Exception as error:
@@ -54,10 +61,11 @@ class _ObservedRequest:
     """One request under observation."""
 
     def __init__(
-        self, scope: Scope, receive: Receive, send: Send, request_id: str, metrics: Metrics
+        self, scope: Scope, receive: Receive, send: Send, request_id: str, observer: Observation
     ) -> None:
         self._scope, self._receive, self._send = scope, receive, send
-        self._request_id, self._metrics = request_id, metrics
+        self._request_id, self._metrics = request_id, observer.metrics
+        self._traces = observer.traces
         self._began_s = time.perf_counter()
         self._status = 0
         self._in_bytes = self._out_bytes = 0
@@ -73,10 +81,16 @@ class _ObservedRequest:
         if message["type"] == "http.response.start":
             self._status = message["status"]
             MutableHeaders(scope=message)[REQUEST_ID] = self._request_id
+            self._describe()
         self._out_bytes += len(message.get("body", b""))
         await self._send(message)
         if message["type"] == "http.response.body" and not message.get("more_body", False):
             self._is_whole = True
+
+    def _describe(self) -> None:
+        """Describe the request in its span, which ends with the last byte of the answer."""
+        told = {name: self._scope.get(key) for key, name in _TRACED.items()}
+        self._traces.describe({"request_id": self._request_id, **told})
 
     async def fail(self, error: Exception) -> None:
         """Answer with a problem; if an answer has begun, the connection is cut off instead."""

@@ -92,6 +92,7 @@ class Attempts:
     async def _attempt(self, entry: JobEntry) -> Ended:
         """Make one attempt."""
         made: Path | None = None
+        entry.trace.waits()
         try:
             with full_disk_as_problem():
                 # If this is cancelled, no thread may still be at work in the folder.
@@ -129,6 +130,7 @@ class Attempts:
         return Job(
             id=accepted.id,
             request_id=accepted.request_id,
+            trace_id=entry.trace.parent.trace_id if entry.trace.parent else None,
             verb=accepted.verb,
             filename=accepted.filename,
             sha256=accepted.sha256,
@@ -181,9 +183,11 @@ class _Listener:
         """Note that a worker has it."""
         await self.attempts.claim(self.entry)
         self.entry.begins_on(device)
+        self.entry.trace.begins()
 
     def goes_on(self, stage: str, done: int, total: int) -> None:
         """Note how far it is."""
         if stage == _UNPACKING:
             self.attempts.check_unpacked(self.entry, total)
         self.entry.goes_on(stage, done, total)
+        self.entry.trace.goes_on(stage, done, total)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from functools import cache, partial
+from typing import Any
 from weakref import WeakValueDictionary
 
 import structlog
@@ -17,9 +18,11 @@ from service.jobs.attempts import MOST_ATTEMPTS, Attempts
 from service.jobs.endings import Ended, SuspendedError, conclude
 from service.jobs.entry import JobEntry, SharedFolder
 from service.jobs.identity import decisive, identify
+from service.jobs.job_trace import JobTrace
 from service.jobs.journal import Journal
 from service.jobs.records import Outcome
 from service.jobs.retention import CANCELLED, Retention
+from service.jobs.spans import traced
 from service.jobs.submission import Submission
 from service.jobs.table import JobTable
 from service.settings import Settings
@@ -69,6 +72,8 @@ class Jobs:
         self._is_draining = False
         self.on_end: Callable[[JobVerb, Outcome], None] = lambda _verb, _outcome: None
         """Called with the outcome of each job."""
+        self.trace_of: Callable[[str | None, dict[str, Any]], JobTrace] = JobTrace.of
+        """Begins the trace of a job, from its request's span and facts about it."""
 
     async def start(self) -> None:
         """Go on with the jobs that an earlier run has left, in the order in which they came."""
@@ -192,8 +197,7 @@ class Jobs:
 
     async def _run(self, entry: JobEntry) -> None:
         """Run a job to its end; if this is cancelled, the job is, or is suspended."""
-        ids = {"job_id": entry.id, "request_id": entry.accepted.request_id}
-        with structlog.contextvars.bound_contextvars(**ids):
+        with traced(entry, self.trace_of):
             try:
                 ended = await self._attempts.run(entry)
             except asyncio.CancelledError:

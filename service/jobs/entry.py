@@ -12,8 +12,10 @@ from pathlib import Path
 from convlast.jobs import JobInput, JobProgress, JobState, JobStatus
 from convlast.options import Options
 from convlast.progress import IN_BYTES
+from service.jobs.job_trace import JobTrace
 from service.jobs.records import ARTIFACT, Accepted, KeptFile, Outcome
 from service.jobs.stage_clock import StageClock
+from service.jobs.traceparent import Traceparent
 from service.problems import Problem
 from service.storage.inputs import InputKey
 from service.storage.workspace import JobFolder
@@ -43,6 +45,7 @@ class JobEntry:
         attempts: How often it was begun.
         upload_s: Wall time of its upload.
         clock: Times the stages of the current attempt.
+        trace: Hears how far it is, if it is traced.
         waiters: How many requests wait for its end.
         folder: Its folder, while it waits or runs.
         source: Where its checkpoint is meanwhile.
@@ -62,6 +65,7 @@ class JobEntry:
         self.holds_input = False
         self.attempts = attempts
         self.clock = StageClock()
+        self.trace = JobTrace(Traceparent.read(accepted.traceparent))
         self.waiters = 0
         self.task: asyncio.Task[None] | None = None
         self.outcome: Outcome | None = None

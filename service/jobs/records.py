@@ -32,6 +32,8 @@ class Accepted(BaseModel):
     options: dict[str, Any]
     """All options as JSON; a later version may refuse them."""
     request_id: str | None = None
+    traceparent: str | None = None
+    """The span of that request, which is the parent of the job's, after a restart too."""
     created_at: float
     """Seconds since 1970."""
     version: str

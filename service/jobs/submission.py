@@ -44,6 +44,7 @@ class Submission:
         folder: The folder with the upload.
         upload_s: Wall time of the upload.
         request_id: The request.
+        traceparent: Its span.
         is_durable: Whether the job is written down, and goes on when no client waits.
         is_kept: Whether its result is stored.
         is_taken: Whether the folder belongs to the job, or is removed already.
@@ -57,6 +58,7 @@ class Submission:
     folder: JobFolder
     upload_s: float
     request_id: str | None = None
+    traceparent: str | None = None
     is_durable: bool = False
     is_kept: bool = False
     is_taken: bool = False
@@ -80,6 +82,7 @@ class Submission:
             bytes=source.bytes,
             options=source.options.model_dump(mode="json"),
             request_id=self.request_id,
+            traceparent=self.traceparent,
             created_at=time.time(),
             version=__version__,
         )

@@ -105,18 +105,25 @@ async def _submit(
     try:
         with ExitStack() as held:
             source = await receive_source(request, context, caller, wanted.verb, folder, held)
+            upload_s = time.perf_counter() - began_s
+            context.traces.was_uploaded(upload_s)
+            current = context.traces.current(request.headers)
             submission = Submission(
                 owner=caller.owner,
                 share=caller.share,
                 verb=wanted.verb,
                 source=source,
                 folder=folder,
-                upload_s=time.perf_counter() - began_s,
+                upload_s=upload_s,
                 request_id=structlog.contextvars.get_contextvars().get("request_id"),
+                traceparent=str(current) if current else None,
                 is_durable=wanted.preference.is_asynchronous,
                 is_kept=wanted.is_kept,
             )
-            return await context.jobs.submit(submission), submission.upload_s
+            entry = await context.jobs.submit(submission)
+            if entry.accepted.traceparent != submission.traceparent:
+                context.traces.joins(entry.trace.parent)
+            return entry, upload_s
     finally:
         if submission is None or not submission.is_taken:
             await REMOVING.run(folder.remove)

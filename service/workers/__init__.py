@@ -52,6 +52,8 @@ class Job(BaseModel):
     id: str
     request_id: str | None = None
     """The request that it belongs to."""
+    trace_id: str | None = None
+    """The trace of that request."""
     verb: Literal["convert", "inspect"]
     filename: str
     """The client's name for the checkpoint."""
@@ -65,6 +67,7 @@ class Job(BaseModel):
     def sign(self, report: Report) -> None:
         """Write the ids of the job and of its request into its report, as the log has them."""
         report.job_id, report.request_id = self.id, self.request_id
+        report.trace_id = self.trace_id
 
 
 @dataclass(frozen=True)

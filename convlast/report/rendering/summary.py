@@ -83,11 +83,12 @@ def outcome(report: ReportData) -> str:
 
 
 def origin(report: ReportData) -> str:
-    """Say when the report was made, and which job and request it belongs to, as in the log."""
+    """Say when the report was made, and which job, request and trace it belongs to."""
     facts = {
         "": report.made_at,
         "job ": report.job_id,
         "request ": report.request_id,
+        "trace ": report.trace_id,
     }
     return " · ".join(f"{name}{value}" for name, value in facts.items() if value)
 

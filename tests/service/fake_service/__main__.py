@@ -8,7 +8,7 @@ import sys
 from service.app import create_app, local_workers
 from service.server import DrainingServer
 from service.settings import Settings
-from service.telemetry import logs
+from service.telemetry import logs, traces
 
 TASK = "tests.service.fakes"
 
@@ -21,6 +21,7 @@ def main() -> int:
         settings,
         converters=local_workers(settings, "cpu", TASK),
         inspectors=local_workers(settings, "cpu", TASK),
+        traces=traces.from_environment(os.environ),
     )
     DrainingServer(app, settings).run()
     return 0

@@ -169,9 +169,14 @@ def test_the_outcome_counts_layers_and_says_what_was_not_written() -> None:
 
 
 def test_the_page_and_the_long_report_say_where_they_come_from() -> None:
-    """The time, the job and the request lead to the log; a report without them says nothing."""
-    ids = {"made_at": "2026-01-31T23:59:59Z", "job_id": "ab12", "request_id": "cd34"}
-    said = "2026-01-31T23:59:59Z · job ab12 · request cd34"
+    """Time, job, request and trace lead to the log; a report without them says nothing."""
+    ids = {
+        "made_at": "2026-01-31T23:59:59Z",
+        "job_id": "ab12",
+        "request_id": "cd34",
+        "trace_id": "ef56",
+    }
+    said = "2026-01-31T23:59:59Z · job ab12 · request cd34 · trace ef56"
 
     assert summary.origin(report_of()) == ""
     assert summary.origin(report_of(**ids)) == said

@@ -1,0 +1,115 @@
+"""Traces of requests and jobs: what the rest of the service uses, whether they are sent or not.
+
+OpenTelemetry's SDK is imported only if an endpoint is set, see `service.telemetry.spans`. Without
+it the ids of the caller's trace still reach the log and the report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from importlib.util import find_spec
+from typing import Any
+
+import structlog
+from starlette.datastructures import Headers
+
+from service.jobs.job_trace import JobTrace
+from service.jobs.traceparent import FIELD, Traceparent
+
+_DISABLED = "OTEL_SDK_DISABLED"
+_EXPORTER = "OTEL_TRACES_EXPORTER"
+_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+_PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+_PROTOCOL = "http/protobuf"
+_MODULES = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
+_log = structlog.get_logger()
+
+
+class Traces:
+    """Traces that are not recorded. The ids of the caller's are passed on."""
+
+    def of_fastapi(self, untraced: Collection[str]) -> dict[str, Any]:
+        """Return the arguments that make FastAPI record a span for each request.
+
+        Args:
+            untraced: The paths that get none.
+        """
+        return {}
+
+    def current(self, headers: Headers) -> Traceparent | None:
+        """Return the span of the request that is being answered; without one, the caller's."""
+        return Traceparent.read(*headers.getlist(FIELD))
+
+    def describe(self, attributes: Mapping[str, Any]) -> None:
+        """Add attributes to the span of the request that is being answered."""
+
+    def was_uploaded(self, seconds: float) -> None:
+        """Note that an upload of this request has ended, which took so long."""
+
+    def joins(self, job: Traceparent | None) -> None:
+        """Note that this request waits for the job of another one, whose span this is."""
+
+    def of_job(self, parent: str | None, attributes: Mapping[str, Any]) -> JobTrace:
+        """Begin the span of a job.
+
+        Args:
+            parent: The span of its request, as a `traceparent`.
+            attributes: Facts about it; those that are None are left out.
+        """
+        return JobTrace(Traceparent.read(parent))
+
+    async def stop(self) -> None:
+        """Send what is left, or give up after a short time."""
+
+
+def from_environment(environment: Mapping[str, str]) -> Traces:
+    """Return the traces that OpenTelemetry's own variables ask for.
+
+    A collector is never needed: if the variables cannot be followed, a warning says why, and the
+    service starts without traces.
+
+    Args:
+        environment: The variables. The SDK reads the rest of them from the process's environment,
+            which therefore must still be whole.
+    """
+    if _is_off(environment):
+        return Traces()
+    protocol = _first(environment, _PROTOCOLS) or _PROTOCOL
+    exporter = environment.get(_EXPORTER) or "otlp"
+    if exporter != "otlp":
+        return _without(f"{_EXPORTER} must be otlp or none.")
+    if protocol != _PROTOCOL:
+        return _without(f"Only the protocol {_PROTOCOL} is spoken.")
+    if not all(map(_is_installed, _MODULES)):
+        return _without("The packages of the extra otel are not installed.")
+    from service.telemetry import spans
+
+    try:
+        return spans.exported()
+    except Exception as error:
+        # The text of a foreign error may quote a variable, which may hold a key.
+        return _without(f"OpenTelemetry refuses its variables: {type(error).__name__}.")
+
+
+def _is_off(environment: Mapping[str, str]) -> bool:
+    is_disabled = environment.get(_DISABLED, "").strip().lower() == "true"
+    return (
+        is_disabled or environment.get(_EXPORTER) == "none" or not _first(environment, _ENDPOINTS)
+    )
+
+
+def _first(environment: Mapping[str, str], names: Collection[str]) -> str | None:
+    """Return the first of these variables that is not empty."""
+    return next((value for name in names if (value := environment.get(name, "").strip())), None)
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def _without(problem: str) -> Traces:
+    _log.warning("no traces are sent", problem=problem)
+    return Traces()
