@@ -13,7 +13,7 @@ from packaging.version import Version
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 UNTRIED = {"dev", "otel"}
-"""Extras that `make oldest` does not install: nobody but a developer needs `dev`, and `otel` needs a
+"""Extras that `make oldest` does not install: only developers need `dev`, and `otel` needs a
 newer FastAPI than the service does."""
 
 
