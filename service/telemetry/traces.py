@@ -80,7 +80,7 @@ def from_environment(environment: Mapping[str, str]) -> Traces:
         return _without(f"{_EXPORTER} must be otlp or none.")
     if protocol != _PROTOCOL:
         return _without(f"Only the protocol {_PROTOCOL} is spoken.")
-    if not all(map(_is_installed, _MODULES)):
+    if not is_installed():
         return _without("The packages of the extra otel are not installed.")
     from service.telemetry import spans
 
@@ -103,9 +103,10 @@ def _first(environment: Mapping[str, str], names: Collection[str]) -> str | None
     return next((value for name in names if (value := environment.get(name, "").strip())), None)
 
 
-def _is_installed(module: str) -> bool:
+def is_installed() -> bool:
+    """Return whether the packages of the extra `otel` are there."""
     try:
-        return find_spec(module) is not None
+        return all(find_spec(module) is not None for module in _MODULES)
     except ModuleNotFoundError:
         return False
 

@@ -12,14 +12,15 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-TOOLS = {"dev"}
-"""Extras whose versions only constraints.txt says, since nobody but a developer installs them."""
+UNTRIED = {"dev", "otel"}
+"""Extras that `make oldest` does not install: only developers need `dev`, and `otel` needs a
+newer FastAPI than the service does."""
 
 
 def requirements() -> Iterator[Requirement]:
     """Yield what the package and its extras need of others."""
     extras = PROJECT["optional-dependencies"]
-    lists = [PROJECT["dependencies"], *(extras[name] for name in extras.keys() - TOOLS)]
+    lists = [PROJECT["dependencies"], *(extras[name] for name in extras.keys() - UNTRIED)]
     for line in (line for lines in lists for line in lines):
         if (requirement := Requirement(line)).name != PROJECT["name"]:
             yield requirement
