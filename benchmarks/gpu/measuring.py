@@ -15,7 +15,8 @@ from typing import Any
 
 import torch
 
-from convlast.smoke.model.choosing import LIMIT_S, NOISE, choose_on_accelerator
+from convlast.report.smoke import NOISE
+from convlast.smoke.model.choosing import LIMIT_S, choose_on_accelerator
 from convlast.smoke.model.clock import Race
 from convlast.smoke.model.dispatch import Profile, Weights, profile
 from convlast.smoke.model.specimen import Specimen, Way

@@ -84,7 +84,7 @@ def of_speed(smoke: Smoke, min_speedup: float | None) -> Iterator[Finding]:
             "speedup-missed",
             message=f"The converted model is {measured}, but min_speedup asks for {min_speedup}.",
         )
-    elif timing.speedup <= 1 + timing.spread:
+    elif timing.tendency <= 0:
         yield finding(
             "nothing-gained",
             message=f"The converted model is {measured}: nothing is gained on this device.",

@@ -17,6 +17,9 @@ from convlast.report.ranges import Magnitudes as Magnitudes
 from convlast.report.ranges import Range as Range
 from convlast.report.ranges import has_little_headroom as has_little_headroom
 
+NOISE = 0.01
+"""A smaller relative gain does not count."""
+
 
 def is_in_5d(layout: str) -> bool:
     """Say whether a layout is that of a 5-D tensor.
@@ -211,7 +214,8 @@ class Timing(_Model):
     @property
     def tendency(self) -> int:
         """1 if the converted model gains beyond the noise, -1 if it loses, and 0 if neither."""
-        return (self.speedup > 1 + self.spread) - (self.speedup < 1 - self.spread)
+        noise = max(self.spread, NOISE)
+        return (self.speedup > 1 + noise) - (self.speedup < 1 - noise)
 
 
 class Choice(_Model):

@@ -26,10 +26,13 @@ FIND = "import torch; print(torch.__version__)"
 def deployment(
     engine: Engine, image: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Deployment]:
-    """Build an image with torchvision, as the README says, and bring it up."""
+    """Build an image with torchvision, and with what traces need, and bring it up."""
     pins = (ROOT / "tests" / "recipes" / "requirements.txt").read_text().split()
     (torchvision,) = (each for each in pins if each.startswith("torchvision=="))
-    variables = {"CONVLAST_IMAGE": WITH_TORCHVISION, "EXTRA_PACKAGES": torchvision}
+    variables = {
+        "CONVLAST_IMAGE": WITH_TORCHVISION,
+        "EXTRA_PACKAGES": f"{torchvision} fastapi[opentelemetry]",
+    }
     with pip_configuration.build_secrets(tmp_path_factory.mktemp("secrets")) as secrets:
         files = (*CPU, "tests/container/build.yml")
         Deployment(engine, files, {**variables, **secrets}).compose("build")
@@ -56,6 +59,12 @@ def test_a_whole_model_of_torchvision_is_run(deployment: Deployment, tmp_path: P
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
         report = json.loads(archive.read("report.json"))
     assert report["smoke"]["scope"] == "model", report["smoke"]
+
+
+def test_traces_find_their_packages(deployment: Deployment) -> None:
+    """With FastAPI's extra the image has all that traces need."""
+    installed = "from service.telemetry import traces; print(traces.is_installed())"
+    assert deployment.inside(installed).strip() == "True"
 
 
 SHAPES = """

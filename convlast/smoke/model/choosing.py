@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 import torch
 
-from convlast.report.smoke import Choice, Dispatch
+from convlast.report.smoke import NOISE, Choice, Dispatch
 from convlast.smoke.model.dispatch import profile
 from convlast.smoke.model.specimen import Specimen, Way
 from convlast.smoke.model.timing import Setting, pair_of, race_of
@@ -27,9 +27,6 @@ LIMIT_S = 60.0
 
 RACE_S = 3.0
 """Seconds that the timing of one set may take."""
-
-NOISE = 0.01
-"""A smaller relative gain does not count."""
 
 Names: TypeAlias = frozenset[str]
 

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from convlast.report.smoke import NOISE
 from convlast.smoke.model.choosing import (
-    NOISE,
     Measured,
     Names,
     choose_on_accelerator,
