@@ -23,6 +23,10 @@ from convlast.byte_size import Bytes, readable
 from convlast.options import Limits, asked
 
 PREFIX = "CONVLAST_"
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3}(,\d{1,3})*)?")
+_ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:-]+")
+_HOST = re.compile(r"\*|[a-z0-9.-]+")
+_ROOT_PATH = re.compile(r"(/[A-Za-z0-9._/~-]*[A-Za-z0-9._~-])?")
 
 IN_WORDS = {
     "workers": "half the cores, 2 to 16",
@@ -42,12 +46,12 @@ def _split(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
-def _all_match(pattern: str, words: str) -> AfterValidator:
+def _all_match(pattern: re.Pattern[str], words: str) -> AfterValidator:
     """Refuse a text, or a list with a text, that does not match; `words` say what does."""
 
     def check(value: str | tuple[str, ...]) -> str | tuple[str, ...]:
         texts = (value,) if isinstance(value, str) else value
-        if not all(re.fullmatch(pattern, text) for text in texts):
+        if not all(pattern.fullmatch(text) for text in texts):
             raise ValueError(words)
         return value
 
@@ -64,29 +68,16 @@ def _name_a_path(value: object) -> object:
 LISTED = "`python -m service --help` lists the settings."
 
 NamedPath = Annotated[Path, BeforeValidator(_name_a_path)]
-Device = Annotated[
-    str,
-    _all_match(r"auto|cpu|cuda(:\d{1,3}(,\d{1,3})*)?", "name auto, cpu, cuda, cuda:N, or cuda:N,N"),
-]
+Device = Annotated[str, _all_match(_DEVICE, "name auto, cpu, cuda, cuda:N, or cuda:N,N")]
 RootPath = Annotated[
-    str,
-    _all_match(
-        r"(/(?!\.\.?(/|$))[A-Za-z0-9._~-]+)*",
-        "name a path such as /convlast, without a slash at its end",
-    ),
+    str, _all_match(_ROOT_PATH, "name a path such as /convlast, without a slash at its end")
 ]
+_Texts = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Origins = Annotated[
-    tuple[str, ...],
-    BeforeValidator(_split),
-    _all_match(
-        r"https?://[a-z0-9.\[\]:-]+",
-        "name origins such as https://ml.example.org, without a path",
-    ),
+    _Texts, _all_match(_ORIGIN, "name origins such as https://ml.example.org, without a path")
 ]
 Hosts = Annotated[
-    tuple[str, ...],
-    BeforeValidator(_split),
-    _all_match(r"\*|[a-z0-9.-]+", "name hosts such as convlast.example.org, without a port, or *"),
+    _Texts, _all_match(_HOST, "name hosts such as convlast.example.org, without a port, or *")
 ]
 
 

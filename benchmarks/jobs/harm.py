@@ -33,6 +33,7 @@ class Harm:
         self.counts: Counter[str] = Counter()
         """How often something was done."""
         self.wrong: list[str] = []
+        self.is_enough = False
         self.service = self._started()
 
     def _started(self, more: Mapping[str, Any] | None = None) -> Running:
@@ -40,9 +41,11 @@ class Harm:
         return start(self._folder, log=self._folder / "log", **settings)
 
     async def do(self) -> None:
-        """Do harm until this is cancelled."""
+        """Do harm until it is enough; a restart that has begun is finished."""
         while True:
             await asyncio.sleep(self._lot.uniform(0.2, 2.5))
+            if self.is_enough:
+                return
             act = self._lot.choice(_ACTS)
             if act == "worker":
                 self._kill_worker()

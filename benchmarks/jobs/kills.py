@@ -118,12 +118,10 @@ class Trial:
 
     async def _stop(self, doing: asyncio.Task[None]) -> None:
         """Stop doing harm."""
-        doing.cancel()
+        self.harm.is_enough = True
         await asyncio.wait({doing})
-        if not doing.cancelled() and (error := doing.exception()):
+        if error := doing.exception():
             self.harm.wrong.append(f"the harm ended with {error!r}")
-        if self._service.process.poll() is not None:
-            self.harm.service = self.harm._started()
         await self.harm.ready()
 
     async def _check_all(self) -> None:

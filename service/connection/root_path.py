@@ -42,15 +42,19 @@ def bare(path: str, root_path: str) -> str:
 
 
 def check(root_path: str, paths: Iterable[str]) -> None:
-    """Refuse a prefix that begins like a path of the service: a request could mean both.
+    """Refuse a prefix that begins like a path of the service, or that has a part such as `..`.
 
     Args:
         root_path: The prefix.
         paths: The paths of the service.
 
     Raises:
-        SettingsError: If they begin alike.
+        SettingsError: If a request could mean two things.
     """
+    if {"", ".", ".."} & set(root_path.split("/")[1:]):
+        raise SettingsError(
+            f"CONVLAST_ROOT_PATH={root_path} has a bad value: each part needs a name."
+        )
     first = root_path.split("/")[1] if root_path else ""
     if first and any(path.split("/")[1] == first for path in paths):
         raise SettingsError(

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 FIELD = "traceparent"
 
 _FORM = re.compile(
-    r"(?P<version>(?!ff)[0-9a-f]{2})-(?P<trace_id>(?!0{32})[0-9a-f]{32})"
-    r"-(?P<span_id>(?!0{16})[0-9a-f]{16})-(?P<flags>[0-9a-f]{2})(?P<more>-.{0,256})?"
+    r"(?P<version>[0-9a-f]{2})-(?P<trace_id>[0-9a-f]{32})"
+    r"-(?P<span_id>[0-9a-f]{16})-(?P<flags>[0-9a-f]{2})(?P<more>-.{0,256})?"
 )
 """Source: https://www.w3.org/TR/trace-context/#traceparent-header. Later versions may add parts."""
 _SAMPLED = 1
@@ -38,7 +38,13 @@ class Traceparent:
         >>> Traceparent.read("00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01")
         """
         found = _FORM.fullmatch(values[0] or "") if len(values) == 1 else None
-        if found is None or (found["version"] == "00" and found["more"]):
+        if (
+            found is None
+            or found["version"] == "ff"
+            or (found["version"] == "00" and found["more"])
+        ):
+            return None
+        if not (found["trace_id"].strip("0") and found["span_id"].strip("0")):
             return None
         return cls(found["trace_id"], found["span_id"], bool(int(found["flags"], 16) & _SAMPLED))
 

@@ -53,6 +53,15 @@ def test_a_second_signal_does_not_wait(serve: Serve) -> None:
     wait_for(lambda: not any(is_alive(pid) for pid in processes))
 
 
+@pytest.fixture
+def hangs_up() -> Iterator[None]:
+    """Start services to which SIGHUP means something, also where these tests run under `nohup`."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hangs_up")
 def test_sighup_reads_the_keys_and_nothing_else(serve: Serve, tmp_path: Path) -> None:
     """A job that runs goes on, a new key counts at once, and the service goes on."""
     keys = tmp_path / "keys"
@@ -75,6 +84,7 @@ def test_sighup_reads_the_keys_and_nothing_else(serve: Serve, tmp_path: Path) ->
     assert service.stop() == 0
 
 
+@pytest.mark.usefixtures("hangs_up")
 def test_sighup_of_a_terminal_that_closes_drains(tmp_path: Path) -> None:
     """Otherwise the service would keep its port, though nobody sees it any more."""
     with at_terminal(tmp_path) as service, ThreadPoolExecutor(1) as pool:

@@ -59,7 +59,6 @@ def test_limits_are_those_of_the_library() -> None:
         ({"CONVLAST_CORS_ORIGINS": "https://a.org/"}, "CONVLAST_CORS_ORIGINS has a bad value: "),
         ({"CONVLAST_ROOT_PATH": "convlast"}, "CONVLAST_ROOT_PATH has a bad value: name a path"),
         ({"CONVLAST_ROOT_PATH": "/convlast/"}, "CONVLAST_ROOT_PATH has a bad value: name a path"),
-        ({"CONVLAST_ROOT_PATH": "/a/../b"}, "CONVLAST_ROOT_PATH has a bad value: name a path"),
         ({"CONVLAST_TRUSTED_HOSTS": "a.org:80"}, "CONVLAST_TRUSTED_HOSTS has a bad value: "),
         ({"CONVLAST_HOST": EVERYWHERE}, "CONVLAST_API_KEYS_FILE"),
         ({"CONVLAST_HOST": "example.org"}, "CONVLAST_ALLOW_ANONYMOUS=true"),

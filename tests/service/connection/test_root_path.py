@@ -116,6 +116,13 @@ def test_the_client_works_below_it(
     assert (tmp_path / "out.pt").read_bytes() == source.read_bytes()
 
 
+@pytest.mark.parametrize("root_path", ["/a/../b", "/./a", "/..", "//a"])
+def test_a_prefix_that_clients_would_change_is_refused(root_path: str, tmp_path: Path) -> None:
+    """Clients resolve dots, and would then ask for something else."""
+    with pytest.raises(SettingsError, match="each part needs a name"):
+        create_app(Settings(work_dir=tmp_path, root_path=root_path))
+
+
 @pytest.mark.parametrize("root_path", ["/jobs", "/jobs/more", "/docs", "/convert"])
 def test_a_prefix_like_a_path_of_the_service_is_refused(root_path: str, tmp_path: Path) -> None:
     """A request could mean both."""
