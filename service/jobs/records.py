@@ -75,6 +75,11 @@ class Outcome(BaseModel):
     """Why it failed, as a problem document, without a report."""
 
     @property
+    def code(self) -> str | None:
+        """The code of its problem, if it has failed."""
+        return self.problem["code"] if self.problem and self.state == "failed" else None
+
+    @property
     def file_bytes(self) -> int:
         """The size of all its files."""
         return sum(file.bytes for file in self.files.values())

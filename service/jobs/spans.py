@@ -37,5 +37,4 @@ def _end_of(entry: JobEntry) -> JobEnd:
     if outcome is None:
         return JobEnd("suspended", attributes={"attempts": entry.attempts})
     facts = {"device": outcome.device, "attempts": outcome.attempt, "verdict": outcome.verdict}
-    code = outcome.problem["code"] if outcome.problem and outcome.state == "failed" else None
-    return JobEnd(outcome.state, code, outcome.seconds, facts)
+    return JobEnd(outcome.state, outcome.code, outcome.seconds, facts)

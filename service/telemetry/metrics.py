@@ -30,7 +30,6 @@ from service.telemetry.families import Family, Sample
 from service.telemetry.readiness import Readiness
 from service.workers import Health, WorkerEnd
 
-# Otherwise each counter has a second time series, `_created`.
 _WHOLE = "convert"
 """The name of a job's time in its worker, which contains the stages there."""
 
@@ -42,6 +41,7 @@ _ENDS = (
 )
 """Ends of a job that somebody may want to hear of."""
 
+# Otherwise each counter has a second time series, `_created`.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no annotations
 
 
@@ -110,8 +110,8 @@ class Metrics:
 
     def ended(self, verb: JobVerb, outcome: Outcome) -> None:
         """Count a job that has ended, and time its stages."""
-        code = outcome.problem["code"] if outcome.problem and outcome.state == "failed" else "none"
-        self.jobs_ended.labels(verb, outcome.state, outcome.verdict or "none", code).inc()
+        verdict, code = outcome.verdict or "none", outcome.code or "none"
+        self.jobs_ended.labels(verb, outcome.state, verdict, code).inc()
         stages_s = dict(outcome.seconds)
         if (job_s := stages_s.pop(_WHOLE, None)) is not None:
             self.job_s.labels(verb, outcome.state).observe(job_s)
