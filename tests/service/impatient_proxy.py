@@ -93,10 +93,10 @@ class ImpatientProxy:
                     writer.close()  # after the bytes that are still to be sent
                     await writer.wait_closed()
             finally:
+                below.transport.abort()  # first: whatever is awaited here may be cancelled
                 for each in (upload, download):
                     each.cancel()
                 await asyncio.gather(upload, download, return_exceptions=True)
-                below.transport.abort()
         except (OSError, asyncio.CancelledError):
             pass  # the service is not there, a client has gone, or the proxy closes
         finally:
