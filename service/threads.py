@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import ParamSpec, TypeVar
 
@@ -60,3 +62,25 @@ SMALL = Threads("small", 8)
 def for_bytes(threads: Threads, size_bytes: int) -> Threads:
     """Return the threads for work on this many bytes: those given, or those for small work."""
     return threads if size_bytes > SMALL_BYTES else SMALL
+
+
+def in_daemon(name: str, work: Callable[[], T]) -> asyncio.Future[T]:
+    """Run work that may hang in a thread of its own, which does not keep the process from ending.
+
+    Args:
+        name: The name of the thread.
+        work: What to do; it must not raise.
+
+    Raises:
+        RuntimeError: If there is no thread to be had.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def run() -> None:
+        result = work()
+        with suppress(RuntimeError):  # the loop has been closed: nobody waits any more
+            loop.call_soon_threadsafe(done.set_result, result)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return done

@@ -1,24 +1,21 @@
-"""Blocking readings for the metrics, which may hang with a broken disk or GPU."""
+"""Blocking readings for `/readyz` and the metrics, which may hang with a broken disk or GPU."""
 
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Generic, TypeVar
 
 import structlog
+
+from service.threads import in_daemon
 
 T = TypeVar("T")
 _log = structlog.get_logger()
 
 
 class Reading(Generic[T]):
-    """Calls a blocking function in a thread, once at a time, and waits only so long for it.
-
-    The thread is a daemon: one that hangs must not keep the process from ending.
-    """
+    """Calls a blocking function in a thread, once at a time, and waits only so long for it."""
 
     def __init__(self, name: str, read: Callable[[], T], *, patience_s: float = 2.0) -> None:
         """Set up without calling the function.
@@ -37,29 +34,21 @@ class Reading(Generic[T]):
         If an earlier call has not returned, this waits for that one.
         """
         if self._running is None:
-            loop = asyncio.get_running_loop()
-            self._running = loop.create_future()
-            thread = threading.Thread(
-                target=self._run, args=(loop, self._running), name=self._name, daemon=True
-            )
             try:
-                thread.start()
-            except RuntimeError:  # there is no thread to be had
-                self._running = None
+                self._running = in_daemon(self._name, self._result)
+            except RuntimeError:
                 return None
+            self._running.add_done_callback(self._finish)
         running = self._running
         await asyncio.wait({running}, timeout=self._patience_s)
         return running.result() if running.done() else None
 
-    def _run(self, loop: asyncio.AbstractEventLoop, running: asyncio.Future[T | None]) -> None:
-        result: T | None = None
+    def _result(self) -> T | None:
         try:
-            result = self._read()
+            return self._read()
         except Exception as error:
             _log.warning("a metric cannot be read", reading=self._name, exc_info=error)
-        with suppress(RuntimeError):  # the loop has been closed meanwhile
-            loop.call_soon_threadsafe(self._finish, running, result)
+            return None
 
-    def _finish(self, running: asyncio.Future[T | None], result: T | None) -> None:
+    def _finish(self, _: asyncio.Future[T | None]) -> None:
         self._running = None
-        running.set_result(result)

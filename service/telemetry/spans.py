@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +21,7 @@ from convlast.version import __version__
 from service.jobs.job_trace import JobEnd, JobTrace
 from service.jobs.traceparent import Traceparent
 from service.telemetry.traces import Traces
+from service.threads import in_daemon
 
 STOP_S = 3.0
 """How long the process waits at its end for a collector to take the last spans."""
@@ -94,17 +93,7 @@ class SpanTraces(Traces):
 
     async def stop(self) -> None:
         """Send the last spans, or give up after `STOP_S`."""
-        loop, is_done = asyncio.get_running_loop(), asyncio.Event()
-
-        def shut_down() -> None:
-            self._provider.shutdown()
-            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(is_done.set)
-
-        # A daemon: a collector that does not answer must not keep the process from ending.
-        threading.Thread(target=shut_down, daemon=True).start()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(is_done.wait(), STOP_S)
+        await asyncio.wait({in_daemon("traces", self._provider.shutdown)}, timeout=STOP_S)
 
 
 @dataclass
