@@ -41,7 +41,7 @@ class Context:
         converters: Workers that use the device.
         inspectors: Workers on the CPU, so that an inspection never waits for a conversion.
         connection_limit: Bounds the open connections.
-        storage: Reads the state of the work folder, for the metrics.
+        storage: Reads the state of the work folder.
         gpus: Reads the metrics of the GPUs.
     """
 

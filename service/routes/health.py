@@ -38,13 +38,13 @@ async def livez() -> dict[str, str]:
 )
 async def readyz(context: ContextOf) -> JSONResponse:
     """Check the workers, their device, and the disk."""
-    storage = await asyncio.to_thread(context.workspace.problem)
+    storage = await _storage(context)
     context.keyring.refresh()
     readiness = _readiness(context, storage)
     checks: dict[str, Any] = {
         "converters": readiness.converters.model_dump(),
         "inspectors": readiness.inspectors.model_dump(),
-        "storage": {"problem": storage},
+        "storage": {"problem": storage.problem},
         "draining": readiness.is_draining,
         "warnings": readiness.warnings,
     }
@@ -85,11 +85,10 @@ async def metrics(request: Request, context: ContextOf) -> Response:
     """Return all metrics in Prometheus' text format; a setting can require a key."""
     if context.settings.metrics_need_key:
         context.keyring.owner(request.headers.get("authorization"))
-    storage, gpus = await asyncio.gather(context.storage.take(), context.gpus.take())
-    storage = storage or _UNKNOWN_STORAGE
+    storage, gpus = await asyncio.gather(_storage(context), context.gpus.take())
     samples = [
         of_build(context.settings.revision),
-        *of_readiness(_readiness(context, storage.problem)),
+        *of_readiness(_readiness(context, storage)),
         *of_disk(storage),
         *(gpus or []),
     ]
@@ -97,11 +96,15 @@ async def metrics(request: Request, context: ContextOf) -> Response:
     return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 
-def _readiness(context: Context, storage: str | None) -> Readiness:
+async def _storage(context: Context) -> StorageState:
+    return await context.storage.take() or _UNKNOWN_STORAGE
+
+
+def _readiness(context: Context, storage: StorageState) -> Readiness:
     return Readiness(
         converters=context.converters.health(),
         inspectors=context.inspectors.health(),
-        storage=storage,
+        storage=storage.problem,
         keys=context.keyring.problem,
         is_draining=context.job_admission.draining,
     )

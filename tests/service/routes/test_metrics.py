@@ -1,4 +1,4 @@
-"""The path /metrics, when what it reads hangs or fails."""
+"""The paths /metrics and /readyz, when what they read hangs or fails."""
 
 from __future__ import annotations
 
@@ -46,12 +46,17 @@ async def scrape(
     app.state.context = replace(
         context, gpus=Reading("gpus", gpus, patience_s=patience_s), storage=disk
     )
+    answer = await ask(app, "/metrics")
+    assert answer.status_code == 200
+    return answer.text
+
+
+async def ask(app: FastAPI, path: str) -> httpx.Response:
+    """Send a GET."""
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app=app), base_url="http://localhost"
     ) as client:
-        answer = await client.get("/metrics")
-    assert answer.status_code == 200
-    return answer.text
+        return await client.get(path)
 
 
 @in_loop
@@ -85,7 +90,7 @@ async def test_a_driver_that_hangs_or_raises_costs_only_its_own_metrics(app: Fas
 
 @in_loop
 async def test_a_disk_that_hangs_is_not_ready(app: FastAPI) -> None:
-    """The scrape is answered, and says that the storage is not ready."""
+    """Both paths answer, and say that the storage is not ready."""
     go_on = threading.Event()
 
     def hangs() -> StorageState:
@@ -96,4 +101,9 @@ async def test_a_disk_that_hangs_is_not_ready(app: FastAPI) -> None:
     assert 'convlast_part_ready{part="storage"} 0.0' in text
     assert "convlast_ready 0.0" in text
     assert "convlast_disk_free_bytes" not in text
+    answer = await ask(app, "/readyz")
+    assert (answer.status_code, answer.json()["detail"]) == (
+        503,
+        "The work folder does not answer.",
+    )
     go_on.set()
