@@ -243,8 +243,7 @@ class Jobs:
         outcome = entry.outcome
         if outcome is None:
             return False
-        code = outcome.problem["code"] if outcome.problem else ""
-        is_passing = outcome.state == "cancelled" or code in RUN_ANEW
+        is_passing = outcome.state == "cancelled" or outcome.code in RUN_ANEW
         return is_passing or not self.table.is_lasting(entry)
 
     async def leave(self, entry: JobEntry) -> None:

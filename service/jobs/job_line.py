@@ -18,7 +18,7 @@ def tell_end(entry: JobEntry, outcome: Outcome) -> None:
     """Log the end of a job; an error if it is the service's, and not the client's."""
     accepted = entry.accepted
     failure = _failure(entry, outcome)
-    is_ours = "code" in failure and TABLE[failure["code"]].status >= 500
+    is_ours = outcome.code is not None and TABLE[outcome.code].status >= 500
     log = _log.error if is_ours else _log.info
     log(
         "job ended",
@@ -41,7 +41,7 @@ def _failure(entry: JobEntry, outcome: Outcome) -> dict[str, Any]:
     """Return why a job has no result: the problem's code, the stage, and the worker's end."""
     if outcome.problem is None:
         return {}
-    told = () if outcome.state == "cancelled" else ("code", "ended_with")
+    told = ("code", "ended_with") if outcome.code else ()
     return {
         "stage": entry.stage,
         **{name: outcome.problem[name] for name in told if name in outcome.problem},

@@ -56,7 +56,7 @@ class Traces:
             parent: The span of its request, as a `traceparent`.
             attributes: Facts about it; those that are None are left out.
         """
-        return JobTrace(Traceparent.read(parent))
+        return JobTrace.of(parent, attributes)
 
     async def stop(self) -> None:
         """Send what is left, or give up after a short time."""

@@ -10,7 +10,12 @@ fp16, and on a tmpfs the mapped files of a job count as memory too."""
 
 
 class MemoryBudget:
-    """The memory that all workers together may use."""
+    """The memory that all workers together may use.
+
+    Attributes:
+        total_bytes: All of it.
+        pools: The parts of the budget.
+    """
 
     def __init__(self, total_bytes: int, base_bytes: int) -> None:
         """Set up the budget.
@@ -20,19 +25,14 @@ class MemoryBudget:
             base_bytes: What one job may use, beside an allowance for its file. It gets less if the
                 total, divided by the lanes, is less.
         """
-        self._total_bytes, self._wanted_bytes = total_bytes, base_bytes
+        self.total_bytes, self._wanted_bytes = total_bytes, base_bytes
         self.pools: list[MemoryPool] = []
-
-    @property
-    def total_bytes(self) -> int:
-        """The memory of all workers together."""
-        return self._total_bytes
 
     @property
     def base_bytes(self) -> int:
         """What every lane can use at once."""
         lanes = sum(pool.lanes for pool in self.pools)
-        return min(self._wanted_bytes, self._total_bytes // max(1, lanes))
+        return min(self._wanted_bytes, self.total_bytes // max(1, lanes))
 
     @property
     def taken_bytes(self) -> int:
@@ -45,11 +45,11 @@ class MemoryBudget:
 
         Another pool can always run one small job, so inspections do not wait for conversions.
         """
-        return self._total_bytes - (self.base_bytes if len(self.pools) > 1 else 0)
+        return self.total_bytes - (self.base_bytes if len(self.pools) > 1 else 0)
 
     def has(self, more_bytes: int) -> bool:
         """Return whether this much is left."""
-        return self.taken_bytes + more_bytes <= self._total_bytes
+        return self.taken_bytes + more_bytes <= self.total_bytes
 
     def pool(self, on_release: Callable[[], None]) -> MemoryPool:
         """Add a pool.
