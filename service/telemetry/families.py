@@ -158,27 +158,39 @@ WORKER_ENDS = Family(
 
 PLACES_TAKEN = Family("convlast_places_taken", "gauge", "Requests that upload, wait or run.")
 PLACES_LIMIT = Family(
-    "convlast_places_limit", "gauge", "Most of them: `CONVLAST_QUEUE_SIZE`, and one for each lane."
+    "convlast_places_limit",
+    "gauge",
+    "Limit of `convlast_places_taken`: `CONVLAST_QUEUE_SIZE`, and one for each lane.",
 )
 PENDING_JOBS = Family("convlast_pending_jobs", "gauge", "Asynchronous jobs that wait or run.")
 PENDING_JOBS_LIMIT = Family(
-    "convlast_pending_jobs_limit", "gauge", "Most of them: `CONVLAST_PENDING_JOBS`."
+    "convlast_pending_jobs_limit",
+    "gauge",
+    "Limit of `convlast_pending_jobs`: `CONVLAST_PENDING_JOBS`.",
 )
 FOLLOWERS = Family("convlast_followers", "gauge", "Requests that wait for news of a job.")
 FOLLOWERS_LIMIT = Family(
-    "convlast_followers_limit", "gauge", "Most of them: `CONVLAST_MAX_FOLLOWERS`."
+    "convlast_followers_limit",
+    "gauge",
+    "Limit of `convlast_followers`: `CONVLAST_MAX_FOLLOWERS`.",
 )
 DOWNLOADS = Family("convlast_downloads", "gauge", "Downloads in progress.")
 DOWNLOADS_LIMIT = Family(
-    "convlast_downloads_limit", "gauge", "Most of them: `CONVLAST_MAX_DOWNLOADS`."
+    "convlast_downloads_limit",
+    "gauge",
+    "Limit of `convlast_downloads`: `CONVLAST_MAX_DOWNLOADS`.",
 )
 CONNECTIONS = Family("convlast_connections", "gauge", "Open connections.")
 CONNECTIONS_LIMIT = Family(
-    "convlast_connections_limit", "gauge", "Most of them: `CONVLAST_MAX_CONNECTIONS`."
+    "convlast_connections_limit",
+    "gauge",
+    "Limit of `convlast_connections`: `CONVLAST_MAX_CONNECTIONS`.",
 )
 WORK_BYTES = Family("convlast_work_bytes", "gauge", "Disk quota taken by running jobs.")
 WORK_LIMIT_BYTES = Family(
-    "convlast_work_limit_bytes", "gauge", "Most of it: `CONVLAST_WORK_BYTES`."
+    "convlast_work_limit_bytes",
+    "gauge",
+    "Limit of `convlast_work_bytes`: `CONVLAST_WORK_BYTES`.",
 )
 STORE_BYTES = Family(
     "convlast_store_bytes", "gauge", "Bytes of finished jobs: their files and checkpoints."
@@ -186,13 +198,16 @@ STORE_BYTES = Family(
 STORE_LIMIT_BYTES = Family(
     "convlast_store_limit_bytes",
     "gauge",
-    "Most of them: `CONVLAST_STORE_BYTES`. A full store is normal: the oldest jobs are removed.",
+    "Limit of `convlast_store_bytes`: `CONVLAST_STORE_BYTES`. A full store is normal: the oldest "
+    "jobs are removed.",
 )
 MEMORY_BYTES = Family(
     "convlast_memory_reserved_bytes", "gauge", "Memory that running jobs may use, all together."
 )
 MEMORY_LIMIT_BYTES = Family(
-    "convlast_memory_limit_bytes", "gauge", "Most of it: `CONVLAST_MEMORY_BYTES`."
+    "convlast_memory_limit_bytes",
+    "gauge",
+    "Limit of `convlast_memory_reserved_bytes`: `CONVLAST_MEMORY_BYTES`.",
 )
 DISK_FREE_BYTES = Family(
     "convlast_disk_free_bytes", "gauge", "Free bytes on the disk of the work folder."
