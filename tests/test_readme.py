@@ -74,6 +74,16 @@ def test_links_lead_somewhere() -> None:
             assert (page.parent / link).exists(), f"{page.name}: {link}"
 
 
+def test_paths_lead_somewhere() -> None:
+    """Every path that a document names in backquotes exists; decisions tell of the past."""
+    root = tables.ROOT
+    path = re.compile(r"`((?:benchmarks|convlast|deploy|docs|scripts|service|tests)/[\w./-]+)`")
+    pages = [*root.glob("*.md"), *root.glob("docs/*.md"), root / "benchmarks" / "README.md"]
+    named = {(page.name, found) for page in pages for found in path.findall(page.read_text())}
+    assert len(named) > 50
+    assert [each for each in sorted(named) if not (root / each[1]).exists()] == []
+
+
 def test_every_make_target_is_there() -> None:
     """What the README says to make, the Makefile makes."""
     makefile = (tables.ROOT / "Makefile").read_text()
