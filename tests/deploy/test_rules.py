@@ -46,6 +46,13 @@ def gauge(name: str, bad: str, good: str, **labels: str) -> Case:
     return Case({series: bad}, {series: good}, labels)
 
 
+def nearly_full(taken: str, limit: str, bad: int, good: int, of: int = 100) -> Case:
+    """Return the case of a series beside its limit."""
+    taken, limit = (name + "{@}" for name in (taken, limit))
+    full = f"{of}x100"
+    return Case({taken: f"{bad}x100", limit: full}, {taken: f"{good}x100", limit: full})
+
+
 CASES: Mapping[str, Case] = {
     "ConvlastDown": gauge("up", NEVER, ALWAYS),
     "ConvlastNotReady": Case(
@@ -119,22 +126,12 @@ CASES: Mapping[str, Case] = {
         {'convlast_requests_total{code="queue-full",@}': STEADILY},
         {'convlast_requests_total{code="queue-full",@}': ONCE},
     ),
-    "ConvlastConnectionsFull": Case(
-        {"convlast_connections{@}": "950x100", "convlast_connections_limit{@}": "1000x100"},
-        {"convlast_connections{@}": "850x100", "convlast_connections_limit{@}": "1000x100"},
+    "ConvlastConnectionsFull": nearly_full(
+        "convlast_connections", "convlast_connections_limit", 950, 850, of=1000
     ),
-    "ConvlastQuotaFull": Case(
-        {"convlast_work_bytes{@}": "95x100", "convlast_work_limit_bytes{@}": "100x100"},
-        {"convlast_work_bytes{@}": "85x100", "convlast_work_limit_bytes{@}": "100x100"},
-    ),
-    "ConvlastDiskFull": Case(
-        {"convlast_disk_free_bytes{@}": "5x100", "convlast_disk_size_bytes{@}": "100x100"},
-        {"convlast_disk_free_bytes{@}": "15x100", "convlast_disk_size_bytes{@}": "100x100"},
-    ),
-    "ConvlastFilesFull": Case(
-        {"process_open_fds{@}": "90x100", "process_max_fds{@}": "100x100"},
-        {"process_open_fds{@}": "70x100", "process_max_fds{@}": "100x100"},
-    ),
+    "ConvlastQuotaFull": nearly_full("convlast_work_bytes", "convlast_work_limit_bytes", 95, 85),
+    "ConvlastDiskFull": nearly_full("convlast_disk_free_bytes", "convlast_disk_size_bytes", 5, 15),
+    "ConvlastFilesFull": nearly_full("process_open_fds", "process_max_fds", 90, 70),
     "ConvlastDeviceFails": Case(
         {
             'convlast_device_ready{workers="converters",device="cuda:1",@}': NEVER,

@@ -20,7 +20,7 @@ from service.jobs.job_trace import JobEnd
 from service.settings import Settings
 from service.telemetry import spans
 from service.telemetry.spans import MOST_STAGES, SpanTraces
-from tests.service.jobs.boards import Board, FakeWorkers, in_loop, left_by_a_crash, opened
+from tests.service.jobs.boards import Board, FakeWorkers, Run, in_loop, left_by_a_crash, opened
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 PARENT = f"00-{TRACE}-{SPAN}-01"
@@ -71,10 +71,13 @@ def is_child(span: ReadableSpan, trace_id: str, parent_id: str) -> bool:
     )
 
 
-async def submit(board: Board, recorded: Recorded, *, durable: bool = False) -> None:
-    """Submit a job of a traced request."""
+async def begun(board: Board, recorded: Recorded, *, durable: bool = False) -> Run:
+    """Submit a job of a traced request, and let a worker begin."""
     board.jobs.trace_of = recorded.traces.of_job
     await board.submitted(replace(board.wanted(durable=durable), traceparent=PARENT))
+    run = await board.workers.next()
+    await run.begin()
+    return run
 
 
 @in_loop
@@ -82,9 +85,7 @@ async def test_a_job_is_a_child_of_its_request(tmp_path: Path) -> None:
     """Its stages are children of it, between its start and its end."""
     recorded = Recorded()
     async with opened(tmp_path) as board:
-        await submit(board, recorded)
-        run = await board.workers.next()
-        await run.begin()
+        run = await begun(board, recorded)
         assert run.job.trace_id == TRACE
         run.listener.goes_on("write", 0, 10)
         run.listener.goes_on("write", 10, 10)
@@ -110,9 +111,7 @@ async def test_a_failure_has_its_code(tmp_path: Path) -> None:
     """The job and the stage that was running are errors; no name of a file is in any span."""
     recorded = Recorded()
     async with opened(tmp_path) as board:
-        await submit(board, recorded)
-        run = await board.workers.next()
-        await run.begin()
+        run = await begun(board, recorded)
         run.listener.goes_on("read", 0, 1)
         run.fail(UnsafeCheckpointError("The pickle asks for os.system.", names=["os.system"]))
         await recorded.until("job")
@@ -134,8 +133,7 @@ async def test_a_job_goes_on_in_its_trace_after_a_restart(tmp_path: Path) -> Non
     """What crashed sent nothing; the run after it is a child of the same request."""
     before, after = Recorded(), Recorded()
     async with opened(tmp_path / "a") as board:
-        await submit(board, before, durable=True)
-        await (await board.workers.next()).begin()
+        await begun(board, before, durable=True)
         left = left_by_a_crash(board)
     assert attributes(before.named("job"))["convlast.state"] == "suspended"
     again = Board(left, FakeWorkers(is_prompt=True))
