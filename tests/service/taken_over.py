@@ -64,10 +64,7 @@ class _Process:
     pid = None
     exitcode = 0
 
-    def is_alive(self) -> bool:
-        return True
-
-    def join(self, timeout_s: float) -> None:
+    def close(self) -> None:
         """Do nothing: there is no process."""
 
 
