@@ -21,7 +21,6 @@ from service.headers.negotiation import HTML, JSON, OCTET_STREAM, ZIP
 from service.jobs.entry import JobEntry, file_links_of
 from service.jobs.records import ARTIFACT, KeptFile
 from service.storage.slices import FileSlice
-from service.threads import REMOVING
 from service.uploads.requested import Requested
 from service.workers import REPORT_HTML, REPORT_JSON
 
@@ -45,8 +44,9 @@ async def answer(
     try:
         files = await asyncio.to_thread(open_files, entry, FILES[media_type])
     except BaseException:
-        await REMOVING.run(entry.release)
+        await context.jobs.leave(entry)
         raise
+    entry.waiters -= 1  # its files may be removed: they are open
     pieces, headers = _body_of(media_type, entry, files, links)
     return PiecesResponse(
         pieces,

@@ -248,11 +248,11 @@ class Jobs:
 
     async def leave(self, entry: JobEntry) -> None:
         """Note that a request does not wait any more; a job that nobody wants is stopped."""
+        entry.waiters -= 1
         if entry.outcome is not None:
             await REMOVING.run(entry.release)
-            return
-        entry.waiters -= 1
-        await self._stop_if_unwanted(entry)
+        else:
+            await self._stop_if_unwanted(entry)
 
     async def _stop_if_unwanted(self, entry: JobEntry) -> None:
         if entry.waiters <= 0 and not entry.is_durable and entry.outcome is None:

@@ -46,7 +46,7 @@ class JobEntry:
         upload_s: Wall time of its upload.
         clock: Times the stages of the current attempt.
         trace: Hears how far it is, if it is traced.
-        waiters: How many requests wait for its end.
+        waiters: How many requests wait for its end, or have not opened its files since.
         folder: Its folder, while it waits or runs.
         source: Where its checkpoint is meanwhile.
         task: What runs it.

@@ -108,6 +108,10 @@ class Retention:
         self.let_go(job_id)
         self._gone.pop(job_id, None)
 
+    def keeps(self, job_id: str) -> bool:
+        """Return whether a finished job is kept, and not too old."""
+        return job_id in self._kept and not self.is_expired(job_id)
+
     def is_expired(self, job_id: str) -> bool:
         """Return whether a finished job is too old."""
         kept = self._kept.get(job_id)

@@ -108,7 +108,7 @@ class JobTable:
         has_files = entry.files is not None and all(
             (entry.files / name).is_file() for name in entry.made
         )
-        return entry.is_kept and has_files and not self._retention.is_expired(entry.id)
+        return has_files and self._retention.keeps(entry.id)
 
     async def remove(self, entry: JobEntry, why: str = REMOVED) -> None:
         """Remove a job that has ended, and its files, and remember why."""
@@ -136,9 +136,10 @@ class JobTable:
             await asyncio.wait({removal})
 
     async def sweep(self) -> None:
-        """Remove the jobs that are expired, and the oldest beyond the bounds."""
+        """Remove the jobs that are expired, and the oldest beyond the bounds, if nobody waits."""
         for job_id in self._retention.overdue():
-            if (entry := self._entries.get(job_id)) is not None:
+            entry = self._entries.get(job_id)
+            if entry is not None and entry.waiters <= 0:
                 await self.remove(entry, EXPIRED)
 
     async def make_room(self) -> None:

@@ -118,6 +118,23 @@ async def test_a_result_that_is_gone_is_not_found(tmp_path: Path, media_type: st
 
 
 @in_loop
+async def test_a_full_store_keeps_a_result_until_its_client_has_it(tmp_path: Path) -> None:
+    """A job that has to go is removed with the first sweep after its answer, and not before."""
+    async with applied(tmp_path, FakeWorkers(is_prompt=True), store_bytes=100) as context:
+        sender, other = Sender(), Sender(b"other")
+        requested = await result(context, sender, kept=True)
+        later = await result(context, other, kept=True)
+        assert later.entry.task
+        await later.entry.task
+        await context.jobs.table.sweep()
+        _, body = await sent(OCTET_STREAM, requested, sender, context)
+        assert body == artifact_of(b"checkpoint")
+        await context.jobs.table.sweep()
+        assert list(context.jobs.table) == [later.entry]
+        await sent(OCTET_STREAM, later, other, context)
+
+
+@in_loop
 async def test_a_link_is_never_sent(tmp_path: Path) -> None:
     """If a worker has put a link in a file's place, there is no such file."""
     secret = tmp_path / "secret"

@@ -283,10 +283,11 @@ def left_by_a_crash(board: Board) -> Path:
 
 
 async def ended(entry: JobEntry) -> JobEntry:
-    """Wait until a job has its outcome, and its task is done."""
+    """Wait until a job has its outcome, its task is done, and its clients have their answers."""
     await entry.until(lambda: entry.outcome is not None)
     if entry.task is not None:
         await asyncio.wait({entry.task})
+    entry.waiters = 0
     return entry
 
 

@@ -477,6 +477,20 @@ async def test_an_expired_job_is_run_anew(tmp_path: Path) -> None:
 
 
 @in_loop
+async def test_no_request_joins_a_job_whose_removal_has_begun(tmp_path: Path) -> None:
+    """Its files are still there, but soon they are not: the same request runs it anew."""
+    async with opened(tmp_path, FakeWorkers(is_prompt=True)) as board:
+        entry = await ended(await board.submit(durable=True))
+        removing = asyncio.ensure_future(board.jobs.table.remove(entry))
+        await asyncio.sleep(0)
+        assert not board.jobs.table.is_lasting(entry)
+        again = await ended(await board.submit(durable=True))
+        await removing
+        assert again is not entry
+        assert board.jobs.table.is_lasting(again)
+
+
+@in_loop
 async def test_a_removed_job_is_gone_until_it_is_submitted_again(tmp_path: Path) -> None:
     """Nothing of it is left, and the same request runs it anew."""
     async with opened(tmp_path, FakeWorkers(is_prompt=True)) as board:
