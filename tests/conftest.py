@@ -27,8 +27,12 @@ FRAMEWORKS = (
     "transformers",
 )  # fmt: skip
 
-# A machine that is busy is not a failure.
-hypothesis.settings.register_profile("unhurried", deadline=None)
+# A machine that is busy is not a failure, and what passes here passes elsewhere.
+unhurried = hypothesis.settings(
+    deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.register_profile("exploring", unhurried)
+hypothesis.settings.register_profile("unhurried", unhurried, derandomize=True)
 hypothesis.settings.load_profile("unhurried")
 
 PRESENT: dict[str, Callable[[], bool]] = {

@@ -28,7 +28,7 @@ def test_each_process_is_counted_once(tmp_path: Path) -> None:
 def test_memory_is_read_once_it_no_longer_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers that are still warming up would be missed."""
     amounts = iter([100, 100, 200, 200, 300, *[301] * 1000])
-    monkeypatch.setattr(idle, "STEADY_S", 0.5)
+    monkeypatch.setattr(idle, "STEADY_S", 2.0)
     assert steady(lambda: Counter(all=next(amounts)))["all"] == 301
 
 

@@ -82,10 +82,10 @@ def refusal_of(data: bytes, folder: Path) -> ConvlastError:
     """Return the error that a conversion raises soon, whose text is short and says what to do."""
     source = folder / "source.pt"
     source.write_bytes(data)
-    began = time.perf_counter()
+    began_s = time.process_time()
     with pytest.raises(ConvlastError) as refusal:
         convlast.convert(source, folder / "target.pt", QUIET, allow_programs=True)
-    assert time.perf_counter() - began < DEADLINE_S
+    assert time.process_time() - began_s < DEADLINE_S
     assert len(str(refusal.value)) < 1000
     assert list(folder.iterdir()) == [source]
     return refusal.value

@@ -144,10 +144,10 @@ def test_refused_at_once(finding: str, tmp_path: Path) -> None:
     build, code, words = FOUND[finding]
     source = tmp_path / "source.pt"
     source.write_bytes(build())
-    began = time.perf_counter()
+    began_s = time.process_time()
     with pytest.raises(ConvlastError) as refusal:
         convlast.convert(source, tmp_path / "target.pt", QUIET)
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began_s < 5
     assert refusal.value.code == code, refusal.value
     assert words in str(refusal.value)
     assert list(tmp_path.iterdir()) == [source]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,12 @@ class Running:
         waiting = re.compile(r"workers/[0-9a-f]{16}(/output|/input|/work(/rehearsal-.*)?)?")
         return {name for name in found if not waiting.fullmatch(name)}
 
+    def settled_files(self) -> set[str]:
+        """Wait until no job and no ended worker has a file, and return those that are kept."""
+        kept = ("store/", "inputs/")
+        wait_for(lambda: all(name.startswith(kept) for name in self.files()))
+        return self.files()
+
     def descendants(self) -> set[int]:
         """Return the ids of all processes below it."""
         return descendants_of(self.process.pid)
@@ -95,7 +102,7 @@ class Running:
 Serve = Callable[..., Running]
 
 
-def wait_for(condition: Callable[[], object], *, within_s: float = 20.0) -> None:
+def wait_for(condition: Callable[[], object], *, within_s: float = 60.0) -> None:
     """Wait until a condition is true, and fail at the time limit."""
     deadline = time.monotonic() + within_s
     while not condition():
@@ -168,8 +175,9 @@ def start_at(
 
 
 def free_port() -> int:
-    """Return a port of loopback on which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+    """Return a port of loopback on which nobody listens, and which no client gets by chance."""
+    while True:
+        port = 10_000 + secrets.randbelow(20_000)  # where Linux takes none for clients
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port

@@ -100,16 +100,16 @@ def test_a_gateway_that_cuts_idle_connections_costs_nothing(
     serve: Serve, source: Path, tmp_path: Path
 ) -> None:
     """The job goes on, its stages are shown, and the file is sent once."""
-    source.write_bytes(b"sleeps 3 ")
+    source.write_bytes(b"sleeps 6 ")
     service = serve()
     cuts: list[float] = []
     told: list[tuple[str, int, int]] = []
-    with impatient(service.port, 1.0, cuts) as url, Client(url) as client:
+    with impatient(service.port, 2.0, cuts) as url, Client(url) as client:
         report = client.convert(
             source, tmp_path / "out.pt", progress=lambda *each: told.append(each)
         )
     assert report.artifact is not None
-    assert (tmp_path / "out.pt").read_bytes() == b"sleeps 3 "
+    assert (tmp_path / "out.pt").read_bytes() == b"sleeps 6 "
     assert cuts
     assert ("upload", 9, 9) in told
     assert [done for stage, done, _ in told if stage == "upload"].count(0) == 1
@@ -136,7 +136,7 @@ def test_a_conversion_outlives_the_service_that_runs_it(
     serve: Serve, source: Path, tmp_path: Path
 ) -> None:
     """The service is killed and started again; the job is run anew, and the client waits."""
-    source.write_bytes(b"sleeps 2 ")
+    source.write_bytes(b"sleeps 4 ")
     service = serve()
     running = threading.Event()
     reports: list[Report] = []
@@ -163,7 +163,7 @@ def test_a_conversion_outlives_the_service_that_runs_it(
     finally:
         again.stop()
     assert reports
-    assert (tmp_path / "out.pt").read_bytes() == b"sleeps 2 "
+    assert (tmp_path / "out.pt").read_bytes() == b"sleeps 4 "
 
 
 def test_a_job_is_followed_cancelled_and_removed(serve: Serve, source: Path) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import httpx
 import pytest
@@ -13,6 +12,10 @@ from service.problems import MEDIA_TYPE, TABLE
 from tests.service.running import Running, served, wait_for
 
 KEYS = {name: f"key-of-{name}" for name in ("alice", "bob", "carol", "dave")}
+HEAD = (
+    b"POST /convert HTTP/1.1\r\nHost: x\r\nContent-Type: application/octet-stream\r\n"
+    b"Content-Length: %d\r\nAuthorization: Bearer key-of-%b\r\n\r\n"
+)
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +28,8 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         folder,
         api_keys_file=keys,
         max_upload_bytes=4 << 20,
-        client_idle_s=0.5,
-        job_timeout_s=1.5,
+        client_idle_s=2,
+        job_timeout_s=5,
         queue_size=1,
         jobs_per_key=1,
     ) as running:
@@ -60,16 +63,14 @@ def get(service: Running, path: str, **more: str) -> httpx.Response:
 
 @contextmanager
 def busy(service: Running, *owners: str) -> Iterator[None]:
-    """Make each of these owners hold a place."""
-    threads = [
-        threading.Thread(target=send, args=(service, b"sleeps 0.7", owner)) for owner in owners
-    ]
-    for thread in threads:
-        thread.start()
-    wait_for(lambda: service.metric("convlast_places_taken") == len(owners))
-    yield
-    for thread in threads:
-        thread.join()
+    """Make each of these owners hold a place, until the connection closes."""
+    with ExitStack() as held:
+        for owner in owners:
+            connection = held.enter_context(service.connect())
+            connection.sendall(HEAD % (5, owner.encode()) + b"hangs")
+        wait_for(lambda: service.metric("convlast_places_taken") == len(owners))
+        yield
+    wait_for(lambda: service.metric("convlast_places_taken") == 0)
 
 
 def while_busy(service: Running, others: tuple[str, ...], owner: str) -> httpx.Response:
@@ -81,10 +82,7 @@ def while_busy(service: Running, others: tuple[str, ...], owner: str) -> httpx.R
 def too_slow(service: Running) -> httpx.Response:
     """Send a part of a body, and wait."""
     with service.connect() as connection:
-        connection.sendall(
-            b"POST /convert HTTP/1.1\r\nHost: x\r\nContent-Type: application/octet-stream\r\n"
-            b"Content-Length: 100\r\nAuthorization: Bearer key-of-alice\r\n\r\nhalf"
-        )
+        connection.sendall(HEAD % (100, b"alice") + b"half")
         head, _, body = connection.makefile("rb").read().partition(b"\r\n\r\n")
     headers = dict(line.split(b": ", 1) for line in head.split(b"\r\n")[1:])
     return httpx.Response(int(head.split()[1]), headers=list(headers.items()), content=body)

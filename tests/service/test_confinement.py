@@ -129,4 +129,4 @@ def test_it_leaves_nothing_for_the_next(service: Running) -> None:
     assert outcome(service, eval, "__import__('sys').modules.update(left=1)") == "None"
     assert outcome(service, eval, "'left' in __import__('sys').modules") == "False"
     assert outcome(service, pow, 2, 5) == "32"
-    assert service.files() == set()
+    assert service.settled_files() == set()

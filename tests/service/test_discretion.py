@@ -21,7 +21,7 @@ def discreet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Run a service with a key, and with folders whose name is easy to find."""
     folder = tmp_path_factory.mktemp("marker-path-21f6")
     (folder / "keys").write_text(f"alice:{KEY}\n")
-    with served(folder, api_keys_file=folder / "keys", job_timeout_s=2) as running:
+    with served(folder, api_keys_file=folder / "keys", job_timeout_s=20) as running:
         yield running
 
 

@@ -107,7 +107,7 @@ def test_refused(case: str, service: Running) -> None:
         answer = post(service, build(), verb)
         assert answer.json()["code"] == code, answer.text
         assert words in answer.json()["detail"]
-    assert service.files() == set()
+    assert service.settled_files() == set()
 
 
 def test_a_file_in_the_archive_is_named(service: Running, folder: Path) -> None:

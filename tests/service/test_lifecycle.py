@@ -23,7 +23,7 @@ def test_sigterm_drains(serve: Serve) -> None:
     """Running and waiting jobs are finished, a new one is refused, and the exit is clean."""
     service = serve()
     with ThreadPoolExecutor(3) as pool:
-        waiting = [pool.submit(service.convert, b"sleeps 1 %d" % each) for each in range(3)]
+        waiting = [pool.submit(service.convert, b"sleeps 2 %d" % each) for each in range(3)]
         wait_for(lambda: service.metric("convlast_places_taken") == 3)
         processes = service.descendants()
         service.process.send_signal(signal.SIGTERM)
@@ -33,7 +33,7 @@ def test_sigterm_drains(serve: Serve) -> None:
         assert refused.headers["retry-after"]
         assert httpx.get(f"{service.url}/livez", trust_env=False).status_code == 200
         assert [each.result().status_code for each in waiting] == [200, 200, 200]
-    assert service.process.wait(30) == 0
+    assert service.process.wait(60) == 0
     assert service.files() == set()
     wait_for(lambda: not any(is_alive(pid) for pid in processes))
 
@@ -48,7 +48,7 @@ def test_a_second_signal_does_not_wait(serve: Serve) -> None:
         service.process.send_signal(signal.SIGTERM)
         wait_for(lambda: httpx.get(f"{service.url}/readyz", trust_env=False).status_code == 503)
         service.process.send_signal(signal.SIGTERM)
-        service.process.wait(30)
+        service.process.wait(60)
         assert lost.exception() or lost.result().status_code == 500
     wait_for(lambda: not any(is_alive(pid) for pid in processes))
 
@@ -89,13 +89,13 @@ def test_sighup_of_a_terminal_that_closes_drains(tmp_path: Path) -> None:
     """Otherwise the service would keep its port, though nobody sees it any more."""
     with at_terminal(tmp_path) as service, ThreadPoolExecutor(1) as pool:
         service.wait_until_ready()
-        running = pool.submit(service.convert, b"sleeps 1")
+        running = pool.submit(service.convert, b"sleeps 3")
         wait_for(lambda: service.metric("convlast_places_taken") == 1)
         for pid in (service.process.pid, *service.descendants(), service.process.pid):
             os.kill(pid, signal.SIGHUP)
         wait_for(lambda: httpx.get(f"{service.url}/readyz", trust_env=False).status_code == 503)
         assert running.result().status_code == 200
-        assert service.process.wait(30) == 0
+        assert service.process.wait(60) == 0
 
 
 def test_sighup_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_draining_ends_in_time(serve: Serve) -> None:
         wait_for(lambda: service.metric("convlast_places_taken") == 1)
         processes = service.descendants()
         service.process.send_signal(signal.SIGTERM)
-        service.process.wait(30)
+        service.process.wait(60)
         assert lost.exception() or lost.result().status_code == 500
     assert "draining took too long" in service.log.read_text()
     assert service.files() == set()
@@ -206,7 +206,7 @@ def test_a_killed_worker_is_a_crash_of_its_job_only(serve: Serve) -> None:
 
 def test_a_deadline_ends_the_job_and_its_process(serve: Serve) -> None:
     """A job that hangs is answered at its deadline, and its process is gone."""
-    service = serve(job_timeout_s=1)
+    service = serve(job_timeout_s=3)
     before = service.descendants()
     answer = service.convert(b"hangs")
     assert answer.status_code == 504
@@ -268,8 +268,8 @@ def test_the_http_process_never_imports_torch(serve: Serve) -> None:
 def wait_for_worker(service: Running) -> int:
     """Return the process of the running job: the one that has opened its upload."""
     folders = service.work_dir / "workers"
-    wait_for(lambda: list(folders.glob("*/*/upload")))
-    upload = next(folders.glob("*/*/upload"))
+    wait_for(lambda: list(folders.glob("*/input/upload")))
+    upload = next(folders.glob("*/input/upload"))
     found: list[int] = []
 
     def reads_it() -> bool:

@@ -25,7 +25,7 @@ def test_the_queue_is_bounded(serve: Serve) -> None:
     """Jobs within the queue size run, beside the one in the lane, and others are refused."""
     service = serve(queue_size=2)
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(service.convert, [b"sleeps 1.5"] * 8))
+        answers = list(pool.map(service.convert, [b"sleeps 5"] * 8))
     codes = sorted(answer.status_code for answer in answers)
     assert codes == [200] * 3 + [503] * 5
     assert all("retry-after" in answer.headers for answer in answers if answer.status_code == 503)

@@ -78,7 +78,7 @@ def test_a_worker_that_crashed_is_an_error_with_its_signal(serve: Serve, tmp_pat
 
 def test_a_job_that_took_too_long_is_an_error(serve: Serve) -> None:
     """The code and the stage say why."""
-    service = serve(job_timeout_s=0.5)
+    service = serve(job_timeout_s=3)
     assert service.convert(b"hangs").status_code == 504
     told = line(service, "job ended")
     assert (told["level"], told["code"], told["stage"]) == ("error", "timed-out", "read")
@@ -140,7 +140,7 @@ def test_the_drain_has_no_request_of_its_own(serve: Serve) -> None:
 
 def test_the_metrics_tell_how_a_job_and_its_worker_ended(serve: Serve) -> None:
     """A crash and a timeout are counted by code and cause, and their stages are timed."""
-    service = serve(job_timeout_s=0.5)
+    service = serve(job_timeout_s=3)
     for content in (b"crashes", b"hangs"):
         service.convert(content)
     told = metrics(service)

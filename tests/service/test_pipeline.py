@@ -14,7 +14,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own
 
 from tests.service.conftest import Impatient
-from tests.service.running import ROOT, Serve
+from tests.service.running import ROOT, Serve, wait_for
 
 PAGE = (ROOT / "docs" / "jobs.md").read_text()
 NEEDS_CURL = pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on this machine")
@@ -60,8 +60,8 @@ def test_a_long_job_is_converted_through_a_gateway(
     serve: Serve, impatient: Impatient, folder: Path
 ) -> None:
     """Though each wait is cut, and uploads its bytes once; a retry uploads nothing."""
-    proxy = impatient(serve(), idle_s=0.5)
-    content = b"sleeps 4 " + FILLER
+    proxy = impatient(serve(), idle_s=1.5)
+    content = b"sleeps 8 " + FILLER
     (folder / "model.pt").write_bytes(content)
 
     done = convert(folder, proxy.url)
@@ -93,12 +93,11 @@ def test_the_script_goes_on_after_the_service_was_killed(
         stderr=subprocess.DEVNULL,
     )
     try:
-        while not (folder / "job.json").is_file():
-            assert running.poll() is None
+        wait_for((folder / "job.json").is_file)
         service.process.kill()
         service.process.wait()
         serve(port=service.port)
-        assert running.wait(60) == 0
+        assert running.wait(120) == 0
     finally:
         running.kill()
     assert artifact_in(folder / "out.zip") == b"sleeps 3 " + FILLER

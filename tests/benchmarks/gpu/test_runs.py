@@ -57,15 +57,15 @@ def test_what_fails_is_a_result(model: Model, words: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("code", "error"),
+    ("code", "limit_s", "error"),
     [
-        ("import os; os.kill(os.getpid(), 9)", "its process ended with -9"),
-        ("import time; time.sleep(60)", "stopped after 2 s"),
+        ("import os; os.kill(os.getpid(), 9)", 60.0, "its process ended with -9"),
+        ("import time; time.sleep(60)", 2.0, "stopped after 2 s"),
     ],
 )
-def test_a_process_that_ends_otherwise_is_a_result(code: str, error: str) -> None:
+def test_a_process_that_ends_otherwise_is_a_result(code: str, limit_s: float, error: str) -> None:
     """Killed, as for want of memory; or stopped, since it hangs."""
-    found = in_a_process("timeit", ["-n1", "-r1", code], 2.0)
+    found = in_a_process("timeit", ["-n1", "-r1", code], limit_s)
     assert found == {"passed": False, "error": error}
 
 

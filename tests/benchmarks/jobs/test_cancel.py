@@ -25,7 +25,7 @@ def test_a_cancelled_job_leaves_no_process_and_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether it waited or ran."""
-    monkeypatch.setattr(cancel, "MOST_PAUSE_S", 0.2)
+    monkeypatch.setattr(cancel, "MOST_PAUSE_S", 0.5)
     service = start(tmp_path)
     try:
         service.wait_until_ready()

@@ -150,7 +150,7 @@ def test_an_interrupted_conversion_cancels_its_job(
             time.sleep(0.01)
         time.sleep(0.2)
         process.send_signal(number)
-        _, stderr = process.communicate(timeout=20)
+        _, stderr = process.communicate(timeout=60)
     assert process.returncode == exit_code
     assert "Traceback" not in stderr
     assert service.kinds()[-1] == "delete"

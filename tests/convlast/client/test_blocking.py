@@ -97,7 +97,7 @@ def test_an_interrupted_conversion_ends_at_once_and_cancels_its_job(
 
     with Client(url) as client, pytest.raises(KeyboardInterrupt):
         client.convert(source, tmp_path / "out.pt", progress=interrupt)
-    assert time.monotonic() - interrupted_s < 5
+    assert time.monotonic() - interrupted_s < 15
     assert service.kinds()[-2:] == ["job", "delete"]
     assert [path.name for path in tmp_path.iterdir()] == ["model.pt"]
 
@@ -134,12 +134,12 @@ def test_a_conversion_outlives_a_restart_of_the_service(source: Path, tmp_path: 
     with served(before) as url:
         thread = threading.Thread(target=convert, args=(url,))
         thread.start()
-        assert running.wait(10)
+        assert running.wait(30)
         while "events" not in before.kinds():
             time.sleep(0.01)
     time.sleep(0.5)
     with served(after, int(url.rpartition(":")[2])):
-        thread.join(30)
+        thread.join(60)
     assert results
     assert after.kinds() == ["events", "report", "artifact", "artifact"]
     assert after.seen[0].headers["last-event-id"] == "1"

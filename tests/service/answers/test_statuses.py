@@ -158,7 +158,7 @@ async def test_many_changes_are_few_events(
     entry: JobEntry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between two events there is a pause, and then the latest state comes."""
-    monkeypatch.setattr(statuses, "PAUSE_S", 0.1)
+    monkeypatch.setattr(statuses, "PAUSE_S", 0.5)
     stream = Stream(entry)
     sending = stream.start()
     await stream.has(1)

@@ -60,17 +60,29 @@ def test_pieces_come_in_order_and_whole(tmp_path: Path, size_bytes: int) -> None
     assert asyncio.run(body_of(pieces)) == b"head" + content + b"between" + b"x"
 
 
-async def is_held_by(released: threading.Event, work: Coroutine[Any, Any, None]) -> bool:
-    """Cancel work whose thread waits for an event; return whether it ends only after that."""
+class Gate:
+    """Holds a thread up until the test lets it go."""
+
+    def __init__(self) -> None:
+        self.reached, self.released = threading.Event(), threading.Event()
+
+    def wait(self) -> None:
+        """Wait, in the thread."""
+        self.reached.set()
+        self.released.wait(30)
+
+
+async def is_held_by(gate: Gate, work: Coroutine[Any, Any, None]) -> bool:
+    """Cancel work whose thread waits at a gate; return whether it ends only after that."""
     task = asyncio.ensure_future(work)
-    await asyncio.sleep(0.1)
+    assert await asyncio.to_thread(gate.reached.wait, 30)
     for _ in range(2):  # a deadline, and then the end of the service
         task.cancel()
         await asyncio.sleep(0.1)
     was_held = not task.done()
-    released.set()
+    gate.released.set()
     with contextlib.suppress(asyncio.CancelledError):
-        await asyncio.wait_for(task, 10)
+        await asyncio.wait_for(task, 30)
     return was_held
 
 
@@ -78,10 +90,10 @@ def test_a_file_stays_open_while_a_thread_reads_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file is closed only after its thread, even if the client has disconnected."""
-    released, pread = threading.Event(), os.pread
+    gate, pread = Gate(), os.pread
 
     def slow_pread(descriptor: int, length: int, offset: int) -> bytes:
-        released.wait(10)
+        gate.wait()
         return pread(descriptor, length, offset)
 
     monkeypatch.setattr(os, "pread", slow_pread)
@@ -90,13 +102,13 @@ def test_a_file_stays_open_while_a_thread_reads_it(
     async def send() -> None:
         await body_of(pieces)
 
-    assert asyncio.run(is_held_by(released, send()))
+    assert asyncio.run(is_held_by(gate, send()))
 
 
 @pytest.mark.parametrize("slow", ["write", "hash"])
 def test_a_file_stays_open_while_a_thread_works_on_it(slow: str) -> None:
     """An upload's file is closed only after its threads, even if the client has disconnected."""
-    released = threading.Event()
+    gate = Gate()
 
     class Body(uploads._Body):
         def __init__(self) -> None:
@@ -114,13 +126,13 @@ def test_a_file_stays_open_while_a_thread_works_on_it(slow: str) -> None:
 
         def _wait_if(self, verb: str) -> None:
             if slow == verb:
-                released.wait(10)
+                gate.wait()
 
     async def batches() -> AsyncIterator[list[bytes]]:
         yield [b"a"]
         yield [b"b"]
 
-    assert asyncio.run(is_held_by(released, uploads._fill(Body(), batches())))
+    assert asyncio.run(is_held_by(gate, uploads._fill(Body(), batches())))
 
 
 def test_single_bytes_do_not_pile_up(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def slow(monkeypatch: pytest.MonkeyPatch, owner: type, name: str) -> tuple[Any, 
 
     def waits(*args: Any, **more: Any) -> Any:
         called.set()
-        assert may_go_on.wait(10)
+        assert may_go_on.wait(30)
         return method(*args, **more)
 
     monkeypatch.setattr(owner, name, waits)
@@ -52,7 +52,7 @@ def slow(monkeypatch: pytest.MonkeyPatch, owner: type, name: str) -> tuple[Any, 
 
 async def happens(event: threading.Event) -> None:
     """Wait until an event of another thread is set."""
-    assert await asyncio.to_thread(event.wait, 10)
+    assert await asyncio.to_thread(event.wait, 30)
 
 
 @in_loop

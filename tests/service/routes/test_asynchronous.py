@@ -241,7 +241,7 @@ def test_a_poll_waits_for_news(service: Running) -> None:
     )
     thread.start()
     assert delete(service, job).json()["state"] == "cancelled"
-    thread.join(10)
+    thread.join(60)
     assert polled[0].json()["state"] == "cancelled"
 
 
@@ -307,7 +307,7 @@ def test_a_synchronous_call_is_told_that_its_job_was_cancelled(service: Running)
     wait_for(lambda: [each for each in listed(service) if each["state"] == "running"])
     [running] = [each for each in listed(service) if each["state"] == "running"]
     assert delete(service, running["links"]["self"]).status_code == 200
-    thread.join(10)
+    thread.join(60)
     assert answers[0].json()["code"] == "gone"
 
 
@@ -385,11 +385,11 @@ def test_a_flood_of_jobs_is_refused_before_the_upload(serve: Serve) -> None:
 def test_jobs_go_on_after_a_kill(serve: Serve) -> None:
     """Killed while one job runs and another waits: both are finished by the next service."""
     service = serve()
-    running = post(service, new(b"sleeps 2"), **ASYNC)
-    waiting = post(service, new(b"sleeps 0.1"), **ASYNC)
     done = post(service, new(b"refuses"), verb="inspect", **ASYNC)
-    wait_for(lambda: get(service, running.headers["location"]).json()["state"] == "running")
     before = ended(service, done)
+    running = post(service, new(b"sleeps 4"), **ASYNC)
+    waiting = post(service, new(b"sleeps 0.1"), **ASYNC)
+    wait_for(lambda: get(service, running.headers["location"]).json()["state"] == "running")
     service.process.kill()
     service.process.wait()
     again = serve()

@@ -12,7 +12,7 @@ import pytest
 from convlast.report.changes import Comparison
 from service.problems import MEDIA_TYPE
 from service.routes.comparison import MAX_REPORT_BYTES
-from tests.service.running import Running, Serve
+from tests.service.running import Running, Serve, wait_for
 
 KEYS = {"alice": "key-of-alice", "bob": "key-of-bob"}
 
@@ -122,7 +122,7 @@ def test_a_job_without_a_report_has_nothing_to_compare(
         content = {"checkpoint": ("m.pt", b"refuses this")}
         headers = {"Prefer": "respond-async"}
         job = client.post("/convert", files=content, headers=headers).json()["id"]
-        client.get(f"/jobs/{job}", params={"wait": 30})
+        wait_for(lambda: client.get(f"/jobs/{job}").json()["state"] == "failed")
     answer = ask(service, job, jobs[0])
     assert (answer.status_code, answer.json()["code"]) == (404, "not-found")
 

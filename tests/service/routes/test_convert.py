@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from convlast.report import Report
-from tests.service.running import Running, wait_for
+from tests.service.running import Running
 
 CONTENT = b"a checkpoint of some kind" * 1000
 
 
 def test_curl_gets_artifact_and_report_in_one_zip(service: Running, tmp_path: Path) -> None:
     """One request returns the artifact and both reports, and nothing is stored."""
-    before = service.files()
+    before = service.settled_files()
     checkpoint = tmp_path / "model.pt"
     checkpoint.write_bytes(CONTENT)
     target = tmp_path / "out.zip"
@@ -33,7 +33,7 @@ def test_curl_gets_artifact_and_report_in_one_zip(service: Running, tmp_path: Pa
     assert report.input.filename == "model.pt"
     assert report.artifact
     assert report.artifact.sha256 == hashlib.sha256(CONTENT).hexdigest()
-    wait_for(lambda: service.files() == before)
+    assert service.settled_files() == before
 
 
 def test_the_zip_has_a_length_and_timing(service: Running) -> None:

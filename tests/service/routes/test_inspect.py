@@ -3,7 +3,7 @@ from __future__ import annotations
 import httpx
 
 from convlast.report import Report
-from tests.service.running import Running, wait_for
+from tests.service.running import Running
 
 
 def inspect(service: Running, accept: str = "*/*", query: str = "") -> httpx.Response:
@@ -15,12 +15,12 @@ def inspect(service: Running, accept: str = "*/*", query: str = "") -> httpx.Res
 
 def test_inspect_gives_a_report_and_keeps_nothing(service: Running) -> None:
     """The answer is the report as JSON, without an artifact."""
-    before = service.files()
+    before = service.settled_files()
     response = inspect(service)
     report = Report.model_validate_json(response.content)
     assert report.artifact is None
     assert "queue;dur=" in response.headers["server-timing"]
-    wait_for(lambda: service.files() == before)
+    assert service.settled_files() == before
 
 
 def test_inspect_gives_a_page(service: Running) -> None:

@@ -25,7 +25,7 @@ def leads_a_session(pid: int) -> bool:
 
 def test_a_log_that_cannot_be_written_stops_nothing(serve: Serve) -> None:
     """With a full log disk, jobs, refusals and draining work, and dead workers are replaced."""
-    service = serve(log=FULL, job_timeout_s=1)
+    service = serve(log=FULL, job_timeout_s=3)
     with service.client() as client:
         for content, status in [(b"fine", 200), (b"raises", 500), (b"hangs", 504), (b"fine", 200)]:
             answer = client.post("/convert", files={"checkpoint": ("m.pt", content)})

@@ -28,15 +28,17 @@ async def test_a_reading_that_raises_is_none() -> None:
 @in_loop
 async def test_a_reading_that_hangs_keeps_nobody_waiting() -> None:
     """It is none, has one thread however often it is asked for, and is told once it is done."""
-    go_on, calls = threading.Event(), []
+    go_on, begun, calls = threading.Event(), threading.Event(), []
 
     def read() -> int:
         calls.append(1)
+        begun.set()
         go_on.wait()
         return 7
 
     reading = Reading("disk", read, patience_s=0.01)
     assert [await reading.take() for _ in range(3)] == [None, None, None]
+    assert await asyncio.to_thread(begun.wait, 10)
     assert len(calls) == 1
     waiting = asyncio.ensure_future(reading.take())
     go_on.set()
