@@ -92,7 +92,7 @@ async def inspect_beside(
     large = [asyncio.ensure_future(ask()) for _ in range(MANY)]
     try:
         await until(lambda: gate.held >= 4)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             assert (await post(client, "/inspect", b"fine")).status_code == 200
         assert not any(each.done() for each in large)
     finally:
@@ -115,7 +115,7 @@ async def pieces(content: bytes) -> AsyncIterator[bytes]:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait until a condition is true."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110  # a thread sets it
             await asyncio.sleep(0.01)
 

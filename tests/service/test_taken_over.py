@@ -37,7 +37,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """Run a service with a small store whose workers are played."""
     folder = tmp_path_factory.mktemp("stage")
     (folder / "secret").write_bytes(SECRET)
-    with staged(folder, store_bytes=STORE_BYTES, job_timeout_s=20) as stage:
+    with staged(folder, store_bytes=STORE_BYTES, job_timeout_s=120) as stage:
         yield stage
 
 

@@ -64,7 +64,7 @@ def with_workers(
 
     async def main(folder: Path) -> Finished | None:
         workers = LocalWorkers(
-            task=task, device=device, job_timeout_s=20, confinement=confinement(folder)
+            task=task, device=device, job_timeout_s=120, confinement=confinement(folder)
         )
         await workers.start()
         try:
@@ -85,7 +85,7 @@ def confinement(folder: Path) -> Confinement:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait until a condition is true."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110  # another process sets it
             await asyncio.sleep(0.02)
 
@@ -277,7 +277,7 @@ def test_a_job_that_cannot_be_put_back_holds_nobody_up(
         with pytest.raises(OSError, match="the disk is gone"):
             await ran(workers, tmp_path, b"fine")
         assert not workers.health().busy
-        return await asyncio.wait_for(ran(workers, tmp_path, b"fine"), 20)
+        return await asyncio.wait_for(ran(workers, tmp_path, b"fine"), 60)
 
     assert with_workers(use) is not None
 
@@ -435,6 +435,7 @@ def test_jobs_that_wait_are_told_of_their_places(tmp_path: Path) -> None:
     """The next one has place 1, a running one has none, and places go down as jobs end."""
 
     async def use(workers: LocalWorkers) -> None:
+        await until(lambda: workers.health().ready)
         heard = [Heard() for _ in range(3)]
         sent = []
         for number, listener in enumerate(heard):
@@ -442,7 +443,7 @@ def test_jobs_that_wait_are_told_of_their_places(tmp_path: Path) -> None:
             folder.mkdir()
             sent.append(asyncio.ensure_future(ran(workers, folder, b"hangs", listener)))
             await until(lambda: workers.health().busy)
-        await until(lambda: heard[1].places == [1] and heard[2].places[:1] == [2])
+        await until(lambda: heard[1].places[:1] == [1] and heard[2].places[:1] == [2])
         sent[0].cancel()
         await until(lambda: heard[2].places[-1:] == [1])
         for job in sent:

@@ -72,7 +72,7 @@ def with_lanes(
         workers = LocalWorkers(
             task=task,
             device=device,
-            job_timeout_s=20,
+            job_timeout_s=120,
             confinement=confinement(folder / "workers"),
             capacity=Capacity(**capacity),
             memory=memory,
