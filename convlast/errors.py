@@ -14,6 +14,12 @@
     │  ├─ ArchitectureNotAllowedError   architecture-not-allowed: outside the allowed modules
     │  └─ ArchitectureMismatchError     architecture-mismatch: the state dict does not fit
     ├─ VerificationError             verification-failed: the proof failed; the report says where
+    ├─ StoreError                    address
+    │  ├─ AddressError               invalid-address: it cannot be read, or does not fit
+    │  ├─ AddressNotAllowedError     address-not-allowed: outside the allowed prefixes
+    │  ├─ SourceNotFoundError        source-not-found: nothing is there
+    │  ├─ SourceChangedError         source-changed: another object is there than before
+    │  └─ StoreUnavailableError      store-unavailable: the store is away, fails, or refuses
     ├─ RemoteError                   raised by the client, with the code of the service's problem
     ├─ StorageFullError              storage-full: no room for the artifact
     └─ DeviceError
@@ -37,35 +43,11 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 from convlast.byte_size import exact
 
 Detail: TypeAlias = str | int | float | bool | list[str] | None
-
-
-_SCRIPT = "The following operation failed in the TorchScript interpreter."
-
-
-def words_of(error: BaseException, raised: BaseException | None = None) -> str:
-    r"""Return the type of a foreign error, and its line that says what is wrong.
-
-    That is the first line; of TorchScript, which lists all the places before, it is the last.
-
-    Args:
-        error: The error.
-        raised: What the last operator raised. TorchScript loses its words where it is watched.
-
-    >>> words_of(ValueError("too small\nand more."))
-    'ValueError: too small'
-    """
-    lines = str(error).strip().splitlines() or [""]
-    if lines[0] == _SCRIPT and lines[-1] == "RuntimeError:" and raised is not None:
-        return words_of(raised)
-    if lines[0] == _SCRIPT:  # then all the places, and what the program raised
-        told = (line.partition("Error: ")[2].strip() for line in reversed(lines))
-        lines = [next(filter(None, told), lines[-1])]
-    return f"{type(error).__name__}: {lines[0].removesuffix('.')[:300]}"
 
 
 class ConvlastError(Exception):
@@ -211,6 +193,63 @@ class VerificationError(ConvlastError):
     def __init__(self, message: str, *, report: Any, remedy: str = "") -> None:
         self.report: Any = report
         super().__init__(message, remedy=remedy)
+
+
+class StoreError(ConvlastError):
+    """An object in a store cannot be read or written.
+
+    Attributes:
+        address: Where it is, without a query or a password.
+    """
+
+    def __init__(self, message: str, *, address: str, remedy: str = "", **details: Detail) -> None:
+        self.address = address
+        super().__init__(message, remedy=remedy, address=address, **details)
+
+
+class AddressError(StoreError, ValueError):
+    """The address cannot be read, or is of a kind that does not fit."""
+
+    code = "invalid-address"
+
+
+class AddressNotAllowedError(StoreError):
+    """The address is outside the allowed prefixes."""
+
+    code = "address-not-allowed"
+
+
+class SourceNotFoundError(StoreError):
+    """There is nothing at the address."""
+
+    code = "source-not-found"
+
+
+class SourceChangedError(StoreError):
+    """There is another object at the address than when reading it began."""
+
+    code = "source-changed"
+
+
+Reason: TypeAlias = Literal["away", "failing", "credentials", "refused", "settings"]
+"""Why a store is unavailable: it does not answer; its answers are 5xx, 429 or 408; it does not
+accept the credentials; it refuses for another reason; the environment does not say where it is."""
+
+
+class StoreUnavailableError(StoreError):
+    """The store did not do what was asked, however often it was.
+
+    Attributes:
+        reason: Why.
+    """
+
+    code = "store-unavailable"
+
+    def __init__(
+        self, message: str, *, address: str, reason: Reason, remedy: str = "", **details: Detail
+    ) -> None:
+        self.reason = reason
+        super().__init__(message, address=address, remedy=remedy, reason=reason, **details)
 
 
 class RemoteError(ConvlastError):

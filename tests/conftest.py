@@ -1,8 +1,9 @@
 """What the machine has, and so which tests can run on it.
 
 A test that needs a GPU, the folder of real checkpoints, a browser, a container engine, promtool,
-reverse proxies or the frameworks of the recipes carries that marker. Where the thing is absent the
-test is skipped by name; `--require NAME` makes its absence a failure instead.
+reverse proxies, the servers of stores or the frameworks of the recipes carries that marker. Where
+the thing is absent the test is skipped by name; `--require NAME` makes its absence a failure
+instead.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import torch
 from tests.container import engine as container_engine
 from tests.deploy import promtool
 from tests.proxies import reverse_proxy
+from tests.stores import servers
 
 ROOT = Path(__file__).parents[1]
 SHARED_CHECKPOINTS = ROOT.parent / "shared" / "checkpoints"
@@ -42,6 +44,7 @@ PRESENT: dict[str, Callable[[], bool]] = {
     "container": container_engine.is_present,
     "promtool": lambda: promtool.find() is not None,
     "proxies": reverse_proxy.are_present,
+    "stores": servers.are_present,
     "recipes": lambda: None not in map(find_spec, FRAMEWORKS),
 }
 

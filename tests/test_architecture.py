@@ -27,7 +27,7 @@ errors
 options
 report
 jobs
-bytes layout devices
+bytes layout devices stores
 checkpoints
 planning
 writing
@@ -65,10 +65,13 @@ __main__
 ONLY = {
     "report": {"errors", "options", "report"},
     "client": {"errors", "options", "report", "jobs", "progress", "bytes", "writing", "client"},
+    "stores": {"errors", "progress", "stores"},
 }
 """What some packages confine themselves to."""
 
-FOREIGN = {"service", "fastapi", "starlette", "uvicorn", "httpx", "anyio", "tests"}
+FOREIGN = {"service", "fastapi", "starlette", "uvicorn", "httpx", "obstore", "anyio", "tests"}
+ALLOWED = {"client": {"httpx", "anyio"}, "stores": {"httpx", "obstore"}}
+"""What comes from elsewhere, and which parts of the library may use it."""
 
 
 @cache
@@ -187,9 +190,9 @@ def test_there_are_no_circles() -> None:
 
 @pytest.mark.parametrize("module", modules("convlast"))
 def test_the_library_knows_no_http_and_no_environment(module: str) -> None:
-    """Nothing of the service, and no web library outside the client."""
+    """Nothing of the service, and no web library outside the client and the stores."""
     path = modules("convlast")[module]
-    foreign = FOREIGN - ({"httpx", "anyio"} if unit_of(module) == "client" else set())
+    foreign = FOREIGN - ALLOWED.get(unit_of(module), set())
     assert not {name.split(".")[0] for name in imports_of(path)} & foreign
     if module != "convlast.__main__":  # a process of its own, that nobody calls
         assert not re.search(r"\bos\.(environ|getenv)|\bgetenv\b", path.read_text())
@@ -204,6 +207,7 @@ def test_the_service_sees_the_edges_of_the_library_alone() -> None:
         "options",
         "progress",
         "report",
+        "stores",
         "version",
         "openmp",
         "removal",
@@ -226,6 +230,7 @@ def test_the_service_sees_the_edges_of_the_library_alone() -> None:
         "convlast.client",
         "convlast.containers",
         "convlast.folders.notes",
+        "convlast.stores.reading",
     ],
 )
 def test_light_modules_do_not_import_torch(name: str) -> None:

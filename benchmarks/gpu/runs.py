@@ -18,7 +18,8 @@ import torch
 from benchmarks.gpu.measuring import Limits, measure
 from benchmarks.gpu.models import PREFIXES, Model, built
 from convlast.architectures.resolving import resolve
-from convlast.errors import OptionError, words_of
+from convlast.errors import OptionError
+from convlast.report.wording import words_of
 from convlast.smoke.model.specimen import Specimen
 
 Result: TypeAlias = dict[str, Any]

@@ -21,7 +21,8 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from convlast.errors import ArchitectureMismatchError, ConvlastError, OptionError, words_of
+from convlast.errors import ArchitectureMismatchError, ConvlastError, OptionError
+from convlast.report.wording import words_of
 
 _FACTORIES = {
     torch.arange,

@@ -19,7 +19,8 @@ from types import ModuleType
 
 import torch
 
-from convlast.errors import ArchitectureNotAllowedError, OptionError, words_of
+from convlast.errors import ArchitectureNotAllowedError, OptionError
+from convlast.report.wording import words_of
 
 _NMS = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 

@@ -22,8 +22,9 @@ from convlast.architectures.sizes import Shape, candidates, channels_of, likelie
 from convlast.architectures.state_dicts import made_by, state_dict_of, weights_of
 from convlast.architectures.subject import Inputs, Subject
 from convlast.checkpoints.tree import value_at
-from convlast.errors import OptionError, UnsupportedContainerError, words_of
+from convlast.errors import OptionError, UnsupportedContainerError
 from convlast.planning.plan import Plan
+from convlast.report.wording import words_of
 
 
 def module_in(case: Case) -> nn.Module | None:

@@ -22,7 +22,8 @@ from torch.utils.flop_counter import flop_registry
 from convlast.architectures.fresh import fresh
 from convlast.architectures.sizes import Shape
 from convlast.architectures.time_limit import TimeLimit, TimeUp
-from convlast.errors import OptionError, words_of
+from convlast.errors import OptionError
+from convlast.report.wording import words_of
 
 FLOPS, BYTES = 5e9, 16 << 20
 """The preferred size needs at most this many operations in all, and this many bytes for its largest

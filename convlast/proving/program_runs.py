@@ -20,7 +20,8 @@ from typing import Any
 import torch
 
 from convlast.checkpoints.programs.torchscript import TorchScript
-from convlast.errors import UnsupportedContainerError, words_of
+from convlast.errors import UnsupportedContainerError
+from convlast.report.wording import words_of
 from convlast.smoke.unwritten import ZeroingUnwritten
 
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}

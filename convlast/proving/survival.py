@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from convlast.errors import words_of
 from convlast.loading import load_into
 from convlast.report import Kind, Survival
+from convlast.report.wording import words_of
 
 LARGEST_SAMPLE_BYTES = 64 << 20
 """A weight larger than this is not copied a dozen times to make a point."""

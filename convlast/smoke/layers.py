@@ -14,9 +14,10 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from convlast.errors import ConvlastError, words_of
+from convlast.errors import ConvlastError
 from convlast.layout.memory_format import strides_of
 from convlast.report import LayerSmoke
+from convlast.report.wording import words_of
 from convlast.smoke import device_health as health
 from convlast.smoke.convolution import (
     Convolution,

@@ -37,7 +37,7 @@ OLDEST = pins(Path(__file__).with_name("oldest.txt"))
 NEWEST = pins(ROOT / "constraints.txt")
 
 
-@pytest.mark.parametrize("requirement", list(requirements()), ids=str)
+@pytest.mark.parametrize("requirement", list(dict.fromkeys(requirements())), ids=str)
 def test_lower_bounds_are_those_that_are_tested(requirement: Requirement) -> None:
     """`make oldest` installs the lowest version that is allowed; `make setup` an allowed one."""
     name = canonicalize_name(requirement.name)
@@ -56,7 +56,12 @@ def test_tools_are_pinned(line: str) -> None:
 
 @pytest.mark.parametrize(
     ("extra", "module"),
-    [("cli", "__main__"), ("client", "cli/remote"), ("safetensors", "checkpoints/safetensors")],
+    [
+        ("cli", "__main__"),
+        ("client", "cli/remote"),
+        ("safetensors", "checkpoints/safetensors"),
+        ("stores", "stores/opening"),
+    ],
 )
 def test_a_missing_extra_is_named_by_its_packages(extra: str, module: str) -> None:
     """These can be had from any index; `convlast[...]` only where convlast itself comes from."""

@@ -6,8 +6,8 @@ from functools import partial
 
 import torch
 
-from convlast.errors import words_of
 from convlast.report.smoke import Smoke
+from convlast.report.wording import words_of
 from convlast.smoke import device_health as health
 from convlast.smoke.model.dispatch import profile
 from convlast.smoke.model.specimen import Specimen, Way

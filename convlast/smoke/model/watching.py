@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from convlast.architectures.time_limit import NO_LIMIT, TimeLimit
-from convlast.errors import words_of
+from convlast.report.wording import words_of
 from convlast.smoke.model.events import Failure, ModulePlace, Operation, Turn, line_of
 from convlast.smoke.modes import OperatorMode
 from convlast.smoke.operands import address_of, tensors_in, written_operands
