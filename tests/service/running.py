@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 
 ROOT = Path(__file__).parents[2]
-START_S = 90.0
+START_S = 180.0
 FAKE, REAL = "tests.service.fake_service", "service"
 
 

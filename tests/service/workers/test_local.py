@@ -85,7 +85,7 @@ def confinement(folder: Path) -> Confinement:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait until a condition is true."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):  # the first one waits until the fork server has its packages
         while not condition():  # noqa: ASYNC110  # another process sets it
             await asyncio.sleep(0.02)
 
