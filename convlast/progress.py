@@ -10,14 +10,15 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 `done == total`, unless the work raises.
 
 A conversion has the stages read, choose, write, prove, smoke and survival, an inspection digest,
-and a verification compare and digest. A client adds upload, queue (in places) and download. In a
+and a verification compare and digest. A client adds upload, queue (in places) and download. A
+service that fetches from a store, or delivers to one, adds download before, and deliver after. In a
 model folder a conversion's come for each file, and `files` says how many bytes of all files are
 done."""
 
 TimedStage: TypeAlias = Literal["read", "choose", "write", "prove", "smoke", "survival"]
 """What the seconds of a report are told of."""
 
-IN_BYTES = frozenset({"write", "digest", "compare", "files", "upload", "download"})
+IN_BYTES = frozenset({"write", "digest", "compare", "files", "upload", "download", "deliver"})
 """The stages that count bytes; the others count steps."""
 
 

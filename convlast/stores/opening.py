@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from convlast.errors import OptionError, StoreUnavailableError
 from convlast.stores.address import Address
@@ -46,6 +48,8 @@ class StoreOptions:
         parallel: How many requests go on at once; memory for so many parts is used.
         http: What sends the requests for https:// addresses, if httpx should not do it as it
             usually does. The one who made it closes it.
+        variables: Credentials, regions and endpoints by the names of their variables, such as
+            `AWS_REGION`, which the environment of the process then need not hold.
     """
 
     timeout_s: float = 30
@@ -53,6 +57,7 @@ class StoreOptions:
     part_bytes: int = 16 << 20
     parallel: int = 4
     http: httpx.AsyncBaseTransport | None = None
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def open_store(
@@ -75,7 +80,12 @@ def open_store(
     client = _sending(options) if sending else _asking(options)
     retries: RetryConfig = _sent_again(options) if sending else {"max_retries": 0}
     try:
-        return _KINDS[address.scheme](address.root, client_options=client, retry_config=retries)
+        return _KINDS[address.scheme](
+            address.root,
+            config=_config(address.scheme, options.variables),
+            client_options=client,
+            retry_config=retries,
+        )
     # Its words may repeat what is in the environment.
     except (obstore.exceptions.BaseError, ValueError):
         raise StoreUnavailableError(
@@ -84,6 +94,24 @@ def open_store(
             reason="settings",
             remedy=f"Look at the variables that begin with {_VARIABLES[address.scheme]}.",
         ) from None
+
+
+def _config(scheme: str, variables: Mapping[str, str]) -> Any:
+    """Return those variables that a kind of store knows, as it takes them from an environment."""
+    names = (name for name in variables if name.startswith(_VARIABLES[scheme]))
+    return {name: variables[name] for name in names if _is_known(scheme, name)}
+
+
+@cache
+def _is_known(scheme: str, name: str) -> bool:
+    config: Any = {name: ""}
+    try:
+        _KINDS[scheme]("bucket", config=config)
+    except obstore.exceptions.UnknownConfigurationKeyError:
+        return False
+    except (obstore.exceptions.BaseError, ValueError):
+        return True
+    return True
 
 
 def _asking(options: StoreOptions) -> ClientConfig:

@@ -53,9 +53,8 @@ def translated(address: Address) -> Iterator[None]:
         raise
     except _FOREIGN as error:
         meaning = _meaning_of(error, address)
-    else:
-        return
-    raise meaning  # outside, so that the foreign error is not even its context
+        error.args = ()  # a log may follow the context of an error
+        raise meaning from None
 
 
 def _meaning_of(error: Exception, address: Address) -> StoreError:
@@ -84,13 +83,15 @@ def of_status(status: int, address: Address) -> StoreError:
     if status in {401, 403, 407}:
         return unavailable(address, "credentials", status)
     if 300 <= status < 400:
-        return _redirected(address, status)
+        return _redirected(address)
     return unavailable(address, "failing" if status in _PASSING else "refused", status)
 
 
 def _of_generic(text: str, address: Address) -> StoreError:
     if found := _STATUS.search(text):
         return of_status(int(found[1] or found[2]), address)
+    if "redirect" in text:
+        return _redirected(address)
     # A disk does not come back, as a store in the network does.
     return unavailable(address, "refused" if address.scheme == "file" else "away")
 
@@ -126,11 +127,10 @@ def unavailable(
     )
 
 
-def _redirected(address: Address, status: int) -> StoreUnavailableError:
+def _redirected(address: Address) -> StoreUnavailableError:
     return StoreUnavailableError(
-        f"The store of {address} sends elsewhere: status {status}. No redirect is followed.",
+        f"The store of {address} sends elsewhere. No redirect is followed.",
         address=str(address),
         reason="refused",
         remedy="Give the address that it leads to, or the right region of the bucket.",
-        status=status,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import obstore
@@ -54,17 +54,38 @@ async def put(
         StoreError: If the store does not take it.
     """
     options = options or StoreOptions()
-    _refuse_unwritable(address)
-    mark = _mark_of(address)
-    upload = _Upload(path, progress)
-    try:
-        with translated(address):
-            await upload.send(address, options, mark)
-    except SourceNotFoundError:
-        # The answer to the last request was lost, and the parts of the second one are gone.
-        if not await _has(mark, address, options):
-            raise
-    upload.end()
+    size_bytes = (await asyncio.to_thread(path.stat)).st_size
+    is_small = size_bytes <= options.part_bytes
+    portions = Portions(progress, "upload", size_bytes)
+    # The last byte is told of when the object is there.
+    last = size_bytes if is_small else 1
+    content: bytes | AsyncIterator[bytes] = _read(path, size_bytes - last, portions.add)
+    if is_small:
+        content = await asyncio.to_thread(path.read_bytes)
+    await _send(content, size_bytes, address, options)
+    if last:
+        portions.add(last)
+
+
+async def put_pieces(
+    pieces: AsyncIterator[bytes],
+    about_bytes: int,
+    address: Address,
+    options: StoreOptions | None = None,
+) -> None:
+    """Write an object whose bytes take their time to come; otherwise as `put`.
+
+    Args:
+        pieces: The bytes. What this raises ends the work, and what was sent is removed.
+        about_bytes: How many bytes will come: at most a tenth more.
+        address: Where the object will be, when the pieces have ended.
+        options: How its store is asked.
+
+    Raises:
+        AddressError: If nothing can be written there.
+        StoreError: If the store does not take it.
+    """
+    await _send(pieces, about_bytes + about_bytes // 10, address, options or StoreOptions())
 
 
 async def create(data: bytes, address: Address, options: StoreOptions | None = None) -> bool:
@@ -128,31 +149,58 @@ async def remove(address: Address, options: StoreOptions | None = None) -> None:
         return
 
 
-class _Upload:
-    """A file on its way."""
+async def _send(
+    content: bytes | AsyncIterator[bytes], most_bytes: int, address: Address, options: StoreOptions
+) -> None:
+    """Send an object of at most so many bytes.
 
-    def __init__(self, path: Path, progress: Progress) -> None:
-        self._path = path
-        self._size_bytes = path.stat().st_size
-        # The last byte is told of when the object is there.
-        self._portions = Portions(progress, "upload", self._size_bytes)
-        self._told_bytes = 0
+    Raises:
+        AddressError: If nothing can be written there.
+        StoreError: If the store does not take it.
+    """
+    _refuse_unwritable(address)
+    mark = _mark_of(address)
+    try:
+        with translated(address):
+            await _Upload(content, most_bytes).send(address, options, mark)
+    except SourceNotFoundError:
+        # The answer to the last request was lost, and the parts of the second one are gone.
+        if not await _has(mark, address, options):
+            raise
+
+
+async def _read(path: Path, most: int, told: Callable[[int], object]) -> AsyncIterator[bytes]:
+    """Yield a file in pieces, and tell of them when they were taken, up to so many bytes."""
+    with path.open("rb", buffering=0) as file:
+        while piece := await asyncio.to_thread(file.read, _PIECE_BYTES):
+            yield piece
+            if count := min(len(piece), most):
+                told(count)
+            most -= count
+
+
+class _Upload:
+    """Bytes on their way."""
+
+    def __init__(self, content: bytes | AsyncIterator[bytes], most_bytes: int) -> None:
+        self._content = content
+        self._most_bytes = most_bytes
         self._is_stopped = False
 
     async def send(
         self, address: Address, options: StoreOptions, mark: dict[str, str] | None
     ) -> None:
-        """Send it, and remove what was sent if that is cancelled."""
+        """Send them, and remove what was sent if that is cancelled."""
         store = open_store(address, options, sending=True)
-        is_small = self._size_bytes <= options.part_bytes
+        is_small = isinstance(self._content, bytes)
         sending = asyncio.ensure_future(
             obstore.put_async(
                 store,
                 address.path,
-                self._path.read_bytes() if is_small else self._pieces(),
+                self._content if isinstance(self._content, bytes) else self._pieces(self._content),
                 attributes=mark,
                 use_multipart=not is_small,
-                chunk_size=max(options.part_bytes, math.ceil(self._size_bytes / _MOST_PARTS)),
+                chunk_size=max(options.part_bytes, math.ceil(self._most_bytes / _MOST_PARTS)),
                 max_concurrency=options.parallel,
             )
         )
@@ -166,22 +214,11 @@ class _Upload:
             sending.cancel()
             raise
 
-    async def _pieces(self) -> AsyncIterator[bytes]:
-        with self._path.open("rb", buffering=0) as file:
-            while piece := await asyncio.to_thread(file.read, _PIECE_BYTES):
-                yield piece
-                if self._is_stopped:
-                    raise _StoppedError
-                self._tell(min(len(piece), self._size_bytes - 1 - self._told_bytes))
-
-    def end(self) -> None:
-        """Say that the object is there."""
-        self._tell(self._size_bytes - self._told_bytes)
-
-    def _tell(self, count: int) -> None:
-        if count > 0:
-            self._told_bytes += count
-            self._portions.add(count)
+    async def _pieces(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for piece in pieces:
+            yield piece
+            if self._is_stopped:
+                raise _StoppedError
 
 
 def _taken_note_of(sending: asyncio.Future[obstore.PutResult]) -> None:

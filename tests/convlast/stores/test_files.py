@@ -21,7 +21,7 @@ from convlast.errors import (
 from convlast.stores.address import Address
 from convlast.stores.reading import Listed, fetch, listing, stat
 from convlast.stores.writing import create, put, remove
-from tests.convlast.stores.quick import SMALL, address_of, run
+from tests.stores.quick import SMALL, address_of, run
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)

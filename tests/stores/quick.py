@@ -1,4 +1,4 @@
-"""What the tests of stores share: quick options, and a folder as a store."""
+"""Options for tests: short patience, small parts."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import asyncio
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 from convlast.stores.address import Address
 from convlast.stores.opening import StoreOptions
 
 T = TypeVar("T")
 
-QUICK = StoreOptions(timeout_s=10, patience_s=10, part_bytes=5 << 20, parallel=3)
-SMALL = StoreOptions(timeout_s=10, patience_s=10, part_bytes=1000, parallel=3)
+MIB = 1 << 20
+QUICK = StoreOptions(timeout_s=20, patience_s=20, part_bytes=5 * MIB, parallel=3)
+"""Parts as small as S3 allows."""
+SMALL = StoreOptions(timeout_s=20, patience_s=20, part_bytes=1000, parallel=3)
+IMPATIENT = StoreOptions(timeout_s=5, patience_s=0.5, part_bytes=5 * MIB, parallel=3)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
@@ -24,4 +26,4 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 def address_of(path: Path) -> Address:
     """Return the address of a file."""
-    return Address.parse(f"file://{quote(str(path))}")
+    return Address.parse(path.as_uri())
