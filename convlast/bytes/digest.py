@@ -58,7 +58,9 @@ class FilePart:
 
 
 def sha256_and_crc32_of(
-    path: Path, parts: Iterable[FilePart] = (FilePart(None),)
+    path: Path,
+    parts: Iterable[FilePart] = (FilePart(None),),
+    grown: Callable[[Path, int], object] | None = None,
 ) -> tuple[str, int]:
     """Return the SHA-256 of a file's bytes, in hexadecimal, and their CRC-32, in one pass.
 
@@ -66,6 +68,7 @@ def sha256_and_crc32_of(
         path: The file.
         parts: The parts that it consists of, in order; each is read when it is yielded, so the
             file may still be growing.
+        grown: Called with the file and the number of bytes that were read, again and again.
 
     Raises:
         MalformedCheckpointError: If a part does not have its expected CRC.
@@ -82,6 +85,8 @@ def sha256_and_crc32_of(
                 if part.crc is not None:
                     crc = crc32(piece, crc)
                 left -= count
+                if grown is not None:
+                    grown(path, file.tell())
             if part.crc is not None:
                 require_crc(part.member, part.crc, crc)
     return sha256.hexdigest(), whole
@@ -90,18 +95,19 @@ def sha256_and_crc32_of(
 class Digesting:
     """The digests of one file, computed in another thread while the file may still be growing."""
 
-    def __init__(self, pool: Executor) -> None:
+    def __init__(self, pool: Executor, grown: Callable[[Path, int], object] | None = None) -> None:
         """Begin without a file.
 
         Args:
             pool: Computes the digests; it must have a free thread.
+            grown: As for `sha256_and_crc32_of`.
         """
-        self._pool = pool
+        self._pool, self._grown = pool, grown
         self._digests: Future[tuple[str, int]] | None = None
 
     def begin(self, path: Path, parts: Iterable[FilePart]) -> None:
         """Begin to read a file; otherwise as `sha256_and_crc32_of`."""
-        self._digests = self._pool.submit(sha256_and_crc32_of, path, parts)
+        self._digests = self._pool.submit(sha256_and_crc32_of, path, parts, self._grown)
 
     def result(self) -> tuple[str, int]:
         """Wait until the file was read; return its SHA-256 and CRC-32.

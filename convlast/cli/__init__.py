@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,16 +16,25 @@ import typer
 from rich.console import Console
 
 import convlast
+from convlast import addressed
 from convlast.cli import jobs, manifests, outcome, remote
 from convlast.cli import progress_bar as progress
 from convlast.cli.arguments import ArtifactFile, Converted, Force, Original, Source, Target
 from convlast.cli.execution import Execution, Trust
 from convlast.cli.parameters import Only, flattened
-from convlast.cli.places import keep_apart, place_of_artifact, refuse_existing, refuse_own_name
+from convlast.cli.places import (
+    keep_apart,
+    on_this_machine,
+    place_in_store,
+    place_of_artifact,
+    refuse_existing,
+    refuse_own_name,
+)
 from convlast.cli.remote import Service
 from convlast.cli.usage import Commands
 from convlast.options import Limits, Options
 from convlast.options.keywords import INSPECTED
+from convlast.stores.address import Address, is_address
 
 if TYPE_CHECKING:
     from convlast.report import Report
@@ -75,15 +85,21 @@ def convert(  # noqa: PLR0913  # two places, and models of options
     detach: remote.Detach = False,
 ) -> None:
     """Convert a checkpoint or a model folder, prove the result, and report it layer by layer."""
-    keep_apart(source, target, output.report)
+    here = on_this_machine(source)
+    there = None if target is None else on_this_machine(target)
+    keep_apart(here, there, output.report)
+    service.refuse_addresses(source, target)
     if detach:
         remote.leave(source, target, options, output, service)
         return
-    is_here = service.server is None
-    if (
+    verb: Callable[..., Report]
+    made: Path | Address
+    if here is None or is_address(target or ""):
+        verb, made = addressed.convert, place_in_store(target)
+    elif (
         target is None
-        and is_here
-        and (report := _unchanged(source, options, output, execution, limits))
+        and service.server is None
+        and (report := _unchanged(here, options, output, execution, limits))
     ):
         note = (
             f"Nothing to do: a conversion to {options.memory_format} would change nothing in "
@@ -91,23 +107,17 @@ def convert(  # noqa: PLR0913  # two places, and models of options
         )
         outcome.conclude(lambda: report, output, instead=note)
         return
-
-    place = place_of_artifact(source, target, options)
-    if place is not None:
-        refuse_own_name(source, target, place)
-        keep_apart(source, place.path, output.report)
-        if not force:
-            refuse_existing(place)
-    path = place.path if place else target or source.absolute().parent
+    else:
+        verb, made = convlast.convert, _place(here, there, options, output, force=force)
 
     def work() -> Report:
         with progress.shown_on(Console(stderr=True), quiet=output.quiet) as advance:
             if service.server is not None:
                 with service.client(source) as client:
-                    return client.convert(source, path, options, progress=advance)
-            return convlast.convert(
-                source,
-                path,
+                    return client.convert(source, str(made), options, progress=advance)
+            return verb(
+                here or source,
+                made if isinstance(made, Path) else made.text,
                 options,
                 device=execution.device,
                 limits=limits,
@@ -117,7 +127,7 @@ def convert(  # noqa: PLR0913  # two places, and models of options
                 overwrite=force,
             )
 
-    outcome.conclude(work, output, made=path)
+    outcome.conclude(work, output, made=made)
 
 
 @app.command()
@@ -132,20 +142,22 @@ def inspect(
     limits: Limits,
 ) -> None:
     """Report which layers could be converted; convert nothing, and need no GPU."""
-    keep_apart(source, None, output.report)
+    keep_apart(on_this_machine(source), None, output.report)
+    service.refuse_addresses(source)
 
     def work() -> Report:
         with progress.shown_on(Console(stderr=True), quiet=output.quiet) as advance:
             if service.server is not None:
                 with service.client(source) as client:
                     return client.inspect(source, options, progress=advance)
-            return convlast.inspect(
-                source,
-                options,
-                limits=limits,
-                allow_programs=trust.allow_programs,
-                progress=advance,
-            )
+            with addressed.fetched(source, limits=limits, progress=advance) as found:
+                return convlast.inspect(
+                    found.as_source(),
+                    options,
+                    limits=limits,
+                    allow_programs=trust.allow_programs,
+                    progress=advance,
+                )
 
     outcome.conclude(work, output)
 
@@ -158,13 +170,17 @@ def verify(
 ) -> None:
     """Prove that one checkpoint, or model folder, is the other converted, and nothing else."""
     for checked in (original, converted):
-        keep_apart(checked, None, output.report)
+        keep_apart(on_this_machine(checked), None, output.report)
 
     def work() -> Report:
-        with progress.shown_on(Console(stderr=True), quiet=output.quiet) as advance:
+        with (
+            progress.shown_on(Console(stderr=True), quiet=output.quiet) as advance,
+            addressed.fetched(original, limits=limits, progress=advance) as before,
+            addressed.fetched(converted, limits=limits, progress=advance) as after,
+        ):
             return convlast.verify(
-                original,
-                converted,
+                before.path,
+                after.path,
                 limits=limits,
                 allow_programs=trust.allow_programs,
                 progress=advance,
@@ -183,6 +199,15 @@ def report(
 
     For a model folder, the manifests of all its converted checkpoints.
     """
+    with (
+        progress.shown_on(Console(stderr=True), quiet=not is_address(artifact)) as advance,
+        addressed.fetched(artifact, progress=advance) as found,
+    ):
+        _report(found.path, as_json=as_json)
+
+
+def _report(artifact: Path, *, as_json: bool) -> None:
+    """Print the manifest of a file, or those of the files of a model folder."""
     from convlast.containers import is_folder, read_manifest
 
     found = read_manifest(artifact)
@@ -210,6 +235,24 @@ def _report_folder(artifact: Path, *, as_json: bool) -> None:
             "Use `convlast inspect` to see what it contains, and `convlast verify` to compare it.",
         )
     outcome.show(notes, manifests.render_manifests(notes.files), as_json=as_json)
+
+
+def _place(
+    source: Path, target: Path | None, options: Options, output: outcome.Output, *, force: bool
+) -> Path:
+    """Return where the artifact goes on this machine, or the folder for it.
+
+    Raises:
+        OptionError: If it may not go there.
+    """
+    place = place_of_artifact(source, target, options)
+    if place is None:  # the verb will say what is wrong with the source
+        return target or source.absolute().parent
+    refuse_own_name(source, target, place)
+    keep_apart(source, place.path, output.report)
+    if not force:
+        refuse_existing(place)
+    return place.path
 
 
 def _unchanged(

@@ -2,38 +2,55 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from convlast.stores.address import is_address
+
+
+def _there(text: str) -> str:
+    """Return what names an input: an address, or a path where something is that can be read.
+
+    Raises:
+        typer.BadParameter: If nothing is there, or it cannot be read.
+    """
+    if not is_address(text):
+        if not Path(text).exists():
+            raise typer.BadParameter(f"path '{text}' does not exist.")
+        if not os.access(text, os.R_OK):
+            raise typer.BadParameter(f"path '{text}' is not readable.")
+    return text
+
 
 def _input(metavar: str, text: str) -> typer.models.ArgumentInfo:
-    info: typer.models.ArgumentInfo = typer.Argument(
-        metavar=metavar, help=text, exists=True, readable=True
-    )
+    info: typer.models.ArgumentInfo = typer.Argument(metavar=metavar, help=text, parser=_there)
     return info
 
 
 Source = Annotated[
-    Path,
+    str,
     _input(
         "IN",
         "The checkpoint; or a model folder, a zip or tar of one, or the index of shards. "
-        "It is never changed.",
+        "It is never changed. Also an address, such as s3://bucket/model.pt; that of a folder "
+        "ends with a slash.",
     ),
 ]
-Original = Annotated[Path, _input("ORIGINAL", "The original checkpoint, or model folder.")]
-Converted = Annotated[Path, _input("CONVERTED", "The converted one.")]
-ArtifactFile = Annotated[Path, _input("ARTIFACT", "A converted checkpoint, or model folder.")]
+Original = Annotated[str, _input("ORIGINAL", "The original checkpoint, or model folder.")]
+Converted = Annotated[str, _input("CONVERTED", "The converted one.")]
+ArtifactFile = Annotated[str, _input("ARTIFACT", "A converted checkpoint, or model folder.")]
 Target = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--output",
         "-o",
         metavar="OUT",
         help="The file to write, or its folder; for a model folder the folder to make. If not "
-        "given: beside IN, named for the layout.",
+        "given: beside IN, named for the layout. Also an address, such as s3://bucket/made/; the "
+        "report goes beside the artifact there.",
     ),
 ]
 

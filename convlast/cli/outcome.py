@@ -23,6 +23,7 @@ from rich.text import Text
 from convlast.cli.codes import FAILED, status_of
 from convlast.errors import NO_ROOM, ConvlastError, StorageFullError, VerificationError
 from convlast.report.rendering.notation import printable
+from convlast.stores.address import Address
 from convlast.writing.workplace import write_whole
 
 if TYPE_CHECKING:
@@ -67,7 +68,11 @@ class Output(BaseModel):
 
 
 def conclude(
-    work: Callable[[], Report], output: Output, *, made: Path | None = None, instead: str = ""
+    work: Callable[[], Report],
+    output: Output,
+    *,
+    made: Path | Address | None = None,
+    instead: str = "",
 ) -> None:
     """Do the work, and deliver its report, whether the verdict is good or bad.
 
@@ -103,9 +108,11 @@ def conclude(
         raise typer.Exit(FAILED)
 
 
-def _place_of(artifact: Artifact, made: Path) -> Path:
+def _place_of(artifact: Artifact, made: Path | Address) -> Path | Address:
     """Return where an artifact is, given its place, or the folder that it went into."""
-    return made if made.name == artifact.filename else made / artifact.filename
+    if made.name == artifact.filename:
+        return made
+    return made / artifact.filename if isinstance(made, Path) else made.child(artifact.filename)
 
 
 def show(model: BaseModel, rendered: RenderableType, *, as_json: bool) -> None:
@@ -163,7 +170,9 @@ def _told(error: OSError) -> tuple[str, str]:
     return code, f"{named}{error.strerror or error}."
 
 
-def _deliver(report: Report, output: Output, kept: Path | None = None, instead: str = "") -> bool:
+def _deliver(
+    report: Report, output: Output, kept: Path | Address | None = None, instead: str = ""
+) -> bool:
     """Write the report to its file, and print it; return whether its file could be written.
 
     Args:
@@ -187,7 +196,9 @@ def _deliver(report: Report, output: Output, kept: Path | None = None, instead: 
     return not problem
 
 
-def _rendered(report: Report, output: Output, kept: Path | None, instead: str) -> RenderableType:
+def _rendered(
+    report: Report, output: Output, kept: Path | Address | None, instead: str
+) -> RenderableType:
     if instead:
         return Text(printable(instead))
     from convlast.report.rendering import terminal

@@ -9,6 +9,7 @@ import typer
 
 from convlast.errors import CheckpointError, OptionError
 from convlast.options import Options
+from convlast.stores.address import Address, is_address
 from convlast.writing.target import place_of
 
 
@@ -84,8 +85,34 @@ def refuse_existing(place: Place) -> None:
         )
 
 
-def keep_apart(source: Path, target: Path | None, report: Path | None) -> None:
+def on_this_machine(named: str) -> Path | None:
+    """Return the path that was named; None for an address."""
+    return None if is_address(named) else Path(named)
+
+
+def place_in_store(target: str | None) -> Path | Address:
+    """Return where the artifact of a source in a store goes, or one that goes to a store.
+
+    Raises:
+        OptionError: If it was not named.
+        AddressError: If the address is none.
+    """
+    if target is None:
+        raise OptionError(
+            "output",
+            "The input is in a store, and nothing says where the artifact goes.",
+            remedy="Name a place: -o OUT, such as a folder, or s3://bucket/folder/.",
+        )
+    return on_this_machine(target) or Address.parse(target)
+
+
+def keep_apart(source: Path | None, target: Path | None, report: Path | None) -> None:
     """Refuse names that would overwrite the input, one output with the other, or what is no file.
+
+    Args:
+        source: The input; None if it is in a store.
+        target: Where the artifact goes, if it is named.
+        report: Where the report goes, if it is.
 
     Raises:
         typer.BadParameter: If a name is one of another thing, or its folder is absent.
@@ -94,7 +121,12 @@ def keep_apart(source: Path, target: Path | None, report: Path | None) -> None:
     if target is not None and not target.parent.is_dir():
         raise typer.BadParameter(f"there is no folder '{target.parent}'", param_hint="'--output'")
     for written, option in ((target, "output"), (report, "report")):
-        if written is not None and place_of(written, option).exists() and written.samefile(source):
+        if (
+            source is not None
+            and written is not None
+            and place_of(written, option).exists()
+            and written.samefile(source)
+        ):
             raise typer.BadParameter("this is the input", param_hint=f"'--{option}'")
     if report is not None:
         from convlast.report.saving import kind_of
@@ -118,10 +150,10 @@ def keep_report_apart(report: Path | None, target: Path) -> None:
         kind_of(report)
 
 
-def _keep_report_apart(report: Path, source: Path, target: Path | None) -> None:
+def _keep_report_apart(report: Path, source: Path | None, target: Path | None) -> None:
     place = report.resolve()
-    folders = place.parents if source.is_dir() else ()
-    if source.resolve() in folders:
+    folders = place.parents if source is not None and source.is_dir() else ()
+    if source is not None and source.resolve() in folders:
         raise typer.BadParameter("this is in the input", param_hint="'--report'")
     if target is not None and target.resolve() in (place, *folders):
         raise typer.BadParameter("this is where the artifact goes", param_hint="'--report'")

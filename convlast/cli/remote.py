@@ -12,6 +12,7 @@ from rich.console import Console
 from convlast.cli import progress_bar as progress
 from convlast.errors import OptionError
 from convlast.options import Options
+from convlast.stores.address import is_address
 
 if TYPE_CHECKING:
     from convlast.cli.outcome import Output
@@ -46,13 +47,27 @@ class Service(BaseModel):
             raise ValueError(f"there is no file '{key_file}'")
         return key_file
 
-    def client(self, source: Path) -> Client:
+    def refuse_addresses(self, *named: str | None) -> None:
+        """Refuse a service for what is in a store.
+
+        Raises:
+            OptionError: If a service was named, and one of these is an address.
+        """
+        if self.server is not None and any(is_address(each or "") for each in named):
+            raise OptionError(
+                "server",
+                "--server sends a file of this machine, and writes the artifact to one.",
+                remedy="Leave it out, and the work is done here; or ask the service itself for "
+                "what is in a store.",
+            )
+
+    def client(self, source: str) -> Client:
         """Return a client, which is not connected yet.
 
         Raises:
             OptionError: If the source is a folder, or the client is not installed.
         """
-        if source.is_dir():
+        if Path(source).is_dir():
             raise OptionError(
                 "server",
                 "A service takes a model folder as one file.",
@@ -81,7 +96,7 @@ class Service(BaseModel):
 
 
 def leave(
-    source: Path, target: Path | None, options: Options, output: Output, service: Service
+    source: str, target: str | None, options: Options, output: Output, service: Service
 ) -> None:
     """Submit a conversion, and print the id of its job; do not wait for it.
 

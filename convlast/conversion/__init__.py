@@ -1,4 +1,4 @@
-"""`convert`, and `convert_into`: the verbs behind every face."""
+"""`convert`, `convert_to` and `convert_into`: the verbs behind every face."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from convlast.options.keywords import ConversionKeywords
 from convlast.progress import Progress, silent
 from convlast.report import Report
 
-__all__ = ["JobSettings", "Source", "convert", "convert_into"]
+__all__ = ["JobSettings", "Source", "convert", "convert_into", "convert_to"]
 
 _OPTIONS = Options()
 _LIMITS = Limits()
@@ -72,6 +72,18 @@ def convert(  # noqa: PLR0913  # the pinned face: two files, options, and rare k
     settings = JobSettings(
         device, limits, allow_programs, architecture_prefixes, progress or silent, overwrite
     )
+    return convert_to(source, target, options, settings)
+
+
+@on_the_cpu()
+def convert_to(
+    source: PathLike | Source, target: PathLike, options: Options, settings: JobSettings
+) -> Report:
+    """Convert a checkpoint; as `convert`, with the settings as one.
+
+    Raises:
+        ConvlastError: One of its kinds; see `convlast.errors`.
+    """
     given = Source.of(source)
     job = _conversion(given, options, settings)
     return job.run(lambda kind: _place(target, given.name, options, kind))[0]

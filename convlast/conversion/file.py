@@ -166,7 +166,10 @@ class FileConversion:
     ) -> Made:
         """Write the artifact, prove it, and run it."""
         with ThreadPoolExecutor(2) as pool:
-            input_digest, digests = pool.submit(self.source.sha256), Digesting(pool)
+            input_digest, digests = (
+                pool.submit(self.source.sha256),
+                Digesting(pool, self.settings.grown),
+            )
             with self._timed("write"):
                 plan = apply_plan(case.checkpoint, case.plan, self.options.dtype)
                 case = replace(case, plan=plan)

@@ -189,7 +189,7 @@ class _Files:
             Source(found.path, filename, loaded_as=self._path_of(found.name)),
             self.job.options.model_copy(update={"on_failure": "report"}),
             # A closed one does not come here.
-            replace(self.job.settings, allow_programs=True, progress=self.stages),
+            replace(self.job.settings, allow_programs=True, progress=self.stages, grown=None),
             keeps_kind=True,  # other files name it
             routes=self.routes,
             # A shard has a part of the state dict, which no model fits.

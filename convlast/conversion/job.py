@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -63,6 +63,8 @@ class JobSettings:
         progress: Called as `progress(stage, done, total)`.
         overwrite: Whether a folder that an earlier conversion made may be replaced. A file is
             always replaced, as torch.save does.
+        grown: Called with the artifact of one file, which is hidden still, and how many of its
+            bytes are final, from the first one on. Nothing is proven of them yet.
     """
 
     device: str = "auto"
@@ -71,6 +73,7 @@ class JobSettings:
     architecture_prefixes: Sequence[str] | None = None
     progress: Progress = silent
     overwrite: bool = False
+    grown: Callable[[Path, int], object] | None = None
 
     def __post_init__(self) -> None:
         """Refuse values that look right and are not.

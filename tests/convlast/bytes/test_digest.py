@@ -41,3 +41,12 @@ def test_a_file_that_ends_before_a_claimed_part_is_refused(tmp_path: Path) -> No
     path.write_bytes(b"ab")
     with pytest.raises(MalformedCheckpointError, match="damaged"):
         sha256_and_crc32_of(path, [FilePart(3, zlib.crc32(b"abc"), "data/0")])
+
+
+def test_whoever_asks_hears_how_far_it_is(tmp_path: Path) -> None:
+    """The numbers of bytes grow, up to the size of the file."""
+    path, heard = tmp_path / "file", list[int]()
+    path.write_bytes(bytes(1 << 20))
+    sha256_and_crc32_of(path, [FilePart(5), FilePart(None)], lambda _, nbytes: heard.append(nbytes))
+    assert heard == sorted(set(heard))
+    assert (heard[0], heard[-1]) == (5, 1 << 20)

@@ -121,6 +121,23 @@ def test_the_same_bytes_from_another_process_under_another_name(tmp_path: Path) 
     assert here == (tmp_path / "elsewhere").read_bytes()
 
 
+@pytest.mark.parametrize("undone", [False, True], ids=["written", "copied"])
+def test_what_is_called_final_stays_so(tmp_path: Path, undone: bool) -> None:
+    """Whoever reads the artifact while it grows reads what it has in the end, to its last byte."""
+    source = builders.save(builders.a_model().state_dict(), tmp_path / "model.pt")
+    seen: list[bytes] = []
+
+    def grown(path: Path, nbytes: int) -> None:
+        seen.append(path.read_bytes()[:nbytes])
+
+    settings = conversion.JobSettings("cpu", grown=grown)
+    made = tmp_path / "made.pt"
+    conversion.convert_to(source, made, UNDO if undone else QUIET, settings)
+    content = made.read_bytes()
+    assert seen[-1] == content
+    assert all(content.startswith(each) for each in seen)
+
+
 def test_safetensors_become_a_torch_file(tmp_path: Path) -> None:
     """The artifact is a plain state dict, in the order of the file, with PyTorch's strides."""
     tensors = dict(builders.a_model().state_dict())
