@@ -1,4 +1,4 @@
-"""A body in JSON, which names bytes that the service has instead of bringing them."""
+"""A body in JSON, which names a checkpoint instead of bringing it."""
 
 from __future__ import annotations
 
@@ -12,36 +12,48 @@ from starlette.requests import Request
 
 from convlast.byte_size import exact
 from convlast.errors import OptionError
+from convlast.jobs import JobVerb
 from convlast.options import Options, asked
+from convlast.stores.address import is_address
 from service.errors import MalformedRequestError, UploadTooLargeError, UploadTooSlowError
 
 MAX_BYTES = 256 << 10
 """The longest body."""
 
 _DIGEST = re.compile("sha256:[0-9a-f]{64}")
-_MEMBERS = ("source", "filename", "options")
+_MEMBERS: dict[JobVerb, tuple[str, ...]] = {
+    "convert": ("source", "target", "filename", "options"),
+    "inspect": ("source", "filename", "options"),
+}
 
 
 @dataclass(frozen=True)
 class NamedSource:
-    """A checkpoint that the service has, and what to do with it.
+    """A checkpoint that the service has, or that is in a store, and what to do with it.
 
     Attributes:
-        sha256: The digest of the checkpoint, in hexadecimal.
+        sha256: The digest of the checkpoint, in hexadecimal, if the service has it.
+        address: Its address, if it is in a store.
+        target: The address of a folder that gets the results, if there is one.
         filename: The client's name for it; none: the one that it had.
         options: The options.
     """
 
-    sha256: str
+    sha256: str | None
+    address: str | None
+    target: str | None
     filename: str | None
     options: Options
 
 
-async def read_named_source(request: Request, names: list[str], idle_s: float) -> NamedSource:
+async def read_named_source(
+    request: Request, verb: JobVerb, names: list[str], idle_s: float
+) -> NamedSource:
     """Read a body in JSON.
 
     Args:
         request: The request; its body must be unread.
+        verb: What is asked for.
         names: The options that are allowed.
         idle_s: Seconds that the body may take.
 
@@ -52,16 +64,24 @@ async def read_named_source(request: Request, names: list[str], idle_s: float) -
         UploadTooSlowError: If it takes too long.
         ClientDisconnect: If the client disconnects.
     """
-    members = _parsed(await _body(request, idle_s))
-    source, filename = members.get("source"), members.get("filename")
-    if not isinstance(source, str) or not _DIGEST.fullmatch(source):
+    members = _parsed(await _body(request, idle_s), _MEMBERS[verb])
+    source = members.get("source")
+    if not isinstance(source, str) or not (_DIGEST.fullmatch(source) or is_address(source)):
         raise MalformedRequestError(
-            "The member source is not sha256: and 64 hexadecimal digits.",
-            remedy="Name bytes that were uploaded before, or upload a file.",
+            "The member source is neither sha256: and 64 hexadecimal digits, nor an address.",
+            remedy="Name bytes that were uploaded before, or an address such as s3://bucket/m.pt.",
         )
-    if not isinstance(filename, str | None):
-        raise MalformedRequestError("The member filename is not a text.")
-    return NamedSource(source.removeprefix("sha256:"), filename, _options(members, names))
+    for name in ("target", "filename"):
+        if not isinstance(members.get(name), str | None):
+            raise MalformedRequestError(f"The member {name} is not a text.")
+    is_in_store = is_address(source)
+    return NamedSource(
+        sha256=None if is_in_store else source.removeprefix("sha256:"),
+        address=source if is_in_store else None,
+        target=members.get("target"),
+        filename=members.get("filename"),
+        options=_options(members, names),
+    )
 
 
 async def _body(request: Request, idle_s: float) -> bytes:
@@ -79,17 +99,17 @@ async def _body(request: Request, idle_s: float) -> bytes:
     return body
 
 
-def _parsed(body: bytes) -> dict[str, Any]:
+def _parsed(body: bytes, names: tuple[str, ...]) -> dict[str, Any]:
     try:
         members = from_json(body, allow_inf_nan=False)
     except ValueError:
         raise MalformedRequestError("The body is not JSON.") from None
     if not isinstance(members, dict):
         raise MalformedRequestError("The body is not a JSON object.")
-    if unknown := [name for name in members if name not in _MEMBERS]:
+    if unknown := [name for name in members if name not in names]:
         raise MalformedRequestError(
             f"The body has an unknown member {unknown[0][:80]!r}.",
-            remedy=f"It may have {', '.join(_MEMBERS)}.",
+            remedy=f"It may have {', '.join(names)}.",
         )
     return members
 

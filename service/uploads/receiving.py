@@ -12,7 +12,7 @@ from starlette.requests import Request
 
 from convlast.errors import NotACheckpointError
 from service.cancellation import completed
-from service.errors import UploadTooSlowError
+from service.errors import UploadTooLargeError, UploadTooSlowError
 from service.headers.digests import ContentDigest
 from service.headers.fields import as_list
 from service.headers.filenames import named_in, sanitise
@@ -20,7 +20,7 @@ from service.settings import Settings
 from service.storage.workspace import JobFolder
 from service.threads import HASHING, SMALL, SMALL_BYTES, WRITING
 from service.uploads.multipart import Multipart
-from service.uploads.upload_headers import MULTIPART, media_type_of, too_large
+from service.uploads.upload_headers import MULTIPART, media_type_of
 
 _BATCH_BYTES = 4 << 20
 """Bytes passed to the threads at once. One batch is received while another one is written, so an
@@ -149,7 +149,7 @@ class _Body:
     def _keep(self, data: bytes) -> None:
         self._bytes += len(data)
         if self._bytes > self._max_bytes:
-            raise too_large(self._max_bytes)
+            raise UploadTooLargeError.beyond(self._max_bytes)
         self._folder.take(len(data))
         self._pieces.append(data)
 

@@ -1,9 +1,10 @@
-"""The checkpoint of a request, and what to do with it: uploaded now, or earlier."""
+"""The checkpoint of a request, and what to do with it: uploaded now or earlier, or in a store."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import ExitStack
+from dataclasses import replace
 
 from starlette.requests import Request
 
@@ -12,11 +13,12 @@ from convlast.jobs import JobVerb
 from convlast.options import Options, asked
 from convlast.options.keywords import INSPECTED
 from service.context import Caller, Context
+from service.errors import NotFoundError
 from service.headers.filenames import sanitise
 from service.headers.negotiation import JSON
 from service.jobs.submission import Source
 from service.storage.workspace import JobFolder
-from service.uploads.named_source import read_named_source
+from service.uploads.named_source import NamedSource, read_named_source
 from service.uploads.receiving import receive
 from service.uploads.upload_headers import RAW, media_type_of
 
@@ -55,11 +57,13 @@ async def receive_source(
     names, settings = OPTION_NAMES[verb], context.settings
     if media_type_of(request.headers) == JSON:
         check_query(request, [])
-        named = await read_named_source(request, names, settings.client_idle_s)
-        earlier = held.enter_context(context.jobs.table.held_input(caller.owner, named.sha256))
-        folder.take(earlier.bytes)
-        filename = sanitise(named.filename) if named.filename else earlier.filename
-        return Source(filename, named.sha256, earlier.bytes, named.options, is_held=True)
+        named = await read_named_source(request, verb, names, settings.client_idle_s)
+        source = await _source_of(named, context, caller, folder, held)
+        if named.target is not None:
+            target = context.transfers.delivering.check(named.target, source.filename)
+            source = replace(source, target=target)
+        folder.take(source.bytes)
+        return source
     query = check_query(request, names)
     upload = await receive(request, folder, names, settings)
     given = request.query_params.get(_FILENAME)
@@ -69,6 +73,29 @@ async def receive_source(
         bytes=upload.bytes,
         options=Options.parse(**_collect([*query, *upload.fields])),
     )
+
+
+async def _source_of(
+    named: NamedSource, context: Context, caller: Caller, folder: JobFolder, held: ExitStack
+) -> Source:
+    """Return a checkpoint that is kept of an earlier job, or that is in a store.
+
+    Raises:
+        ConvlastError: If it is not there, or may not be used.
+    """
+    given = sanitise(named.filename) if named.filename else None
+    if named.sha256 is not None:
+        is_held, jobs = True, context.jobs
+        try:
+            earlier = held.enter_context(jobs.table.held_input(caller.owner, named.sha256))
+        except NotFoundError:
+            earlier = await jobs.bring_input(caller.owner, named.sha256, folder.upload)
+            is_held = False
+        filename = given or earlier.filename
+        return Source(filename, named.sha256, earlier.bytes, named.options, is_held=is_held)
+    found = await context.transfers.fetching.look(named.address or "")
+    filename = given or sanitise(found.address.name)
+    return Source(filename, "", found.bytes, named.options, found=found)
 
 
 def check_query(request: Request, names: list[str]) -> list[tuple[str, str]]:

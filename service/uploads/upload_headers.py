@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from starlette.datastructures import Headers
 
-from convlast.byte_size import exact
 from convlast.errors import NotACheckpointError
 from service.context import Context
 from service.errors import UnsupportedMediaTypeError, UploadTooLargeError
@@ -32,7 +31,7 @@ def check_headers(headers: Headers, context: Context) -> None:
         raise UnsupportedMediaTypeError(
             "This media type is not supported.",
             remedy=f"Send {MULTIPART} (curl -F {CHECKPOINT}=@model.pt) or {RAW}; {JSON} names "
-            "bytes that were uploaded before.",
+            "bytes that were uploaded before, or an address.",
         )
     if (as_list(headers, "content-encoding") or "identity").strip().lower() != "identity":
         raise UnsupportedMediaTypeError(
@@ -51,7 +50,7 @@ def _check_length(length: int, overhead_bytes: int, context: Context) -> None:
     if length == 0:
         raise NotACheckpointError("The body is empty.")
     if length > max_bytes + overhead_bytes:
-        raise too_large(max_bytes)
+        raise UploadTooLargeError.beyond(max_bytes)
     least_bytes = max(length - overhead_bytes, 0)
     context.workspace.check_space(least_bytes)
 
@@ -59,13 +58,3 @@ def _check_length(length: int, overhead_bytes: int, context: Context) -> None:
 def media_type_of(headers: Headers) -> str:
     """Return the media type of a body, without its parameters."""
     return headers.get("content-type", "").partition(";")[0].strip().lower()
-
-
-def too_large(max_bytes: int) -> UploadTooLargeError:
-    """Return the error for a checkpoint beyond the limit."""
-    return UploadTooLargeError(
-        f"The checkpoint has more than {exact(max_bytes)}.",
-        remedy="Raise CONVLAST_MAX_UPLOAD_BYTES to accept it.",
-        limit="max_upload_bytes",
-        allowed=max_bytes,
-    )

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from convlast.errors import OptionError
+from convlast.jobs import JobVerb
 from service.errors import MalformedRequestError, UploadTooLargeError, UploadTooSlowError
 from service.uploads.named_source import MAX_BYTES, NamedSource, read_named_source
 from tests.service.jobs.sending import Sender
@@ -15,9 +16,9 @@ SOURCE = f"sha256:{SHA256}"
 NAMES = ["dtype", "select", "smoke_seconds"]
 
 
-def read(sender: Sender) -> NamedSource:
+def read(sender: Sender, verb: JobVerb = "convert") -> NamedSource:
     """Read the body of a request."""
-    return asyncio.run(read_named_source(sender.request, NAMES, 0.2))
+    return asyncio.run(read_named_source(sender.request, verb, NAMES, 0.2))
 
 
 def test_a_body_names_bytes_a_file_and_options() -> None:
@@ -30,6 +31,23 @@ def test_a_body_names_bytes_a_file_and_options() -> None:
     for more in others:
         named = read(Sender.of_json({"source": SOURCE, **more}))
         assert (named.filename, named.options.dtype) == (None, "keep")
+
+
+def test_a_body_names_addresses() -> None:
+    """A checkpoint in a store, and where the results of a conversion go."""
+    members = {"source": "s3://bucket/m.pt", "target": "s3://bucket/out/"}
+    named = read(Sender.of_json(members))
+    assert (named.sha256, named.address, named.target) == (None, *members.values())
+    named = read(Sender.of_json({"source": SOURCE, "target": "s3://bucket/out/"}))
+    assert (named.sha256, named.address, named.target) == (SHA256, None, "s3://bucket/out/")
+    assert read(Sender.of_json({"source": "https://host/m.pt"}), "inspect").target is None
+
+
+def test_an_inspection_has_no_target() -> None:
+    """It makes no artifact."""
+    members = {"source": SOURCE, "target": "s3://bucket/out/"}
+    with pytest.raises(MalformedRequestError, match="target"):
+        read(Sender.of_json(members), "inspect")
 
 
 @pytest.mark.parametrize(
@@ -45,7 +63,9 @@ def test_a_body_names_bytes_a_file_and_options() -> None:
         {"source": f" {SOURCE}"},
         {"source": f"{SOURCE}\n"},
         {"source": [SOURCE]},
-        {"source": "s3://bucket/key"},
+        {"source": "bucket/key"},
+        {"source": "s3:/bucket/key"},
+        {"source": "s3://bucket/key", "target": 5},
         {"source": SOURCE, "filename": 5},
         {"source": SOURCE, "options": []},
         {"source": SOURCE, "options": None},
@@ -95,7 +115,7 @@ def test_a_body_that_does_not_come_is_refused() -> None:
     async def main() -> None:
         sender = Sender(b"{")
         sender._messages[0]["more_body"] = True
-        await read_named_source(sender.request, NAMES, 0.1)
+        await read_named_source(sender.request, "convert", NAMES, 0.1)
 
     with pytest.raises(UploadTooSlowError, match=r"0\.1 s"):
         asyncio.run(main())

@@ -15,6 +15,7 @@ from service.errors import NotReadyError, QueueFullError, TooManyRequestsError
 from service.headers.preferences import Preference
 from service.jobs.journal import Journal
 from service.problems import ProblemError
+from service.storage.folder import Folder
 from service.uploads.requested import Requested, Wanted, request_job, server_timing
 from tests.service.jobs.boards import FakeWorkers, ended, in_loop
 from tests.service.jobs.sending import Sender, applied
@@ -60,7 +61,7 @@ async def test_an_asynchronous_request_does_not_wait(tmp_path: Path) -> None:
     workers = FakeWorkers()
     async with applied(tmp_path, workers) as context:
         requested = await asks(context, Sender(prefer="respond-async"))
-        (job,) = Journal(tmp_path / "store").read_all()
+        (job,) = Journal(Folder(tmp_path / "store")).read_all()
         assert job.accepted.id == requested.entry.id
         assert (requested.entry.state, requested.preference.applied) == ("queued", "respond-async")
         assert context.job_admission.taken_count == 0

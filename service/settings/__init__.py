@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import (
-    AfterValidator,
-    BeforeValidator,
     Field,
     PositiveFloat,
     PositiveInt,
@@ -19,66 +15,31 @@ from pydantic import (
     model_validator,
 )
 
-from convlast.byte_size import Bytes, readable
+from convlast.byte_size import Bytes
 from convlast.options import Limits, asked
+from convlast.stores.address import Address
+from service.settings.kinds import (
+    Device,
+    HostAndPort,
+    Hosts,
+    NamedPath,
+    Networks,
+    Origins,
+    Prefixes,
+    RootPath,
+    StoreAddress,
+    Texts,
+    is_loopback,
+)
 
 PREFIX = "CONVLAST_"
-_DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3}(,\d{1,3})*)?")
-_ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:-]+")
-_HOST = re.compile(r"\*|[a-z0-9.-]+")
-_ROOT_PATH = re.compile(r"(/[A-Za-z0-9._/~-]*[A-Za-z0-9._~-])?")
-
-IN_WORDS = {
-    "workers": "half the cores, 2 to 16",
-    "memory_bytes": "80 % of the memory",
-}
-"""Defaults that depend on the machine."""
 
 
 class SettingsError(Exception):
     """A setting is unknown, bad, or contradicts another; the message is one line."""
 
 
-def _split(value: object) -> object:
-    """Split a text such as `"torchvision.,monai."` into a list."""
-    if not isinstance(value, str):
-        return value
-    return [part.strip() for part in value.split(",") if part.strip()]
-
-
-def _all_match(pattern: re.Pattern[str], words: str) -> AfterValidator:
-    """Refuse a text, or a list with a text, that does not match; `words` say what does."""
-
-    def check(value: str | tuple[str, ...]) -> str | tuple[str, ...]:
-        texts = (value,) if isinstance(value, str) else value
-        if not all(pattern.fullmatch(text) for text in texts):
-            raise ValueError(words)
-        return value
-
-    return AfterValidator(check)
-
-
-def _name_a_path(value: object) -> object:
-    """Refuse an empty text, which `Path` would turn into the current folder."""
-    if value == "":
-        raise ValueError("name a path, or leave it unset")
-    return value
-
-
 LISTED = "`python -m service --help` lists the settings."
-
-NamedPath = Annotated[Path, BeforeValidator(_name_a_path)]
-Device = Annotated[str, _all_match(_DEVICE, "name auto, cpu, cuda, cuda:N, or cuda:N,N")]
-RootPath = Annotated[
-    str, _all_match(_ROOT_PATH, "name a path such as /convlast, without a slash at its end")
-]
-_Texts = Annotated[tuple[str, ...], BeforeValidator(_split)]
-Origins = Annotated[
-    _Texts, _all_match(_ORIGIN, "name origins such as https://ml.example.org, without a path")
-]
-Hosts = Annotated[
-    _Texts, _all_match(_HOST, "name hosts such as convlast.example.org, without a port, or *")
-]
 
 
 def variable_of(name: str) -> str:
@@ -105,6 +66,18 @@ class Settings(Limits):
     workers: PositiveInt | None = None
     """Conversions that run at once on the CPU, each with its share of the cores. As many
     inspections run beside them, but at most four."""
+
+    engine: Literal["local", "ray"] = "local"
+    """Where conversions run: `local`, on this machine, or `ray`, on the nodes of a Ray cluster.
+    Then `CONVLAST_DEVICE` has to be `cpu` or `cuda`, and `CONVLAST_STORE` an address that every
+    node reaches. Inspections always run here."""
+
+    ray_address: HostAndPort = "127.0.0.1:6379"
+    """Host and port of the head of the Ray cluster."""
+
+    ray_token_file: NamedPath | None = None
+    """The file with the token of the Ray cluster, the same on every node. Its mode becomes 0400.
+    There is no cluster without one: whoever may talk to Ray runs code in it."""
 
     warm_workers: Annotated[int, Field(ge=0)] = 1
     """Workers that wait warm for the next jobs of each device. On a GPU each of them holds a
@@ -175,6 +148,11 @@ class Settings(Limits):
     """The folder for uploads, running jobs and the store. Only one service at a time can use
     it. Name a new folder, an empty one, or that of an earlier run."""
 
+    store: StoreAddress = ""
+    """A store that several services share, such as `s3://bucket/prefix`, `gs://`, `az://` or
+    `file:///folder`: each of them answers for all asynchronous jobs, and finishes those of one that
+    is gone. By default the store is in the work folder. Needs the extra `stores`."""
+
     store_bytes: Bytes = 32 << 30
     """Finished jobs that are kept, with the checkpoints of asynchronous ones. The oldest are
     removed first."""
@@ -223,9 +201,22 @@ class Settings(Limits):
     allow_programs: bool = False
     """Accept TorchScript and ExportedProgram files, which contain code."""
 
-    architecture_prefixes: Annotated[tuple[str, ...] | None, BeforeValidator(_split)] = None
+    architecture_prefixes: Texts | None = None
     """Modules that an architecture may come from, separated by commas. By default those that
     the library lists."""
+
+    sources: Prefixes = ()
+    """Addresses below which every client may name a checkpoint as `source`, separated by commas:
+    `s3://bucket/folder/`, `gs://`, `az://`, `https://host/` or `file:///folder/`. By default none
+    may. The service uses its own credentials."""
+
+    targets: Prefixes = ()
+    """Addresses below which every client may name a folder as `target`, which gets the artifact
+    and its report, separated by commas. What is there is replaced. By default none may."""
+
+    private_networks: Networks = ()
+    """Networks that are not public, and that a source with `https://` may lead into all the same,
+    such as `10.1.0.0/16`, separated by commas."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
@@ -265,41 +256,33 @@ class Settings(Limits):
         return Limits(**{name: getattr(self, name) for name in Limits.model_fields})
 
     @model_validator(mode="after")
+    def _delivers_to_stores(self) -> Self:
+        if any(Address.parse(target).scheme == "https" for target in self.targets):
+            raise ValueError(
+                "CONVLAST_TARGETS cannot name https:// addresses: nothing is sent there."
+            )
+        return self
+
+    @model_validator(mode="after")
     def _is_not_open_by_accident(self) -> Self:
-        if not (_is_loopback(self.host) or self.api_keys_file or self.allow_anonymous):
+        if not (is_loopback(self.host) or self.api_keys_file or self.allow_anonymous):
             raise ValueError(
                 f"CONVLAST_HOST={self.host} is reachable from elsewhere: set "
                 "CONVLAST_API_KEYS_FILE, or CONVLAST_ALLOW_ANONYMOUS=true to serve everyone."
             )
         return self
 
-    @classmethod
-    def described(cls) -> Iterator[tuple[str, str, str]]:
-        """Yield the variable of each setting, its default (may be empty) and its meaning.
-
-        The library's limits, which are changed least, come last.
-        """
-        for name in sorted(cls.model_fields, key=lambda name: name in Limits.model_fields):
-            field = cls.model_fields[name]
-            default = IN_WORDS.get(name) or _plain(name, field.default)
-            yield variable_of(name), default, (field.description or "").replace("\n", " ")
-
-
-def _plain(name: str, default: object) -> str:
-    """Write a default value; nothing for none."""
-    if default in (None, ()):
-        return ""
-    if name == "work_dir":
-        return "/var/tmp/convlast-<uid>"  # noqa: S108
-    if name.endswith("_bytes") and isinstance(default, int):
-        return readable(default)
-    return str(default).lower() if isinstance(default, bool) else str(default)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    @model_validator(mode="after")
+    def _has_what_its_engine_needs(self) -> Self:
+        if self.engine == "local":
+            return self
+        if self.ray_token_file is None or not self.store:
+            raise ValueError(
+                "CONVLAST_ENGINE=ray needs CONVLAST_RAY_TOKEN_FILE and CONVLAST_STORE."
+            )
+        if self.device not in ("cpu", "cuda"):
+            raise ValueError(
+                f"CONVLAST_ENGINE=ray cannot use CONVLAST_DEVICE={self.device}: set it to cuda, "
+                "for one slot on each GPU, or to cpu."
+            )
+        return self

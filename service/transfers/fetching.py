@@ -1,0 +1,112 @@
+"""Fetches the checkpoint of a job from a store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from convlast.errors import NotACheckpointError
+from convlast.progress import Progress
+from convlast.stores.address import Address
+from service.errors import TimedOutError, UploadTooLargeError
+from service.settings import Settings
+from service.transfers.allowed import allowed_source
+from service.transfers.slots import Slots
+from service.transfers.telling import telling
+
+if TYPE_CHECKING:
+    from convlast.stores.opening import StoreOptions
+    from convlast.stores.reading import Fetched
+
+MOST_AT_ONCE = 8
+"""Checkpoints that are fetched at once."""
+
+LOOK_S = 15.0
+"""How long a store that is away is asked for a checkpoint while its client waits for the answer."""
+
+STAGE = "download"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A checkpoint in a store.
+
+    Attributes:
+        address: Where it is.
+        version: Its version there; empty if the store has none.
+        bytes: Its size.
+    """
+
+    address: Address
+    version: str
+    bytes: int
+
+
+class Fetching:
+    """Fetches checkpoints from the stores that are allowed."""
+
+    def __init__(self, settings: Settings, options: Callable[[], StoreOptions]) -> None:
+        """Set up.
+
+        Args:
+            settings: Which addresses are allowed, and for how long and how much is fetched.
+            options: Returns how stores are asked.
+        """
+        self._settings, self._options = settings, options
+        self._slots = Slots(MOST_AT_ONCE)
+
+    async def look(self, text: str) -> Found:
+        """Find a checkpoint, so that a wrong address is told at once.
+
+        Raises:
+            StoreError: If it is not allowed, or not there.
+            UploadTooLargeError: If it is larger than allowed.
+            NotACheckpointError: If it is empty.
+        """
+        address = allowed_source(text, self._settings.sources)
+        from convlast.stores.reading import stat
+
+        found = await stat(address, replace(self._options(), patience_s=LOOK_S))
+        if found.size_bytes > self._settings.max_upload_bytes:
+            raise UploadTooLargeError.beyond(self._settings.max_upload_bytes)
+        if not found.size_bytes:
+            raise NotACheckpointError("The checkpoint is empty.")
+        return Found(address, found.version, found.size_bytes)
+
+    async def fetch(self, found: Found, path: Path, progress: Progress, *, share: str) -> Fetched:
+        """Fetch a checkpoint into a new file; if this raises, there is none.
+
+        Args:
+            found: The checkpoint, which must not have changed.
+            path: The file.
+            progress: Hears how far it is.
+            share: The client that it counts for.
+
+        Raises:
+            StoreError: If it cannot be fetched, has changed, or is not allowed any more.
+            TimedOutError: If it takes too long.
+            OSError: If the file cannot be written.
+        """
+        # The operator may have changed the setting since the job was accepted.
+        address = allowed_source(found.address.text, self._settings.sources)
+        from convlast.stores.reading import fetch
+
+        limit_s = self._settings.upload_timeout_s
+        try:
+            async with self._slots.taken(share), asyncio.timeout(limit_s):
+                return await fetch(
+                    address,
+                    path,
+                    self._options(),
+                    version=found.version,
+                    max_bytes=found.bytes,
+                    progress=telling(progress, STAGE),
+                )
+        except TimeoutError:
+            raise TimedOutError(
+                f"Fetching the checkpoint took longer than {limit_s:g} s.",
+                remedy="Raise CONVLAST_UPLOAD_TIMEOUT_S.",
+            ) from None

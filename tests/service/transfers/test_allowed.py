@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import pytest
+
+from convlast.errors import AddressError, AddressNotAllowedError
+from service.transfers.allowed import allowed_source, allowed_target
+
+PREFIXES = ("s3://bucket/models/", "https://host/", "file:///models/")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("s3://bucket/models/m.pt", "s3://bucket/models/a/b/m.pt", "https://host/m.pt"),
+        *("https://HOST:443/a/m.pt?signature=secret", "file:///models/m.pt"),
+    ],
+)
+def test_what_lies_below_a_prefix_is_allowed(text: str) -> None:
+    """However deep, and in whatever spelling of its host."""
+    assert allowed_source(text, PREFIXES).name == "m.pt"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("s3://bucket/m.pt", "s3://bucket/models-of-others/m.pt", "s3://buckets/models/m.pt"),
+        *("gs://bucket/models/m.pt", "https://host:8443/m.pt", "https://host.example/m.pt"),
+        *("https://other/host/m.pt", "file:///models-of-others/m.pt", "file:///etc/passwd"),
+    ],
+)
+def test_what_lies_elsewhere_is_refused(text: str) -> None:
+    """The refusal names the address and the setting."""
+    for check, setting in ((allowed_source, "SOURCES"), (allowed_target, "TARGETS")):
+        with pytest.raises(AddressNotAllowedError, match=f"CONVLAST_{setting}") as caught:
+            check(text, PREFIXES)
+        assert caught.value.address == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("s3://bucket/models/../m.pt", "https://host/%2e%2e/m.pt", "https://host@other/m.pt"),
+        *("https://host/a%2fb", "https://host/m.pt#fragment", "s3://bucket/models/\n"),
+        *("ftp://host/m.pt", "http://host/m.pt", "/models/m.pt"),
+    ],
+)
+def test_what_is_no_address_is_refused(text: str) -> None:
+    """Before it is compared with a prefix."""
+    with pytest.raises(AddressError):
+        allowed_source(text, PREFIXES)
+
+
+def test_nothing_is_allowed_by_default() -> None:
+    """An operator has to open it."""
+    with pytest.raises(AddressNotAllowedError):
+        allowed_source("s3://bucket/m.pt", ())
+
+
+def test_a_source_is_a_file_and_a_target_a_folder() -> None:
+    """The slash at the end says which."""
+    with pytest.raises(AddressError, match="folder"):
+        allowed_source("s3://bucket/models/", PREFIXES)
+    with pytest.raises(AddressError, match="folder"):
+        allowed_target("s3://bucket/models/m.pt", PREFIXES)
+    assert allowed_target("s3://bucket/models/", PREFIXES).is_folder
