@@ -49,6 +49,9 @@ READING = Threads("reading", 8)
 RECORDING = Threads("recording", 4)
 """Writes down jobs, and waits until this is on disk."""
 
+STORING = Threads("storing", 16)
+"""Asks the store that several services share, and waits for it."""
+
 REMOVING = Threads("removing", 4)
 """Removes files that nobody waits for; freeing a gigabyte takes 0.15 s."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 
 from starlette.requests import Request
@@ -18,9 +17,10 @@ from service.context import Context
 from service.headers.digests import repr_digest
 from service.headers.filenames import content_disposition
 from service.headers.negotiation import HTML, JSON, OCTET_STREAM, ZIP
-from service.jobs.entry import JobEntry, file_links_of
+from service.jobs.description import file_links_of
+from service.jobs.entry import JobEntry
 from service.jobs.records import ARTIFACT, KeptFile
-from service.storage.slices import FileSlice
+from service.storage.slices import Slice
 from service.uploads.requested import Requested
 from service.workers import REPORT_HTML, REPORT_JSON
 
@@ -42,7 +42,7 @@ async def answer(
     entry = requested.entry
     links = file_links_of(request.scope.get("root_path", ""), entry)
     try:
-        files = await asyncio.to_thread(open_files, entry, FILES[media_type])
+        files = await asyncio.to_thread(entry.open, FILES[media_type])
     except BaseException:
         await context.jobs.leave(entry)
         raise
@@ -57,8 +57,8 @@ async def answer(
 
 
 def _body_of(
-    media_type: str, entry: JobEntry, files: Sequence[FileSlice], links: Mapping[str, str]
-) -> tuple[list[bytes | FileSlice], dict[str, str]]:
+    media_type: str, entry: JobEntry, files: Sequence[Slice], links: Mapping[str, str]
+) -> tuple[list[bytes | Slice], dict[str, str]]:
     """Return the body of an answer in pieces, and its fields."""
     if media_type == ZIP:
         return zip_of(entry, files)
@@ -76,25 +76,7 @@ def _body_of(
     return [*files], headers
 
 
-def open_files(entry: JobEntry, names: Sequence[str]) -> list[FileSlice]:
-    """Open files of a job.
-
-    Raises:
-        NotFoundError: If one is not there.
-    """
-    with ExitStack() as opened:
-        files = []
-        for name in names:
-            file = FileSlice.whole(entry.files or Path(), name)
-            opened.callback(file.file.close)
-            files.append(file)
-        opened.pop_all()  # all are open, and whoever sends them closes them
-    return files
-
-
-def zip_of(
-    entry: JobEntry, files: Sequence[FileSlice]
-) -> tuple[list[bytes | FileSlice], dict[str, str]]:
+def zip_of(entry: JobEntry, files: Sequence[Slice]) -> tuple[list[bytes | Slice], dict[str, str]]:
     """Return the zip of the artifact and both reports, in pieces, and its fields."""
     kept = [entry.made[name] for name in _IN_ZIP]
     members = [
@@ -109,7 +91,7 @@ def zip_of(
     return pieces, {"Content-Type": ZIP, "Content-Disposition": name}
 
 
-def with_links(report: FileSlice, links: Mapping[str, str]) -> list[bytes | FileSlice]:
+def with_links(report: Slice, links: Mapping[str, str]) -> list[bytes | Slice]:
     """Return a report with one more member, `links`, in pieces.
 
     It comes last, since JSON parsers take the last of two members with the same name.

@@ -1,10 +1,9 @@
-"""Responses sent piece by piece from open files, with a length known beforehand."""
+"""Responses sent piece by piece, with a length known beforehand."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -17,7 +16,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from service.cancellation import completed
-from service.storage.slices import FileSlice
+from service.storage.slices import Slice
 from service.threads import READING, REMOVING, for_bytes
 
 T = TypeVar("T")
@@ -42,11 +41,11 @@ class Delivery:
 
 
 class PiecesResponse(Response):
-    """A response made of pieces, which closes its files however it ends."""
+    """A response made of pieces, which closes what it reads however it ends."""
 
     def __init__(
         self,
-        pieces: Sequence[bytes | FileSlice],
+        pieces: Sequence[bytes | Slice],
         *,
         status_code: int = 200,
         headers: Mapping[str, str],
@@ -147,15 +146,14 @@ class PiecesResponse(Response):
             if isinstance(piece, bytes):
                 yield partial(bytes, piece), len(piece)
                 continue
-            end = piece.start + piece.size_bytes
-            for offset in range(piece.start, end, CHUNK_BYTES):
-                length = min(CHUNK_BYTES, end - offset)
-                yield partial(os.pread, piece.file.fileno(), length, offset), length
+            for start in range(0, piece.size_bytes, CHUNK_BYTES):
+                length = min(CHUNK_BYTES, piece.size_bytes - start)
+                yield partial(piece.read_at, start, length), length
 
     def _free(self) -> None:
         for piece in self.pieces:
-            if isinstance(piece, FileSlice):
-                piece.file.close()
+            if not isinstance(piece, bytes):
+                piece.close()
         self._release()
 
 

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
-from convlast.jobs import JobInput, JobProgress, JobState, JobStatus
+from convlast.jobs import JobState, JobStatus
 from convlast.options import Options
 from convlast.progress import IN_BYTES
-from service.jobs.job_trace import JobTrace
-from service.jobs.records import ARTIFACT, Accepted, KeptFile, Outcome
+from service.errors import NotFoundError
+from service.jobs.description import describe
+from service.jobs.records import Accepted, KeptFile, Outcome
+from service.jobs.shared_folder import SharedFolder
 from service.jobs.stage_clock import StageClock
-from service.jobs.traceparent import Traceparent
+from service.jobs.standing import Standing
+from service.jobs.tracing.job_trace import JobTrace
+from service.jobs.tracing.traceparent import Traceparent
 from service.problems import Problem
 from service.storage.inputs import InputKey
+from service.storage.slices import Slice
 from service.storage.workspace import JobFolder
-from service.workers import REPORT_HTML, REPORT_JSON
 
 SEQ_OF_ATTEMPT = 1_000_000
 """Sequence numbers of an attempt begin at least at this times its number."""
@@ -27,6 +31,9 @@ SEQ_OF_ATTEMPT = 1_000_000
 _MOST_CHANGES_PER_S = 100
 """After a restart the sequence numbers go on from the age of the job times this, so that they grow
 across restarts also if no attempt has begun in between."""
+
+DOWNLOAD, DELIVER = "download", "deliver"
+"""The stages of a job before and after its worker."""
 
 _MIN_RATE_S = 1.0
 """A stage's rate is told after this many seconds."""
@@ -41,9 +48,12 @@ class JobEntry:
         is_kept: Whether its result is stored.
         is_ending: Whether its outcome is being decided, so that nobody can join it.
         holds_input: Whether its checkpoint is kept for it.
+        is_elsewhere: Whether other services know it, and this one only reads it.
         is_suspended: Whether it is stopped without an outcome, and goes on after a restart.
-        attempts: How often it was begun.
+        standing: How far it is.
+        fetched_sha256: The digest of its checkpoint, in hexadecimal, once that is fetched.
         upload_s: Wall time of its upload.
+        transfer_s: Wall times of what was moved from and to stores, by stage.
         clock: Times the stages of the current attempt.
         trace: Hears how far it is, if it is traced.
         waiters: How many requests wait for its end, or have not opened its files since.
@@ -52,7 +62,7 @@ class JobEntry:
         task: What runs it.
         outcome: How it has ended.
         problem: Why it failed, with the report if there is one; none after a restart.
-        files: The folder of its files, once it has some.
+        opens: Opens one of its files by its name, once it has some.
         shared: That folder, if the result is not stored.
     """
 
@@ -62,25 +72,21 @@ class JobEntry:
     def __init__(self, accepted: Accepted, *, attempts: int = 0, age_s: float = 0) -> None:
         self.accepted = accepted
         self.is_durable = self.is_kept = self.is_suspended = self.is_ending = False
-        self.holds_input = False
-        self.attempts = attempts
+        self.holds_input = self.is_elsewhere = False
         self.clock = StageClock()
         self.trace = JobTrace(Traceparent.read(accepted.traceparent))
         self.waiters = 0
         self.task: asyncio.Task[None] | None = None
         self.outcome: Outcome | None = None
         self.problem: Problem | None = None
-        self.files: Path | None = None
+        self.opens: Callable[[str], Slice] | None = None
         self.shared: SharedFolder | None = None
+        self.fetched_sha256: str | None = None
         self.upload_s = 0.0
-        self.started_at: float | None = None
-        self.device: str | None = None
-        self._place: int | None = None
-        self._wait_s: float | None = None
-        self._stage = ("queue", 0, 0)
+        self.transfer_s: dict[str, float] = {}
+        first = attempts * SEQ_OF_ATTEMPT + 1 + int(max(age_s, 0) * _MOST_CHANGES_PER_S)
+        self.standing = Standing(seq=first, attempts=attempts)
         self._stage_began_s = time.monotonic()
-        self._remaining_s: float | None = None
-        self._seq = attempts * SEQ_OF_ATTEMPT + 1 + int(max(age_s, 0) * _MOST_CHANGES_PER_S)
         self._news = asyncio.Event()
         self._written: tuple[tuple[int, str], bytes] | None = None
 
@@ -95,16 +101,48 @@ class JobEntry:
         return InputKey(self.accepted.owner, self.accepted.sha256)
 
     @property
+    def sha256(self) -> str | None:
+        """The digest of its checkpoint, in hexadecimal, if that is or was here."""
+        told = self.outcome.sha256 if self.outcome else None
+        return self.accepted.sha256 or self.fetched_sha256 or told
+
+    @property
     def state(self) -> JobState:
         """Its state."""
         if self.outcome is not None:
             return self.outcome.state
-        return "queued" if self.started_at is None else "running"
+        return "queued" if self.standing.started_at is None else "running"
 
     @property
     def made(self) -> Mapping[str, KeptFile]:
         """The files that it has made, by their names in its folder."""
         return self.outcome.files if self.outcome else {}
+
+    def open(self, names: Sequence[str]) -> list[Slice]:
+        """Open files that it has made, in a thread; whoever reads them closes them.
+
+        Raises:
+            NotFoundError: If one is not there.
+        """
+        if self.opens is None:
+            raise NotFoundError("There is no such file.")
+        with ExitStack() as opened:
+            files = []
+            for name in names:
+                files.append(self.opens(name))
+                opened.callback(files[-1].close)
+            opened.pop_all()
+        return files
+
+    def has_files(self) -> bool:
+        """Return whether all files that it has made are there."""
+        try:
+            files = self.open(list(self.made))
+        except NotFoundError:
+            return False
+        for file in files:
+            file.close()
+        return True
 
     @property
     def has_ended(self) -> bool:
@@ -114,55 +152,62 @@ class JobEntry:
     @property
     def seq(self) -> int:
         """Grows with every change."""
-        return self.outcome.seq if self.outcome else self._seq
+        return self.outcome.seq if self.outcome else self.standing.seq
 
     @property
-    def stage(self) -> str:
-        """What it does, or did last."""
-        return self._stage[0]
+    def attempts(self) -> int:
+        """How often it was begun."""
+        return self.standing.attempts
 
     def waits_at(self, place: int, wait_s: float) -> None:
         """Note its place in the queue, and how long it will probably wait there."""
-        if (place, wait_s) != (self._place, self._wait_s):
-            self._place, self._wait_s = place, wait_s
-            self._stage, self._remaining_s = ("queue", 0, place), None
-            self._change()
+        if (place, wait_s) != (self.standing.place, self.standing.wait_s):
+            queued = {"stage": "queue", "done": 0, "total": place, "remaining_s": None}
+            self._change(place=place, wait_s=wait_s, **queued)
 
     def waits_again(self) -> None:
         """Note that an attempt has failed, and that another one will follow."""
-        self.started_at, self._stage, self._remaining_s = None, ("queue", 0, 0), None
         self.clock = StageClock()
-        self._change()
+        self._change(started_at=None, stage="queue", done=0, total=0, remaining_s=None)
 
     def begins_on(self, device: str) -> None:
         """Note that a worker begins."""
-        self._place = self._wait_s = None
         self.clock.begins()
-        self.device, self.started_at = device, self.started_at or time.time()
-        self._change()
+        started_at = self.standing.started_at or time.time()
+        self._change(place=None, wait_s=None, device=device, started_at=started_at)
 
     def begins_attempt(self) -> None:
         """Note that it is begun once more."""
-        self.attempts += 1
-        self._seq = max(self._seq, self.attempts * SEQ_OF_ATTEMPT)
-        self._change()
+        attempts = self.attempts + 1
+        self._change(attempts=attempts, seq=max(self.standing.seq, attempts * SEQ_OF_ATTEMPT))
 
     def goes_on(self, stage: str, done: int, total: int) -> None:
         """Note how far it is."""
         self.clock.goes_on(stage)
-        if stage != self._stage[0] or total != self._stage[2] or done < self._stage[1]:
+        before = self.standing
+        if stage != before.stage or total != before.total or done < before.done:
             self._stage_began_s = time.monotonic()
-        self._stage = (stage, done, total)
         passed_s = time.monotonic() - self._stage_began_s
         is_told = stage in IN_BYTES and passed_s > _MIN_RATE_S and 0 < done <= total
-        self._remaining_s = round(passed_s * (total - done) / done, 1) if is_told else None
-        self._change()
+        remaining_s = round(passed_s * (total - done) / done, 1) if is_told else None
+        self._change(stage=stage, done=done, total=total, remaining_s=remaining_s)
+
+    def hears(self, standing: Standing) -> None:
+        """Note how far it is with another service."""
+        if standing.seq > self.standing.seq:
+            self.standing = standing
+            self._wake()
+
+    def moves(self, stage: str, done: int, total: int) -> None:
+        """Note how far it is from or to a store, where no worker has it."""
+        self.goes_on(stage, done, total)
+        self.trace.goes_on(stage, done, total)
 
     def ends(self, outcome: Outcome, problem: Problem | None = None) -> None:
         """Note how it has ended."""
         self.outcome, self.problem = outcome, problem
-        self._place = self._wait_s = None
-        self._change()
+        attempts = max(self.attempts, outcome.attempt)
+        self._change(place=None, wait_s=None, device=outcome.device, attempts=attempts)
 
     def suspend(self) -> None:
         """Note that it goes on after a restart; its status stays the same."""
@@ -176,10 +221,11 @@ class JobEntry:
 
     def next_seq(self) -> int:
         """Return the sequence number of the end, which is the next change."""
-        return self._seq + 1
+        return self.standing.seq + 1
 
-    def _change(self) -> None:
-        self._seq += 1
+    def _change(self, **changes: Any) -> None:
+        seq = changes.pop("seq", self.standing.seq) + 1
+        self.standing = self.standing.model_copy(update={**changes, "seq": seq})
         self._wake()
 
     def _wake(self) -> None:
@@ -204,97 +250,10 @@ class JobEntry:
         return self._written[1]
 
     def status(self, *, base: str, max_age_s: float) -> JobStatus:
-        """Describe it.
-
-        Args:
-            base: The URL below which its links are.
-            max_age_s: How long a finished job is kept, in seconds.
-        """
-        accepted, outcome = self.accepted, self.outcome
-        finished_at = outcome.finished_at if outcome else None
-        return JobStatus(
-            id=accepted.id,
-            verb=accepted.verb,
-            state=self.state,
-            created_at=_time(accepted.created_at),
-            started_at=_maybe_time(outcome.started_at if outcome else self.started_at),
-            finished_at=_maybe_time(finished_at),
-            expires_at=_maybe_time(finished_at and finished_at + max_age_s),
-            input=JobInput(
-                filename=accepted.filename, sha256=accepted.sha256, bytes=accepted.bytes
-            ),
-            options=self.changed_options(),
-            attempts=self.attempts,
-            device=self.device,
-            place=self._place,
-            wait_s=self._wait_s,
-            progress=self._progress(),
-            verdict=outcome.verdict if outcome else None,
-            links=links_of(base, self),
-            problem=outcome.problem if outcome else None,
-        )
+        """Describe it, see `describe`."""
+        return describe(self, base=base, max_age_s=max_age_s)
 
     def changed_options(self) -> dict[str, object]:
         """Return the options that are not at their defaults."""
         options, defaults = self.accepted.options, Options().model_dump(mode="json")
         return {name: value for name, value in options.items() if value != defaults.get(name)}
-
-    def _progress(self) -> JobProgress:
-        if self.outcome is not None:
-            return JobProgress(stage="end", done=1, total=1, seq=self.seq)
-        stage, done, total = self._stage
-        unit = "bytes" if stage in IN_BYTES else "jobs" if stage == "queue" else "steps"
-        return JobProgress(
-            stage=stage,
-            done=done,
-            total=total,
-            unit=unit,
-            seq=self.seq,
-            remaining_s=self._remaining_s,
-        )
-
-
-class SharedFolder:
-    """The folder of a result that is not stored, removed when all clients have their answers."""
-
-    def __init__(self, folder: JobFolder, holders: int) -> None:
-        self._folder, self._holders = folder, holders
-        self._changes = threading.Lock()
-
-    def release(self) -> None:
-        """Note that a client has its answer, or has left; any thread may call this."""
-        with self._changes:
-            self._holders -= 1
-            is_last = self._holders == 0
-        if is_last:
-            self._folder.remove()
-
-
-def links_of(base: str, entry: JobEntry) -> dict[str, str]:
-    """Return the URLs of a job and of its files."""
-    own = f"{base}/jobs/{entry.id}"
-    return {"self": own, "events": f"{own}/events", **file_links_of(base, entry)}
-
-
-def file_links_of(base: str, entry: JobEntry) -> dict[str, str]:
-    """Return the URLs of the files of a job, if they are stored."""
-    names = entry.made if entry.is_kept else {}
-    paths = {
-        "artifact": (ARTIFACT, "artifact"),
-        "report": (REPORT_JSON, "report"),
-        "html": (REPORT_HTML, "report.html"),
-        "archive": (ARTIFACT, "archive"),
-    }
-    return {
-        link: f"{base}/jobs/{entry.id}/{path}"
-        for link, (name, path) in paths.items()
-        if name in names
-    }
-
-
-def _time(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
-
-
-def _maybe_time(seconds: float | None) -> datetime | None:
-    return None if seconds is None else _time(seconds)

@@ -13,7 +13,7 @@ from service.settings import Settings
 
 
 def identify(
-    owner: str, verb: JobVerb, filename: str, sha256: str, options: Options, decisive: str
+    owner: str, verb: JobVerb, filename: str, content: list[str], options: Options, decisive: str
 ) -> str:
     """Return the id of a job: the same request of the same owner has the same id.
 
@@ -21,15 +21,15 @@ def identify(
         owner: The owner.
         verb: What is asked for.
         filename: The client's name for the checkpoint, which the report and the artifact have.
-        sha256: The digest of the checkpoint, in hexadecimal.
+        content: What decides the result of the checkpoint and its target, see `Source.content`.
         options: The options.
         decisive: What else decides the result, see `decisive`.
 
-    >>> one, other = (identify(who, "convert", "m.pt", "00", Options(), "") for who in "ab")
+    >>> one, other = (identify(who, "convert", "m.pt", ["00"], Options(), "") for who in "ab")
     >>> len(one), one == other
     (64, False)
     """
-    parts = [owner, verb, filename, sha256, options.model_dump(mode="json"), decisive]
+    parts = [owner, verb, filename, content, options.model_dump(mode="json"), decisive]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

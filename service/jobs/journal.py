@@ -1,4 +1,4 @@
-"""What is on disk of the jobs, written in an order that no crash can confuse.
+"""What is stored of the jobs, written in an order that no crash can confuse.
 
     <id>/request.json     the accepted job; written once, before its client is told
     <id>/attempt-<n>      a claim; written once, before a worker begins
@@ -11,16 +11,16 @@ that it also stays through a power failure. See docs/decisions/0020.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 from pydantic import ValidationError
 
-from convlast.removal import remove_tree
 from service.jobs.records import Accepted, Outcome
-from service.storage.records import UNFINISHED, Records, flush
+from service.storage.objects import UNFINISHED, Objects
+from service.storage.slices import Slice
 
 _REQUEST, _OUTCOME, _CLAIM = "request.json", "outcome.json", "attempt-"
 _log = structlog.get_logger()
@@ -28,7 +28,7 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Recorded:
-    """A job as an earlier run has left it.
+    """A job as it is stored.
 
     Attributes:
         accepted: The job.
@@ -42,33 +42,34 @@ class Recorded:
 
 
 class Journal:
-    """The folder of all jobs. The methods use the disk: call them in a thread."""
+    """All jobs that are stored. The methods use the store: call them in a thread.
 
-    def __init__(self, folder: Path) -> None:
-        """Make the folder if it does not exist."""
-        self._records = Records(folder)
-        self.folder = folder
+    Each of them raises OSError if the store cannot do what it is asked for.
+    """
 
-    def accept(self, accepted: Accepted) -> None:
-        """Write an accepted job.
+    def __init__(self, objects: Objects, writer: str = "") -> None:
+        """Set up.
 
-        Raises:
-            OSError: If it cannot be written.
+        Args:
+            objects: The store.
+            writer: Names this service, if several share the store.
         """
-        self._records.create(f"{accepted.id}/{_REQUEST}", accepted.model_dump_json())
+        self._objects, self._writer = objects, writer
 
-    def claim(self, job_id: str, attempt: int) -> None:
-        """Note that an attempt begins.
+    def accept(self, accepted: Accepted) -> bool:
+        """Write an accepted job, and return whether nobody has written it before."""
+        return self._objects.create(f"{accepted.name}/{_REQUEST}", accepted.model_dump_json())
 
-        Raises:
-            OSError: If it cannot be written.
-        """
-        self._records.create(f"{job_id}/{_CLAIM}{attempt}", "")
+    def claim(self, name: str, attempt: int) -> bool:
+        """Note that an attempt begins, and return whether nobody else has begun it."""
+        key = f"{name}/{_CLAIM}{attempt}"
+        is_first = self._objects.create(key, self._writer)
+        return is_first or self._objects.read(key) == self._writer.encode()
 
     def keep(
         self, accepted: Accepted, outcome: Outcome, made: Path | None, *, flushed: bool
-    ) -> None:
-        """Move the files of a job here, and write its outcome.
+    ) -> Outcome:
+        """Move the files of a job here, and write its outcome. It may be tried again.
 
         Args:
             accepted: The job; it is written too, unless it is there.
@@ -76,79 +77,88 @@ class Journal:
             made: The folder with the files that the outcome names.
             flushed: Whether the files must stay through a power failure.
 
-        Raises:
-            OSError: If it cannot be written. It may be tried again.
+        Returns:
+            The outcome that was written first, which stays.
         """
+        key = f"{accepted.name}/{outcome.folder}"
         if outcome.files and made is not None:
-            kept = self.files(accepted.id, outcome)
-            kept.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for name in outcome.files:
-                _move(made / name, kept / name)
-                if flushed:
-                    flush(kept / name)
-            if flushed:
-                flush(kept)
-                flush(kept.parent)  # not with the outcome, which might be on disk first
+            # Flushed before the outcome, which might be on disk first.
+            self._objects.take(key, made, outcome.files, flushed=flushed)
         self.accept(accepted)
-        is_first = self._records.create(f"{accepted.id}/{_OUTCOME}", outcome.model_dump_json())
-        if is_first and not outcome.files:
-            remove_tree(self.files(accepted.id, outcome))  # an earlier try may have moved some
+        if self._objects.create(f"{accepted.name}/{_OUTCOME}", outcome.model_dump_json()):
+            if not outcome.files:
+                self._objects.remove(key)  # an earlier try may have moved some
+            return outcome
+        first = self.outcome(accepted.name) or outcome
+        if first.folder != outcome.folder:
+            self._objects.remove(key)
+        return first
 
-    def files(self, job_id: str, outcome: Outcome) -> Path:
-        """Return the folder of a job's files."""
-        return self.folder / job_id / str(outcome.attempt)
+    def outcome(self, name: str) -> Outcome | None:
+        """Return how a job has ended, if it has."""
+        ended = self._objects.read(f"{name}/{_OUTCOME}")
+        return Outcome.model_validate_json(ended) if ended is not None else None
 
-    def remove(self, job_id: str) -> None:
+    def made_in(self, attempt: int) -> str:
+        """Return where the files of an attempt go, if not below its number.
+
+        Two services may think that an attempt is theirs.
+        """
+        return f"{attempt}-{self._writer}" if self._writer else ""
+
+    def opener(self, name: str, outcome: Outcome) -> Callable[[str], Slice]:
+        """Return a function that opens the files of a job that has ended, by their names."""
+        return lambda file: self._objects.open(f"{name}/{outcome.folder}/{file}")
+
+    def remove(self, name: str) -> None:
         """Remove all that is here of a job."""
-        self._records.remove(job_id)
+        self._objects.remove(name)
 
     def read_all(self) -> Iterator[Recorded]:
         """Yield the jobs that an earlier run has left, and remove all else."""
-        for path in list(self.folder.iterdir()):
-            recorded = None if path.name.startswith(UNFINISHED) else self._read(path)
+        for name in self._objects.names():
+            sizes = {} if name.startswith(UNFINISHED) else self._objects.sizes(name)
+            recorded = self.read(name, sizes)
             if recorded is None:
-                if (path / _REQUEST).exists():
-                    _log.warning("a job cannot be read and is removed", job_id=path.name)
-                remove_tree(path)
+                if _REQUEST in sizes:
+                    _log.warning("a job cannot be read and is removed", job_id=name)
+                self._objects.remove(name)
                 continue
-            self._remove_rest(path, recorded.outcome)
+            self._remove_rest(name, recorded.outcome, sizes)
             yield recorded
 
-    def _read(self, path: Path) -> Recorded | None:
-        """Read a job, or return none if it is of another format or not complete."""
-        request = self._records.read(f"{path.name}/{_REQUEST}")
-        ended = self._records.read(f"{path.name}/{_OUTCOME}")
+    def read(self, name: str, sizes: dict[str, int]) -> Recorded | None:
+        """Read a job, or return none if it is of another format or not complete.
+
+        Args:
+            name: Its name.
+            sizes: The sizes of its objects.
+        """
         try:
-            accepted = Accepted.model_validate_json(request or b"")
+            accepted = Accepted.model_validate_json(self._read(name, _REQUEST, sizes) or b"")
+            ended = self._read(name, _OUTCOME, sizes)
             outcome = Outcome.model_validate_json(ended) if ended is not None else None
         except ValidationError:
             return None
-        if accepted.id != path.name or (outcome and not self._has_files(path.name, outcome)):
+        if accepted.name != name or (outcome and not _has_files(outcome, sizes)):
             return None
-        attempts = [int(each.name.removeprefix(_CLAIM)) for each in path.glob(f"{_CLAIM}[0-9]*")]
-        return Recorded(accepted, outcome, max(attempts, default=0))
+        claims = [int(key.removeprefix(_CLAIM)) for key in sizes if key.startswith(_CLAIM)]
+        return Recorded(accepted, outcome, max(claims, default=0))
 
-    def _has_files(self, job_id: str, outcome: Outcome) -> bool:
-        folder = self.files(job_id, outcome)
-        try:
-            sizes = {name: (folder / name).stat().st_size for name in outcome.files}
-        except OSError:
-            return False
-        return sizes == {name: file.bytes for name, file in outcome.files.items()}
+    def _read(self, name: str, key: str, sizes: dict[str, int]) -> bytes | None:
+        return self._objects.read(f"{name}/{key}") if key in sizes else None
 
-    def _remove_rest(self, path: Path, outcome: Outcome | None) -> None:
+    def _remove_rest(self, name: str, outcome: Outcome | None, sizes: dict[str, int]) -> None:
         """Remove what attempts without an outcome have left."""
-        kept = str(outcome.attempt) if outcome and outcome.files else None
-        for each in path.iterdir():
-            is_record = each.name in {_REQUEST, _OUTCOME} or each.name.startswith(_CLAIM)
-            if not is_record and each.name != kept:
-                remove_tree(each)
+        kept = outcome.folder if outcome and outcome.files else None
+        for first in {key.partition("/")[0] for key in sizes}:
+            is_record = first in {_REQUEST, _OUTCOME} or first.startswith(_CLAIM)
+            if not is_record and first != kept:
+                self._objects.remove(f"{name}/{first}")
 
 
-def _move(made: Path, kept: Path) -> None:
-    """Move a file, unless an earlier try has moved it."""
-    try:
-        made.rename(kept)
-    except FileNotFoundError:
-        if not kept.exists():
-            raise
+def _has_files(outcome: Outcome, sizes: dict[str, int]) -> bool:
+    """Return whether all files of a job are there."""
+    return all(
+        sizes.get(f"{outcome.folder}/{name}") == file.bytes for name, file in outcome.files.items()
+    )

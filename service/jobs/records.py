@@ -26,9 +26,15 @@ class Accepted(BaseModel):
     filename: str
     """The client's name for the checkpoint."""
     sha256: str
-    """The digest of the checkpoint, in hexadecimal."""
+    """The digest of the checkpoint, in hexadecimal; empty if it is to be fetched."""
     bytes: int
     """The size of the checkpoint."""
+    source: str | None = None
+    """The address that it is to be fetched from; its query may be a secret."""
+    source_version: str = ""
+    """Its version there; empty if the store tells none."""
+    target: str | None = None
+    """The address of a folder that gets the results."""
     options: dict[str, Any]
     """All options as JSON; a later version may refuse them."""
     request_id: str | None = None
@@ -38,6 +44,13 @@ class Accepted(BaseModel):
     """Seconds since 1970."""
     version: str
     """The version of convlast that accepted it."""
+    run: int = 0
+    """How many jobs with this id a shared store has had before."""
+
+    @property
+    def name(self) -> str:
+        """What it is stored below."""
+        return f"{self.id}/run-{self.run}" if self.run else self.id
 
 
 class KeptFile(BaseModel):
@@ -63,8 +76,12 @@ class Outcome(BaseModel):
     finished_at: float
     """Seconds since 1970."""
     attempt: int = 0
-    """Which attempt it is the outcome of; its files are in a folder of this number."""
+    """Which attempt it is the outcome of."""
+    made_in: str = ""
+    """Where its files are below the job, if not below the number of the attempt."""
     device: str | None = None
+    sha256: str | None = None
+    """The digest of the checkpoint, in hexadecimal, if it was fetched."""
     seq: int = 0
     verdict: Verdict | None = None
     files: dict[str, KeptFile] = Field(default_factory=dict)
@@ -78,6 +95,11 @@ class Outcome(BaseModel):
     def code(self) -> str | None:
         """The code of its problem, if it has failed."""
         return self.problem["code"] if self.problem and self.state == "failed" else None
+
+    @property
+    def folder(self) -> str:
+        """Where its files are, below the job."""
+        return self.made_in or str(self.attempt)
 
     @property
     def file_bytes(self) -> int:

@@ -25,6 +25,7 @@ class StageClock:
         self._clock = clock
         self._stage, self._since_s = _QUEUE, clock()
         self._began_s: float | None = None
+        self._ended_s: float | None = None
         self._seconds: dict[str, float] = {}
 
     def begins(self) -> None:
@@ -36,9 +37,13 @@ class StageClock:
         if stage in STAGES and stage != self._stage:
             self._enter(stage)
 
+    def stops(self) -> None:
+        """Note that the worker has ended; what follows is not its time."""
+        self._ended_s = self._enter("")
+
     def seconds(self) -> dict[str, float]:
         """Return the wall time of each stage until now; `convert` contains those of the worker."""
-        now_s = self._enter(self._stage)
+        now_s = self._ended_s or self._enter(self._stage)
         told = {name: each_s for name, each_s in self._seconds.items() if name}
         if self._began_s is None:
             return told

@@ -1,7 +1,8 @@
-"""A request for a job, whose checkpoint is here."""
+"""A request for a job, whose checkpoint is here or in a store."""
 
 from __future__ import annotations
 
+import secrets
 import time
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from convlast.version import __version__
 from service.jobs.entry import JobEntry
 from service.jobs.records import Accepted
 from service.storage.workspace import JobFolder
+from service.transfers.fetching import Found
 
 
 @dataclass(frozen=True)
@@ -19,10 +21,12 @@ class Source:
 
     Attributes:
         filename: The client's name for it.
-        sha256: Its digest, in hexadecimal.
+        sha256: Its digest, in hexadecimal; empty if it is in a store.
         bytes: Its size.
         options: The options.
         is_held: Whether it is kept of an earlier job, and not in the folder of the submission.
+        found: Where it is, if it is in a store.
+        target: The address of a folder that gets the results, if there is one.
     """
 
     filename: str
@@ -30,6 +34,20 @@ class Source:
     bytes: int
     options: Options
     is_held: bool = False
+    found: Found | None = None
+    target: str | None = None
+
+    @property
+    def content(self) -> list[str]:
+        """What of it decides the result: its bytes, or the version in its store, and the target.
+
+        Two requests for a checkpoint whose store tells no version are not the same.
+        """
+        target = [self.target] if self.target else []
+        if self.found is None:
+            return [self.sha256, *target]
+        version = self.found.version or secrets.token_hex(16)
+        return [self.found.address.text, version, *target]
 
 
 @dataclass
@@ -80,6 +98,9 @@ class Submission:
             filename=source.filename,
             sha256=source.sha256,
             bytes=source.bytes,
+            source=source.found.address.text if source.found else None,
+            source_version=source.found.version if source.found else "",
+            target=source.target,
             options=source.options.model_dump(mode="json"),
             request_id=self.request_id,
             traceparent=self.traceparent,

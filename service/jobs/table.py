@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import get_args
 
@@ -22,19 +22,26 @@ from service.threads import REMOVING
 class JobTable:
     """All jobs, by their ids. Its methods belong to the event loop."""
 
-    def __init__(self, journal: Journal, inputs: Inputs, retention: Retention) -> None:
-        """Read the jobs that an earlier run has left.
+    def __init__(
+        self,
+        journal: Journal,
+        inputs: Inputs,
+        retention: Retention,
+        recorded: Iterable[Recorded] = (),
+    ) -> None:
+        """Set up.
 
         Args:
-            journal: What is on disk of the jobs.
+            journal: What is stored of the jobs.
             inputs: The checkpoints of the jobs.
             retention: Says how long finished jobs are kept.
+            recorded: The jobs that an earlier run has left.
         """
         self._journal, self._inputs, self._retention = journal, inputs, retention
         self._entries: dict[str, JobEntry] = {}
         self._removals: dict[str, asyncio.Future[None]] = {}
-        for recorded in journal.read_all():
-            self._adopt(recorded)
+        for each in recorded:
+            self.adopt(each)
         inputs.remove_others()
 
     def __iter__(self) -> Iterator[JobEntry]:
@@ -49,8 +56,8 @@ class JobTable:
         self._retention.comes_back(entry.id)
         self._entries[entry.id] = entry
 
-    def _adopt(self, recorded: Recorded) -> None:
-        """Add a job that an earlier run has left."""
+    def adopt(self, recorded: Recorded) -> JobEntry:
+        """Add a job that an earlier run, or another service, has left."""
         accepted, outcome = recorded.accepted, recorded.outcome
         age_s = time.time() - accepted.created_at
         entry = JobEntry(accepted, attempts=recorded.attempts, age_s=age_s)
@@ -60,10 +67,10 @@ class JobTable:
             self.hold_input(entry)
             entry.source = self._inputs.path(entry.input_key)
         if outcome is not None:
-            entry.files = self._journal.files(entry.id, outcome)
-            entry.device = outcome.device
+            entry.opens = self._journal.opener(accepted.name, outcome)
             entry.ends(outcome)
             self.keep(entry, outcome, age_s=time.time() - outcome.finished_at)
+        return entry
 
     def find(self, job_id: str, owner: str) -> JobEntry:
         """Return a job of this owner.
@@ -83,8 +90,7 @@ class JobTable:
 
     def of(self, owner: str) -> list[JobEntry]:
         """Return the jobs of an owner, the newest first."""
-        own = [entry for entry in self if entry.accepted.owner == owner]
-        return sorted(own, key=lambda entry: (entry.accepted.created_at, entry.id), reverse=True)
+        return newest_first(entry for entry in self if entry.accepted.owner == owner)
 
     def counts(self) -> dict[JobState, int]:
         """Return how many jobs are in each state."""
@@ -105,10 +111,8 @@ class JobTable:
 
     def is_lasting(self, entry: JobEntry) -> bool:
         """Return whether a finished job is kept, and not too old, and has its files."""
-        has_files = entry.files is not None and all(
-            (entry.files / name).is_file() for name in entry.made
-        )
-        return has_files and self._retention.keeps(entry.id)
+        is_there = entry.is_elsewhere or self._retention.keeps(entry.id)
+        return is_there and entry.has_files()
 
     async def remove(self, entry: JobEntry, why: str = REMOVED) -> None:
         """Remove a job that has ended, and its files, and remember why."""
@@ -122,6 +126,13 @@ class JobTable:
             self._retention.let_go(entry.id)
             if entry.is_kept:
                 await self._remove_files(entry.id)
+        await self.let_input_go(entry)
+
+    async def release(self, entry: JobEntry) -> None:
+        """Forget a job that other services have too."""
+        if self._entries.get(entry.id) is entry:
+            del self._entries[entry.id]
+            self._retention.let_go(entry.id)
         await self.let_input_go(entry)
 
     async def _remove_files(self, job_id: str) -> None:
@@ -152,8 +163,8 @@ class JobTable:
         self._retention.forget(entry.id, entry.accepted.owner, why)
 
     def hold_input(self, entry: JobEntry) -> None:
-        """Keep the checkpoint of a job, until `let_input_go`."""
-        if not entry.holds_input:
+        """Keep the checkpoint of a job, until `let_input_go`; one that is fetched is not kept."""
+        if not entry.holds_input and entry.accepted.source is None:
             entry.holds_input = True
             self._inputs.hold(entry.input_key)
 
@@ -180,3 +191,8 @@ class JobTable:
             yield holder
         finally:
             self._inputs.let_go(key)
+
+
+def newest_first(entries: Iterable[JobEntry]) -> list[JobEntry]:
+    """Sort jobs by when they came, the newest first."""
+    return sorted(entries, key=lambda entry: (entry.accepted.created_at, entry.id), reverse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -13,7 +14,7 @@ from convlast.report.reading import read
 from convlast.report.rendering.comparison import page
 from convlast.report.sections import SCHEMA_VERSION, ReportData
 from convlast.version import __version__
-from service.answers.results import open_files, report_headers
+from service.answers.results import report_headers
 from service.connection.streaming import PiecesResponse
 from service.context import CallerOf, ContextOf
 from service.headers.fields import as_list
@@ -82,8 +83,8 @@ async def comparison(
     other_id = request.query_params.get("with")
     if not other_id:
         raise OptionError("with", "Name the other job.", remedy="Ask for ?with=ID, with its id.")
-    before = entry_with(context, job_id, caller, JSON)
-    after = entry_with(context, other_id, caller, JSON)
+    before = await entry_with(context, job_id, caller, JSON)
+    after = await entry_with(context, other_id, caller, JSON)
     with context.download_admission.take(caller.share):
         body = await COMPARING.run(_compared, before, after, media_type)
     # The work is done, so the answer is not refused.
@@ -104,8 +105,8 @@ def _compared(before: JobEntry, after: JobEntry, media_type: str) -> bytes:
 
 
 def _read(entry: JobEntry, option: str) -> ReportData:
-    [file] = open_files(entry, [REPORT_JSON])
-    with file.file:
+    [file] = entry.open([REPORT_JSON])
+    with closing(file):
         if file.size_bytes > MAX_REPORT_BYTES:
             raise OptionError(
                 option,

@@ -31,7 +31,7 @@ router = APIRouter(tags=["checkpoints"], default_response_class=Response)
         202: ACCEPTED,
         **problems(*CONVERT_CODES),
     },
-    openapi_extra=upload_body(OPTION_NAMES["convert"]),
+    openapi_extra=upload_body(OPTION_NAMES["convert"], has_target=True),
 )
 async def convert(request: Request, context: ContextOf, caller: CallerOf) -> Response:
     """Convert the Conv3d weights of a checkpoint, prove the result, and report it.
@@ -39,6 +39,8 @@ async def convert(request: Request, context: ContextOf, caller: CallerOf) -> Res
     `Accept` chooses the answer: `application/zip` (the default) contains the artifact,
     `report.json` and `report.html`, and nothing is stored; `application/json` is the report, with
     links to files that are stored for a while; `application/octet-stream` is the artifact.
+
+    With a `target` the artifact goes there, and the answer is the report.
 
     `Prefer: respond-async` answers with the job as soon as the upload is complete, and
     `Prefer: wait=25` if it has not ended within 25 s. Such a job goes on whatever happens, and the
@@ -62,7 +64,7 @@ async def convert(request: Request, context: ContextOf, caller: CallerOf) -> Res
         202: ACCEPTED,
         **problems(*UPLOAD_CODES),
     },
-    openapi_extra=upload_body(OPTION_NAMES["inspect"]),
+    openapi_extra=upload_body(OPTION_NAMES["inspect"], has_target=False),
 )
 async def inspect(request: Request, context: ContextOf, caller: CallerOf) -> Response:
     """Report which layers of a checkpoint would be converted; needs no GPU.
@@ -79,6 +81,8 @@ async def _answer(
 ) -> Response:
     """Answer with the result of a job if it has ended in time, or else with the job."""
     requested = await request_job(request, context, caller, wanted)
+    if requested.entry.accepted.target is not None:
+        media_type = JSON  # the artifact is in its target
     is_result_wanted = wanted.preference.wait_s != 0
     if is_result_wanted and requested.entry.outcome is not None:
         return await answer(media_type, requested, request, context)

@@ -9,7 +9,6 @@ from fastapi import APIRouter, Request, Response
 from service.answers.results import (
     FILES,
     artifact_headers,
-    open_files,
     report_headers,
     zip_of,
 )
@@ -50,7 +49,7 @@ async def artifact(
     job_id: JobId, request: Request, context: ContextOf, caller: CallerOf
 ) -> Response:
     """Download the artifact; `Range`, `If-Range` and `If-None-Match` are understood."""
-    entry = entry_with(context, job_id, caller, OCTET_STREAM)
+    entry = await entry_with(context, job_id, caller, OCTET_STREAM)
     kept = entry.made[ARTIFACT]
     headers = artifact_headers(kept)
     if matches(as_list(request.headers, "if-none-match"), headers["ETag"]):
@@ -65,7 +64,7 @@ async def artifact(
         problem = Problem.of(error)
         length = {"Content-Range": f"bytes */{kept.bytes}"}
         raise ProblemError(Problem(problem.code, problem.detail, headers=length)) from None
-    [file] = await asyncio.to_thread(open_files, entry, [ARTIFACT])
+    [file] = await asyncio.to_thread(entry.open, [ARTIFACT])
     status_code = 200
     if part is not None:
         file, status_code = file.part(*part), 206
@@ -83,8 +82,8 @@ async def artifact(
 )
 async def archive(job_id: JobId, context: ContextOf, caller: CallerOf) -> Response:
     """Download the zip that a synchronous conversion answers."""
-    entry = entry_with(context, job_id, caller, ZIP)
-    files = await asyncio.to_thread(open_files, entry, FILES[ZIP])
+    entry = await entry_with(context, job_id, caller, ZIP)
+    files = await asyncio.to_thread(entry.open, FILES[ZIP])
     pieces, headers = zip_of(entry, files)
     delivery = context.delivery(context.download_admission.take(caller.share))
     return PiecesResponse(pieces, headers=headers, delivery=delivery)
@@ -117,13 +116,13 @@ async def report_page(job_id: JobId, context: ContextOf, caller: CallerOf) -> Re
 
 
 async def _send_report(context: Context, job_id: str, caller: Caller, media_type: str) -> Response:
-    entry = entry_with(context, job_id, caller, media_type)
-    files = await asyncio.to_thread(open_files, entry, FILES[media_type])
+    entry = await entry_with(context, job_id, caller, media_type)
+    files = await asyncio.to_thread(entry.open, FILES[media_type])
     delivery = context.delivery(context.download_admission.take(caller.share))
     return PiecesResponse(files, headers=report_headers(media_type), delivery=delivery)
 
 
-def entry_with(context: Context, job_id: str, caller: Caller, media_type: str) -> JobEntry:
+async def entry_with(context: Context, job_id: str, caller: Caller, media_type: str) -> JobEntry:
     """Return a job that has the files for this answer.
 
     Raises:
@@ -131,7 +130,7 @@ def entry_with(context: Context, job_id: str, caller: Caller, media_type: str) -
         ConflictError: If it has not ended.
         GoneError: If it was cancelled or removed, or has expired.
     """
-    entry = context.jobs.table.find(job_id, caller.owner)
+    entry = await context.jobs.find(job_id, caller.owner)
     if entry.outcome is None:
         raise ConflictError(
             f"The job is {entry.state}.", remedy=f"Ask GET /jobs/{job_id}?wait=30 for its end."

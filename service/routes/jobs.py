@@ -42,7 +42,7 @@ async def list_jobs(request: Request, context: ContextOf, caller: CallerOf) -> R
     """List the caller's own jobs, the newest first, in pages."""
     asked = request.query_params
     limit = int(_number(asked.get("limit"), "limit", _PAGE, most=_LONGEST_PAGE))
-    found = context.jobs.table.of(caller.owner)
+    found = await context.jobs.of(caller.owner)
     if state := _state(asked.get("state")):
         found = [entry for entry in found if entry.state == state]
     if after := asked.get("after"):
@@ -74,7 +74,7 @@ async def job(job_id: JobId, request: Request, context: ContextOf, caller: Calle
 
     With `If-None-Match` any change counts, such as progress.
     """
-    entry = context.jobs.table.find(job_id, caller.owner)
+    entry = await context.jobs.find(job_id, caller.owner)
     wait_s = _number(request.query_params.get("wait"), "wait", 0)
     known = as_list(request.headers, "if-none-match")
     if wait_s and not entry.has_ended:
@@ -111,7 +111,7 @@ async def events(job_id: JobId, request: Request, context: ContextOf, caller: Ca
 
     The id of an event is the sequence number of the job, and `Last-Event-ID` goes on from it.
     """
-    entry = context.jobs.table.find(job_id, caller.owner)
+    entry = await context.jobs.find(job_id, caller.owner)
     last = request.headers.get("last-event-id", "")
     last_seq = int(last) if re.fullmatch("[0-9]{1,15}", last) else None
     if entry.has_ended and last_seq == entry.seq:
@@ -131,13 +131,13 @@ async def events(job_id: JobId, request: Request, context: ContextOf, caller: Ca
 )
 async def delete(job_id: JobId, request: Request, context: ContextOf, caller: CallerOf) -> Response:
     """Cancel a job that waits or runs: its process is gone then. Remove one that has ended."""
-    entry = context.jobs.table.find(job_id, caller.owner)
+    entry = await context.jobs.find(job_id, caller.owner)
     if entry.outcome is None:
         state = await context.jobs.cancel(entry)
         if state == "cancelled":
             return status_of(entry, request, context)
     # It had ended, perhaps while it was being cancelled.
-    await context.jobs.table.remove(entry)
+    await context.jobs.remove(entry)
     return Response(status_code=204)
 
 

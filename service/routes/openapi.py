@@ -35,6 +35,11 @@ _OWN_CODES = (
     "worker-crashed",
     "queue-full",
     "timed-out",
+    "invalid-address",
+    "address-not-allowed",
+    "source-not-found",
+    "source-changed",
+    "store-unavailable",
 )
 UPLOAD_CODES = (*_OWN_CODES, *WORKER_CODES["inspect"])
 CONVERT_CODES = (*_OWN_CODES, *WORKER_CODES["convert"])
@@ -91,8 +96,13 @@ def problems(*codes: str) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def upload_body(option_names: Iterable[str]) -> dict[str, Any]:
-    """Document the kinds of body, and the query parameters for a raw one."""
+def upload_body(option_names: Iterable[str], *, has_target: bool) -> dict[str, Any]:
+    """Document the kinds of body, and the query parameters for a raw one.
+
+    Args:
+        option_names: The options.
+        has_target: Whether there are results that can be delivered.
+    """
     schemas = _option_schemas()
     options = {name: schemas[name] for name in option_names}
     part = {**BINARY, "description": "The checkpoint: a file as torch or safetensors wrote it."}
@@ -101,8 +111,9 @@ def upload_body(option_names: Iterable[str]) -> dict[str, Any]:
     named = {
         "source": {
             "type": "string",
-            "pattern": "^sha256:[0-9a-f]{64}$",
-            "description": "The digest of bytes that an earlier asynchronous request has brought.",
+            "pattern": "^(sha256:[0-9a-f]{64}$|[a-z0-9]+://)",
+            "description": "The digest of bytes that an earlier asynchronous request has brought, "
+            "or an address in a store, such as `s3://bucket/model.pt`, which the service fetches.",
         },
         "filename": filename,
         "options": {
@@ -112,6 +123,12 @@ def upload_body(option_names: Iterable[str]) -> dict[str, Any]:
             "description": "The options, by name.",
         },
     }
+    if has_target:
+        named["target"] = {
+            "type": "string",
+            "description": "A folder in a store, such as `s3://bucket/converted/`, that gets the "
+            "artifact, its digest and its reports.",
+        }
     by_name = {"type": "object", "required": ["source"], "properties": named}
     prefer = {
         "type": "string",

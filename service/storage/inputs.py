@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.storage.records import flush
+from service.storage.folder import flush
 
 
 @dataclass(frozen=True)

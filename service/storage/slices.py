@@ -6,11 +6,35 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol, Self
 
 from service.errors import NotFoundError
 
 _FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Slice(Protocol):
+    """A part of an object, which stays readable until it is closed."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Its size."""
+
+    def part(self, start: int, length: int) -> Self:
+        """Return the `length` bytes from `start` as a slice of their own."""
+
+    def read_at(self, start: int, length: int) -> bytes:
+        """Read the `length` bytes from `start`, in a thread.
+
+        Raises:
+            OSError: If they cannot be read.
+        """
+
+    def read(self) -> bytes:
+        """Read all of its bytes, as `read_at` does."""
+
+    def close(self) -> None:
+        """Close what is open for it."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +73,14 @@ class FileSlice:
         """Return the `length` bytes from `start` as a slice of their own."""
         return FileSlice(self.file, self.start + start, length)
 
+    def read_at(self, start: int, length: int) -> bytes:
+        """Read the `length` bytes from `start`."""
+        return os.pread(self.file.fileno(), length, self.start + start)
+
     def read(self) -> bytes:
         """Read all of its bytes."""
-        return os.pread(self.file.fileno(), self.size_bytes, self.start)
+        return self.read_at(0, self.size_bytes)
+
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()

@@ -10,7 +10,7 @@ import secrets
 import shutil
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any, ParamSpec
 
@@ -19,9 +19,14 @@ from convlast.options import Options
 from service.access import places
 from service.jobs.board import Jobs
 from service.jobs.entry import JobEntry
+from service.jobs.others import Others
+from service.jobs.running.runs import Queueing
 from service.jobs.submission import Source, Submission
 from service.settings import Settings
+from service.storage.slices import FileSlice
 from service.storage.workspace import Workspace
+from service.transfers import Transfers
+from service.transfers.access import StoreAccess
 from service.workers import (
     REPORT_HTML,
     REPORT_JSON,
@@ -180,21 +185,33 @@ class Board:
         settings: The settings.
         workers: The workers of both verbs.
         workspace: The work folder.
+        transfers: Fetches and delivers.
         pending: The places of durable jobs.
+        others: The services that share a store with it.
         jobs: The board.
     """
 
-    def __init__(self, folder: Path, workers: FakeWorkers, **settings: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        workers: FakeWorkers,
+        transfers: Transfers | None = None,
+        *,
+        others: Others | None = None,
+        **settings: Any,
+    ) -> None:
         self.settings = Settings(work_dir=folder, device="cpu", **settings)
         self.workers = workers
         self.workspace = Workspace(self.settings)
-        self.pending = places.of_pending_jobs(self.settings)
+        self.transfers = transfers or Transfers.of(self.settings, StoreAccess())
+        self.pending, self.others = places.of_pending_jobs(self.settings), others
         self.jobs = Jobs(
             self.settings,
             self.workspace,
             {"convert": workers, "inspect": workers},
-            estimate_s=lambda place: 10.0 * place,
-            place=self.pending.hold,
+            self.transfers,
+            Queueing(lambda place: 10.0 * place, self.pending.hold),
+            others=others,
         )
 
     def wanted(
@@ -264,15 +281,21 @@ class Board:
 
 @asynccontextmanager
 async def opened(
-    folder: Path, workers: FakeWorkers | None = None, **settings: Any
+    folder: Path,
+    workers: FakeWorkers | None = None,
+    transfers: Transfers | None = None,
+    *,
+    others: Others | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Board]:
     """Start a board in a folder, and stop it."""
-    board = Board(folder, workers or FakeWorkers(), **settings)
+    board = Board(folder, workers or FakeWorkers(), transfers, others=others, **settings)
     await board.jobs.start()
     try:
         yield board
     finally:
         await board.jobs.stop()
+        await board.transfers.close()
         board.workspace.close()
 
 
@@ -289,6 +312,21 @@ async def ended(entry: JobEntry) -> JobEntry:
         await asyncio.wait({entry.task})
     entry.waiters = 0
     return entry
+
+
+def content_of(entry: JobEntry, name: str) -> bytes:
+    """Return the bytes of a file that a job has made."""
+    [file] = entry.open([name])
+    with closing(file):
+        return file.read()
+
+
+def path_of(entry: JobEntry, name: str) -> Path:
+    """Return where a file is that a job has made."""
+    [file] = entry.open([name])
+    with closing(file):
+        assert isinstance(file, FileSlice)
+        return Path(f"/proc/self/fd/{file.file.fileno()}").readlink()
 
 
 def code_of(entry: JobEntry) -> str | None:

@@ -11,17 +11,19 @@ import pytest
 
 from convlast.errors import StorageFullError, UnsafeCheckpointError
 from service.errors import GoneError, NotFoundError, NotReadyError, TimedOutError
-from service.jobs import attempts, endings
 from service.jobs.journal import Journal
 from service.jobs.records import ARTIFACT
 from service.jobs.retention import CANCELLED, EXPIRED, REMOVED
+from service.jobs.running import attempts, endings
 from service.problems import Problem, ProblemError
+from service.storage.folder import Folder
 from service.storage.inputs import Inputs
 from service.storage.workspace import JobFolder
 from tests.service.jobs.boards import (
     FakeWorkers,
     artifact_of,
     code_of,
+    content_of,
     ended,
     in_loop,
     opened,
@@ -61,8 +63,7 @@ async def test_a_durable_job_succeeds_and_is_kept(tmp_path: Path) -> None:
     async with opened(tmp_path, FakeWorkers(is_prompt=True)) as board:
         entry = await ended(await board.submit(durable=True))
         assert entry.state == "succeeded"
-        assert entry.files
-        assert (entry.files / ARTIFACT).read_bytes() == artifact_of(CONTENT)
+        assert content_of(entry, ARTIFACT) == artifact_of(CONTENT)
         assert not list((tmp_path / "jobs").iterdir())
         assert (board.workspace.quota.taken_bytes, board.pending.taken_count) == (0, 0)
         assert board.jobs.table.find(entry.id, "alice") is entry
@@ -158,7 +159,7 @@ async def test_a_durable_request_makes_a_synchronous_job_durable(
         await board.jobs.leave(entry)
         await board.jobs.leave(entry)
         await run.begin()
-        (job,) = Journal(board.workspace.store_folder).read_all()
+        (job,) = Journal(Folder(board.workspace.store_folder)).read_all()
         assert (job.accepted.id, job.outcome, job.attempts) == (entry.id, None, 1)
         run.succeed()
         assert (await ended(entry)).state == "succeeded"
@@ -183,9 +184,8 @@ async def test_a_job_that_ends_while_it_becomes_durable_is_kept(
         await ended(joined)
         assert joined.id == entry.id
         found = board.jobs.table.find(entry.id, "alice")
-        assert found.files
-        assert (found.files / ARTIFACT).is_file()
-        (job,) = Journal(board.workspace.store_folder).read_all()
+        assert content_of(found, ARTIFACT)
+        (job,) = Journal(Folder(board.workspace.store_folder)).read_all()
         assert job.outcome == found.outcome
 
 
@@ -282,9 +282,8 @@ async def test_files_that_are_not_stored_stay_until_the_last_client_has_them(
         await board.submit()
         run.succeed()
         await ended(entry)
-        assert entry.files
         for _ in range(2):
-            assert (entry.files / ARTIFACT).is_file()
+            assert content_of(entry, ARTIFACT)
             entry.release()
         assert board.files() == set()
         with pytest.raises(NotFoundError):
@@ -382,7 +381,7 @@ async def test_a_cancel_at_the_very_end_has_one_result(tmp_path: Path, turns: in
         if entry.outcome is None:
             await board.jobs.cancel(entry)
         await ended(entry)
-        (job,) = Journal(board.workspace.store_folder).read_all()
+        (job,) = Journal(Folder(board.workspace.store_folder)).read_all()
         assert job.outcome == entry.outcome
         if entry.state == "cancelled":
             assert not list((tmp_path / "inputs").iterdir())
@@ -409,7 +408,7 @@ async def test_a_request_that_comes_during_a_cancel_has_a_new_job(
         (await board.workers.next()).succeed()
         assert (await ended(again)).state == "succeeded"
         assert len(board.jobs.table.counts()) == 5
-        (job,) = Journal(board.workspace.store_folder).read_all()
+        (job,) = Journal(Folder(board.workspace.store_folder)).read_all()
         assert job.outcome == again.outcome
 
 
@@ -522,7 +521,7 @@ async def test_a_request_during_a_removal_is_not_removed_with_it(
         await removing
         again = await submitting
         assert again is not entry
-        (job,) = Journal(board.workspace.store_folder).read_all()
+        (job,) = Journal(Folder(board.workspace.store_folder)).read_all()
         assert (job.accepted, job.outcome) == (again.accepted, None)
         assert (tmp_path / "inputs" / again.input_key.filename).is_file()
 
@@ -539,8 +538,7 @@ async def test_bytes_that_a_job_has_need_no_upload(tmp_path: Path) -> None:
             assert accepted.filename == "other.pt"
             entry = await ended(await board.submitted(board.named(CONTENT)))
         assert entry.state == "succeeded"
-        assert entry.files
-        assert (entry.files / ARTIFACT).read_bytes() == artifact_of(CONTENT)
+        assert content_of(entry, ARTIFACT) == artifact_of(CONTENT)
         entry.release()
         assert len(list((tmp_path / "inputs").iterdir())) == 1
         await board.jobs.table.remove(first)
@@ -676,5 +674,5 @@ async def test_a_durable_job_that_comes_while_draining_is_only_written_down(
         (await board.workers.next()).succeed()
         assert (await ended(passing)).state == "succeeded"
         assert len(board.workers.runs) == 1
-        jobs = list(Journal(board.workspace.store_folder).read_all())
+        jobs = list(Journal(Folder(board.workspace.store_folder)).read_all())
         assert [job.accepted.id for job in jobs] == [entry.id]

@@ -14,8 +14,10 @@ import pytest
 
 from convlast.jobs import JobStatus
 from service.jobs import entry as entries
-from service.jobs.entry import JobEntry, SharedFolder, file_links_of
+from service.jobs.description import file_links_of
+from service.jobs.entry import JobEntry
 from service.jobs.records import ARTIFACT, KeptFile, Outcome
+from service.jobs.shared_folder import SharedFolder
 from service.storage.quota import Quota
 from service.storage.workspace import JobFolder
 from service.workers import REPORT_HTML, REPORT_JSON

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from service.jobs.journal import Journal, Recorded
 from service.jobs.records import ARTIFACT, Accepted, KeptFile, Outcome
+from service.storage.folder import Folder
 from service.workers import REPORT_JSON
 from tests.service.jobs.crashes import crashing
 
@@ -58,7 +59,7 @@ class Life:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.store = folder, folder / "store"
-        self.journal = Journal(self.store)
+        self.journal = Journal(Folder(self.store))
         self._made = count(1)
 
     def accept(self) -> None:
@@ -91,7 +92,7 @@ class Life:
 
     def read(self) -> Recorded | None:
         """Read the folder anew, as a start does, and return the job if it is there."""
-        jobs = list(Journal(self.store).read_all())
+        jobs = list(Journal(Folder(self.store)).read_all())
         assert len(jobs) <= 1
         for job in jobs:
             check_files(self.store, job)

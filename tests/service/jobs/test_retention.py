@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,8 @@ from service.jobs import retention as retentions
 from service.jobs.records import ARTIFACT
 from service.jobs.retention import EXPIRED, REMOVED, Retention
 from service.storage.inputs import InputKey
-from service.storage.slices import FileSlice
 from tests.service.clock import Clock
-from tests.service.jobs.boards import FakeWorkers, artifact_of, ended, in_loop, opened
+from tests.service.jobs.boards import FakeWorkers, artifact_of, ended, in_loop, opened, path_of
 
 KEY, OTHER = InputKey("alice", "00"), InputKey("alice", "11")
 
@@ -161,11 +161,11 @@ async def test_a_file_that_is_being_read_outlives_its_job(tmp_path: Path) -> Non
     """A download goes on although its job is removed meanwhile."""
     async with opened(tmp_path, FakeWorkers(is_prompt=True)) as board:
         entry = await ended(await board.submit(durable=True))
-        assert entry.files
-        download = FileSlice.whole(entry.files, ARTIFACT)
+        path = path_of(entry, ARTIFACT)
+        [download] = entry.open([ARTIFACT])
         await board.jobs.table.remove(entry)
-        assert not entry.files.exists()
-        with download.file:
+        assert not path.exists()
+        with closing(download):
             assert download.read() == artifact_of(b"checkpoint")
 
 

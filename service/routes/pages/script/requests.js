@@ -73,13 +73,13 @@ async function askForJson(path, more) {
   }
 }
 
-/** Ask for a job with bytes that the service has; answers the job. */
+/** Ask for a job with bytes that the service has, or fetches again; answers the job. */
 function submit(verb, input, options) {
-  const { sha256, filename } = input;
+  const { filename, source = null } = input;
   return askForJson(verb, {
     method: "POST",
     headers: { "Content-Type": "application/json", Prefer: "respond-async" },
-    body: JSON.stringify({ source: `sha256:${sha256}`, filename, options }),
+    body: JSON.stringify({ source: source ?? `sha256:${input.sha256}`, filename, options }),
   });
 }
 

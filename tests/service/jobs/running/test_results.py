@@ -10,7 +10,7 @@ import pytest
 
 from service.errors import WorkerCrashedError
 from service.jobs.records import ARTIFACT
-from service.jobs.results import check, check_report
+from service.jobs.running.results import check, check_report
 from service.workers import REPORT_HTML, REPORT_JSON, Finished, Job, Made
 from tests.service.jobs.boards import write_files
 

@@ -15,18 +15,31 @@ from convlast.options import Options
 from convlast.removal import remove_tree
 from service.cancellation import completed
 from service.errors import InternalError, WorkerCrashedError, full_disk_as_problem
-from service.jobs.endings import Ended
 from service.jobs.entry import JobEntry
 from service.jobs.journal import Journal
-from service.jobs.results import check, check_report
+from service.jobs.others import TakenError
+from service.jobs.running.endings import Ended
+from service.jobs.running.results import check, check_report
+from service.jobs.running.transferring import deliver, fetch
 from service.problems import Problem, ProblemError
 from service.settings import Settings
 from service.threads import RECORDING, REMOVING
-from service.workers import Job, JobFiles, Workers
+from service.transfers import Transfers
+from service.workers import Finished, Job, JobFiles, Workers
 
 MOST_ATTEMPTS: Mapping[str, int] = {"worker-crashed": 2, "device-lost": 3}
 """How often a durable job may be begun if it ends with this code. With other codes it has failed;
 `not-ready` is waited for, see `PATIENCE_S`."""
+
+RUN_ANEW = frozenset(
+    {
+        *MOST_ATTEMPTS,
+        *("not-ready", "timed-out", "internal", "storage-full", "out-of-memory"),
+        *("address-not-allowed", "source-not-found", "source-changed", "store-unavailable"),
+    }
+)
+"""The codes of failures that have nothing to do with the request: it is run again if it comes
+again."""
 
 MOST_RESTARTS = 3
 """How often a job may be begun if the service ends each time, which the job may be the cause of."""
@@ -49,6 +62,7 @@ class Attempts:
         settings: Settings,
         journal: Journal,
         workers: Mapping[str, Workers],
+        transfers: Transfers,
         estimate_s: Callable[[int], float],
     ) -> None:
         """Set up.
@@ -57,15 +71,17 @@ class Attempts:
             settings: The settings.
             journal: Writes down durable jobs.
             workers: The workers for each verb.
+            transfers: Fetches checkpoints, and delivers results.
             estimate_s: Returns how long a job at this place of the queue will probably wait.
         """
         self._settings, self._journal, self._workers = settings, journal, workers
-        self._estimate_s = estimate_s
+        self._transfers, self._estimate_s = transfers, estimate_s
 
     async def run(self, entry: JobEntry) -> Ended:
         """Begin attempts until one of them decides.
 
         Raises:
+            TakenError: If another service has begun the job.
             CancelledError: If this is cancelled; the worker's process is gone then.
         """
         if entry.attempts >= MOST_RESTARTS:
@@ -92,9 +108,11 @@ class Attempts:
     async def _attempt(self, entry: JobEntry) -> Ended:
         """Make one attempt."""
         made: Path | None = None
-        entry.trace.waits()
+        finished: Finished | None = None
         try:
             with full_disk_as_problem():
+                await fetch(entry, self._transfers)
+                entry.trace.waits()
                 # If this is cancelled, no thread may still be at work in the folder.
                 made = await completed(RECORDING.run(entry.folder.new_work))
                 work = self._workers[entry.accepted.verb].run(
@@ -104,18 +122,22 @@ class Attempts:
                     share=entry.accepted.share,
                 )
                 finished = await work
+                entry.clock.stops()
                 has_artifact = entry.accepted.verb == "convert"
                 files = await completed(
                     RECORDING.run(check, finished, made, has_artifact=has_artifact)
                 )
+                files = await deliver(entry, files, made, self._transfers)
             return Ended("succeeded", None, finished, files, made)
         except ProblemError as error:
             has_report = error.problem.report is not None
             checked = RECORDING.run(check_report, made) if made and has_report else None
             files = await completed(checked) if checked else {}
             return Ended("failed", error.problem, None, files, made)
+        except TakenError:
+            raise
         except ConvlastError as error:
-            return Ended("failed", Problem.of(error), made=made)
+            return Ended("failed", Problem.of(error), finished, made=made)
         except Exception as error:
             _log.error("job failed", exc_info=error)
             return Ended("failed", Problem.of(InternalError("The job failed.")), made=made)
@@ -133,7 +155,7 @@ class Attempts:
             trace_id=entry.trace.parent.trace_id if entry.trace.parent else None,
             verb=accepted.verb,
             filename=accepted.filename,
-            sha256=accepted.sha256,
+            sha256=entry.sha256,
             options=Options(**accepted.options),
             limits=settings.limits,
             allow_programs=settings.allow_programs,
@@ -144,12 +166,15 @@ class Attempts:
         """Note that an attempt begins; that of a durable job is written down first.
 
         Raises:
+            TakenError: If another service has begun it.
             StorageFullError: If the disk is full.
         """
         if entry.is_durable:
             with full_disk_as_problem():
                 attempt = entry.attempts + 1
-                await completed(RECORDING.run(self._journal.claim, entry.id, attempt))
+                claimed = RECORDING.run(self._journal.claim, entry.accepted.name, attempt)
+                if not await completed(claimed):
+                    raise TakenError
         entry.begins_attempt()
 
     def wait_s(self, place: int) -> float:

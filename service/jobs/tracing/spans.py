@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from service.jobs.entry import JobEntry
-from service.jobs.job_trace import JobEnd, JobTrace
+from service.jobs.tracing.job_trace import JobEnd, JobTrace
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from service.jobs.traceparent import Traceparent
+from service.jobs.tracing.traceparent import Traceparent
 
 
 @dataclass(frozen=True)

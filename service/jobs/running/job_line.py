@@ -27,7 +27,7 @@ def tell_end(entry: JobEntry, outcome: Outcome) -> None:
         key=accepted.owner,
         client=accepted.share,
         bytes=accepted.bytes,
-        sha256=accepted.sha256[:_DIGEST_CHARS],
+        sha256=(entry.sha256 or "")[:_DIGEST_CHARS],
         options=entry.changed_options(),
         device=outcome.device,
         attempt=outcome.attempt,
@@ -43,6 +43,6 @@ def _failure(entry: JobEntry, outcome: Outcome) -> dict[str, Any]:
         return {}
     told = ("code", "ended_with") if outcome.code else ()
     return {
-        "stage": entry.stage,
+        "stage": entry.standing.stage,
         **{name: outcome.problem[name] for name in told if name in outcome.problem},
     }

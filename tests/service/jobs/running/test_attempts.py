@@ -11,11 +11,11 @@ import pytest
 
 from convlast.options import Options
 from service.errors import NotReadyError, WorkerCrashedError
-from service.jobs import attempts, endings
-from service.jobs.attempts import MOST_RESTARTS
 from service.jobs.identity import decisive, identify
 from service.jobs.journal import Journal
 from service.jobs.records import ARTIFACT, Accepted
+from service.jobs.running import attempts, endings
+from service.jobs.running.attempts import MOST_RESTARTS
 from service.problems import Problem, ProblemError
 from service.settings import Settings
 from service.threads import Threads
@@ -24,10 +24,12 @@ from tests.service.jobs.boards import (
     FakeWorkers,
     artifact_of,
     code_of,
+    content_of,
     ended,
     in_loop,
     left_by_a_crash,
     opened,
+    path_of,
 )
 
 CRASH = WorkerCrashedError("The process of the job ended with SIGSEGV.")
@@ -48,11 +50,11 @@ class Disk:
         self.is_full, self.refused = False, 0
         method = getattr(Journal, name)
 
-        def write(*args: Any, **more: Any) -> None:
+        def write(*args: Any, **more: Any) -> Any:
             if self.is_full:
                 self.refused += 1
                 raise OSError(28, "No space left on device")
-            method(*args, **more)
+            return method(*args, **more)
 
         monkeypatch.setattr(Journal, name, write)
 
@@ -100,7 +102,7 @@ async def test_an_attempt_after_a_crash_may_succeed(tmp_path: Path) -> None:
         second.succeed()
         await ended(entry)
         assert entry.state == "succeeded"
-        assert entry.files == board.workspace.store_folder / entry.id / "2"
+        assert path_of(entry, ARTIFACT).parent == board.workspace.store_folder / entry.id / "2"
 
 
 @in_loop
@@ -143,8 +145,7 @@ async def test_a_refusal_keeps_its_report(tmp_path: Path) -> None:
         problem = Problem("verification-failed", "It differs.", report='{"verdict": "failed"}')
         run.fail(ProblemError(problem))
         await ended(entry)
-        assert entry.files
-        assert json.loads((entry.files / REPORT_JSON).read_text()) == {"verdict": "failed"}
+        assert json.loads(content_of(entry, REPORT_JSON)) == {"verdict": "failed"}
         assert entry.problem is problem
         assert entry.outcome
         assert entry.outcome.problem
@@ -181,8 +182,7 @@ async def test_the_end_of_a_durable_job_waits_for_room(
         assert (entry.state, run.is_gone) == ("running", True)
         disk.is_full = False
         assert (await ended(entry)).state == "succeeded"
-        assert entry.files
-        assert (entry.files / ARTIFACT).read_bytes() == artifact_of(b"checkpoint")
+        assert content_of(entry, ARTIFACT) == artifact_of(b"checkpoint")
 
 
 @in_loop
@@ -410,7 +410,7 @@ def test_an_id_follows_from_all_that_decides(tmp_path: Path) -> None:
 
     def id_of(kind: str = "cpu", **more: Any) -> str:
         changed = settings.model_copy(update=more)
-        return identify("alice", "convert", "m.pt", "00", Options(), decisive(changed, kind))
+        return identify("alice", "convert", "m.pt", ["00"], Options(), decisive(changed, kind))
 
     assert id_of() == id_of(work_dir=tmp_path / "b", store_age_s=1.0, port=1)
     changed = [id_of("a GPU"), id_of(max_tensors=1), id_of(allow_programs=True)]

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import structlog
 
 from convlast.byte_size import exact
-from convlast.errors import StorageFullError
+from convlast.errors import ConvlastError, StorageFullError, StoreError
 from convlast.report import Verdict
 from service.errors import GoneError, InternalError, full_disk_as_problem
-from service.jobs.entry import JobEntry
-from service.jobs.job_line import tell_end
+from service.jobs.entry import DOWNLOAD, JobEntry
 from service.jobs.journal import Journal
 from service.jobs.records import KeptFile, Outcome
 from service.jobs.retention import CANCELLED
+from service.jobs.running.job_line import tell_end
 from service.problems import Problem
-from service.threads import RECORDING
+from service.storage.slices import FileSlice
+from service.threads import RECORDING, STORING
 from service.workers import Finished
 
 PATIENCE_S = 600.0
@@ -57,20 +60,22 @@ class Ended:
         """Return the end of a job that was cancelled."""
         return cls("cancelled", Problem.of(GoneError(CANCELLED)))
 
-    def outcome(self, entry: JobEntry) -> Outcome:
-        """Return what is written of it."""
+    def outcome(self, entry: JobEntry, made_in: str) -> Outcome:
+        """Return what is written of it, with the folder of its files."""
         finished = self.finished
         stages_s = finished.seconds if finished else entry.clock.seconds()
         return Outcome(
             state=self.state,
-            started_at=entry.started_at,
+            started_at=entry.standing.started_at,
             finished_at=time.time(),
             attempt=entry.attempts,
-            device=entry.device,
+            made_in=made_in,
+            device=entry.standing.device,
+            sha256=entry.fetched_sha256,
             seq=entry.next_seq(),
             verdict=self._verdict(),
             files=self.files,
-            seconds={"upload": entry.upload_s, **stages_s},
+            seconds={"upload": entry.upload_s, **_between(entry.transfer_s, stages_s)},
             problem=self.problem.body() if self.problem else None,
         )
 
@@ -78,6 +83,12 @@ class Ended:
         if self.problem is not None:
             return self.problem.verdict
         return self.finished.verdict if self.finished else None
+
+
+def _between(transfer_s: Mapping[str, float], stages_s: Mapping[str, float]) -> dict[str, float]:
+    """Return the wall times of a worker's stages between those of what came before and after."""
+    before_s = {stage: each_s for stage, each_s in transfer_s.items() if stage == DOWNLOAD}
+    return {**before_s, **stages_s, **transfer_s}
 
 
 async def conclude(
@@ -88,8 +99,7 @@ async def conclude(
     A durable job stays as it was until this has succeeded: its state is what is on disk.
 
     Args:
-        entry: The job. Afterwards `is_kept` says whether it is stored, and `files` where its files
-            are.
+        entry: The job. Afterwards `is_kept` says whether it is stored, and `opens` opens its files.
         ended: How it has ended.
         journal: Writes it down.
         max_bytes: The size of the store.
@@ -101,31 +111,35 @@ async def conclude(
         SuspendedError: If it cannot be written before the service ends.
     """
     entry.is_kept &= entry.is_durable or ended.state == "succeeded"
-    outcome = ended.outcome(entry)
+    outcome = ended.outcome(entry, journal.made_in(entry.attempts))
     if entry.is_kept:
         try:
-            await _keep(entry, ended, outcome, journal, max_bytes)
-        except (StorageFullError, OSError) as error:
+            outcome = await _keep(entry, ended, outcome, journal, max_bytes)
+        except (StorageFullError, StoreError, OSError) as error:
             ended = Ended("failed", _problem_of(error))
-            outcome = ended.outcome(entry)
+            outcome = ended.outcome(entry, journal.made_in(entry.attempts))
             entry.is_kept = entry.is_durable
             if not entry.is_kept:
-                await RECORDING.run(journal.remove, entry.id)
+                await RECORDING.run(journal.remove, entry.accepted.name)
             else:
-                await _keep(entry, ended, outcome, journal, max_bytes)
-    entry.files = journal.files(entry.id, outcome) if entry.is_kept else ended.made
+                outcome = await _keep(entry, ended, outcome, journal, max_bytes)
+    if entry.is_kept:
+        entry.opens = journal.opener(entry.accepted.name, outcome)
+    elif ended.made is not None:
+        entry.opens = partial(FileSlice.whole, ended.made)
     tell_end(entry, outcome)
     return outcome, ended.problem
 
 
 async def _keep(
     entry: JobEntry, ended: Ended, outcome: Outcome, journal: Journal, max_bytes: int
-) -> None:
-    """Move the files into the store, and write the outcome down.
+) -> Outcome:
+    """Move the files into the store, and write the outcome down; return the one that stays.
 
     Raises:
         StorageFullError: If the disk stays full, or the result is larger than the store.
         OSError: If the result cannot be stored.
+        StoreError: If the store that services share does not take it.
         SuspendedError: If the service ends before there is room.
     """
     if outcome.file_bytes > max_bytes:
@@ -137,11 +151,10 @@ async def _keep(
     while True:
         try:
             with full_disk_as_problem():
-                await RECORDING.run(
+                return await STORING.run(
                     journal.keep, entry.accepted, outcome, ended.made, flushed=entry.is_durable
                 )
-            return
-        except (StorageFullError, OSError) as error:
+        except (StorageFullError, StoreError, OSError) as error:
             can_fail = ended.state == "succeeded" and time.monotonic() > give_up_at
             if can_fail or not entry.is_durable:
                 raise
@@ -151,9 +164,9 @@ async def _keep(
             await asyncio.sleep(_PAUSE_S)
 
 
-def _problem_of(error: OSError | StorageFullError) -> Problem:
+def _problem_of(error: OSError | ConvlastError) -> Problem:
     """Describe why a result cannot be stored."""
-    if isinstance(error, StorageFullError):
+    if isinstance(error, ConvlastError):
         return Problem.of(error)
     _log.error("a result cannot be stored", exc_info=error)
     return Problem.of(InternalError("The result cannot be stored."))

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from service.storage.records import Records, flush
+from service.storage.folder import Folder, flush
 
 
 @pytest.fixture
-def records(tmp_path: Path) -> Records:
+def records(tmp_path: Path) -> Folder:
     """Make a folder of records."""
-    return Records(tmp_path / "records")
+    return Folder(tmp_path / "records")
 
 
-def test_a_record_is_written_once(records: Records) -> None:
+def test_a_record_is_written_once(records: Folder) -> None:
     """The second writer hears that it is not the first, and changes nothing."""
     assert records.create("job/end.json", "first")
     assert not records.create("job/end.json", "second")
@@ -25,7 +25,7 @@ def test_a_record_is_written_once(records: Records) -> None:
     assert [path.name for path in (records.folder / "job").iterdir()] == ["end.json"]
 
 
-def test_one_of_many_writers_is_the_first(records: Records) -> None:
+def test_one_of_many_writers_is_the_first(records: Folder) -> None:
     """Threads that write the same key at once agree on the winner."""
     winners: list[str] = []
     barrier = threading.Barrier(8)
@@ -45,13 +45,13 @@ def test_one_of_many_writers_is_the_first(records: Records) -> None:
 
 
 @pytest.mark.parametrize("key", ["absent", "job/absent", "job/end.json/below"])
-def test_a_record_that_does_not_exist_is_none(records: Records, key: str) -> None:
+def test_a_record_that_does_not_exist_is_none(records: Folder, key: str) -> None:
     """Neither a missing folder nor a file in a folder's place is an error."""
     records.create("job/end.json", "text")
     assert records.read(key) is None
 
 
-def test_all_below_a_key_goes_at_once(records: Records) -> None:
+def test_all_below_a_key_goes_at_once(records: Folder) -> None:
     """Other keys stay, and a key that is gone can be written anew."""
     for key in ("one/a", "one/b", "two/a"):
         records.create(key, key)
@@ -65,7 +65,7 @@ def test_all_below_a_key_goes_at_once(records: Records) -> None:
 
 @pytest.mark.parametrize("call", ["fsync", "link"])
 def test_a_record_that_cannot_be_written_leaves_nothing(
-    records: Records, monkeypatch: pytest.MonkeyPatch, call: str
+    records: Folder, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     """A full disk raises, and neither the record nor a part of it is there."""
     records.create("job/other", "text")
@@ -82,7 +82,7 @@ def test_a_record_that_cannot_be_written_leaves_nothing(
 
 
 def test_a_removal_does_not_need_a_disk_that_can_be_flushed(
-    records: Records, monkeypatch: pytest.MonkeyPatch
+    records: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is to go goes, which may be what makes room."""
     records.create("job/end.json", "text")

@@ -1,0 +1,90 @@
+"""The status of a job, as clients read it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from convlast.jobs import JobInput, JobProgress, JobStatus
+from convlast.stores.address import Address
+from service.jobs.records import ARTIFACT
+from service.workers import REPORT_HTML, REPORT_JSON
+
+if TYPE_CHECKING:
+    from service.jobs.entry import JobEntry
+
+
+def describe(entry: JobEntry, *, base: str, max_age_s: float) -> JobStatus:
+    """Describe a job.
+
+    Args:
+        entry: The job.
+        base: The URL below which its links are.
+        max_age_s: How long a finished job is kept, in seconds.
+    """
+    accepted, outcome, standing = entry.accepted, entry.outcome, entry.standing
+    finished_at = outcome.finished_at if outcome else None
+    return JobStatus(
+        id=accepted.id,
+        verb=accepted.verb,
+        state=entry.state,
+        created_at=_time(accepted.created_at),
+        started_at=_maybe_time(outcome.started_at if outcome else standing.started_at),
+        finished_at=_maybe_time(finished_at),
+        expires_at=_maybe_time(finished_at and finished_at + max_age_s),
+        input=JobInput(
+            filename=accepted.filename,
+            sha256=entry.sha256,
+            bytes=accepted.bytes,
+            source=_shown(accepted.source),
+        ),
+        target=_shown(accepted.target),
+        options=entry.changed_options(),
+        attempts=standing.attempts,
+        device=standing.device,
+        place=standing.place,
+        wait_s=standing.wait_s,
+        progress=_end(entry.seq) if outcome else standing.progress(),
+        verdict=outcome.verdict if outcome else None,
+        links=links_of(base, entry),
+        problem=outcome.problem if outcome else None,
+    )
+
+
+def _end(seq: int) -> JobProgress:
+    return JobProgress(stage="end", done=1, total=1, seq=seq)
+
+
+def links_of(base: str, entry: JobEntry) -> dict[str, str]:
+    """Return the URLs of a job and of its files."""
+    own = f"{base}/jobs/{entry.id}"
+    return {"self": own, "events": f"{own}/events", **file_links_of(base, entry)}
+
+
+def file_links_of(base: str, entry: JobEntry) -> dict[str, str]:
+    """Return the URLs of the files of a job, if they are stored."""
+    names = entry.made if entry.is_kept else {}
+    paths = {
+        "artifact": (ARTIFACT, "artifact"),
+        "report": (REPORT_JSON, "report"),
+        "html": (REPORT_HTML, "report.html"),
+        "archive": (ARTIFACT, "archive"),
+    }
+    return {
+        link: f"{base}/jobs/{entry.id}/{path}"
+        for link, (name, path) in paths.items()
+        if name in names
+    }
+
+
+def _shown(address: str | None) -> str | None:
+    """Return what may be shown of an address."""
+    return None if address is None else str(Address.parse(address))
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _maybe_time(seconds: float | None) -> datetime | None:
+    return None if seconds is None else _time(seconds)

@@ -1,0 +1,1 @@
+"""Runs jobs: from their first attempt to their outcome, written down."""

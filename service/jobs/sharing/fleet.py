@@ -1,0 +1,302 @@
+"""This service as one of several: its signs of life, its jobs, and those of others."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+
+from convlast.errors import SourceNotFoundError, StoreError
+from convlast.jobs import JobState
+from convlast.stores.reading import Listed
+from service.errors import GoneError
+from service.jobs.entry import JobEntry
+from service.jobs.journal import Recorded
+from service.jobs.others import Others, TakenError
+from service.jobs.records import Accepted, Outcome
+from service.jobs.retention import CANCELLED, EXPIRED, REMOVED
+from service.jobs.sharing import watch
+from service.jobs.sharing.following import LOOK_S, Following
+from service.jobs.sharing.shared_store import Gone, Run, SharedStore
+from service.jobs.sharing.sweeping import SWEEP_S, Sweeping
+from service.jobs.sharing.watch import Watch
+from service.problems import Problem
+from service.threads import STORING
+
+if TYPE_CHECKING:
+    from service.jobs.board import Jobs
+
+TELL_S = 1.0
+"""How often others are told how far the jobs of this service are, and cancellations looked for."""
+
+CANCEL_PATIENCE_S = 10.0
+"""How long the service that has a job may take to cancel it."""
+
+_MOST_LISTED = 200
+_log = structlog.get_logger()
+
+
+class Fleet(Others):
+    """The services that share a store."""
+
+    def __init__(self, store: SharedStore, *, max_bytes: int, max_age_s: float) -> None:
+        """Set up.
+
+        Args:
+            store: The store.
+            max_bytes: Bytes of finished jobs that it keeps.
+            max_age_s: How long it keeps a finished job, in seconds.
+        """
+        self.store, self.journal = store, store.journal
+        self._max_age_s = max_age_s
+        self._following = Following(store)
+        self._sweeping = Sweeping(store, max_bytes=max_bytes, max_age_s=max_age_s)
+        self._watch = Watch()
+        self._accepting: set[str] = set()
+        self._orphans: set[str] = set()
+        self._told: dict[str, int] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def left_here(self) -> Iterable[Recorded]:
+        """Return none: they are taken over, by this service or another one."""
+        return ()
+
+    async def start(self, jobs: Jobs) -> None:
+        """Begin to take part, and to take over jobs of services that are gone.
+
+        Raises:
+            StoreError: If the store does not answer.
+        """
+        await self._beat()
+        work: list[tuple[Callable[[], Awaitable[None]], float]] = [
+            (self._beat, watch.BEAT_S),
+            (lambda: self._take_over(jobs), watch.BEAT_S),
+            (lambda: self._tell(jobs), TELL_S),
+            (lambda: self._look_for_cancellations(jobs), TELL_S),
+            (lambda: STORING.run(self._sweeping.sweep), SWEEP_S),
+        ]
+        self._tasks = [asyncio.create_task(_repeat(each, pause_s)) for each, pause_s in work]
+
+    async def stop(self) -> None:
+        """Take part no longer: others take over what this service has left."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._following.stop()
+        try:
+            await STORING.run(self.store.services.remove, self.store.service)
+        except StoreError as error:
+            _log.warning("the other services were not told of the end", problem=str(error))
+
+    async def find(self, job_id: str, owner: str) -> JobEntry | None:
+        """Return a job of this owner that the store has.
+
+        Raises:
+            GoneError: If it was removed, or has expired.
+        """
+        run = await STORING.run(self.store.latest, job_id)
+        if run is None:
+            return None
+        again = "Send the request again to run it anew."
+        if run.gone is not None and run.gone.owner == owner:
+            raise GoneError(run.gone.why, remedy=again)
+        if run.recorded is None or run.recorded.accepted.owner != owner:
+            return None
+        if self._is_expired(run):
+            raise GoneError(EXPIRED, remedy=again)
+        return await self._entry_of(run)
+
+    async def latest(self, job_id: str) -> JobEntry | None:
+        """Return a job of any owner that the store has, unless it is gone."""
+        run = await STORING.run(self.store.latest, job_id)
+        return None if run is None or self._is_expired(run) else await self._entry_of(run)
+
+    async def of(self, owner: str) -> list[JobEntry]:
+        """Return the latest jobs of an owner that the store has."""
+        indexed = await STORING.run(self.store.of, owner)
+        ids = dict.fromkeys(each.id for each in indexed)
+        found = await asyncio.gather(*(self.latest(job_id) for job_id in [*ids][:_MOST_LISTED]))
+        return [entry for entry in found if entry is not None and entry.accepted.owner == owner]
+
+    def _is_expired(self, run: Run) -> bool:
+        outcome = run.recorded.outcome if run.recorded else None
+        return outcome is not None and time.time() - outcome.finished_at > self._max_age_s
+
+    async def _entry_of(self, run: Run) -> JobEntry | None:
+        if run.recorded is None:
+            return None
+        entry = self._following.entry_of(run.recorded)
+        if entry.outcome is None:
+            await self._following.look(entry)
+        return entry
+
+    async def bring(self, owner: str, sha256: str, path: Path) -> Accepted | None:
+        """Write the checkpoint of an earlier job of this owner to a new file, if there is one.
+
+        Raises:
+            StoreError: If the store does not answer.
+        """
+        for each in await STORING.run(self.store.of, owner):
+            if each.sha256 != sha256:
+                continue
+            run = await STORING.run(self.store.latest, each.id)
+            if run is not None and run.recorded is not None and not self._is_expired(run):
+                with suppress(SourceNotFoundError):
+                    await self.store.bring(run.name, path)
+                    return run.recorded.accepted
+        return None
+
+    async def next_run(self, job_id: str) -> int:
+        """Return how many jobs with this id the store has had."""
+        run = await STORING.run(self.store.latest, job_id)
+        if run is None:
+            return 0
+        # Another service may be writing it down: the first one will have it.
+        is_complete = run.recorded is not None or run.gone is not None
+        return run.number + is_complete
+
+    async def accept(self, accepted: Accepted, checkpoint: Path | None) -> None:
+        """Write down a job, which this service has to finish.
+
+        Args:
+            accepted: The job.
+            checkpoint: Its checkpoint; none if the job fetches it from an address.
+
+        Raises:
+            TakenError: If another service has written it down.
+            StoreError: If the store does not take it.
+        """
+        self._accepting.add(accepted.name)
+        try:
+            if not await STORING.run(self.store.accept, accepted, checkpoint):
+                raise TakenError
+        finally:
+            self._accepting.discard(accepted.name)
+
+    async def abandon(self, accepted: Accepted) -> None:
+        """Leave it as it is: if it was written after all, this service finds and finishes it."""
+
+    async def keeps(self, entry: JobEntry) -> bool:
+        """Note that a job has ended, and return that the store keeps it for all."""
+        self._told.pop(entry.accepted.name, None)
+        try:
+            await STORING.run(self.store.ended, entry.accepted)
+        except StoreError as error:  # what is left is found later, and is of no consequence
+            _log.warning("the end of a job is not noted in the store", problem=str(error))
+        return True
+
+    async def hand_over(self, entry: JobEntry) -> bool:
+        """Let another service go on with a job."""
+        try:
+            await STORING.run(self.store.hand_over, entry.accepted.name)
+        except StoreError as error:  # another one finds it when this service is gone
+            _log.warning("a job is not handed over now", problem=str(error))
+            return False
+        return True
+
+    def follow(self, entry: JobEntry) -> None:
+        """Follow a job that another service has begun."""
+        entry.is_elsewhere = True
+        self._following.follow(entry)
+
+    async def cancel(self, entry: JobEntry) -> JobState:
+        """Let the service that has a job cancel it, and return its state.
+
+        Raises:
+            StoreError: If the store does not answer.
+        """
+        name = entry.accepted.name
+        await STORING.run(self.store.cancels.create, name, "")
+        try:
+            async with asyncio.timeout(CANCEL_PATIENCE_S):
+                while entry.outcome is None:
+                    await self._following.look(entry)
+                    await asyncio.sleep(LOOK_S / 2)
+        except TimeoutError:
+            # The service that has it is gone or hangs; what it writes later has no effect.
+            await STORING.run(self._note_cancelled, entry)
+            await self._following.look(entry)
+        return entry.state
+
+    def _note_cancelled(self, entry: JobEntry) -> None:
+        outcome = Outcome(
+            state="cancelled",
+            finished_at=time.time(),
+            attempt=entry.attempts,
+            seq=entry.next_seq(),
+            problem=Problem.of(GoneError(CANCELLED)).body(),
+        )
+        self.store.journal.keep(entry.accepted, outcome, None, flushed=True)
+
+    async def remove(self, entry: JobEntry, why: str = REMOVED) -> None:
+        """Remove a job that has ended, and remember why."""
+        gone = Gone(owner=entry.accepted.owner, why=why, at=time.time())
+        await STORING.run(self.store.remove, entry.accepted, gone)
+
+    async def _beat(self) -> None:
+        await STORING.run(self.store.services.write, self.store.service, str(time.time()))
+
+    async def _take_over(self, jobs: Jobs) -> None:
+        """Take over the jobs of services that are gone, and of this one that nobody runs."""
+        signs = {each.name: each.version for each in await self._listed("services")}
+        alive = self._watch.looks_at(signs)
+        pending = [each.name.partition("/") for each in await self._listed("pending")]
+        own = {name for service, _, name in pending if service == self.store.service}
+        unknown = {name for name in own if not (name in self._accepting or jobs.has(name))}
+        orphans, self._orphans = unknown & self._orphans, unknown
+        left = [(name, service) for service, _, name in pending if service not in alive]
+        random.shuffle(left)  # so that several services share them
+        for name, service in [*left, *((name, self.store.service) for name in orphans)]:
+            if jobs.is_draining:
+                return
+            if service == self.store.service or await STORING.run(
+                self.store.take_over, name, service
+            ):
+                await self._adopt(name, jobs)
+
+    async def _adopt(self, name: str, jobs: Jobs) -> None:
+        run = await STORING.run(self.store.latest, name.partition("/")[0])
+        recorded = run.recorded if run is not None and run.name == name else None
+        if recorded is None and run is not None and run.name == name and run.gone is None:
+            await STORING.run(self.store.discard, name)
+        if recorded is None or recorded.outcome is not None:
+            await STORING.run(self.store.let_go, name)
+        elif not jobs.has(name):
+            _log.warning("a job is taken over", job_id=recorded.accepted.id)
+            await jobs.adopt(recorded, lambda path: self.store.bring(name, path))
+
+    async def _listed(self, area: str) -> list[Listed]:
+        return await STORING.run(getattr(self.store, area).listed, "")
+
+    async def _tell(self, jobs: Jobs) -> None:
+        """Tell the others how far the jobs of this service are."""
+        for entry in jobs.durable():
+            name, standing = entry.accepted.name, entry.standing
+            if entry.outcome is None and self._told.get(name) != standing.seq:
+                self._told[name] = standing.seq
+                await STORING.run(self.store.tell, name, standing)
+
+    async def _look_for_cancellations(self, jobs: Jobs) -> None:
+        """Cancel the jobs that clients of other services have cancelled."""
+        live = {entry.accepted.name: entry for entry in jobs.durable()}
+        if not live:
+            return
+        for each in await self._listed("cancels"):
+            if (entry := live.get(each.name)) is not None and not entry.is_suspended:
+                await jobs.cancel(entry)
+
+
+async def _repeat(work: Callable[[], Awaitable[None]], pause_s: float) -> None:
+    """Do work again and again, whatever becomes of it."""
+    while True:
+        try:
+            await work()
+        except Exception as error:
+            _log.warning("the shared store cannot be used now", problem=str(error))
+        await asyncio.sleep(pause_s * random.uniform(0.8, 1.2))  # noqa: S311  # no secret

@@ -1,0 +1,452 @@
+"""Several services with one store: any of them answers any job, and finishes those of others."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from asyncio import to_thread
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from convlast.errors import StoreUnavailableError
+from convlast.stores.address import Address
+from service.errors import GoneError, NotFoundError
+from service.jobs.entry import JobEntry
+from service.jobs.records import ARTIFACT, Accepted, Outcome
+from service.jobs.sharing import fleet, following, watch
+from service.jobs.sharing.shared_store import SharedStore
+from service.jobs.sharing.sweeping import Sweeping
+from service.storage.bucket import Bucket
+from tests.service.jobs.boards import (
+    Board,
+    artifact_of,
+    content_of,
+    ended,
+    in_loop,
+    opened,
+)
+
+CONTENT = b"checkpoint"
+
+
+@pytest.fixture(autouse=True)
+def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let services look and tell often, and be gone soon."""
+    monkeypatch.setattr(watch, "BEAT_S", 0.05)
+    monkeypatch.setattr(fleet, "TELL_S", 0.05)
+    monkeypatch.setattr(fleet, "LOOK_S", 0.02)
+    monkeypatch.setattr(following, "LOOK_S", 0.02)
+    monkeypatch.setattr(watch, "SILENCE_S", 0.4)
+
+
+class Dead:
+    """A service that has left jobs in the store, and gives no sign of life."""
+
+    def __init__(self, folder: Path, store: SharedStore) -> None:
+        self._folder, self.store = folder, store
+
+    def accepted(self, content: bytes) -> Accepted:
+        """Return a job with this checkpoint."""
+        sha256 = hashlib.sha256(content).hexdigest()
+        return Accepted.model_validate(
+            {
+                "id": hashlib.sha256(sha256.encode()).hexdigest(),
+                **dict.fromkeys(("owner", "share"), "alice"),
+                "verb": "convert",
+                "filename": "m.pt",
+                "options": {},
+                "version": "0",
+                "sha256": sha256,
+                "bytes": len(content),
+                "created_at": time.time(),
+            }
+        )
+
+    async def accept(self, content: bytes) -> Accepted:
+        """Write a job down."""
+        accepted = self.accepted(content)
+        path = self._folder / accepted.id
+        path.write_bytes(content)
+        assert await to_thread(self.store.accept, accepted, path)
+        return accepted
+
+
+class Services:
+    """Services that share a store in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.address = Address.parse(f"file://{folder}/shared/")
+
+    @asynccontextmanager
+    async def one(self, name: str, **settings: Any) -> AsyncIterator[Board]:
+        """Start one of them."""
+        others = fleet.Fleet(SharedStore(self.address), max_bytes=10**6, max_age_s=60)
+        async with opened(self.folder / name, others=others, **settings) as board:
+            yield board
+
+    def dead(self) -> Dead:
+        """Return a service that is gone without a word."""
+        return Dead(self.folder, SharedStore(self.address))
+
+    def store_of(self, board: Board) -> SharedStore:
+        """Return the store as a service sees it."""
+        others = board.others
+        assert isinstance(others, fleet.Fleet)
+        return others.store
+
+    def left(self) -> set[str]:
+        """Return all that is in the store."""
+        root = self.folder / "shared"
+        return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def services(tmp_path: Path) -> Services:
+    """Make a store for several services."""
+    return Services(tmp_path)
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    while not is_so():  # noqa: ASYNC110  # polled: what is waited for is in another service
+        await asyncio.sleep(0.01)
+
+
+def hang(board: Board) -> None:
+    """Let a service give no sign of life any more, though its job goes on."""
+    assert isinstance(board.others, fleet.Fleet)
+    for task in board.others._tasks:
+        task.cancel()
+
+
+async def keep(store: SharedStore, accepted: Accepted, outcome: Outcome) -> Outcome:
+    """Write an outcome as another service would, and return the one that stays."""
+    return await to_thread(store.journal.keep, accepted, outcome, None, flushed=True)
+
+
+async def end_of(entry: JobEntry) -> None:
+    """Wait for the end of a job, wherever it runs."""
+    await entry.until(lambda: entry.outcome is not None)
+
+
+async def in_both(one: Board, other: Board, entry: JobEntry) -> tuple[JobEntry, JobEntry]:
+    """Return a job as both services find it."""
+    return await one.jobs.find(entry.id, "alice"), await other.jobs.find(entry.id, "alice")
+
+
+@in_loop
+async def test_any_service_answers_a_finished_job(services: Services) -> None:
+    """Its state, its files and its place in the list are those that the other service tells."""
+    async with services.one("a") as one, services.one("b") as other:
+        one.workers.is_prompt = True
+        entry = await ended(await one.submit(durable=True))
+        for found in await in_both(one, other, entry):
+            assert found.document(base="", max_age_s=1) == entry.document(base="", max_age_s=1)
+            assert await to_thread(content_of, found, ARTIFACT) == artifact_of(CONTENT)
+        for board in (one, other):
+            assert [each.id for each in await board.jobs.of("alice")] == [entry.id]
+            assert await board.jobs.of("bob") == []
+            with pytest.raises(NotFoundError):
+                await board.jobs.find(entry.id, "bob")
+        assert not [key for key in services.left() if key.startswith("pending")]
+
+
+@in_loop
+async def test_any_service_tells_how_far_a_job_is(services: Services) -> None:
+    """Whoever follows it at another service hears of its place, its stages and its end."""
+    async with services.one("a") as one, services.one("b") as other:
+        entry = await one.submit(durable=True)
+        found = await other.jobs.find(entry.id, "alice")
+        assert (found.state, found.is_elsewhere) == ("queued", True)
+        run = await one.workers.next()
+        await run.begin()
+        await found.until(lambda: found.state == "running")
+        run.listener.goes_on("write", 3, 10)
+        await found.until(lambda: found.standing.stage == "write")
+        assert (found.standing.done, found.standing.total, found.attempts) == (3, 10, 1)
+        run.succeed()
+        await end_of(found)
+        assert found.state == "succeeded"
+        assert found.seq >= entry.seq
+
+
+@in_loop
+async def test_the_same_request_at_another_service_has_the_same_job(services: Services) -> None:
+    """It is run once, and both requests get its end."""
+    async with services.one("a") as one, services.one("b") as other:
+        entry = await one.submit(durable=True)
+        joined = await other.submit(durable=True)
+        assert joined.id == entry.id
+        (await one.workers.next()).succeed()
+        await ended(entry)
+        await end_of(joined)
+        assert (joined.state, len(other.workers.runs)) == ("succeeded", 0)
+        again = await other.submit(durable=True)
+        assert (again.state, len(other.workers.runs)) == ("succeeded", 0)
+
+
+@in_loop
+async def test_of_services_that_get_a_request_at_once_one_has_the_job(services: Services) -> None:
+    """The other one follows it."""
+    async with services.one("a") as one, services.one("b") as other:
+        one.workers.is_prompt = other.workers.is_prompt = True
+        entries = await asyncio.gather(*(board.submit(durable=True) for board in (one, other)))
+        for entry in entries:
+            await end_of(entry)
+        assert [entry.state for entry in entries] == ["succeeded"] * 2
+        assert len(one.workers.runs) + len(other.workers.runs) == 1
+
+
+@in_loop
+async def test_a_job_is_cancelled_at_any_service(services: Services) -> None:
+    """The process of the service that has it is gone when the other one answers."""
+    async with services.one("a") as one, services.one("b") as other:
+        entry = await one.submit(durable=True)
+        run = await one.workers.next()
+        await run.begin()
+        found = await other.jobs.find(entry.id, "alice")
+        assert await other.jobs.cancel(found) == "cancelled"
+        assert run.is_gone
+        await ended(entry)
+        assert (await one.jobs.find(entry.id, "alice")).state == "cancelled"
+        again = await other.submit(durable=True)
+        assert again.state == "queued", "the same request runs it anew"
+        assert again.accepted.run == 1
+
+
+@in_loop
+async def test_a_removed_job_is_gone_at_any_service(services: Services) -> None:
+    """Both say why, and all of it is gone but that."""
+    async with services.one("a") as one, services.one("b") as other:
+        one.workers.is_prompt = True
+        entry = await ended(await one.submit(durable=True))
+        await other.jobs.remove(await other.jobs.find(entry.id, "alice"))
+        for board in (one, other):
+            with pytest.raises(GoneError, match="removed"):
+                await board.jobs.find(entry.id, "alice")
+        assert {key for key in services.left() if not key.startswith("services")} == {
+            f"jobs/{entry.id}/gone.json"
+        }
+        again = await ended(await one.submit(durable=True))
+        assert (again.state, again.accepted.run) == ("succeeded", 1)
+        assert (await other.jobs.find(entry.id, "alice")).state == "succeeded"
+
+
+@in_loop
+async def test_jobs_of_a_service_that_drains_go_on_elsewhere(services: Services) -> None:
+    """One that waits is taken over at once, one that runs when the service ends."""
+    async with services.one("b") as other:
+        async with services.one("a") as one:
+            running = await one.submit(b"first", durable=True)
+            await (await one.workers.next()).begin()
+            waiting = await one.submit(b"second", durable=True)
+            await one.jobs.suspend_waiting()
+            run = await other.workers.next()
+            assert run.job.id == waiting.id
+            assert run.files.source.read_bytes() == b"second"
+        assert (await other.workers.next()).job.id == running.id
+        for each in other.workers.runs:
+            each.succeed()
+        for entry, content in ((running, b"first"), (waiting, b"second")):
+            found = await other.jobs.find(entry.id, "alice")
+            await end_of(found)
+            assert found.state == "succeeded"
+            found = await other.jobs.find(entry.id, "alice")
+            assert await to_thread(content_of, found, ARTIFACT) == artifact_of(content)
+
+
+# Services that are gone
+
+
+@in_loop
+async def test_jobs_of_a_service_that_is_gone_go_on_elsewhere(services: Services) -> None:
+    """One that it had begun too, which is an attempt more."""
+    dead = services.dead()
+    waiting, begun = await dead.accept(b"waiting"), await dead.accept(b"begun")
+    assert await to_thread(dead.store.journal.claim, begun.name, 1)
+    async with services.one("a") as one:
+        one.workers.is_prompt = True
+        for accepted, attempts in ((waiting, 1), (begun, 2)):
+            found = await one.jobs.find(accepted.id, "alice")
+            await end_of(found)
+            assert (found.state, found.attempts) == ("succeeded", attempts)
+        await until(lambda: not [key for key in services.left() if key.startswith("pending")])
+
+
+@in_loop
+async def test_of_several_services_one_takes_a_job_over(services: Services) -> None:
+    """However many see that another one is gone."""
+    accepted = await services.dead().accept(b"checkpoint")
+    async with services.one("a") as one, services.one("b") as other, services.one("c") as third:
+        boards = (one, other, third)
+        for board in boards:
+            board.workers.is_prompt = True
+        await end_of(await one.jobs.find(accepted.id, "alice"))
+        assert sum(len(board.workers.runs) for board in boards) == 1
+
+
+@in_loop
+async def test_what_a_service_has_left_half_is_removed(services: Services) -> None:
+    """A job that was never written down is none, and one that has ended is not run again."""
+    dead = services.dead()
+    half, done = dead.accepted(b"half"), await dead.accept(b"done")
+    await to_thread(dead.store.pending.create, f"{dead.store.service}/{half.name}", "")
+    await to_thread(dead.store.jobs.create, f"{half.name}/input", "ha")
+    outcome = Outcome(state="failed", finished_at=time.time(), attempt=1)
+    await keep(dead.store, done, outcome)
+    async with services.one("a") as one:
+        await until(lambda: not [key for key in services.left() if key.startswith("pending")])
+        assert not [key for key in services.left() if half.id in key]
+        assert (await one.jobs.find(done.id, "alice")).state == "failed"
+        assert not one.workers.runs
+
+
+@in_loop
+async def test_a_service_that_hangs_and_comes_back_does_no_harm(services: Services) -> None:
+    """Its job was taken over meanwhile: whichever ends first has the outcome, with its files."""
+    async with services.one("a") as one:
+        entry = await one.submit(durable=True)
+        run = await one.workers.next()
+        await run.begin()
+        hang(one)
+        async with services.one("b") as other:
+            again = await other.workers.next()
+            again.succeed()
+            found = await other.jobs.find(entry.id, "alice")
+            await end_of(found)
+            run.succeed()
+            await end_of(entry)
+            assert (found.outcome, entry.outcome) == (found.outcome, found.outcome)
+            assert await to_thread(content_of, entry, ARTIFACT) == artifact_of(CONTENT)
+            files = {key for key in services.left() if key.endswith(ARTIFACT)}
+            assert len(files) == 1, "the files of the attempt that came too late are removed"
+
+
+@in_loop
+async def test_a_job_that_another_service_has_begun_is_left_to_it(services: Services) -> None:
+    """The worker that comes second does not begin, and its clients hear of the other one's end."""
+    async with services.one("a") as one:
+        entry = await one.submit(durable=True)
+        run = await one.workers.next()
+        other = SharedStore(services.address)
+        assert await to_thread(other.journal.claim, entry.accepted.name, 1)
+        run.turn.set()
+        await until(lambda: entry.is_elsewhere)
+        outcome = Outcome(state="failed", finished_at=time.time(), attempt=1, seq=entry.seq + 1)
+        await keep(other, entry.accepted, outcome)
+        await end_of(entry)
+        assert (entry.state, run.begun.is_set()) == ("failed", False)
+
+
+@in_loop
+async def test_a_cancelled_job_of_a_service_that_hangs_is_cancelled(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for it for ever, and what it would still write has no effect."""
+    monkeypatch.setattr(fleet, "CANCEL_PATIENCE_S", 0.1)
+    dead = services.dead()
+    await to_thread(dead.store.services.write, dead.store.service, "a sign")
+    accepted = await dead.accept(b"checkpoint")
+    async with services.one("a") as one:
+        found = await one.jobs.find(accepted.id, "alice")
+        assert await one.jobs.cancel(found) == "cancelled"
+        late = Outcome(state="succeeded", finished_at=time.time(), attempt=1)
+        assert (await keep(dead.store, accepted, late)).state == "cancelled"
+
+
+# A store that is away
+
+
+@in_loop
+async def test_jobs_outlive_a_time_without_the_store(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job ends when the store is back; nobody takes it over, since nobody was seen."""
+    async with services.one("a") as one, services.one("b") as other:
+        entry = await one.submit(durable=True)
+        run = await one.workers.next()
+        await run.begin()
+        with monkeypatch.context() as away:
+            for method in ("create", "write", "read", "listed", "put", "remove"):
+                away.setattr(Bucket, method, refuse)
+            run.succeed()
+            await asyncio.sleep(1)
+            assert entry.outcome is None
+            with pytest.raises(StoreUnavailableError):
+                await other.jobs.find(entry.id, "alice")
+            with pytest.raises(StoreUnavailableError):
+                await other.submit(b"another", durable=True)
+        await end_of(entry)
+        assert (entry.state, len(other.workers.runs)) == ("succeeded", 0)
+
+
+def refuse(*_: object) -> None:
+    """Be away."""
+    raise StoreUnavailableError("It is away.", address="s3://a", reason="away")
+
+
+# Keeping within bounds
+
+
+@in_loop
+async def test_the_oldest_jobs_go_if_there_is_no_room(services: Services) -> None:
+    """They are gone for all services, with their files; those that go on stay."""
+    async with services.one("a") as one, services.one("b") as other:
+        one.workers.is_prompt = True
+        entries = [
+            await ended(await one.submit(b"x" * 400, durable=True, filename=f"{n}.pt"))
+            for n in range(4)
+        ]
+        live = await other.submit(b"live", durable=True)
+        sweeping = Sweeping(services.store_of(one), max_bytes=2500, max_age_s=60)
+        await to_thread(sweeping.sweep)
+        for board in (one, other):
+            for entry in entries[:2]:
+                with pytest.raises(GoneError, match="expired"):
+                    await board.jobs.find(entry.id, "alice")
+            assert (await board.jobs.find(entries[3].id, "alice")).state == "succeeded"
+            assert (await board.jobs.find(live.id, "alice")).state == "queued"
+            listed = {each.id for each in await board.jobs.of("alice")}
+            assert live.id in listed
+            assert entries[0].id not in listed
+
+
+@in_loop
+async def test_jobs_that_are_too_old_go(services: Services) -> None:
+    """First they are expired, then forgotten: nothing is left of them."""
+    async with services.one("a") as one:
+        one.workers.is_prompt = True
+        entry = await ended(await one.submit(durable=True))
+        sweeping = Sweeping(services.store_of(one), max_bytes=10**6, max_age_s=-1)
+        await to_thread(sweeping.sweep)
+        with pytest.raises(GoneError, match="expired"):
+            await one.jobs.find(entry.id, "alice")
+        await to_thread(sweeping.sweep)
+        assert not [key for key in services.left() if not key.startswith("services")]
+        with pytest.raises(NotFoundError):
+            await one.jobs.find(entry.id, "alice")
+
+
+@in_loop
+async def test_a_job_that_was_run_anew_is_removed(services: Services) -> None:
+    """Its successor has its id, and stays."""
+    async with services.one("a") as one:
+        cancelled = await one.submit(durable=True)
+        await one.jobs.cancel(cancelled)
+        one.workers.is_prompt = True
+        again = await ended(await one.submit(durable=True))
+        sweeping = Sweeping(services.store_of(one), max_bytes=10**6, max_age_s=60)
+        await to_thread(sweeping.sweep)
+        names = {
+            key.removeprefix(f"jobs/{again.id}/")
+            for key in services.left()
+            if again.id in key and key.startswith("jobs")
+        }
+        assert {name.partition("/")[0] for name in names} == {"run-1"}
+        assert (await one.jobs.find(again.id, "alice")).state == "succeeded"
