@@ -16,23 +16,26 @@ def main() -> int:
     """Serve until a signal arrives, or only check, and return the exit status."""
     is_check = usage.asks_for_check(sys.argv[1:])
     # Imported now, since they take longer than the help.
-    from service.app import create_app, local_workers
+    from service.app import create_app, workers_of
     from service.sandbox import scrub_environment
     from service.server import DrainingServer
     from service.telemetry import checking, logs, service_lines, traces
+    from service.transfers.access import StoreAccess
 
     logs.configure()
     try:
         settings = Settings.from_environment(os.environ)
         logs.configure(settings.log_level)
         traced = traces.from_environment(os.environ)
+        stores = StoreAccess.from_environment(os.environ)
         scrub_environment()  # no secret may reach the fork server or the workers
         wait_asleep(os.environ)  # for the fork server and the workers, which import torch
         if is_check:
-            return 0 if checking.run(settings, local_workers) else 2
-        app = create_app(settings, traces=traced)  # locks the work folder, before a worker uses it
-        if settings.device.startswith("cuda"):
-            asyncio.run(local_workers(settings, settings.device).check())
+            return 0 if checking.run(settings, workers_of) else 2
+        # Locks the work folder, before a worker uses it.
+        app = create_app(settings, traces=traced, stores=stores)
+        if settings.engine == "local" and settings.device.startswith("cuda"):
+            asyncio.run(workers_of(settings, settings.device).check())
         DrainingServer(app, settings).run()
     except (SettingsError, ConvlastError) as error:
         service_lines.tell_failure(error)

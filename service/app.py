@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from starlette.routing import Route
 
 from convlast.jobs import JobVerb
+from convlast.stores.address import Address
 from convlast.version import __version__
 from service import problems
 from service.access import places
@@ -26,7 +27,9 @@ from service.connection.root_path import RootPath
 from service.connection.turns import Turns
 from service.context import Context
 from service.jobs.board import Jobs
+from service.jobs.others import Others
 from service.jobs.records import Outcome
+from service.jobs.running.runs import Queueing
 from service.routes import comparison, convert, docs, files, health, openapi
 from service.routes import jobs as job_routes
 from service.routes.pages import home
@@ -37,10 +40,15 @@ from service.telemetry.gpus import Gpus
 from service.telemetry.metrics import Metrics
 from service.telemetry.readings import Reading
 from service.telemetry.traces import Traces
+from service.transfers import Transfers
+from service.transfers.access import StoreAccess
 from service.workers import Confinement, Workers, machine
 from service.workers.lanes.memory_budget import MemoryBudget
 from service.workers.local import Capacity, LocalWorkers
 from service.workers.preloaded import CONVERSION
+
+if TYPE_CHECKING:
+    from service.ray_engine.workers import RayWorkers
 
 MOST_INSPECTORS = 4
 """The most inspections at once: they take milliseconds."""
@@ -55,21 +63,26 @@ def create_app(
     converters: Workers | None = None,
     inspectors: Workers | None = None,
     traces: Traces | None = None,
+    stores: StoreAccess | None = None,
 ) -> FastAPI:
     """Make an application that serves with these settings.
 
     Args:
         settings: The settings.
-        converters: Workers for conversions; by default processes on this machine.
+        converters: Workers for conversions; by default those of `CONVLAST_ENGINE`.
         inspectors: Workers for inspections; by default processes on this machine.
         traces: Records requests and jobs; by default nobody does.
+        stores: How stores are reached; by default without credentials.
 
     Raises:
-        SettingsError: If the keys, the work folder or the root path cannot be used.
+        SettingsError: If the keys, the work folder, the certificates or the root path cannot be
+            used.
+        OptionError: If the settings name stores, and their packages are missing.
     """
     root_path.check(settings.root_path, [*_paths()])
-    memory, traces = memory_of(settings), traces or Traces()
-    converters = converters or local_workers(settings, settings.device, memory=memory)
+    memory, traces, stores = memory_of(settings), traces or Traces(), stores or StoreAccess()
+    transfers = Transfers.of(settings, stores)
+    converters = converters or workers_of(settings, settings.device, stores, memory=memory)
     inspectors = inspectors or local_workers(settings, "cpu", memory=memory, most=MOST_INSPECTORS)
     keyring, workspace, metrics = Keyring.of(settings), Workspace(settings), Metrics()
     job_admission = places.of_requests(settings, lambda: len(converters.health().lanes))
@@ -78,11 +91,12 @@ def create_app(
         settings,
         workspace,
         {"convert": converters, "inspect": inspectors},
-        estimate_s=job_admission.seconds_of,
-        place=pending_admission.hold,
+        transfers,
+        Queueing(job_admission.seconds_of, pending_admission.hold),
+        others=_others(settings, stores),
     )
-    jobs.trace_of = traces.of_job
-    jobs.on_end = partial(_measure, metrics, (job_admission, pending_admission))
+    jobs.runs.trace_of = traces.of_job
+    jobs.runs.on_end = partial(_measure, metrics, (job_admission, pending_admission))
     context = Context(
         settings=settings,
         keyring=keyring,
@@ -92,6 +106,7 @@ def create_app(
         follower_admission=places.of_followers(settings),
         download_admission=places.of_downloads(settings),
         jobs=jobs,
+        transfers=transfers,
         metrics=metrics,
         traces=traces,
         converters=converters,
@@ -137,6 +152,18 @@ def create_app(
     return app
 
 
+def _others(settings: Settings, stores: StoreAccess) -> Others | None:
+    """Return the services that share the store with this one, if there may be some."""
+    if not settings.store:
+        return None
+    # Imported here, since most services have a store of their own.
+    from service.jobs.sharing.fleet import Fleet
+    from service.jobs.sharing.shared_store import SharedStore
+
+    store = SharedStore(Address.parse(settings.store), stores.own_options())
+    return Fleet(store, max_bytes=settings.store_bytes, max_age_s=settings.store_age_s)
+
+
 def _paths() -> Iterator[str]:
     """Yield the paths of the service, apart from the page at `/`."""
     yield from (docs.PATH, docs.OPENAPI_PATH)
@@ -148,6 +175,32 @@ def memory_of(settings: Settings) -> MemoryBudget:
     """Return the memory that all workers share."""
     total_bytes = settings.memory_bytes or machine.default_memory_bytes()
     return MemoryBudget(total_bytes, settings.worker_memory_bytes)
+
+
+def workers_of(
+    settings: Settings,
+    device: str,
+    stores: StoreAccess | None = None,
+    *,
+    memory: MemoryBudget | None = None,
+) -> LocalWorkers | RayWorkers:
+    """Make the workers for conversions, on this machine or on a cluster.
+
+    Args:
+        settings: The settings.
+        device: The device or devices to use, as in the settings.
+        stores: How the store is reached that the files of a cluster go through.
+        memory: The memory of all workers on this machine; by default these have their own.
+
+    Raises:
+        SettingsError: If the token of the cluster cannot be used.
+    """
+    if settings.engine == "ray":
+        # Imported now, since it needs the extra `ray`.
+        from service.ray_engine.workers import RayWorkers
+
+        return RayWorkers.of(settings, (stores or StoreAccess()).own_options())
+    return local_workers(settings, device, memory=memory)
 
 
 def local_workers(
@@ -208,6 +261,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
         for task in beside:
             task.cancel()
         await context.jobs.stop()
+        await context.transfers.close()
         await context.converters.stop()
         await context.inspectors.stop()
         context.workspace.close()

@@ -24,6 +24,7 @@ from service.telemetry.families import Sample
 from service.telemetry.metrics import Metrics
 from service.telemetry.readings import Reading
 from service.telemetry.traces import Traces
+from service.transfers import Transfers
 from service.workers import Workers
 
 
@@ -37,6 +38,7 @@ class Context:
         follower_admission: Bounds the requests that wait for news of a job.
         download_admission: Bounds the answers with an artifact that are being sent.
         jobs: All jobs.
+        transfers: Fetches checkpoints from stores, and delivers results to them.
         traces: Records requests and jobs, if they are traced.
         converters: Workers that use the device.
         inspectors: Workers on the CPU, so that an inspection never waits for a conversion.
@@ -53,6 +55,7 @@ class Context:
     follower_admission: Admission
     download_admission: Admission
     jobs: Jobs
+    transfers: Transfers
     metrics: Metrics
     traces: Traces
     converters: Workers

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 
+from convlast.byte_size import exact
 from convlast.errors import ConvlastError, full_disk_translated
 
 
@@ -91,6 +92,16 @@ class UploadTooLargeError(ServiceError):
     """The checkpoint is larger than the service accepts."""
 
     code = "upload-too-large"
+
+    @classmethod
+    def beyond(cls, max_bytes: int) -> UploadTooLargeError:
+        """Return the error for a checkpoint beyond the limit."""
+        return cls(
+            f"The checkpoint has more than {exact(max_bytes)}.",
+            remedy="Raise CONVLAST_MAX_UPLOAD_BYTES to accept it.",
+            limit="max_upload_bytes",
+            allowed=max_bytes,
+        )
 
 
 class UnsupportedMediaTypeError(ServiceError):

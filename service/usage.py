@@ -9,6 +9,8 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
+from convlast.byte_size import readable
+from convlast.options import Limits
 from convlast.options.asked import closest
 from convlast.version import __version__
 from service.settings import LISTED, Settings, variable_of
@@ -23,6 +25,13 @@ _EXAMPLE = f"CONVLAST_PORT=9000 CONVLAST_DEVICE=cpu {PROGRAM}"
 _CHECK = """check the settings, the keys, the work folder, the device and the sandbox, and do not
 serve; the exit status is 2 if the service would not start or not become ready"""
 _SIZES = "A size is a number of bytes, or has a unit: 512M, 4GB (decimal), 4GiB (binary)."
+
+
+IN_WORDS = {
+    "workers": "half the cores, 2 to 16",
+    "memory_bytes": "80 % of the memory",
+}
+"""Defaults that depend on the machine."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -91,7 +100,7 @@ def _settings(width: int) -> Iterator[str]:
     """Yield the lines of the help about each setting."""
     yield f"example:\n  {_EXAMPLE}\n"
     yield f"settings:\n{_filled(_SIZES, width, '  ')}"
-    for variable, default, meaning in Settings.described():
+    for variable, default, meaning in described():
         yield f"\n  {variable}" + (f" [default: {default}]" if default else "")
         yield _filled(meaning.replace("`", ""), width, "      ")
 
@@ -106,3 +115,26 @@ def _filled(text: str, width: int, indent: str = "") -> str:
         break_long_words=False,
         break_on_hyphens=False,
     )
+
+
+def described() -> Iterator[tuple[str, str, str]]:
+    """Yield the variable of each setting, its default (may be empty) and its meaning.
+
+    The library's limits, which are changed least, come last.
+    """
+    fields = Settings.model_fields
+    for name in sorted(fields, key=lambda name: name in Limits.model_fields):
+        default = IN_WORDS.get(name) or _plain(name, fields[name].default)
+        meaning = (fields[name].description or "").replace("\n", " ")
+        yield variable_of(name), default, meaning
+
+
+def _plain(name: str, default: object) -> str:
+    """Write a default value; nothing for none."""
+    if default in (None, ()):
+        return ""
+    if name == "work_dir":
+        return "/var/tmp/convlast-<uid>"  # noqa: S108
+    if name.endswith("_bytes") and isinstance(default, int):
+        return readable(default)
+    return str(default).lower() if isinstance(default, bool) else str(default)

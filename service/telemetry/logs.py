@@ -14,6 +14,9 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 _FRAME = re.compile(r'\s+File "[^"]+", line \d+, in \S+')
+_TALKATIVE = ("httpx", "httpcore")
+"""Libraries that log each address that they ask, whose query may be a secret."""
+
 _TYPE = re.compile(r"[A-Za-z_][\w.]*")
 
 
@@ -48,6 +51,8 @@ def configure(level: str = "info") -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=least, force=True)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
     # Otherwise the handler would print a dropped record to stderr, with its exception's message.
     logging.raiseExceptions = False
 

@@ -18,8 +18,8 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, Status, StatusCod
 from starlette.datastructures import Headers
 
 from convlast.version import __version__
-from service.jobs.job_trace import JobEnd, JobTrace
-from service.jobs.traceparent import Traceparent
+from service.jobs.tracing.job_trace import JobEnd, JobTrace
+from service.jobs.tracing.traceparent import Traceparent
 from service.telemetry.traces import Traces
 from service.threads import in_daemon
 

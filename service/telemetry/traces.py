@@ -13,8 +13,8 @@ from typing import Any
 import structlog
 from starlette.datastructures import Headers
 
-from service.jobs.job_trace import JobTrace
-from service.jobs.traceparent import FIELD, Traceparent
+from service.jobs.tracing.job_trace import JobTrace
+from service.jobs.tracing.traceparent import FIELD, Traceparent
 
 _DISABLED = "OTEL_SDK_DISABLED"
 _EXPORTER = "OTEL_TRACES_EXPORTER"

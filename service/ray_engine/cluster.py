@@ -1,0 +1,157 @@
+"""The slots of a Ray cluster, as the rest of the engine sees them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, Protocol
+
+import structlog
+
+from service.errors import InternalError
+
+_NAMESPACE, _PREFIX = "convlast", "slot-"
+_log = structlog.get_logger()
+
+
+class GoneError(Exception):
+    """A slot cannot be reached: its process or its node has died, or Ray starts it anew."""
+
+
+class RemoteSlot(Protocol):
+    """A slot somewhere else."""
+
+    async def call(self, method: str, *arguments: str | int) -> str:
+        """Call a method of `service.ray_engine.slot.Slot`.
+
+        Raises:
+            GoneError: If the slot cannot be reached.
+        """
+
+
+class Cluster(Protocol):
+    """A number of slots, which changes."""
+
+    async def slots(self) -> dict[str, RemoteSlot]:
+        """Return the slots by name, with a new one for each place in the cluster that has none."""
+
+    async def drop(self, name: str) -> None:
+        """Give up a slot that has been silent for long, if there are more slots than places."""
+
+
+@dataclass(frozen=True)
+class _Actor:
+    """A slot in an actor."""
+
+    handle: Any
+
+    async def call(self, method: str, *arguments: str | int) -> str:
+        from ray.exceptions import RayError, RayTaskError
+
+        try:
+            return str(await getattr(self.handle, method).remote(*arguments))
+        except RayTaskError as error:
+            _log.error("an actor has failed", exc_info=error)
+            raise InternalError("The job failed.") from None
+        except RayError as error:
+            raise GoneError(type(error).__name__) from None
+
+
+class RayCluster:
+    """Detached actors: they outlive the replica of the service that has made them.
+
+    Every replica looks for places without an actor. Two that find the same one make it once,
+    since its name is taken then. Ray places the actors, and starts them again elsewhere.
+    """
+
+    def __init__(self, address: str, environment: dict[str, str], *, unit: str, task: str) -> None:
+        """Set up without connecting.
+
+        Args:
+            address: Host and port of the head.
+            environment: Variables from which Ray reads how to authenticate.
+            unit: What a slot takes of a node: `GPU` or `CPU`.
+            task: The dotted name of the module that does the work.
+        """
+        self._address, self._environment = address, environment
+        self._unit, self._task = unit, task
+        self._actors: dict[str, RemoteSlot] = {}
+
+    async def slots(self) -> dict[str, RemoteSlot]:
+        """Return the slots by name, with a new one for each place in the cluster that has none."""
+        await asyncio.to_thread(self._look)
+        return dict(self._actors)
+
+    async def drop(self, name: str) -> None:
+        """Give up a slot that has been silent for long, if there are more slots than places."""
+        await asyncio.to_thread(self._drop, name)
+
+    def _look(self) -> None:
+        os.environ.update(self._environment)  # Ray reads it once, when it is imported
+        import ray
+
+        if not ray.is_initialized():
+            self._connect()
+        there = {name for name in _named() if name in self._actors}
+        self._actors = {name: slot for name, slot in self._actors.items() if name in there}
+        for name in _named():
+            if name not in self._actors:
+                self._actors[name] = _Actor(ray.get_actor(name, _NAMESPACE))
+        names = (f"{_PREFIX}{number}" for number in count())
+        while len(self._actors) < self._places():
+            name = next(name for name in names if name not in self._actors)
+            self._actors[name] = _Actor(self._make(name))
+
+    def _connect(self) -> None:
+        import ray
+
+        ray.init(
+            address=self._address,
+            namespace=_NAMESPACE,
+            configure_logging=False,
+            log_to_driver=False,
+        )
+
+    def _places(self) -> int:
+        import ray
+
+        return int(ray.cluster_resources().get(self._unit, 0))
+
+    def _make(self, name: str) -> Any:
+        import ray
+
+        from service.ray_engine.actor import SlotActor
+
+        return (
+            ray.remote(SlotActor)
+            .options(
+                name=name,
+                namespace=_NAMESPACE,
+                get_if_exists=True,
+                lifetime="detached",
+                max_restarts=-1,
+                max_task_retries=0,  # the service decides what is repeated
+                num_gpus=int(self._unit == "GPU"),
+                num_cpus=int(self._unit == "CPU"),
+                scheduling_strategy="SPREAD",
+            )
+            .remote(name, self._unit, self._task)
+        )
+
+    def _drop(self, name: str) -> None:
+        import ray
+
+        actor = self._actors.get(name)
+        if isinstance(actor, _Actor) and len(self._actors) > self._places():
+            _log.warning("a slot is given up", slot=name)
+            ray.kill(actor.handle)
+
+
+def _named() -> Iterable[str]:
+    """Return the names of the actors that live or are started again."""
+    from ray.util import list_named_actors
+
+    return [name for name in list_named_actors() if name.startswith(_PREFIX)]

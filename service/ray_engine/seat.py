@@ -1,0 +1,102 @@
+"""A slot as a replica sees it: how it is, and whether this replica has a job there."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from convlast.errors import ConvlastError
+from service.ray_engine.cluster import GoneError, RemoteSlot
+from service.workers import Health, LaneHealth
+
+ASK_S = 1.0
+"""How often a slot is asked for its health."""
+
+_STALE_S = 5.0
+
+
+class Seat:
+    """A slot, and what it last told."""
+
+    def __init__(
+        self,
+        name: str,
+        slot: RemoteSlot,
+        *,
+        objection: Callable[[Health], str | None],
+        changed: Callable[[], None],
+    ) -> None:
+        """Begin to ask for the health.
+
+        Args:
+            name: The name of the slot.
+            slot: The slot.
+            objection: Returns why a slot with this health is not used, if it is not.
+            changed: Called after each answer.
+        """
+        self.name, self.slot = name, slot
+        self.is_taken = False
+        """Whether a job of this replica has the slot."""
+        self.jobs = 0
+        """How many jobs of this replica had it."""
+        self.health: Health | None = None
+        self._objection, self._changed = objection, changed
+        self._problem: str | None = "The slot has not answered yet."
+        self._heard_at = time.monotonic()
+        self._asking = asyncio.create_task(self._ask())
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the slot answered, or since it is known."""
+        return time.monotonic() - self._heard_at
+
+    @property
+    def problem(self) -> str | None:
+        """Why it takes no job, if it takes none."""
+        if self._problem is None and self.silent_s > _STALE_S:
+            return f"The slot has not answered for {self.silent_s:.0f} s."
+        return self._problem
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it was at work, for whomever, when it last answered."""
+        return self.health is not None and self.health.busy
+
+    def lanes(self) -> list[LaneHealth]:
+        """Return the health of its lanes, under names that are unique in the cluster."""
+        if self.health is None:
+            return [LaneHealth(device=self.name, ready=False, busy=False, problem=self.problem)]
+        changes = {"ready": False, "problem": self.problem} if self.problem else {}
+        return [
+            lane.model_copy(update={"device": f"{self.name}/{lane.device}", **changes})
+            for lane in self.health.lanes
+        ]
+
+    def lose(self) -> None:
+        """Note that the slot is gone, until it answers again."""
+        self._problem = "The node of the slot is gone, or its process is started again."
+
+    async def leave(self) -> None:
+        """Ask no more."""
+        self._asking.cancel()
+        await asyncio.gather(self._asking, return_exceptions=True)
+
+    async def _ask(self) -> None:
+        while True:
+            try:
+                health = Health.model_validate_json(await self.slot.call("health"))
+            except GoneError:
+                self.lose()
+            except ConvlastError as error:
+                self._problem = str(error)
+            else:
+                self.health, self._heard_at = health, time.monotonic()
+                self._problem = self._objection(health)
+            self._changed()
+            await asyncio.sleep(ASK_S)
+
+
+def kind_of(health: Health) -> str:
+    """Return the name of the GPU, or `cpu`."""
+    return next((lane.gpu for lane in health.lanes if lane.gpu), "cpu")

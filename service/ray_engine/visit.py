@@ -1,0 +1,72 @@
+"""A job's visit to a slot: it begins there, is heard of, and ends."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+
+from convlast.errors import ConvlastError, DeviceLostError
+from service.cancellation import completed
+from service.problems import Problem
+from service.ray_engine.cluster import GoneError
+from service.ray_engine.messages import Ended, News, Order
+from service.ray_engine.seat import Seat
+from service.ray_engine.slot import GONE
+from service.workers import Listener
+
+_CALL_S = 15.0
+"""How long a call may take: news comes every five seconds, and a process is killed in ten."""
+
+
+class Visit:
+    """A job in a slot.
+
+    Attributes:
+        began_at: When the job began, on the monotonic clock.
+    """
+
+    def __init__(self, seat: Seat, order: Order) -> None:
+        self._seat, self._order = seat, order
+        self.began_at: float | None = None
+
+    async def run(self, listener: Listener) -> Ended:
+        """Run the job, and return how it ended; cancelling this stops it.
+
+        Raises:
+            ConvlastError: If the listener, which hears of the job, stops it.
+        """
+        seen, is_over = 0, False
+        try:
+            await self._call("begin", self._order.model_dump_json())
+            while True:
+                told = await self._call("news", self._order.id, seen)
+                news = News.model_validate_json(told)
+                if news.ended is not None:
+                    is_over = True
+                    return news.ended
+                await self._hear(news, listener)
+                seen = news.number
+        except GoneError:
+            self._seat.lose()
+            return Ended(problem=Problem.of(DeviceLostError(GONE)))
+        finally:
+            if not is_over:
+                with suppress(GoneError, ConvlastError):
+                    await completed(self._call("end", self._order.id))
+
+    async def _hear(self, news: News, listener: Listener) -> None:
+        if news.place is not None:
+            listener.waits(news.place)
+        if news.device is not None and self.began_at is None:
+            await listener.begins(f"{self._seat.name}/{news.device}")
+            self.began_at = time.monotonic()
+        for stage in news.stages:
+            listener.goes_on(stage.name, stage.done, stage.total)
+
+    async def _call(self, method: str, *arguments: str | int) -> str:
+        try:
+            async with asyncio.timeout(_CALL_S):
+                return await self._seat.slot.call(method, *arguments)
+        except TimeoutError:
+            raise GoneError("it has not answered") from None

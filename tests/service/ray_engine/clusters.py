@@ -1,0 +1,135 @@
+"""A Ray cluster of several nodes on this machine, in a network of its own."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+
+from tests.service.running import ROOT, descendants_of, wait_for
+
+HEAD = "127.0.0.1:6379"
+PARTS_S = 60.0
+SECRET = secrets.token_hex(32)
+"""What a node has in its environment to reach the store."""
+
+
+def is_present() -> bool:
+    """Return whether Ray is here, and nobody else can reach it: see `scripts/alone.sh`."""
+    return find_spec("ray") is not None and [name for _, name in socket.if_nameindex()] == ["lo"]
+
+
+@dataclass
+class Part:
+    """The head, or a node."""
+
+    process: subprocess.Popen[bytes]
+
+    def pids(self, *words: str) -> list[int]:
+        """Return the processes below it whose command line has all of these words."""
+        return [pid for pid in descendants_of(self.process.pid) if holds(pid, words)]
+
+    def kill(self) -> None:
+        """Kill all of it, as a machine that loses power."""
+        everything = {self.process.pid, *descendants_of(self.process.pid)}
+        for pid in everything:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+
+
+@dataclass
+class RayNodes:
+    """A head, and its nodes, each with one slot on the CPU."""
+
+    folder: Path
+    environment: dict[str, str]
+    head: Part
+    nodes: list[Part] = field(default_factory=list)
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """The settings of a service that uses it."""
+        return {
+            "engine": "ray",
+            "device": "cpu",
+            "ray_address": HEAD,
+            "ray_token_file": self.token,
+            "store": f"file://{self.folder}/store/",
+        }
+
+    @property
+    def token(self) -> Path:
+        """The file of its token."""
+        return self.folder / "token"
+
+    def add(self) -> Part:
+        """Start a node."""
+        temporary = self.folder / f"n{len(self.nodes)}"
+        environment = self.environment | {"CONVLAST_WORK_DIR": str(temporary / "work")}
+        node = start(self.folder / f"{temporary.name}.log", environment, "node")
+        self.nodes.append(node)
+        # Two that start at once would take the same names in Ray's folder.
+        wait_for(lambda: node.pids("RuntimeEnvAgent"), within_s=PARTS_S)
+        return node
+
+    def actors(self) -> list[int]:
+        """Return the processes of the slots."""
+        return [pid for node in self.nodes for pid in node.pids("ray::SlotActor")]
+
+
+@contextmanager
+def started(nodes: int = 3) -> Iterator[RayNodes]:
+    """Start a cluster, and kill it in the end."""
+    # Not below the folder of a test: the paths of Ray's sockets would be too long.
+    folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
+    environment = {
+        **{name: value for name, value in os.environ.items() if "CONVLAST" not in name},
+        "CONVLAST_RAY_ADDRESS": HEAD,
+        "CONVLAST_RAY_TOKEN_FILE": str(folder / "token"),
+        "CONVLAST_DEVICE": "cpu",
+        "CONVLAST_WORKERS": "1",
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+    }
+    head = start(folder / "head.log", environment, "head", f"--temp-dir={folder}/r")
+    cluster = RayNodes(folder, environment, head)
+    try:
+        wait_for(lambda: head.pids("RuntimeEnvAgent"), within_s=PARTS_S)
+        for _ in range(nodes):
+            cluster.add()
+        yield cluster
+    finally:
+        for part in (*cluster.nodes, head):
+            part.kill()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def start(log: Path, environment: dict[str, str], part: str, *more: str) -> Part:
+    """Start a part of a cluster."""
+    program = [sys.executable, "-m", "service.ray_engine", part]
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [*program, "--node-ip-address=127.0.0.1", *more],
+            env=environment, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )  # fmt: skip
+    return Part(process)
+
+
+def holds(pid: int, words: tuple[str, ...]) -> bool:
+    """Return whether the command line of a process has all of these words."""
+    try:
+        line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return False
+    return all(word in line for word in words)

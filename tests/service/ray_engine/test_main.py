@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from service.ray_engine.__main__ import arguments
+from service.settings import Settings, SettingsError
+from tests.service.running import ROOT
+
+
+def test_the_head_runs_no_work() -> None:
+    """It has no CPU, no GPU and no dashboard."""
+    given = arguments(Settings(ray_address="10.0.0.7:6380"), "head")
+    assert {"--head", "--port=6380", "--num-cpus=0", "--num-gpus=0"} < set(given)
+    assert "--include-dashboard=false" in given
+
+
+@pytest.mark.parametrize(
+    ("settings", "slots"),
+    [
+        (Settings(device="cpu", workers=3), ["--num-cpus=3", "--num-gpus=0"]),
+        (Settings(device="cuda"), ["--num-cpus=0"]),
+    ],
+)
+def test_a_node_offers_its_slots(settings: Settings, slots: list[str]) -> None:
+    """On the CPU as many as workers; on GPUs Ray counts them."""
+    given = arguments(settings, "node")
+    assert [each for each in given if each.startswith("--num-")] == slots
+    assert "--address=127.0.0.1:6379" in given
+
+
+def test_other_parts_are_refused() -> None:
+    """A mistake is told."""
+    with pytest.raises(SettingsError, match="head, or node"):
+        arguments(Settings(), "tail")
+
+
+@pytest.mark.parametrize("part", ["head", "node"])
+def test_nothing_starts_without_a_token(tmp_path: Path, part: str) -> None:
+    """The refusal names the setting."""
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("CONVLAST_")
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "service.ray_engine", part],
+        env=environment, cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "CONVLAST_RAY_TOKEN_FILE" in done.stdout + done.stderr
