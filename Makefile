@@ -7,6 +7,8 @@ READY := $(VENV)/.ready
 COMPARED := $(VENV)/compared
 # A name that the sandbox knows packages by.
 RECIPES := $(VENV)/recipes/site-packages
+STORES := $(VENV)/stores
+RAY := $(VENV)/ray
 # A terminal gets pip's progress, a log its errors alone.
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check $$([ -t 2 ] || echo --quiet)
 # The tests that use most of other packages, and take a few minutes.
@@ -15,7 +17,7 @@ QUICK := tests/versions tests/convlast/cli tests/convlast/client tests/convlast/
 # torch is gigabytes: TORCH=torch==2.13.0 has oldest and newest take another one than they would.
 TORCH :=
 
-.PHONY: help setup serve demo test check fix cover oldest newest recipes browser promtool proxies engine image-test \
+.PHONY: help setup serve demo test check fix cover oldest newest recipes browser promtool proxies stores ray engine image-test \
 	pins gpu gpu-kit bench bench-gpu clean
 
 help: ## what there is
@@ -81,6 +83,15 @@ $(RECIPES)/.ready: $(READY) tests/recipes/requirements.txt
 	$(INSTALL) --no-deps --target $(RECIPES) --requirement tests/recipes/requirements.txt
 	@touch $@
 
+stores: $(STORES)/.ready ## the tests of stores, with SeaweedFS and moto on loopback; installs these beside the environment
+	$(BIN)/python -m pytest -m stores --require stores tests/stores $(ARGS)
+
+$(STORES)/.ready: $(READY) tests/stores/requirements.txt
+	rm -rf $(STORES)
+	$(PYTHON) -m venv $(STORES)
+	$(INSTALL:$(BIN)%=$(STORES)/bin%) --requirement tests/stores/requirements.txt
+	@touch $@
+
 browser: $(READY) ## the tests of the pages in Chromium, which is installed as root on Debian; fails without
 	scripts/browser.sh
 	$(BIN)/python -m pytest -m browser --require browser tests/browser $(ARGS)
@@ -92,6 +103,15 @@ promtool: $(READY) ## the metrics, the alerts and the dashboard, checked by Prom
 proxies: $(READY) ## the tests behind nginx and Caddy, which are installed as root on Debian; fails without
 	scripts/proxies.sh
 	$(BIN)/python -m pytest -m proxies --require proxies tests/proxies $(ARGS)
+
+ray: $(RAY)/.ready ## the tests on a Ray cluster of three nodes, in a network of their own; fails without
+	PYTHONPATH=$(RAY) scripts/alone.sh $(BIN)/python -m pytest -m ray --require ray tests/service/ray_engine $(ARGS)
+
+# Beside the environment, so that it is the same with and without; all but one package is in it.
+$(RAY)/.ready: $(READY) tests/service/ray_engine/requirements.txt
+	rm -rf $(RAY)
+	$(INSTALL) --no-deps --target $(RAY) --requirement tests/service/ray_engine/requirements.txt
+	@touch $@
 
 engine: $(READY) ## a container engine for image-test, where there is none; as root on Debian
 	scripts/engine.sh

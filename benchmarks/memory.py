@@ -109,19 +109,21 @@ def convert_and_measure(source: Path, target: Path, smoke: str) -> dict[str, flo
     }
 
 
-def anonymous_mib() -> float:
-    """Return this process's resident anonymous memory."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("RssAnon:"):
-            return int(line.split()[1]) / 1024
-    raise RuntimeError("the kernel does not say")
+def anonymous_mib(pid: int | None = None) -> float:
+    """Return the resident anonymous memory of a process, or of this one; 0 if it has ended."""
+    try:
+        lines = Path("/proc", str(pid or "self"), "status").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("RssAnon:")) / 1024
 
 
 class Peak:
     """The largest anonymous memory seen, by looking every millisecond."""
 
-    def __init__(self) -> None:
+    def __init__(self, pid: int | None = None) -> None:
         self.mib = 0.0
+        self._pid = pid
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -134,7 +136,7 @@ class Peak:
 
     def _watch(self) -> None:
         while not self._stop.wait(0.001):
-            self.mib = max(self.mib, anonymous_mib())
+            self.mib = max(self.mib, anonymous_mib(self._pid))
 
 
 if __name__ == "__main__":

@@ -23,10 +23,12 @@ class JobInput(BaseModel):
 
     filename: str
     """The client's name for it."""
-    sha256: str
-    """The digest of its bytes, in hexadecimal."""
+    sha256: str | None
+    """The digest of its bytes, in hexadecimal; none as long as the service has not fetched it."""
     bytes: int
     """Its size."""
+    source: str | None = None
+    """Where the service fetches it from, without what may be secret."""
 
 
 class JobProgress(BaseModel):
@@ -61,6 +63,8 @@ class JobStatus(BaseModel):
     expires_at: datetime | None = None
     """When the service removes the finished job; earlier if its store is full."""
     input: JobInput
+    target: str | None = None
+    """The folder in a store that gets the artifact and its reports."""
     options: dict[str, Any] = Field(default_factory=dict)
     """The options that are not at their defaults."""
     attempts: int = 0

@@ -15,8 +15,8 @@ from convlast.options import Options
 from convlast.report.codes import FINDINGS
 from scripts.figures import figures, headline
 from service.problems import TABLE
-from service.settings import IN_WORDS, Settings
 from service.telemetry.families import FAMILIES
+from service.usage import IN_WORDS, described
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs" / "reference").glob("*.md")))
@@ -49,7 +49,7 @@ def filled(text: str) -> str:
 def settings() -> str:
     """Return the variable of each setting, its default and its meaning."""
     rows = ["| variable | default | meaning |", "|---|---|---|"]
-    for variable, default, meaning in Settings.described():
+    for variable, default, meaning in described():
         value = f"`{default}`" if default and default not in IN_WORDS.values() else default
         escaped = meaning.replace("|", "\\|")
         rows.append(f"| `{variable}` | {value} | {escaped} |")

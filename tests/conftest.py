@@ -1,8 +1,8 @@
 """What the machine has, and so which tests can run on it.
 
 A test that needs a GPU, the folder of real checkpoints, a browser, a container engine, promtool,
-reverse proxies, the servers of stores or the frameworks of the recipes carries that marker. Where
-the thing is absent the test is skipped by name; `--require NAME` makes its absence a failure
+reverse proxies, the servers of stores, Ray or the frameworks of the recipes carries that marker.
+Where the thing is absent the test is skipped by name; `--require NAME` makes its absence a failure
 instead.
 """
 
@@ -20,6 +20,7 @@ import torch
 from tests.container import engine as container_engine
 from tests.deploy import promtool
 from tests.proxies import reverse_proxy
+from tests.service.ray_engine import clusters
 from tests.stores import servers
 
 ROOT = Path(__file__).parents[1]
@@ -45,6 +46,7 @@ PRESENT: dict[str, Callable[[], bool]] = {
     "promtool": lambda: promtool.find() is not None,
     "proxies": reverse_proxy.are_present,
     "stores": servers.are_present,
+    "ray": clusters.is_present,
     "recipes": lambda: None not in map(find_spec, FRAMEWORKS),
 }
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import count
 
 import httpx
 import pytest
@@ -24,16 +27,20 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("strict")
     keys = folder / "keys"
     keys.write_text("".join(f"{name}:{key}\n" for name, key in KEYS.items()))
-    with served(
-        folder,
-        api_keys_file=keys,
-        max_upload_bytes=4 << 20,
-        client_idle_s=2,
-        job_timeout_s=5,
-        queue_size=1,
-        jobs_per_key=1,
-    ) as running:
-        yield running
+    (folder / "m.pt").write_bytes(b"fine")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AWS_ACCESS_KEY_ID", "without its secret")
+        with served(
+            folder,
+            api_keys_file=keys,
+            sources=f"s3://bucket/,file://{folder}/",
+            max_upload_bytes=4 << 20,
+            client_idle_s=2,
+            job_timeout_s=5,
+            queue_size=1,
+            jobs_per_key=1,
+        ) as running:
+            yield running
 
 
 def send(
@@ -111,6 +118,39 @@ def from_a_job(service: Running, content: bytes, *, cancelled: bool) -> httpx.Re
     return answer
 
 
+def fetched(service: Running, source: str) -> httpx.Response:
+    """Name an address instead of sending a checkpoint."""
+    headers = {"Authorization": f"Bearer {KEYS['alice']}"}
+    with service.client() as client:
+        return client.post("/convert", json={"source": source}, headers=headers)
+
+
+def beside(service: Running, name: str) -> str:
+    """Return the address of a file beside the work folder, where sources are allowed."""
+    return f"file://{service.work_dir.with_name(name)}"
+
+
+def while_it_changes(service: Running) -> httpx.Response:
+    """Name a file that is touched again and again."""
+    done = threading.Event()
+
+    def touch() -> None:
+        for number in count():
+            os.utime(service.work_dir.with_name("m.pt"), (number, number))
+            if done.is_set():
+                return
+
+    toucher = threading.Thread(target=touch)
+    toucher.start()
+    try:
+        # Between a request's look at it and the fetching may be no touch.
+        answers = (fetched(service, beside(service, "m.pt")) for _ in range(100))
+        return next(answer for answer in answers if not answer.is_success)
+    finally:
+        done.set()
+        toucher.join()
+
+
 WAYS: dict[str, Callable[[Running], httpx.Response]] = {
     "malformed-request": lambda service: send_raw(
         service, "/convert", b"fine", **{"Content-Type": "multipart/form-data; boundary=edge"}
@@ -131,6 +171,11 @@ WAYS: dict[str, Callable[[Running], httpx.Response]] = {
     ),
     "range-not-satisfiable": beyond_the_end,
     "invalid-option": lambda service: send_raw(service, "/convert?smoke=maybe"),
+    "invalid-address": lambda service: fetched(service, "s3://bucket/../m.pt"),
+    "address-not-allowed": lambda service: fetched(service, "s3://other/m.pt"),
+    "source-not-found": lambda service: fetched(service, beside(service, "none.pt")),
+    "source-changed": while_it_changes,
+    "store-unavailable": lambda service: fetched(service, "s3://bucket/m.pt"),
     "not-a-checkpoint": raises("not-a-checkpoint"),
     "malformed-checkpoint": raises("malformed-checkpoint"),
     "unsafe-checkpoint": lambda service: send(service, b"refuses"),
@@ -168,7 +213,7 @@ def test_every_code_is_reached(strict: Running, code: str) -> None:
     assert response.headers["content-type"] == MEDIA_TYPE
     assert problem["request_id"] == response.headers["x-request-id"]
     assert problem["detail"]
-    assert ("retry-after" in response.headers) == (TABLE[code].status in (429, 503))
+    assert ("retry-after" in response.headers) == (TABLE[code].status in (429, 502, 503))
     wait_for(lambda: not list((strict.work_dir / "jobs").iterdir()))
 
 

@@ -16,6 +16,7 @@ WITHOUT_A_CODE = {
     "CheckpointError",
     "ArchitectureError",
     "DeviceError",
+    "StoreError",
     "ServiceError",
 }
 
@@ -42,10 +43,10 @@ def test_every_row_has_an_error() -> None:
 
 
 def test_rows_that_ask_for_patience_say_how_long() -> None:
-    """Statuses 429 and 503 always have Retry-After."""
+    """Statuses 429, 502 and 503 always have Retry-After."""
     for code, row in TABLE.items():
         header = Problem(code, row.example).response().headers.get("retry-after")
-        assert (header is not None) == (row.status in (429, 503)), code
+        assert (header is not None) == (row.status in (429, 502, 503)), code
 
 
 def test_details_are_members_and_cannot_replace_the_fixed_ones() -> None:

@@ -31,6 +31,20 @@ def test_variables_become_fields() -> None:
     assert settings.architecture_prefixes == ("torchvision.", "monai.")
 
 
+def test_prefixes_and_networks_are_lists() -> None:
+    """A bucket as a whole needs no slash at its end."""
+    settings = Settings.from_environment(
+        {
+            "CONVLAST_SOURCES": "s3://bucket, https://host/models/",
+            "CONVLAST_TARGETS": "file:///converted/",
+            "CONVLAST_PRIVATE_NETWORKS": "10.1.0.0/16,fd00::/8",
+        }
+    )
+    assert settings.sources == ("s3://bucket", "https://host/models/")
+    assert settings.targets == ("file:///converted/",)
+    assert settings.private_networks == ("10.1.0.0/16", "fd00::/8")
+
+
 @pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:1", "cuda:0,2"])
 def test_devices_have_names(device: str) -> None:
     """One GPU, some, or all of them can be named."""
@@ -46,6 +60,12 @@ def test_limits_are_those_of_the_library() -> None:
 @pytest.mark.parametrize(
     ("environment", "message"),
     [
+        ({"CONVLAST_SOURCES": "s3://bucket/m.pt"}, "CONVLAST_SOURCES has a bad value: "),
+        ({"CONVLAST_SOURCES": "/models/"}, "CONVLAST_SOURCES has a bad value: "),
+        ({"CONVLAST_SOURCES": "https://u:p@host/"}, "CONVLAST_SOURCES has a bad value: "),
+        ({"CONVLAST_SOURCES": "https://host/?a=b"}, "CONVLAST_SOURCES has a bad value: "),
+        ({"CONVLAST_TARGETS": "https://host/"}, "CONVLAST_TARGETS cannot name https://"),
+        ({"CONVLAST_PRIVATE_NETWORKS": "10.1.0.1/16"}, "CONVLAST_PRIVATE_NETWORKS has a bad"),
         ({"CONVLAST_PROT": "1"}, "There is no setting CONVLAST_PROT."),
         ({"CONVLAST_PORT": "ninety"}, "CONVLAST_PORT has a bad value: "),
         ({"CONVLAST_DEVICE": "cuda:0,"}, "CONVLAST_DEVICE has a bad value: name auto, cpu"),

@@ -34,10 +34,10 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 def test_the_help_lists_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
     """Each variable has its default and its meaning."""
     words = " ".join(helped(capsys).split())
-    for variable, default, meaning in Settings.described():
+    for variable, default, meaning in usage.described():
         shown = f" [default: {default}]" if default else ""
         assert f" {variable}{shown} {meaning.replace('`', '')}" in words
-    assert {name for name, _, _ in Settings.described()} == {
+    assert {name for name, _, _ in usage.described()} == {
         variable_of(name) for name in Settings.model_fields
     }
 
@@ -59,7 +59,7 @@ def test_the_help_fits_the_terminal(
         ("--port=9000", "Set the environment variable CONVLAST_PORT."),
         ("--work-dir", "Set the environment variable CONVLAST_WORK_DIR."),
         ("CONVLAST_PORT=9000", "Set the environment variable CONVLAST_PORT."),
-        ("serve", "`python -m service --help` lists the settings."),
+        ("launch", "`python -m service --help` lists the settings."),
         ("--help=me", "`python -m service --help` lists the settings."),
         ("-x", "`python -m service --help` lists the settings."),
     ],

@@ -12,9 +12,9 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-UNTRIED = {"dev", "otel"}
-"""Extras that `make oldest` does not install: only developers need `dev`, and `otel` needs a
-newer FastAPI than the service does."""
+UNTRIED = {"dev", "otel", "ray"}
+"""Extras that `make oldest` does not install: only developers need `dev`, `otel` needs a newer
+FastAPI than the service does, and `ray` is one version, which `make ray` installs."""
 
 
 def requirements() -> Iterator[Requirement]:

@@ -21,7 +21,7 @@ from service.headers.preferences import Preference
 from service.jobs.records import ARTIFACT
 from service.uploads.requested import Requested, Wanted, request_job
 from service.workers import REPORT_HTML, REPORT_JSON
-from tests.service.jobs.boards import FakeWorkers, artifact_of, in_loop
+from tests.service.jobs.boards import FakeWorkers, artifact_of, in_loop, path_of
 from tests.service.jobs.sending import Sender, applied
 
 NAME = "m.channels_last_3d.pt"
@@ -107,9 +107,8 @@ async def test_a_result_that_is_gone_is_not_found(tmp_path: Path, media_type: st
     async with applied(tmp_path, FakeWorkers(is_prompt=True)) as context:
         sender = Sender()
         requested = await result(context, sender, kept=False)
-        assert requested.entry.files
         for name in (REPORT_JSON, ARTIFACT):
-            (requested.entry.files / name).unlink()
+            path_of(requested.entry, name).unlink()
         before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208  # a count
         with pytest.raises(NotFoundError):
             await answer(media_type, requested, sender.request, context)
@@ -142,7 +141,8 @@ async def test_a_link_is_never_sent(tmp_path: Path) -> None:
     async with applied(tmp_path / "work", FakeWorkers(is_prompt=True)) as context:
         sender = Sender()
         requested: Any = await result(context, sender, kept=False)
-        (requested.entry.files / ARTIFACT).unlink()
-        (requested.entry.files / ARTIFACT).symlink_to(secret)
+        path = path_of(requested.entry, ARTIFACT)
+        path.unlink()
+        path.symlink_to(secret)
         with pytest.raises(NotFoundError):
             await answer(OCTET_STREAM, requested, sender.request, context)

@@ -89,6 +89,7 @@ def test_an_asynchronous_conversion_is_answered_with_its_job(service: Running) -
         "filename": "m.pt",
         "sha256": hashlib.sha256(content).hexdigest(),
         "bytes": len(content),
+        "source": None,
     }
     finished = ended(service, answer)
     assert (finished["state"], finished["verdict"]) == ("succeeded", "passed")

@@ -16,7 +16,7 @@ from opentelemetry.trace import StatusCode
 
 from convlast.errors import UnsafeCheckpointError
 from service.app import create_app
-from service.jobs.job_trace import JobEnd
+from service.jobs.tracing.job_trace import JobEnd
 from service.settings import Settings
 from service.telemetry import spans
 from service.telemetry.spans import MOST_STAGES, SpanTraces
@@ -73,7 +73,7 @@ def is_child(span: ReadableSpan, trace_id: str, parent_id: str) -> bool:
 
 async def begun(board: Board, recorded: Recorded, *, durable: bool = False) -> Run:
     """Submit a job of a traced request, and let a worker begin."""
-    board.jobs.trace_of = recorded.traces.of_job
+    board.jobs.runs.trace_of = recorded.traces.of_job
     await board.submitted(replace(board.wanted(durable=durable), traceparent=PARENT))
     run = await board.workers.next()
     await run.begin()
@@ -137,7 +137,7 @@ async def test_a_job_goes_on_in_its_trace_after_a_restart(tmp_path: Path) -> Non
         left = left_by_a_crash(board)
     assert attributes(before.named("job"))["convlast.state"] == "suspended"
     again = Board(left, FakeWorkers(is_prompt=True))
-    again.jobs.trace_of = after.traces.of_job
+    again.jobs.runs.trace_of = after.traces.of_job
     await again.jobs.start()
     await again.jobs.none_runs()
     await again.jobs.stop()
