@@ -17,6 +17,7 @@ def main() -> int:
     is_check = usage.asks_for_check(sys.argv[1:])
     # Imported now, since they take longer than the help.
     from service.app import create_app, workers_of
+    from service.jobs.sharing.taking_part import store_of
     from service.sandbox import scrub_environment
     from service.server import DrainingServer
     from service.telemetry import checking, logs, service_lines, traces
@@ -31,7 +32,7 @@ def main() -> int:
         scrub_environment()  # no secret may reach the fork server or the workers
         wait_asleep(os.environ)  # for the fork server and the workers, which import torch
         if is_check:
-            return 0 if checking.run(settings, workers_of) else 2
+            return 0 if checking.run(settings, workers_of, store_of(settings, stores)) else 2
         # Locks the work folder, before a worker uses it.
         app = create_app(settings, traces=traced, stores=stores)
         if settings.engine == "local" and settings.device.startswith("cuda"):

@@ -12,7 +12,6 @@ from fastapi import FastAPI
 from starlette.routing import Route
 
 from convlast.jobs import JobVerb
-from convlast.stores.address import Address
 from convlast.version import __version__
 from service import problems
 from service.access import places
@@ -27,9 +26,9 @@ from service.connection.root_path import RootPath
 from service.connection.turns import Turns
 from service.context import Context
 from service.jobs.board import Jobs
-from service.jobs.others import Others
 from service.jobs.records import Outcome
 from service.jobs.running.runs import Queueing
+from service.jobs.sharing.taking_part import others_of
 from service.routes import comparison, convert, docs, files, health, openapi
 from service.routes import jobs as job_routes
 from service.routes.pages import home
@@ -78,6 +77,7 @@ def create_app(
         SettingsError: If the keys, the work folder, the certificates or the root path cannot be
             used.
         OptionError: If the settings name stores, and their packages are missing.
+        StoreError: If the store that services share cannot be used.
     """
     root_path.check(settings.root_path, [*_paths()])
     memory, traces, stores = memory_of(settings), traces or Traces(), stores or StoreAccess()
@@ -93,7 +93,7 @@ def create_app(
         {"convert": converters, "inspect": inspectors},
         transfers,
         Queueing(job_admission.seconds_of, pending_admission.hold),
-        others=_others(settings, stores),
+        others=others_of(settings, stores),
     )
     jobs.runs.trace_of = traces.of_job
     jobs.runs.on_end = partial(_measure, metrics, (job_admission, pending_admission))
@@ -150,18 +150,6 @@ def create_app(
     if settings.root_path:
         app.add_middleware(RootPath, root_path=settings.root_path)
     return app
-
-
-def _others(settings: Settings, stores: StoreAccess) -> Others | None:
-    """Return the services that share the store with this one, if there may be some."""
-    if not settings.store:
-        return None
-    # Imported here, since most services have a store of their own.
-    from service.jobs.sharing.fleet import Fleet
-    from service.jobs.sharing.shared_store import SharedStore
-
-    store = SharedStore(Address.parse(settings.store), stores.own_options())
-    return Fleet(store, max_bytes=settings.store_bytes, max_age_s=settings.store_age_s)
 
 
 def _paths() -> Iterator[str]:

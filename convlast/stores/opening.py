@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -19,6 +21,11 @@ except ModuleNotFoundError:
     raise OptionError(
         "stores", "Addresses need the extra stores.", remedy="pip install httpx obstore"
     ) from None
+
+# The threads of obstore let go of Python's objects a moment after a request has its answer. If the
+# interpreter ends meanwhile, the process aborts; a third of short programs did. This runs before.
+_SETTLED_S = 0.2
+atexit.register(time.sleep, _SETTLED_S)
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore, RetryConfig

@@ -125,9 +125,14 @@ class Jobs:
         entry = None if is_here else await self._others.find(job_id, owner)
         return entry or self.table.find(job_id, owner)
 
-    async def of(self, owner: str) -> list[JobEntry]:
-        """Return the jobs of an owner, the newest first."""
-        own = {entry.id: entry for entry in await self._others.of(owner)}
+    async def of(self, owner: str, after: str = "") -> list[JobEntry]:
+        """Return the jobs of an owner, the newest first.
+
+        Args:
+            owner: The owner.
+            after: From which place on; a store may leave out those before it, see `place_of`.
+        """
+        own = {entry.id: entry for entry in await self._others.of(owner, after)}
         own |= {entry.id: entry for entry in self.table.of(owner)}
         return newest_first(own.values())
 

@@ -73,7 +73,8 @@ class Joining:
         if entry is not None and entry.is_ending and entry.task is not None:
             await asyncio.wait({entry.task})
             entry = self._table.get(job_id)
-        entry = entry or await self._others.latest(job_id)
+        if entry is None and wanted.is_stored:
+            entry = await self._others.latest(job_id)
         if entry is not None and await self._must_run_anew(entry):
             await self._table.drop(entry)
             entry = None
@@ -87,7 +88,10 @@ class Joining:
         """Let one request more wait for a job."""
         # Counted first: the other clients may leave meanwhile.
         wanted.waits_for(entry)
-        entry.is_kept |= wanted.is_kept
+        if wanted.is_stored and not entry.is_kept and entry.outcome is None:
+            run = await self._others.next_run(entry.id)
+            entry.accepted = entry.accepted.model_copy(update={"run": run})
+        entry.is_kept |= wanted.is_kept and entry.outcome is None
         if wanted.is_durable and entry.outcome is None and not entry.is_durable:
             try:
                 await self._durability.begin(entry, wanted.folder)
@@ -101,7 +105,7 @@ class Joining:
     async def _make(self, job_id: str, wanted: Submission) -> JobEntry:
         """Make a job, and start it."""
         accepted = wanted.accepted(job_id)
-        run = await self._others.next_run(job_id)
+        run = await self._others.next_run(job_id) if wanted.is_stored else 0
         entry = JobEntry(accepted.model_copy(update={"run": run}))
         entry.folder, entry.source = wanted.folder, wanted.folder.upload
         entry.upload_s = wanted.upload_s

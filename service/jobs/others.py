@@ -49,8 +49,8 @@ class Others(Protocol):
     async def latest(self, job_id: str) -> JobEntry | None:
         """Return a job of any owner that the store has, unless it is gone."""
 
-    async def of(self, owner: str) -> list[JobEntry]:
-        """Return the jobs of an owner that the store has."""
+    async def of(self, owner: str, after: str = "") -> list[JobEntry]:
+        """Return the jobs of an owner that the store has, of those after a place."""
 
     async def bring(self, owner: str, sha256: str, path: Path) -> Accepted | None:
         """Write the checkpoint of an earlier job of this owner to a new file, if there is one."""
@@ -112,7 +112,7 @@ class Nobody(Others):
         """Return none."""
         return None
 
-    async def of(self, owner: str) -> list[JobEntry]:
+    async def of(self, owner: str, after: str = "") -> list[JobEntry]:
         """Return none."""
         return []
 

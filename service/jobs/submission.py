@@ -82,6 +82,11 @@ class Submission:
     is_taken: bool = False
     entry: JobEntry | None = None
 
+    @property
+    def is_stored(self) -> bool:
+        """Whether something is stored of the job; otherwise no store need be there."""
+        return self.is_durable or self.is_kept
+
     def waits_for(self, entry: JobEntry) -> None:
         """Note that the request waits for this job."""
         self.entry = entry

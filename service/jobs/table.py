@@ -193,6 +193,15 @@ class JobTable:
             self._inputs.let_go(key)
 
 
+def place_of(created_at: float, job_id: str) -> str:
+    """Return where a job stands in lists; a later job has a greater place.
+
+    >>> place_of(1.5, "ab" * 32) < place_of(10.0, "aa" * 32)
+    True
+    """
+    return f"{created_at:020.6f}-{job_id[:8]}"
+
+
 def newest_first(entries: Iterable[JobEntry]) -> list[JobEntry]:
     """Sort jobs by when they came, the newest first."""
     return sorted(entries, key=lambda entry: (entry.accepted.created_at, entry.id), reverse=True)

@@ -17,6 +17,7 @@ from service.context import CallerOf, ContextOf
 from service.headers.fields import as_list
 from service.headers.negotiation import JSON
 from service.jobs.entry import JobEntry
+from service.jobs.table import place_of
 from service.routes import JobId, readable
 from service.routes.contents import EVENTS, JOB, JOBS
 from service.routes.files import matches
@@ -42,10 +43,11 @@ async def list_jobs(request: Request, context: ContextOf, caller: CallerOf) -> R
     """List the caller's own jobs, the newest first, in pages."""
     asked = request.query_params
     limit = int(_number(asked.get("limit"), "limit", _PAGE, most=_LONGEST_PAGE))
-    found = await context.jobs.of(caller.owner)
+    after = asked.get("after", "")
+    found = await context.jobs.of(caller.owner, after)
     if state := _state(asked.get("state")):
         found = [entry for entry in found if entry.state == state]
-    if after := asked.get("after"):
+    if after:
         found = [entry for entry in found if _cursor(entry) < after]
     page, more = found[:limit], found[limit:]
     base, following = request.scope.get("root_path", ""), None
@@ -155,7 +157,7 @@ def _state(text: str | None) -> str | None:
 
 def _cursor(entry: JobEntry) -> str:
     """Return where a job stands in the list; a later job has a greater one."""
-    return f"{entry.accepted.created_at:020.6f}-{entry.id[:8]}"
+    return place_of(entry.accepted.created_at, entry.id)
 
 
 def _number(text: str | None, name: str, default: float, *, most: float = 1e9) -> float:

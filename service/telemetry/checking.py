@@ -56,17 +56,35 @@ class Checkable(Protocol):
         """Return what was found."""
 
 
-def run(settings: Settings, workers_of: Callable[[Settings, str], Checkable]) -> bool:
+class CheckableStore(Protocol):
+    """The store that services share, as far as this module needs it."""
+
+    def check(self) -> str:
+        """Write to it, and say that this was possible.
+
+        Raises:
+            ConvlastError: If it was not.
+        """
+
+
+def run(
+    settings: Settings,
+    workers_of: Callable[[Settings, str], Checkable],
+    store: CheckableStore | None = None,
+) -> bool:
     """Check all parts, tell the results, and return whether all are well.
 
     Args:
         settings: The settings to check.
         workers_of: Makes the workers for a device.
+        store: The store that services share, if there is one.
     """
     if sys.stderr.isatty():
         logs.configure("critical")  # a person is told in words
     checked = [Checked("settings", "They are valid."), _keys(settings), _work_folder(settings)]
-    if checked[-1].is_well:
+    if store is not None:
+        checked.append(_store(store))
+    if all(each.is_well for each in checked[2:]):
         workers = workers_of(settings, settings.device)
         checked += asyncio.run(
             check_device_and_sandbox(workers, is_required=settings.require_sandbox)
@@ -113,6 +131,13 @@ def _work_folder(settings: Settings) -> Checked:
         return Checked("work folder", check_folder(settings))
     except SettingsError as error:
         return Checked("work folder", str(error), is_well=False)
+
+
+def _store(store: CheckableStore) -> Checked:
+    try:
+        return Checked("store", store.check())
+    except ConvlastError as error:
+        return Checked("store", str(error), is_well=False)
 
 
 async def check_device_and_sandbox(workers: Checkable, *, is_required: bool) -> list[Checked]:

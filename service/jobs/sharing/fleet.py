@@ -26,6 +26,7 @@ from service.jobs.sharing.following import LOOK_S, Following
 from service.jobs.sharing.shared_store import Gone, Run, SharedStore
 from service.jobs.sharing.sweeping import SWEEP_S, Sweeping
 from service.jobs.sharing.watch import Watch
+from service.jobs.table import place_of
 from service.problems import Problem
 from service.threads import STORING
 
@@ -38,7 +39,9 @@ TELL_S = 1.0
 CANCEL_PATIENCE_S = 10.0
 """How long the service that has a job may take to cancel it."""
 
-_MOST_LISTED = 200
+MOST_LISTED = 1000
+"""Jobs of an owner that are read from the store for one page of a list."""
+
 _log = structlog.get_logger()
 
 
@@ -68,14 +71,9 @@ class Fleet(Others):
         return ()
 
     async def start(self, jobs: Jobs) -> None:
-        """Begin to take part, and to take over jobs of services that are gone.
-
-        Raises:
-            StoreError: If the store does not answer.
-        """
-        await self._beat()
+        """Begin to take part, and to take over jobs of services that are gone."""
         work: list[tuple[Callable[[], Awaitable[None]], float]] = [
-            (self._beat, watch.BEAT_S),
+            (lambda: STORING.run(self.store.announce), watch.BEAT_S),
             (lambda: self._take_over(jobs), watch.BEAT_S),
             (lambda: self._tell(jobs), TELL_S),
             (lambda: self._look_for_cancellations(jobs), TELL_S),
@@ -90,7 +88,7 @@ class Fleet(Others):
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._following.stop()
         try:
-            await STORING.run(self.store.services.remove, self.store.service)
+            await STORING.run(self.store.leave)
         except StoreError as error:
             _log.warning("the other services were not told of the end", problem=str(error))
 
@@ -117,11 +115,12 @@ class Fleet(Others):
         run = await STORING.run(self.store.latest, job_id)
         return None if run is None or self._is_expired(run) else await self._entry_of(run)
 
-    async def of(self, owner: str) -> list[JobEntry]:
-        """Return the latest jobs of an owner that the store has."""
+    async def of(self, owner: str, after: str = "") -> list[JobEntry]:
+        """Return the latest jobs of an owner that the store has, of those after a place."""
         indexed = await STORING.run(self.store.of, owner)
-        ids = dict.fromkeys(each.id for each in indexed)
-        found = await asyncio.gather(*(self.latest(job_id) for job_id in [*ids][:_MOST_LISTED]))
+        later = [each.id for each in indexed if not after or place_of(each[0], each[2]) < after]
+        ids = [*dict.fromkeys(later)][:MOST_LISTED]
+        found = await asyncio.gather(*(self.latest(job_id) for job_id in ids))
         return [entry for entry in found if entry is not None and entry.accepted.owner == owner]
 
     def _is_expired(self, run: Run) -> bool:
@@ -158,8 +157,7 @@ class Fleet(Others):
         if run is None:
             return 0
         # Another service may be writing it down: the first one will have it.
-        is_complete = run.recorded is not None or run.gone is not None
-        return run.number + is_complete
+        return run.number + run.is_complete
 
     async def accept(self, accepted: Accepted, checkpoint: Path | None) -> None:
         """Write down a job, which this service has to finish.
@@ -239,9 +237,6 @@ class Fleet(Others):
         gone = Gone(owner=entry.accepted.owner, why=why, at=time.time())
         await STORING.run(self.store.remove, entry.accepted, gone)
 
-    async def _beat(self) -> None:
-        await STORING.run(self.store.services.write, self.store.service, str(time.time()))
-
     async def _take_over(self, jobs: Jobs) -> None:
         """Take over the jobs of services that are gone, and of this one that nobody runs."""
         signs = {each.name: each.version for each in await self._listed("services")}
@@ -250,6 +245,7 @@ class Fleet(Others):
         own = {name for service, _, name in pending if service == self.store.service}
         unknown = {name for name in own if not (name in self._accepting or jobs.has(name))}
         orphans, self._orphans = unknown & self._orphans, unknown
+        alive.add(self.store.service)
         left = [(name, service) for service, _, name in pending if service not in alive]
         random.shuffle(left)  # so that several services share them
         for name, service in [*left, *((name, self.store.service) for name in orphans)]:

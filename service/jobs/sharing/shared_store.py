@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -51,6 +52,11 @@ class Run:
     recorded: Recorded | None = None
     gone: Gone | None = None
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether it was written down, and not only begun to be."""
+        return self.recorded is not None or self.gone is not None
+
 
 class Indexed(NamedTuple):
     """A job in the list of its owner's.
@@ -89,13 +95,30 @@ class SharedStore:
         )
         self.journal = Journal(self.jobs, self.service)
 
+    def announce(self) -> None:
+        """Give a sign of life."""
+        self.services.write(self.service, str(time.time()))
+
+    def leave(self) -> None:
+        """Give no sign of life any more: others take over what is left."""
+        self.services.remove(self.service)
+
+    def check(self) -> str:
+        """Check whether the store can be used, and say so."""
+        self.announce()
+        self.leave()
+        return f"{self.address} can be written."
+
     def latest(self, job_id: str) -> Run | None:
-        """Return the latest job with an id, if there was any."""
+        """Return the latest job with an id, if there was any: a complete one, if there is one."""
         sizes = self.jobs.sizes(job_id)
-        if not sizes:
-            return None
-        runs = split_runs(sizes)
-        return self.run(job_id, max(runs), runs[max(runs)])
+        found = None
+        for number, own in sorted(split_runs(sizes).items() if sizes else (), reverse=True):
+            run = self.run(job_id, number, own)
+            if run.is_complete:
+                return run
+            found = found or run
+        return found
 
     def run(self, job_id: str, number: int, sizes: dict[str, int]) -> Run:
         """Read one of the jobs with an id.

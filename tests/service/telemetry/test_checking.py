@@ -150,3 +150,27 @@ def test_a_missing_wall_is_a_warning_or_a_failure(is_required: bool) -> None:
             "sandbox", "1 of 2 walls are missing.", not is_required, ("files: Landlock is off.",)
         ),
     ]
+
+
+def test_a_shared_store_is_tried(tmp_path: Path) -> None:
+    """One that can be written is told as good, and nothing is left in it."""
+    status, told = check(tmp_path / "work", device="cpu", store=f"file://{tmp_path}/shared")
+    assert (status, told["store"]["ok"]) == (0, True)
+    assert not [path for path in (tmp_path / "shared").rglob("*") if path.is_file()]
+
+
+def test_a_shared_store_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    """The check fails, and so does a start, with one line."""
+    (tmp_path / "file").touch()
+    store = f"file://{tmp_path}/file/shared"
+    status, told = check(tmp_path / "work", device="cpu", store=store)
+    assert (status, told["store"]["ok"]) == (2, False)
+    ended = subprocess.run(
+        COMMAND[:-1],
+        cwd=ROOT,
+        env={**os.environ, "CONVLAST_WORK_DIR": str(tmp_path / "work"), "CONVLAST_STORE": store},
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 2
+    [line] = ended.stderr.splitlines()
+    assert "/file/shared" in line

@@ -21,6 +21,7 @@ from service.jobs.records import ARTIFACT, Accepted, Outcome
 from service.jobs.sharing import fleet, following, watch
 from service.jobs.sharing.shared_store import SharedStore
 from service.jobs.sharing.sweeping import Sweeping
+from service.jobs.table import place_of
 from service.storage.bucket import Bucket
 from tests.service.jobs.boards import (
     Board,
@@ -261,6 +262,51 @@ async def test_jobs_of_a_service_that_drains_go_on_elsewhere(services: Services)
             assert await to_thread(content_of, found, ARTIFACT) == artifact_of(content)
 
 
+@in_loop
+async def test_a_list_goes_on_after_a_place(services: Services) -> None:
+    """It is read from the store from there on, and has each job once."""
+    async with services.one("a") as one, services.one("b") as other:
+        one.workers.is_prompt = True
+        names = [f"{number}.pt" for number in range(5)]
+        for name in names:
+            await ended(await one.submit(durable=True, filename=name))
+        page = await other.jobs.of("alice")
+        assert [entry.accepted.filename for entry in page] == names[::-1]
+        place = place_of(page[1].accepted.created_at, page[1].id)
+        following = await other.jobs.of("alice", place)
+        assert [entry.accepted.filename for entry in following] == names[2::-1]
+
+
+@in_loop
+async def test_a_passing_job_that_is_stored_after_all_is_a_new_one(services: Services) -> None:
+    """An earlier job with its id was cancelled, which stays so."""
+    async with services.one("a") as one:
+        cancelled = await one.submit(durable=True)
+        await one.jobs.cancel(cancelled)
+        passing = await one.submit()
+        joined = await one.submit(kept=True)
+        assert joined is passing
+        for run in one.workers.live:
+            run.succeed()
+        await ended(passing)
+        assert (passing.state, passing.accepted.run) == ("succeeded", 1)
+        found = await one.jobs.find(passing.id, "alice")
+        assert await to_thread(content_of, found, ARTIFACT) == artifact_of(CONTENT)
+
+
+@in_loop
+async def test_a_job_that_is_being_written_down_anew_is_still_found(services: Services) -> None:
+    """Until the new one is there, its id leads to the one before."""
+    async with services.one("a") as one:
+        cancelled = await one.submit(durable=True)
+        await one.jobs.cancel(cancelled)
+        other = SharedStore(services.address)
+        await to_thread(other.jobs.create, f"{cancelled.id}/run-1/input", "half")
+        assert (await one.jobs.find(cancelled.id, "alice")).state == "cancelled"
+        assert one.others
+        assert await one.others.next_run(cancelled.id) == 1
+
+
 # Services that are gone
 
 
@@ -382,8 +428,12 @@ async def test_jobs_outlive_a_time_without_the_store(
                 await other.jobs.find(entry.id, "alice")
             with pytest.raises(StoreUnavailableError):
                 await other.submit(b"another", durable=True)
+            passing = await other.submit(b"passing")
+            (await other.workers.next()).succeed()
+            assert (await ended(passing)).state == "succeeded", "it needs no store"
+            passing.release()
         await end_of(entry)
-        assert (entry.state, len(other.workers.runs)) == ("succeeded", 0)
+        assert (entry.state, len(other.workers.runs)) == ("succeeded", 1)
 
 
 def refuse(*_: object) -> None:
