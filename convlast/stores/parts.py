@@ -64,7 +64,7 @@ class Parts:
                     async with aclosing(self._source.read(start, stop, self._stat)) as pieces:
                         async for piece in pieces:
                             piece = piece[: stop - start]
-                            await asyncio.to_thread(_write, file, piece, start)
+                            await _written(file, piece, start)
                             start += len(piece)
                             patience.renew()
                             told(len(piece))
@@ -82,6 +82,19 @@ class Parts:
             stop = min(start + self._starts.step, self._stat.size_bytes)
             await asyncio.to_thread(_hash, digest, file, range(start, stop, _HASHED_BYTES))
         return digest.hexdigest()
+
+
+async def _written(file: int, piece: memoryview, offset: int) -> None:
+    """Write a piece in a thread, and wait for that even if this is cancelled.
+
+    The file is closed afterwards, and its number may soon be that of another one.
+    """
+    writing = asyncio.ensure_future(asyncio.to_thread(_write, file, piece, offset))
+    try:
+        await asyncio.shield(writing)
+    except asyncio.CancelledError:
+        await asyncio.wait({writing})
+        raise
 
 
 def _write(file: int, piece: memoryview, offset: int) -> None:

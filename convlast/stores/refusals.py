@@ -19,7 +19,10 @@ from convlast.errors import (
 )
 from convlast.stores.address import Address
 
-_FOREIGN = (exceptions.BaseError, OSError, ValueError, NotImplementedError, httpx.HTTPError)
+_FOREIGN = (
+    *(exceptions.BaseError, OSError, ValueError, NotImplementedError),
+    *(httpx.HTTPError, httpx.InvalidURL),
+)
 """What the libraries raise."""
 
 _STATUS = re.compile(r"status code: (\d{3})|with status (\d{3})")
@@ -69,7 +72,7 @@ def _meaning_of(error: Exception, address: Address) -> StoreError:
         return unavailable(address, "away")
     if isinstance(error, exceptions.GenericError):
         return _of_generic(str(error), address)
-    if isinstance(error, exceptions.InvalidPathError | ValueError):
+    if isinstance(error, exceptions.InvalidPathError | ValueError | httpx.InvalidURL):
         return AddressError(f"{address} is not a valid key of this store.", address=str(address))
     return unavailable(address, "refused")
 

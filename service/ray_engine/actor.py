@@ -15,6 +15,7 @@ import ray
 
 from convlast.openmp import wait_asleep
 from convlast.removal import remove_tree
+from convlast.stores.opening import StoreOptions
 from service.ray_engine.carrying import StoreCarrier
 from service.ray_engine.slot import Slot
 from service.sandbox import scrub_environment
@@ -61,8 +62,8 @@ class SlotActor(Slot):
             capacity=Capacity(1, settings.warm_workers),
             memory=MemoryBudget(total_bytes, settings.worker_memory_bytes),
         )
-        _start_fork_server()
-        super().__init__(workers, StoreCarrier(), folder / "jobs")
+        carrier = StoreCarrier(StoreOptions(variables=_start_fork_server()))
+        super().__init__(workers, carrier, folder / "jobs")
 
 
 def _slots_here(unit: str) -> int:
@@ -71,10 +72,11 @@ def _slots_here(unit: str) -> int:
     return next(int(node["Resources"][unit]) for node in ray.nodes() if node["NodeID"] == own)
 
 
-def _start_fork_server() -> None:
-    """Start the fork server in an environment without secrets; later only the store's come back.
+def _start_fork_server() -> dict[str, str]:
+    """Start the fork server in an environment without secrets, and return those of the store.
 
-    All workers are forked from that server, so they never have had any.
+    All workers are forked from that server, so they never have had any; nor would another server
+    that is started after this one has died.
     """
     environment = os.environ
     credentials = {name: value for name, value in environment.items() if _STORES.fullmatch(name)}
@@ -84,4 +86,4 @@ def _start_fork_server() -> None:
     # Otherwise each worker would first run Ray's program, as the main module of its parent.
     vars(sys.modules["__main__"]).pop("__file__", None)
     forkserver.ensure_running()
-    environment.update(credentials)
+    return credentials

@@ -16,6 +16,9 @@ from convlast.stores.opening import StoreOptions
 from convlast.stores.reading import fetch, listing
 from convlast.stores.writing import put, remove
 
+MOST_PUTS = 4
+"""Checkpoints that are put into the store at once: each has some parts of 16 MiB in memory."""
+
 
 class Carrier(Protocol):
     """Moves files to and from a store; all addresses are texts."""
@@ -73,6 +76,7 @@ class Lending:
             store: The address of the store.
         """
         self._carrier, self._folder = carrier, f"{store.rstrip('/')}/moving"
+        self._putting = asyncio.Semaphore(MOST_PUTS)
         self._clearing: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
@@ -83,7 +87,8 @@ class Lending:
         """
         folder = f"{self._folder}/{secrets.token_hex(16)}/"
         try:
-            await self._carrier.put(source, f"{folder}source")
+            async with self._putting:
+                await self._carrier.put(source, f"{folder}source")
             yield folder
         finally:
             task = asyncio.create_task(self._clear(folder))

@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from convlast.errors import ConvlastError
 from service.ray_engine.cluster import GoneError, RemoteSlot
 from service.workers import Health, LaneHealth
 
@@ -88,8 +87,9 @@ class Seat:
                 health = Health.model_validate_json(await self.slot.call("health"))
             except GoneError:
                 self.lose()
-            except ConvlastError as error:
-                self._problem = str(error)
+            # This task must survive every error: without it the slot is lost for good.
+            except Exception as error:
+                self._problem = f"The slot has not told its health: {error}"
             else:
                 self.health, self._heard_at = health, time.monotonic()
                 self._problem = self._objection(health)

@@ -19,6 +19,7 @@ class _Waiter:
     """A job that waits."""
 
     listener: Listener
+    share: str
     turn: asyncio.Future[Seat] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
@@ -47,7 +48,7 @@ class Turns:
         Raises:
             NotReadyError: If no slot works.
         """
-        waiter = _Waiter(listener)
+        waiter = _Waiter(listener, share)
         self._queue.add(share, waiter, first=first)
         self.match()
         self._tell_places()
@@ -73,9 +74,10 @@ class Turns:
             free = [seat for seat in self._seats() if not (seat.is_taken or seat.problem)]
             if not free:
                 return
-            taken = self._queue.begin()
-            if taken.turn.cancelled():  # its task has not heard of it yet
+            if waiter.turn.done():  # refused or cancelled, and its task has not heard of it yet
+                self._queue.remove(waiter.share, waiter)
                 continue
+            self._queue.begin()
             # A slot that works for another replica has a queue of its own.
             seat = min(free, key=lambda each: (each.is_busy, each.jobs))
             seat.is_taken = True

@@ -52,8 +52,12 @@ class Visit:
             return Ended(problem=Problem.of(DeviceLostError(GONE)))
         finally:
             if not is_over:
-                with suppress(GoneError, ConvlastError):
-                    await completed(self._call("end", self._order.id))
+                await completed(self._end())
+
+    async def _end(self) -> None:
+        # Suppressed in here: an error of the work would hide from `completed` that it is cancelled.
+        with suppress(GoneError, ConvlastError):
+            await self._call("end", self._order.id)
 
     async def _hear(self, news: News, listener: Listener) -> None:
         if news.place is not None:

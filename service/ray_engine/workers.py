@@ -141,6 +141,8 @@ class RayWorkers:
             ConvlastError: If the job ended without an answer.
             ProblemError: If the job was refused.
         """
+        if self._is_lost():  # before its checkpoint is sent
+            raise NotReadyError(self._problem, retry_after_s=round(GRACE_S))
         came_at = time.monotonic()
         is_first = False
         async with self._lending.lent(files.source) as folder:

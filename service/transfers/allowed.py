@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from convlast.errors import AddressError, AddressNotAllowedError
 from convlast.stores.address import Address
@@ -58,10 +59,19 @@ def allowed_target(text: str, prefixes: Iterable[str]) -> Address:
 
 def _allowed(text: str, prefixes: Iterable[str], setting: str) -> Address:
     address = Address.parse(text)
-    if not any(address.is_within(Address.parse(prefix)) for prefix in prefixes):
+    if not any(_is_below(address, Address.parse(prefix)) for prefix in prefixes):
         raise AddressNotAllowedError(
             f"{address} is not among the addresses that may be used here.",
             address=str(address),
             remedy=f"The operator may name a prefix of it in {setting}.",
         )
     return address
+
+
+def _is_below(address: Address, prefix: Address) -> bool:
+    """Return whether an address is below a prefix; a link on a disk counts as what it leads to."""
+    if not address.is_within(prefix):
+        return False
+    if address.scheme != "file":
+        return True
+    return Path("/", address.path).resolve().is_relative_to(Path("/", prefix.path).resolve())

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from convlast.progress import Progress, silent
 from service.errors import TimedOutError
@@ -35,6 +36,7 @@ class Delivering:
         """
         self._settings, self._options = settings, options
         self._slots = Slots(MOST_AT_ONCE)
+        self._places: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def check(self, text: str, filename: str) -> str:
         """Return the address of a folder in its usual form.
@@ -71,7 +73,9 @@ class Delivering:
 
         limit_s, last = self._settings.download_timeout_s, [*files][-1]
         try:
-            async with self._slots.taken(share), asyncio.timeout(limit_s):
+            # Otherwise the report of one job could lie beside the artifact of another.
+            place = self._places.setdefault(folder.child(last).text, asyncio.Lock())
+            async with place, self._slots.taken(share), asyncio.timeout(limit_s):
                 for name, path in files.items():
                     told = telling(progress if name == last else silent, STAGE)
                     await put(path, folder.child(name), self._options(), progress=told)

@@ -118,8 +118,8 @@ def test_a_hundred_kilobytes_a_second_are_enough(
 ) -> None:
     """A small object takes longer than the timeout, each way, and arrives."""
     network.bytes_a_second = 100_000
-    (tmp_path / "source").write_bytes(os.urandom(300_000))
-    impatient = replace(IMPATIENT, timeout_s=1.5)
+    (tmp_path / "source").write_bytes(os.urandom(1_200_000))
+    impatient = replace(IMPATIENT, timeout_s=6)
     run(put(tmp_path / "source", remote.child("a.pt"), impatient))
     run(fetch(remote.child("a.pt"), tmp_path / "back", impatient))
     assert (tmp_path / "back").read_bytes() == (tmp_path / "source").read_bytes()

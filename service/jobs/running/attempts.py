@@ -88,16 +88,18 @@ class Attempts:
             times = f"{entry.attempts} times"
             error = WorkerCrashedError(f"The service ended {times} while the job ran.")
             return Ended("failed", Problem.of(error))
-        give_up_at = time.monotonic() + PATIENCE_S
+        waits_until: float | None = None
         while True:
+            attempts = entry.attempts
             ended = await self._attempt(entry)
             code = ended.problem.code if ended.problem else ""
-            is_repeated = entry.is_durable and (
-                time.monotonic() < give_up_at
-                if code == "not-ready"
-                else entry.attempts < MOST_ATTEMPTS.get(code, 0)
-            )
-            if not is_repeated:
+            # An attempt that did not begin is not counted, so time limits those.
+            has_waited = code == "not-ready" or entry.attempts == attempts
+            now_s = time.monotonic()
+            waits_until = (waits_until or now_s + PATIENCE_S) if has_waited else None
+            is_in_time = now_s < waits_until if waits_until else True
+            is_repeatable = code == "not-ready" or entry.attempts < MOST_ATTEMPTS.get(code, 0)
+            if not (entry.is_durable and is_repeatable and is_in_time):
                 return ended
             _log.warning("job is tried again", code=code, attempts=entry.attempts)
             if ended.made is not None:

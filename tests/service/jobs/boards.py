@@ -314,6 +314,11 @@ async def ended(entry: JobEntry) -> JobEntry:
     return entry
 
 
+async def end_of(entry: JobEntry) -> None:
+    """Wait for the end of a job, wherever it runs."""
+    await entry.until(lambda: entry.outcome is not None)
+
+
 def content_of(entry: JobEntry, name: str) -> bytes:
     """Return the bytes of a file that a job has made."""
     [file] = entry.open([name])

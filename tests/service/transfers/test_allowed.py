@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from convlast.errors import AddressError, AddressNotAllowedError
@@ -48,6 +50,18 @@ def test_what_is_no_address_is_refused(text: str) -> None:
     """Before it is compared with a prefix."""
     with pytest.raises(AddressError):
         allowed_source(text, PREFIXES)
+
+
+def test_a_link_counts_as_what_it_leads_to(tmp_path: Path) -> None:
+    """One that leads out of the folder is refused, and one within it is not."""
+    (tmp_path / "models").mkdir()
+    for name, target in (("out", tmp_path), ("within", tmp_path / "models")):
+        (tmp_path / "models" / name).symlink_to(target)
+    prefixes = [f"file://{tmp_path}/models/"]
+    assert allowed_source(f"file://{tmp_path}/models/within/m.pt", prefixes).name == "m.pt"
+    for check, end in ((allowed_source, "m.pt"), (allowed_target, "")):
+        with pytest.raises(AddressNotAllowedError):
+            check(f"file://{tmp_path}/models/out/{end}", prefixes)
 
 
 def test_nothing_is_allowed_by_default() -> None:

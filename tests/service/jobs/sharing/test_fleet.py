@@ -27,6 +27,7 @@ from tests.service.jobs.boards import (
     Board,
     artifact_of,
     content_of,
+    end_of,
     ended,
     in_loop,
     opened,
@@ -129,11 +130,6 @@ def hang(board: Board) -> None:
 async def keep(store: SharedStore, accepted: Accepted, outcome: Outcome) -> Outcome:
     """Write an outcome as another service would, and return the one that stays."""
     return await to_thread(store.journal.keep, accepted, outcome, None, flushed=True)
-
-
-async def end_of(entry: JobEntry) -> None:
-    """Wait for the end of a job, wherever it runs."""
-    await entry.until(lambda: entry.outcome is not None)
 
 
 async def in_both(one: Board, other: Board, entry: JobEntry) -> tuple[JobEntry, JobEntry]:
