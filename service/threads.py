@@ -52,6 +52,12 @@ RECORDING = Threads("recording", 4)
 STORING = Threads("storing", 16)
 """Asks the store that several services share, and waits for it."""
 
+CARRYING = Threads("carrying", 8)
+"""Sends checkpoints and results to the store, which may take minutes."""
+
+SIGNALLING = Threads("signalling", 2)
+"""Gives signs of life to other services, and looks at theirs, which must not wait for more."""
+
 REMOVING = Threads("removing", 4)
 """Removes files that nobody waits for; freeing a gigabyte takes 0.15 s."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from service.jobs.description import file_links_of
 from service.jobs.entry import JobEntry
 from service.jobs.records import ARTIFACT, KeptFile
 from service.storage.slices import Slice
+from service.threads import STORING
 from service.uploads.requested import Requested
 from service.workers import REPORT_HTML, REPORT_JSON
 
@@ -42,7 +42,7 @@ async def answer(
     entry = requested.entry
     links = file_links_of(request.scope.get("root_path", ""), entry)
     try:
-        files = await asyncio.to_thread(entry.open, FILES[media_type])
+        files = await STORING.run(entry.open, FILES[media_type])
     except BaseException:
         await context.jobs.leave(entry)
         raise

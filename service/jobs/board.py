@@ -89,17 +89,26 @@ class Jobs:
             ConvlastError: If its checkpoint cannot be had now; it may be tried again.
             OSError: If its checkpoint cannot be written.
         """
+        folder = await asyncio.to_thread(self._workspace.new_job)
         entry = self.table.adopt(recorded)
-        await self._resume(entry)
+        entry.folder = folder
+        folder.count(entry.accepted.bytes)
         try:
             if entry.holds_input and not entry.source.is_file():
                 await bring(entry.folder.upload)
                 await RECORDING.run(self._inputs.keep, entry.input_key, entry.folder.upload)
         except BaseException:
             await self.table.release(entry)
-            await REMOVING.run(entry.folder.remove)
+            await REMOVING.run(folder.remove)
             raise
-        self.runs.start(entry)
+        if self.is_draining and entry.outcome is None:
+            entry.suspend()
+            await self.runs.hand_over(entry)
+        if entry.has_ended:  # or was cancelled meanwhile
+            await self.table.release(entry)
+            await REMOVING.run(folder.remove)
+        else:
+            self.runs.start(entry)
 
     @property
     def is_draining(self) -> bool:
@@ -121,8 +130,10 @@ class Jobs:
             NotFoundError: If there is no such job, or it is another owner's.
             GoneError: If it was removed, or has expired.
         """
-        is_here = self.table.get(job_id) is not None
-        entry = None if is_here else await self._others.find(job_id, owner)
+        here = self.table.get(job_id)
+        # A passing job may run here while the store has an earlier one with its id.
+        is_stored_here = here is not None and here.is_kept
+        entry = None if is_stored_here else await self._others.find(job_id, owner)
         return entry or self.table.find(job_id, owner)
 
     async def of(self, owner: str, after: str = "") -> list[JobEntry]:
@@ -183,7 +194,7 @@ class Jobs:
         Raises:
             NotReadyError: If the service is draining, and the job goes on afterwards.
         """
-        if entry.is_elsewhere:
+        if entry.is_elsewhere or entry.task is None:  # without a task, it is being taken over
             return await self._others.cancel(entry)
         if entry.is_suspended:
             raise NotReadyError("The service is draining: cancel the job when it is back.")

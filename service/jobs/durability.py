@@ -9,7 +9,7 @@ from service.jobs.others import Others, TakenError
 from service.jobs.table import JobTable
 from service.storage.inputs import Inputs
 from service.storage.workspace import JobFolder
-from service.threads import RECORDING
+from service.threads import RECORDING, STORING
 
 
 @dataclass(frozen=True)
@@ -62,5 +62,5 @@ class Durability:
 
     async def _claim(self, entry: JobEntry) -> None:
         """Write down that it runs already."""
-        if not await RECORDING.run(self.others.journal.claim, entry.accepted.name, entry.attempts):
+        if not await STORING.run(self.others.journal.claim, entry.accepted.name, entry.attempts):
             raise TakenError

@@ -14,7 +14,7 @@ from service.jobs.running.attempts import RUN_ANEW
 from service.jobs.running.runs import Runs
 from service.jobs.submission import Submission
 from service.jobs.table import JobTable
-from service.threads import RECORDING, REMOVING
+from service.threads import REMOVING, STORING
 
 
 class Joining:
@@ -69,6 +69,8 @@ class Joining:
         Raises:
             TakenError: If another service has got the same request meanwhile.
         """
+        # Asked first: nothing may be awaited between a look at the job and joining it.
+        run = await self._others.next_run(job_id) if wanted.is_stored else 0
         entry = self._table.get(job_id)
         if entry is not None and entry.is_ending and entry.task is not None:
             await asyncio.wait({entry.task})
@@ -80,7 +82,9 @@ class Joining:
             entry = None
         if entry is None:
             await self._table.removed(job_id)
-            return await self._make(job_id, wanted)
+            return await self._make(job_id, wanted, run)
+        if wanted.is_stored and not entry.is_kept and entry.outcome is None:
+            entry.accepted = entry.accepted.model_copy(update={"run": run})
         await self._add_to(entry, wanted)
         return entry
 
@@ -88,10 +92,7 @@ class Joining:
         """Let one request more wait for a job."""
         # Counted first: the other clients may leave meanwhile.
         wanted.waits_for(entry)
-        if wanted.is_stored and not entry.is_kept and entry.outcome is None:
-            run = await self._others.next_run(entry.id)
-            entry.accepted = entry.accepted.model_copy(update={"run": run})
-        entry.is_kept |= wanted.is_kept and entry.outcome is None
+        entry.is_kept |= wanted.is_kept
         if wanted.is_durable and entry.outcome is None and not entry.is_durable:
             try:
                 await self._durability.begin(entry, wanted.folder)
@@ -102,10 +103,9 @@ class Joining:
         wanted.is_taken = True
         await REMOVING.run(wanted.folder.remove)
 
-    async def _make(self, job_id: str, wanted: Submission) -> JobEntry:
+    async def _make(self, job_id: str, wanted: Submission, run: int) -> JobEntry:
         """Make a job, and start it."""
         accepted = wanted.accepted(job_id)
-        run = await self._others.next_run(job_id) if wanted.is_stored else 0
         entry = JobEntry(accepted.model_copy(update={"run": run}))
         entry.folder, entry.source = wanted.folder, wanted.folder.upload
         entry.upload_s = wanted.upload_s
@@ -131,4 +131,4 @@ class Joining:
         if outcome is None:
             return False
         is_passing = outcome.state == "cancelled" or outcome.code in RUN_ANEW
-        return is_passing or not await RECORDING.run(self._table.is_lasting, entry)
+        return is_passing or not await STORING.run(self._table.is_lasting, entry)

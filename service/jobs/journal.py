@@ -84,8 +84,10 @@ class Journal:
         if outcome.files and made is not None:
             # Flushed before the outcome, which might be on disk first.
             self._objects.take(key, made, outcome.files, flushed=flushed)
+        is_first = self._objects.create(f"{accepted.name}/{_OUTCOME}", outcome.model_dump_json())
+        # Afterwards: a job that was not written down before must not look as if it had to be run.
         self.accept(accepted)
-        if self._objects.create(f"{accepted.name}/{_OUTCOME}", outcome.model_dump_json()):
+        if is_first:
             if not outcome.files:
                 self._objects.remove(key)  # an earlier try may have moved some
             return outcome
@@ -98,6 +100,10 @@ class Journal:
         """Return how a job has ended, if it has."""
         ended = self._objects.read(f"{name}/{_OUTCOME}")
         return Outcome.model_validate_json(ended) if ended is not None else None
+
+    def forget(self, name: str, outcome: Outcome) -> None:
+        """Remove what a try to keep a passing job has left; others may have one of this name."""
+        self._objects.remove(f"{name}/{outcome.folder}" if self._writer else name)
 
     def made_in(self, attempt: int) -> str:
         """Return where the files of an attempt go, if not below its number.

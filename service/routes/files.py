@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from fastapi import APIRouter, Request, Response
 
 from service.answers.results import (
@@ -25,6 +23,7 @@ from service.problems import Problem, ProblemError
 from service.routes import JobId, readable
 from service.routes.contents import ARTIFACT_CONTENT, REPORT_CONTENT, ZIP_CONTENT
 from service.routes.openapi import problems
+from service.threads import STORING
 
 router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"], default_response_class=Response)
 CODES = (
@@ -64,7 +63,7 @@ async def artifact(
         problem = Problem.of(error)
         length = {"Content-Range": f"bytes */{kept.bytes}"}
         raise ProblemError(Problem(problem.code, problem.detail, headers=length)) from None
-    [file] = await asyncio.to_thread(entry.open, [ARTIFACT])
+    [file] = await STORING.run(entry.open, [ARTIFACT])
     status_code = 200
     if part is not None:
         file, status_code = file.part(*part), 206
@@ -83,7 +82,7 @@ async def artifact(
 async def archive(job_id: JobId, context: ContextOf, caller: CallerOf) -> Response:
     """Download the zip that a synchronous conversion answers."""
     entry = await entry_with(context, job_id, caller, ZIP)
-    files = await asyncio.to_thread(entry.open, FILES[ZIP])
+    files = await STORING.run(entry.open, FILES[ZIP])
     pieces, headers = zip_of(entry, files)
     delivery = context.delivery(context.download_admission.take(caller.share))
     return PiecesResponse(pieces, headers=headers, delivery=delivery)
@@ -117,7 +116,7 @@ async def report_page(job_id: JobId, context: ContextOf, caller: CallerOf) -> Re
 
 async def _send_report(context: Context, job_id: str, caller: Caller, media_type: str) -> Response:
     entry = await entry_with(context, job_id, caller, media_type)
-    files = await asyncio.to_thread(entry.open, FILES[media_type])
+    files = await STORING.run(entry.open, FILES[media_type])
     delivery = context.delivery(context.download_admission.take(caller.share))
     return PiecesResponse(files, headers=report_headers(media_type), delivery=delivery)
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import structlog
 
-from convlast.errors import ConvlastError
+from convlast.errors import ConvlastError, StoreError
 from convlast.options import Options
 from convlast.removal import remove_tree
 from service.cancellation import completed
-from service.errors import InternalError, WorkerCrashedError, full_disk_as_problem
+from service.errors import InternalError, NotReadyError, WorkerCrashedError, full_disk_as_problem
 from service.jobs.entry import JobEntry
 from service.jobs.journal import Journal
 from service.jobs.others import TakenError
@@ -23,7 +23,7 @@ from service.jobs.running.results import check, check_report
 from service.jobs.running.transferring import deliver, fetch
 from service.problems import Problem, ProblemError
 from service.settings import Settings
-from service.threads import RECORDING, REMOVING
+from service.threads import RECORDING, REMOVING, STORING
 from service.transfers import Transfers
 from service.workers import Finished, Job, JobFiles, Workers
 
@@ -169,13 +169,18 @@ class Attempts:
 
         Raises:
             TakenError: If another service has begun it.
+            NotReadyError: If the store that services share is away.
             StorageFullError: If the disk is full.
         """
         if entry.is_durable:
             with full_disk_as_problem():
                 attempt = entry.attempts + 1
-                claimed = RECORDING.run(self._journal.claim, entry.accepted.name, attempt)
-                if not await completed(claimed):
+                claimed = STORING.run(self._journal.claim, entry.accepted.name, attempt)
+                try:
+                    is_ours = await completed(claimed)
+                except StoreError as error:  # which passes
+                    raise NotReadyError("The store does not answer.") from error
+                if not is_ours:
                     raise TakenError
         entry.begins_attempt()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,12 @@ from typing import Literal
 import structlog
 
 from convlast.byte_size import exact
-from convlast.errors import ConvlastError, StorageFullError, StoreError
+from convlast.errors import (
+    ConvlastError,
+    StorageFullError,
+    StoreError,
+    StoreUnavailableError,
+)
 from convlast.report import Verdict
 from service.errors import GoneError, InternalError, full_disk_as_problem
 from service.jobs.entry import DOWNLOAD, JobEntry
@@ -23,7 +29,7 @@ from service.jobs.retention import CANCELLED
 from service.jobs.running.job_line import tell_end
 from service.problems import Problem
 from service.storage.slices import FileSlice
-from service.threads import RECORDING, STORING
+from service.threads import CARRYING, RECORDING
 from service.workers import Finished
 
 PATIENCE_S = 600.0
@@ -120,7 +126,8 @@ async def conclude(
             outcome = ended.outcome(entry, journal.made_in(entry.attempts))
             entry.is_kept = entry.is_durable
             if not entry.is_kept:
-                await RECORDING.run(journal.remove, entry.accepted.name)
+                with suppress(StoreError, OSError):
+                    await RECORDING.run(journal.forget, entry.accepted.name, outcome)
             else:
                 outcome = await _keep(entry, ended, outcome, journal, max_bytes)
     if entry.is_kept:
@@ -151,11 +158,16 @@ async def _keep(
     while True:
         try:
             with full_disk_as_problem():
-                return await STORING.run(
+                return await CARRYING.run(
                     journal.keep, entry.accepted, outcome, ended.made, flushed=entry.is_durable
                 )
         except (StorageFullError, StoreError, OSError) as error:
-            can_fail = ended.state == "succeeded" and time.monotonic() > give_up_at
+            passes = isinstance(error, StoreUnavailableError) and error.reason in {
+                "away",
+                "failing",
+            }
+            is_late = time.monotonic() > give_up_at and not passes
+            can_fail = ended.state == "succeeded" and is_late
             if can_fail or not entry.is_durable:
                 raise
             if entry.is_suspended:

@@ -8,8 +8,11 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
+
 from convlast.jobs import JobVerb
 from service.cancellation import completed
+from service.errors import InternalError
 from service.jobs.entry import JobEntry
 from service.jobs.others import Others, TakenError
 from service.jobs.records import Outcome
@@ -19,7 +22,10 @@ from service.jobs.shared_folder import SharedFolder
 from service.jobs.table import JobTable
 from service.jobs.tracing.job_trace import JobTrace
 from service.jobs.tracing.spans import traced
+from service.problems import Problem
 from service.threads import RECORDING, REMOVING
+
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -103,13 +109,21 @@ class Runs:
         """Run a job to its end; if this is cancelled, the job is, or is suspended."""
         with traced(entry, self.trace_of):
             try:
-                ended = await self._attempts.run(entry)
-            except asyncio.CancelledError:
-                await completed(self._stopped(entry))
-            except TakenError:
-                await completed(self._yield(entry))
-            else:
-                await completed(self._end(entry, ended))
+                await self._run_to_its_end(entry)
+            except Exception as error:
+                _log.error("a job cannot be ended", exc_info=error)
+                problem = Problem.of(InternalError("The job cannot be ended."))
+                entry.ends(Ended("failed", problem).outcome(entry, ""), problem)
+
+    async def _run_to_its_end(self, entry: JobEntry) -> None:
+        try:
+            ended = await self._attempts.run(entry)
+        except asyncio.CancelledError:
+            await completed(self._stopped(entry))
+        except TakenError:
+            await completed(self._yield(entry))
+        else:
+            await completed(self._end(entry, ended))
 
     async def _stopped(self, entry: JobEntry) -> None:
         """Note that the process of a job is gone, which was cancelled or suspended."""
@@ -141,6 +155,7 @@ class Runs:
         if not entry.is_kept:
             await self._table.drop(entry)
         elif await self._others.keeps(entry):
+            entry.is_elsewhere = True
             await self._table.release(entry)
         else:
             self._table.keep(entry, outcome)

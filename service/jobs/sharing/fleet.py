@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
@@ -14,7 +15,6 @@ import structlog
 
 from convlast.errors import SourceNotFoundError, StoreError
 from convlast.jobs import JobState
-from convlast.stores.reading import Listed
 from service.errors import GoneError
 from service.jobs.entry import JobEntry
 from service.jobs.journal import Recorded
@@ -23,12 +23,12 @@ from service.jobs.records import Accepted, Outcome
 from service.jobs.retention import CANCELLED, EXPIRED, REMOVED
 from service.jobs.sharing import watch
 from service.jobs.sharing.following import LOOK_S, Following
+from service.jobs.sharing.inheriting import Inheriting
 from service.jobs.sharing.shared_store import Gone, Run, SharedStore
 from service.jobs.sharing.sweeping import SWEEP_S, Sweeping
-from service.jobs.sharing.watch import Watch
 from service.jobs.table import place_of
 from service.problems import Problem
-from service.threads import STORING
+from service.threads import CARRYING, SIGNALLING, STORING
 
 if TYPE_CHECKING:
     from service.jobs.board import Jobs
@@ -42,6 +42,7 @@ CANCEL_PATIENCE_S = 10.0
 MOST_LISTED = 1000
 """Jobs of an owner that are read from the store for one page of a list."""
 
+_ID = re.compile("[0-9a-f]{64}")
 _log = structlog.get_logger()
 
 
@@ -60,9 +61,7 @@ class Fleet(Others):
         self._max_age_s = max_age_s
         self._following = Following(store)
         self._sweeping = Sweeping(store, max_bytes=max_bytes, max_age_s=max_age_s)
-        self._watch = Watch()
-        self._accepting: set[str] = set()
-        self._orphans: set[str] = set()
+        self._inheriting = Inheriting(store)
         self._told: dict[str, int] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -73,8 +72,8 @@ class Fleet(Others):
     async def start(self, jobs: Jobs) -> None:
         """Begin to take part, and to take over jobs of services that are gone."""
         work: list[tuple[Callable[[], Awaitable[None]], float]] = [
-            (lambda: STORING.run(self.store.announce), watch.BEAT_S),
-            (lambda: self._take_over(jobs), watch.BEAT_S),
+            (lambda: SIGNALLING.run(self.store.announce), watch.BEAT_S),
+            (lambda: self._inheriting.look(jobs), watch.BEAT_S),
             (lambda: self._tell(jobs), TELL_S),
             (lambda: self._look_for_cancellations(jobs), TELL_S),
             (lambda: STORING.run(self._sweeping.sweep), SWEEP_S),
@@ -88,7 +87,7 @@ class Fleet(Others):
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._following.stop()
         try:
-            await STORING.run(self.store.leave)
+            await SIGNALLING.run(self.store.leave)
         except StoreError as error:
             _log.warning("the other services were not told of the end", problem=str(error))
 
@@ -98,6 +97,8 @@ class Fleet(Others):
         Raises:
             GoneError: If it was removed, or has expired.
         """
+        if not _ID.fullmatch(job_id):
+            return None
         run = await STORING.run(self.store.latest, job_id)
         if run is None:
             return None
@@ -170,12 +171,12 @@ class Fleet(Others):
             TakenError: If another service has written it down.
             StoreError: If the store does not take it.
         """
-        self._accepting.add(accepted.name)
+        self._inheriting.accepting.add(accepted.name)
         try:
-            if not await STORING.run(self.store.accept, accepted, checkpoint):
+            if not await CARRYING.run(self.store.accept, accepted, checkpoint):
                 raise TakenError
         finally:
-            self._accepting.discard(accepted.name)
+            self._inheriting.accepting.discard(accepted.name)
 
     async def abandon(self, accepted: Accepted) -> None:
         """Leave it as it is: if it was written after all, this service finds and finishes it."""
@@ -210,7 +211,7 @@ class Fleet(Others):
             StoreError: If the store does not answer.
         """
         name = entry.accepted.name
-        await STORING.run(self.store.cancels.create, name, "")
+        await STORING.run(self.store.cancel, name)
         try:
             async with asyncio.timeout(CANCEL_PATIENCE_S):
                 while entry.outcome is None:
@@ -237,39 +238,6 @@ class Fleet(Others):
         gone = Gone(owner=entry.accepted.owner, why=why, at=time.time())
         await STORING.run(self.store.remove, entry.accepted, gone)
 
-    async def _take_over(self, jobs: Jobs) -> None:
-        """Take over the jobs of services that are gone, and of this one that nobody runs."""
-        signs = {each.name: each.version for each in await self._listed("services")}
-        alive = self._watch.looks_at(signs)
-        pending = [each.name.partition("/") for each in await self._listed("pending")]
-        own = {name for service, _, name in pending if service == self.store.service}
-        unknown = {name for name in own if not (name in self._accepting or jobs.has(name))}
-        orphans, self._orphans = unknown & self._orphans, unknown
-        alive.add(self.store.service)
-        left = [(name, service) for service, _, name in pending if service not in alive]
-        random.shuffle(left)  # so that several services share them
-        for name, service in [*left, *((name, self.store.service) for name in orphans)]:
-            if jobs.is_draining:
-                return
-            if service == self.store.service or await STORING.run(
-                self.store.take_over, name, service
-            ):
-                await self._adopt(name, jobs)
-
-    async def _adopt(self, name: str, jobs: Jobs) -> None:
-        run = await STORING.run(self.store.latest, name.partition("/")[0])
-        recorded = run.recorded if run is not None and run.name == name else None
-        if recorded is None and run is not None and run.name == name and run.gone is None:
-            await STORING.run(self.store.discard, name)
-        if recorded is None or recorded.outcome is not None:
-            await STORING.run(self.store.let_go, name)
-        elif not jobs.has(name):
-            _log.warning("a job is taken over", job_id=recorded.accepted.id)
-            await jobs.adopt(recorded, lambda path: self.store.bring(name, path))
-
-    async def _listed(self, area: str) -> list[Listed]:
-        return await STORING.run(getattr(self.store, area).listed, "")
-
     async def _tell(self, jobs: Jobs) -> None:
         """Tell the others how far the jobs of this service are."""
         for entry in jobs.durable():
@@ -283,8 +251,8 @@ class Fleet(Others):
         live = {entry.accepted.name: entry for entry in jobs.durable()}
         if not live:
             return
-        for each in await self._listed("cancels"):
-            if (entry := live.get(each.name)) is not None and not entry.is_suspended:
+        for name in await STORING.run(self.store.cancelled_jobs):
+            if (entry := live.get(name)) is not None and not entry.is_suspended:
                 await jobs.cancel(entry)
 
 

@@ -6,7 +6,7 @@ import hashlib
 import re
 import secrets
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +23,10 @@ from service.storage.bucket import Bucket
 GONE = "gone.json"
 """The object that says why a job is gone."""
 
+REQUEST = "request.json"
+
 _INPUT, _STANDING = "input", "standing.json"
+_BRIEF_S = 5.0
 _RUN = re.compile(r"run-([0-9]{1,9})/(.*)")
 
 
@@ -43,12 +46,14 @@ class Run:
     Attributes:
         name: What it is stored below.
         number: How many there were before.
+        keys: What was stored of it.
         recorded: The job, if it is complete.
         gone: Why it is gone, if it is.
     """
 
     name: str
     number: int
+    keys: tuple[str, ...] = ()
     recorded: Recorded | None = None
     gone: Gone | None = None
 
@@ -93,6 +98,10 @@ class SharedStore:
         self.jobs, self.pending, self.services, self.cancels, self.owners = (
             Bucket(self.address.child(area), self.options) for area in areas
         )
+        # For what is asked again soon in any case.
+        brief = replace(self.options, patience_s=min(self.options.patience_s, _BRIEF_S))
+        self.services = Bucket(self.services.address, brief)
+        self._pending_briefly = Bucket(self.pending.address, brief)
         self.journal = Journal(self.jobs, self.service)
 
     def announce(self) -> None:
@@ -130,13 +139,13 @@ class SharedStore:
         """
         name = name_of(job_id, number)
         if GONE in sizes and (text := self.jobs.read(f"{name}/{GONE}")) is not None:
-            return Run(name, number, gone=Gone.model_validate_json(text))
-        return Run(name, number, recorded=self.journal.read(name, sizes))
+            return Run(name, number, tuple(sizes), gone=Gone.model_validate_json(text))
+        return Run(name, number, tuple(sizes), recorded=self.journal.read(name, sizes))
 
     def accept(self, accepted: Accepted, checkpoint: Path | None) -> bool:
         """Write a job down, and return whether nobody else has: this service has to finish it."""
         name = accepted.name
-        self.pending.create(f"{self.service}/{name}", "")
+        self.pending.create(_pending_key(self.service, name), "")
         if checkpoint is not None:
             self.jobs.put(f"{name}/{_INPUT}", checkpoint)
         self.index(accepted)
@@ -157,32 +166,50 @@ class SharedStore:
         """Note that a job has an outcome."""
         self.index(accepted)  # one that was not written down before is not in the list yet
         self.let_go(accepted.name)
-        self.cancels.remove(accepted.name)
+        self.cancels.remove(_flat(accepted.name))
 
-    def discard(self, name: str) -> None:
-        """Remove what is left of a job that was never written down."""
-        for key in split_runs(self.jobs.sizes(name))[0]:
-            self.jobs.remove(f"{name}/{key}")
+    def discard(self, run: Run) -> None:
+        """Remove what is left of a job that was never written down, as far as it was seen."""
+        for key in set(run.keys) - {REQUEST}:
+            self.jobs.remove(f"{run.name}/{key}")
+
+    def pending_jobs(self) -> list[tuple[str, str]]:
+        """Return the services that have to finish jobs, each with the name of the job."""
+        keys = [each.name.partition("/") for each in self._pending_briefly.listed("")]
+        return [(service, flat.replace("+", "/")) for service, _, flat in keys]
+
+    def cancelled_jobs(self) -> set[str]:
+        """Return the names of the jobs that are to be stopped."""
+        return {each.name.replace("+", "/") for each in self.cancels.listed("")}
+
+    def signs(self) -> dict[str, str]:
+        """Return the sign of life of each service."""
+        return {each.name: each.version for each in self.services.listed("")}
+
+    def cancel(self, name: str) -> None:
+        """Note that a job is to be stopped."""
+        self.cancels.create(_flat(name), "")
 
     def let_go(self, name: str) -> None:
         """Note that this service has not to finish a job any more."""
-        self.pending.remove(f"{self.service}/{name}")
+        self.pending.remove(_pending_key(self.service, name))
 
     def hand_over(self, name: str) -> None:
         """Let another service finish a job that this one has stopped."""
         # No service of this name gives signs of life.
-        self.pending.create(f"{secrets.token_hex(8)}/{name}", "")
-        self.let_go(name)
+        self._pending_briefly.create(_pending_key(secrets.token_hex(8), name), "")
+        self._pending_briefly.remove(_pending_key(self.service, name))
 
     def take_over(self, name: str, before: str) -> bool:
         """Finish a job of a service that is gone, and return whether no other service does."""
-        self.pending.create(f"{self.service}/{name}", "")
-        if self.jobs.create(f"{name}/heir-{before}", self.service):
-            self.pending.remove(f"{before}/{name}")
-            return True
-        self.let_go(name)
-        self.pending.remove(f"{before}/{name}")
-        return False
+        self.pending.create(_pending_key(self.service, name), "")
+        # It may have left the job before, and will need an heir again.
+        self.jobs.remove(f"{name}/heir-{self.service}")
+        is_heir = self.jobs.create(f"{name}/heir-{before}", self.service)
+        if not is_heir:
+            self.let_go(name)
+        self.pending.remove(_pending_key(before, name))
+        return is_heir
 
     def tell(self, name: str, standing: Standing) -> None:
         """Write how far a job is."""
@@ -213,7 +240,7 @@ class SharedStore:
         if gone is not None:
             self.jobs.write(f"{name}/{GONE}", gone.model_dump_json())
         self.owners.remove(_index_key(accepted))
-        self.cancels.remove(name)
+        self.cancels.remove(_flat(name))
         for key in split_runs(self.jobs.sizes(name))[0]:
             if gone is None or key != GONE:
                 self.jobs.remove(f"{name}/{key}")
@@ -226,6 +253,15 @@ def name_of(job_id: str, number: int) -> str:
     ('ab', 'ab/run-2')
     """
     return f"{job_id}/run-{number}" if number else job_id
+
+
+def _flat(name: str) -> str:
+    """Return the name of a job as one part of a key."""
+    return name.replace("/", "+")
+
+
+def _pending_key(service: str, name: str) -> str:
+    return f"{service}/{_flat(name)}"
 
 
 def split_runs(sizes: dict[str, int]) -> dict[int, dict[str, int]]:

@@ -7,7 +7,15 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from service.jobs.retention import EXPIRED, MOST_JOBS
-from service.jobs.sharing.shared_store import GONE, Gone, Run, SharedStore, name_of, split_runs
+from service.jobs.sharing.shared_store import (
+    GONE,
+    REQUEST,
+    Gone,
+    Run,
+    SharedStore,
+    name_of,
+    split_runs,
+)
 
 SWEEP_S = 60.0
 """How often each service looks through the store."""
@@ -55,10 +63,11 @@ class Sweeping:
         found = []
         for job_id, sizes in by_id.items():
             runs = split_runs(sizes)
+            latest = max((n for n, own in runs.items() if own.keys() & {REQUEST, GONE}), default=0)
             for number, own in runs.items():
-                if number == max(runs):
+                if number == latest:
                     found.append((self._run(job_id, number, own), sum(own.values())))
-                elif own:
+                elif own and number < latest:  # a later one is being written down
                     self._discard(self._run(job_id, number, own))
         return found
 
@@ -70,13 +79,13 @@ class Sweeping:
     def _discard(self, run: Run) -> None:
         """Remove a job that was run anew."""
         if run.recorded is None:
-            self.store.discard(run.name)
+            self.store.discard(run)
         elif run.recorded.outcome is not None:
             self.store.remove(run.recorded.accepted, None)
 
     def _remove(self, run: Run) -> None:
         if run.recorded is None:
-            self.store.discard(run.name)
+            self.store.discard(run)
             return
         accepted = run.recorded.accepted
         self.store.remove(accepted, Gone(owner=accepted.owner, why=EXPIRED, at=time.time()))

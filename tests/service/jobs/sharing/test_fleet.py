@@ -26,6 +26,7 @@ from service.storage.bucket import Bucket
 from tests.service.jobs.boards import (
     Board,
     artifact_of,
+    code_of,
     content_of,
     end_of,
     ended,
@@ -402,6 +403,72 @@ async def test_a_cancelled_job_of_a_service_that_hangs_is_cancelled(
         assert (await keep(dead.store, accepted, late)).state == "cancelled"
 
 
+@in_loop
+async def test_a_job_that_comes_back_to_a_service_has_an_heir_again(services: Services) -> None:
+    """It was taken from the service before, and given back to it; then that service dies."""
+    dead = services.dead()
+    accepted = await dead.accept(b"checkpoint")
+    between = SharedStore(services.address)
+    assert await to_thread(between.take_over, accepted.name, dead.store.service)
+    await to_thread(between.hand_over, accepted.name)
+    [(handed, name)] = await to_thread(dead.store.pending_jobs)
+    assert await to_thread(dead.store.take_over, name, handed)
+    async with services.one("a") as one:
+        one.workers.is_prompt = True
+        found = await one.jobs.find(accepted.id, "alice")
+        await end_of(found)
+        assert found.state == "succeeded"
+
+
+@in_loop
+async def test_a_job_whose_checkpoint_is_gone_has_failed(services: Services) -> None:
+    """Nobody can finish it, and it does not keep others from being finished."""
+    dead = services.dead()
+    lost, other = await dead.accept(b"lost"), await dead.accept(b"other")
+    await to_thread(dead.store.jobs.remove, f"{lost.name}/input")
+    async with services.one("a") as one:
+        one.workers.is_prompt = True
+        for accepted, state in ((lost, "failed"), (other, "succeeded")):
+            found = await one.jobs.find(accepted.id, "alice")
+            await end_of(found)
+            assert found.state == state
+        await until(lambda: not [key for key in services.left() if key.startswith("pending")])
+
+
+@in_loop
+async def test_a_job_is_cancelled_while_it_is_taken_over(services: Services) -> None:
+    """Its checkpoint is still on its way: it never begins."""
+    async with services.one("a") as one:
+        accepted = await services.dead().accept(b"checkpoint")
+        await until(lambda: one.jobs.table.get(accepted.id) is not None)
+        entry = await one.jobs.find(accepted.id, "alice")
+        assert await one.jobs.cancel(entry) == "cancelled"
+        assert (await one.jobs.find(accepted.id, "alice")).state == "cancelled"
+
+
+@in_loop
+async def test_a_passing_job_does_not_hide_a_stored_one(services: Services) -> None:
+    """The stored job has ended, whoever runs the same request without storing it."""
+    async with services.one("a") as one:
+        stored = await one.submit(durable=True)
+        (await one.workers.next()).succeed()
+        await ended(stored)
+        passing = await one.submit()
+        assert passing.state == "queued"
+        assert (await one.jobs.find(stored.id, "alice")).state == "succeeded"
+        await one.jobs.remove(await one.jobs.find(stored.id, "alice"))
+        assert passing.outcome is None
+
+
+@in_loop
+async def test_what_is_no_id_is_not_found(services: Services) -> None:
+    """It is no part of an address either."""
+    async with services.one("a") as one:
+        for text in ("..", "a?b", "a" * 63, "A" * 64):
+            with pytest.raises(NotFoundError):
+                await one.jobs.find(text, "alice")
+
+
 # A store that is away
 
 
@@ -435,6 +502,26 @@ async def test_jobs_outlive_a_time_without_the_store(
 def refuse(*_: object) -> None:
     """Be away."""
     raise StoreUnavailableError("It is away.", address="s3://a", reason="away")
+
+
+@in_loop
+async def test_a_result_that_cannot_be_stored_has_failed_and_is_forgotten(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client that waits hears so, and the same request is run again when the store is back."""
+    async with services.one("a") as one:
+        entry = await one.submit(kept=True)
+        run = await one.workers.next()
+        await run.begin()
+        with monkeypatch.context() as away:
+            for method in ("create", "write", "read", "listed", "put", "remove"):
+                away.setattr(Bucket, method, refuse)
+            run.succeed()
+            await end_of(entry)
+        assert code_of(entry) == "store-unavailable"
+        one.workers.is_prompt = True
+        again = await ended(await one.submit(kept=True))
+        assert again.state == "succeeded"
 
 
 # Keeping within bounds

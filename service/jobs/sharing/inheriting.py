@@ -1,0 +1,93 @@
+"""Jobs that are left: by services that are gone, or by a failure of this one."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+from convlast.errors import ConvlastError, SourceNotFoundError
+from service.jobs.journal import Recorded
+from service.jobs.records import Outcome
+from service.jobs.sharing.shared_store import SharedStore
+from service.jobs.sharing.watch import Watch
+from service.problems import Problem
+from service.threads import SIGNALLING, STORING
+
+if TYPE_CHECKING:
+    from service.jobs.board import Jobs
+
+_log = structlog.get_logger()
+
+
+class Inheriting:
+    """Goes on with jobs that are left.
+
+    Attributes:
+        accepting: The names of jobs that this service is writing down.
+    """
+
+    def __init__(self, store: SharedStore) -> None:
+        self._store = store
+        self._watch = Watch()
+        self._orphans: set[str] = set()
+        self.accepting: set[str] = set()
+
+    async def look(self, jobs: Jobs) -> None:
+        """Take over the jobs of services that are gone, and of this one that nobody runs."""
+        # Listed first: a service gives a sign before it has to finish anything.
+        pending = await SIGNALLING.run(self._store.pending_jobs)
+        alive = self._watch.looks_at(await SIGNALLING.run(self._store.signs))
+        alive.add(self._store.service)
+        own = {name for service, name in pending if service == self._store.service}
+        unknown = {name for name in own if not (name in self.accepting or jobs.has(name))}
+        orphans, self._orphans = unknown & self._orphans, unknown
+        left = [(service, name) for service, name in pending if service not in alive]
+        left += [(self._store.service, name) for name in orphans]
+        random.shuffle(left)  # so that several services share them
+        for service, name in left:
+            if jobs.is_draining:
+                return
+            others = {each for each, of in pending if of == name} - {service, self._store.service}
+            try:
+                await self._go_on_with(name, service, jobs, is_alone=not others)
+            except (ConvlastError, OSError) as error:
+                _log.warning("a job is not taken over now", job_id=name, problem=str(error))
+
+    async def _go_on_with(self, name: str, before: str, jobs: Jobs, *, is_alone: bool) -> None:
+        """Go on with a job that a service has left.
+
+        Args:
+            name: The name of the job.
+            before: The service that had to finish it.
+            jobs: The jobs of this service.
+            is_alone: Whether no other service has to finish it too.
+        """
+        if before != self._store.service and not await STORING.run(
+            self._store.take_over, name, before
+        ):
+            return
+        run = await STORING.run(self._store.latest, name.partition("/")[0])
+        if name in self.accepting:
+            return
+        recorded = run.recorded if run is not None and run.name == name else None
+        is_half = run is not None and run.name == name and not run.is_complete
+        if run is not None and is_half and is_alone:  # no other service is writing it down
+            await STORING.run(self._store.discard, run)
+        if recorded is None or recorded.outcome is not None:
+            await STORING.run(self._store.let_go, name)
+        elif jobs.table.get(recorded.accepted.id) is None:
+            _log.warning("a job is taken over", job_id=recorded.accepted.id)
+            await self._adopt(recorded, jobs)
+
+    async def _adopt(self, recorded: Recorded, jobs: Jobs) -> None:
+        accepted = recorded.accepted
+        try:
+            await jobs.adopt(recorded, lambda path: self._store.bring(accepted.name, path))
+        except SourceNotFoundError as error:  # which does not pass
+            outcome = Outcome(
+                state="failed", finished_at=time.time(), problem=Problem.of(error).body()
+            )
+            await STORING.run(self._store.journal.keep, accepted, outcome, None, flushed=True)
