@@ -98,12 +98,12 @@ def at_work(content: bytes) -> list[int]:
 
 
 def test_jobs_run_on_all_nodes(client: httpx.Client, cluster: RayNodes) -> None:
-    """Three jobs run at once, each with its result, and nothing of them is left in the store."""
+    """Three jobs run at once, each with its result, and nothing of them is left on its way."""
     links = [submitted(client, b"sleeps 10 #%d" % number) for number in range(3)]
     assert len({running_at(client, link) for link in links}) == 3
     assert {ended(client, link)["state"] for link in links} == {"succeeded"}
-    store = cluster.folder / "store"
-    wait_for(lambda: not [path for path in store.rglob("*") if path.is_file()])
+    moving = cluster.folder / "store" / "moving"
+    wait_for(lambda: not [path for path in moving.rglob("*") if path.is_file()])
 
 
 def test_a_deleted_job_is_gone_within_two_seconds(client: httpx.Client) -> None:
