@@ -6,7 +6,6 @@ import os
 import threading
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
-from concurrent import futures
 from contextlib import ExitStack, suppress
 from functools import partial
 from types import TracebackType
@@ -24,7 +23,6 @@ from convlast.report import Report
 
 T = TypeVar("T")
 _OPTIONS = Options()
-_TURN_S = 0.5
 _UNWIND_S = 10.0
 """How long an interrupted call waits until its job is cancelled and its files are deleted."""
 
@@ -240,9 +238,6 @@ class Client:
 
         future = self._portal.start_task_soon(work)
         try:
-            # In turns: a signal that comes as a wait begins is noticed only when it ends.
-            while not future.done():
-                futures.wait({future}, timeout=_TURN_S)
             return future.result()
         except BaseException:
             if future.cancel():
