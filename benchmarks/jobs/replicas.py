@@ -66,10 +66,12 @@ class Known:
     Attributes:
         content: Its checkpoint, which the fake task gives back.
         ends: Each end that was told: its state, and when it was.
+        why: Why it failed, if it did.
     """
 
     content: bytes
     ends: set[tuple[str, str]] = field(default_factory=set)
+    why: str = ""
 
 
 class Trial:
@@ -171,11 +173,12 @@ class Trial:
         status = answer.json()
         if status["state"] not in {"queued", "running"}:
             known.ends.add((status["state"], status["finished_at"]))
+            known.why = (status["problem"] or {}).get("detail", "")
 
     async def _compare(self, client: httpx.AsyncClient, job_id: str, known: Known) -> None:
         """Read the artifact at some service."""
         if {state for state, _ in known.ends} != {"succeeded"}:
-            self._wrong.append(f"{job_id}: {known.ends}")
+            self._wrong.append(f"{job_id}: {known.ends}, {known.why}")
             return
         answer = await self._ask(client, "GET", f"/jobs/{job_id}/artifact")
         if answer.content != known.content:
