@@ -119,7 +119,9 @@ class Fleet(Others):
     async def of(self, owner: str, after: str = "") -> list[JobEntry]:
         """Return the latest jobs of an owner that the store has, of those after a place."""
         indexed = await STORING.run(self.store.of, owner)
-        later = [each.id for each in indexed if not after or place_of(each[0], each[2]) < after]
+        later = [
+            each.id for each in indexed if not after or place_of(each.created_at, each.id) < after
+        ]
         ids = [*dict.fromkeys(later)][:MOST_LISTED]
         found = await asyncio.gather(*(self.latest(job_id) for job_id in ids))
         return [entry for entry in found if entry is not None and entry.accepted.owner == owner]

@@ -94,14 +94,15 @@ class SharedStore:
     service: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def __post_init__(self) -> None:
-        areas = ("jobs", "pending", "services", "cancels", "owners")
-        self.jobs, self.pending, self.services, self.cancels, self.owners = (
-            Bucket(self.address.child(area), self.options) for area in areas
+        self.jobs, self.pending, self.cancels, self.owners = (
+            Bucket(self.address.child(area), self.options)
+            for area in ("jobs", "pending", "cancels", "owners")
         )
         # For what is asked again soon in any case.
         brief = replace(self.options, patience_s=min(self.options.patience_s, _BRIEF_S))
-        self.services = Bucket(self.services.address, brief)
-        self._pending_briefly = Bucket(self.pending.address, brief)
+        self.services, self._pending_briefly = (
+            Bucket(self.address.child(area), brief) for area in ("services", "pending")
+        )
         self.journal = Journal(self.jobs, self.service)
 
     def announce(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 
 import pytest
@@ -26,25 +25,6 @@ def test_an_object_is_created_once(bucket: Bucket) -> None:
     assert bucket.create("job/end.json", "first")
     assert not bucket.create("job/end.json", "second")
     assert bucket.read("job/end.json") == b"first"
-
-
-def test_one_of_many_writers_is_the_first(bucket: Bucket) -> None:
-    """Threads that write the same key at once agree on the winner."""
-    winners: list[str] = []
-    barrier = threading.Barrier(8)
-
-    def write(text: str) -> None:
-        barrier.wait()
-        if bucket.create("job/end.json", text):
-            winners.append(text)
-
-    threads = [threading.Thread(target=write, args=(str(number),)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(winners) == 1
-    assert bucket.read("job/end.json") == winners[0].encode()
 
 
 def test_an_object_can_be_written_again(bucket: Bucket) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from pathlib import Path
 
 import pytest
@@ -23,25 +22,6 @@ def test_a_record_is_written_once(records: Folder) -> None:
     assert not records.create("job/end.json", "second")
     assert records.read("job/end.json") == b"first"
     assert [path.name for path in (records.folder / "job").iterdir()] == ["end.json"]
-
-
-def test_one_of_many_writers_is_the_first(records: Folder) -> None:
-    """Threads that write the same key at once agree on the winner."""
-    winners: list[str] = []
-    barrier = threading.Barrier(8)
-
-    def write(text: str) -> None:
-        barrier.wait()
-        if records.create("job/end.json", text):
-            winners.append(text)
-
-    threads = [threading.Thread(target=write, args=(str(number),)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(winners) == 1
-    assert records.read("job/end.json") == winners[0].encode()
 
 
 @pytest.mark.parametrize("key", ["absent", "job/absent", "job/end.json/below"])
