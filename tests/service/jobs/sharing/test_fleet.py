@@ -17,7 +17,9 @@ from convlast.errors import StoreUnavailableError
 from convlast.stores.address import Address
 from service.errors import GoneError, NotFoundError
 from service.jobs.entry import JobEntry
+from service.jobs.journal import Journal
 from service.jobs.records import ARTIFACT, Accepted, Outcome
+from service.jobs.running import attempts
 from service.jobs.sharing import fleet, following, watch
 from service.jobs.sharing.shared_store import SharedStore
 from service.jobs.sharing.sweeping import Sweeping
@@ -497,6 +499,24 @@ async def test_jobs_outlive_a_time_without_the_store(
             passing.release()
         await end_of(entry)
         assert (entry.state, len(other.workers.runs)) == ("succeeded", 1)
+
+
+@in_loop
+async def test_a_job_that_cannot_be_begun_without_the_store_waits_for_it(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has not failed: the next worker has it when the store is back."""
+    monkeypatch.setattr(attempts, "_PAUSE_S", 0.01)
+    async with services.one("a") as one:
+        entry = await one.submit(durable=True)
+        run = await one.workers.next()
+        with monkeypatch.context() as away:
+            away.setattr(Journal, "claim", refuse)
+            run.turn.set()
+            again = await one.workers.next()
+        again.succeed()
+        await end_of(entry)
+        assert (entry.state, entry.attempts) == ("succeeded", 1)
 
 
 def refuse(*_: object) -> None:
