@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 
+from convlast.errors import StoreError
 from convlast.jobs import JobState
 from service.errors import NotFoundError, NotReadyError
 from service.jobs.durability import Durability
@@ -131,10 +133,19 @@ class Jobs:
             GoneError: If it was removed, or has expired.
         """
         here = self.table.get(job_id)
-        # A passing job may run here while the store has an earlier one with its id.
-        is_stored_here = here is not None and here.is_kept
-        entry = None if is_stored_here else await self._others.find(job_id, owner)
+        if here is None or not here.is_kept:
+            # A passing job may run here while the store has an earlier one with its id.
+            entry = await self._others.find(job_id, owner)
+        else:
+            entry = await self._written(job_id, owner) if here.is_ending else None
         return entry or self.table.find(job_id, owner)
+
+    async def _written(self, job_id: str, owner: str) -> JobEntry | None:
+        """Return a job whose end the store has, where others read it: perhaps before it is here."""
+        with suppress(StoreError):
+            entry = await self._others.find(job_id, owner)
+            return entry if entry is not None and entry.outcome is not None else None
+        return None
 
     async def of(self, owner: str, after: str = "") -> list[JobEntry]:
         """Return the jobs of an owner, the newest first.

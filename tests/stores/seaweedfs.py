@@ -19,7 +19,7 @@ def seaweedfs(folder: Path) -> Iterator[Server]:
     command = [
         str(program("weed")), "server", "-s3", f"-dir={folder}",
         "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false",
-        "-s3.port.iceberg=0", "-s3.port.lance=0", "-volume.max=20",
+        "-s3.port.iceberg=0", "-s3.port.lance=0", "-volume.max=0",
         "-master.volumeSizeLimitMB=256", *(f"-{name}={port}" for name, port in ports.items()),
     ]  # fmt: skip
     with running(command, ports["s3.port"], folder) as server:

@@ -39,9 +39,11 @@ class Server:
 
     Attributes:
         port: Its port of loopback.
+        pid: Its process.
     """
 
     port: int
+    pid: int
 
     @property
     def endpoint(self) -> str:
@@ -68,10 +70,10 @@ class Server:
 @contextmanager
 def running(command: list[str], port: int, folder: Path) -> Iterator[Server]:
     """Run a server until the end of the block, and until it has left its ports."""
-    server = Server(port)
     log = folder / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=output)
+    server = Server(port, process.pid)
     try:
         wait_for(lambda: process.poll() is not None or server.is_ready(), within_s=120)
         assert process.poll() is None, log.read_text()[-2000:]

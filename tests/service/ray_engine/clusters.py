@@ -94,12 +94,12 @@ def started(nodes: int = 3) -> Iterator[RayNodes]:
     # Not below the folder of a test: the paths of Ray's sockets would be too long.
     folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
     environment = {
+        "AWS_SECRET_ACCESS_KEY": SECRET,
         **{name: value for name, value in os.environ.items() if "CONVLAST" not in name},
         "CONVLAST_RAY_ADDRESS": HEAD,
         "CONVLAST_RAY_TOKEN_FILE": str(folder / "token"),
         "CONVLAST_DEVICE": "cpu",
         "CONVLAST_WORKERS": "1",
-        "AWS_SECRET_ACCESS_KEY": SECRET,
     }
     head = start(folder / "head.log", environment, "head", f"--temp-dir={folder}/r")
     cluster = RayNodes(folder, environment, head)

@@ -158,6 +158,34 @@ async def test_any_service_answers_a_finished_job(services: Services) -> None:
 
 
 @in_loop
+async def test_an_end_that_others_tell_is_told_where_it_was_written(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that asks one service after the other never sees a job go back to running."""
+    stays = asyncio.Event()
+
+    async def keeps(*_: object) -> bool:
+        await stays.wait()
+        return True
+
+    async with services.one("a") as one, services.one("b") as other:
+        with monkeypatch.context() as slow:
+            slow.setattr(fleet.Fleet, "keeps", keeps)
+            entry = await one.submit(durable=True)
+            run = await one.workers.next()
+            await run.begin()
+            run.succeed()
+            await end_of(await other.jobs.find(entry.id, "alice"))
+            assert entry.outcome is None
+            found = await one.jobs.find(entry.id, "alice")
+            state = found.state
+            stays.set()
+            await end_of(entry)
+            assert state == "succeeded"
+            assert await to_thread(content_of, found, ARTIFACT) == artifact_of(CONTENT)
+
+
+@in_loop
 async def test_any_service_tells_how_far_a_job_is(services: Services) -> None:
     """Whoever follows it at another service hears of its place, its stages and its end."""
     async with services.one("a") as one, services.one("b") as other:
