@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.service.ray_engine.clusters import HEAD, SECRET, RayNodes, started
+from tests.service.ray_engine.clusters import HEAD, SECRET, RayNodes, at_work, started
 from tests.service.ray_engine.tasks import KNOWN
 from tests.service.running import FAKE, ROOT, Running, start_at, wait_for
 
@@ -81,20 +81,6 @@ def ended(client: httpx.Client, link: str) -> dict[str, Any]:
         if told["state"] not in ("queued", "running"):
             return told
         assert time.monotonic() < deadline, told
-
-
-def at_work(content: bytes) -> list[int]:
-    """Return the processes that have a file with this content open: those of the job."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*/fd"):
-        try:
-            links = [each.readlink() for each in folder.iterdir()]
-            has = any(link.name == "upload" and link.read_bytes() == content for link in links)
-        except OSError:
-            continue
-        if has:
-            found.append(int(folder.parent.name))
-    return found
 
 
 def test_jobs_run_on_all_nodes(client: httpx.Client, cluster: RayNodes) -> None:
