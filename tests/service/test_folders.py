@@ -14,7 +14,9 @@ import httpx
 import pytest
 
 import convlast
+from convlast import addressed
 from convlast.options import Options
+from convlast.report import Report
 from service.storage.quota import Quota
 from service.storage.workspace import JobFolder
 from tests.convlast.folders import building
@@ -27,7 +29,15 @@ WORK_BYTES = 64 << 20
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Run the service with convlast itself in its workers, and a small quota."""
-    running = start(tmp_path_factory.mktemp("service"), REAL, device="cpu", work_bytes=WORK_BYTES)
+    everywhere = tmp_path_factory.getbasetemp().as_uri()
+    running = start(
+        tmp_path_factory.mktemp("service"),
+        REAL,
+        device="cpu",
+        work_bytes=WORK_BYTES,
+        sources=f"{everywhere}/",
+        targets=f"{everywhere}/",
+    )
     running.wait_until_ready()
     yield running
     running.stop()
@@ -75,6 +85,59 @@ def test_an_archive_is_inspected(service: Running, folder: Path) -> None:
     report = post(service, building.packed_tar_gz(folder), "inspect").json()
     assert {layer["status"] for layer in report["layers"]} == {"convertible"}
     assert len(report["files"]) == 9
+
+
+def asks(service: Running, members: dict[str, object], verb: str = "convert") -> httpx.Response:
+    """Name a model folder in a store."""
+    with service.client() as client:
+        return client.post(f"/{verb}", json=members, timeout=60)
+
+
+def test_a_folder_in_a_store_becomes_a_folder(
+    service: Running, folder: Path, tmp_path: Path
+) -> None:
+    """It and what lies beside it are what the command line makes of it there."""
+    source = f"{folder.as_uri()}/"
+    targets = {by: f"{(tmp_path / by).as_uri()}/model-converted/" for by in ("service", "library")}
+    members = {"source": source, "target": targets["service"], "options": {"smoke": "none"}}
+    answer = asks(service, members)
+    assert answer.status_code == 200, answer.text
+    expected = addressed.convert(source, targets["library"], Options(smoke="none"), device="cpu")
+    made = {by: building.files_in(tmp_path / by) for by in targets}
+    reports = {name for name in made["library"] if ".report." in name}
+    assert made["service"].keys() == made["library"].keys()
+    assert [n for n in made["service"] if made["service"][n] != made["library"][n]] == [*reports]
+    told = Report.model_validate_json(made["service"]["model-converted.report.json"])
+    assert (told.input, told.artifact) == (expected.input, expected.artifact)
+    assert told.advice == expected.advice
+    assert [each.path for each in told.files] == [each.path for each in expected.files]
+    assert convlast.verify(folder, tmp_path / "service" / "model-converted").verdict == "passed"
+
+
+def test_a_folder_in_a_store_is_answered_as_a_tar(
+    service: Running, folder: Path, tmp_path: Path
+) -> None:
+    """If it has no target; an inspection needs none."""
+    members: dict[str, object] = {"source": f"{folder.as_uri()}/", "options": {"smoke": "none"}}
+    with zipfile.ZipFile(io.BytesIO(asks(service, members).content)) as whole:
+        report = json.loads(whole.read("report.json"))
+        (tmp_path / "made.tar").write_bytes(whole.read("model.channels_last_3d.tar"))
+    assert (report["input"]["container"], report["artifact"]["container"]) == (
+        "folder",
+        "tar-folder",
+    )
+    assert convlast.verify(folder, tmp_path / "made.tar").verdict == "passed"
+    inspected = asks(service, {"source": members["source"]}, "inspect").json()
+    assert inspected["input"] == convlast.inspect(folder).input.model_dump()
+
+
+def test_a_folder_with_two_names_for_one_file_is_refused(service: Running, tmp_path: Path) -> None:
+    """As an archive of it is: some file systems would take one for the other."""
+    building.sharded(tmp_path / "model")
+    for name in ("Config.json", "config.json"):
+        (tmp_path / "model" / name).write_text("{}")
+    answer = asks(service, {"source": f"{(tmp_path / 'model').as_uri()}/"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "malformed-checkpoint")
 
 
 REFUSED: dict[str, tuple[Callable[[], bytes], str, str]] = {
