@@ -12,9 +12,11 @@ from typing import Any
 
 import httpx
 import pytest
+from typer.testing import CliRunner, Result
 
 import convlast
 from convlast import addressed
+from convlast.cli import app
 from convlast.options import Options
 from convlast.report import Report
 from service.storage.quota import Quota
@@ -129,6 +131,53 @@ def test_a_folder_in_a_store_is_answered_as_a_tar(
     assert convlast.verify(folder, tmp_path / "made.tar").verdict == "passed"
     inspected = asks(service, {"source": members["source"]}, "inspect").json()
     assert inspected["input"] == convlast.inspect(folder).input.model_dump()
+
+
+def run(*words: object) -> Result:
+    """Run the command line to its end."""
+    return CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
+
+
+@pytest.mark.parametrize("name", ["model/", "model/checkpoint_final.pth"])
+def test_the_command_line_makes_the_same_with_a_service(
+    service: Running, folder: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same files are in the store afterwards, and the same place is told."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    source = f"{folder.parent.as_uri()}/{name}"
+    by = {"here": ["--device=cpu"], "service": ["--server", service.url]}
+    for where, more in by.items():
+        target = f"{(tmp_path / where).as_uri()}/made/"
+        result = run("convert", source, "-o", target, "--smoke=none", *more)
+        assert result.exit_code == 0, result.stderr
+        assert target in result.stdout.replace("\n", "")
+    made = {
+        where: {
+            name: content
+            for name, content in building.files_in(tmp_path / where).items()
+            if ".report." not in name and not name.endswith(".sha256")
+        }
+        for where in by
+    }
+    assert made["here"]
+    assert made["here"] == made["service"]
+
+
+def test_the_command_line_fetches_what_a_service_made_of_an_address(
+    service: Running, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder as a tar; an address that is not allowed is told with its remedy."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    words = ["--smoke=none", "--server", service.url]
+    result = run("convert", f"{folder.as_uri()}/", "-o", tmp_path, *words)
+    assert result.exit_code == 0, result.stderr
+    assert "download: " in result.stderr
+    made = tmp_path / "model.channels_last_3d.tar"
+    assert convlast.verify(folder, made).verdict == "passed"
+    refused = run("convert", "file:///etc/passwd", "-o", tmp_path / "out.pt", *words)
+    assert refused.exit_code == 1
+    assert refused.stderr.startswith("convlast: address-not-allowed: file:///etc/passwd")
+    assert "CONVLAST_SOURCES" in refused.stderr
 
 
 def test_a_folder_with_two_names_for_one_file_is_refused(service: Running, tmp_path: Path) -> None:
