@@ -96,9 +96,10 @@ def refuse_delivery(target: str | None) -> None:
 def _name_for(filename: str, report: Report) -> str:
     """Return the artifact's name: the service decides no more of it than the extension."""
     given, made, memory_format = report.input, report.artifact, report.options.memory_format
-    kind = given.container if made is None else made.container  # a folder in a store becomes a tar
-    if kind in OF_FOLDERS or made is None:
-        return converted_folder_name(filename, memory_format, kind)
+    if made is not None and made.container in OF_FOLDERS:  # a folder in a store becomes a tar
+        return converted_folder_name(filename, memory_format, made.container)
+    if given.container in OF_FOLDERS or made is None:
+        return converted_folder_name(filename, memory_format, given.container)
     extension = PurePath(made.filename).suffix
     if extension == PurePath(given.filename).suffix:
         extension = PurePath(filename).suffix

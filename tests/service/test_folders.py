@@ -6,7 +6,7 @@ import io
 import json
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,7 @@ def test_an_archive_is_inspected(service: Running, folder: Path) -> None:
     assert len(report["files"]) == 9
 
 
-def asks(service: Running, members: dict[str, object], verb: str = "convert") -> httpx.Response:
+def asks(service: Running, members: Mapping[str, object], verb: str = "convert") -> httpx.Response:
     """Name a model folder in a store."""
     with service.client() as client:
         return client.post(f"/{verb}", json=members, timeout=60)
