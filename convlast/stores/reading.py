@@ -204,8 +204,8 @@ async def listing(
             found=len(found),
         )
     folders = {name[:end] for name in (each.name for each in found) for end in _slashes(name)}
-    # Consoles make an empty object to stand for a folder.
-    there = [each for each in found if each.size_bytes or each.name not in folders]
+    # Consoles make an empty object to stand for a folder, this one too.
+    there = [each for each in found if each.size_bytes or each.name not in {"", *folders}]
     return sorted(there, key=lambda each: each.name)
 
 

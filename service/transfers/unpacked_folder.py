@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 _HASHED_BYTES = 16 << 20
 _HEAD_BYTES = 4096
 
+_MOST_OTHERS = 1000
+"""More objects are not listed: a bucket may have any number. Some only stand for folders."""
+
 
 @dataclass(frozen=True)
 class UnpackedFolder:
@@ -90,9 +93,9 @@ async def refuse_mixture(place: Address, names: Sequence[str], options: StoreOpt
     from convlast.stores.reading import listing
 
     try:
-        there = await listing(place, options, max_files=len(names))
+        there = await listing(place, options, max_files=2 * len(names) + _MOST_OTHERS)
     except LimitExceededError:
-        raise _mixture(place, "more files than in the source") from None
+        raise _mixture(place, "many more files than in the source") from None
     if others := sorted({each.name for each in there} - set(names)):
         raise _mixture(place, f"{others[0][:200]!r}, which is not in the source")
 
