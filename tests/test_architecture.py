@@ -65,7 +65,19 @@ __main__
 
 ONLY = {
     "report": {"errors", "options", "report"},
-    "client": {"errors", "options", "report", "jobs", "progress", "bytes", "writing", "client"},
+    "client": {
+        *(
+            "errors",
+            "options",
+            "report",
+            "jobs",
+            "progress",
+            "bytes",
+            "stores",
+            "writing",
+            "client",
+        ),
+    },
     "stores": {"errors", "progress", "stores"},
 }
 """What some packages confine themselves to."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from threading import Thread
 from types import TracebackType
@@ -53,16 +53,6 @@ class Background:
     def call(self, callback: Callable[[], object]) -> None:
         """Have something called there, as what belongs to its loop must be."""
         self._loop.call_soon_threadsafe(callback)
-
-
-async def together(works: Iterable[Coroutine[Any, Any, object]]) -> None:
-    """Do all of it at once; if something fails, end the rest, and raise what failed first."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            for work in works:
-                group.create_task(work)
-    except BaseExceptionGroup as found:
-        raise found.exceptions[0] from None
 
 
 async def _cancel_all() -> None:

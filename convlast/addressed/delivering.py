@@ -7,18 +7,20 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from convlast.addressed.background import together
-from convlast.addressed.places import beside
+from convlast.containers.sniffing import HEAD_BYTES, begins_like_an_index
 from convlast.progress import Portions, Progress
 from convlast.report import Report
 from convlast.report.saving import KINDS
 from convlast.stores.address import Address
 from convlast.stores.opening import StoreOptions
+from convlast.stores.together import together
 from convlast.stores.writing import put
 
 
 async def put_folder(made: Path, place: Address, options: StoreOptions, progress: Progress) -> None:
     """Put all files of a folder, as many at once as one file would have requests.
+
+    An index comes after all else: who sees one may look for its shards.
 
     Raises:
         StoreError: If one cannot be put.
@@ -32,7 +34,14 @@ async def put_folder(made: Path, place: Address, options: StoreOptions, progress
             await put(made / name, place.child(name), one)
             portions.add(size_bytes)
 
-    await together(put_one(*each) for each in sizes_bytes.items())
+    indices = {name for name in sizes_bytes if _is_index(made / name)}
+    for names in (sizes_bytes.keys() - indices, indices):
+        await together(put_one(name, sizes_bytes[name]) for name in sorted(names))
+
+
+def _is_index(file: Path) -> bool:
+    with file.open("rb") as opened:
+        return begins_like_an_index(opened.read(HEAD_BYTES))
 
 
 def _sizes_in(folder: Path) -> dict[str, int]:
@@ -63,7 +72,7 @@ async def put_report(
     for ending, text in texts.items():
         file = workplace / f"about{ending}"
         file.write_text(text, encoding="utf-8")
-        await put(file, beside(place, ending), options)
+        await put(file, place.beside(ending), options)
 
 
 def _digests(report: Report, name: str) -> Iterator[str]:

@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convlast.addressed.background import Background, together
+from convlast.addressed.background import Background
 from convlast.errors import SourceNotFoundError, full_disk_translated
 from convlast.folders.member_names import Names
 from convlast.options import Limits
 from convlast.progress import Portions, Progress, silent
 from convlast.stores.address import Address, is_address
+from convlast.stores.together import together
 from convlast.writing.leftovers import temporary_tree
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convlast.errors import OptionError, SourceNotFoundError
@@ -38,19 +38,6 @@ def place_in(target: Address, filename: str, *, is_folder: bool) -> Address:
             remedy=f"Name a folder in it, such as {target}{filename}/.",
         )
     return target if target.is_folder else Address.parse(f"{target.text}/")
-
-
-def beside(place: Address, ending: str) -> Address:
-    """Return the address beside an artifact that has its name with another ending.
-
-    >>> beside(Address.parse("s3://bucket/made/m.channels_last_3d.pt"), ".report.json")
-    Address('s3://bucket/made/m.channels_last_3d.report.json')
-    >>> beside(Address.parse("s3://bucket/made/vae.v1/"), ".report.json")
-    Address('s3://bucket/made/vae.v1.report.json')
-    """
-    stem = place.name if place.is_folder else PurePosixPath(place.name).stem
-    folder = place.text.rstrip("/").rpartition("/")[0]
-    return Address.parse(f"{folder}/").child(f"{stem}{ending}")
 
 
 def address_of(named: str) -> Address:

@@ -88,7 +88,6 @@ def convert(  # noqa: PLR0913  # two places, and models of options
     here = on_this_machine(source)
     there = None if target is None else on_this_machine(target)
     keep_apart(here, there, output.report)
-    service.refuse_addresses(source, target)
     if detach:
         remote.leave(source, target, options, output, service)
         return
@@ -110,14 +109,16 @@ def convert(  # noqa: PLR0913  # two places, and models of options
     else:
         verb, made = convlast.convert, _place(here, there, options, output, force=force)
 
+    place = made if isinstance(made, Path) else made.text
+
     def work() -> Report:
         with progress.shown_on(Console(stderr=True), quiet=output.quiet) as advance:
             if service.server is not None:
                 with service.client(source) as client:
-                    return client.convert(source, str(made), options, progress=advance)
+                    return client.convert(source, place, options, overwrite=force, progress=advance)
             return verb(
                 here or source,
-                made if isinstance(made, Path) else made.text,
+                place,
                 options,
                 device=execution.device,
                 limits=limits,
@@ -143,7 +144,6 @@ def inspect(
 ) -> None:
     """Report which layers could be converted; convert nothing, and need no GPU."""
     keep_apart(on_this_machine(source), None, output.report)
-    service.refuse_addresses(source)
 
     def work() -> Report:
         with progress.shown_on(Console(stderr=True), quiet=output.quiet) as advance:

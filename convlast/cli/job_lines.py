@@ -26,6 +26,8 @@ def render(job: JobStatus) -> RenderableType:
         "job": job.id,
         "state": job.state,
         "what": f"{job.verb} {job.input.filename} ({size(job.input.bytes)})",
+        "from": job.input.source or "",
+        "to": job.target or "",
         "options": ", ".join(f"{name}={value}" for name, value in job.options.items()),
         "now": _progress(job),
         "created": _time(job.created_at),

@@ -94,21 +94,25 @@ def fetch(
 ) -> None:
     """Write the artifact of a finished conversion, and show its report.
 
-    Of an inspection there is only the report.
+    Of an inspection, and of a conversion that was delivered to a store, there is only the report.
     """
     keep_report_apart(output.report, target)
     with service.connected() as client:
         job = client.job(job_id)
-        if job.verb == "inspect" and target != Path():
-            raise OptionError("output", "An inspection makes no artifact.", remedy="Leave out -o.")
+        is_fetched = job.verb == "convert" and job.target is None
+        if not is_fetched and target != Path():
+            why = f"The artifact was delivered to {job.target}."
+            if job.verb == "inspect":
+                why = "An inspection makes no artifact."
+            raise OptionError("output", why, remedy="Leave out -o.")
 
         def work() -> Report:
-            if job.verb == "inspect" and job.state == "succeeded":
+            if not is_fetched and job.state == "succeeded":
                 return client.report(job_id)
             with progress.shown_on(Console(stderr=True), quiet=output.quiet) as advance:
                 return client.fetch(job_id, target, overwrite=force, progress=advance)
 
-        outcome.conclude(work, output, made=None if job.verb == "inspect" else target.absolute())
+        outcome.conclude(work, output, made=target.absolute() if is_fetched else None)
 
 
 @app.command()

@@ -35,7 +35,7 @@ class Service(BaseModel):
 
     server: str | None = None
     """The address of a convlast service, e.g. http://127.0.0.1:8000, which does the work on its own
-    device and within its own limits."""
+    device and within its own limits. What is in a store it fetches and delivers itself."""
 
     key_file: Path | None = None
     """A file with the service's bearer key."""
@@ -47,20 +47,6 @@ class Service(BaseModel):
             raise ValueError(f"there is no file '{key_file}'")
         return key_file
 
-    def refuse_addresses(self, *named: str | None) -> None:
-        """Refuse a service for what is in a store.
-
-        Raises:
-            OptionError: If a service was named, and one of these is an address.
-        """
-        if self.server is not None and any(is_address(each or "") for each in named):
-            raise OptionError(
-                "server",
-                "--server sends a file of this machine, and writes the artifact to one.",
-                remedy="Leave it out, and the work is done here; or ask the service itself for "
-                "what is in a store.",
-            )
-
     def client(self, source: str) -> Client:
         """Return a client, which is not connected yet.
 
@@ -71,7 +57,7 @@ class Service(BaseModel):
             raise OptionError(
                 "server",
                 "A service takes a model folder as one file.",
-                remedy="Pack it: a zip or tar.",
+                remedy="Pack it: a zip or tar; or name its address, if it is in a store.",
             )
         return self.connected()
 
@@ -101,19 +87,20 @@ def leave(
     """Submit a conversion, and print the id of its job; do not wait for it.
 
     Raises:
-        OptionError: If no service was named, or the result was to go somewhere.
+        OptionError: If no service was named, or the result was to come here.
         RemoteError: If the service refuses, or does not answer.
     """
-    if target is not None or output.report is not None or output.as_json:
+    comes_here = target is not None and not is_address(target)
+    if comes_here or output.report is not None or output.as_json:
         raise OptionError(
             "detach",
             "--detach does not wait for the result, so -o, --report and --json have nothing to "
-            "write.",
+            "write here.",
             remedy="Give them to `convlast jobs fetch`.",
         )
     with (
         progress.shown_on(Console(stderr=True), quiet=output.quiet) as advance,
         service.client(source) as client,
     ):
-        job = client.submit(source, options, progress=advance)
+        job = client.submit(source, options, target=target, progress=advance)
     typer.echo(job.id)

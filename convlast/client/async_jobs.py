@@ -11,17 +11,19 @@ from typing import Self
 
 import httpx
 
+from convlast.client.answers import read_job
 from convlast.client.connection import Connection
 from convlast.client.following import Following
 from convlast.client.job_requests import JobRequests, path_of
 from convlast.client.patience import Patience
-from convlast.client.result import Place
+from convlast.client.result import Place, refuse_delivery
 from convlast.client.stages import JobStages
-from convlast.client.submission import Submission
+from convlast.client.submission import Submission, ask_for
 from convlast.jobs import JobState, JobStatus, JobVerb
 from convlast.options import Options
 from convlast.progress import Progress, silent
 from convlast.report import Report
+from convlast.stores.address import is_address
 
 TIMEOUT_S, ATTEMPTS, PATIENCE_S = 120.0, 5, 300.0
 _OPTIONS = Options()
@@ -84,6 +86,7 @@ class AsyncJobs:
         options: Options = _OPTIONS,
         verb: JobVerb = "convert",
         *,
+        target: str | None = None,
         progress: Progress | None = None,
     ) -> JobStatus:
         """Have the service begin a job, and do not wait for it.
@@ -92,16 +95,24 @@ class AsyncJobs:
         same job, which may be finished already.
 
         Args:
-            source: The checkpoint.
+            source: The checkpoint; or its address, from which the service fetches it.
             options: What to convert, and how.
             verb: `convert` or `inspect`.
+            target: The address of a folder to which the service delivers the artifact.
             progress: Called as `progress(stage, done, total)`, with `upload`.
 
         Raises:
+            OptionError: If there is a target for a file of this machine.
             RemoteError: If the service refuses, with the code of its problem, or does not answer.
         """
+        patience, named = Patience(attempts=self._attempts), os.fsdecode(source)
+        if is_address(named):
+            names = {"source": named, **({"target": target} if target else {})}
+            ask = ask_for(verb, names, options)
+            return await self._connection.repeated(ask, read_job, patience)
+        refuse_delivery(target)
         submission = Submission(self._connection, verb, Path(source), options)
-        return await submission.send(Patience(attempts=self._attempts), progress or silent)
+        return await submission.send(patience, progress or silent)
 
     async def job(self, job_id: str) -> JobStatus:
         """Return the status of a job.

@@ -14,6 +14,7 @@ from convlast.jobs import JobStatus, JobVerb
 from convlast.options import Options
 from convlast.progress import Progress, silent
 from convlast.report import Report
+from convlast.stores.address import is_address
 
 _OPTIONS = Options()
 _CANCEL_S = 5.0
@@ -41,6 +42,7 @@ class AsyncClient(AsyncJobs):
         target: str | os.PathLike[str],
         options: Options = _OPTIONS,
         *,
+        overwrite: bool = True,
         progress: Progress | None = None,
     ) -> Report:
         """Have the service convert a checkpoint, and write the artifact, whole or not at all.
@@ -48,25 +50,33 @@ class AsyncClient(AsyncJobs):
         If this is interrupted, the job is cancelled.
 
         Args:
-            source: The checkpoint.
-            target: The file to write, or the folder for it.
+            source: The checkpoint; or its address, from which the service fetches it.
+            target: The file to write, or the folder for it. If the source is an address, it may be
+                that of a folder, to which the service delivers the artifact with its reports; what
+                has their names there is replaced.
             options: What to convert, and how.
+            overwrite: Whether a file of this machine that is there may be replaced.
             progress: Called as `progress(stage, done, total)`: `upload`, `queue`, the stages of the
-                job, `download`.
+                job, which may begin with `download` and end with `deliver`, and `download`.
 
         Returns:
             The service's report.
 
         Raises:
-            OptionError: If the artifact would replace the checkpoint, or cannot be written there.
+            OptionError: If the artifact would replace the checkpoint, or cannot be written there;
+                or if a file of this machine is to be delivered to a store.
             StorageFullError: If there is no room for the artifact.
             VerificationError: If the proof failed; the error has the report.
             RemoteError: If the service refuses, with the code of its problem, or does not answer.
         """
-        advance, path = progress or silent, Path(source)
-        place = Place(Path(target), path)
+        advance, named, there = progress or silent, os.fsdecode(source), os.fsdecode(target)
+        if is_address(there):
+            job = await self._done("convert", named, options, advance, there)
+            return await self._requests.report(job.id, is_patient=True)
+        here = None if is_address(named) else Path(named)
+        place = Place(Path(there), here, overwrite=overwrite)
         with place.workplace() as folder:
-            job = await self._done("convert", path, options, advance)
+            job = await self._done("convert", named, options, advance)
             return await self._requests.download(job, place, folder, advance)
 
     async def inspect(
@@ -81,19 +91,24 @@ class AsyncClient(AsyncJobs):
         If this is interrupted, the job is cancelled.
 
         Args:
-            source: The checkpoint.
+            source: The checkpoint, or its address.
             options: What a conversion would be asked for; most of it makes no difference here.
             progress: Called as `progress(stage, done, total)`: `upload`, `queue`, the stages of the
-                job.
+                job, which may begin with `download`.
 
         Raises:
             RemoteError: If the service refuses, with the code of its problem, or does not answer.
         """
-        job = await self._done("inspect", Path(source), options, progress or silent)
+        job = await self._done("inspect", os.fsdecode(source), options, progress or silent)
         return await self.report(job.id)
 
     async def _done(
-        self, verb: JobVerb, path: Path, options: Options, progress: Progress
+        self,
+        verb: JobVerb,
+        source: str,
+        options: Options,
+        progress: Progress,
+        target: str | None = None,
     ) -> JobStatus:
         """Return a job that has succeeded; cancel it if this is interrupted.
 
@@ -101,7 +116,7 @@ class AsyncClient(AsyncJobs):
             VerificationError: If the proof failed.
             RemoteError: If the job failed, or the service refuses or does not answer.
         """
-        job = await self.submit(path, options, verb, progress=progress)
+        job = await self.submit(source, options, verb, target=target, progress=progress)
         try:
             job = job if job.is_finished else await self.wait(job.id, progress)
         except RemoteError:

@@ -94,6 +94,7 @@ class Client:
         target: str | os.PathLike[str],
         options: Options = _OPTIONS,
         *,
+        overwrite: bool = True,
         progress: Progress | None = None,
     ) -> Report:
         """Have the service convert a checkpoint, and write the artifact, whole or not at all.
@@ -101,9 +102,11 @@ class Client:
         If this is interrupted, the job is cancelled.
 
         Args:
-            source: The checkpoint.
-            target: The file to write, or the folder for it.
+            source: The checkpoint; or its address, from which the service fetches it.
+            target: The file to write, or the folder for it; of an address perhaps the address of a
+                folder, to which the service delivers.
             options: What to convert, and how.
+            overwrite: Whether a file of this machine that is there may be replaced.
             progress: Called as `progress(stage, done, total)`: `upload`, `queue`, the stages of the
                 job, `download`.
 
@@ -116,7 +119,8 @@ class Client:
             VerificationError: If the proof failed; the error has the report.
             RemoteError: If the service refuses, with the code of its problem, or does not answer.
         """
-        return self._run(partial(self._client.convert, source, target, options, progress=progress))
+        convert = partial(self._client.convert, overwrite=overwrite, progress=progress)
+        return self._run(partial(convert, source, target, options))
 
     def inspect(
         self,
@@ -138,6 +142,7 @@ class Client:
         options: Options = _OPTIONS,
         verb: JobVerb = "convert",
         *,
+        target: str | None = None,
         progress: Progress | None = None,
     ) -> JobStatus:
         """Have the service begin a job, and do not wait for it; send no bytes that it has.
@@ -145,7 +150,8 @@ class Client:
         Raises:
             RemoteError: If the service refuses, with the code of its problem, or does not answer.
         """
-        return self._run(partial(self._client.submit, source, options, verb, progress=progress))
+        submit = partial(self._client.submit, target=target, progress=progress)
+        return self._run(partial(submit, source, options, verb))
 
     def job(self, job_id: str) -> JobStatus:
         """Return the status of a job.

@@ -124,6 +124,8 @@ class JobRequests:
         report = await self.report(job.id, is_patient=True)
         if report.artifact is None:
             raise RemoteError("not-found", f"The job has no artifact: its verb is {job.verb}.")
+        if job.target is not None:
+            raise RemoteError("not-found", f"The artifact was delivered to {job.target}.")
         arrived = folder / "artifact"
         pieces = Download(self._connection, path_of(job.id), report.artifact, progress)
         with Received(arrived) as received:

@@ -77,9 +77,27 @@ class Place:
             )
 
 
+def refuse_delivery(target: str | None) -> None:
+    """Refuse to have the artifact of a file of this machine delivered to a store.
+
+    Raises:
+        OptionError: If there is a target.
+    """
+    if target is not None:
+        raise OptionError(
+            "output",
+            "The service sends the artifact of a file of this machine back, and delivers it to no "
+            "store.",
+            remedy="Name a place of this machine; or put the file into a store, and name its "
+            "address.",
+        )
+
+
 def _name_for(filename: str, report: Report) -> str:
     """Return the artifact's name: the service decides no more of it than the extension."""
     given, made, memory_format = report.input, report.artifact, report.options.memory_format
+    if made is not None and made.container in OF_FOLDERS:  # a folder in a store becomes a tar
+        return converted_folder_name(filename, memory_format, made.container)
     if given.container in OF_FOLDERS or made is None:
         return converted_folder_name(filename, memory_format, given.container)
     extension = PurePath(made.filename).suffix

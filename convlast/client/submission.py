@@ -1,4 +1,4 @@
-"""Submits a job, and sends its file only if the service does not have the bytes."""
+"""Submits a job: names an address, or sends a file, if the service does not have its bytes."""
 
 from __future__ import annotations
 
@@ -66,18 +66,8 @@ class Submission:
 
     async def _asked(self, sha256: str) -> JobStatus | None:
         """Ask for the job without its bytes; return None if the service needs them."""
-        body = {
-            "source": f"sha256:{sha256}",
-            "filename": self._path.name,
-            "options": self._options.model_dump(mode="json", exclude_defaults=True),
-        }
-        ask = Ask(
-            "POST",
-            self._verb,
-            headers={**_LATER, "Content-Type": JSON},
-            content=json.dumps(body).encode(),
-            expected=_ACCEPTED,
-        )
+        names = {"source": f"sha256:{sha256}", "filename": self._path.name}
+        ask = ask_for(self._verb, names, self._options)
         try:
             return await self._connection.once(ask, read_job)
         except RefusedError as refused:
@@ -102,6 +92,24 @@ class Submission:
             expected=_ACCEPTED,
         )
         return await self._connection.once(ask, read_job)
+
+
+def ask_for(verb: JobVerb, names: dict[str, str], options: Options) -> Ask:
+    """Return the request for a job whose checkpoint is named, and not sent.
+
+    Args:
+        verb: What is asked for.
+        names: The source, and perhaps the target.
+        options: The options.
+    """
+    body = {**names, "options": given(options, verb).model_dump(mode="json", exclude_defaults=True)}
+    return Ask(
+        "POST",
+        verb,
+        headers={**_LATER, "Content-Type": JSON},
+        content=json.dumps(body).encode(),
+        expected=_ACCEPTED,
+    )
 
 
 def given(options: Options, verb: JobVerb) -> Options:

@@ -98,7 +98,7 @@ class FolderConversion:
             with closing(_OUTPUTS.get(kind, PlainOutput)(workplace / "made")) as output:
                 for name in folder.bare:
                     output.add_bare(name)
-                base = "" if kind in _OUTPUTS else named.name
+                base = self.source.loaded_as or ("" if kind in _OUTPUTS else named.name)
                 converting = _Files(self, folder, output, device, workplace / "one", base)
                 converting.convert_all()
             report = self._report(folder, kind, output.path, named.name, device)
@@ -113,8 +113,9 @@ class FolderConversion:
     def _report(
         self, folder: Folder, kind: str, made: Path, filename: str, device: torch.device
     ) -> Report:
-        sections = self.sections
-        written = "folder" if kind == "sharded" else kind
+        sections, unpacked = self.sections, self.source.loaded_as
+        written = "folder" if kind == "sharded" or unpacked else kind
+        filename = unpacked or filename
         return sections.report(
             input_of_folder(folder, self.source, sections),
             artifact_of_folder(made, filename, written, sections.artifacts),

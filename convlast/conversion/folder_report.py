@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +24,7 @@ from convlast.report import (
     verdict_of,
 )
 from convlast.report.clock import now
+from convlast.report.folder_digest import listing_digest
 
 
 @dataclass
@@ -136,7 +136,7 @@ def artifact_of_folder(
         container=kind,
         unchanged=all(each.unchanged for each in made.values()),
     )
-    if path.is_file():
+    if kind != "folder":
         artifact.sha256, artifact.crc32 = sha256_and_crc32_of(path)
         artifact.bytes = path.stat().st_size
     return artifact
@@ -147,29 +147,17 @@ def input_of_folder(folder: Folder, source: Source, sections: Sections) -> Input
 
     Args:
         folder: What was given.
-        source: Its name, and its digest if that is known.
+        source: Its name, its digest if that is known, and whether it was a folder before.
         sections: Its files.
     """
     digests = ((each.path, each.input.sha256) for each in sections.files)
+    is_archive = folder.is_archive and not source.is_packed
     return InputFile(
         filename=source.name,
-        sha256=source.sha256() if folder.is_archive else listing_digest(digests),
-        bytes=folder.path.stat().st_size if folder.is_archive else folder.nbytes,
-        container=folder.kind,
+        sha256=source.sha256() if is_archive else listing_digest(digests),
+        bytes=folder.path.stat().st_size if is_archive else folder.nbytes,
+        container="folder" if source.is_packed else folder.kind,
     )
-
-
-def listing_digest(digests: Iterable[tuple[str, str]]) -> str:
-    """Return the SHA-256 of a folder's listing, given each file's path and digest.
-
-    The same as, for names without line ends or backslashes, of `LC_ALL=C` and
-    `find * -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum`.
-
-    >>> listing_digest([("b", "22"), ("a", "11")]) == listing_digest([("a", "11"), ("b", "22")])
-    True
-    """
-    lines = {path.encode(): f"{digest}  {path}\n".encode() for path, digest in digests}
-    return hashlib.sha256(b"".join(lines[path] for path in sorted(lines))).hexdigest()
 
 
 def _proof_of(proofs: Sequence[Proof]) -> Proof | None:

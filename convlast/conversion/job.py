@@ -26,13 +26,16 @@ class Source:
         path: Where it is.
         name: The name it is known by.
         known_sha256: The digest of its bytes, if the caller has computed it.
-        loaded_as: The path by which the artifact is loaded, if it is not the artifact's name.
+        loaded_as: The path by which the artifact is loaded, if it is not the artifact's name. For a
+            folder that was packed it is the folder that its artifact will be unpacked to.
+        is_packed: Whether it is a folder that was packed into a tar on its way here.
     """
 
     path: Path
     name: str
     known_sha256: str | None = None
     loaded_as: str | None = None
+    is_packed: bool = False
 
     @classmethod
     def of(cls, given: PathLike | Source) -> Source:

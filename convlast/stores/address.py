@@ -121,6 +121,21 @@ class Address:
         key = folder + (quote(name) if self.scheme in _ENCODED else name)
         return Address.parse(f"{self.scheme}://{self.root}/{key}")
 
+    def beside(self, ending: str) -> Address:
+        """Return the address beside this one that has its name with another ending.
+
+        Args:
+            ending: The ending, from its dot on.
+
+        >>> Address.parse("s3://bucket/made/m.channels_last_3d.pt").beside(".report.json")
+        Address('s3://bucket/made/m.channels_last_3d.report.json')
+        >>> Address.parse("s3://bucket/made/vae.v1/").beside(".report.json")
+        Address('s3://bucket/made/vae.v1.report.json')
+        """
+        stem = self.name if self.is_folder else PurePosixPath(self.name).stem
+        folder = self.text.rstrip("/").rpartition("/")[0]
+        return Address.parse(f"{folder}/").child(f"{stem}{ending}")
+
     def is_within(self, prefix: Address) -> bool:
         """Return whether this is the prefix or below it, part by part.
 

@@ -21,8 +21,11 @@ _HASHED_BYTES = 1 << 20
 class Parts:
     """An object on its way into a file."""
 
-    def __init__(self, address: Address, source: Source, stat: Stat, options: StoreOptions) -> None:
-        self._address = address
+    def __init__(
+        self, address: Address, source: Source, stat: Stat, options: StoreOptions, *, at: int = 0
+    ) -> None:
+        """Prepare; `at` is where in the file the object begins."""
+        self._address, self._at = address, at
         self._source = source
         self._stat = stat
         self._options = options
@@ -64,7 +67,7 @@ class Parts:
                     async with aclosing(self._source.read(start, stop, self._stat)) as pieces:
                         async for piece in pieces:
                             piece = piece[: stop - start]
-                            await _written(file, piece, start)
+                            await _written(file, piece, self._at + start)
                             start += len(piece)
                             patience.renew()
                             told(len(piece))
@@ -80,7 +83,8 @@ class Parts:
         for start, there in zip(self._starts, self._there, strict=True):
             await there.wait()
             stop = min(start + self._starts.step, self._stat.size_bytes)
-            await asyncio.to_thread(_hash, digest, file, range(start, stop, _HASHED_BYTES))
+            offsets = range(self._at + start, self._at + stop, _HASHED_BYTES)
+            await asyncio.to_thread(_hash, digest, file, offsets)
         return digest.hexdigest()
 
 

@@ -19,7 +19,7 @@ from convlast.stores.refusals import changed, translated
 from convlast.stores.source import Source, Stat, StoredSource
 from convlast.stores.web import WebSource, web_client
 
-__all__ = ["Fetched", "Listed", "Stat", "fetch", "listing", "stat"]
+__all__ = ["Fetched", "Listed", "Stat", "fetch", "fetch_into", "listing", "stat"]
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,48 @@ async def fetch(  # noqa: PLR0913  # how it is asked for, and what is done on th
         StorageFullError: If the disk is full.
         StoreError: If it cannot be read.
     """
+    with _new_file(path) as file:
+        return await fetch_into(
+            file,
+            address,
+            options,
+            version=version,
+            max_bytes=max_bytes,
+            taken=taken,
+            progress=progress,
+        )
+
+
+async def fetch_into(  # noqa: PLR0913  # as `fetch`, and where in the file
+    file: int,
+    address: Address,
+    options: StoreOptions | None = None,
+    *,
+    at: int = 0,
+    version: str = "",
+    max_bytes: int | None = None,
+    taken: Callable[[int], object] | None = None,
+    progress: Progress = silent,
+) -> Fetched:
+    """Write an object into an open file, as `fetch` writes one to a file of its own.
+
+    Args:
+        file: The descriptor of the file.
+        address: Where the object is.
+        options: How its store is asked.
+        at: Where in the file it begins.
+        version: The version that it must have, if another one is of no use.
+        max_bytes: How large it may be.
+        taken: Called with the size of each piece that was written; what it raises ends the work.
+        progress: Told of the stage `download`.
+
+    Raises:
+        SourceNotFoundError: If nothing is there.
+        SourceChangedError: If it has another version, or is replaced meanwhile.
+        LimitExceededError: If it is larger than `max_bytes`.
+        StorageFullError: If the disk is full.
+        StoreError: If it cannot be read.
+    """
     options = options or StoreOptions()
     async with _source(address, options) as source:
         found = await patiently(source.stat, options)
@@ -117,20 +159,23 @@ async def fetch(  # noqa: PLR0913  # how it is asked for, and what is done on th
                 taken(count)
             portions.add(count)
 
-        with _new_file(path) as file:
-            sha256 = await Parts(address, source, found, options).take(file, told)
+        sha256 = await Parts(address, source, found, options, at=at).take(file, told)
     return Fetched(found.size_bytes, sha256, found.version)
 
 
-async def listing(address: Address, options: StoreOptions | None = None) -> list[Listed]:
+async def listing(
+    address: Address, options: StoreOptions | None = None, *, max_files: int | None = None
+) -> list[Listed]:
     """Return all objects in a folder and the folders in it, by name.
 
     Args:
         address: The folder. One that does not exist holds nothing.
         options: How its store is asked.
+        max_files: How many there may be.
 
     Raises:
-        AddressError: If it is an https:// address.
+        AddressError: If it is an https:// address, or a name in it is none that a file can have.
+        LimitExceededError: If there are more than `max_files`.
         StoreError: If it cannot be listed.
     """
     options = options or StoreOptions()
@@ -142,17 +187,25 @@ async def listing(address: Address, options: StoreOptions | None = None) -> list
     folder = address.path.rstrip("/")
 
     async def listed() -> list[Listed]:
+        there: list[Listed] = []
         with translated(address):
-            return [
-                _listed(address, folder, meta)
-                async for batch in obstore.list(store, prefix=folder or None)
-                for meta in batch
-            ]
+            async for batch in obstore.list(store, prefix=folder or None):
+                there += [_listed(address, folder, meta) for meta in batch]
+                if max_files is not None and len(there) > max_files:
+                    break
+        return there
 
     found = await patiently(listed, options)
+    if max_files is not None and len(found) > max_files:
+        raise LimitExceededError(
+            f"There are many files under {address}",
+            limit="max_files",
+            allowed=max_files,
+            found=len(found),
+        )
     folders = {name[:end] for name in (each.name for each in found) for end in _slashes(name)}
-    # Consoles make an empty object to stand for a folder.
-    there = [each for each in found if each.size_bytes or each.name not in folders]
+    # Consoles make an empty object to stand for a folder, this one too.
+    there = [each for each in found if each.size_bytes or each.name not in {"", *folders}]
     return sorted(there, key=lambda each: each.name)
 
 

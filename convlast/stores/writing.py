@@ -36,6 +36,7 @@ async def put(
     address: Address,
     options: StoreOptions | None = None,
     *,
+    part: range | None = None,
     progress: Progress = silent,
 ) -> None:
     """Write a file to a store. The object is visible whole, or not at all.
@@ -47,6 +48,7 @@ async def put(
         path: The file.
         address: Where the object will be; one that is there is replaced.
         options: How its store is asked.
+        part: The bytes of the file to write; all of them if it is not given.
         progress: Told of the stage `upload`.
 
     Raises:
@@ -54,14 +56,16 @@ async def put(
         StoreError: If the store does not take it.
     """
     options = options or StoreOptions()
-    size_bytes = (await asyncio.to_thread(path.stat)).st_size
+    if part is None:
+        part = range((await asyncio.to_thread(path.stat)).st_size)
+    size_bytes = len(part)
     is_small = size_bytes <= options.part_bytes
     portions = Portions(progress, "upload", size_bytes)
     # The last byte is told of when the object is there.
     last = size_bytes if is_small else 1
-    content: bytes | AsyncIterator[bytes] = _read(path, size_bytes - last, portions.add)
+    content: bytes | AsyncIterator[bytes] = _read(path, part, size_bytes - last, portions.add)
     if is_small:
-        content = await asyncio.to_thread(path.read_bytes)
+        content = await asyncio.to_thread(_bytes_of, path, part)
     await _send(content, size_bytes, address, options)
     if last:
         portions.add(last)
@@ -169,10 +173,22 @@ async def _send(
             raise
 
 
-async def _read(path: Path, most: int, told: Callable[[int], object]) -> AsyncIterator[bytes]:
-    """Yield a file in pieces, and tell of them when they were taken, up to so many bytes."""
+def _bytes_of(path: Path, part: range) -> bytes:
+    with path.open("rb") as file:
+        file.seek(part.start)
+        return file.read(len(part))
+
+
+async def _read(
+    path: Path, part: range, most: int, told: Callable[[int], object]
+) -> AsyncIterator[bytes]:
+    """Yield a part of a file in pieces, and tell of them when taken, up to so many bytes."""
     with path.open("rb", buffering=0) as file:
-        while piece := await asyncio.to_thread(file.read, _PIECE_BYTES):
+        file.seek(part.start)
+        for start in part[::_PIECE_BYTES]:
+            wanted = min(_PIECE_BYTES, part.stop - start)
+            if not (piece := await asyncio.to_thread(file.read, wanted)):
+                return
             yield piece
             if count := min(len(piece), most):
                 told(count)

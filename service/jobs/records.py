@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from convlast.jobs import JobVerb
 from convlast.report import Verdict
+from convlast.stores.address import Address
 
 ARTIFACT = "artifact"
 """The name of the artifact in the folder of its job; the client's name is in its `KeptFile`."""
@@ -30,9 +31,10 @@ class Accepted(BaseModel):
     bytes: int
     """The size of the checkpoint."""
     source: str | None = None
-    """The address that it is to be fetched from; its query may be a secret."""
+    """The address that it is to be fetched from; its query may be a secret. One that ends with a
+    slash is that of a model folder."""
     source_version: str = ""
-    """Its version there; empty if the store tells none."""
+    """Its version there, or that of all files of a folder; empty if the store tells none."""
     target: str | None = None
     """The address of a folder that gets the results."""
     options: dict[str, Any]
@@ -46,6 +48,16 @@ class Accepted(BaseModel):
     """The version of convlast that accepted it."""
     run: int = 0
     """How many jobs with this id a shared store has had before."""
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether its checkpoint is a folder in a store, which is packed on its way here."""
+        return self.source is not None and Address.parse(self.source).is_folder
+
+    @property
+    def unpacked_as(self) -> str | None:
+        """The name of the folder that its artifact becomes, if it becomes one."""
+        return Address.parse(self.target).name if self.is_packed and self.target else None
 
     @property
     def name(self) -> str:

@@ -113,7 +113,8 @@ def upload_body(option_names: Iterable[str], *, has_target: bool) -> dict[str, A
             "type": "string",
             "pattern": "^(sha256:[0-9a-f]{64}$|[a-z0-9]+://)",
             "description": "The digest of bytes that an earlier asynchronous request has brought, "
-            "or an address in a store, such as `s3://bucket/model.pt`, which the service fetches.",
+            "or an address in a store, such as `s3://bucket/model.pt`, which the service fetches; "
+            "that of a model folder ends with a slash.",
         },
         "filename": filename,
         "options": {
@@ -127,7 +128,7 @@ def upload_body(option_names: Iterable[str], *, has_target: bool) -> dict[str, A
         named["target"] = {
             "type": "string",
             "description": "A folder in a store, such as `s3://bucket/converted/`, that gets the "
-            "artifact, its digest and its reports.",
+            "artifact, its digest and its reports; of a model folder the folder that it becomes.",
         }
     by_name = {"type": "object", "required": ["source"], "properties": named}
     prefer = {

@@ -206,13 +206,13 @@ class Settings(Limits):
     the library lists."""
 
     sources: Prefixes = ()
-    """Addresses below which every client may name a checkpoint as `source`, separated by commas:
-    `s3://bucket/folder/`, `gs://`, `az://`, `https://host/` or `file:///folder/`. By default none
-    may. The service uses its own credentials."""
+    """Addresses below which every client may name a checkpoint or a model folder as `source`,
+    separated by commas: `s3://bucket/folder/`, `gs://`, `az://`, `https://host/` or
+    `file:///folder/`. By default none may. The service uses its own credentials."""
 
     targets: Prefixes = ()
     """Addresses below which every client may name a folder as `target`, which gets the artifact
-    and its report, separated by commas. What is there is replaced. By default none may."""
+    and its report, separated by commas. What has their names is replaced. By default none may."""
 
     private_networks: Networks = ()
     """Networks that are not public, and that a source with `https://` may lead into all the same,

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from convlast.progress import Progress, silent
+from convlast.stores.address import Address
 from service.errors import TimedOutError
 from service.settings import Settings
-from service.transfers.allowed import allowed_target
+from service.threads import READING
+from service.transfers.allowed import allowed_place, allowed_target
+from service.transfers.fetching import LOOK_S, Found
 from service.transfers.slots import Slots
 from service.transfers.telling import telling
+from service.transfers.unpacked_folder import UnpackedFolder, refuse_mixture
 
 if TYPE_CHECKING:
     from convlast.stores.opening import StoreOptions
@@ -52,6 +58,23 @@ class Delivering:
         folder.child(filename)
         return folder.text
 
+    async def check_folder(self, text: str, found: Found) -> str:
+        """Return the address of the folder that a model folder becomes, in its usual form.
+
+        Args:
+            text: The address.
+            found: The model folder.
+
+        Raises:
+            StoreError: If it is not allowed, or holds other files.
+        """
+        place = await self._allowed(text, found.address, found.names)
+        await refuse_mixture(place, found.names, replace(self._options(), patience_s=LOOK_S))
+        return place.text
+
+    async def _allowed(self, text: str, source: Address, names: Sequence[str]) -> Address:
+        return await READING.run(allowed_place, text, self._settings.targets, source, names)
+
     async def deliver(
         self, files: Mapping[str, Path], target: str, progress: Progress, *, share: str
     ) -> None:
@@ -71,14 +94,49 @@ class Delivering:
         folder = allowed_target(target, self._settings.targets)
         from convlast.stores.writing import put
 
-        limit_s, last = self._settings.download_timeout_s, [*files][-1]
+        last = [*files][-1]
+        async with self._turn(folder.child(last), share):
+            for name, path in files.items():
+                told = telling(progress if name == last else silent, STAGE)
+                await put(path, folder.child(name), self._options(), progress=told)
+
+    async def deliver_folder(
+        self, made: UnpackedFolder, source: str, target: str, progress: Progress, *, share: str
+    ) -> None:
+        """Send what a model folder has become, file by file, and last its reports.
+
+        Args:
+            made: The folder.
+            source: The address of what it was made of.
+            target: The address of the folder that it becomes.
+            progress: Hears how much of it is sent.
+            share: The client that it counts for.
+
+        Raises:
+            StoreError: If it cannot be delivered.
+            TimedOutError: If it takes too long.
+            WorkerCrashedError: If it is not what it must be.
+        """
+        names, options = await made.names(), self._options()
+        place = await self._allowed(target, Address.parse(source), names)
+        async with self._turn(place, share):
+            await refuse_mixture(place, names, options)
+            await made.put(place, options, telling(progress, STAGE))
+
+    @asynccontextmanager
+    async def _turn(self, place: Address, share: str) -> AsyncIterator[None]:
+        """Wait until nothing else goes to a place, and for a slot; then limit the time.
+
+        Otherwise the report of one job could lie beside the artifact of another.
+
+        Raises:
+            TimedOutError: If it takes too long.
+        """
+        limit_s = self._settings.download_timeout_s
+        lock = self._places.setdefault(place.text, asyncio.Lock())
         try:
-            # Otherwise the report of one job could lie beside the artifact of another.
-            place = self._places.setdefault(folder.child(last).text, asyncio.Lock())
-            async with place, self._slots.taken(share), asyncio.timeout(limit_s):
-                for name, path in files.items():
-                    told = telling(progress if name == last else silent, STAGE)
-                    await put(path, folder.child(name), self._options(), progress=told)
+            async with lock, self._slots.taken(share), asyncio.timeout(limit_s):
+                yield
         except TimeoutError:
             raise TimedOutError(
                 f"Delivering the results took longer than {limit_s:g} s.",

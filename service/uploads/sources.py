@@ -18,6 +18,7 @@ from service.headers.filenames import sanitise
 from service.headers.negotiation import JSON
 from service.jobs.submission import Source
 from service.storage.workspace import JobFolder
+from service.transfers.delivering import Delivering
 from service.uploads.named_source import NamedSource, read_named_source
 from service.uploads.receiving import receive
 from service.uploads.upload_headers import RAW, media_type_of
@@ -60,7 +61,7 @@ async def receive_source(
         named = await read_named_source(request, verb, names, settings.client_idle_s)
         source = await _source_of(named, context, caller, folder, held)
         if named.target is not None:
-            target = context.transfers.delivering.check(named.target, source.filename)
+            target = await _checked(named.target, source, context.transfers.delivering)
             source = replace(source, target=target)
         folder.take(source.bytes)
         return source
@@ -94,8 +95,19 @@ async def _source_of(
         filename = given or earlier.filename
         return Source(filename, named.sha256, earlier.bytes, named.options, is_held=is_held)
     found = await context.transfers.fetching.look(named.address or "")
-    filename = given or sanitise(found.address.name)
+    filename = given or sanitise(found.address.name or found.address.root)
     return Source(filename, "", found.bytes, named.options, found=found)
+
+
+async def _checked(target: str, source: Source, delivering: Delivering) -> str:
+    """Return the address of a target in its usual form.
+
+    Raises:
+        StoreError: If it is not allowed, or cannot hold what is made of the source.
+    """
+    if source.found is not None and source.found.address.is_folder:
+        return await delivering.check_folder(target, source.found)
+    return delivering.check(target, source.filename)
 
 
 def check_query(request: Request, names: list[str]) -> list[tuple[str, str]]:

@@ -59,6 +59,10 @@ class Job(BaseModel):
     """The client's name for the checkpoint."""
     sha256: str | None = None
     """The digest of its bytes, computed during the upload."""
+    is_packed: bool = False
+    """Whether it is a folder, packed into a tar on its way here; the report tells of the folder."""
+    loaded_as: str | None = None
+    """The name of the folder that its artifact, a tar then, is unpacked to."""
     options: Options = Options()
     limits: Limits = Limits()
     allow_programs: bool = False

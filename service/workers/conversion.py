@@ -158,7 +158,9 @@ def run(job: LocalJob, device: str, progress: Progress) -> Finished:
         ConvlastError: If the library refuses.
     """
     artifact: Path | None = None
-    source = conversion.Source(job.source, job.filename, job.sha256)
+    source = conversion.Source(
+        job.source, job.filename, job.sha256, loaded_as=job.loaded_as, is_packed=job.is_packed
+    )
     if job.verb == "inspect":
         report = inspection.inspect(
             source,

@@ -191,7 +191,6 @@ def test_a_result_is_delivered_and_answered(
         ({"source": "file:///allowed/../etc/passwd"}, "invalid-address"),
         ({"source": "https://user:password@localhost/m.pt"}, "invalid-address"),
         ({"source": "ftp://host/m.pt"}, "invalid-address"),
-        ({"source": "s3://bucket/folder/"}, "invalid-address"),
         ({"source": "s3://bucket-of-others/m.pt"}, "address-not-allowed"),
     ],
 )

@@ -158,6 +158,8 @@ class Attempts:
             verb=accepted.verb,
             filename=accepted.filename,
             sha256=entry.sha256,
+            is_packed=accepted.is_packed,
+            loaded_as=accepted.unpacked_as,
             options=Options(**accepted.options),
             limits=settings.limits,
             allow_programs=settings.allow_programs,

@@ -13,7 +13,9 @@ from service.jobs.entry import DELIVER, DOWNLOAD, JobEntry
 from service.jobs.records import ARTIFACT, KeptFile
 from service.threads import RECORDING
 from service.transfers import Transfers
+from service.transfers.delivering import Delivering
 from service.transfers.fetching import Found
+from service.transfers.unpacked_folder import UnpackedFolder
 from service.workers import REPORT_HTML, REPORT_JSON
 
 _DIGEST = "sha256"
@@ -34,10 +36,9 @@ async def fetch(entry: JobEntry, transfers: Transfers) -> None:
     entry.source = entry.folder.upload
     found = Found(Address.parse(accepted.source), accepted.source_version, accepted.bytes)
     with _stage(entry, DOWNLOAD, accepted.bytes):
-        fetched = await transfers.fetching.fetch(
+        entry.fetched_sha256 = await transfers.fetching.fetch(
             found, entry.source, entry.moves, share=accepted.share
         )
-    entry.fetched_sha256 = fetched.sha256
     entry.waits_again()
 
 
@@ -54,13 +55,34 @@ async def deliver(
     target, artifact = entry.accepted.target, files.get(ARTIFACT)
     if target is None or artifact is None:
         return files
+    with _stage(entry, DELIVER, artifact.bytes):
+        if entry.accepted.is_packed:
+            await _deliver_folder(entry, made, target, transfers.delivering)
+        else:
+            await _deliver_file(entry, artifact, made, target, transfers.delivering)
+    return {name: file for name, file in files.items() if name != ARTIFACT}
+
+
+async def _deliver_file(
+    entry: JobEntry, artifact: KeptFile, made: Path, target: str, delivering: Delivering
+) -> None:
     line = f"{artifact.sha256}  {artifact.filename}\n"
     await completed(RECORDING.run((made / _DIGEST).write_text, line))
-    with _stage(entry, DELIVER, artifact.bytes):
-        await transfers.delivering.deliver(
-            _named(artifact.filename, made), target, entry.moves, share=entry.accepted.share
-        )
-    return {name: file for name, file in files.items() if name != ARTIFACT}
+    files = _named(artifact.filename, made)
+    await delivering.deliver(files, target, entry.moves, share=entry.accepted.share)
+
+
+async def _deliver_folder(entry: JobEntry, made: Path, target: str, delivering: Delivering) -> None:
+    accepted = entry.accepted
+    folder = UnpackedFolder(
+        source=entry.source,
+        made=made / ARTIFACT,
+        reports={".report.html": made / REPORT_HTML, ".report.json": made / REPORT_JSON},
+        digests=made / _DIGEST,
+    )
+    await delivering.deliver_folder(
+        folder, accepted.source or "", target, entry.moves, share=accepted.share
+    )
 
 
 def _named(filename: str, made: Path) -> Mapping[str, Path]:

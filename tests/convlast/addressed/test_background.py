@@ -5,7 +5,8 @@ import threading
 
 import pytest
 
-from convlast.addressed.background import Background, together
+from convlast.addressed.background import Background
+from convlast.stores.together import together
 
 
 async def number() -> int:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import convlast
-from convlast.addressed import convert, converting
+from convlast.addressed import convert, converting, delivering
 from convlast.addressed.early import EarlyUpload
 from convlast.conversion import file as file_conversion
 from convlast.errors import (
@@ -25,7 +25,9 @@ from convlast.progress import Progress
 from convlast.proving.proof import Proven, prove
 from convlast.report import Report
 from convlast.report.reading import read
+from convlast.stores.address import Address
 from convlast.stores.opening import StoreOptions
+from convlast.stores.writing import put
 from tests.convlast.folders import building
 
 QUIET = Options(smoke="none")
@@ -99,6 +101,24 @@ def test_a_model_folder(store: Path, made: Path, tmp_path: Path) -> None:
     subprocess.run(["sha256sum", "--check", "vae.sha256"], cwd=made, check=True)
     listed = (made / "vae.sha256").read_text().splitlines()
     assert len(listed) == len(building.files_in(made / "vae"))
+
+
+def test_an_index_comes_after_its_shards(
+    store: Path, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the report after both: who sees it sees all."""
+    order: list[str] = []
+
+    async def noted(path: Path, address: Address, *arguments: Any, **keywords: Any) -> None:
+        await put(path, address, *arguments, **keywords)
+        order.append(address.name)
+
+    monkeypatch.setattr(delivering, "put", noted)
+    building.sharded(store / "vae")
+    convert(f"{(store / 'vae').as_uri()}/", f"{made.as_uri()}/vae/", QUIET)
+    assert order[-4:] == [
+        *("m.safetensors.index.json", "vae.sha256", "vae.report.html", "vae.report.json")
+    ]
 
 
 def test_an_archive_of_a_model_folder_stays_one_file(store: Path, made: Path) -> None:

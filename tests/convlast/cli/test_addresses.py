@@ -118,17 +118,6 @@ def test_an_address_of_no_known_kind_is_named() -> None:
     assert "s3://" in result.stderr
 
 
-@pytest.mark.parametrize("detach", [[], ["--detach"]])
-def test_a_service_is_not_asked_for_what_is_in_a_store(
-    source: str, store: Path, detach: list[str]
-) -> None:
-    """--server sends files of this machine; neither IN nor OUT may be an address."""
-    for places in ([source], [store / "model.pt", "-o", f"{store.as_uri()}/made/"]):
-        result = run("convert", *places, "--server", "http://127.0.0.1:9", *detach)
-        assert result.exit_code == 2
-        assert "Leave it out" in result.stderr
-
-
 def test_a_report_of_this_machine_is_written_too(source: str, target: str, tmp_path: Path) -> None:
     """--report is a file here, and its kind is refused before anything is fetched."""
     file = tmp_path / "report.html"

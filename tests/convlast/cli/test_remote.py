@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -15,9 +16,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from convlast.cli import app
+from convlast.jobs import JobInput
 from convlast.report import Report
-from tests.convlast.client.answering import ARTIFACT
-from tests.convlast.client.fake_service import ID, FakeService, problem_of, status
+from tests.convlast.client.answering import ARTIFACT, report
+from tests.convlast.client.fake_service import ID, Answer, FakeService, problem_of, status
 from tests.convlast.client.serving import served
 
 ROOT = Path(__file__).parents[3]
@@ -88,6 +90,120 @@ def test_a_service_converts(
     again = run("convert", source, *server, "-o", tmp_path / "out.pt", "--force", "-q")
     assert (again.exit_code, again.stdout, again.stderr) == (0, "", "")
     assert len(service.of_kind("upload")) == 1
+
+
+@pytest.fixture
+def delivering(service: FakeService) -> FakeService:
+    """Return that service, whose job fetches and delivers."""
+    service.history = [
+        status("queued", 1, "download", 5, 10),
+        status("queued", 2, place=1),
+        status("running", 3, "write", 10, 200),
+        status("running", 4, "deliver", 1, 20),
+        status("succeeded", 5),
+    ]
+    return service
+
+
+def asked(service: FakeService) -> object:
+    """Return the one body in JSON that came in."""
+    (ask,) = service.of_kind("ask")
+    return json.loads(ask.body)
+
+
+def test_a_service_converts_from_store_to_store(
+    delivering: FakeService, server: tuple[str, str]
+) -> None:
+    """Both addresses are handed over, and no bytes; what the service moves is shown."""
+    words = ["convert", "s3://a/model.pt", "-o", "s3://b/made/", "--smoke=none"]
+    result = run(*words, *server)
+    assert result.exit_code == 0, result.stderr
+    assert asked(delivering) == {
+        "source": "s3://a/model.pt",
+        "target": "s3://b/made/",
+        "options": {"smoke": "none"},
+    }
+    assert not {"upload", "artifact"} & set(delivering.kinds())
+    assert stages_of(result) == ["download", "queue", "write", "deliver"]
+    assert "s3://b/made/model.channels_last_3d.pt" in result.stdout.replace("\n", "")
+
+
+def test_a_service_converts_from_a_store_to_here(
+    service: FakeService, server: tuple[str, str], tmp_path: Path
+) -> None:
+    """The artifact is downloaded; one that is there is not replaced without --force."""
+    for place in (tmp_path / "out.pt", tmp_path):
+        words = ["convert", "s3://a/model.pt", "-o", place, *server, "-q"]
+        assert run(*words).exit_code == 0
+        again = run(*words)
+        assert (again.exit_code, "--force" in again.stderr) == (2, True)
+        assert run(*words, "--force").exit_code == 0
+    for name in ("out.pt", "model.channels_last_3d.pt"):
+        assert (tmp_path / name).read_bytes() == ARTIFACT
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_model_folder_comes_here_as_a_tar(
+    service: FakeService, server: tuple[str, str], tmp_path: Path
+) -> None:
+    """Its name says so, and the report names it."""
+    service.told = report(filename="vae.channels_last_3d.tar", container="tar-folder")
+    service.told.input.container = "folder"
+    job = service.history[-1].model_copy(
+        update={"input": JobInput(filename="vae", sha256=None, bytes=9)}
+    )
+    service.history = [job]
+    result = run("convert", "s3://a/vae/", "-o", tmp_path, *server)
+    assert result.exit_code == 0, result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["vae.channels_last_3d.tar"]
+    assert "vae.channels_last_3d.tar" in result.stdout.replace("\n", "")
+
+
+def test_a_service_inspects_what_is_in_a_store(
+    service: FakeService, server: tuple[str, str]
+) -> None:
+    """Only its address is sent."""
+    result = run("inspect", "s3://a/model.pt", *server, "--json")
+    assert result.exit_code == 0
+    assert asked(service) == {"source": "s3://a/model.pt", "options": {}}
+    Report.model_validate_json(result.stdout)
+
+
+def test_a_job_with_addresses_is_left_to_the_service(
+    service: FakeService, server: tuple[str, str]
+) -> None:
+    """It delivers without anybody who waits."""
+    result = run("convert", "s3://a/vae/", "-o", "s3://b/vae/", *server, "--detach")
+    assert (result.exit_code, result.stdout) == (0, f"{ID}\n")
+    assert asked(service) == {"source": "s3://a/vae/", "target": "s3://b/vae/", "options": {}}
+
+
+@pytest.mark.parametrize("detach", [[], ["--detach"]])
+def test_a_file_of_this_machine_goes_to_no_store(source: Path, detach: list[str]) -> None:
+    """The service would need it first; it is told what to do instead."""
+    result = run("convert", source, "-o", "s3://b/", *SERVER, *detach)
+    assert result.exit_code == 2
+    assert "put the file into a store" in result.stderr
+
+
+def test_an_artifact_in_a_store_needs_a_place(service: FakeService) -> None:
+    """Without -o nothing says where it goes, with a service as without one."""
+    result = run("convert", "s3://a/model.pt", *SERVER)
+    assert (result.exit_code, "-o OUT" in result.stderr) == (2, True)
+
+
+def test_a_refused_address_is_told_with_its_remedy(
+    service: FakeService, server: tuple[str, str]
+) -> None:
+    """The words are those of the service, which names the setting, and are asked for once."""
+    detail = "s3://a/m.pt is not among the addresses that may be used here. CONVLAST_SOURCES."
+    body = json.dumps(problem_of("address-not-allowed", detail)).encode()
+    refusal = Answer(403, {"Content-Type": "application/problem+json"}, [body])
+    service.faults["ask"] = [lambda _: refusal]
+    result = run("convert", "s3://a/m.pt", "-o", "s3://b/", *server)
+    assert result.exit_code == 1
+    assert result.stderr == f"convlast: address-not-allowed: {detail}\n"
+    assert service.kinds() == ["ask"]
 
 
 @pytest.mark.parametrize(("code", "exit_code"), [("timed-out", 1), ("invalid-option", 2)])

@@ -157,7 +157,8 @@ class FakeService:
         return usual if fault is None else fault(usual)
 
     def _answer_ask(self, request: Seen) -> Answer:
-        if not self.has_bytes:
+        source = json.loads(request.body)["source"]
+        if not self.has_bytes and source.startswith("sha256:"):
             return _problem(404, "not-found")
         return self._accepted()
 

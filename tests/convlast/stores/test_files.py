@@ -19,7 +19,7 @@ from convlast.errors import (
     StoreUnavailableError,
 )
 from convlast.stores.address import Address
-from convlast.stores.reading import Listed, fetch, listing, stat
+from convlast.stores.reading import Listed, fetch, fetch_into, listing, stat
 from convlast.stores.writing import create, put, remove
 from tests.stores.quick import SMALL, address_of, run
 
@@ -37,6 +37,26 @@ def test_what_is_put_is_fetched(tmp_path: Path, size: int) -> None:
     assert content == there.read_bytes() == source.read_bytes()
     assert (fetched.size_bytes, fetched.sha256) == (size, hashlib.sha256(content).hexdigest())
     assert fetched.version == run(stat(address_of(there))).version
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@given(size=st.integers(0, 3000), start=st.integers(0, 3000), after=st.integers(0, 50))
+def test_a_part_of_a_file_is_put_and_fetched(
+    tmp_path: Path, size: int, start: int, after: int
+) -> None:
+    """Its bytes alone go out; they come into their place, and nothing around it changes."""
+    whole, there = os.urandom(start + size + after), tmp_path / "there"
+    (tmp_path / "whole").write_bytes(whole)
+    part = range(start, start + size)
+    run(put(tmp_path / "whole", address_of(there), SMALL, part=part))
+    assert there.read_bytes() == whole[start : start + size]
+    with (tmp_path / "back").open("w+b") as back:
+        back.write(bytes(len(whole)))
+        back.flush()
+        fetched = run(fetch_into(back.fileno(), address_of(there), SMALL, at=start))
+    expected = bytes(start) + whole[start : start + size] + bytes(after)
+    assert (tmp_path / "back").read_bytes() == expected
+    assert fetched.sha256 == hashlib.sha256(there.read_bytes()).hexdigest()
 
 
 def test_progress_is_told_of_both_ways(tmp_path: Path) -> None:
@@ -148,6 +168,16 @@ def test_a_folder_is_listed(tmp_path: Path) -> None:
     assert each.address == address_of(tmp_path / "models" / "a" / "c d.pt")
     assert each.version == run(stat(each.address)).version
     assert run(fetch(each.address, tmp_path / "back")).size_bytes == each.size_bytes == 15
+
+
+def test_a_listing_may_be_limited(tmp_path: Path) -> None:
+    """A bucket may have any number of objects, and all are in memory."""
+    for number in range(3):
+        (tmp_path / f"{number}.pt").touch()
+    assert len(run(listing(address_of(tmp_path), max_files=3))) == 3
+    with pytest.raises(LimitExceededError) as caught:
+        run(listing(address_of(tmp_path), max_files=2))
+    assert (caught.value.limit, caught.value.allowed) == ("max_files", 2)
 
 
 @pytest.mark.parametrize("text", ["s3://bucket/folder/", "https://host/"])

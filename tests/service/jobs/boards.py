@@ -156,8 +156,10 @@ class FakeWorkers:
 def write_files(job: Job, folder: Path, content: bytes) -> Finished:
     """Write the files of a job that has succeeded, and return the answer of its worker."""
     texts = {REPORT_JSON: b'{"verdict": "passed"}', REPORT_HTML: b"<!doctype html>"}
+    made_bytes = content if job.is_packed else artifact_of(content)
     if job.verb == "convert":
-        texts[f"{Path(job.filename).stem}.channels_last_3d.pt"] = artifact_of(content)
+        extension = "tar" if job.is_packed else "pt"
+        texts[f"{Path(job.filename).stem}.channels_last_3d.{extension}"] = made_bytes
     made = {}
     for name, text in texts.items():
         (folder / name).write_bytes(text)
@@ -167,7 +169,7 @@ def write_files(job: Job, folder: Path, content: bytes) -> Finished:
     return Finished(
         verdict="passed",
         artifact=artifact,
-        artifact_sha256=hashlib.sha256(artifact_of(content)).hexdigest() if artifact else None,
+        artifact_sha256=hashlib.sha256(made_bytes).hexdigest() if artifact else None,
         reports=reports if artifact else [*reports, last],
         seconds={"queue": 0.0, "convert": 0.1},
     )

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from convlast.options import Options
 from convlast.progress import Progress
@@ -16,10 +16,8 @@ from service.transfers import Transfers
 from service.transfers.access import StoreAccess
 from service.transfers.delivering import Delivering
 from service.transfers.fetching import Fetching, Found
+from service.transfers.unpacked_folder import UnpackedFolder
 from tests.service.jobs.boards import Board
-
-if TYPE_CHECKING:
-    from convlast.stores.reading import Fetched
 
 CONTENT = b"checkpoint in a store"
 
@@ -118,7 +116,7 @@ class HeldFetching(Fetching):
 
     gate: Gate
 
-    async def fetch(self, found: Found, path: Path, progress: Progress, *, share: str) -> Fetched:
+    async def fetch(self, found: Found, path: Path, progress: Progress, *, share: str) -> str:
         """Wait, and fetch."""
         progress("download", 1, found.bytes)
         await self.gate.pass_through()
@@ -137,6 +135,14 @@ class HeldDelivering(Delivering):
         progress("deliver", 1, 100)
         await self.gate.pass_through()
         await super().deliver(files, target, progress, share=share)
+
+    async def deliver_folder(
+        self, made: UnpackedFolder, source: str, target: str, progress: Progress, *, share: str
+    ) -> None:
+        """Wait, and deliver."""
+        progress("deliver", 1, 100)
+        await self.gate.pass_through()
+        await super().deliver_folder(made, source, target, progress, share=share)
 
 
 def held_up(

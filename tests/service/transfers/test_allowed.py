@@ -70,10 +70,9 @@ def test_nothing_is_allowed_by_default() -> None:
         allowed_source("s3://bucket/m.pt", ())
 
 
-def test_a_source_is_a_file_and_a_target_a_folder() -> None:
+def test_a_source_may_be_a_folder_and_a_target_is_one() -> None:
     """The slash at the end says which."""
-    with pytest.raises(AddressError, match="folder"):
-        allowed_source("s3://bucket/models/", PREFIXES)
+    assert allowed_source("s3://bucket/models/vae/", PREFIXES).is_folder
     with pytest.raises(AddressError, match="folder"):
         allowed_target("s3://bucket/models/m.pt", PREFIXES)
     assert allowed_target("s3://bucket/models/", PREFIXES).is_folder
