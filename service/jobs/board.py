@@ -16,13 +16,14 @@ from service.jobs.entry import JobEntry
 from service.jobs.identity import decisive, identify
 from service.jobs.joining import Joining
 from service.jobs.journal import Journal, Recorded
+from service.jobs.listing import Page, Wanted, page_of
 from service.jobs.others import Nobody, Others
 from service.jobs.records import Accepted
 from service.jobs.retention import CANCELLED, Retention
 from service.jobs.running.attempts import Attempts
 from service.jobs.running.runs import Queueing, Runs
 from service.jobs.submission import Submission
-from service.jobs.table import JobTable, newest_first
+from service.jobs.table import JobTable
 from service.settings import Settings
 from service.storage.folder import Folder
 from service.storage.workspace import Workspace
@@ -147,16 +148,9 @@ class Jobs:
             return entry if entry is not None and entry.outcome is not None else None
         return None
 
-    async def of(self, owner: str, after: str = "") -> list[JobEntry]:
-        """Return the jobs of an owner, the newest first.
-
-        Args:
-            owner: The owner.
-            after: From which place on; a store may leave out those before it, see `place_of`.
-        """
-        own = {entry.id: entry for entry in await self._others.of(owner, after)}
-        own |= {entry.id: entry for entry in self.table.of(owner)}
-        return newest_first(own.values())
+    async def page(self, wanted: Wanted) -> Page:
+        """Return a page of the jobs of an owner, see `page_of`."""
+        return await page_of(self.table, self._others, wanted)
 
     async def remove(self, entry: JobEntry) -> None:
         """Remove a job that has ended, and its files."""

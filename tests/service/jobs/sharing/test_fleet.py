@@ -16,14 +16,15 @@ import pytest
 from convlast.errors import StoreUnavailableError
 from convlast.stores.address import Address
 from service.errors import GoneError, NotFoundError
+from service.jobs import listing
 from service.jobs.entry import JobEntry
 from service.jobs.journal import Journal
+from service.jobs.listing import Wanted
 from service.jobs.records import ARTIFACT, Accepted, Outcome
 from service.jobs.running import attempts
 from service.jobs.sharing import fleet, following, watch
 from service.jobs.sharing.shared_store import SharedStore
 from service.jobs.sharing.sweeping import Sweeping
-from service.jobs.table import place_of
 from service.storage.bucket import Bucket
 from tests.service.jobs.boards import (
     Board,
@@ -135,6 +136,11 @@ async def keep(store: SharedStore, accepted: Accepted, outcome: Outcome) -> Outc
     return await to_thread(store.journal.keep, accepted, outcome, None, flushed=True)
 
 
+async def listed(board: Board, owner: str = "alice") -> list[JobEntry]:
+    """Return the jobs of an owner."""
+    return (await board.jobs.page(Wanted(owner, 200))).entries
+
+
 async def in_both(one: Board, other: Board, entry: JobEntry) -> tuple[JobEntry, JobEntry]:
     """Return a job as both services find it."""
     return await one.jobs.find(entry.id, "alice"), await other.jobs.find(entry.id, "alice")
@@ -150,8 +156,8 @@ async def test_any_service_answers_a_finished_job(services: Services) -> None:
             assert found.document(base="", max_age_s=1) == entry.document(base="", max_age_s=1)
             assert await to_thread(content_of, found, ARTIFACT) == artifact_of(CONTENT)
         for board in (one, other):
-            assert [each.id for each in await board.jobs.of("alice")] == [entry.id]
-            assert await board.jobs.of("bob") == []
+            assert [each.id for each in await listed(board)] == [entry.id]
+            assert await listed(board, "bob") == []
             with pytest.raises(NotFoundError):
                 await board.jobs.find(entry.id, "bob")
         assert not [key for key in services.left() if key.startswith("pending")]
@@ -297,11 +303,56 @@ async def test_a_list_goes_on_after_a_place(services: Services) -> None:
         names = [f"{number}.pt" for number in range(5)]
         for name in names:
             await ended(await one.submit(durable=True, filename=name))
-        page = await other.jobs.of("alice")
-        assert [entry.accepted.filename for entry in page] == names[::-1]
-        place = place_of(page[1].accepted.created_at, page[1].id)
-        following = await other.jobs.of("alice", place)
-        assert [entry.accepted.filename for entry in following] == names[2::-1]
+        pages, after = [], ""
+        while True:
+            page = await other.jobs.page(Wanted("alice", 2, after))
+            pages.append([entry.accepted.filename for entry in page.entries])
+            if page.end is None:
+                break
+            after = page.end
+        assert pages == [names[:2:-1], names[2:0:-1], names[:1]]
+
+
+@in_loop
+async def test_jobs_in_a_state_are_found_however_many_others_came_later(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page looks at a bounded number of jobs, and where it ends, the next one goes on."""
+    monkeypatch.setattr(listing, "MOST_READ", 3)
+    async with services.one("a") as one, services.one("b") as other:
+        waiting = await one.submit(durable=True, filename="waiting.pt")
+        await one.workers.next()
+        one.workers.is_prompt = True
+        for number in range(5):
+            await ended(await one.submit(durable=True, filename=f"{number}.pt"))
+        latest = other.jobs._others.latest
+        read: list[str] = []
+
+        async def counted(job_id: str) -> JobEntry | None:
+            read.append(job_id)
+            return await latest(job_id)
+
+        monkeypatch.setattr(other.jobs._others, "latest", counted)
+        first = await other.jobs.page(Wanted("alice", 2, state="queued"))
+        assert (first.entries, len(read)) == ([], 3)
+        assert first.end is not None
+        second = await other.jobs.page(Wanted("alice", 2, first.end, "queued"))
+        assert [entry.id for entry in second.entries] == [waiting.id]
+        assert (second.end, len(read)) == (None, 6)
+
+
+@in_loop
+async def test_a_job_that_was_run_anew_is_listed_once(services: Services) -> None:
+    """At the place that it has now, also on the pages after it."""
+    async with services.one("a") as one:
+        cancelled = await one.submit(durable=True)
+        await one.jobs.cancel(cancelled)
+        one.workers.is_prompt = True
+        again = await ended(await one.submit(durable=True))
+        page = await one.jobs.page(Wanted("alice", 1))
+        assert [entry.accepted for entry in page.entries] == [again.accepted]
+        assert page.end is not None
+        assert await one.jobs.page(Wanted("alice", 1, page.end)) == ([], None)
 
 
 @in_loop
@@ -593,9 +644,9 @@ async def test_the_oldest_jobs_go_if_there_is_no_room(services: Services) -> Non
                     await board.jobs.find(entry.id, "alice")
             assert (await board.jobs.find(entries[3].id, "alice")).state == "succeeded"
             assert (await board.jobs.find(live.id, "alice")).state == "queued"
-            listed = {each.id for each in await board.jobs.of("alice")}
-            assert live.id in listed
-            assert entries[0].id not in listed
+            found = {each.id for each in await listed(board)}
+            assert live.id in found
+            assert entries[0].id not in found
 
 
 @in_loop
