@@ -8,6 +8,8 @@ from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 
+import structlog
+
 from convlast.errors import StoreError
 from convlast.jobs import JobState
 from service.errors import NotFoundError, NotReadyError
@@ -30,6 +32,12 @@ from service.storage.workspace import Workspace
 from service.threads import RECORDING, REMOVING
 from service.transfers import Transfers
 from service.workers import Workers
+
+STOP_S = 3.0
+"""How long the end of a service waits for a store that it shares with others."""
+
+_TOLD = 20
+_log = structlog.get_logger()
 
 
 class Jobs:
@@ -215,12 +223,17 @@ class Jobs:
         await self._suspend(waiting)
 
     async def stop(self) -> None:
-        """Stop all jobs; the durable ones go on when the service is back."""
+        """Stop all jobs; the durable ones go on when the service is back, or at another one."""
         live = self._live()
+        # A store that is away would keep this service from ending.
+        breaking_off = asyncio.get_running_loop().call_later(STOP_S, self._others.break_off)
         await self._suspend([entry for entry in live if entry.is_durable])
         for entry in live:
             await self.runs.stop(entry)
+        breaking_off.cancel()
         await self._others.stop()
+        if left := [entry.id for entry in self.table if entry.is_suspended]:
+            _log.info("jobs are left, and go on later", count=len(left), job_ids=left[:_TOLD])
 
     async def _suspend(self, entries: list[JobEntry]) -> None:
         for entry in entries:

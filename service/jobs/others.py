@@ -39,6 +39,9 @@ class Others(Protocol):
     async def stop(self) -> None:
         """Take part no longer."""
 
+    def break_off(self) -> None:
+        """Wait for them, and for their store, no longer: what is asked fails at once."""
+
     async def find(self, job_id: str, owner: str) -> JobEntry | None:
         """Return a job of this owner that the store has.
 
@@ -102,6 +105,9 @@ class Nobody(Others):
         """Do nothing."""
 
     async def stop(self) -> None:
+        """Do nothing."""
+
+    def break_off(self) -> None:
         """Do nothing."""
 
     async def find(self, job_id: str, owner: str) -> JobEntry | None:

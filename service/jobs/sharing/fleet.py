@@ -39,6 +39,9 @@ TELL_S = 1.0
 CANCEL_PATIENCE_S = 10.0
 """How long the service that has a job may take to cancel it."""
 
+LEAVE_S = 3.0
+"""How long the end of this service waits until the others are told of it."""
+
 _ID = re.compile("[0-9a-f]{64}")
 _log = structlog.get_logger()
 
@@ -83,10 +86,17 @@ class Fleet(Others):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._following.stop()
+        self.store.break_off()
         try:
-            await SIGNALLING.run(self.store.leave)
-        except StoreError as error:
+            async with asyncio.timeout(LEAVE_S):
+                await SIGNALLING.run(self.store.leave)
+        except (StoreError, TimeoutError) as error:
             _log.warning("the other services were not told of the end", problem=str(error))
+        self.store.services.break_off()
+
+    def break_off(self) -> None:
+        """Wait for the store no longer."""
+        self.store.break_off()
 
     async def find(self, job_id: str, owner: str) -> JobEntry | None:
         """Return a job of this owner that the store has.

@@ -113,6 +113,11 @@ class SharedStore:
         """Give no sign of life any more: others take over what is left."""
         self.services.remove(self.service)
 
+    def break_off(self) -> None:
+        """Ask for nothing any more, apart from signs of life: what threads wait for fails."""
+        for each in (self.jobs, self.pending, self._pending_briefly, self.cancels, self.owners):
+            each.break_off()
+
     def check(self) -> str:
         """Check whether the store can be used, and say so."""
         self.announce()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import threading
 import time
 from asyncio import to_thread
 from collections.abc import AsyncIterator, Callable
@@ -16,6 +17,7 @@ import pytest
 from convlast.errors import StoreUnavailableError
 from convlast.stores.address import Address
 from service.errors import GoneError, NotFoundError
+from service.jobs import board as board_module
 from service.jobs import listing
 from service.jobs.entry import JobEntry
 from service.jobs.journal import Journal
@@ -25,7 +27,9 @@ from service.jobs.running import attempts
 from service.jobs.sharing import fleet, following, watch
 from service.jobs.sharing.shared_store import SharedStore
 from service.jobs.sharing.sweeping import Sweeping
+from service.storage import bucket
 from service.storage.bucket import Bucket
+from service.threads import CARRYING, SIGNALLING, STORING
 from tests.service.jobs.boards import (
     Board,
     artifact_of,
@@ -596,6 +600,39 @@ async def test_a_job_that_cannot_be_begun_without_the_store_waits_for_it(
         again.succeed()
         await end_of(entry)
         assert (entry.state, entry.attempts) == ("succeeded", 1)
+
+
+@in_loop
+async def test_a_service_ends_in_time_though_its_store_hangs(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing waits for the store any more, and another service finishes the job."""
+    monkeypatch.setattr(board_module, "STOP_S", 0.2)
+    monkeypatch.setattr(fleet, "LEAVE_S", 0.2)
+    async with services.one("a") as one:
+        entry = await one.submit(durable=True)
+        run = await one.workers.next()
+        await run.begin()
+        with monkeypatch.context() as away:
+            for ask in ("create", "put", "listing", "patiently", "remove", "stat"):
+                away.setattr(bucket, ask, hangs)
+            run.succeed()
+            await until(lambda: entry.is_ending)
+            async with asyncio.timeout(10):
+                await one.jobs.stop()
+            for threads, count in ((STORING, 16), (CARRYING, 8), (SIGNALLING, 2)):
+                free = threading.Barrier(count)
+                await asyncio.gather(*(threads.run(free.wait, 10) for _ in range(count)))
+    async with services.one("b") as other:
+        other.workers.is_prompt = True
+        found = await other.jobs.find(entry.id, "alice")
+        await end_of(found)
+        assert (found.state, found.attempts) == ("succeeded", 2)
+
+
+async def hangs(*_: object, **__: object) -> None:
+    """Give no answer."""
+    await asyncio.Event().wait()
 
 
 def refuse(*_: object) -> None:

@@ -1,0 +1,61 @@
+"""Waits in a thread for what a store is asked, until nobody has the time any more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from threading import Lock
+from typing import Any, TypeVar
+
+from convlast.errors import StoreUnavailableError
+
+T = TypeVar("T")
+
+
+class Asking:
+    """What threads ask a store, each in an event loop of its own."""
+
+    def __init__(self, store: str) -> None:
+        """Set up.
+
+        Args:
+            store: What the store is called in errors.
+        """
+        self._store = store
+        self._changes = Lock()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._is_over = False
+
+    def wait(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do work of the stores' library in this thread.
+
+        Raises:
+            StoreError: If the store does not do what it is asked for.
+            StoreUnavailableError: If it was broken off.
+        """
+        return asyncio.run(self._do(work))
+
+    async def _do(self, work: Coroutine[Any, Any, T]) -> T:
+        task = asyncio.ensure_future(work)
+        with self._changes:
+            self._tasks.add(task)
+            if self._is_over:
+                task.cancel()
+        try:
+            return await task
+        except asyncio.CancelledError:
+            raise StoreUnavailableError(
+                f"The service ends, and waits no longer for {self._store}.",
+                address=self._store,
+                reason="away",
+            ) from None
+        finally:
+            with self._changes:
+                self._tasks.discard(task)
+
+    def break_off(self) -> None:
+        """Let all that is asked, and will be, fail at once. Any thread may call this."""
+        with self._changes:
+            self._is_over = True
+            for task in self._tasks:
+                task.get_loop().call_soon_threadsafe(task.cancel)
