@@ -58,6 +58,11 @@ class Run:
     gone: Gone | None = None
 
     @property
+    def id(self) -> str:
+        """The id."""
+        return self.name.partition("/")[0]
+
+    @property
     def is_complete(self) -> bool:
         """Whether it was written down, and not only begun to be."""
         return self.recorded is not None or self.gone is not None
@@ -230,7 +235,7 @@ class SharedStore:
 
     def index(self, accepted: Accepted) -> None:
         """Put a job into the list of its owner's."""
-        self.owners.create(_index_key(accepted), "")
+        self.owners.create(row_of(accepted), "")
 
     def of(self, owner: str) -> list[Indexed]:
         """Return the jobs of an owner, the latest first."""
@@ -240,12 +245,16 @@ class SharedStore:
             found.append(Indexed(float(created_at), sha256, job_id))
         return sorted(found, reverse=True)
 
+    def rows(self) -> list[str]:
+        """Return the rows of all owners' lists, see `row_of`."""
+        return [each.name for each in self.owners.listed("")]
+
     def remove(self, accepted: Accepted, gone: Gone | None) -> None:
         """Remove a job, and remember why."""
         name = accepted.name
         if gone is not None:
             self.jobs.write(f"{name}/{GONE}", gone.model_dump_json())
-        self.owners.remove(_index_key(accepted))
+        self.owners.remove(row_of(accepted))
         self.cancels.remove(_flat(name))
         for key in split_runs(self.jobs.sizes(name))[0]:
             if gone is None or key != GONE:
@@ -289,6 +298,7 @@ def _owner_key(owner: str) -> str:
     return hashlib.sha256(owner.encode()).hexdigest()[:32]
 
 
-def _index_key(accepted: Accepted) -> str:
+def row_of(accepted: Accepted) -> str:
+    """Return the key of a job in the list of its owner's; it ends with the id of the job."""
     moment = f"{accepted.created_at:020.6f}"
     return f"{_owner_key(accepted.owner)}/{moment}-{accepted.sha256}-{accepted.id}"

@@ -24,8 +24,8 @@ from service.jobs.journal import Journal
 from service.jobs.listing import Wanted
 from service.jobs.records import ARTIFACT, Accepted, Outcome
 from service.jobs.running import attempts
-from service.jobs.sharing import fleet, following, watch
-from service.jobs.sharing.shared_store import SharedStore
+from service.jobs.sharing import fleet, following, inheriting, watch
+from service.jobs.sharing.shared_store import SharedStore, row_of
 from service.jobs.sharing.sweeping import Sweeping
 from service.storage import bucket
 from service.storage.bucket import Bucket
@@ -436,6 +436,59 @@ async def test_what_a_service_has_left_half_is_removed(services: Services) -> No
 
 
 @in_loop
+async def test_jobs_are_taken_over_several_at_once(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their checkpoints are fetched at the same time, but not all of them."""
+    monkeypatch.setattr(inheriting, "MOST_AT_ONCE", 2)
+    dead, at_once, seen = services.dead(), 0, [0]
+    jobs = [await dead.accept(b"%d" % number) for number in range(5)]
+    bring = SharedStore.bring
+
+    async def counted(store: SharedStore, name: str, path: Path) -> None:
+        nonlocal at_once
+        at_once += 1
+        seen.append(at_once)
+        if len(seen) <= 3:
+            await until(lambda: max(seen) >= 2)
+        await bring(store, name, path)
+        at_once -= 1
+
+    monkeypatch.setattr(SharedStore, "bring", counted)
+    async with services.one("a") as one:
+        one.workers.is_prompt = True
+        for accepted in jobs:
+            found = await one.jobs.find(accepted.id, "alice")
+            await end_of(found)
+            assert (found.state, found.attempts) == ("succeeded", 1)
+        assert max(seen) == 2
+
+
+@in_loop
+async def test_a_job_that_two_services_have_left_is_run_once(services: Services) -> None:
+    """One was taken for dead while it handed the job over."""
+    dead, other = services.dead(), services.dead()
+    accepted = await dead.accept(b"checkpoint")
+    await to_thread(other.store.pending.create, f"{other.store.service}/{accepted.name}", "")
+    async with services.one("a") as one:
+        one.workers.is_prompt = True
+        await end_of(await one.jobs.find(accepted.id, "alice"))
+        await until(lambda: not [key for key in services.left() if key.startswith("pending")])
+        assert len(one.workers.runs) == 1
+
+
+@in_loop
+async def test_the_sign_of_a_service_that_is_gone_is_removed(services: Services) -> None:
+    """Nothing else would ever remove it; those of services that live stay."""
+    dead = services.dead()
+    await to_thread(dead.store.announce)
+    async with services.one("a") as one, services.one("b") as other:
+        alive = {f"services/{services.store_of(board).service}" for board in (one, other)}
+        await until(lambda: f"services/{dead.store.service}" not in services.left())
+        assert alive <= services.left()
+
+
+@in_loop
 async def test_a_service_that_hangs_and_comes_back_does_no_harm(services: Services) -> None:
     """Its job was taken over meanwhile: whichever ends first has the outcome, with its files."""
     async with services.one("a") as one:
@@ -700,6 +753,34 @@ async def test_jobs_that_are_too_old_go(services: Services) -> None:
         assert not [key for key in services.left() if not key.startswith("services")]
         with pytest.raises(NotFoundError):
             await one.jobs.find(entry.id, "alice")
+
+
+@in_loop
+async def test_rows_of_jobs_that_are_not_there_go(services: Services) -> None:
+    """Services died or gave up after they had written them; a job that is coming keeps its row."""
+    dead = services.dead()
+    half, coming = dead.accepted(b"half"), dead.accepted(b"coming")
+    async with services.one("a") as one:
+        one.workers.is_prompt = True
+        done = await ended(await one.submit(durable=True))
+        removed = await ended(await one.submit(b"removed", durable=True))
+        await one.jobs.remove(await one.jobs.find(removed.id, "alice"))
+        one.workers.is_prompt = False
+        live = await one.submit(b"live", durable=True)
+        refused = done.accepted.model_copy(update={"created_at": done.accepted.created_at + 1})
+        for stray in (half, removed.accepted, refused):
+            await to_thread(dead.store.index, stray)
+        store = services.store_of(one)
+        assert isinstance(one.others, fleet.Fleet)
+        one.others._inheriting.accepting.add(coming.name)
+        await to_thread(store.pending.create, f"{store.service}/{coming.name}", "")
+        await to_thread(store.index, coming)
+        sweeping = Sweeping(store, max_bytes=10**6, max_age_s=60)
+        await to_thread(sweeping.sweep)
+        rows = {row_of(each) for each in (done.accepted, live.accepted, coming)}
+        assert {key for key in services.left() if key.startswith("owners")} == {
+            f"owners/{row}" for row in rows
+        }
 
 
 @in_loop
