@@ -8,6 +8,8 @@ from threading import Lock
 from typing import Any, TypeVar
 
 from convlast.errors import StoreUnavailableError
+from convlast.stores.address import Address
+from service.storage.discretion import as_own_store
 
 T = TypeVar("T")
 
@@ -15,13 +17,13 @@ T = TypeVar("T")
 class Asking:
     """What threads ask a store, each in an event loop of its own."""
 
-    def __init__(self, store: str) -> None:
+    def __init__(self, address: Address) -> None:
         """Set up.
 
         Args:
-            store: What the store is called in errors.
+            address: Where the store is, for the log.
         """
-        self._store = store
+        self._address = address
         self._changes = Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._is_over = False
@@ -33,7 +35,8 @@ class Asking:
             StoreError: If the store does not do what it is asked for.
             StoreUnavailableError: If it was broken off.
         """
-        return asyncio.run(self._do(work))
+        with as_own_store():
+            return asyncio.run(self._do(work))
 
     async def _do(self, work: Coroutine[Any, Any, T]) -> T:
         task = asyncio.ensure_future(work)
@@ -45,8 +48,8 @@ class Asking:
             return await task
         except asyncio.CancelledError:
             raise StoreUnavailableError(
-                f"The service ends, and waits no longer for {self._store}.",
-                address=self._store,
+                f"The service ends, and waits no longer for the store of {self._address}.",
+                address=str(self._address),
                 reason="away",
             ) from None
         finally:

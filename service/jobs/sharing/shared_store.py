@@ -19,6 +19,7 @@ from service.jobs.journal import Journal, Recorded
 from service.jobs.records import Accepted, Outcome
 from service.jobs.standing import Standing
 from service.storage.bucket import Bucket
+from service.storage.discretion import as_own_store
 
 GONE = "gone.json"
 """The object that says why a job is gone."""
@@ -171,7 +172,8 @@ class SharedStore:
         Raises:
             StoreError: If it is not there, or cannot be read.
         """
-        await fetch(self.jobs.at(f"{name}/{_INPUT}"), path, self.options)
+        with as_own_store():
+            await fetch(self.jobs.at(f"{name}/{_INPUT}"), path, self.options)
 
     def ended(self, accepted: Accepted) -> None:
         """Note that a job has an outcome."""

@@ -570,6 +570,7 @@ async def test_a_job_whose_checkpoint_is_gone_has_failed(services: Services) -> 
             found = await one.jobs.find(accepted.id, "alice")
             await end_of(found)
             assert found.state == state
+            assert str(services.folder) not in str(found.outcome), "where the store is"
         await until(lambda: not [key for key in services.left() if key.startswith("pending")])
 
 
