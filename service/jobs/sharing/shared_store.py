@@ -26,6 +26,7 @@ GONE = "gone.json"
 
 REQUEST = "request.json"
 
+_AREAS = ("jobs", "pending", "cancels", "owners", "services", "moving")
 _INPUT, _STANDING = "input", "standing.json"
 _BRIEF_S = 5.0
 _RUN = re.compile(r"run-([0-9]{1,9})/(.*)")
@@ -111,6 +112,14 @@ class SharedStore:
         )
         self.journal = Journal(self.jobs, self.service)
 
+    def open(self) -> None:
+        """Begin to use it."""
+        if self.address.scheme == "file":
+            # The library makes folders that everybody can read.
+            for folder in (self.address, *map(self.address.child, _AREAS)):
+                Path("/", folder.path).mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.announce()
+
     def announce(self) -> None:
         """Give a sign of life."""
         self.services.write(self.service, str(time.time()))
@@ -126,7 +135,7 @@ class SharedStore:
 
     def check(self) -> str:
         """Check whether the store can be used, and say so."""
-        self.announce()
+        self.open()
         self.leave()
         return f"{self.address} can be written."
 
