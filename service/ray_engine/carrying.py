@@ -15,7 +15,6 @@ from convlast.stores.address import Address
 from convlast.stores.opening import StoreOptions
 from convlast.stores.reading import fetch, listing
 from convlast.stores.writing import put, remove
-from service.storage.discretion import as_own_store
 
 MOST_PUTS = 4
 """Checkpoints that are put into the store at once: each has some parts of 16 MiB in memory."""
@@ -46,8 +45,7 @@ class StoreCarrier:
         Raises:
             StoreError: If that is not possible.
         """
-        with as_own_store():
-            await put(path, Address.parse(address), self.options)
+        await put(path, Address.parse(address), self.options)
 
     async def fetch(self, address: str, path: Path) -> None:
         """Fetch a file from the store.
@@ -55,8 +53,7 @@ class StoreCarrier:
         Raises:
             StoreError: If that is not possible.
         """
-        with as_own_store():
-            await fetch(Address.parse(address), path, self.options)
+        await fetch(Address.parse(address), path, self.options)
 
     async def clear(self, folder: str) -> None:
         """Remove what lies in a folder of the store.
