@@ -206,16 +206,6 @@ class StoreError(ConvlastError):
         self.address = address
         super().__init__(message, remedy=remedy, address=address, **details)
 
-    def hide_address(self, store: str) -> None:
-        """Name the store, for readers who need not know where it is.
-
-        Args:
-            store: What it is called, such as `store of this service`.
-        """
-        told = self.message.replace(f"store of {self.address}", store)
-        self._say(told.replace(self.address, f"the {store}"))
-        self.address = self.details["address"] = f"the {store}"
-
 
 class AddressError(StoreError, ValueError):
     """The address cannot be read, or is of a kind that does not fit."""

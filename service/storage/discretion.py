@@ -9,6 +9,7 @@ import structlog
 
 from convlast.errors import SourceNotFoundError, StoreError
 
+_NAME = "the service's store"
 _log = structlog.get_logger()
 
 
@@ -24,5 +25,8 @@ def as_own_store() -> Iterator[None]:
     except StoreError as error:
         if not isinstance(error, SourceNotFoundError):
             _log.warning("the service's store fails", address=error.address, problem=error.message)
-        error.hide_address("service's store")
+        told = error.message.replace(f"store of {error.address}", "service's store")
+        error.message = told.replace(error.address, _NAME)
+        error.args = (f"{error.message} {error.remedy}".strip(),)
+        error.address = error.details["address"] = _NAME
         raise
