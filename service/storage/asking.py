@@ -8,22 +8,15 @@ from threading import Lock
 from typing import Any, TypeVar
 
 from convlast.errors import StoreUnavailableError
-from convlast.stores.address import Address
-from service.storage.discretion import as_own_store
+from service.storage.discretion import OWN_STORE, as_own_store
 
 T = TypeVar("T")
 
 
 class Asking:
-    """What threads ask a store, each in an event loop of its own."""
+    """What threads ask the service's own store, each in an event loop of its own."""
 
-    def __init__(self, address: Address) -> None:
-        """Set up.
-
-        Args:
-            address: Where the store is, for the log.
-        """
-        self._address = address
+    def __init__(self) -> None:
         self._changes = Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._is_over = False
@@ -35,8 +28,15 @@ class Asking:
             StoreError: If the store does not do what it is asked for.
             StoreUnavailableError: If it was broken off.
         """
-        with as_own_store():
-            return asyncio.run(self._do(work))
+        try:
+            with as_own_store():
+                return asyncio.run(self._do(work))
+        except asyncio.CancelledError:
+            raise StoreUnavailableError(
+                f"The service ends, and waits no longer for {OWN_STORE}.",
+                address=OWN_STORE,
+                reason="away",
+            ) from None
 
     async def _do(self, work: Coroutine[Any, Any, T]) -> T:
         task = asyncio.ensure_future(work)
@@ -46,12 +46,6 @@ class Asking:
                 task.cancel()
         try:
             return await task
-        except asyncio.CancelledError:
-            raise StoreUnavailableError(
-                f"The service ends, and waits no longer for the store of {self._address}.",
-                address=str(self._address),
-                reason="away",
-            ) from None
         finally:
             with self._changes:
                 self._tasks.discard(task)

@@ -40,7 +40,7 @@ class Bucket:
             options: How it is asked.
         """
         self.address, self._options = address, options or StoreOptions()
-        self._asking = Asking(address)
+        self._asking = Asking()
 
     def create(self, key: str, text: str) -> bool:
         """Write a small object, and return whether it is the first with this key."""

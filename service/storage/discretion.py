@@ -9,7 +9,7 @@ import structlog
 
 from convlast.errors import SourceNotFoundError, StoreError
 
-_NAME = "the service's store"
+OWN_STORE = "the service's store"
 _log = structlog.get_logger()
 
 
@@ -26,7 +26,7 @@ def as_own_store() -> Iterator[None]:
         if not isinstance(error, SourceNotFoundError):
             _log.warning("the service's store fails", address=error.address, problem=error.message)
         told = error.message.replace(f"store of {error.address}", "service's store")
-        error.message = told.replace(error.address, _NAME)
+        error.message = told.replace(error.address, OWN_STORE)
         error.args = (f"{error.message} {error.remedy}".strip(),)
-        error.address = error.details["address"] = _NAME
+        error.address = error.details["address"] = OWN_STORE
         raise

@@ -91,7 +91,8 @@ class Fleet(Others):
             async with asyncio.timeout(LEAVE_S):
                 await SIGNALLING.run(self.store.leave)
         except (StoreError, TimeoutError) as error:
-            _log.warning("the other services were not told of the end", problem=str(error))
+            problem = str(error) or "There is no answer."
+            _log.warning("the other services were not told of the end", problem=problem)
         self.store.services.break_off()
 
     def break_off(self) -> None:
