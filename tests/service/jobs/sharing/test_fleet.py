@@ -29,6 +29,7 @@ from service.jobs.sharing.shared_store import SharedStore, row_of
 from service.jobs.sharing.sweeping import Sweeping
 from service.storage import bucket
 from service.storage.bucket import Bucket
+from service.storage.workspace import JobFolder, Workspace
 from service.threads import CARRYING, SIGNALLING, STORING
 from tests.service.jobs.boards import (
     Board,
@@ -465,8 +466,17 @@ async def test_jobs_are_taken_over_several_at_once(
 
 
 @in_loop
-async def test_a_job_that_two_services_have_left_is_run_once(services: Services) -> None:
+async def test_a_job_that_two_services_have_left_is_run_once(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One was taken for dead while it handed the job over."""
+    new_job = Workspace.new_job
+
+    def slow(workspace: Workspace) -> JobFolder:
+        time.sleep(0.2)  # so that a second heir would come before the first has the job
+        return new_job(workspace)
+
+    monkeypatch.setattr(Workspace, "new_job", slow)
     dead, other = services.dead(), services.dead()
     accepted = await dead.accept(b"checkpoint")
     await to_thread(other.store.pending.create, f"{other.store.service}/{accepted.name}", "")
