@@ -55,15 +55,16 @@ class JobRequests:
         """
         chosen: dict[str, str] = {"state": state} if state else {}
         following: dict[str, str] | None = chosen
-        while following is not None:
+        seen: list[dict[str, str]] = []
+        # A page may be empty and lead on, but one that leads back would never end.
+        while following is not None and following not in seen:
+            seen.append(following)
             ask = Ask("GET", "jobs", params=following)
             bound = self._bound(is_patient=False)
             page = await self._connection.repeated(ask, answers.read_jobs, bound)
             for job in page.jobs:
                 yield job
-            after = None if page.after is None else {**page.after, **chosen}
-            # A page that is empty, or leads to itself, would never end.
-            following = after if page.jobs and after != following else None
+            following = None if page.after is None else {**page.after, **chosen}
 
     async def cancel(self, job_id: str) -> JobStatus:
         """Stop a job that is queued or running, and return its status; leave a finished one.

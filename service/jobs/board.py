@@ -8,6 +8,8 @@ from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 
+import structlog
+
 from convlast.errors import StoreError
 from convlast.jobs import JobState
 from service.errors import NotFoundError, NotReadyError
@@ -16,19 +18,26 @@ from service.jobs.entry import JobEntry
 from service.jobs.identity import decisive, identify
 from service.jobs.joining import Joining
 from service.jobs.journal import Journal, Recorded
+from service.jobs.listing import Page, Wanted, page_of
 from service.jobs.others import Nobody, Others
 from service.jobs.records import Accepted
 from service.jobs.retention import CANCELLED, Retention
 from service.jobs.running.attempts import Attempts
 from service.jobs.running.runs import Queueing, Runs
 from service.jobs.submission import Submission
-from service.jobs.table import JobTable, newest_first
+from service.jobs.table import JobTable
 from service.settings import Settings
 from service.storage.folder import Folder
 from service.storage.workspace import Workspace
 from service.threads import RECORDING, REMOVING
 from service.transfers import Transfers
 from service.workers import Workers
+
+STOP_S = 3.0
+"""How long the end of a service waits for a store that it shares with others."""
+
+_TOLD = 20
+_log = structlog.get_logger()
 
 
 class Jobs:
@@ -147,16 +156,9 @@ class Jobs:
             return entry if entry is not None and entry.outcome is not None else None
         return None
 
-    async def of(self, owner: str, after: str = "") -> list[JobEntry]:
-        """Return the jobs of an owner, the newest first.
-
-        Args:
-            owner: The owner.
-            after: From which place on; a store may leave out those before it, see `place_of`.
-        """
-        own = {entry.id: entry for entry in await self._others.of(owner, after)}
-        own |= {entry.id: entry for entry in self.table.of(owner)}
-        return newest_first(own.values())
+    async def page(self, wanted: Wanted) -> Page:
+        """Return a page of the jobs of an owner, see `page_of`."""
+        return await page_of(self.table, self._others, wanted)
 
     async def remove(self, entry: JobEntry) -> None:
         """Remove a job that has ended, and its files."""
@@ -221,12 +223,17 @@ class Jobs:
         await self._suspend(waiting)
 
     async def stop(self) -> None:
-        """Stop all jobs; the durable ones go on when the service is back."""
+        """Stop all jobs; the durable ones go on when the service is back, or at another one."""
         live = self._live()
+        # A store that is away would keep this service from ending.
+        breaking_off = asyncio.get_running_loop().call_later(STOP_S, self._others.break_off)
         await self._suspend([entry for entry in live if entry.is_durable])
         for entry in live:
             await self.runs.stop(entry)
+        breaking_off.cancel()
         await self._others.stop()
+        if left := [entry.id for entry in self.table if entry.is_suspended]:
+            _log.info("jobs are left, and go on later", count=len(left), job_ids=left[:_TOLD])
 
     async def _suspend(self, entries: list[JobEntry]) -> None:
         for entry in entries:

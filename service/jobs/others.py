@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -39,6 +39,9 @@ class Others(Protocol):
     async def stop(self) -> None:
         """Take part no longer."""
 
+    def break_off(self) -> None:
+        """Wait for them, and for their store, no longer: what is asked fails at once."""
+
     async def find(self, job_id: str, owner: str) -> JobEntry | None:
         """Return a job of this owner that the store has.
 
@@ -49,8 +52,8 @@ class Others(Protocol):
     async def latest(self, job_id: str) -> JobEntry | None:
         """Return a job of any owner that the store has, unless it is gone."""
 
-    async def of(self, owner: str, after: str = "") -> list[JobEntry]:
-        """Return the jobs of an owner that the store has, of those after a place."""
+    async def places(self, owner: str) -> Mapping[str, str]:
+        """Return the ids of the jobs of an owner that the store has, by `place_of` each."""
 
     async def bring(self, owner: str, sha256: str, path: Path) -> Accepted | None:
         """Write the checkpoint of an earlier job of this owner to a new file, if there is one."""
@@ -104,6 +107,9 @@ class Nobody(Others):
     async def stop(self) -> None:
         """Do nothing."""
 
+    def break_off(self) -> None:
+        """Do nothing."""
+
     async def find(self, job_id: str, owner: str) -> JobEntry | None:
         """Return none."""
         return None
@@ -112,9 +118,9 @@ class Nobody(Others):
         """Return none."""
         return None
 
-    async def of(self, owner: str, after: str = "") -> list[JobEntry]:
+    async def places(self, owner: str) -> Mapping[str, str]:
         """Return none."""
-        return []
+        return {}
 
     async def bring(self, owner: str, sha256: str, path: Path) -> Accepted | None:
         """Return none: all checkpoints are here."""

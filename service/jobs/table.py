@@ -89,8 +89,8 @@ class JobTable:
         raise NotFoundError("There is no such job.")
 
     def of(self, owner: str) -> list[JobEntry]:
-        """Return the jobs of an owner, the newest first."""
-        return newest_first(entry for entry in self if entry.accepted.owner == owner)
+        """Return the jobs of an owner."""
+        return [entry for entry in self if entry.accepted.owner == owner]
 
     def counts(self) -> dict[JobState, int]:
         """Return how many jobs are in each state."""
@@ -200,8 +200,3 @@ def place_of(created_at: float, job_id: str) -> str:
     True
     """
     return f"{created_at:020.6f}-{job_id[:8]}"
-
-
-def newest_first(entries: Iterable[JobEntry]) -> list[JobEntry]:
-    """Sort jobs by when they came, the newest first."""
-    return sorted(entries, key=lambda entry: (entry.accepted.created_at, entry.id), reverse=True)

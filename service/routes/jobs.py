@@ -17,7 +17,7 @@ from service.context import CallerOf, ContextOf
 from service.headers.fields import as_list
 from service.headers.negotiation import JSON
 from service.jobs.entry import JobEntry
-from service.jobs.table import place_of
+from service.jobs.listing import Wanted
 from service.routes import JobId, readable
 from service.routes.contents import EVENTS, JOB, JOBS
 from service.routes.files import matches
@@ -40,22 +40,20 @@ router = APIRouter(prefix="/jobs", tags=["jobs"], default_response_class=Respons
     openapi_extra=query_parameters("limit", "after", "state"),
 )
 async def list_jobs(request: Request, context: ContextOf, caller: CallerOf) -> Response:
-    """List the caller's own jobs, the newest first, in pages."""
+    """List the caller's own jobs, the newest first, in pages.
+
+    A page can have fewer jobs than its limit, or none, and still name a `next` one.
+    """
     asked = request.query_params
     limit = int(_number(asked.get("limit"), "limit", _PAGE, most=_LONGEST_PAGE))
-    after = asked.get("after", "")
-    found = await context.jobs.of(caller.owner, after)
-    if state := _state(asked.get("state")):
-        found = [entry for entry in found if entry.state == state]
-    if after:
-        found = [entry for entry in found if _cursor(entry) < after]
-    page, more = found[:limit], found[limit:]
+    state = _state(asked.get("state"))
+    page = await context.jobs.page(Wanted(caller.owner, limit, asked.get("after", ""), state))
     base, following = request.scope.get("root_path", ""), None
-    if more and page:
-        query = {"after": _cursor(page[-1]), "limit": limit, **({"state": state} if state else {})}
+    if page.end is not None:
+        query = {"after": page.end, "limit": limit, **({"state": state} if state else {})}
         following = f"{base}/jobs?{urlencode(query)}"
     max_age_s = context.settings.store_age_s
-    documents = [entry.document(base=base, max_age_s=max_age_s) for entry in page]
+    documents = [entry.document(base=base, max_age_s=max_age_s) for entry in page.entries]
     body = b'{"jobs": [%b], "next": %b}' % (b", ".join(documents), json.dumps(following).encode())
     return Response(body, media_type=JSON, headers={"Cache-Control": "no-cache"})
 
@@ -143,21 +141,17 @@ async def delete(job_id: JobId, request: Request, context: ContextOf, caller: Ca
     return Response(status_code=204)
 
 
-def _state(text: str | None) -> str | None:
+def _state(text: str | None) -> JobState | None:
     """Read a state in the query.
 
     Raises:
         OptionError: If there is no such state.
     """
-    states = get_args(JobState)
-    if text is not None and text not in states:
+    states: tuple[JobState, ...] = get_args(JobState)
+    found = next((each for each in states if each == text), None)
+    if text is not None and found is None:
         raise OptionError("state", f"There is no such state. Ask for one of {', '.join(states)}.")
-    return text
-
-
-def _cursor(entry: JobEntry) -> str:
-    """Return where a job stands in the list; a later job has a greater one."""
-    return place_of(entry.accepted.created_at, entry.id)
+    return found
 
 
 def _number(text: str | None, name: str, default: float, *, most: float = 1e9) -> float:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
-from typing import Any, TypeVar
 
 import obstore
 
@@ -20,9 +19,8 @@ from convlast.stores.reading import Listed, listing, stat
 from convlast.stores.refusals import translated
 from convlast.stores.writing import create, put, remove
 from service.errors import NotFoundError
+from service.storage.asking import Asking
 from service.storage.slices import Slice
-
-T = TypeVar("T")
 
 _WINDOW_BYTES = 4 << 20
 """What a download reads at once, and has in memory: each request costs some 10 ms."""
@@ -42,10 +40,11 @@ class Bucket:
             options: How it is asked.
         """
         self.address, self._options = address, options or StoreOptions()
+        self._asking = Asking()
 
     def create(self, key: str, text: str) -> bool:
         """Write a small object, and return whether it is the first with this key."""
-        return _wait(create(text.encode(), self.at(key), self._options))
+        return self._asking.wait(create(text.encode(), self.at(key), self._options))
 
     def write(self, key: str, text: str) -> None:
         """Write a small object, or replace the one that is there."""
@@ -56,7 +55,7 @@ class Bucket:
             with translated(address):
                 await obstore.put_async(store, address.path, text.encode(), use_multipart=False)
 
-        _wait(patiently(ask, self._options))
+        self._asking.wait(patiently(ask, self._options))
 
     def read(self, key: str) -> bytes | None:
         """Return the bytes of a small object, or none if there is no such object."""
@@ -69,7 +68,7 @@ class Bucket:
                 return bytes(await found.bytes_async())
 
         try:
-            return _wait(patiently(ask, self._options))
+            return self._asking.wait(patiently(ask, self._options))
         except SourceNotFoundError:
             return None
 
@@ -85,7 +84,7 @@ class Bucket:
                 )
                 return bytes(part)
 
-        return _wait(patiently(ask, self._options))
+        return self._asking.wait(patiently(ask, self._options))
 
     def take(self, key: str, folder: Path, names: Collection[str], *, flushed: bool) -> None:
         """Send files to below a key."""
@@ -94,12 +93,12 @@ class Bucket:
 
     def put(self, key: str, path: Path) -> None:
         """Send a file."""
-        _wait(put(path, self.at(key), self._options))
+        self._asking.wait(put(path, self.at(key), self._options))
 
     def open(self, key: str) -> Slice:
         """Open an object."""
         try:
-            size_bytes = _wait(stat(self.at(key), self._options)).size_bytes
+            size_bytes = self._asking.wait(stat(self.at(key), self._options)).size_bytes
         except SourceNotFoundError:
             raise NotFoundError("There is no such file, or it is gone.") from None
         return StoredSlice(lambda start, length: self.read_range(key, start, length), 0, size_bytes)
@@ -114,11 +113,11 @@ class Bucket:
 
     def listed(self, key: str) -> list[Listed]:
         """Return all objects below a key."""
-        return _wait(listing(self.at(key) if key else self.address, self._options))
+        return self._asking.wait(listing(self.at(key) if key else self.address, self._options))
 
     def remove(self, key: str) -> None:
         """Remove an object, and all objects below a key."""
-        _wait(self._remove(key))
+        self._asking.wait(self._remove(key))
 
     async def _remove(self, key: str) -> None:
         below = [each.address for each in await listing(self.at(key), self._options)]
@@ -137,6 +136,10 @@ class Bucket:
         if address.scheme == "file" and Path("/", address.path).is_dir():
             raise IsADirectoryError(str(address))
         return address
+
+    def break_off(self) -> None:
+        """Let all that is asked, and will be, fail at once."""
+        self._asking.break_off()
 
     def at(self, key: str) -> Address:
         """Return the address of an object."""
@@ -189,8 +192,3 @@ class StoredSlice:
     def close(self) -> None:
         """Let go of what was read."""
         self._window.data = b""
-
-
-def _wait(work: Coroutine[Any, Any, T]) -> T:
-    """Do work of the stores' library in this thread."""
-    return asyncio.run(work)

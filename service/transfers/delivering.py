@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import random
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
+import structlog
+
+from convlast.errors import SourceChangedError, SourceNotFoundError
 from convlast.progress import Progress, silent
 from convlast.stores.address import Address
 from service.errors import TimedOutError
 from service.settings import Settings
-from service.threads import READING
+from service.threads import HASHING, READING
 from service.transfers.allowed import allowed_place, allowed_target
 from service.transfers.fetching import LOOK_S, Found
 from service.transfers.slots import Slots
@@ -28,6 +35,8 @@ MOST_AT_ONCE = 8
 """Results that are delivered at once."""
 
 STAGE = "deliver"
+
+_log = structlog.get_logger()
 
 
 class Delivering:
@@ -80,6 +89,10 @@ class Delivering:
     ) -> None:
         """Send files to a folder, one after the other; each is visible whole or not at all.
 
+        Another service may send others of these names at the same time. Whoever has sent the last
+        file looks at all before it, and sends everything again if one is not its own. So, when all
+        have ended, all files are of the same one.
+
         Args:
             files: The files, by the names that they get; the last one is seen last.
             target: The address of the folder.
@@ -92,13 +105,17 @@ class Delivering:
         """
         # The operator may have changed the setting since the job was accepted.
         folder = allowed_target(target, self._settings.targets)
-        from convlast.stores.writing import put
-
-        last = [*files][-1]
+        *early, last = files
         async with self._turn(folder.child(last), share):
-            for name, path in files.items():
-                told = telling(progress if name == last else silent, STAGE)
-                await put(path, folder.child(name), self._options(), progress=told)
+            for tries in count(1):
+                began_s = time.monotonic()
+                await self._send(files, folder, progress)
+                if all([await self._is_own(files[name], folder.child(name)) for name in early]):
+                    break
+                _log.warning("another service delivers to the same name", target=str(folder))
+                # Otherwise two that are equally fast might never end.
+                longest_s = tries * (time.monotonic() - began_s)
+                await asyncio.sleep(random.uniform(0, longest_s))  # noqa: S311  # no secret
 
     async def deliver_folder(
         self, made: UnpackedFolder, source: str, target: str, progress: Progress, *, share: str
@@ -142,3 +159,31 @@ class Delivering:
                 f"Delivering the results took longer than {limit_s:g} s.",
                 remedy="Raise CONVLAST_DOWNLOAD_TIMEOUT_S.",
             ) from None
+
+    async def _send(self, files: Mapping[str, Path], folder: Address, progress: Progress) -> None:
+        from convlast.stores.writing import put
+
+        *_, last = files
+        for name, path in files.items():
+            told = telling(progress if name == last else silent, STAGE)
+            await put(path, folder.child(name), self._options(), progress=told)
+
+    async def _is_own(self, path: Path, address: Address) -> bool:
+        """Return whether an object is still what was sent, or nothing is there any more."""
+        from convlast.stores.reading import fetch
+
+        back = path.with_name(f"{path.name}.back")
+        try:
+            fetched = await fetch(address, back, self._options())
+            return fetched.sha256 == await HASHING.run(_sha256_of, path)
+        except SourceNotFoundError:  # somebody has taken it
+            return True
+        except SourceChangedError:
+            return False
+        finally:
+            back.unlink(missing_ok=True)
+
+
+def _sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

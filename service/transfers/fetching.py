@@ -64,13 +64,21 @@ class Fetching:
         """Find a checkpoint, so that a wrong address is told at once.
 
         Raises:
-            StoreError: If it is not allowed, or not there.
+            StoreError: If it is not allowed, or not there, or its store does not tell in time.
             UploadTooLargeError: If it is larger than allowed.
             LimitExceededError: If it is a folder of too many files.
             NotACheckpointError: If it is empty.
         """
         address = allowed_source(text, self._settings.sources)
-        found = await self._look_at(address, replace(self._options(), patience_s=LOOK_S))
+        from convlast.stores.refusals import unavailable
+
+        options = replace(self._options(), patience_s=LOOK_S)
+        try:
+            # A server may send a byte now and then, for hours.
+            async with asyncio.timeout(LOOK_S + options.timeout_s):
+                found = await self._look_at(address, options)
+        except TimeoutError:
+            raise unavailable(address, "away") from None
         if found.bytes > self._settings.max_upload_bytes:
             raise UploadTooLargeError.beyond(self._settings.max_upload_bytes)
         if not found.bytes:

@@ -91,7 +91,7 @@ def _named(filename: str, made: Path) -> Mapping[str, Path]:
     return {
         f"{stem}.report.json": made / REPORT_JSON,
         f"{stem}.report.html": made / REPORT_HTML,
-        f"{filename}.sha256": made / _DIGEST,
+        f"{stem}.sha256": made / _DIGEST,
         filename: made / ARTIFACT,
     }
 

@@ -6,7 +6,7 @@ import asyncio
 import random
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,8 +39,8 @@ TELL_S = 1.0
 CANCEL_PATIENCE_S = 10.0
 """How long the service that has a job may take to cancel it."""
 
-MOST_LISTED = 1000
-"""Jobs of an owner that are read from the store for one page of a list."""
+LEAVE_S = 3.0
+"""How long the end of this service waits until the others are told of it."""
 
 _ID = re.compile("[0-9a-f]{64}")
 _log = structlog.get_logger()
@@ -86,10 +86,18 @@ class Fleet(Others):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._following.stop()
+        self.store.break_off()
         try:
-            await SIGNALLING.run(self.store.leave)
-        except StoreError as error:
-            _log.warning("the other services were not told of the end", problem=str(error))
+            async with asyncio.timeout(LEAVE_S):
+                await SIGNALLING.run(self.store.leave)
+        except (StoreError, TimeoutError) as error:
+            problem = str(error) or "There is no answer."
+            _log.warning("the other services were not told of the end", problem=problem)
+        self.store.services.break_off()
+
+    def break_off(self) -> None:
+        """Wait for the store no longer."""
+        self.store.break_off()
 
     async def find(self, job_id: str, owner: str) -> JobEntry | None:
         """Return a job of this owner that the store has.
@@ -116,15 +124,10 @@ class Fleet(Others):
         run = await STORING.run(self.store.latest, job_id)
         return None if run is None or self._is_expired(run) else await self._entry_of(run)
 
-    async def of(self, owner: str, after: str = "") -> list[JobEntry]:
-        """Return the latest jobs of an owner that the store has, of those after a place."""
+    async def places(self, owner: str) -> Mapping[str, str]:
+        """Return the ids of the jobs of an owner that the store has, by `place_of` each."""
         indexed = await STORING.run(self.store.of, owner)
-        later = [
-            each.id for each in indexed if not after or place_of(each.created_at, each.id) < after
-        ]
-        ids = [*dict.fromkeys(later)][:MOST_LISTED]
-        found = await asyncio.gather(*(self.latest(job_id) for job_id in ids))
-        return [entry for entry in found if entry is not None and entry.accepted.owner == owner]
+        return {place_of(each.created_at, each.id): each.id for each in indexed}
 
     def _is_expired(self, run: Run) -> bool:
         outcome = run.recorded.outcome if run.recorded else None

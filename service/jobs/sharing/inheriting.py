@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from typing import TYPE_CHECKING
@@ -18,6 +19,9 @@ from service.threads import SIGNALLING, STORING
 
 if TYPE_CHECKING:
     from service.jobs.board import Jobs
+
+MOST_AT_ONCE = 4
+"""Jobs that are taken over at once: each has some parts of its checkpoint in memory."""
 
 _log = structlog.get_logger()
 
@@ -39,22 +43,32 @@ class Inheriting:
         """Take over the jobs of services that are gone, and of this one that nobody runs."""
         # Listed first: a service gives a sign before it has to finish anything.
         pending = await SIGNALLING.run(self._store.pending_jobs)
-        alive = self._watch.looks_at(await SIGNALLING.run(self._store.signs))
-        alive.add(self._store.service)
+        signs = await SIGNALLING.run(self._store.signs)
+        alive = self._watch.looks_at(signs) | {self._store.service}
         own = {name for service, name in pending if service == self._store.service}
         unknown = {name for name in own if not (name in self.accepting or jobs.has(name))}
         orphans, self._orphans = unknown & self._orphans, unknown
-        left = [(service, name) for service, name in pending if service not in alive]
-        left += [(self._store.service, name) for name in orphans]
-        random.shuffle(left)  # so that several services share them
-        for service, name in left:
-            if jobs.is_draining:
-                return
+        # Each name once: what another service has left of it too is for the next look.
+        left = dict.fromkeys(orphans, self._store.service)
+        left |= {name: service for service, name in pending if service not in alive}
+        turns = asyncio.Semaphore(MOST_AT_ONCE)
+
+        async def go_on_with(name: str, service: str) -> None:
             others = {each for each, of in pending if of == name} - {service, self._store.service}
-            try:
-                await self._go_on_with(name, service, jobs, is_alone=not others)
-            except (ConvlastError, OSError) as error:
-                _log.warning("a job is not taken over now", job_id=name, problem=str(error))
+            async with turns:
+                if jobs.is_draining:
+                    return
+                try:
+                    await self._go_on_with(name, service, jobs, is_alone=not others)
+                except (ConvlastError, OSError) as error:
+                    _log.warning("a job is not taken over now", job_id=name, problem=str(error))
+
+        async with asyncio.TaskGroup() as group:
+            # In any order, so that several services share them.
+            for name, service in random.sample([*left.items()], len(left)):
+                group.create_task(go_on_with(name, service))
+        for service in signs.keys() - alive - {each for each, _ in pending}:
+            await SIGNALLING.run(self._store.services.remove, service)
 
     async def _go_on_with(self, name: str, before: str, jobs: Jobs, *, is_alone: bool) -> None:
         """Go on with a job that a service has left.

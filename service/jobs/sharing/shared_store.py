@@ -19,12 +19,14 @@ from service.jobs.journal import Journal, Recorded
 from service.jobs.records import Accepted, Outcome
 from service.jobs.standing import Standing
 from service.storage.bucket import Bucket
+from service.storage.discretion import as_own_store
 
 GONE = "gone.json"
 """The object that says why a job is gone."""
 
 REQUEST = "request.json"
 
+_AREAS = ("jobs", "pending", "cancels", "owners", "services", "moving")
 _INPUT, _STANDING = "input", "standing.json"
 _BRIEF_S = 5.0
 _RUN = re.compile(r"run-([0-9]{1,9})/(.*)")
@@ -56,6 +58,11 @@ class Run:
     keys: tuple[str, ...] = ()
     recorded: Recorded | None = None
     gone: Gone | None = None
+
+    @property
+    def id(self) -> str:
+        """The id."""
+        return self.name.partition("/")[0]
 
     @property
     def is_complete(self) -> bool:
@@ -105,6 +112,14 @@ class SharedStore:
         )
         self.journal = Journal(self.jobs, self.service)
 
+    def open(self) -> None:
+        """Begin to use it."""
+        if self.address.scheme == "file":
+            # The library makes folders that everybody can read.
+            for folder in (self.address, *map(self.address.child, _AREAS)):
+                Path("/", folder.path).mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.announce()
+
     def announce(self) -> None:
         """Give a sign of life."""
         self.services.write(self.service, str(time.time()))
@@ -113,9 +128,14 @@ class SharedStore:
         """Give no sign of life any more: others take over what is left."""
         self.services.remove(self.service)
 
+    def break_off(self) -> None:
+        """Ask for nothing any more, apart from signs of life: what threads wait for fails."""
+        for each in (self.jobs, self.pending, self._pending_briefly, self.cancels, self.owners):
+            each.break_off()
+
     def check(self) -> str:
         """Check whether the store can be used, and say so."""
-        self.announce()
+        self.open()
         self.leave()
         return f"{self.address} can be written."
 
@@ -161,7 +181,8 @@ class SharedStore:
         Raises:
             StoreError: If it is not there, or cannot be read.
         """
-        await fetch(self.jobs.at(f"{name}/{_INPUT}"), path, self.options)
+        with as_own_store():
+            await fetch(self.jobs.at(f"{name}/{_INPUT}"), path, self.options)
 
     def ended(self, accepted: Accepted) -> None:
         """Note that a job has an outcome."""
@@ -225,7 +246,7 @@ class SharedStore:
 
     def index(self, accepted: Accepted) -> None:
         """Put a job into the list of its owner's."""
-        self.owners.create(_index_key(accepted), "")
+        self.owners.create(row_of(accepted), "")
 
     def of(self, owner: str) -> list[Indexed]:
         """Return the jobs of an owner, the latest first."""
@@ -235,12 +256,16 @@ class SharedStore:
             found.append(Indexed(float(created_at), sha256, job_id))
         return sorted(found, reverse=True)
 
+    def rows(self) -> list[str]:
+        """Return the rows of all owners' lists, see `row_of`."""
+        return [each.name for each in self.owners.listed("")]
+
     def remove(self, accepted: Accepted, gone: Gone | None) -> None:
         """Remove a job, and remember why."""
         name = accepted.name
         if gone is not None:
             self.jobs.write(f"{name}/{GONE}", gone.model_dump_json())
-        self.owners.remove(_index_key(accepted))
+        self.owners.remove(row_of(accepted))
         self.cancels.remove(_flat(name))
         for key in split_runs(self.jobs.sizes(name))[0]:
             if gone is None or key != GONE:
@@ -284,6 +309,7 @@ def _owner_key(owner: str) -> str:
     return hashlib.sha256(owner.encode()).hexdigest()[:32]
 
 
-def _index_key(accepted: Accepted) -> str:
+def row_of(accepted: Accepted) -> str:
+    """Return the key of a job in the list of its owner's; it ends with the id of the job."""
     moment = f"{accepted.created_at:020.6f}"
     return f"{_owner_key(accepted.owner)}/{moment}-{accepted.sha256}-{accepted.id}"

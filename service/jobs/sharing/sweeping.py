@@ -14,6 +14,7 @@ from service.jobs.sharing.shared_store import (
     Run,
     SharedStore,
     name_of,
+    row_of,
     split_runs,
 )
 
@@ -42,7 +43,11 @@ class Sweeping:
         Raises:
             StoreError: If the store does not answer.
         """
+        # In this order: a job is pending from before its row is written until it has ended.
+        rows = self.store.rows()
+        pending = {name.partition("/")[0] for _, name in self.store.pending_jobs()}
         runs = self._runs()
+        self._remove_strays(rows, pending, [run for run, _ in runs])
         self._known = {run.name: run for run, _ in runs if _ended_at(run) is not None}
         total_bytes, kept = 0, 0
         for run, size_bytes in sorted(runs, key=_newest_first):
@@ -70,6 +75,15 @@ class Sweeping:
                 elif own and number < latest:  # a later one is being written down
                     self._discard(self._run(job_id, number, own))
         return found
+
+    def _remove_strays(self, rows: list[str], pending: set[str], runs: list[Run]) -> None:
+        """Remove rows of lists whose jobs are not there; their services died at such a moment."""
+        there = {row_of(run.recorded.accepted) for run in runs if run.recorded}
+        # A job that cannot be read now may be there.
+        spared = pending | {run.id for run in runs if REQUEST in run.keys and not run.is_complete}
+        for row in rows:
+            if row not in there and row.rpartition("-")[2] not in spared:
+                self.store.owners.remove(row)
 
     def _run(self, job_id: str, number: int, sizes: dict[str, int]) -> Run:
         known = self._known.get(name_of(job_id, number))

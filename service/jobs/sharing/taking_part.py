@@ -33,5 +33,5 @@ def others_of(settings: Settings, stores: StoreAccess) -> Others | None:
         return None
     from service.jobs.sharing.fleet import Fleet
 
-    store.announce()
+    store.open()
     return Fleet(store, max_bytes=settings.store_bytes, max_age_s=settings.store_age_s)

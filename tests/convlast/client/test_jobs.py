@@ -39,6 +39,16 @@ def test_a_list_that_leads_to_itself_ends(service: FakeService) -> None:
         assert len(list(client.jobs())) == 2
 
 
+def test_an_empty_page_leads_on(service: FakeService) -> None:
+    """A service that looks for jobs in a state may find none on a page, and some on the next."""
+    service.history = [status("running", 1)]
+    fields = {"Content-Type": "application/json"}
+    empty = Answer(200, fields, [b'{"jobs": [], "next": "/jobs?after=0"}'])
+    service.faults["list"] = [lambda _: empty]
+    with service.client() as client:
+        assert len(list(client.jobs("running"))) == 1
+
+
 @pytest.mark.parametrize("body", [b"[]", b'{"jobs": 1}', b'{"jobs": [{}], "next": null}'])
 def test_a_list_of_another_version_is_told(service: FakeService, body: bytes) -> None:
     """The message says what to do."""

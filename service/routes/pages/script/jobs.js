@@ -14,7 +14,7 @@ async function refreshJobs() {
   const limit = Math.min(Math.max(known.size, PAGE), LARGEST_PAGE);
   try {
     const page = await askForJson(`jobs?limit=${limit}`);
-    const oldest = page.next ? page.jobs.at(-1).created_at : "";
+    const oldest = page.next ? page.jobs.at(-1)?.created_at ?? "" : "";
     if (before.every((job) => job.created_at >= oldest)) olderPath = page.next;
     for (const job of before) if (job.created_at >= oldest) known.delete(job.id);
     takeJobs(page.jobs);

@@ -31,7 +31,7 @@ from tests.service.jobs.stored import CONTENT, Gate, Store, held_up
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 DELIVERED = {
     "m.channels_last_3d.pt",
-    "m.channels_last_3d.pt.sha256",
+    "m.channels_last_3d.sha256",
     "m.channels_last_3d.report.json",
     "m.channels_last_3d.report.html",
 }

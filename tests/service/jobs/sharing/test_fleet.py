@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import threading
 import time
 from asyncio import to_thread
 from collections.abc import AsyncIterator, Callable
@@ -16,15 +17,20 @@ import pytest
 from convlast.errors import StoreUnavailableError
 from convlast.stores.address import Address
 from service.errors import GoneError, NotFoundError
+from service.jobs import board as board_module
+from service.jobs import listing
 from service.jobs.entry import JobEntry
 from service.jobs.journal import Journal
+from service.jobs.listing import Wanted
 from service.jobs.records import ARTIFACT, Accepted, Outcome
 from service.jobs.running import attempts
-from service.jobs.sharing import fleet, following, watch
-from service.jobs.sharing.shared_store import SharedStore
+from service.jobs.sharing import fleet, following, inheriting, watch
+from service.jobs.sharing.shared_store import SharedStore, row_of
 from service.jobs.sharing.sweeping import Sweeping
-from service.jobs.table import place_of
+from service.storage import bucket
 from service.storage.bucket import Bucket
+from service.storage.workspace import JobFolder, Workspace
+from service.threads import CARRYING, SIGNALLING, STORING
 from tests.service.jobs.boards import (
     Board,
     artifact_of,
@@ -135,6 +141,11 @@ async def keep(store: SharedStore, accepted: Accepted, outcome: Outcome) -> Outc
     return await to_thread(store.journal.keep, accepted, outcome, None, flushed=True)
 
 
+async def listed(board: Board, owner: str = "alice") -> list[JobEntry]:
+    """Return the jobs of an owner."""
+    return (await board.jobs.page(Wanted(owner, 200))).entries
+
+
 async def in_both(one: Board, other: Board, entry: JobEntry) -> tuple[JobEntry, JobEntry]:
     """Return a job as both services find it."""
     return await one.jobs.find(entry.id, "alice"), await other.jobs.find(entry.id, "alice")
@@ -150,8 +161,8 @@ async def test_any_service_answers_a_finished_job(services: Services) -> None:
             assert found.document(base="", max_age_s=1) == entry.document(base="", max_age_s=1)
             assert await to_thread(content_of, found, ARTIFACT) == artifact_of(CONTENT)
         for board in (one, other):
-            assert [each.id for each in await board.jobs.of("alice")] == [entry.id]
-            assert await board.jobs.of("bob") == []
+            assert [each.id for each in await listed(board)] == [entry.id]
+            assert await listed(board, "bob") == []
             with pytest.raises(NotFoundError):
                 await board.jobs.find(entry.id, "bob")
         assert not [key for key in services.left() if key.startswith("pending")]
@@ -297,11 +308,56 @@ async def test_a_list_goes_on_after_a_place(services: Services) -> None:
         names = [f"{number}.pt" for number in range(5)]
         for name in names:
             await ended(await one.submit(durable=True, filename=name))
-        page = await other.jobs.of("alice")
-        assert [entry.accepted.filename for entry in page] == names[::-1]
-        place = place_of(page[1].accepted.created_at, page[1].id)
-        following = await other.jobs.of("alice", place)
-        assert [entry.accepted.filename for entry in following] == names[2::-1]
+        pages, after = [], ""
+        while True:
+            page = await other.jobs.page(Wanted("alice", 2, after))
+            pages.append([entry.accepted.filename for entry in page.entries])
+            if page.end is None:
+                break
+            after = page.end
+        assert pages == [names[:2:-1], names[2:0:-1], names[:1]]
+
+
+@in_loop
+async def test_jobs_in_a_state_are_found_however_many_others_came_later(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page looks at a bounded number of jobs, and where it ends, the next one goes on."""
+    monkeypatch.setattr(listing, "MOST_READ", 3)
+    async with services.one("a") as one, services.one("b") as other:
+        waiting = await one.submit(durable=True, filename="waiting.pt")
+        await one.workers.next()
+        one.workers.is_prompt = True
+        for number in range(5):
+            await ended(await one.submit(durable=True, filename=f"{number}.pt"))
+        latest = other.jobs._others.latest
+        read: list[str] = []
+
+        async def counted(job_id: str) -> JobEntry | None:
+            read.append(job_id)
+            return await latest(job_id)
+
+        monkeypatch.setattr(other.jobs._others, "latest", counted)
+        first = await other.jobs.page(Wanted("alice", 2, state="queued"))
+        assert (first.entries, len(read)) == ([], 3)
+        assert first.end is not None
+        second = await other.jobs.page(Wanted("alice", 2, first.end, "queued"))
+        assert [entry.id for entry in second.entries] == [waiting.id]
+        assert (second.end, len(read)) == (None, 6)
+
+
+@in_loop
+async def test_a_job_that_was_run_anew_is_listed_once(services: Services) -> None:
+    """At the place that it has now, also on the pages after it."""
+    async with services.one("a") as one:
+        cancelled = await one.submit(durable=True)
+        await one.jobs.cancel(cancelled)
+        one.workers.is_prompt = True
+        again = await ended(await one.submit(durable=True))
+        page = await one.jobs.page(Wanted("alice", 1))
+        assert [entry.accepted for entry in page.entries] == [again.accepted]
+        assert page.end is not None
+        assert await one.jobs.page(Wanted("alice", 1, page.end)) == ([], None)
 
 
 @in_loop
@@ -378,6 +434,68 @@ async def test_what_a_service_has_left_half_is_removed(services: Services) -> No
         assert not [key for key in services.left() if half.id in key]
         assert (await one.jobs.find(done.id, "alice")).state == "failed"
         assert not one.workers.runs
+
+
+@in_loop
+async def test_jobs_are_taken_over_several_at_once(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their checkpoints are fetched at the same time, but not all of them."""
+    monkeypatch.setattr(inheriting, "MOST_AT_ONCE", 2)
+    dead, at_once, seen = services.dead(), 0, [0]
+    jobs = [await dead.accept(b"%d" % number) for number in range(5)]
+    bring = SharedStore.bring
+
+    async def counted(store: SharedStore, name: str, path: Path) -> None:
+        nonlocal at_once
+        at_once += 1
+        seen.append(at_once)
+        if len(seen) <= 3:
+            await until(lambda: max(seen) >= 2)
+        await bring(store, name, path)
+        at_once -= 1
+
+    monkeypatch.setattr(SharedStore, "bring", counted)
+    async with services.one("a") as one:
+        one.workers.is_prompt = True
+        for accepted in jobs:
+            found = await one.jobs.find(accepted.id, "alice")
+            await end_of(found)
+            assert (found.state, found.attempts) == ("succeeded", 1)
+        assert max(seen) == 2
+
+
+@in_loop
+async def test_a_job_that_two_services_have_left_is_run_once(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One was taken for dead while it handed the job over."""
+    new_job = Workspace.new_job
+
+    def slow(workspace: Workspace) -> JobFolder:
+        time.sleep(0.2)  # so that a second heir would come before the first has the job
+        return new_job(workspace)
+
+    monkeypatch.setattr(Workspace, "new_job", slow)
+    dead, other = services.dead(), services.dead()
+    accepted = await dead.accept(b"checkpoint")
+    await to_thread(other.store.pending.create, f"{other.store.service}/{accepted.name}", "")
+    async with services.one("a") as one:
+        one.workers.is_prompt = True
+        await end_of(await one.jobs.find(accepted.id, "alice"))
+        await until(lambda: not [key for key in services.left() if key.startswith("pending")])
+        assert len(one.workers.runs) == 1
+
+
+@in_loop
+async def test_the_sign_of_a_service_that_is_gone_is_removed(services: Services) -> None:
+    """Nothing else would ever remove it; those of services that live stay."""
+    dead = services.dead()
+    await to_thread(dead.store.announce)
+    async with services.one("a") as one, services.one("b") as other:
+        alive = {f"services/{services.store_of(board).service}" for board in (one, other)}
+        await until(lambda: f"services/{dead.store.service}" not in services.left())
+        assert alive <= services.left()
 
 
 @in_loop
@@ -462,6 +580,7 @@ async def test_a_job_whose_checkpoint_is_gone_has_failed(services: Services) -> 
             found = await one.jobs.find(accepted.id, "alice")
             await end_of(found)
             assert found.state == state
+            assert str(services.folder) not in str(found.outcome), "where the store is"
         await until(lambda: not [key for key in services.left() if key.startswith("pending")])
 
 
@@ -547,6 +666,39 @@ async def test_a_job_that_cannot_be_begun_without_the_store_waits_for_it(
         assert (entry.state, entry.attempts) == ("succeeded", 1)
 
 
+@in_loop
+async def test_a_service_ends_in_time_though_its_store_hangs(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing waits for the store any more, and another service finishes the job."""
+    monkeypatch.setattr(board_module, "STOP_S", 0.2)
+    monkeypatch.setattr(fleet, "LEAVE_S", 0.2)
+    async with services.one("a") as one:
+        entry = await one.submit(durable=True)
+        run = await one.workers.next()
+        await run.begin()
+        with monkeypatch.context() as away:
+            for ask in ("create", "put", "listing", "patiently", "remove", "stat"):
+                away.setattr(bucket, ask, hangs)
+            run.succeed()
+            await until(lambda: entry.is_ending)
+            async with asyncio.timeout(10):
+                await one.jobs.stop()
+            for threads, count in ((STORING, 16), (CARRYING, 8), (SIGNALLING, 2)):
+                free = threading.Barrier(count)
+                await asyncio.gather(*(threads.run(free.wait, 10) for _ in range(count)))
+    async with services.one("b") as other:
+        other.workers.is_prompt = True
+        found = await other.jobs.find(entry.id, "alice")
+        await end_of(found)
+        assert (found.state, found.attempts) == ("succeeded", 2)
+
+
+async def hangs(*_: object, **__: object) -> None:
+    """Give no answer."""
+    await asyncio.Event().wait()
+
+
 def refuse(*_: object) -> None:
     """Be away."""
     raise StoreUnavailableError("It is away.", address="s3://a", reason="away")
@@ -593,9 +745,9 @@ async def test_the_oldest_jobs_go_if_there_is_no_room(services: Services) -> Non
                     await board.jobs.find(entry.id, "alice")
             assert (await board.jobs.find(entries[3].id, "alice")).state == "succeeded"
             assert (await board.jobs.find(live.id, "alice")).state == "queued"
-            listed = {each.id for each in await board.jobs.of("alice")}
-            assert live.id in listed
-            assert entries[0].id not in listed
+            found = {each.id for each in await listed(board)}
+            assert live.id in found
+            assert entries[0].id not in found
 
 
 @in_loop
@@ -612,6 +764,34 @@ async def test_jobs_that_are_too_old_go(services: Services) -> None:
         assert not [key for key in services.left() if not key.startswith("services")]
         with pytest.raises(NotFoundError):
             await one.jobs.find(entry.id, "alice")
+
+
+@in_loop
+async def test_rows_of_jobs_that_are_not_there_go(services: Services) -> None:
+    """Services died or gave up after they had written them; a job that is coming keeps its row."""
+    dead = services.dead()
+    half, coming = dead.accepted(b"half"), dead.accepted(b"coming")
+    async with services.one("a") as one:
+        one.workers.is_prompt = True
+        done = await ended(await one.submit(durable=True))
+        removed = await ended(await one.submit(b"removed", durable=True))
+        await one.jobs.remove(await one.jobs.find(removed.id, "alice"))
+        one.workers.is_prompt = False
+        live = await one.submit(b"live", durable=True)
+        refused = done.accepted.model_copy(update={"created_at": done.accepted.created_at + 1})
+        for stray in (half, removed.accepted, refused):
+            await to_thread(dead.store.index, stray)
+        store = services.store_of(one)
+        assert isinstance(one.others, fleet.Fleet)
+        one.others._inheriting.accepting.add(coming.name)
+        await to_thread(store.pending.create, f"{store.service}/{coming.name}", "")
+        await to_thread(store.index, coming)
+        sweeping = Sweeping(store, max_bytes=10**6, max_age_s=60)
+        await to_thread(sweeping.sweep)
+        rows = {row_of(each) for each in (done.accepted, live.accepted, coming)}
+        assert {key for key in services.left() if key.startswith("owners")} == {
+            f"owners/{row}" for row in rows
+        }
 
 
 @in_loop
