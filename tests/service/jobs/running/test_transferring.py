@@ -260,7 +260,7 @@ async def test_results_are_delivered(tmp_path: Path, store: Store) -> None:
         artifact = store.results / "m.channels_last_3d.pt"
         assert artifact.read_bytes() == artifact_of(CONTENT)
         digest = hashlib.sha256(artifact_of(CONTENT)).hexdigest()
-        line = (store.results / f"{artifact.name}.sha256").read_text()
+        line = (store.results / f"{artifact.stem}.sha256").read_text()
         assert line == f"{digest}  {artifact.name}\n"
         assert json.loads((store.results / "m.channels_last_3d.report.json").read_bytes())
         assert set(entry.made) == {REPORT_JSON, REPORT_HTML}
