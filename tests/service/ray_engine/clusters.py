@@ -21,7 +21,7 @@ from pathlib import Path
 from tests.service.running import ROOT, descendants_of, wait_for
 
 HEAD = "127.0.0.1:6379"
-PARTS_S = 60.0
+PARTS_S = 120.0
 _GET_FLAGS, _UP = 0x8913, 1  # SIOCGIFFLAGS and IFF_UP
 SECRET = secrets.token_hex(32)
 """What a node has in its environment to reach the store."""
