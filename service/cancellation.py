@@ -28,3 +28,21 @@ async def completed(work: Coroutine[Any, Any, T]) -> T:
     if interruption is not None and not task.cancelled() and task.exception() is None:
         raise interruption
     return task.result()
+
+
+class Aside:
+    """Work that nobody waits for, such as removing files, until all of it has to be done."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[object]] = set()
+
+    def do(self, work: Coroutine[Any, Any, object]) -> None:
+        """Begin to do work, and return at once."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def done(self) -> None:
+        """Wait until all is done, however it ends, and what begins meanwhile too."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)

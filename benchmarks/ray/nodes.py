@@ -3,9 +3,10 @@
     PYTHONPATH=.venv/ray scripts/alone.sh .venv/bin/python -m benchmarks.ray
 
 `make ray` installs Ray. The task is fake, and sleeps, so that three nodes of one machine do not
-share its cores. Jobs run in turn on local workers and on one node of a cluster; the median
-of the differences is what Ray and the carrying of files through a store cost. Then jobs run on one
-node and on three. Prints one JSON object; exits with 1 if a limit does not hold.
+share its cores; its artifact is a copy of the checkpoint, large enough that both go through the
+store. Jobs run in turn on local workers and on one node of a cluster; the median of the differences
+is what Ray and the carrying of files cost. Then jobs run on one node and on three. Prints one JSON
+object; exits with 1 if a limit does not hold.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from tests.service.ray_engine.clusters import RayNodes, started
 MOST_MS = 20.0
 LEAST_RATIO = 2.6
 NODES = 3
+CHECKPOINT_BYTES = 1 << 20
 LOCAL_TASK, RAY_TASK = "tests.service.fakes", "tests.service.ray_engine.tasks"
 
 _numbers = count()
@@ -61,6 +63,7 @@ async def measure(cluster: RayNodes, jobs: int, sleep_s: float) -> dict[str, Any
     differences = [there - here for there, here in zip(remotely, locally, strict=True)]
     return {
         "jobs": jobs,
+        "checkpoint_bytes": CHECKPOINT_BYTES,
         "local_ms": round(1000 * statistics.median(locally), 1),
         "ray_ms": round(1000 * statistics.median(remotely), 1),
         "more_ms": round(1000 * statistics.median(differences), 1),
@@ -86,7 +89,7 @@ async def run(workers: Workers, folder: Path, sleep_s: float) -> None:
     number = next(_numbers)
     source, made = folder / f"source-{number}", folder / f"made-{number}"
     made.mkdir()
-    source.write_bytes(b"sleeps %f #%d" % (sleep_s, number))
+    source.write_bytes((b"sleeps %f #%d " % (sleep_s, number)).ljust(CHECKPOINT_BYTES, b"."))
     job = Job(id=f"job-{number}", verb="convert", filename="m.pt")
     await workers.run(job, JobFiles(source, made), Heard(), share="a client")
 

@@ -21,6 +21,8 @@ _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # The service bounds the memory of each worker itself, and Ray would end the whole actor.
     "RAY_memory_monitor_refresh_ms": "0",
+    # Jobs would get what all other processes of the machine leave over.
+    "RAY_worker_niceness": "0",
 }
 
 

@@ -1,7 +1,7 @@
 """The actor: a slot with workers of its own, in a process that Ray starts.
 
-Ray imports this module there by its name, so every node has the same version of the service. The
-settings are those of the node.
+Ray imports this module there by its name: the version of the service is that of the node, and so
+are the settings.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import ray
 from convlast.openmp import wait_asleep
 from convlast.removal import remove_tree
 from convlast.stores.opening import StoreOptions
-from service.ray_engine.carrying import StoreCarrier
 from service.ray_engine.slot import Slot
 from service.sandbox import scrub_environment
 from service.settings import Settings
@@ -62,8 +61,8 @@ class SlotActor(Slot):
             capacity=Capacity(1, settings.warm_workers),
             memory=MemoryBudget(total_bytes, settings.worker_memory_bytes),
         )
-        carrier = StoreCarrier(StoreOptions(variables=_start_fork_server()))
-        super().__init__(workers, carrier, folder / "jobs")
+        options = StoreOptions(variables=_start_fork_server())
+        super().__init__(workers, options, folder / "jobs")
 
 
 def _slots_here(unit: str) -> int:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
-from itertools import count
+from itertools import count, islice
 from typing import Any, Protocol
 
 import structlog
@@ -21,43 +19,21 @@ class GoneError(Exception):
     """A slot cannot be reached: its process or its node has died, or Ray starts it anew."""
 
 
-class RemoteSlot(Protocol):
-    """A slot somewhere else."""
+class Cluster(Protocol):
+    """A number of slots, which changes."""
 
-    async def call(self, method: str, *arguments: str | int) -> str:
+    async def slots(self) -> list[str]:
+        """Return the names of the slots, with a new one for each place that has none."""
+
+    async def call(self, name: str, method: str, *arguments: str | int) -> str:
         """Call a method of `service.ray_engine.slot.Slot`.
 
         Raises:
             GoneError: If the slot cannot be reached.
         """
 
-
-class Cluster(Protocol):
-    """A number of slots, which changes."""
-
-    async def slots(self) -> dict[str, RemoteSlot]:
-        """Return the slots by name, with a new one for each place in the cluster that has none."""
-
     async def drop(self, name: str) -> None:
         """Give up a slot that has been silent for long, if there are more slots than places."""
-
-
-@dataclass(frozen=True)
-class _Actor:
-    """A slot in an actor."""
-
-    handle: Any
-
-    async def call(self, method: str, *arguments: str | int) -> str:
-        from ray.exceptions import RayError, RayTaskError
-
-        try:
-            return str(await getattr(self.handle, method).remote(*arguments))
-        except RayTaskError as error:
-            _log.error("an actor has failed", exc_info=error)
-            raise InternalError("The job failed.") from None
-        except RayError as error:
-            raise GoneError(type(error).__name__) from None
 
 
 class RayCluster:
@@ -78,49 +54,57 @@ class RayCluster:
         """
         self._address, self._environment = address, environment
         self._unit, self._task = unit, task
-        self._actors: dict[str, RemoteSlot] = {}
+        self._actors: dict[str, Any] = {}
 
-    async def slots(self) -> dict[str, RemoteSlot]:
-        """Return the slots by name, with a new one for each place in the cluster that has none."""
-        await asyncio.to_thread(self._look)
-        return dict(self._actors)
+    async def slots(self) -> list[str]:
+        """Return the names of the slots, with a new one for each place that has none."""
+        return await asyncio.to_thread(self._look)
+
+    async def call(self, name: str, method: str, *arguments: str | int) -> str:
+        """Call a method of an actor."""
+        from ray.exceptions import RayError, RayTaskError
+
+        if (actor := self._actors.get(name)) is None:
+            raise GoneError("there is no such actor any more")
+        try:
+            return str(await getattr(actor, method).remote(*arguments))
+        except RayTaskError as error:
+            _log.error("an actor has failed", exc_info=error)
+            raise InternalError("The job failed.") from None
+        except RayError as error:
+            raise GoneError(type(error).__name__) from None
 
     async def drop(self, name: str) -> None:
         """Give up a slot that has been silent for long, if there are more slots than places."""
         await asyncio.to_thread(self._drop, name)
 
-    def _look(self) -> None:
+    def _look(self) -> list[str]:
         os.environ.update(self._environment)  # Ray reads it once, when it is imported
         import ray
+        from ray.util import list_named_actors
 
         if not ray.is_initialized():
-            self._connect()
-        there = {name for name in _named() if name in self._actors}
-        self._actors = {name: slot for name, slot in self._actors.items() if name in there}
-        for name in _named():
-            if name not in self._actors:
-                self._actors[name] = _Actor(ray.get_actor(name, _NAMESPACE))
+            ray.init(
+                address=self._address,
+                namespace=_NAMESPACE,
+                configure_logging=False,
+                log_to_driver=False,
+            )
+        there = sorted(name for name in list_named_actors() if name.startswith(_PREFIX))
         names = (f"{_PREFIX}{number}" for number in count())
-        while len(self._actors) < self._places():
-            name = next(name for name in names if name not in self._actors)
-            self._actors[name] = _Actor(self._make(name))
-
-    def _connect(self) -> None:
-        import ray
-
-        ray.init(
-            address=self._address,
-            namespace=_NAMESPACE,
-            configure_logging=False,
-            log_to_driver=False,
-        )
+        free = (name for name in names if name not in there)
+        more = islice(free, max(0, self._places() - len(there)))
+        # Anew each time: another replica may have made another actor under the same name.
+        self._actors = {name: self._actor(name) for name in (*there, *more)}
+        return list(self._actors)
 
     def _places(self) -> int:
         import ray
 
         return int(ray.cluster_resources().get(self._unit, 0))
 
-    def _make(self, name: str) -> Any:
+    def _actor(self, name: str) -> Any:
+        """Return the actor with a name, which is made if there is none."""
         import ray
 
         from service.ray_engine.actor import SlotActor
@@ -144,14 +128,6 @@ class RayCluster:
     def _drop(self, name: str) -> None:
         import ray
 
-        actor = self._actors.get(name)
-        if isinstance(actor, _Actor) and len(self._actors) > self._places():
+        if name in self._actors and len(self._actors) > self._places():
             _log.warning("a slot is given up", slot=name)
-            ray.kill(actor.handle)
-
-
-def _named() -> Iterable[str]:
-    """Return the names of the actors that live or are started again."""
-    from ray.util import list_named_actors
-
-    return [name for name in list_named_actors() if name.startswith(_PREFIX)]
+            ray.kill(self._actors[name])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
+from convlast.stores.address import Address
 from service.problems import Problem
-from service.workers import Finished, Job
+from service.workers import Finished, Health, Job
 from service.workers.messages import Stage
 
 
@@ -13,31 +14,43 @@ class Order(BaseModel):
     """What to run, and where its files are.
 
     Attributes:
-        id: The id of this run; each attempt at a job is another.
         job: The job.
         share: The client that it counts for.
         folder: The address of the folder in the store that holds its files.
     """
 
-    id: str
     job: Job
     share: str
     folder: str
 
     @property
-    def source(self) -> str:
-        """The address of the checkpoint."""
-        return f"{self.folder}source"
+    def id(self) -> str:
+        """The id of this run; each attempt at a job is another."""
+        return self.folder.split("/")[-2]
 
-    def result(self, number: int) -> str:
+    @property
+    def source(self) -> Address:
+        """The address of the checkpoint."""
+        return Address.parse(f"{self.folder}source")
+
+    def result(self, number: int) -> Address:
         """Return the address of one of the results."""
-        return f"{self.folder}result-{number}"
+        return Address.parse(f"{self.folder}result-{number}")
 
 
 class Ended(BaseModel):
-    """The end of a run: an answer, whose files are in the store, or a problem."""
+    """The end of a run: an answer, whose files are in the store, or a problem.
+
+    Attributes:
+        finished: The answer.
+        small: The contents of those of its files that are small and therefore not in the store.
+        problem: Why there is no answer.
+    """
+
+    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 
     finished: Finished | None = None
+    small: dict[str, bytes] = Field(default_factory=dict)
     problem: Problem | None = None
 
 
@@ -52,6 +65,8 @@ class News(BaseModel):
         ended: How it has ended, if it has.
     """
 
+    model_config = Ended.model_config
+
     number: int = 0
     place: int | None = None
     device: str | None = None
@@ -59,11 +74,11 @@ class News(BaseModel):
     ended: Ended | None = None
 
 
-def names_of(finished: Finished) -> list[str]:
-    """Return the names of the files of an answer, in the order in which they are carried.
+class SlotHealth(Health):
+    """The health of the workers of a slot.
 
-    >>> names_of(Finished(verdict="passed", reports=[{"filename": "report.json"}]))
-    ['report.json']
+    Attributes:
+        version: The version of the service there.
     """
-    made = [finished.artifact] if finished.artifact else []
-    return [each.filename for each in (*made, *finished.reports)]
+
+    version: str = ""

@@ -40,7 +40,7 @@ class Run:
         self._news = News()
         self._stages: dict[tuple[str, int], Stage] = {}
         self._seen = 0
-        self._changed, self._asked = asyncio.Event(), asyncio.Event()
+        self._changed = asyncio.Event()
         self._lease = self._new_lease()
         self._task = asyncio.create_task(self._do(work))
 
@@ -49,12 +49,10 @@ class Run:
         self._lease.cancel()
         self._lease = self._new_lease()
         self._seen = max(seen, self._seen)
-        self._asked.set()
+        self._changed.set()
         with suppress(TimeoutError):
             async with asyncio.timeout(ANSWER_S):
-                while self._news.number <= seen:
-                    self._changed.clear()
-                    await self._changed.wait()
+                await self._until(lambda: self._news.number > seen)
         stages = list(self._stages.values())
         self._stages.clear()
         return self._news.model_copy(update={"stages": stages})
@@ -73,9 +71,7 @@ class Run:
         """Hear that a worker has the job, and wait until the caller has heard it too."""
         self._tell(device=device, place=None)
         begun = self._news.number
-        while self._seen < begun:
-            self._asked.clear()
-            await self._asked.wait()
+        await self._until(lambda: self._seen >= begun)
 
     def goes_on(self, stage: str, done: int, total: int) -> None:
         """Hear the progress; of each stage the latest is kept until somebody asks."""
@@ -85,6 +81,11 @@ class Run:
 
     async def _do(self, work: Callable[[Listener], Coroutine[Any, Any, Ended]]) -> None:
         self._tell(ended=await work(self))
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            self._changed.clear()
+            await self._changed.wait()
 
     def _tell(self, **changes: object) -> None:
         changes["number"] = self._news.number + 1

@@ -6,39 +6,46 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from service.ray_engine.cluster import GoneError, RemoteSlot
+from service.ray_engine.cluster import Cluster, GoneError
+from service.ray_engine.messages import SlotHealth
 from service.workers import Health, LaneHealth
 
 ASK_S = 1.0
 """How often a slot is asked for its health."""
 
 _STALE_S = 5.0
+_CALL_S = 15.0
+"""How long a call may take: news comes every five seconds, and a process is killed in ten."""
 
 
 class Seat:
-    """A slot, and what it last told."""
+    """A slot, and what it last told.
+
+    Attributes:
+        name: The name of the slot.
+        is_taken: Whether a job of this replica has the slot.
+        jobs: How many jobs of this replica had it.
+        health: What it last told.
+    """
 
     def __init__(
         self,
         name: str,
-        slot: RemoteSlot,
+        cluster: Cluster,
         *,
-        objection: Callable[[Health], str | None],
+        objection: Callable[[SlotHealth], str | None],
         changed: Callable[[], None],
     ) -> None:
         """Begin to ask for the health.
 
         Args:
             name: The name of the slot.
-            slot: The slot.
+            cluster: Where it is.
             objection: Returns why a slot with this health is not used, if it is not.
             changed: Called after each answer.
         """
-        self.name, self.slot = name, slot
-        self.is_taken = False
-        """Whether a job of this replica has the slot."""
-        self.jobs = 0
-        """How many jobs of this replica had it."""
+        self.name, self._cluster = name, cluster
+        self.is_taken, self.jobs = False, 0
         self.health: Health | None = None
         self._objection, self._changed = objection, changed
         self._problem: str | None = "The slot has not answered yet."
@@ -72,9 +79,18 @@ class Seat:
             for lane in self.health.lanes
         ]
 
-    def lose(self) -> None:
-        """Note that the slot is gone, until it answers again."""
-        self._problem = "The node of the slot is gone, or its process is started again."
+    async def call(self, method: str, *arguments: str | int) -> str:
+        """Call a method of the slot.
+
+        Raises:
+            GoneError: If it cannot be reached. It takes no job then, until it tells its health.
+        """
+        try:
+            async with asyncio.timeout(_CALL_S):
+                return await self._cluster.call(self.name, method, *arguments)
+        except (GoneError, TimeoutError) as error:
+            self._problem = "The node of the slot is gone, or its process is started again."
+            raise GoneError(self.name) from error
 
     async def leave(self) -> None:
         """Ask no more."""
@@ -84,15 +100,14 @@ class Seat:
     async def _ask(self) -> None:
         while True:
             try:
-                health = Health.model_validate_json(await self.slot.call("health"))
+                health = SlotHealth.model_validate_json(await self.call("health"))
+                self.health, self._heard_at = health, time.monotonic()
+                self._problem = self._objection(health)
             except GoneError:
-                self.lose()
+                pass
             # This task must survive every error: without it the slot is lost for good.
             except Exception as error:
                 self._problem = f"The slot has not told its health: {error}"
-            else:
-                self.health, self._heard_at = health, time.monotonic()
-                self._problem = self._objection(health)
             self._changed()
             await asyncio.sleep(ASK_S)
 

@@ -6,7 +6,7 @@ This side of the engine knows nothing of Ray; `actor` makes an actor of it.
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import secrets
 from functools import partial
 from pathlib import Path
 
@@ -14,15 +14,17 @@ import structlog
 
 from convlast.errors import ConvlastError, DeviceLostError
 from convlast.removal import remove_tree
-from service.cancellation import completed
+from convlast.stores.opening import StoreOptions
+from convlast.stores.reading import fetch
+from convlast.version import __version__
+from service.cancellation import Aside
 from service.errors import InternalError
 from service.problems import Problem, ProblemError
-from service.ray_engine.carrying import Carrier
-from service.ray_engine.messages import Ended, News, Order, names_of
+from service.ray_engine.carrying import clear, put_results
+from service.ray_engine.messages import Ended, News, Order, SlotHealth
 from service.ray_engine.running import Run
 from service.threads import REMOVING
-from service.workers import Finished, JobFiles, Listener, Workers
-from service.workers.results import open_made
+from service.workers import JobFiles, Listener, Workers
 
 GONE = "The node that ran the job is gone."
 
@@ -30,26 +32,32 @@ _log = structlog.get_logger()
 
 
 class Slot:
-    """Runs jobs for replicas of the service. All that crosses is JSON."""
+    """Runs jobs for replicas of the service. All that crosses is JSON.
 
-    def __init__(self, workers: Workers, carrier: Carrier, folder: Path) -> None:
+    Attributes:
+        version: The version of the service in this process.
+    """
+
+    def __init__(self, workers: Workers, options: StoreOptions, folder: Path) -> None:
         """Set up without starting a worker.
 
         Args:
             workers: Run the jobs here.
-            carrier: Brings their files.
-            folder: Where the files of jobs are meanwhile.
+            options: How the store is asked that their files go through.
+            folder: Where these are meanwhile.
         """
-        self._workers, self._carrier, self._folder = workers, carrier, folder
+        self.version = __version__
+        self._workers, self._options, self._folder = workers, options, folder
         self._runs: dict[str, Run] = {}
         self._starting: asyncio.Task[None] | None = None
-        self._ending: set[asyncio.Task[None]] = set()
+        self._aside = Aside()
 
-    async def begin(self, order: str) -> None:
-        """Begin an `Order`."""
+    async def begin(self, order: str) -> str:
+        """Begin an `Order`, and return the first `News` of its run."""
         asked = Order.model_validate_json(order)
         if asked.id not in self._runs:
             self._runs[asked.id] = Run(partial(self._work, asked), partial(self._forsake, asked))
+        return await self.news(asked.id, 0)
 
     async def news(self, run_id: str, seen: int) -> str:
         """Return the `News` of a run after a number, as soon as there is some.
@@ -72,30 +80,32 @@ class Slot:
             await run.stop()
 
     async def health(self) -> str:
-        """Return the `Health` of the workers; the first call starts them."""
+        """Return the `SlotHealth`; the first call starts the workers."""
         if self._starting is None:
             self._starting = asyncio.create_task(self._workers.start())
         await self._starting
-        return self._workers.health().model_dump_json()
+        health = self._workers.health().model_dump()
+        return SlotHealth(version=self.version, **health).model_dump_json()
 
     async def stop(self) -> None:
         """Stop all runs and workers."""
         await asyncio.gather(*map(self.end, list(self._runs)))
-        await asyncio.gather(*self._ending)
+        await self._aside.done()
         await self._workers.stop()
 
     async def _work(self, order: Order, listener: Listener) -> Ended:
-        """Fetch the files, run the job, and put the results."""
-        folder = self._folder / order.id
+        """Fetch the checkpoint, run the job, and put the results."""
+        # Not that of an earlier run of the job here, which may still be removed.
+        folder = self._folder / secrets.token_hex(8)
         source, made = folder / "source", folder / "made"
         try:
             made.mkdir(mode=0o700, parents=True)
-            await self._carrier.fetch(order.source, source)
+            await fetch(order.source, source, self._options)
             finished = await self._workers.run(
                 order.job, JobFiles(source, made), listener, share=order.share
             )
-            await self._put(order, finished, made)
-            return Ended(finished=finished)
+            small = await put_results(order, finished, made, self._options)
+            return Ended(finished=finished, small=small)
         except ProblemError as error:
             return Ended(problem=error.problem)
         except ConvlastError as error:
@@ -104,20 +114,7 @@ class Slot:
             _log.error("job failed", exc_info=error)
             return Ended(problem=Problem.of(InternalError("The job failed.")))
         finally:
-            await completed(REMOVING.run(remove_tree, folder))
-
-    async def _put(self, order: Order, finished: Finished, made: Path) -> None:
-        """Put the results into the store.
-
-        Raises:
-            WorkerCrashedError: If one of them is no plain file.
-        """
-        names = names_of(finished)
-        for name in names:
-            open_made(made, name).file.close()  # it may be a link, and only its opening shows that
-        await asyncio.gather(
-            *(self._carrier.put(made / name, order.result(n)) for n, name in enumerate(names))
-        )
+            self._aside.do(REMOVING.run(remove_tree, folder))
 
     def _forsake(self, order: Order) -> None:
         """Stop a run whose replica is gone, and remove what it would have removed."""
@@ -125,9 +122,6 @@ class Slot:
 
         async def clear_away() -> None:
             await self.end(order.id)
-            with contextlib.suppress(ConvlastError):
-                await self._carrier.clear(order.folder)
+            await clear(order.folder, self._options)
 
-        task = asyncio.create_task(clear_away())
-        self._ending.add(task)
-        task.add_done_callback(self._ending.discard)
+        self._aside.do(clear_away())

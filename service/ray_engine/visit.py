@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from contextlib import suppress
 
@@ -14,9 +13,6 @@ from service.ray_engine.messages import Ended, News, Order
 from service.ray_engine.seat import Seat
 from service.ray_engine.slot import GONE
 from service.workers import Listener
-
-_CALL_S = 15.0
-"""How long a call may take: news comes every five seconds, and a process is killed in ten."""
 
 
 class Visit:
@@ -36,28 +32,26 @@ class Visit:
         Raises:
             ConvlastError: If the listener, which hears of the job, stops it.
         """
-        seen, is_over = 0, False
+        ended: Ended | None = None
         try:
-            await self._call("begin", self._order.model_dump_json())
+            told = await self._seat.call("begin", self._order.model_dump_json())
             while True:
-                told = await self._call("news", self._order.id, seen)
                 news = News.model_validate_json(told)
-                if news.ended is not None:
-                    is_over = True
-                    return news.ended
+                ended = news.ended
                 await self._hear(news, listener)
-                seen = news.number
+                if ended is not None:
+                    return ended
+                told = await self._seat.call("news", self._order.id, news.number)
         except GoneError:
-            self._seat.lose()
             return Ended(problem=Problem.of(DeviceLostError(GONE)))
         finally:
-            if not is_over:
+            if ended is None:
                 await completed(self._end())
 
     async def _end(self) -> None:
         # Suppressed in here: an error of the work would hide from `completed` that it is cancelled.
         with suppress(GoneError, ConvlastError):
-            await self._call("end", self._order.id)
+            await self._seat.call("end", self._order.id)
 
     async def _hear(self, news: News, listener: Listener) -> None:
         if news.place is not None:
@@ -67,10 +61,3 @@ class Visit:
             self.began_at = time.monotonic()
         for stage in news.stages:
             listener.goes_on(stage.name, stage.done, stage.total)
-
-    async def _call(self, method: str, *arguments: str | int) -> str:
-        try:
-            async with asyncio.timeout(_CALL_S):
-                return await self._seat.slot.call(method, *arguments)
-        except TimeoutError:
-            raise GoneError("it has not answered") from None

@@ -10,17 +10,18 @@ from typing import Self
 import structlog
 
 from convlast.stores.opening import StoreOptions
+from convlast.version import __version__
 from service.errors import NotReadyError, WorkerCrashedError
 from service.problems import Problem, ProblemError
-from service.ray_engine.carrying import Carrier, Lending, StoreCarrier
+from service.ray_engine.carrying import Lending, fetch_results
 from service.ray_engine.cluster import Cluster, RayCluster
-from service.ray_engine.messages import Order, names_of
+from service.ray_engine.messages import Order, SlotHealth
 from service.ray_engine.seat import Seat, kind_of
 from service.ray_engine.token import protected
-from service.ray_engine.turns import Turns
 from service.ray_engine.visit import Visit
 from service.settings import Settings
 from service.workers import REPORT_JSON, Finished, Health, Job, JobFiles, Listener
+from service.workers.lanes.turns import Turns
 from service.workers.preloaded import CONVERSION
 
 LOOK_S = 2.0
@@ -36,18 +37,18 @@ _log = structlog.get_logger()
 class RayWorkers:
     """Workers on the nodes of a cluster."""
 
-    def __init__(self, cluster: Cluster, carrier: Carrier, store: str) -> None:
+    def __init__(self, cluster: Cluster, store: str, options: StoreOptions) -> None:
         """Set up without connecting.
 
         Args:
             cluster: Has the slots.
-            carrier: Carries the files of jobs.
-            store: The address of the store that they go through.
+            store: The address of the store that the files of jobs go through.
+            options: How the store is asked.
         """
-        self._cluster, self._carrier = cluster, carrier
-        self._lending = Lending(carrier, store)
+        self._cluster, self._options = cluster, options
+        self._lending = Lending(store, options)
         self._seats: dict[str, Seat] = {}
-        self._turns = Turns(self._seats.values)
+        self._turns = Turns(self._offer, self._take_back)
         self._keeper: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self._kind: str | None = None
@@ -74,7 +75,7 @@ class RayWorkers:
             unit="CPU" if settings.device == "cpu" else "GPU",
             task=task,
         )
-        return cls(cluster, StoreCarrier(options or StoreOptions()), settings.store)
+        return cls(cluster, settings.store, options or StoreOptions())
 
     async def start(self) -> None:
         """Start to look for slots, and return at once."""
@@ -109,8 +110,7 @@ class RayWorkers:
             NotReadyError: If none does.
         """
         while self._kind is None:
-            if self._is_lost():
-                raise NotReadyError(self._problem)
+            self._expect_one()
             await self._changed.wait()
         return self._kind
 
@@ -128,7 +128,7 @@ class RayWorkers:
             since_probe_s=min(since_s, default=None),
             facts=first.facts if first else {},
             walls=first.walls if first else [],
-            problem=None if ready else self._problem,
+            problem=None if ready else self._why(),
             lanes=[lane for seat in seats for lane in seat.lanes()],
             waiting=len(self._turns),
             known_trouble=list(dict.fromkeys(troubles)),
@@ -141,42 +141,43 @@ class RayWorkers:
             ConvlastError: If the job ended without an answer.
             ProblemError: If the job was refused.
         """
-        if self._is_lost():  # before its checkpoint is sent
-            raise NotReadyError(self._problem, retry_after_s=round(GRACE_S))
+        self._expect_one()  # before its checkpoint is sent
         came_at = time.monotonic()
         is_first = False
         async with self._lending.lent(files.source) as folder:
-            order = Order(id=folder.split("/")[-2], job=job, share=share, folder=folder)
+            order = Order(job=job, share=share, folder=folder)
             while True:
-                seat = await self._turns.take(listener, share, first=is_first)
-                visit = Visit(seat, order)
-                try:
+                async with self._turns.turn(share, listener, first=is_first) as seat:
+                    visit = Visit(seat, order)
                     ended = await visit.run(listener)
-                finally:
-                    self._turns.release(seat, share)
                 if ended.problem is None or ended.problem.code != "not-ready":
                     break
                 is_first = True  # its device has just failed; others may work
             if ended.finished is None:
                 raise _refusal(ended.problem, files.folder)
-            await self._fetch(order, ended.finished, files.folder)
+            await fetch_results(order, ended, files.folder, self._options)
         queue_s = (visit.began_at or came_at) - came_at
         seconds = {**ended.finished.seconds, "queue": queue_s}
         return ended.finished.model_copy(update={"seconds": seconds})
 
-    async def _fetch(self, order: Order, finished: Finished, folder: Path) -> None:
-        """Fetch the results.
+    def _offer(self, source_bytes: int) -> Seat | None:
+        """Take a free seat for a job, if there is one.
 
         Raises:
-            StoreError: If the store does not give them.
-            WorkerCrashedError: If a name is a path.
+            NotReadyError: If no slot has worked for long.
         """
-        names = names_of(finished)
-        if len(set(names)) < len(names) or any(Path(name).name != name for name in names):
-            raise WorkerCrashedError.nonsense()
-        await asyncio.gather(
-            *(self._carrier.fetch(order.result(n), folder / name) for n, name in enumerate(names))
-        )
+        self._expect_one()
+        free = [seat for seat in self._seats.values() if not (seat.is_taken or seat.problem)]
+        # A slot that works for another replica has a queue of its own.
+        seat = min(free, key=lambda each: (each.is_busy, each.jobs), default=None)
+        if seat is not None:
+            seat.is_taken = True
+            seat.jobs += 1
+        return seat
+
+    def _take_back(self, seat: Seat) -> None:
+        """Let another job have a seat."""
+        seat.is_taken = False
 
     async def _keep(self) -> None:
         """Keep the seats as the cluster is."""
@@ -191,20 +192,23 @@ class RayWorkers:
             await asyncio.sleep(LOOK_S)
 
     async def _look(self) -> None:
-        slots = await self._cluster.slots()
-        for name in self._seats.keys() - slots.keys():
+        names = await self._cluster.slots()
+        for name in self._seats.keys() - names:
             await self._seats.pop(name).leave()
-        for name, slot in slots.items():
+        for name in names:
             if name not in self._seats:
                 self._seats[name] = Seat(
-                    name, slot, objection=self._objection, changed=self._on_change
+                    name, self._cluster, objection=self._objection, changed=self._on_change
                 )
             elif self._seats[name].silent_s > GRACE_S:
                 await self._cluster.drop(name)
-        self._problem = "No slot works." if slots else "No node of the cluster has a slot."
+        self._problem = "No slot works." if names else "No node of the cluster has a slot."
 
-    def _objection(self, health: Health) -> str | None:
-        """Return why a slot is not used: its device does not work, or gives other results."""
+    def _objection(self, health: SlotHealth) -> str | None:
+        """Return why a slot is not used: it does not work, or would give other results."""
+        if health.version != __version__:
+            there = f"version {health.version}" if health.version else "another version"
+            return f"Its node has {there} of the service, and this one is {__version__}."
         if not health.ready:
             return health.problem or "The slot is not ready."
         kind = kind_of(health)
@@ -213,17 +217,25 @@ class RayWorkers:
 
     def _on_change(self) -> None:
         """Go on when a slot can take a job, or none has been able to for long."""
-        problems = [seat.problem for seat in self._seats.values()]
-        if None in problems:
+        if any(seat.problem is None for seat in self._seats.values()):
             self._worked_at = time.monotonic()
-        elif self._is_lost():
-            self._turns.refuse_all(next(filter(None, problems), self._problem), round(GRACE_S))
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
         self._turns.match()
 
-    def _is_lost(self) -> bool:
-        return time.monotonic() - self._worked_at > GRACE_S
+    def _expect_one(self) -> None:
+        """Expect that a slot works, or soon will.
+
+        Raises:
+            NotReadyError: If none has worked for long.
+        """
+        if time.monotonic() - self._worked_at > GRACE_S:
+            raise NotReadyError(self._why(), retry_after_s=round(GRACE_S))
+
+    def _why(self) -> str:
+        """Return why no slot works."""
+        problems = (seat.problem for seat in self._seats.values())
+        return next(filter(None, problems), self._problem)
 
 
 def _refusal(problem: Problem | None, folder: Path) -> ProblemError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain
 from multiprocessing.context import ForkServerContext
 
@@ -27,9 +27,9 @@ from service.workers import (
     known_trouble,
 )
 from service.workers.lanes.devices import lanes_after_survey, named_devices
-from service.workers.lanes.fair_queue import FairQueue
 from service.workers.lanes.lane import Forking, Lane
 from service.workers.lanes.memory_budget import MemoryBudget
+from service.workers.lanes.turns import Turns
 from service.workers.messages import Refused
 from service.workers.moving import problem_of
 from service.workers.preloaded import preloaded
@@ -51,23 +51,13 @@ class Capacity:
 
 _ALONE = Capacity()
 
-_TELL_S = 0.25
-"""How often the jobs that wait are told of their places."""
 
+@dataclass(frozen=True)
+class _Place:
+    """A lane that a job has, and the memory that it may use."""
 
-@dataclass(eq=False)
-class _Waiter:
-    """A job that waits for its turn."""
-
-    share: str
-    source_bytes: int
-    listener: Listener
-    turn: asyncio.Future[Lane] = field(default_factory=lambda: _loop().create_future())
-    allowance_bytes: int = 0
-
-
-def _loop() -> asyncio.AbstractEventLoop:
-    return asyncio.get_running_loop()
+    lane: Lane
+    allowance_bytes: int
 
 
 class LocalWorkers:
@@ -101,12 +91,11 @@ class LocalWorkers:
         self._cpu_lanes = capacity.cpu_lanes
         base_bytes = confinement.max_memory_bytes
         budget = memory or MemoryBudget(1 << 62, base_bytes)
-        self._memory = budget.pool(self._match)
-        self._queue: FairQueue[_Waiter] = FairQueue()
+        self._turns = Turns(self._offer, self._take_back)
+        self._memory = budget.pool(self._turns.match)
         self._lanes: list[Lane] = []
         self._is_surveyed = False
         self._news = asyncio.Event()
-        self._telling: asyncio.TimerHandle | None = None
         devices = named_devices(device)
         self._add_lanes(devices)
         self._is_surveyed = devices != [device]
@@ -152,8 +141,7 @@ class LocalWorkers:
 
     async def stop(self) -> None:
         """End the idle workers; a running job ends with the task that waits for it."""
-        if self._telling is not None:
-            self._telling.cancel()
+        self._turns.stop()
         await asyncio.gather(*(lane.stop() for lane in self._lanes))
 
     def health(self) -> Health:
@@ -172,7 +160,7 @@ class LocalWorkers:
             walls=first.state.walls,
             problem=None if ready or not problems else problems[0],
             lanes=lanes,
-            waiting=len(self._queue),
+            waiting=len(self._turns),
             known_trouble=list(dict.fromkeys(troubles)),
         )
 
@@ -184,22 +172,20 @@ class LocalWorkers:
             ProblemError: If the job was refused.
         """
         came_at = time.monotonic()
+        source_bytes = files.source.stat().st_size
         is_first = False
         while True:
-            waiter = _Waiter(share, files.source.stat().st_size, listener)
-            lane = await self._turn(waiter, first=is_first)
-            try:
+            turn = self._turns.turn(share, listener, source_bytes=source_bytes, first=is_first)
+            async with turn as place:
                 try:
-                    worker = await lane.take_worker()
+                    worker = await place.lane.take_worker()
                 except NotReadyError:  # its device has just failed; others may work
                     is_first = True
                     continue
                 began_at = time.monotonic()
-                work = LocalWork(job, files, listener, waiter.allowance_bytes, self._job_timeout_s)
-                answer = await run_in(lane, worker, work)
+                work = LocalWork(job, files, listener, place.allowance_bytes, self._job_timeout_s)
+                answer = await run_in(place.lane, worker, work)
                 convert_s = time.monotonic() - began_at
-            finally:
-                self._release(lane, waiter)
             break
         if isinstance(answer, Refused):
             raise ProblemError(await asyncio.to_thread(problem_of, answer, job, files))
@@ -209,76 +195,33 @@ class LocalWorkers:
         seconds |= {name: min(stage_s, convert_s) for name, stage_s in told.items()}
         return answer.model_copy(update={"seconds": seconds})
 
-    async def _turn(self, waiter: _Waiter, *, first: bool) -> Lane:
-        """Wait for a lane.
+    def _offer(self, source_bytes: int) -> _Place | None:
+        """Take a free lane for a job, if there is one and its memory is left.
 
         Raises:
             NotReadyError: If all devices have failed.
         """
-        self._queue.add(waiter.share, waiter, first=first)
-        self._match()
-        self._tell_places()
-        try:
-            return await waiter.turn
-        except asyncio.CancelledError:
-            is_given = waiter.turn.done() and not waiter.turn.cancelled()
-            if is_given and waiter.turn.exception() is None:
-                self._release(waiter.turn.result(), waiter)
-            raise
-        finally:
-            self._queue.remove(waiter.share, waiter)
+        if self._lanes and all(lane.state.has_failed for lane in self._lanes):
+            wait_s = min(lane.state.retry_at for lane in self._lanes) - time.monotonic()
+            raise NotReadyError(self._problem(), retry_after_s=max(1, round(wait_s)))
+        free = [lane for lane in self._lanes if lane.is_free]
+        allowance_bytes = self._memory.allowance(source_bytes)
+        if not free or not self._memory.fits(allowance_bytes):
+            return None
+        lane = min(free, key=lambda each: each.jobs)
+        lane.take()
+        self._memory.take(allowance_bytes)
+        return _Place(lane, allowance_bytes)
 
-    def _match(self) -> None:
-        """Give free lanes to the jobs whose turn it is, in order, if their memory is left."""
-        while (waiter := self._queue.first()) is not None:
-            if waiter.turn.cancelled():  # its task has not heard of it yet
-                self._queue.remove(waiter.share, waiter)
-                continue
-            if self._lanes and all(lane.state.has_failed for lane in self._lanes):
-                self._refuse_all()
-                return
-            free = [lane for lane in self._lanes if lane.is_free]
-            waiter.allowance_bytes = self._memory.allowance(waiter.source_bytes)
-            if not free or not self._memory.fits(waiter.allowance_bytes):
-                return
-            lane = min(free, key=lambda each: each.jobs)
-            lane.take()
-            self._memory.take(waiter.allowance_bytes)
-            self._queue.begin().turn.set_result(lane)
-
-    def _refuse_all(self) -> None:
-        """Refuse all jobs that wait, since no device works."""
-        problem = self._problem()
-        wait_s = min(lane.state.retry_at for lane in self._lanes) - time.monotonic()
-        for waiter in list(self._queue):
-            self._queue.remove(waiter.share, waiter)
-            if not waiter.turn.cancelled():
-                error = NotReadyError(problem, retry_after_s=max(1, round(wait_s)))
-                waiter.turn.set_exception(error)
+    def _take_back(self, place: _Place) -> None:
+        """Let another job have the lane and the memory."""
+        place.lane.release()
+        self._memory.give_back(place.allowance_bytes)
 
     def _problem(self) -> str:
         """Return why no device works."""
         problems = (lane.state.problem for lane in self._lanes if lane.state.problem)
         return next(problems, "No device works.")
-
-    def _tell_places(self) -> None:
-        """Tell the jobs that wait of their places soon, and again while any wait."""
-
-        def tell() -> None:
-            self._telling = None
-            for place, waiter in enumerate(self._queue.in_order(), 1):
-                waiter.listener.waits(place)
-            self._tell_places()
-
-        if self._telling is None and len(self._queue):
-            self._telling = _loop().call_later(_TELL_S, tell)
-
-    def _release(self, lane: Lane, waiter: _Waiter) -> None:
-        """Let the next job have a lane and the memory."""
-        lane.release()
-        self._queue.end(waiter.share)
-        self._memory.give_back(waiter.allowance_bytes)
-        self._match()
 
     def _add_lanes(self, devices: list[str]) -> list[Lane]:
         added = [Lane(device, self._forking, self._on_change) for device in devices]
@@ -293,7 +236,7 @@ class LocalWorkers:
                 lane.start()
         news, self._news = self._news, asyncio.Event()
         news.set()
-        self._match()
+        self._turns.match()
 
     def _survey(self) -> list[Lane]:
         """Add the lanes that the first worker makes possible, and return them."""

@@ -107,4 +107,4 @@ async def _take_back(lane: Lane, worker: WorkerProcess, work: LocalWork) -> None
         await worker.end()
         await asyncio.to_thread(move_back, work.job, work.files, worker.folders)
     finally:
-        lane.end_aside(worker.clear())
+        lane.aside.do(worker.clear())

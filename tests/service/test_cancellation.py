@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from service.cancellation import completed
+from service.cancellation import Aside, completed
 
 
 def test_what_the_work_gives_is_given() -> None:
@@ -62,3 +62,30 @@ def test_work_that_breaks_while_the_waiter_is_cancelled() -> None:
 
     with pytest.raises(ValueError, match="broken"):
         asyncio.run(main())
+
+
+def test_what_is_done_aside_is_awaited_in_the_end() -> None:
+    """Also what begins meanwhile, and what fails hinders nothing."""
+
+    async def main() -> list[str]:
+        happened: list[str] = []
+        aside = Aside()
+
+        async def fail() -> None:
+            raise ValueError("broken")
+
+        async def last() -> None:
+            happened.append("last")
+
+        async def first() -> None:
+            await asyncio.sleep(0)
+            aside.do(last())
+            happened.append("first")
+
+        aside.do(fail())
+        aside.do(first())
+        assert happened == []
+        await aside.done()
+        return happened
+
+    assert asyncio.run(main()) == ["first", "last"]

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerContext
-from typing import Any
 
 import structlog
 
-from service.cancellation import completed
+from service.cancellation import Aside, completed
 from service.errors import NotReadyError
 from service.workers import Confinement, LaneHealth, WorkerEnd
 from service.workers.lanes.device_state import DeviceState
@@ -70,11 +69,12 @@ class Lane:
         """How many jobs had it."""
         self.state = DeviceState(device, forking.logged)
         self.worker_ends = WorkerEnds()
+        self.aside = Aside()
+        """What no job waits for, such as removing a folder; `stop` does."""
         self._idle: deque[WorkerProcess] = deque()
         self._taker: asyncio.Future[WorkerProcess] | None = None
         self._wake = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
-        self._ending: set[asyncio.Future[None]] = set()
 
     @property
     def is_free(self) -> bool:
@@ -110,7 +110,7 @@ class Lane:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
         self._discard()
-        await completed(self._all_ended())
+        await completed(self.aside.done())
 
     async def check(self) -> None:
         """Start one worker and end it, to check that the device works.
@@ -163,16 +163,6 @@ class Lane:
         """End the idle workers, since a job has lost the device: new ones have to find it."""
         self._discard()
         self._wake.set()
-
-    def end_aside(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do work that no job waits for, such as removing a folder; `stop` waits for it."""
-        ending = asyncio.ensure_future(work)
-        self._ending.add(ending)
-        ending.add_done_callback(self._ending.discard)
-
-    async def _all_ended(self) -> None:
-        while self._ending:
-            await asyncio.gather(*self._ending, return_exceptions=True)
 
     async def _keep_warm(self) -> None:
         """Keep workers warm, and probe the device regularly between jobs."""
@@ -290,4 +280,4 @@ class Lane:
             await worker.clear()
 
         self.worker_ends.add(end)
-        self.end_aside(end_and_clear())
+        self.aside.do(end_and_clear())

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from convlast.errors import ConvlastError
+from convlast.stores.opening import StoreOptions
 from service.problems import Problem, ProblemError
-from service.ray_engine.carrying import StoreCarrier
-from service.ray_engine.cluster import GoneError, RemoteSlot
+from service.ray_engine.cluster import GoneError
 from service.ray_engine.slot import Slot
 from service.ray_engine.workers import RayWorkers
 from service.workers import (
@@ -109,20 +109,26 @@ class PlayedCluster:
     """A cluster with the slots that a test gives it."""
 
     folder: Path
-    there: dict[str, RemoteSlot] = field(default_factory=dict)
+    there: dict[str, PlayedSlot] = field(default_factory=dict)
     dropped: list[str] = field(default_factory=list)
 
     def add(self, name: str, workers: PlayedWorkers | None = None) -> PlayedSlot:
         """Add a slot."""
         workers = workers or PlayedWorkers()
-        slot = Slot(workers, StoreCarrier(), self.folder / name)
+        slot = Slot(workers, StoreOptions(), self.folder / name)
         played = PlayedSlot(slot, workers)
         self.there[name] = played
         return played
 
-    async def slots(self) -> dict[str, RemoteSlot]:
-        """Return the slots."""
-        return dict(self.there)
+    async def slots(self) -> list[str]:
+        """Return the names of the slots."""
+        return list(self.there)
+
+    async def call(self, name: str, method: str, *arguments: str | int) -> str:
+        """Call a method of a slot."""
+        if name not in self.there:
+            raise GoneError("played")
+        return await self.there[name].call(method, *arguments)
 
     async def drop(self, name: str) -> None:
         """Note that a slot is given up."""
@@ -134,7 +140,7 @@ class PlayedCluster:
 async def working(cluster: PlayedCluster) -> AsyncIterator[RayWorkers]:
     """Start workers on a played cluster; afterwards nothing may be left of any job."""
     store = cluster.folder / "store"
-    workers = RayWorkers(cluster, StoreCarrier(), f"file://{store}/")
+    workers = RayWorkers(cluster, f"file://{store}/", StoreOptions())
     async with asyncio.timeout(LONGEST_S):
         await workers.start()
         try:
@@ -142,7 +148,6 @@ async def working(cluster: PlayedCluster) -> AsyncIterator[RayWorkers]:
         finally:
             await workers.stop()
             for played in cluster.there.values():
-                assert isinstance(played, PlayedSlot)
                 await played.slot.stop()
     left = [path for path in cluster.folder.rglob("*") if path.is_file()]
     assert [path for path in left if path.parent.name not in ("made", "given")] == []

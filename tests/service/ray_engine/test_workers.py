@@ -5,10 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from convlast.errors import StorageFullError
+from convlast.errors import StorageFullError, StoreUnavailableError
+from convlast.stores.address import Address
+from convlast.stores.opening import StoreOptions
+from convlast.stores.reading import Fetched, fetch
+from convlast.stores.writing import put
 from service.errors import NotReadyError
 from service.problems import Problem, ProblemError
-from service.ray_engine import seat, workers
+from service.ray_engine import carrying, seat, workers
 from service.workers import REPORT_HTML, REPORT_JSON, JobFiles, Listener
 from tests.service.jobs.boards import in_loop
 from tests.service.listening import Heard
@@ -179,6 +183,49 @@ async def test_another_kind_of_gpu_is_not_used(cluster: PlayedCluster) -> None:
 
 
 @in_loop
+async def test_a_slot_of_another_version_is_not_used(cluster: PlayedCluster) -> None:
+    """Neither an older one, nor one so old that it does not tell; its lane says what is wrong."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workers, "GRACE_S", 0.5)
+        cluster.add("slot-0").slot.version = "0.0.1"
+        cluster.add("slot-1").slot.version = ""
+        async with working(cluster) as used:
+            assert (await problem_of(ran(used, cluster.folder, Heard()))).code == "not-ready"
+            told = [lane.problem or "" for lane in used.health().lanes]
+            assert "version 0.0.1 of the service" in told[0]
+            assert "another version of the service" in told[1]
+            cluster.add("slot-2")
+            await until(lambda: used.health().ready)
+            heard = Heard()
+            assert (await ran(used, cluster.folder, heard)).verdict == "passed"
+            assert heard.devices == ["slot-2/cpu"]
+
+
+@pytest.mark.parametrize("size_bytes", [carrying.SMALL_BYTES, carrying.SMALL_BYTES + 1])
+def test_small_results_are_told_and_large_ones_go_through_the_store(
+    cluster: PlayedCluster, size_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both arrive whole, whatever bytes they hold."""
+    fetched = []
+
+    async def fetches(address: Address, path: Path, options: StoreOptions) -> Fetched:
+        fetched.append(path.name)
+        return await fetch(address, path, options)
+
+    @in_loop
+    async def test() -> None:
+        cluster.add("slot-0")
+        monkeypatch.setattr(carrying, "fetch", fetches)
+        content = b"\xff\x00" + bytes(size_bytes - 2)
+        async with working(cluster) as used:
+            await ran(used, cluster.folder, Heard(), content)
+        assert (cluster.folder / "made" / "out.pt").read_bytes() == content
+
+    test()
+    assert fetched == ["out.pt"] * (size_bytes > carrying.SMALL_BYTES)
+
+
+@in_loop
 async def test_jobs_do_not_wait_for_ever(cluster: PlayedCluster) -> None:
     """If no slot works for long, they are refused, and those that come later too."""
     with pytest.MonkeyPatch.context() as patch:
@@ -203,6 +250,27 @@ async def test_slots_come_and_go(cluster: PlayedCluster) -> None:
             await until(lambda: cluster.dropped == ["slot-1"])
             await until(lambda: len(used.health().lanes) == 1)
             assert used.health().ready
+
+
+@in_loop
+async def test_results_that_the_store_does_not_take_leave_nothing(
+    cluster: PlayedCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job ends as the store says, and what was put before is removed."""
+
+    async def puts(path: Path, address: Address, options: StoreOptions) -> None:
+        if address.name == "result-1":
+            raise StoreUnavailableError("It is full.", address=str(address), reason="refused")
+        await put(path, address, options)
+
+    async def makes(files: JobFiles, listener: Listener) -> None:
+        monkeypatch.setattr(carrying, "SMALL_BYTES", 0)
+        monkeypatch.setattr(carrying, "put", puts)
+
+    cluster.add("slot-0", PlayedWorkers(act=makes))
+    async with working(cluster) as used:
+        problem = await problem_of(ran(used, cluster.folder, Heard()))
+    assert problem.code == "store-unavailable"
 
 
 @in_loop
