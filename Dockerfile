@@ -102,14 +102,15 @@ RUN --mount=type=bind,from=tools,source=/opt/tools,target=/opt/tools \
 # RAY=1 adds Ray, the program that starts a part of a cluster, and the folders of what its parts share.
 ARG RAY=
 RUN --mount=type=bind,from=tools,source=/opt/tools,target=/opt/tools \
-    --mount=type=bind,source=deploy/image,target=/tmp/image \
+    --mount=type=bind,source=deploy/image/ray.txt,target=/tmp/ray.txt \
+    --mount=type=bind,source=deploy/image/cluster.sh,target=/tmp/cluster.sh \
     --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
     --mount=type=secret,id=ca_bundle,target=/run/secrets/ca_bundle \
     if [ -n "${RAY}" ]; then \
         /opt/tools/bin/pip --python /opt/venv install --no-cache-dir --only-binary :all: --no-deps \
-            --require-hashes --requirement /tmp/image/ray.txt \
+            --require-hashes --requirement /tmp/ray.txt \
         && /opt/tools/bin/pip --python /opt/venv check \
-        && install -m 0755 /tmp/image/cluster.sh /opt/venv/bin/cluster \
+        && install -m 0755 /tmp/cluster.sh /opt/venv/bin/cluster \
         && install -d -o 10001 -g 10001 -m 0700 /etc/convlast/ray /etc/convlast/store; \
     fi
 

@@ -32,7 +32,9 @@ take_credentials() {
 start_ray() {
     rm -rf "$ray"
     mkdir -p "$ray/tmp"
-    TMPDIR=$ray/tmp exec python3 -m service.ray_engine "$@" --temp-dir="$ray" --plasma-directory="$ray"
+    # Nobody reads what the monitor of logs would send: it would only take memory.
+    TMPDIR=$ray/tmp exec python3 -m service.ray_engine "$@" \
+        --temp-dir="$ray" --plasma-directory="$ray" --include-log-monitor=false
 }
 
 case $1 in
