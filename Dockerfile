@@ -99,6 +99,21 @@ RUN --mount=type=bind,from=tools,source=/opt/tools,target=/opt/tools \
         --require-hashes --requirement /tmp/packages.txt \
     && /opt/tools/bin/pip --python /opt/venv check
 
+# RAY=1 adds Ray, the program that starts a part of a cluster, and the folders of what its parts share.
+ARG RAY=
+RUN --mount=type=bind,from=tools,source=/opt/tools,target=/opt/tools \
+    --mount=type=bind,source=deploy/image/ray.txt,target=/tmp/ray.txt \
+    --mount=type=bind,source=deploy/image/cluster.sh,target=/tmp/cluster.sh \
+    --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
+    --mount=type=secret,id=ca_bundle,target=/run/secrets/ca_bundle \
+    if [ -n "${RAY}" ]; then \
+        /opt/tools/bin/pip --python /opt/venv install --no-cache-dir --only-binary :all: --no-deps \
+            --require-hashes --requirement /tmp/ray.txt \
+        && /opt/tools/bin/pip --python /opt/venv check \
+        && install -m 0755 /tmp/cluster.sh /opt/venv/bin/cluster \
+        && install -d -o 10001 -g 10001 -m 0700 /etc/convlast/ray /etc/convlast/store; \
+    fi
+
 # Frameworks whose models the smoke can run, such as `torchvision==0.28.0 monai`. What they need
 # comes with them, and what is installed stays as it is.
 ARG EXTRA_PACKAGES=

@@ -117,7 +117,7 @@ engine: $(READY) ## a container engine for image-test, where there is none; as r
 	scripts/engine.sh
 	$(BIN)/python -m tests.container.engine
 
-image-test: engine ## the image, built and run by docker compose; fails without an engine
+image-test: engine $(STORES)/.ready ## the image, built and run by docker compose; fails without an engine
 	$(BIN)/python -m pytest -m container --require container tests/container $(ARGS)
 
 pins: $(READY) ## deploy/image, the pins of the image with their hashes, from constraints.txt

@@ -24,13 +24,17 @@ _HEADER = "# Written by `make pins` from constraints.txt, with the hashes of all
 
 
 def main() -> int:
-    """Write all four files."""
+    """Write all files."""
     of_torch = resolve("-", asked="torch")
     of_all = resolve(str(ROOT / "pyproject.toml"), "--extra", "service", "--extra", "cli")
+    with_ray = resolve(
+        str(ROOT / "pyproject.toml"), "--extra", "service", "--extra", "cli", "--extra", "ray"
+    )
     needs = [each for each in of_torch if not CUDA.match(each)]
     write("torch.txt", [each for each in of_torch if CUDA.match(each)])
     write("torch-needs.txt", needs)
     write("packages.txt", [each for each in of_all if each not in of_torch])
+    write("ray.txt", [each for each in with_ray if each not in of_torch + of_all])
     write("tools.txt", resolve("-", asked="\n".join(TOOLS)))
     return 0
 

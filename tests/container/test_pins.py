@@ -14,6 +14,7 @@ from tests.container.engine import ROOT
 
 FOLDER = ROOT / "deploy" / "image"
 FILES = sorted(FOLDER.glob("*.txt"))
+OF_IMAGE = [file for file in FILES if file.name not in ("tools.txt", "ray.txt")]
 PIN = re.compile(
     r"([a-z0-9-]+)==([\w.]+)( ; [^\\\n]+)? \\\n((?: +--hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)"
 )
@@ -44,7 +45,7 @@ def test_each_package_has_a_hash(file: Path) -> None:
 
 
 def test_the_versions_are_those_of_the_constraints() -> None:
-    """`make pins` has run since constraints.txt changed; a tool may be missing there."""
+    """`make pins` has run since constraints.txt changed; not all of the others are there."""
     constraints = {
         str(canonicalize_name(name)): version
         for name, _, version in (
@@ -52,15 +53,23 @@ def test_the_versions_are_those_of_the_constraints() -> None:
         )
         if version
     }
-    of_image = pins(*(file for file in FILES if file.name != "tools.txt"))
-    of_tools = pins(FOLDER / "tools.txt")
+    of_others = pins(FOLDER / "tools.txt") | pins(FOLDER / "ray.txt")
+    of_image = pins(*OF_IMAGE)
     assert of_image.items() <= constraints.items()
-    assert {name: constraints.get(name, of_tools[name]) for name in of_tools} == of_tools
+    assert {name: constraints.get(name, of_others[name]) for name in of_others} == of_others
+
+
+def test_the_cluster_has_the_ray_of_the_tests() -> None:
+    """The image of a cluster adds what `make ray` tests with, and brings nothing twice."""
+    of_tests = (ROOT / "tests/service/ray_engine/requirements.txt").read_text().split()
+    of_ray = pins(FOLDER / "ray.txt")
+    assert {tuple(each.split("==")) for each in of_tests} <= of_ray.items()
+    assert not of_ray.keys() & pins(*OF_IMAGE).keys()
 
 
 def test_nothing_that_is_needed_is_missing() -> None:
     """What convlast needs with the extras of the image is pinned, and each package once."""
-    of_image = [name for file in FILES if file.name != "tools.txt" for name in pins(file)]
+    of_image = [name for file in OF_IMAGE for name in pins(file)]
     assert len(of_image) == len(set(of_image))
     found = needs("convlast", {"service", "cli"}, set()) - {"convlast"}
     assert "uvloop" in found
