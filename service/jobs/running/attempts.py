@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ from service.transfers import Transfers
 from service.workers import Finished, Job, JobFiles, Workers
 
 MOST_ATTEMPTS: Mapping[str, int] = {"worker-crashed": 2, "device-lost": 3}
-"""How often a durable job may be begun if it ends with this code. With other codes it has failed;
+"""How many attempts of a durable job may end with this code. With other codes it has failed;
 `not-ready` is waited for, see `PATIENCE_S`."""
 
 RUN_ANEW = frozenset(
@@ -89,16 +90,20 @@ class Attempts:
             error = WorkerCrashedError(f"The service ended {times} while the job ran.")
             return Ended("failed", Problem.of(error))
         waits_until: float | None = None
+        # An attempt that was lost with its service, or its node, is not the fault of the worker.
+        ends: Counter[str] = Counter()
         while True:
             attempts = entry.attempts
             ended = await self._attempt(entry)
             code = ended.problem.code if ended.problem else ""
             # An attempt that did not begin is not counted, so time limits those.
-            has_waited = code == "not-ready" or entry.attempts == attempts
+            has_begun = entry.attempts > attempts
+            has_waited = code == "not-ready" or not has_begun
+            ends[code] += has_begun
             now_s = time.monotonic()
             waits_until = (waits_until or now_s + PATIENCE_S) if has_waited else None
             is_in_time = now_s < waits_until if waits_until else True
-            is_repeatable = code == "not-ready" or entry.attempts < MOST_ATTEMPTS.get(code, 0)
+            is_repeatable = code == "not-ready" or ends[code] < MOST_ATTEMPTS.get(code, 0)
             if not (entry.is_durable and is_repeatable and is_in_time):
                 return ended
             _log.warning("job is tried again", code=code, attempts=entry.attempts)

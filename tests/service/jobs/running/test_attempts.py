@@ -106,6 +106,24 @@ async def test_an_attempt_after_a_crash_may_succeed(tmp_path: Path) -> None:
 
 
 @in_loop
+async def test_a_crash_after_an_attempt_that_was_lost_otherwise_is_the_first_one(
+    tmp_path: Path,
+) -> None:
+    """A job whose service, or whose device, was lost has another attempt after a crash."""
+    async with opened(tmp_path / "work") as board:
+        await board.submit(durable=True)
+        await (await board.workers.next()).begin()
+        folder = left_by_a_crash(board)
+    async with opened(folder) as again:
+        (entry,) = again.jobs.table
+        for error in (LOST, CRASH):
+            (await again.workers.next()).fail(error)
+        (await again.workers.next()).succeed()
+        await ended(entry)
+        assert (entry.state, entry.attempts) == ("succeeded", 4)
+
+
+@in_loop
 async def test_a_synchronous_job_is_tried_once(tmp_path: Path) -> None:
     """Its client decides whether to send it again."""
     async with opened(tmp_path) as board:
