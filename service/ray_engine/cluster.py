@@ -10,8 +10,17 @@ from typing import Any, Protocol
 import structlog
 
 from service.errors import InternalError
+from service.ray_engine import stranger
 
 _NAMESPACE, _PREFIX = "convlast", "slot-"
+
+_SURVIVE = {
+    # Otherwise Ray ends this whole process when the head has been away for a minute.
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "864000",
+    # Or when the Ray node of this machine has died, and the parent of this process is the first of
+    # all. Ray looks whether this process lives instead.
+    "RAY_RAYLET_PID": str(os.getpid()),
+}
 _log = structlog.get_logger()
 
 
@@ -79,17 +88,35 @@ class RayCluster:
         await asyncio.to_thread(self._drop, name)
 
     def _look(self) -> list[str]:
-        os.environ.update(self._environment)  # Ray reads it once, when it is imported
+        # Ray reads it once, when it is imported.
+        os.environ.update({**_SURVIVE, **self._environment})
         import ray
-        from ray.util import list_named_actors
+        from ray.exceptions import RayError
 
         if not ray.is_initialized():
-            ray.init(
-                address=self._address,
-                namespace=_NAMESPACE,
-                configure_logging=False,
-                log_to_driver=False,
-            )
+            self._connect()
+        try:
+            return self._find()
+        except RayError:
+            # A head that was started anew does not know this connection, and never will.
+            self._actors = {}
+            ray.shutdown()
+            raise
+
+    def _connect(self) -> None:
+        import ray
+
+        stranger.check(self._address)
+        ray.init(
+            address=self._address,
+            namespace=_NAMESPACE,
+            configure_logging=False,
+            log_to_driver=False,
+        )
+
+    def _find(self) -> list[str]:
+        from ray.util import list_named_actors
+
         there = sorted(name for name in list_named_actors() if name.startswith(_PREFIX))
         names = (f"{_PREFIX}{number}" for number in count())
         free = (name for name in names if name not in there)

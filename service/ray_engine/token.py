@@ -26,7 +26,8 @@ def protected(settings: Settings) -> dict[str, str]:
 
     Ray of this version makes the files of its tokens readable for everyone, so this file is brought
     to 0400 before Ray reads it. Ray gets its name alone: a token in a variable would lie in the
-    environment of every process that Ray starts.
+    environment of every process that Ray starts. KubeRay sets that variable, and Ray prefers it to
+    the file, so it is emptied.
 
     Raises:
         SettingsError: If there is no token, or others could read it.
@@ -34,16 +35,30 @@ def protected(settings: Settings) -> dict[str, str]:
     path = settings.ray_token_file
     if path is None:
         raise SettingsError(f"Set {_VARIABLE}: without a token, whoever reaches Ray runs code.")
-    path = path.resolve()
-    if any(path.is_relative_to(each.resolve()) for each in readable()):
+    path = path.absolute()  # a link stays one: Kubernetes puts a changed secret behind it
+    if any(path.resolve().is_relative_to(each.resolve()) for each in readable()):
         raise SettingsError(f"{_VARIABLE}={path} lies where workers read their libraries.")
     try:
         text = path.read_text().strip()
-        if path.stat().st_mode & 0o377:
-            path.chmod(0o400)
+        _close(path)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not text"
         raise SettingsError(f"{_VARIABLE}={path} cannot be used: {why}.") from None
     if len(text) < _FEWEST_CHARACTERS:
         raise SettingsError(f"{_VARIABLE}={path} has fewer than {_FEWEST_CHARACTERS} characters.")
-    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(path)}
+    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "", "RAY_AUTH_TOKEN_PATH": str(path)}
+
+
+def _close(path: Path) -> None:
+    """Close a file to others.
+
+    Raises:
+        OSError: If others can read it, or its group can change it, and that cannot be mended.
+    """
+    mode = path.stat().st_mode
+    try:
+        if mode & 0o377:
+            path.chmod(0o400)
+    except OSError:
+        if mode & 0o337:  # a secret that Kubernetes mounts is 0440, and cannot be changed
+            raise

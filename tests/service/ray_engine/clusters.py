@@ -75,7 +75,7 @@ class RayNodes:
 
     folder: Path
     environment: dict[str, str]
-    head: Part
+    head: Part = field(init=False)
     nodes: list[Part] = field(default_factory=list)
 
     @property
@@ -104,6 +104,20 @@ class RayNodes:
         wait_for(lambda: node.pids("RuntimeEnvAgent"), within_s=PARTS_S)
         return node
 
+    def start_head(self) -> None:
+        """Start a head, which knows nothing of an earlier one."""
+        temporary = tempfile.mkdtemp(prefix="r", dir=self.folder)
+        self.head = start(
+            self.folder / "head.log", self.environment, "head", f"--temp-dir={temporary}"
+        )
+        wait_for(lambda: self.head.pids("RuntimeEnvAgent"), within_s=PARTS_S)
+
+    def kill(self) -> None:
+        """Kill all parts."""
+        for part in (*self.nodes, self.head):
+            part.kill()
+        self.nodes.clear()
+
     def actors(self) -> list[int]:
         """Return the processes of the slots."""
         return [pid for node in self.nodes for pid in node.pids("ray::SlotActor")]
@@ -122,16 +136,14 @@ def started(nodes: int = 3) -> Iterator[RayNodes]:
         "CONVLAST_DEVICE": "cpu",
         "CONVLAST_WORKERS": "1",
     }
-    head = start(folder / "head.log", environment, "head", f"--temp-dir={folder}/r")
-    cluster = RayNodes(folder, environment, head)
+    cluster = RayNodes(folder, environment)
     try:
-        wait_for(lambda: head.pids("RuntimeEnvAgent"), within_s=PARTS_S)
+        cluster.start_head()
         for _ in range(nodes):
             cluster.add()
         yield cluster
     finally:
-        for part in (*cluster.nodes, head):
-            part.kill()
+        cluster.kill()
         shutil.rmtree(folder, ignore_errors=True)
 
 

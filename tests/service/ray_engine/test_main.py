@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -51,3 +52,25 @@ def test_nothing_starts_without_a_token(tmp_path: Path, part: str) -> None:
     )  # fmt: skip
     assert done.returncode == 2
     assert "CONVLAST_RAY_TOKEN_FILE" in done.stdout + done.stderr
+
+
+def test_ray_does_not_have_the_token_in_a_variable(tmp_path: Path) -> None:
+    """KubeRay sets one, which every process that Ray starts would inherit, and the actors too."""
+    program = tmp_path / "ray" / "scripts"
+    program.mkdir(parents=True)
+    (program / "scripts.py").write_text("import os, json; print(json.dumps(dict(os.environ)))")
+    secret = "0123456789abcdef" * 4
+    (tmp_path / "token").write_text(secret)
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("CONVLAST_")},
+        "CONVLAST_RAY_TOKEN_FILE": str(tmp_path / "token"),
+        "RAY_AUTH_TOKEN": secret,
+        "PYTHONPATH": str(tmp_path),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "service.ray_engine", "node"],
+        env=environment, cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    given = json.loads(done.stdout)
+    assert secret not in given.values()
+    assert given["RAY_AUTH_TOKEN_PATH"] == str(tmp_path / "token")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 import sysconfig
 from pathlib import Path
 
@@ -32,7 +34,39 @@ def test_the_file_becomes_private(tmp_path: Path, mode: int) -> None:
     path.chmod(mode)
     given = token.protected(settings(path))
     assert path.stat().st_mode & 0o7777 == 0o400
-    assert given == {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(path)}
+    assert given == {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": "",
+        "RAY_AUTH_TOKEN_PATH": str(path),
+    }
+
+
+@pytest.mark.parametrize(("mode", "is_taken"), [(0o440, True), (0o444, False), (0o460, False)])
+def test_a_file_that_cannot_be_changed_has_to_be_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, is_taken: bool
+) -> None:
+    """Kubernetes mounts secrets read-only, for the group of the pod."""
+    path = tmp_path / "token"
+    token.make(path)
+    path.chmod(mode)
+
+    def chmod(path: Path, mode: int) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Path, "chmod", chmod)
+    if is_taken:
+        assert token.protected(settings(path))["RAY_AUTH_TOKEN_PATH"] == str(path)
+    else:
+        with pytest.raises(SettingsError, match="Read-only file system"):
+            token.protected(settings(path))
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    """Kubernetes puts a changed secret behind the same link, and removes the file from before."""
+    token.make(tmp_path / "first")
+    (tmp_path / "token").symlink_to("first")
+    given = token.protected(settings(tmp_path / "token"))
+    assert given["RAY_AUTH_TOKEN_PATH"] == str(tmp_path / "token")
 
 
 @pytest.mark.parametrize("content", [b"", b"short\n", b"\xff" * 64])
