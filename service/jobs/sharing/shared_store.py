@@ -61,11 +61,6 @@ class Run:
     gone: Gone | None = None
 
     @property
-    def id(self) -> str:
-        """The id."""
-        return self.name.partition("/")[0]
-
-    @property
     def is_complete(self) -> bool:
         """Whether it was written down, and not only begun to be."""
         return self.recorded is not None or self.gone is not None
