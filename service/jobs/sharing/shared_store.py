@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from convlast.stores.address import Address
 from convlast.stores.opening import StoreOptions
 from convlast.stores.reading import fetch
+from convlast.stores.refusals import translated
 from service.jobs.journal import Journal, Recorded
 from service.jobs.records import Accepted, Outcome
 from service.jobs.standing import Standing
@@ -58,11 +59,6 @@ class Run:
     keys: tuple[str, ...] = ()
     recorded: Recorded | None = None
     gone: Gone | None = None
-
-    @property
-    def id(self) -> str:
-        """The id."""
-        return self.name.partition("/")[0]
 
     @property
     def is_complete(self) -> bool:
@@ -116,8 +112,9 @@ class SharedStore:
         """Begin to use it."""
         if self.address.scheme == "file":
             # The library makes folders that everybody can read.
-            for folder in (self.address, *map(self.address.child, _AREAS)):
-                Path("/", folder.path).mkdir(mode=0o700, parents=True, exist_ok=True)
+            with translated(self.address):
+                for folder in (self.address, *map(self.address.child, _AREAS)):
+                    Path("/", folder.path).mkdir(mode=0o700, parents=True, exist_ok=True)
         self.announce()
 
     def announce(self) -> None:

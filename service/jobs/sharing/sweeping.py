@@ -80,7 +80,8 @@ class Sweeping:
         """Remove rows of lists whose jobs are not there; their services died at such a moment."""
         there = {row_of(run.recorded.accepted) for run in runs if run.recorded}
         # A job that cannot be read now may be there.
-        spared = pending | {run.id for run in runs if REQUEST in run.keys and not run.is_complete}
+        unread = [run.name for run in runs if REQUEST in run.keys and not run.is_complete]
+        spared = pending | {name.partition("/")[0] for name in unread}
         for row in rows:
             if row not in there and row.rpartition("-")[2] not in spared:
                 self.store.owners.remove(row)

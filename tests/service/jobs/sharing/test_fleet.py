@@ -587,8 +587,9 @@ async def test_a_job_whose_checkpoint_is_gone_has_failed(services: Services) -> 
 @in_loop
 async def test_a_job_is_cancelled_while_it_is_taken_over(services: Services) -> None:
     """Its checkpoint is still on its way: it never begins."""
+    # Written down before anybody looks: a dead service cannot be in the middle of that.
+    accepted = await services.dead().accept(b"checkpoint")
     async with services.one("a") as one:
-        accepted = await services.dead().accept(b"checkpoint")
         await until(lambda: one.jobs.table.get(accepted.id) is not None)
         entry = await one.jobs.find(accepted.id, "alice")
         assert await one.jobs.cancel(entry) == "cancelled"
