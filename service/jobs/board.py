@@ -33,6 +33,9 @@ from service.threads import RECORDING, REMOVING
 from service.transfers import Transfers
 from service.workers import Workers
 
+WRITTEN_S = 2.0
+"""How long a request waits to hear whether a job has ended, if its store is away."""
+
 STOP_S = 3.0
 """How long the end of a service waits for a store that it shares with others."""
 
@@ -151,8 +154,9 @@ class Jobs:
 
     async def _written(self, job_id: str, owner: str) -> JobEntry | None:
         """Return a job whose end the store has, where others read it: perhaps before it is here."""
-        with suppress(StoreError):
-            entry = await self._others.find(job_id, owner)
+        with suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(WRITTEN_S):
+                entry = await self._others.find(job_id, owner)
             return entry if entry is not None and entry.outcome is not None else None
         return None
 

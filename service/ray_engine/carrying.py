@@ -16,6 +16,7 @@ from convlast.stores.writing import put, remove
 from service.cancellation import Aside
 from service.errors import WorkerCrashedError
 from service.ray_engine.messages import Ended, Order
+from service.storage.discretion import as_own_store
 from service.workers import Finished
 from service.workers.results import open_made
 
@@ -25,6 +26,9 @@ MOST_PUTS = 4
 SMALL_BYTES = 24 << 10
 """A result of at most this size is told with the end of its run, and does not go through the store:
 three of them are less than what Ray tells at once, which is 100 kB."""
+
+STOP_S = 3.0
+"""How long the end of the service waits for a store that is away."""
 
 
 class Lending:
@@ -53,14 +57,18 @@ class Lending:
         folder = f"{self._moving}/{secrets.token_hex(16)}/"
         try:
             async with self._putting:
-                await put(source, Address.parse(f"{folder}source"), self._options)
+                with as_own_store():
+                    await put(source, Address.parse(f"{folder}source"), self._options)
             yield folder
         finally:
             self._clearing.do(clear(folder, self._options))
 
     async def stop(self) -> None:
-        """Wait until all is removed."""
-        await self._clearing.done()
+        """Wait for a moment until all is removed; what stays is left to the rules of the store."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STOP_S):
+                await self._clearing.done()
+        await self._clearing.done()  # what was cancelled ends now
 
 
 async def put_results(
@@ -85,7 +93,8 @@ async def put_results(
             if opened.size_bytes <= SMALL_BYTES:
                 small[name] = opened.read()
                 continue
-        await put(folder / name, order.result(number), options)
+        with as_own_store():
+            await put(folder / name, order.result(number), options)
     return small
 
 
@@ -106,7 +115,8 @@ async def fetch_results(order: Order, ended: Ended, folder: Path, options: Store
         if name in ended.small:
             (folder / name).write_bytes(ended.small[name])
         else:
-            await fetch(order.result(number), folder / name, options)
+            with as_own_store():
+                await fetch(order.result(number), folder / name, options)
 
 
 async def clear(folder: str, options: StoreOptions) -> None:

@@ -23,6 +23,7 @@ from service.problems import Problem, ProblemError
 from service.ray_engine.carrying import clear, put_results
 from service.ray_engine.messages import Ended, News, Order, SlotHealth
 from service.ray_engine.running import Run
+from service.storage.discretion import as_own_store
 from service.threads import REMOVING
 from service.workers import JobFiles, Listener, Workers
 
@@ -100,7 +101,8 @@ class Slot:
         source, made = folder / "source", folder / "made"
         try:
             made.mkdir(mode=0o700, parents=True)
-            await fetch(order.source, source, self._options)
+            with as_own_store():
+                await fetch(order.source, source, self._options)
             finished = await self._workers.run(
                 order.job, JobFiles(source, made), listener, share=order.share
             )

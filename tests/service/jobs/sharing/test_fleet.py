@@ -197,6 +197,29 @@ async def test_an_end_that_others_tell_is_told_where_it_was_written(
 
 
 @in_loop
+async def test_a_job_that_ends_is_found_while_its_store_is_away(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks is told what this service knows, after a moment."""
+    stays = asyncio.Event()
+
+    async def hangs(*_: object) -> None:
+        await stays.wait()
+
+    monkeypatch.setattr(board_module, "WRITTEN_S", 0.01)
+    async with services.one("a") as one:
+        entry = await one.submit(durable=True)
+        run = await one.workers.next()
+        await run.begin()
+        with monkeypatch.context() as away:
+            away.setattr(fleet.Fleet, "find", hangs)
+            away.setattr(entry, "is_ending", True)
+            assert await one.jobs.find(entry.id, "alice") is entry
+        run.succeed()
+        await end_of(entry)
+
+
+@in_loop
 async def test_any_service_tells_how_far_a_job_is(services: Services) -> None:
     """Whoever follows it at another service hears of its place, its stages and its end."""
     async with services.one("a") as one, services.one("b") as other:
