@@ -113,6 +113,7 @@ class Jobs:
                 await RECORDING.run(self._inputs.keep, entry.input_key, entry.folder.upload)
         except BaseException:
             await self.table.release(entry)
+            self._others.follow(entry)  # for the clients that have found it here
             await REMOVING.run(folder.remove)
             raise
         if self.is_draining and entry.outcome is None:
@@ -149,15 +150,17 @@ class Jobs:
             # A passing job may run here while the store has an earlier one with its id.
             entry = await self._others.find(job_id, owner)
         else:
-            entry = await self._written(job_id, owner) if here.is_ending else None
+            is_ending = here.is_ending and here.is_durable
+            entry = await self._written(here, owner) if is_ending else None
         return entry or self.table.find(job_id, owner)
 
-    async def _written(self, job_id: str, owner: str) -> JobEntry | None:
+    async def _written(self, here: JobEntry, owner: str) -> JobEntry | None:
         """Return a job whose end the store has, where others read it: perhaps before it is here."""
         with suppress(StoreError, TimeoutError):
             async with asyncio.timeout(WRITTEN_S):
-                entry = await self._others.find(job_id, owner)
-            return entry if entry is not None and entry.outcome is not None else None
+                there = await self._others.find(here.id, owner)
+            if there is not None and there.outcome and there.accepted.name == here.accepted.name:
+                return there
         return None
 
     async def page(self, wanted: Wanted) -> Page:

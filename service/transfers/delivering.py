@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -16,7 +17,7 @@ from weakref import WeakValueDictionary
 
 import structlog
 
-from convlast.errors import SourceChangedError, SourceNotFoundError
+from convlast.errors import LimitExceededError, SourceChangedError, SourceNotFoundError
 from convlast.progress import Progress, silent
 from convlast.stores.address import Address
 from service.errors import TimedOutError
@@ -174,11 +175,12 @@ class Delivering:
 
         back = path.with_name(f"{path.name}.back")
         try:
-            fetched = await fetch(address, back, self._options())
+            most_bytes = await HASHING.run(os.path.getsize, path)
+            fetched = await fetch(address, back, self._options(), max_bytes=most_bytes)
             return fetched.sha256 == await HASHING.run(_sha256_of, path)
         except SourceNotFoundError:  # somebody has taken it
             return True
-        except SourceChangedError:
+        except (SourceChangedError, LimitExceededError):
             return False
         finally:
             back.unlink(missing_ok=True)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import structlog
+
 from convlast.errors import AddressNotAllowedError, LimitExceededError
 from convlast.progress import Portions, Progress
 from convlast.stores.address import Address
@@ -26,6 +28,8 @@ _HEAD_BYTES = 4096
 
 _MOST_OTHERS = 1000
 """More objects are not listed: a bucket may have any number. Some only stand for folders."""
+
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ class UnpackedFolder:
             WorkerCrashedError: If the tar is not what it must be.
             OSError: If it cannot be read.
         """
-        from convlast.stores.writing import put
+        from convlast.stores.writing import put, remove
 
         members = await READING.run(members_in, self.made, await self.names())
         portions = Portions(progress, "deliver", sum(len(each.place) for each in members))
@@ -74,6 +78,9 @@ class UnpackedFolder:
                 await put(self.made, place.child(member.name), one, part=member.place)
                 portions.add(len(member.place))
 
+        # An earlier delivery to this place said that the folder is whole, which it is not now.
+        *_, last = self.reports
+        await remove(place.beside(last), options)
         indices = await READING.run(_indices_among, self.made, members)
         await together(put_one(each) for each in members if each not in indices)
         await together(put_one(each) for each in indices)
@@ -97,7 +104,8 @@ async def refuse_mixture(place: Address, names: Sequence[str], options: StoreOpt
     except LimitExceededError:
         raise _mixture(place, "many more files than in the source") from None
     if others := sorted({each.name for each in there} - set(names)):
-        raise _mixture(place, f"{others[0][:200]!r}, which is not in the source")
+        _log.warning("a target holds something else", target=str(place), name=others[0][:200])
+        raise _mixture(place, "something that is not in the source")
 
 
 def _mixture(place: Address, what: str) -> AddressNotAllowedError:

@@ -186,6 +186,9 @@ class Attempts:
                 try:
                     is_ours = await completed(claimed)
                 except StoreError as error:  # which passes
+                    task = asyncio.current_task()
+                    if task is not None and task.cancelling():  # hidden by the error
+                        raise asyncio.CancelledError from error
                     raise NotReadyError("The store does not answer.") from error
                 if not is_ours:
                     raise TakenError

@@ -54,12 +54,11 @@ class Inheriting:
         turns = asyncio.Semaphore(MOST_AT_ONCE)
 
         async def go_on_with(name: str, service: str) -> None:
-            others = {each for each, of in pending if of == name} - {service, self._store.service}
             async with turns:
                 if jobs.is_draining:
                     return
                 try:
-                    await self._go_on_with(name, service, jobs, is_alone=not others)
+                    await self._go_on_with(name, service, jobs)
                 except (ConvlastError, OSError) as error:
                     _log.warning("a job is not taken over now", job_id=name, problem=str(error))
 
@@ -70,14 +69,13 @@ class Inheriting:
         for service in signs.keys() - alive - {each for each, _ in pending}:
             await SIGNALLING.run(self._store.services.remove, service)
 
-    async def _go_on_with(self, name: str, before: str, jobs: Jobs, *, is_alone: bool) -> None:
+    async def _go_on_with(self, name: str, before: str, jobs: Jobs) -> None:
         """Go on with a job that a service has left.
 
         Args:
             name: The name of the job.
             before: The service that had to finish it.
             jobs: The jobs of this service.
-            is_alone: Whether no other service has to finish it too.
         """
         if before != self._store.service and not await STORING.run(
             self._store.take_over, name, before
@@ -88,13 +86,18 @@ class Inheriting:
             return
         recorded = run.recorded if run is not None and run.name == name else None
         is_half = run is not None and run.name == name and not run.is_complete
-        if run is not None and is_half and is_alone:  # no other service is writing it down
+        if run is not None and is_half and not await self._is_written(name):
             await STORING.run(self._store.discard, run)
         if recorded is None or recorded.outcome is not None:
             await STORING.run(self._store.let_go, name)
         elif jobs.table.get(recorded.accepted.id) is None:
             _log.warning("a job is taken over", job_id=recorded.accepted.id)
             await self._adopt(recorded, jobs)
+
+    async def _is_written(self, name: str) -> bool:
+        """Return whether another service may be writing a job down now."""
+        pending = await SIGNALLING.run(self._store.pending_jobs)
+        return any(of == name and service != self._store.service for service, of in pending)
 
     async def _adopt(self, recorded: Recorded, jobs: Jobs) -> None:
         accepted = recorded.accepted

@@ -188,9 +188,10 @@ class SharedStore:
         self.cancels.remove(_flat(accepted.name))
 
     def discard(self, run: Run) -> None:
-        """Remove what is left of a job that was never written down, as far as it was seen."""
-        for key in set(run.keys) - {REQUEST}:
-            self.jobs.remove(f"{run.name}/{key}")
+        """Remove what is left of a job that is gone, or was never written down, as it was seen."""
+        for key in sorted(run.keys, key=GONE.__eq__):  # last, why it is gone
+            if run.gone is not None or key != REQUEST:
+                self.jobs.remove(f"{run.name}/{key}")
 
     def pending_jobs(self) -> list[tuple[str, str]]:
         """Return the services that have to finish jobs, each with the name of the job."""
@@ -221,11 +222,11 @@ class SharedStore:
 
     def take_over(self, name: str, before: str) -> bool:
         """Finish a job of a service that is gone, and return whether no other service does."""
-        self.pending.create(_pending_key(self.service, name), "")
+        is_new = self.pending.create(_pending_key(self.service, name), "")
         # It may have left the job before, and will need an heir again.
         self.jobs.remove(f"{name}/heir-{self.service}")
         is_heir = self.jobs.create(f"{name}/heir-{before}", self.service)
-        if not is_heir:
+        if not is_heir and is_new:  # otherwise it has the job, whoever had it before
             self.let_go(name)
         self.pending.remove(_pending_key(before, name))
         return is_heir

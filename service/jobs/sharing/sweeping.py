@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from service.jobs.retention import EXPIRED, MOST_JOBS
 from service.jobs.sharing.shared_store import (
@@ -49,6 +49,7 @@ class Sweeping:
         runs = self._runs()
         self._remove_strays(rows, pending, [run for run, _ in runs])
         self._known = {run.name: run for run, _ in runs if _ended_at(run) is not None}
+        self._finish_removals([run for run, _ in runs])
         total_bytes, kept = 0, 0
         for run, size_bytes in sorted(runs, key=_newest_first):
             if (ended_at := _ended_at(run)) is None:
@@ -76,6 +77,13 @@ class Sweeping:
                     self._discard(self._run(job_id, number, own))
         return found
 
+    def _finish_removals(self, runs: list[Run]) -> None:
+        """Remove what was left when a removal was broken off: only why a job is gone stays."""
+        for run in runs:
+            left = tuple(key for key in run.keys if key != GONE)
+            if run.gone is not None and left:
+                self.store.discard(replace(run, keys=left))
+
     def _remove_strays(self, rows: list[str], pending: set[str], runs: list[Run]) -> None:
         """Remove rows of lists whose jobs are not there; their services died at such a moment."""
         there = {row_of(run.recorded.accepted) for run in runs if run.recorded}
@@ -89,7 +97,9 @@ class Sweeping:
     def _run(self, job_id: str, number: int, sizes: dict[str, int]) -> Run:
         known = self._known.get(name_of(job_id, number))
         is_current = known is not None and (known.gone is not None or GONE not in sizes)
-        return known if known and is_current else self.store.run(job_id, number, sizes)
+        if known and is_current:
+            return replace(known, keys=tuple(sizes))
+        return self.store.run(job_id, number, sizes)
 
     def _discard(self, run: Run) -> None:
         """Remove a job that was run anew."""

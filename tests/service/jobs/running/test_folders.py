@@ -250,10 +250,32 @@ async def test_files_of_others_are_not_mixed_in(tmp_path: Path, store: FolderSto
             await submitted(store, board, target=True)
         other.rename(other.with_name("config.json"))
         (other.parent / "b.bin").touch()
-        with pytest.raises(AddressNotAllowedError, match=r"b\.bin.*mixed"):
+        with pytest.raises(AddressNotAllowedError, match="mixed"):
             await submitted(store, board, target=True)
         (other.parent / "b.bin").unlink()
         assert (await ended(await submitted(store, board, target=True))).state == "succeeded"
+
+
+@in_loop
+async def test_a_folder_that_is_replaced_is_not_called_whole_meanwhile(
+    tmp_path: Path, store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The report of an earlier delivery goes before its files do."""
+    from convlast.stores import writing
+
+    reports: list[bool] = []
+    put = writing.put
+
+    async def noted(*arguments: object, **keywords: object) -> None:
+        reports.append((store.results / "vae.report.json").exists())
+        await put(*arguments, **keywords)  # type: ignore[arg-type]  # as they are
+
+    (store.results).mkdir(parents=True)
+    (store.results / "vae.report.json").write_text("{}")
+    monkeypatch.setattr(writing, "put", noted)
+    async with opened(tmp_path / "work", FakeWorkers(is_prompt=True), **store.settings) as board:
+        await ended(await submitted(store, board, target=True))
+    assert (any(reports), "vae.report.json" in store.made()) == (False, True)
 
 
 @in_loop

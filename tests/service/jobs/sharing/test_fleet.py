@@ -25,7 +25,7 @@ from service.jobs.listing import Wanted
 from service.jobs.records import ARTIFACT, Accepted, Outcome
 from service.jobs.running import attempts
 from service.jobs.sharing import fleet, following, inheriting, watch
-from service.jobs.sharing.shared_store import SharedStore, row_of
+from service.jobs.sharing.shared_store import GONE, Gone, SharedStore, row_of
 from service.jobs.sharing.sweeping import Sweeping
 from service.storage import bucket
 from service.storage.bucket import Bucket
@@ -444,6 +444,43 @@ async def test_of_several_services_one_takes_a_job_over(services: Services) -> N
 
 
 @in_loop
+async def test_who_has_taken_a_job_over_keeps_it(services: Services) -> None:
+    """Also if the record of the service before could not be removed, and is seen again."""
+    dead = services.dead()
+    accepted = await dead.accept(CONTENT)
+    heir = SharedStore(services.address)
+    assert await to_thread(heir.take_over, accepted.name, dead.store.service)
+    await to_thread(heir.pending.create, f"{dead.store.service}/{accepted.name}", "")
+    assert not await to_thread(heir.take_over, accepted.name, dead.store.service)
+    assert await to_thread(heir.pending_jobs) == [(heir.service, accepted.name)]
+
+
+@in_loop
+async def test_who_has_found_a_job_that_is_not_taken_over_hears_of_its_end(
+    services: Services,
+) -> None:
+    """Its checkpoint could not be had; later another service finishes it."""
+    dead = services.dead()
+    accepted = await dead.accept(CONTENT)
+    async with services.one("a") as one:
+        hang(one)
+        recorded = await to_thread(dead.store.journal.read, accepted.name, {"request.json": 1})
+        assert recorded is not None
+        found: list[JobEntry] = []
+
+        async def bring(path: Path) -> None:
+            found.append(await one.jobs.find(accepted.id, "alice"))
+            refuse()
+
+        with pytest.raises(StoreUnavailableError):
+            await one.jobs.adopt(recorded, bring)
+        outcome = Outcome(state="failed", finished_at=time.time())
+        await keep(dead.store, accepted, outcome)
+        await end_of(found[0])
+        assert found[0].state == "failed"
+
+
+@in_loop
 async def test_what_a_service_has_left_half_is_removed(services: Services) -> None:
     """A job that was never written down is none, and one that has ended is not run again."""
     dead = services.dead()
@@ -691,6 +728,32 @@ async def test_a_job_that_cannot_be_begun_without_the_store_waits_for_it(
 
 
 @in_loop
+async def test_a_job_is_cancelled_while_it_begins_without_the_store(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store that is away does not hide that: the job is not tried again."""
+    asked, may_fail = threading.Event(), threading.Event()
+
+    def refuse_late(*_: object) -> None:
+        asked.set()
+        may_fail.wait(60)
+        refuse()
+
+    async with services.one("a") as one:
+        entry = await one.submit(durable=True)
+        run = await one.workers.next()
+        with monkeypatch.context() as away:
+            away.setattr(Journal, "claim", refuse_late)
+            run.turn.set()
+            await to_thread(asked.wait, 60)
+            cancelling = asyncio.ensure_future(one.jobs.cancel(entry))
+            await asyncio.sleep(0.05)
+            may_fail.set()
+            assert await cancelling == "cancelled"
+        assert len(one.workers.runs) == 1
+
+
+@in_loop
 async def test_a_service_ends_in_time_though_its_store_hangs(
     services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -788,6 +851,23 @@ async def test_jobs_that_are_too_old_go(services: Services) -> None:
         assert not [key for key in services.left() if not key.startswith("services")]
         with pytest.raises(NotFoundError):
             await one.jobs.find(entry.id, "alice")
+
+
+@in_loop
+async def test_a_removal_that_was_broken_off_is_finished(services: Services) -> None:
+    """What is left never looks like a job that has to be run: first it is gone, then forgotten."""
+    async with services.one("a") as one:
+        one.workers.is_prompt = True
+        entry = await ended(await one.submit(durable=True))
+        store = services.store_of(one)
+        gone = Gone(owner="alice", why="It was removed.", at=time.time())
+        await to_thread(store.jobs.write, f"{entry.id}/{GONE}", gone.model_dump_json())
+        await to_thread(store.jobs.remove, f"{entry.id}/outcome.json")
+        await to_thread(Sweeping(store, max_bytes=10**6, max_age_s=60).sweep)
+        assert {key for key in services.left() if entry.id in key} == {f"jobs/{entry.id}/{GONE}"}
+        await to_thread(store.journal.accept, entry.accepted)
+        await to_thread(Sweeping(store, max_bytes=10**6, max_age_s=-1).sweep)
+        assert not [key for key in services.left() if entry.id in key]
 
 
 @in_loop
