@@ -136,7 +136,7 @@ def artifact_of_folder(
         container=kind,
         unchanged=all(each.unchanged for each in made.values()),
     )
-    if kind != "folder":
+    if kind != "folder" and path.is_file():
         artifact.sha256, artifact.crc32 = sha256_and_crc32_of(path)
         artifact.bytes = path.stat().st_size
     return artifact
