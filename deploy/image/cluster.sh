@@ -48,14 +48,20 @@ node)
     take_credentials
     start_ray node
     ;;
-replica) # the service, and the node that Ray wants beside it; neither goes on without the other
-    CONVLAST_DEVICE=cpu start_ray node --num-cpus=0 &
+replica) # the service, and the node that Ray wants beside it
+    set -m # what follows is a group of processes, which ends as one
+    # A node ends with its head. Each one that follows finds the next head, and the service goes on.
+    while :; do
+        (CONVLAST_DEVICE=cpu start_ray node --num-cpus=0) || true
+        sleep 2
+    done &
+    node=$!
+    trap 'kill -TERM -- "-$node"' EXIT
     take_credentials
     python3 -m service &
     service=$!
     trap 'kill -TERM "$service"; wait "$service"; exit' TERM # it finishes its jobs first
-    wait -n || true
-    exit 1
+    wait "$service"
     ;;
 *)
     echo "cluster: there is no part named $1" >&2
