@@ -10,14 +10,16 @@ random() { od -An -v -tx1 -N"$1" /dev/urandom | tr -d ' \n'; }
 
 make_credentials() {
     [ ! -e "$credentials/store.env" ] || return 0
-    local id secret
+    local id secret key
     id=$(random 10)
     secret=$(random 20)
+    key=$(random 20)
     umask 0377
     rm -f "$credentials"/*
     printf '{"identities": [{"name": "convlast", "actions": ["Admin"],
         "credentials": [{"accessKey": "%s", "secretKey": "%s"}]}]}\n' "$id" "$secret" \
         >"$credentials/identities.json"
+    printf '[jwt.filer_signing]\nkey = "%s"\n' "$key" >"$credentials/security.toml"
     printf 'AWS_ACCESS_KEY_ID=%s\nAWS_SECRET_ACCESS_KEY=%s\n' "$id" "$secret" >"$credentials/new"
     mv "$credentials/new" "$credentials/store.env" # last, and whole
 }
