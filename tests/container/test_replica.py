@@ -104,9 +104,10 @@ def living(session: int) -> set[int]:
 
 def test_a_node_is_started_again_beside_the_service(replica: Replica) -> None:
     """A node ends with its head; the service, which finds the next one, is not touched."""
-    for starts in (2, 3):
-        replica.kill(NODE)
-        wait_for(lambda starts=starts: len(replica.starts(NODE)) == starts)
+    replica.kill(NODE)
+    wait_for(lambda: len(replica.starts(NODE)) == 2)
+    replica.kill(NODE)
+    wait_for(lambda: len(replica.starts(NODE)) == 3)
     assert {device for _, device in replica.starts(NODE)} == {"cpu"}
     assert replica.process.poll() is None
     ((service, device),) = replica.starts(SERVICE)
