@@ -1,13 +1,12 @@
-"""The cluster as `docker compose --profile cluster up` runs it, beside the plain service."""
+"""The cluster as `docker compose --profile cluster up cluster` runs it."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from scripts.demo import free_port
 from tests.container.deployment import CPU, PROJECT, Deployment
 
 STAND_INS = "tests/container/stand_ins.yml"
@@ -30,7 +29,6 @@ class Cluster(Deployment):
     """The project with its profile; `port` is that of the cluster."""
 
     files: tuple[str, ...] = (*CPU, STAND_INS)
-    plain_port: int = field(default_factory=free_port)
 
     @property
     def container(self) -> str:
@@ -44,9 +42,17 @@ class Cluster(Deployment):
 
     def compose(self, *arguments: str, check: bool = True) -> str:
         """Run a command of compose with the profile; give what it prints."""
-        ports = {"CLUSTER_PORT": str(self.port), "PORT": str(self.plain_port)}
-        plain = Deployment(self.engine, self.files, {**self.variables, **ports})
+        variables = {**self.variables, "CLUSTER_PORT": str(self.port)}
+        plain = Deployment(self.engine, self.files, variables)
         return plain.compose("--profile", "cluster", *arguments, check=check)
+
+    def try_up(self, *options: str) -> str:
+        """Start the address and all that it needs; give what compose says."""
+        return super().try_up(*options, "cluster")
+
+    def down(self) -> None:
+        """Remove all of it, with its volumes; nothing is waited for."""
+        self.compose("down", "--volumes", "--timeout", "0")
 
     def services(self) -> Mapping[str, Any]:
         """Give the services as compose reads them."""

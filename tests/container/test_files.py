@@ -87,6 +87,13 @@ def test_each_node_has_a_gpu_of_its_own() -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["replica-1", "replica-2"])
+def test_a_replica_is_stopped_before_the_nodes(name: str) -> None:
+    """It drains on them; and it waits for none of them, since one may be scaled to 0."""
+    needs = SERVICES[name]["depends_on"]
+    assert needs["node-1"] == needs["node-2"] == {"condition": "service_started"}
+
+
 def test_the_proxy_of_the_cluster_treats_bodies_as_the_shipped_one() -> None:
     """Its directives are those of deploy/nginx.conf, but for how a replica is found."""
     shipped = directives("nginx.conf")
