@@ -78,7 +78,7 @@ def in_daemon(name: str, work: Callable[[], T]) -> asyncio.Future[T]:
 
     Args:
         name: The name of the thread.
-        work: What to do; it must not raise.
+        work: What to do; what it raises is raised by the future.
 
     Raises:
         RuntimeError: If there is no thread to be had.
@@ -87,9 +87,13 @@ def in_daemon(name: str, work: Callable[[], T]) -> asyncio.Future[T]:
     done: asyncio.Future[T] = loop.create_future()
 
     def run() -> None:
-        result = work()
+        try:
+            tell = partial(done.set_result, work())
+        # Whatever it is: nobody else would learn that the work has ended.
+        except BaseException as error:
+            tell = partial(done.set_exception, error)
         with suppress(RuntimeError):  # the loop has been closed: nobody waits any more
-            loop.call_soon_threadsafe(done.set_result, result)
+            loop.call_soon_threadsafe(lambda: done.cancelled() or tell())
 
     threading.Thread(target=run, name=name, daemon=True).start()
     return done

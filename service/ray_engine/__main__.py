@@ -23,6 +23,8 @@ _ENVIRONMENT = {
     "RAY_memory_monitor_refresh_ms": "0",
     # Jobs would get what all other processes of the machine leave over.
     "RAY_worker_niceness": "0",
+    # At its end a node would wait for its slots, which never end, while they still take jobs.
+    "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
 }
 
 

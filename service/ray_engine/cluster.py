@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
+from functools import partial
 from itertools import count, islice
 from typing import Any, Protocol
 
@@ -11,6 +11,7 @@ import structlog
 
 from service.errors import InternalError
 from service.ray_engine import stranger
+from service.threads import in_daemon
 
 _NAMESPACE, _PREFIX = "convlast", "slot-"
 
@@ -50,6 +51,9 @@ class RayCluster:
 
     Every replica looks for places without an actor. Two that find the same one make it once,
     since its name is taken then. Ray places the actors, and starts them again elsewhere.
+
+    While the head is away Ray answers after a minute or later. The end of the service does not wait
+    for that.
     """
 
     def __init__(self, address: str, environment: dict[str, str], *, unit: str, task: str) -> None:
@@ -67,7 +71,7 @@ class RayCluster:
 
     async def slots(self) -> list[str]:
         """Return the names of the slots, with a new one for each place that has none."""
-        return await asyncio.to_thread(self._look)
+        return await in_daemon("cluster", self._look)
 
     async def call(self, name: str, method: str, *arguments: str | int) -> str:
         """Call a method of an actor."""
@@ -85,7 +89,7 @@ class RayCluster:
 
     async def drop(self, name: str) -> None:
         """Give up a slot that has been silent for long, if there are more slots than places."""
-        await asyncio.to_thread(self._drop, name)
+        await in_daemon("cluster", partial(self._drop, name))
 
     def _look(self) -> list[str]:
         # Ray reads it once, when it is imported.
@@ -106,7 +110,9 @@ class RayCluster:
     def _connect(self) -> None:
         import ray
 
-        stranger.check(self._address)
+        # A stranger has no reason to survive: it would wait for a head that is away.
+        given = {name: value for name, value in os.environ.items() if name not in _SURVIVE}
+        stranger.check(self._address, given)
         ray.init(
             address=self._address,
             namespace=_NAMESPACE,

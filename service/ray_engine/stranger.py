@@ -10,6 +10,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
+
+PATIENCE_S = 20.0
+"""How long a head may take to answer."""
 
 _LET_IN, _TURNED_AWAY = 0, 3
 
@@ -18,18 +22,24 @@ class OpenClusterError(Exception):
     """A cluster answers who has no token."""
 
 
-def check(address: str) -> None:
+def check(address: str, environment: Mapping[str, str]) -> None:
     """Check that a cluster answers nobody without a token.
 
     Args:
         address: Host and port of the head.
+        environment: The variables of the process that asks.
 
     Raises:
         OpenClusterError: If it does.
-        ConnectionError: If it cannot be reached.
+        ConnectionError: If it cannot be reached, or does not answer in time.
     """
     program = [sys.executable, "-m", __name__, address]
-    status = subprocess.run(program, capture_output=True, check=False).returncode  # noqa: S603  # our own program
+    try:
+        status = subprocess.run(  # noqa: S603  # our own program
+            program, env=environment, capture_output=True, check=False, timeout=PATIENCE_S
+        ).returncode
+    except subprocess.TimeoutExpired:
+        raise ConnectionError(f"The head at {address} does not answer.") from None
     if status == _LET_IN:
         raise OpenClusterError(
             f"The head at {address} answers without a token: whoever reaches it runs code. "

@@ -133,10 +133,22 @@ def test_a_rollout_keeps_a_replica(kuberay: Rendered) -> None:
     assert deployment["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
     (spread,) = kuberay.pod["topologySpreadConstraints"]
     assert spread["topologyKey"] == "kubernetes.io/hostname"
-    for name in ("convlast", NAME):
-        budget = kuberay.one("PodDisruptionBudget", name)["spec"]
-        assert budget["maxUnavailable"] == 1
-        assert budget["selector"]["matchLabels"] == {"app.kubernetes.io/name": name}
+    budget = kuberay.one("PodDisruptionBudget", "convlast")["spec"]
+    assert budget["maxUnavailable"] == 1
+    assert budget["selector"]["matchLabels"] == {"app.kubernetes.io/name": "convlast"}
+
+
+def test_one_pod_of_the_cluster_may_be_evicted(kuberay: Rendered) -> None:
+    """The budget counts by itself: a RayCluster has no `scale` that Kubernetes could ask.
+
+    Source: https://github.com/ray-project/kuberay/issues/2662
+    """
+    groups = kuberay.one("RayCluster", NAME)["spec"]["workerGroupSpecs"]
+    pods = 1 + sum(group["replicas"] for group in groups)
+    budget = kuberay.one("PodDisruptionBudget", NAME)["spec"]
+    assert budget["minAvailable"] == pods - 1
+    assert "maxUnavailable" not in budget
+    assert budget["selector"]["matchLabels"] == {"app.kubernetes.io/name": NAME}
 
 
 @pytest.mark.parametrize("kind", ["head", "worker", "replica"])

@@ -54,23 +54,37 @@ def test_nothing_starts_without_a_token(tmp_path: Path, part: str) -> None:
     assert "CONVLAST_RAY_TOKEN_FILE" in done.stdout + done.stderr
 
 
-def test_ray_does_not_have_the_token_in_a_variable(tmp_path: Path) -> None:
-    """KubeRay sets one, which every process that Ray starts would inherit, and the actors too."""
+SECRET = "0123456789abcdef" * 4
+
+
+def given_to_ray(tmp_path: Path, part: str) -> dict[str, str]:
+    """Start a part with a program in place of Ray, and return the variables that it gets."""
     program = tmp_path / "ray" / "scripts"
     program.mkdir(parents=True)
     (program / "scripts.py").write_text("import os, json; print(json.dumps(dict(os.environ)))")
-    secret = "0123456789abcdef" * 4
-    (tmp_path / "token").write_text(secret)
+    (tmp_path / "token").write_text(SECRET)
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("CONVLAST_")},
         "CONVLAST_RAY_TOKEN_FILE": str(tmp_path / "token"),
-        "RAY_AUTH_TOKEN": secret,
+        "RAY_AUTH_TOKEN": SECRET,
         "PYTHONPATH": str(tmp_path),
     }
     done = subprocess.run(
-        [sys.executable, "-m", "service.ray_engine", "node"],
+        [sys.executable, "-m", "service.ray_engine", part],
         env=environment, cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    given = json.loads(done.stdout)
-    assert secret not in given.values()
+    given: dict[str, str] = json.loads(done.stdout)
+    return given
+
+
+def test_ray_does_not_have_the_token_in_a_variable(tmp_path: Path) -> None:
+    """KubeRay sets one, which every process that Ray starts would inherit, and the actors too."""
+    given = given_to_ray(tmp_path, "node")
+    assert SECRET not in given.values()
     assert given["RAY_AUTH_TOKEN_PATH"] == str(tmp_path / "token")
+
+
+@pytest.mark.parametrize("part", ["head", "node"])
+def test_a_part_ends_at_once(tmp_path: Path, part: str) -> None:
+    """Ray would wait half a minute for slots that never end, and that still take jobs."""
+    assert given_to_ray(tmp_path, part)["RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"] == "0"
