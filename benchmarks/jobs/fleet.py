@@ -11,11 +11,12 @@ import os
 import random
 import signal
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from tests.service.ray_engine.clusters import RayNodes
-from tests.service.running import ROOT, Running, descendants_of, free_port, start_at
+from tests.service.running import ROOT, Running, descendants_of, free_port, start_at, wait_for
 from tests.stores.servers import BUCKET, Server
 
 _FORKED = "multiprocessing.forkserver"
@@ -94,20 +95,22 @@ class Fleet:
 
     def _kill_actor(self) -> None:
         assert self._cluster is not None
-        self._kill_one("actors", self._cluster.actors())
+        self._kill_one("actors", self._cluster.actors)
 
     def _kill_child(self) -> None:
         """Kill a process of a worker, at work or not."""
+        self._kill_one("children", self._children)
+
+    def _children(self) -> list[int]:
         assert self._cluster is not None
         forked = {pid for node in self._cluster.nodes for pid in node.pids(_FORKED)}
-        children = {child for pid in forked for child in descendants_of(pid)} & forked
-        self._kill_one("children", sorted(children))
+        return sorted({child for pid in forked for child in descendants_of(pid)} & forked)
 
-    def _kill_one(self, kind: str, pids: list[int]) -> None:
-        if pids:
-            with suppress(ProcessLookupError):
-                os.kill(self._lot.choice(pids), signal.SIGKILL)
-                self.counts[f"{kind} killed"] += 1
+    def _kill_one(self, kind: str, find: Callable[[], list[int]]) -> None:
+        wait_for(find)  # for a moment there may be none
+        with suppress(ProcessLookupError, IndexError):
+            os.kill(self._lot.choice(find()), signal.SIGKILL)
+            self.counts[f"{kind} killed"] += 1
 
     def _kill_node(self) -> None:
         """Kill all processes of a node, and start another node."""
