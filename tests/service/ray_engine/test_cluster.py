@@ -18,7 +18,7 @@ import pytest
 
 from tests.service.ray_engine.clusters import HEAD, SECRET, RayNodes, at_work, started
 from tests.service.ray_engine.tasks import KNOWN
-from tests.service.running import FAKE, ROOT, Running, start_at, wait_for
+from tests.service.running import FAKE, ROOT, Running, served, wait_for
 
 pytestmark = pytest.mark.ray
 
@@ -36,13 +36,8 @@ def cluster() -> Iterator[RayNodes]:
 @pytest.fixture(scope="module")
 def service(cluster: RayNodes) -> Iterator[Running]:
     """Start a replica beside the head."""
-    running = start_at(ROOT, cluster.folder, FAKE, None, cluster.settings)
-    try:
-        running.wait_until_ready()
+    with served(cluster.folder, FAKE, **cluster.settings) as running:
         yield running
-    finally:
-        running.process.kill()
-        running.process.wait()
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.service.ray_engine.clusters import PARTS_S, Part, RayNodes, started
-from tests.service.running import FAKE, ROOT, Running, start_at, wait_for
+from tests.service.running import FAKE, ROOT, Running, served, start_at, wait_for
 
 pytestmark = pytest.mark.ray
 
@@ -32,13 +32,8 @@ def service(cluster: RayNodes, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runn
     """Start a replica, for which five seconds are what a minute is for others."""
     monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "5")
     monkeypatch.setenv("RAY_gcs_server_request_timeout_seconds", "5")
-    running = start_at(ROOT, cluster.folder, FAKE, None, cluster.settings)
-    try:
-        running.wait_until_ready()
+    with served(cluster.folder, FAKE, **cluster.settings) as running:
         yield running
-    finally:
-        running.process.kill()
-        running.process.wait()
 
 
 def test_a_service_outlives_the_head(service: Running, cluster: RayNodes) -> None:
