@@ -125,7 +125,7 @@ def told(job: Job, answer: httpx.Response) -> dict[str, Any]:
         problem = {name: str(value)[:600] for name, value in body.items() if name != "report"}
         return {**about, "error": f"the service answered {answer.status_code}", "problem": problem}
     report = body.get("report", body)
-    kept = ("verdict", "seconds", "advice", "environment")
+    kept = ("verdict", "seconds", "advice", "environment", "artifact")
     return {
         **about,
         **{name: report.get(name) for name in kept},

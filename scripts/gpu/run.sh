@@ -8,7 +8,7 @@ set -u
 OUT=${OUT:-/tmp/gpu-out} DEVICE=${DEVICE:-cuda} how=() patience=1
 [ "$DEVICE" = cpu ] && how=(--rehearse) patience=4
 BUDGET=${BUDGET:-$((540 * patience))}
-STAGES=${STAGES:-sanity walls strace tests service bench}
+STAGES=${STAGES:-sanity walls strace tests service cluster bench}
 MODELS=${MODELS:-r3d_18 UNet DynUNet SegResNet X3D-M patch-embedding s3d r2plus1d_18 Wan-VAE CogVideoX-VAE}
 PY=${PYTHON:-python3}
 mkdir -p "$OUT" && OUT=$(cd "$OUT" && pwd)
@@ -100,6 +100,16 @@ fi
 if wants service; then
     stage service 90 "$PY" -m scripts.gpu.service --into "$OUT/service.jsonl" --log "$OUT/service.log" \
         --checkpoints "$KIT/checkpoints" "${how[@]}" 2>&1 | brief 330
+fi
+if wants cluster; then # the same on a Ray cluster, where Ray is here; nobody else must reach it
+    ray=/tmp/gpu-kit/ray
+    [ -s "$KIT/ray.tar.xz" ] && mkdir -p "$ray" && tar -xJf "$KIT/ray.tar.xz" -C "$ray"
+    if ! PYTHONPATH+=:$ray "$PY" -c 'import ray'; then
+        echo "no Ray on this machine"
+    else
+        PYTHONPATH+=:$ray stage cluster 120 "$PY" -m scripts.gpu.service --ray --into "$OUT/cluster.jsonl" \
+            --log "$OUT/cluster.log" --checkpoints "$KIT/checkpoints" "${how[@]}" 2>&1 | brief 330
+    fi
 fi
 if wants bench; then
     # shellcheck disable=SC2086  # several models

@@ -1,9 +1,10 @@
 """The service on the GPU: how soon it is ready, what it converts, and how many jobs a second.
 
-    python -m scripts.gpu.service --into FILE --log FILE [--checkpoints FOLDER] [--rehearse]
+    python -m scripts.gpu.service --into FILE --log FILE [--checkpoints FOLDER] [--rehearse] [--ray]
 
 Each job has a process of its own, which starts CUDA while it waits for work: in a row of small jobs
-that start, and not the job, is what the next one waits for.
+that start, and not the job, is what the next one waits for. With `--ray` the jobs run on a Ray cluster
+of one node on this machine, which nobody else must reach.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -27,6 +28,7 @@ import httpx
 from scripts.gpu.device import Device
 from scripts.gpu.findings import Findings
 from scripts.gpu.jobs import Job, jobs, small_file, told
+from tests.service.ray_engine.clusters import started
 from tests.service.running import REAL, Running, start
 
 _LEAST_S = 3.0
@@ -47,14 +49,19 @@ def main() -> None:
     parser.add_argument("--limit-s", type=float, default=75.0)
     parser.add_argument("--rate-s", type=float, default=8.0, help="for each rate of small jobs")
     parser.add_argument("--rehearse", action="store_true", help="on the CPU, in small")
+    parser.add_argument("--ray", action="store_true", help="on a Ray cluster of one node")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # not before the service is
     findings, device = Findings(arguments.into), Device(is_gpu=not arguments.rehearse)
     until_s = time.monotonic() + device.allowed_s(arguments.limit_s)
     for_s = 0.0 if arguments.rehearse else arguments.rate_s
-    with tempfile.TemporaryDirectory(prefix="service-") as name, ThreadPoolExecutor(1) as aside:
+    engine = cluster if arguments.ray else this_machine
+    with (
+        tempfile.TemporaryDirectory(prefix="service-") as name,
+        ThreadPoolExecutor(1) as aside,
+        engine(device.where.type) as settings,
+    ):
         folder, began_s = Path(name), time.monotonic()
-        settings = {"device": device.where.type, "allow_programs": True}
         service = start(folder, REAL, arguments.log, **settings)
         try:
             making = aside.submit(jobs, folder, arguments.checkpoints, rehearse=arguments.rehearse)
@@ -65,6 +72,23 @@ def main() -> None:
                     findings.run("ready in the end", lambda: client.get("/readyz").json())
         finally:
             stop(service)
+
+
+@contextmanager
+def this_machine(device: str) -> Iterator[Mapping[str, object]]:
+    """Yield the settings of a service that works alone."""
+    yield {"device": device, "allow_programs": True}
+
+
+@contextmanager
+def cluster(device: str) -> Iterator[Mapping[str, object]]:
+    """Start a Ray cluster of one node, and yield the settings of a service that uses it."""
+    with started(nodes=1, device=device, allow_programs="1") as nodes:
+        try:
+            yield nodes.settings | {"allow_programs": True}
+        finally:
+            for log in nodes.folder.glob("*.log"):
+                print(f"-- {log.name}: {log.read_text(errors='replace')[-2000:]}", flush=True)
 
 
 class Work:

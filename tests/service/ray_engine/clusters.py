@@ -71,10 +71,11 @@ class Part:
 
 @dataclass
 class RayNodes:
-    """A head, and its nodes, each with one slot on the CPU."""
+    """A head, and its nodes, each with one slot on the CPU, or with one for each of its GPUs."""
 
     folder: Path
     environment: dict[str, str]
+    device: str = "cpu"
     head: Part = field(init=False)
     nodes: list[Part] = field(default_factory=list)
 
@@ -83,7 +84,7 @@ class RayNodes:
         """The settings of a service that uses it."""
         return {
             "engine": "ray",
-            "device": "cpu",
+            "device": self.device,
             "ray_address": HEAD,
             "ray_token_file": self.token,
             "store": f"file://{self.folder}/store/",
@@ -124,8 +125,8 @@ class RayNodes:
 
 
 @contextmanager
-def started(nodes: int = 3) -> Iterator[RayNodes]:
-    """Start a cluster, and kill it in the end."""
+def started(nodes: int = 3, device: str = "cpu", **settings: str) -> Iterator[RayNodes]:
+    """Start a cluster, and kill it in the end; `settings` are further ones of its nodes."""
     # Not below the folder of a test: the paths of Ray's sockets would be too long.
     folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
     environment = {
@@ -133,10 +134,11 @@ def started(nodes: int = 3) -> Iterator[RayNodes]:
         **{name: value for name, value in os.environ.items() if "CONVLAST" not in name},
         "CONVLAST_RAY_ADDRESS": HEAD,
         "CONVLAST_RAY_TOKEN_FILE": str(folder / "token"),
-        "CONVLAST_DEVICE": "cpu",
+        "CONVLAST_DEVICE": device,
         "CONVLAST_WORKERS": "1",
+        **{f"CONVLAST_{name.upper()}": value for name, value in settings.items()},
     }
-    cluster = RayNodes(folder, environment)
+    cluster = RayNodes(folder, environment, device)
     try:
         cluster.start_head()
         for _ in range(nodes):
