@@ -104,10 +104,10 @@ fi
 if wants cluster; then # the same on a Ray cluster, where Ray is here; nobody else must reach it
     ray=/tmp/gpu-kit/ray
     [ -s "$KIT/ray.tar.xz" ] && mkdir -p "$ray" && tar -xJf "$KIT/ray.tar.xz" -C "$ray"
-    if ! PYTHONPATH+=:$ray "$PY" -c 'import ray'; then
+    if ! PYTHONPATH=$PYTHONPATH:$ray "$PY" -c 'import ray' 2>/dev/null; then
         echo "no Ray on this machine"
     else
-        PYTHONPATH+=:$ray stage cluster 120 "$PY" -m scripts.gpu.service --ray --into "$OUT/cluster.jsonl" \
+        PYTHONPATH=$PYTHONPATH:$ray stage cluster 120 "$PY" -m scripts.gpu.service --ray --into "$OUT/cluster.jsonl" \
             --log "$OUT/cluster.log" --checkpoints "$KIT/checkpoints" "${how[@]}" 2>&1 | brief 330
     fi
 fi

@@ -3,8 +3,8 @@
     python -m scripts.gpu.service --into FILE --log FILE [--checkpoints FOLDER] [--rehearse] [--ray]
 
 Each job has a process of its own, which starts CUDA while it waits for work: in a row of small jobs
-that start, and not the job, is what the next one waits for. With `--ray` the jobs run on a Ray cluster
-of one node on this machine, which nobody else must reach.
+that start, and not the job, is what the next one waits for. With `--ray` the jobs run on a Ray
+cluster of one node on this machine, which nobody else must reach.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ def pins(path: Path) -> dict[str, str]:
 
 CONSTRAINTS = pins(ROOT / "constraints.txt")
 RECIPES = pins(ROOT / "tests" / "recipes" / "requirements.txt")
-WHEELS = pins(KIT / "wheels.txt")
+WHEELS = pins(KIT / "wheels.txt") | pins(KIT / "models.txt")
 
 
 @pytest.mark.parametrize("name", WHEELS)

@@ -55,10 +55,20 @@ class Part:
     """The head, or a node."""
 
     process: subprocess.Popen[bytes]
+    log: Path
 
     def pids(self, *words: str) -> list[int]:
         """Return the processes below it whose command line has all of these words."""
         return [pid for pid in descendants_of(self.process.pid) if holds(pid, words)]
+
+    def wait_until_up(self) -> None:
+        """Wait until Ray has started all that belongs to it."""
+        # Two nodes that start at once would take the same names in Ray's folder.
+        wait_for(self._is_up, within_s=PARTS_S)
+
+    def _is_up(self) -> bool:
+        assert self.process.poll() is None, self.log.read_text(errors="replace")[-3000:]
+        return bool(self.pids("RuntimeEnvAgent"))
 
     def kill(self) -> None:
         """Kill all of it, as a machine that loses power."""
@@ -101,8 +111,7 @@ class RayNodes:
         environment = self.environment | {"CONVLAST_WORK_DIR": str(temporary / "work")}
         node = start(self.folder / f"{temporary.name}.log", environment, "node")
         self.nodes.append(node)
-        # Two that start at once would take the same names in Ray's folder.
-        wait_for(lambda: node.pids("RuntimeEnvAgent"), within_s=PARTS_S)
+        node.wait_until_up()
         return node
 
     def start_head(self) -> None:
@@ -111,7 +120,7 @@ class RayNodes:
         self.head = start(
             self.folder / "head.log", self.environment, "head", f"--temp-dir={temporary}"
         )
-        wait_for(lambda: self.head.pids("RuntimeEnvAgent"), within_s=PARTS_S)
+        self.head.wait_until_up()
 
     def kill(self) -> None:
         """Kill all parts."""
@@ -158,7 +167,7 @@ def start(log: Path, environment: dict[str, str], part: str, *more: str) -> Part
             env=environment, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT,
             start_new_session=True,
         )  # fmt: skip
-    return Part(process)
+    return Part(process, log)
 
 
 def holds(pid: int, words: tuple[str, ...]) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.service.ray_engine.clusters import PARTS_S, Part, RayNodes, started
+from tests.service.ray_engine.clusters import Part, RayNodes, started
 from tests.service.running import FAKE, ROOT, Running, served, start_at, wait_for
 
 pytestmark = pytest.mark.ray
@@ -51,18 +51,20 @@ def test_a_service_outlives_the_head(service: Running, cluster: RayNodes) -> Non
 def open_head() -> Iterator[str]:
     """Start a head that asks nobody for a token, and return its address."""
     folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
-    process = subprocess.Popen(
-        [
-            sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block",
-            "--port=6400", "--node-ip-address=127.0.0.1", f"--temp-dir={folder}/r",
-            "--num-cpus=0", "--include-dashboard=false", f"--object-store-memory={80 << 20}",
-        ],
-        env={**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"},
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    head = Part(process)
+    log = folder / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [
+                sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block",
+                "--port=6400", "--node-ip-address=127.0.0.1", f"--temp-dir={folder}/r",
+                "--num-cpus=0", "--include-dashboard=false", f"--object-store-memory={80 << 20}",
+            ],
+            env={**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"},
+            stdout=output, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    head = Part(process, log)
     try:
-        wait_for(lambda: head.pids("RuntimeEnvAgent"), within_s=PARTS_S)
+        head.wait_until_up()
         yield "127.0.0.1:6400"
     finally:
         head.kill()
