@@ -20,14 +20,14 @@ def main() -> int:
     from service.jobs.sharing.taking_part import store_of
     from service.sandbox import scrub_environment
     from service.server import DrainingServer
-    from service.telemetry import checking, logs, service_lines, traces
+    from service.telemetry import checking, collecting, logs, service_lines
     from service.transfers.access import StoreAccess
 
     logs.configure()
     try:
         settings = Settings.from_environment(os.environ)
         logs.configure(settings.log_level)
-        traced = traces.from_environment(os.environ)
+        traced = collecting.from_environment(os.environ)
         stores = StoreAccess.from_environment(os.environ)
         scrub_environment()  # no secret may reach the fork server or the workers
         wait_asleep(os.environ)  # for the fork server and the workers, which import torch

@@ -2,23 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from convlast.jobs import JobState
 from service.jobs.entry import JobEntry
 from service.jobs.journal import Journal, Recorded
 from service.jobs.records import Accepted
 from service.jobs.retention import REMOVED
+from service.jobs.table import JobTable
 from service.threads import RECORDING
-
-if TYPE_CHECKING:
-    from service.jobs.board import Jobs
 
 
 class TakenError(Exception):
     """Another service has the job."""
+
+
+class OwnJobs(Protocol):
+    """The jobs of this service: what is told of them, and how those of others come to it.
+
+    Attributes:
+        table: All jobs that are here.
+    """
+
+    table: JobTable
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether no durable job is begun any more."""
+
+    def has(self, name: str) -> bool:
+        """Return whether a job that is stored is here, and has not ended."""
+
+    def durable(self) -> list[JobEntry]:
+        """Return the durable jobs that are here and have not ended."""
+
+    async def adopt(self, recorded: Recorded, bring: Callable[[Path], Awaitable[None]]) -> None:
+        """Go on with a job that another service has left."""
+
+    async def cancel(self, entry: JobEntry) -> JobState:
+        """Cancel a job that waits or runs, and return its state, since it may end meanwhile."""
 
 
 class Others(Protocol):
@@ -33,7 +57,7 @@ class Others(Protocol):
     def left_here(self) -> Iterable[Recorded]:
         """Return the jobs that an earlier run of this service has left to it alone."""
 
-    async def start(self, jobs: Jobs) -> None:
+    async def start(self, jobs: OwnJobs) -> None:
         """Begin to take part, and to take over jobs of services that are gone."""
 
     async def stop(self) -> None:
@@ -101,7 +125,7 @@ class Nobody(Others):
         """Return all jobs."""
         return self.journal.read_all()
 
-    async def start(self, jobs: Jobs) -> None:
+    async def start(self, jobs: OwnJobs) -> None:
         """Do nothing."""
 
     async def stop(self) -> None:

@@ -63,7 +63,7 @@ def test_a_whole_model_of_torchvision_is_run(deployment: Deployment, tmp_path: P
 
 def test_traces_find_their_packages(deployment: Deployment) -> None:
     """With FastAPI's extra the image has all that traces need."""
-    installed = "from service.telemetry import traces; print(traces.is_installed())"
+    installed = "from service.telemetry import collecting; print(collecting.is_installed())"
     assert deployment.inside(installed).strip() == "True"
 
 

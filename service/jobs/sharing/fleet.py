@@ -9,7 +9,6 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import structlog
 
@@ -18,7 +17,7 @@ from convlast.jobs import JobState
 from service.errors import GoneError
 from service.jobs.entry import JobEntry
 from service.jobs.journal import Recorded
-from service.jobs.others import Others, TakenError
+from service.jobs.others import Others, OwnJobs, TakenError
 from service.jobs.records import Accepted, Outcome
 from service.jobs.retention import CANCELLED, EXPIRED, REMOVED
 from service.jobs.sharing import watch
@@ -29,9 +28,6 @@ from service.jobs.sharing.sweeping import SWEEP_S, Sweeping
 from service.jobs.table import place_of
 from service.problems import Problem
 from service.threads import CARRYING, SIGNALLING, STORING
-
-if TYPE_CHECKING:
-    from service.jobs.board import Jobs
 
 TELL_S = 1.0
 """How often others are told how far the jobs of this service are, and cancellations looked for."""
@@ -69,7 +65,7 @@ class Fleet(Others):
         """Return none: they are taken over, by this service or another one."""
         return ()
 
-    async def start(self, jobs: Jobs) -> None:
+    async def start(self, jobs: OwnJobs) -> None:
         """Begin to take part, and to take over jobs of services that are gone."""
         work: list[tuple[Callable[[], Awaitable[None]], float]] = [
             (lambda: SIGNALLING.run(self.store.announce), watch.BEAT_S),
@@ -243,7 +239,7 @@ class Fleet(Others):
         gone = Gone(owner=entry.accepted.owner, why=why, at=time.time())
         await STORING.run(self.store.remove, entry.accepted, gone)
 
-    async def _tell(self, jobs: Jobs) -> None:
+    async def _tell(self, jobs: OwnJobs) -> None:
         """Tell the others how far the jobs of this service are."""
         for entry in jobs.durable():
             name, standing = entry.accepted.name, entry.standing
@@ -251,7 +247,7 @@ class Fleet(Others):
                 self._told[name] = standing.seq
                 await STORING.run(self.store.tell, name, standing)
 
-    async def _look_for_cancellations(self, jobs: Jobs) -> None:
+    async def _look_for_cancellations(self, jobs: OwnJobs) -> None:
         """Cancel the jobs that clients of other services have cancelled."""
         live = {entry.accepted.name: entry for entry in jobs.durable()}
         if not live:

@@ -5,20 +5,17 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from typing import TYPE_CHECKING
 
 import structlog
 
 from convlast.errors import ConvlastError, SourceNotFoundError
 from service.jobs.journal import Recorded
+from service.jobs.others import OwnJobs
 from service.jobs.records import Outcome
 from service.jobs.sharing.shared_store import SharedStore
 from service.jobs.sharing.watch import Watch
 from service.problems import Problem
 from service.threads import SIGNALLING, STORING
-
-if TYPE_CHECKING:
-    from service.jobs.board import Jobs
 
 MOST_AT_ONCE = 4
 """Jobs that are taken over at once: each has some parts of its checkpoint in memory."""
@@ -39,7 +36,7 @@ class Inheriting:
         self._orphans: set[str] = set()
         self.accepting: set[str] = set()
 
-    async def look(self, jobs: Jobs) -> None:
+    async def look(self, jobs: OwnJobs) -> None:
         """Take over the jobs of services that are gone, and of this one that nobody runs."""
         # Listed first: a service gives a sign before it has to finish anything.
         pending = await SIGNALLING.run(self._store.pending_jobs)
@@ -69,7 +66,7 @@ class Inheriting:
         for service in signs.keys() - alive - {each for each, _ in pending}:
             await SIGNALLING.run(self._store.services.remove, service)
 
-    async def _go_on_with(self, name: str, before: str, jobs: Jobs) -> None:
+    async def _go_on_with(self, name: str, before: str, jobs: OwnJobs) -> None:
         """Go on with a job that a service has left.
 
         Args:
@@ -99,7 +96,7 @@ class Inheriting:
         pending = await SIGNALLING.run(self._store.pending_jobs)
         return any(of == name and service != self._store.service for service, of in pending)
 
-    async def _adopt(self, recorded: Recorded, jobs: Jobs) -> None:
+    async def _adopt(self, recorded: Recorded, jobs: OwnJobs) -> None:
         accepted = recorded.accepted
         try:
             await jobs.adopt(recorded, lambda path: self._store.bring(accepted.name, path))

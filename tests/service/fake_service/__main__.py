@@ -9,7 +9,7 @@ from service.app import create_app, local_workers
 from service.jobs.sharing import watch
 from service.server import DrainingServer
 from service.settings import Settings
-from service.telemetry import logs, traces
+from service.telemetry import collecting, logs
 from service.transfers.access import StoreAccess
 from service.workers import Workers
 
@@ -26,7 +26,7 @@ def main() -> int:
         settings,
         converters=_converters(settings),
         inspectors=local_workers(settings, "cpu", TASK),
-        traces=traces.from_environment(os.environ),
+        traces=collecting.from_environment(os.environ),
         stores=StoreAccess.from_environment(os.environ),
     )
     DrainingServer(app, settings).run()

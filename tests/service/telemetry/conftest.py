@@ -5,6 +5,6 @@
 
 from __future__ import annotations
 
-from service.telemetry.traces import is_installed
+from service.telemetry.collecting import is_installed
 
 collect_ignore = [] if is_installed() else ["collector.py", "test_collector.py", "test_spans.py"]

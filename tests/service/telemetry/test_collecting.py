@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from service.telemetry import traces
+from service.telemetry import collecting
 from service.telemetry.traces import Traces
 
 ROOT = Path(__file__).parents[3]
@@ -29,7 +29,7 @@ COLLECTOR = {ENDPOINT: "http://127.0.0.1:9"}
 def test_nothing_is_recorded_unless_an_endpoint_is_set(environment: dict[str, str]) -> None:
     """Nothing is said about it either."""
     with capture_logs() as log:
-        assert type(traces.from_environment(environment)) is Traces
+        assert type(collecting.from_environment(environment)) is Traces
     assert log == []
 
 
@@ -43,15 +43,15 @@ def test_nothing_is_recorded_unless_an_endpoint_is_set(environment: dict[str, st
 def test_what_cannot_be_followed_is_a_warning(environment: dict[str, str], problem: str) -> None:
     """The service starts without traces, and says why."""
     with capture_logs() as log:
-        assert type(traces.from_environment({**COLLECTOR, **environment})) is Traces
+        assert type(collecting.from_environment({**COLLECTOR, **environment})) is Traces
     assert [(line["log_level"], line["problem"]) for line in log] == [("warning", problem)]
 
 
 def test_without_the_extra_the_service_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     """An endpoint that a whole cluster sets does not keep it from starting."""
-    monkeypatch.setattr(traces, "_MODULES", ("opentelemetry.nowhere.sdk",))
+    monkeypatch.setattr(collecting, "_MODULES", ("opentelemetry.nowhere.sdk",))
     with capture_logs() as log:
-        assert type(traces.from_environment(COLLECTOR)) is Traces
+        assert type(collecting.from_environment(COLLECTOR)) is Traces
     assert "extra otel" in log[0]["problem"]
 
 
@@ -61,7 +61,7 @@ def test_a_bad_variable_of_the_sdk_is_not_quoted(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "-1")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=secret")
     with capture_logs() as log:
-        assert type(traces.from_environment(COLLECTOR)) is Traces
+        assert type(collecting.from_environment(COLLECTOR)) is Traces
     assert [line["event"] for line in log] == ["no traces are sent"]
     assert "secret" not in str(log)
 
@@ -70,8 +70,8 @@ def test_a_bad_variable_of_the_sdk_is_not_quoted(monkeypatch: pytest.MonkeyPatch
 def test_without_an_endpoint_the_sdk_is_not_imported(variables: dict[str, str]) -> None:
     """It costs memory and time."""
     program = (
-        "import os, sys; from service import app; from service.telemetry import traces; "
-        "traces.from_environment(os.environ); print('opentelemetry.sdk' in sys.modules)"
+        "import os, sys; from service import app; from service.telemetry import collecting; "
+        "collecting.from_environment(os.environ); print('opentelemetry.sdk' in sys.modules)"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
