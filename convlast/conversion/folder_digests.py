@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from convlast.digests.of_folder import folder_digests
 from convlast.folders import Folder, open_folder

@@ -21,10 +21,10 @@ NO_DATA = "-"
 
 
 class TensorDigest(BaseModel):
-    """A tensor by its bytes in row-major order, whatever its strides are.
+    r"""A tensor by its bytes in row-major order, whatever its strides are.
 
     >>> TensorDigest(digest="-", dtype="F32", shape=(4, 8), name="a:b", file="vae/x.pt").line
-    '- F32 [4,8] vae/x.pt:a\\\\u003ab'
+    '- F32 [4,8] vae/x.pt:a\\u003ab'
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
@@ -98,11 +98,11 @@ class Digests(BaseModel):
 
     @classmethod
     def of(cls, tensors: Iterable[TensorDigest], not_opened: Iterable[str] = ()) -> Digests:
-        """Return the digests of these tensors, put in order.
+        r"""Return the digests of these tensors, put in order.
 
         >>> a, b = (TensorDigest(digest="-", dtype="U8", shape=(), name=name) for name in "ab")
         >>> Digests.of([b, a]).text
-        '- U8 [] a\\n- U8 [] b\\n'
+        '- U8 [] a\n- U8 [] b\n'
         """
         ordered = sorted(tensors, key=lambda tensor: (tensor.label, tensor.line))
         return cls(tensors=tuple(ordered), not_opened=tuple(not_opened))

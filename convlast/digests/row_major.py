@@ -72,7 +72,7 @@ class RowMajor:
                 most = min(SLICE_BYTES // max(each_bytes, 1), source.shape[axis] // 2)
                 step = 1 if is_sparse else max(most, 1)
                 for into, part in zip(
-                    target.split(step, axis), source.split(step, axis), strict=True
+                    torch.split(target, step, axis), torch.split(source, step, axis), strict=True
                 ):
                     self._fill(into, part)
                 return
@@ -88,7 +88,7 @@ def _parts(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
         return
     row_bytes = tensor.nbytes // len(tensor)
     if row_bytes <= most_bytes:
-        yield from tensor.split(most_bytes // row_bytes)
+        yield from torch.split(tensor, most_bytes // row_bytes)
         return
     for row in tensor.unbind():
         yield from _parts(row)
