@@ -70,6 +70,7 @@ class TensorDigest(BaseModel):
             name=name,
             file=":".join(file) if file else None,
         )
+        "".join([*file, name]).encode()  # refuses half a surrogate pair, which is no text
         if found.line != line:
             raise ValueError(line)
         return found
