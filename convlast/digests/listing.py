@@ -106,7 +106,7 @@ class Digests(BaseModel):
         '- U8 [] a\n- U8 [] b\n'
         """
         ordered = sorted(tensors, key=lambda tensor: (tensor.label, tensor.line))
-        return cls(tensors=tuple(ordered), not_opened=tuple(not_opened))
+        return cls(tensors=tuple(ordered), not_opened=tuple(sorted(not_opened)))
 
 
 def written(name: str) -> str:
