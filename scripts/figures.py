@@ -22,19 +22,8 @@ OF_JOBS = {"kills", "cancel", "followers"}
 
 def figures() -> str:
     """Return all of them, as Markdown."""
-    return "\n\n".join(
-        [
-            _speed(),
-            _plot(),
-            _start(),
-            _under_load(),
-            _growth(),
-            _memory(),
-            _digests(),
-            _smoke(),
-            _gpu(),
-        ]
-    )
+    parts = _speed, _plot, _start, _under_load, _growth, _memory, _digests, _smoke, _gpu
+    return "\n\n".join(part() for part in parts)
 
 
 def headline() -> str:
@@ -187,8 +176,8 @@ def _digests() -> str:
     """Tell what digests of tensors cost."""
     result = _result("digests")
     rows = [
-        f"| `convlast.digest`, {result['megabytes']:,} MiB | takes | one SHA-256 pass | with one thread "
-        "| memory |",
+        f"| `convlast.digest`, {result['megabytes']:,} MiB | takes | one SHA-256 pass "
+        "| with one thread | memory |",
         "|---|---:|---:|---:|---:|",
     ]
     rows += [
