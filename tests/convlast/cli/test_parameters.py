@@ -65,7 +65,8 @@ def test_each_choice_of_a_field_is_shown() -> None:
 
 def test_what_is_said_of_single_fields_names_fields_that_exist() -> None:
     """Each entry of the tables belongs to a field that exists."""
-    fields = {name for model in (*MODELS, Shown) for name in model.model_fields}
+    models: tuple[type[BaseModel], ...] = (*MODELS, Shown)
+    fields = {name for model in models for name in model.model_fields}
 
     assert METAVARS.keys() <= fields
     assert fields >= REPEATABLE

@@ -33,6 +33,9 @@ a_law = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
+jit: Any = torch.jit  # whose functions are not annotated
+stock: Any = safetensors  # likewise
+
 QUIET = Options(smoke="none")
 UNDO = Options(smoke="none", memory_format="contiguous_format")
 
@@ -109,7 +112,7 @@ def save_script(path: Path) -> Path:
     """Write a TorchScript archive of a model."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch likes TorchScript no longer
-        torch.jit.script(builders.a_model()).save(path)
+        jit.save(jit.script(builders.a_model()), path)
     return path
 
 
@@ -136,7 +139,7 @@ def test_safetensors_stores_what_is_digested(tmp_path: Path) -> None:
     }
     path = tmp_path / "model.safetensors"
     safetensors.torch.save_file(tensors, path)
-    stored = dict(safetensors.deserialize(path.read_bytes()))
+    stored = dict(stock.deserialize(path.read_bytes()))
     torch_file = {
         name: tensor.contiguous(memory_format=torch.channels_last_3d)
         for name, tensor in tensors.items()
@@ -190,7 +193,8 @@ def test_names_are_paths(tmp_path: Path) -> None:
 
 def test_dtypes_without_a_name_in_safetensors() -> None:
     """Complex ones have a name of the same kind, all others PyTorch's."""
-    names = {torch.complex128: "C128", torch.complex32: "C32", torch.uint4: "UINT4"}
+    uint4: torch.dtype = vars(torch)["uint4"]  # which torch does not annotate
+    names = {torch.complex128: "C128", torch.complex32: "C32", uint4: "UINT4"}
     assert {dtype: dtype_name(dtype) for dtype in names} == names
 
 
