@@ -26,6 +26,7 @@ NAMES = (
     "folders",
     "neighbour",
     "command",
+    "digests",
 )
 RESULTS = Path(__file__).with_name("results")
 

@@ -15,6 +15,7 @@ from convlast.version import __version__
 
 if TYPE_CHECKING:
     from convlast.conversion import convert
+    from convlast.digests.digesting import digest
     from convlast.inspection import inspect
     from convlast.layout.memory_format import convert_conv3d_weight_memory_format
     from convlast.loading import load, load_into
@@ -29,6 +30,7 @@ _HOME = {
     "convert": "convlast.conversion",
     "convert_conv3d_weight_memory_format": "convlast.layout.memory_format",
     "convert_state_dict": "convlast.state_dict",
+    "digest": "convlast.digests.digesting",
     "inspect": "convlast.inspection",
     "load": "convlast.loading",
     "load_into": "convlast.loading",
@@ -45,6 +47,7 @@ __all__ = [
     "convert",
     "convert_conv3d_weight_memory_format",
     "convert_state_dict",
+    "digest",
     "inspect",
     "load",
     "load_into",

@@ -22,9 +22,8 @@ OF_JOBS = {"kills", "cancel", "followers"}
 
 def figures() -> str:
     """Return all of them, as Markdown."""
-    return "\n\n".join(
-        [_speed(), _plot(), _start(), _under_load(), _growth(), _memory(), _smoke(), _gpu()]
-    )
+    parts = _speed, _plot, _start, _under_load, _growth, _memory, _digests, _smoke, _gpu
+    return "\n\n".join(part() for part in parts)
 
 
 def headline() -> str:
@@ -171,6 +170,22 @@ def _memory() -> str:
         for each in found["results"]
     ]
     return _table(rows, _measured("memory"))
+
+
+def _digests() -> str:
+    """Tell what digests of tensors cost."""
+    result = _result("digests")
+    rows = [
+        f"| `convlast.digest`, {result['megabytes']:,} MiB | takes | one SHA-256 pass "
+        "| with one thread | memory |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    rows += [
+        f"| {layout} | {each['digest_s']:.2f} s | {each['sha256_s']:.2f} s "
+        f"| {each['one_thread_s']:.2f} s | {each['peak_above_baseline_mib']:,.0f} MiB |"
+        for layout, each in result["layouts"].items()
+    ]
+    return _table(rows, _measured("digests"))
 
 
 def _smoke() -> str:

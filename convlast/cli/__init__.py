@@ -17,7 +17,7 @@ from rich.console import Console
 
 import convlast
 from convlast import addressed
-from convlast.cli import jobs, manifests, outcome, remote
+from convlast.cli import digests, jobs, manifests, outcome, remote
 from convlast.cli import progress_bar as progress
 from convlast.cli.arguments import ArtifactFile, Converted, Force, Original, Source, Target
 from convlast.cli.execution import Execution, Trust
@@ -187,6 +187,30 @@ def verify(
             )
 
     outcome.conclude(work, output)
+
+
+@app.command()
+@outcome.reasoned
+@flattened
+def digest(source: Source, shown: digests.Shown, trust: Trust, limits: Limits) -> None:
+    """Print a digest of each tensor that does not depend on its layout, as sha256sum does."""
+    from convlast.digests.checking import check
+    from convlast.digests.listing import read_list
+
+    if shown.check is not None and shown.root:
+        raise typer.BadParameter("it goes without --check", param_hint="'--root'")
+    listed = None if shown.check is None else read_list(shown.check)
+    with (
+        progress.shown_on(Console(stderr=True), quiet=shown.quiet) as advance,
+        addressed.fetched(source, limits=limits, progress=advance) as file,
+    ):
+        found = convlast.digest(
+            file.path, limits=limits, allow_programs=trust.allow_programs, progress=advance
+        )
+    if listed is None:
+        digests.show(found, shown)
+    else:
+        digests.show_check(check(listed, found), shown)
 
 
 @app.command()

@@ -43,6 +43,9 @@ OWN = {
     "report-not-written": Row(
         FAILED, "The file for the report could not be written; the artifact, if any, is there."
     ),
+    "tensors-differ": Row(
+        FAILED, "Tensors are not what the list says (`convlast digest --check`)."
+    ),
     "warnings-found": Row(FAILED, "The report has warnings, and `--fail-on=warning` was given."),
 }
 """The codes that only the command line has."""

@@ -31,6 +31,7 @@ METAVARS = {
     "input_shape": "N,C,D,H,W",
     "min_speedup": "RATIO",
     "report": "FILE",
+    "check": "LIST",
     "device": "DEVICE",
     "server": "URL",
     "key_file": "FILE",

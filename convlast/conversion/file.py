@@ -21,6 +21,7 @@ from convlast.bytes.digest import Digesting
 from convlast.checkpoints.checkpoint import Checkpoint
 from convlast.checkpoints.programs.torchscript import TorchScript
 from convlast.checkpoints.programs.zipped_program import ZippedProgram
+from convlast.checkpoints.tree import walk
 from convlast.containers import WritableContainer, open_checkpoint
 from convlast.containers.artifact import write_artifact
 from convlast.containers.naming import refuse_misleading_name, target_container
@@ -29,6 +30,8 @@ from convlast.conversion.file_report import Made, report_of
 from convlast.conversion.inference import Inference, infer
 from convlast.conversion.job import JobSettings, Source
 from convlast.devices import device_errors_translated, resolve, unused_gpu
+from convlast.digests.listing import Digests
+from convlast.digests.of_file import tensor_digests
 from convlast.errors import OptionError, VerificationError
 from convlast.findings import smoke as smoke_findings
 from convlast.options import Options
@@ -176,6 +179,7 @@ class FileConversion:
                 written = self._write(case, container, folder, digests.begin)
                 trial = self._try_program(case, written)
             proven = self._prove(case, written, container)
+            roots = self._roots(case, proven)
             # Before the smoke: a damaged input is refused here, at the latest.
             sha256, crc32 = digests.result()
             inference = self._infer(case, proven, choice)
@@ -191,6 +195,7 @@ class FileConversion:
             input_sha256=input_digest.result(),
             sha256=sha256,
             crc32=crc32,
+            roots=roots,
         )
 
     def _write(
@@ -212,6 +217,16 @@ class FileConversion:
     def _prove(self, case: Case, written: Written, container: WritableContainer) -> Proven:
         with self._timed("prove"):
             return prove(case.checkpoint, case.plan, written, container, self.settings.limits)
+
+    def _roots(self, case: Case, proven: Proven) -> tuple[str | None, str | None]:
+        """Return the roots of the digests of all tensors, before and after, if they are wanted."""
+        if not self.options.tensor_digests:
+            return None, None
+        limits, artifact = self.settings.limits, proven.artifact
+        with self._timed("prove"):
+            before = tensor_digests(case.checkpoint, case.plan.entries, limits)
+            after = tensor_digests(artifact, walk(artifact.root, limits), limits)
+        return Digests.of(before).root, Digests.of(after).root
 
     def _infer(self, case: Case, proven: Proven, choice: Choice | None) -> Inference:
         with self._timed("smoke", is_told=self.options.smoke != "none"):

@@ -37,6 +37,7 @@ class Made:
         input_sha256: The input's digest.
         sha256: The artifact's digest.
         crc32: The artifact's CRC.
+        roots: The roots of the tensors' digests, of the input and of the artifact.
     """
 
     case: Case
@@ -49,6 +50,7 @@ class Made:
     input_sha256: str
     sha256: str
     crc32: int
+    roots: tuple[str | None, str | None] = (None, None)
 
 
 def report_of(
@@ -69,18 +71,21 @@ def report_of(
     """
     case, smoke = made.case, made.inference.smoke
     found = [*known, *_findings_of(made)]
+    given = input_of(case.checkpoint, case.plan, source.name, made.input_sha256)
+    given.tensors_sha256, tensors_sha256 = made.roots
     code = made.container.loading_code(case.checkpoint, has_layout=case.plan.has_layout)
     return Report(
         made_at=now(),
         verdict=verdict_of(found),
         findings=found,
-        input=input_of(case.checkpoint, case.plan, source.name, made.input_sha256),
+        input=given,
         artifact=Artifact(
             filename=filename,
             sha256=made.sha256,
             crc32=made.crc32,
             bytes=made.written.path.stat().st_size,
             container=made.container.name,
+            tensors_sha256=tensors_sha256,
             unchanged=made.written.is_unchanged,
         ),
         options=case.options,

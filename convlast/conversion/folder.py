@@ -20,6 +20,7 @@ from convlast.bytes.reclaiming import Leftovers
 from convlast.containers import container_of
 from convlast.conversion.fastest import refuse_unmeasurable
 from convlast.conversion.file import FileConversion, refuse_failed
+from convlast.conversion.folder_digests import add_roots
 from convlast.conversion.folder_report import (
     Sections,
     artifact_of_folder,
@@ -102,6 +103,8 @@ class FolderConversion:
                 converting = _Files(self, folder, output, device, workplace / "one", base)
                 converting.convert_all()
             report = self._report(folder, kind, output.path, named.name, device)
+            if self.options.tensor_digests:
+                add_roots(report, folder, output.path, workplace, self.settings.allow_programs)
             refuse_failed(report)
             if is_replaced:
                 refuse_other_folder(target, folder.members, settings.limits)  # it may have changed
@@ -188,7 +191,9 @@ class _Files:
         filename = PurePosixPath(found.name).name
         job = FileConversion(
             Source(found.path, filename, loaded_as=self._path_of(found.name)),
-            self.job.options.model_copy(update={"on_failure": "report"}),
+            self.job.options.model_copy(
+                update={"on_failure": "report", "tensor_digests": False}  # of all files at once
+            ),
             # A closed one does not come here.
             replace(self.job.settings, allow_programs=True, progress=self.stages, grown=None),
             keeps_kind=True,  # other files name it

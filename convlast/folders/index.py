@@ -133,14 +133,18 @@ def _places_in(folder: Folder, name: str) -> dict[str, str]:
 
 
 class IndexedFiles(PlainFolder):
-    """An index and the shards that it names, without the other files of their folder."""
+    """An index and the shards that it names, without the other files of their folder.
+
+    Attributes:
+        index: The name of the index.
+    """
 
     kind: FolderKind = "sharded"
 
     def __init__(self, path: Path, limits: Limits) -> None:
         """Find the shards beside the index, or else beside the file that it links to."""
         for place in _places_of(path):
-            self._index = place.name
+            self.index = place.name
             super().__init__(place.parent, limits)
             if read_index(self, place.name) is not None:
                 return
@@ -152,17 +156,17 @@ class IndexedFiles(PlainFolder):
     @property
     def shards(self) -> list[str]:
         """The names of the shards, without that of the index."""
-        return [name for name in self.members if name != self._index]
+        return [name for name in self.members if name != self.index]
 
     def _find(self) -> Iterator[FolderFile]:
         """Yield the index, and the shards that exist directly beside it, not in subfolders."""
-        index = self._member(self._index)
+        index = self._member(self.index)
         if index is None:
             return
-        self.members[self._index] = index
+        self.members[self.index] = index
         yield index
-        for name in sorted(set(_places_in(self, self._index).values())):
-            if "/" not in name and name != self._index and _is_there(self.path / name):
+        for name in sorted(set(_places_in(self, self.index).values())):
+            if "/" not in name and name != self.index and _is_there(self.path / name):
                 member = self._member(name)
                 if member is not None:
                     yield member

@@ -127,6 +127,10 @@ class Options(Asked):
     """Fail if the measured speed-up is below this. If it cannot be measured, that is a finding.
     Needs a GPU and a model to run."""
 
+    tensor_digests: bool = False
+    """The report also has a digest of all tensors that does not depend on their layout, of the
+    input and of the artifact: the root that `convlast digest` prints."""
+
     @field_validator("select")
     @classmethod
     def _is_one_kind_of_selection(cls, select: tuple[str, ...]) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ class ConversionKeywords(InspectionKeywords, total=False):
     smoke_seconds: float | None
     on_failure: Literal["reject", "report"]
     min_speedup: float | None
+    tensor_digests: bool
 
 
 INSPECTED = tuple(InspectionKeywords.__annotations__)

@@ -74,6 +74,9 @@ class InputFile(_Model):
     """The kind of file: `torch`, `torch-legacy`, `safetensors`, `torchscript` or `program`; for a
     model folder: `folder`, `zip-folder`, `tar-folder`, or `sharded` (an index and its shards); for
     a file in one that is not a checkpoint: `other`."""
+    tensors_sha256: str | None = None
+    """The root of the digests of its tensors, which does not depend on their layout; null if
+    `tensor_digests` was not asked for, or the file is no checkpoint that was opened."""
     wrapper: str | None = None
     """Path of the dict with most of the convolution weights; null if that is the file itself."""
 
@@ -91,6 +94,9 @@ class Artifact(_Model):
     """Its size; for a folder, that of all its files."""
     container: str
     """The kind of file, as for the input."""
+    tensors_sha256: str | None = None
+    """The root of the digests of its tensors, as for the input; the same, unless tensors were
+    cast."""
     unchanged: bool = False
     """True if nothing had to change: the artifact is the input, byte for byte."""
 

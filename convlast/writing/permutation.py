@@ -14,7 +14,7 @@ import torch
 from convlast.checkpoints.checkpoint import tensor_over
 from convlast.layout.pieces import copy_elements, equal_elements
 
-_CARRIER = {
+CARRIER = {
     1: torch.uint8,
     2: torch.int16,
     4: torch.int32,
@@ -47,7 +47,7 @@ class Restriding:
 
     def relates(self, before: memoryview, after: memoryview) -> bool:
         """Say whether bytes in the one order and bytes in the other are the same elements."""
-        carrier = _CARRIER[self.itemsize]
+        carrier = CARRIER[self.itemsize]
         left = tensor_over(before, carrier).as_strided(self.shape, self.before)
         right = tensor_over(after, carrier).as_strided(self.shape, self.after)
         return equal_elements(bits_of(left), bits_of(right))
@@ -123,7 +123,7 @@ class _Slot:
         if self._before.numel() < self._nbytes:
             self._resize(self._nbytes)
         read(self._view_before[: self._nbytes])
-        carrier = _CARRIER[restriding.itemsize]
+        carrier = CARRIER[restriding.itemsize]
         source = self._before[: self._nbytes].view(carrier)
         target = self._after[: self._nbytes].view(carrier)
         shape, before, after = restriding.shape, restriding.before, restriding.after
@@ -144,14 +144,14 @@ class _Slot:
 
     def _resize(self, nbytes: int) -> None:
         self._before, self._after = self._room(nbytes), self._room(nbytes)
-        self._view_before, self._view_after = _view(self._before), _view(self._after)
+        self._view_before, self._view_after = memory_of(self._before), memory_of(self._after)
 
     def _room(self, nbytes: int) -> torch.Tensor:
         # A GPU copies to and from pinned memory by itself, while this thread goes on.
         return torch.empty(nbytes, dtype=torch.uint8, pin_memory=self._is_on_gpu and nbytes > 0)
 
 
-def _view(flat: torch.Tensor) -> memoryview:
+def memory_of(flat: torch.Tensor) -> memoryview:
     """Give the bytes of a tensor as a buffer; it must not outlive the tensor."""
     array = (ctypes.c_ubyte * flat.numel()).from_address(flat.data_ptr() or 0)
     return memoryview(array).cast("B")
@@ -170,4 +170,4 @@ def bits_of(tensor: torch.Tensor) -> torch.Tensor:
         tensor = tensor.neg()
     if tensor.is_complex():
         tensor = torch.view_as_real(tensor)
-    return tensor.view(_CARRIER[tensor.itemsize])
+    return tensor.view(CARRIER[tensor.itemsize])

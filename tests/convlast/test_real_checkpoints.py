@@ -5,19 +5,26 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+import safetensors
 import torch
 from typer.testing import CliRunner
 
 import convlast
+from convlast.checkpoints.tree import dotted, walk
 from convlast.cli import app
+from convlast.containers import open_checkpoint
 from convlast.errors import ConvlastError
-from convlast.options import Options
+from convlast.options import Limits, Options
 from convlast.report import Report
+from tests import builders
 from tests.exactness import Loaded, at, restrided, strides_by_pytorch
 
 pytestmark = pytest.mark.shared
+
+stock: Any = safetensors  # whose functions are not annotated
 
 QUIET = Options(smoke="none")
 
@@ -124,6 +131,30 @@ def test_converted(name: str, convert: object, shared_checkpoints: Path, tmp_pat
     left_alone = {"not-a-convolution-weight", "optimizer-moment"}
     others = [found for found in report.findings if found.code in left_alone]
     assert len(others) == known.others
+
+
+@pytest.mark.parametrize("name", [*CONVERTED, DEEPRANK])
+def test_digests_of_tensors(name: str, shared_checkpoints: Path, tmp_path: Path) -> None:
+    """The same before and after, by PyTorch's own copies, and in a safetensors file."""
+    source, made = shared_checkpoints / name, tmp_path / name
+    report = convlast.convert(source, made, QUIET, tensor_digests=True)
+    before, after = convlast.digest(source), convlast.digest(made)
+    assert before == after
+    assert report.artifact is not None
+    assert report.input.tensors_sha256 == report.artifact.tensors_sha256 == before.root
+
+    checkpoint = open_checkpoint(made)
+    plain = {
+        dotted(entry.path): checkpoint.read(entry.value).contiguous().clone()
+        for entry in walk(checkpoint.root, Limits())
+        if isinstance(entry.value, torch.Tensor)
+    }
+    stored = builders.save_safetensors(plain, tmp_path / "plain.safetensors")
+    assert convlast.digest(stored).text == before.text
+    slices = dict(stock.deserialize(stored.read_bytes()))
+    assert {each.name: each.digest for each in before.tensors} == {
+        key: hashlib.sha256(entry["data"]).hexdigest() for key, entry in slices.items()
+    }
 
 
 @pytest.mark.parametrize("name", REFUSED)

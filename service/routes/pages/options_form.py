@@ -37,12 +37,18 @@ def _fields(schemas: Mapping[str, Mapping[str, Any]]) -> Iterator[Markup]:
 
 
 def _control(name: str, schema: Mapping[str, Any]) -> Markup:
-    """Return a list for an option with a few values, and a line of text for any other."""
+    """Return a list for an option with few values, and a line of text for any other."""
     attributes = {"id": f"option-{name}", "name_": name, "aria_describedby": f"help-{name}"}
     default = schema.get("default")
     if "enum" in schema:
         values = [default, *(value for value in schema["enum"] if value != default)]
         return element("select", *(_choice(value, default) for value in values), **attributes)
+    if schema.get("type") == "boolean":
+        choices = (
+            element("option", "no (default)", value=""),
+            element("option", "yes", value="true"),
+        )
+        return element("select", *choices, **attributes)
     kinds = [each.get("type") for each in schema.get("anyOf", ())]
     attributes |= {"type": "text", "autocomplete": "off", "spellcheck": "false"}
     if "number" in kinds:

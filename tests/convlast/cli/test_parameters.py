@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from typer.testing import CliRunner
 
 from convlast.cli import app
+from convlast.cli.digests import Shown
 from convlast.cli.execution import Execution, Trust
 from convlast.cli.outcome import Output
 from convlast.cli.parameters import METAVARS, REPEATABLE, SHORT, Only, flattened
@@ -64,7 +65,8 @@ def test_each_choice_of_a_field_is_shown() -> None:
 
 def test_what_is_said_of_single_fields_names_fields_that_exist() -> None:
     """Each entry of the tables belongs to a field that exists."""
-    fields = {name for model in MODELS for name in model.model_fields}
+    models: tuple[type[BaseModel], ...] = (*MODELS, Shown)
+    fields = {name for model in models for name in model.model_fields}
 
     assert METAVARS.keys() <= fields
     assert fields >= REPEATABLE

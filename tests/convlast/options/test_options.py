@@ -101,7 +101,7 @@ def test_defaults_are_the_first_of_each_list() -> None:
         "memory_format": "channels_last_3d", "select": ("all",), "container": "auto",
         "dtype": "keep", "smoke": "auto", "architecture": None, "architecture_options": {},
         "entry_point": "auto", "input_shape": None, "smoke_seconds": 60.0, "on_failure": "reject",
-        "on_unreadable": "copy", "min_speedup": None,
+        "on_unreadable": "copy", "min_speedup": None, "tensor_digests": False,
     }  # fmt: skip
 
 

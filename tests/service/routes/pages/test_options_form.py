@@ -38,6 +38,17 @@ def test_other_options_show_their_default() -> None:
     assert re.search(r'<input id="option-min_speedup"[^>]* inputmode="decimal"', form)
 
 
+def test_yes_or_no_is_a_choice() -> None:
+    """Nobody need know the words for it."""
+    form = options_form.render()
+    choices = re.search(r'<select id="option-tensor_digests".*?</select>', form)
+    assert choices
+    assert re.findall(r"<option value=\"(\w*)\">(.*?)</option>", choices[0]) == [
+        ("", "no (default)"),
+        ("true", "yes"),
+    ]
+
+
 def test_the_common_options_exist() -> None:
     """The options that are always shown are options."""
     assert set(options_form.COMMON) <= Options.model_fields.keys()

@@ -1,0 +1,1 @@
+"""Digests of tensors that ignore their layout: docs/reference/tensor-digests.md defines them."""

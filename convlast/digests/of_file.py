@@ -1,0 +1,150 @@
+"""The digests of one opened checkpoint, computed by two threads, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from threading import local
+from typing import TypeAlias
+
+import torch
+
+from convlast.checkpoints.checkpoint import Checkpoint
+from convlast.checkpoints.safetensors import name_of
+from convlast.checkpoints.tree import Entry, dotted
+from convlast.digests.listing import NO_DATA, TensorDigest
+from convlast.digests.row_major import RowMajor
+from convlast.errors import LimitExceededError, UnsupportedContainerError
+from convlast.layout.memory_format import place_of, span_of
+from convlast.options import Limits
+from convlast.progress import Portions, Progress, silent
+
+THREADS = 2
+"""Each has a tensor of its own. More would wait for the same file."""
+
+_OTHER_DTYPES = {torch.complex32: "C32", torch.complex128: "C128"}
+"""Names for dtypes that safetensors lacks; all others have PyTorch's, in capitals."""
+
+_MOST_SHARED = 256
+"""How many tensors may share each byte, on average: the time must grow with the file's size."""
+
+_Key: TypeAlias = tuple[object, ...]
+
+
+def tensor_digests(
+    checkpoint: Checkpoint,
+    entries: Sequence[Entry],
+    limits: Limits,
+    progress: Progress = silent,
+) -> list[TensorDigest]:
+    """Return the digest of each tensor, in the order of the entries.
+
+    Args:
+        checkpoint: The checkpoint.
+        entries: Its tensors, by `walk`. If they were given other strides meanwhile, their
+            `original` says where the bytes are.
+        limits: The limits to enforce.
+        progress: Called as `progress("digest", done, total)`, in bytes.
+
+    Raises:
+        LimitExceededError: If tensors overlap so often that there is no end of their bytes.
+        UnsupportedContainerError: If a tensor is sparse or quantized.
+        MalformedCheckpointError: If the file is damaged.
+    """
+    tensors = [_tensor_of(entry) for entry in entries]
+    keys = [_key_of(tensor) for tensor in tensors]
+    distinct = {key: t for key, t in zip(keys, tensors, strict=True) if not t.is_meta}
+    _refuse_overlaps(distinct.values(), limits)
+    portions = Portions(progress, "digest", sum(tensor.nbytes for tensor in distinct.values()))
+    found: dict[_Key, str] = {}
+    for key, digest in zip(distinct, _digests(checkpoint, distinct.values()), strict=True):
+        found[key] = digest
+        portions.add(distinct[key].nbytes)
+    return [
+        TensorDigest(
+            digest=found.get(key, NO_DATA),
+            dtype=dtype_name(tensor.dtype),
+            shape=tuple(tensor.shape),
+            name=dotted(entry.path),
+        )
+        for entry, tensor, key in zip(entries, tensors, keys, strict=True)
+    ]
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """Return what a list calls a dtype.
+
+    >>> dtype_name(torch.bfloat16), dtype_name(torch.complex128), dtype_name(torch.uint4)
+    ('BF16', 'C128', 'UINT4')
+    """
+    own = str(dtype).removeprefix("torch.").upper()
+    return name_of(dtype) or _OTHER_DTYPES.get(dtype, own)
+
+
+def _digests(checkpoint: Checkpoint, tensors: Iterable[torch.Tensor]) -> Iterator[str]:
+    """Yield the digest of each tensor."""
+    own = local()
+
+    def digest(tensor: torch.Tensor) -> str:
+        if not hasattr(own, "rows"):
+            own.rows = RowMajor(checkpoint)
+        found = sha256()
+        for piece in own.rows.pieces(tensor):
+            found.update(piece)
+        return found.hexdigest()
+
+    checkpoint.descriptor  # noqa: B018  # opened here, so that two threads do not open it twice
+    with ThreadPoolExecutor(THREADS) as pool:
+        yield from pool.map(digest, tensors)
+
+
+def _tensor_of(entry: Entry) -> torch.Tensor:
+    """Return a tensor as the file has it; for a bare storage that of its bytes.
+
+    Raises:
+        UnsupportedContainerError: If it is sparse or quantized.
+    """
+    value = entry.value
+    if isinstance(value, torch.UntypedStorage):
+        flat = torch.empty(0, dtype=torch.uint8)
+        return flat.set_(value, 0, (value.nbytes(),), (1,))
+    tensor = torch.Tensor.detach(value) if entry.original is None else entry.original
+    if tensor.layout != torch.strided or tensor.is_quantized:
+        kind = "quantized" if tensor.is_quantized else "sparse"
+        raise UnsupportedContainerError(
+            f"Tensor {dotted(entry.path)} is {kind}: its values are not its bytes alone.",
+            remedy="Digest the file itself (sha256sum).",
+        )
+    return tensor
+
+
+def _key_of(tensor: torch.Tensor) -> _Key:
+    """Return what tensors of the same bytes have in common: aliases, and other shapes of them."""
+    seen = tensor.is_conj(), tensor.is_neg()
+    if tensor.is_contiguous() and not any(seen):
+        return (id(tensor.untyped_storage()), *span_of(tensor))
+    return (*place_of(tensor), *seen)
+
+
+def _refuse_overlaps(tensors: Iterable[torch.Tensor], limits: Limits) -> None:
+    """Refuse tensors that share bytes so often that reading them has no end.
+
+    Raises:
+        LimitExceededError: If they do.
+    """
+    storages: dict[int, int] = {}
+    read = 0
+    for tensor in tensors:
+        storage = tensor.untyped_storage()
+        storages[id(storage)] = storage.nbytes()
+        start, end = span_of(tensor) if tensor.numel() else (0, 0)
+        read += max(end - start, tensor.nbytes)
+    found = read - _MOST_SHARED * sum(storages.values())
+    if found > limits.max_expanded_bytes:
+        raise LimitExceededError(
+            f"Its tensors overlap: together they are more than {_MOST_SHARED} times what is stored",
+            limit="max_expanded_bytes",
+            allowed=limits.max_expanded_bytes,
+            found=found,
+        )
