@@ -17,9 +17,10 @@ from rich.console import Console
 
 import convlast
 from convlast import addressed
-from convlast.cli import jobs, manifests, outcome, remote
+from convlast.cli import comparing, jobs, manifests, outcome, remote
 from convlast.cli import progress_bar as progress
 from convlast.cli.arguments import ArtifactFile, Converted, Force, Original, Source, Target
+from convlast.cli.codes import EPILOG
 from convlast.cli.execution import Execution, Trust
 from convlast.cli.parameters import Only, flattened
 from convlast.cli.places import (
@@ -46,9 +47,11 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    epilog=EPILOG,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(jobs.app, name="jobs")
+app.command(epilog=EPILOG)(comparing.compare)
 
 
 def _print_version(asked: bool) -> None:
@@ -75,7 +78,7 @@ def prepare(version: Version = False) -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that has no × or ✓
 
 
-@app.command()
+@app.command(epilog=EPILOG)
 @outcome.reasoned
 @flattened
 def convert(  # noqa: PLR0913  # two places, and models of options
@@ -142,7 +145,7 @@ def convert(  # noqa: PLR0913  # two places, and models of options
     outcome.conclude(work, output, gates, made=made)
 
 
-@app.command()
+@app.command(epilog=EPILOG)
 @outcome.reasoned
 @flattened
 def inspect(  # noqa: PLR0913  # a place, and models of options
@@ -174,7 +177,7 @@ def inspect(  # noqa: PLR0913  # a place, and models of options
     outcome.conclude(work, output, gates)
 
 
-@app.command()
+@app.command(epilog=EPILOG)
 @outcome.reasoned
 @flattened
 def verify(
@@ -206,7 +209,7 @@ def verify(
     outcome.conclude(work, output, gates)
 
 
-@app.command()
+@app.command(epilog=EPILOG)
 @outcome.reasoned
 def report(
     artifact: ArtifactFile,

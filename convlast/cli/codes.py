@@ -21,6 +21,12 @@ STATUSES = {
 }
 """The meaning of each exit status."""
 
+EPILOG = (
+    "Exit status: 0: passed. 1: failed, refused, stopped at a gate, or got worse. 2: wrong usage. "
+    "The last line on stderr that begins with convlast: says what decided."
+)
+"""What `--help` says of the statuses."""
+
 
 @dataclass(frozen=True)
 class Row:

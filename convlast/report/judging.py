@@ -1,7 +1,7 @@
 """Judges a comparison: what of its changes is better or worse, and not only different.
 
 Each rule holds in both directions, so that what is worse from one report to the other is better the
-other way round. docs/comparing.md lists the rules.
+other way round. docs/gates.md lists the rules.
 """
 
 from __future__ import annotations

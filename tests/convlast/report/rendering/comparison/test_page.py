@@ -64,7 +64,7 @@ def test_what_changed_has_a_section_each() -> None:
     assert page.open == []
     assert titles(page) == SECTIONS
     for expected in (
-        "Changed for the worse",
+        "Better and worse",
         "Passed with findings, and now: Failed.",
         "encoder.stages.0.0.convs.0.all_modules.0.weight",
         "2.13.0+cpu",
@@ -91,7 +91,7 @@ def test_what_did_not_change_is_only_counted() -> None:
 def test_what_is_better_says_so() -> None:
     """In the other order the same changes are for the better."""
     before, after = pair()
-    assert "Changed for the better" in page_of(after, before).text
+    assert "Better and worse" in page_of(after, before).text
     quicker = after.model_copy(update={"verdict": before.verdict})
     assert "Changed for the worse" in page_of(before, quicker).text
 
