@@ -23,7 +23,7 @@ STATUSES = {
 
 EPILOG = (
     "Exit status: 0: passed. 1: failed, refused, stopped at a gate, or got worse. 2: wrong usage. "
-    "The last line on stderr that begins with convlast: says what decided."
+    "The last line on stderr says what decided."
 )
 """What `--help` says of the statuses."""
 
