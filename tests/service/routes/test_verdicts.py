@@ -66,7 +66,7 @@ def test_a_job_that_was_removed_says_what_it_was(service: Running) -> None:
 
 def test_a_failed_verdict_is_named_too(service: Running) -> None:
     """In the status of the job, and in the refusal of the artifact that it does not have."""
-    job = ended(service, post(service, new(b"fails-verification"), **ASYNC))
+    job = ended(service, post(service, new(b"fails-verification 3"), **ASYNC))
     assert job["verdict"] == "failed"
     assert told(get(service, f"/jobs/{job['id']}")) == (job["id"], "failed")
     absent = get(service, f"/jobs/{job['id']}/artifact")
