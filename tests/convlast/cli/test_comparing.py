@@ -115,6 +115,6 @@ def test_it_does_not_import_torch(made: Path) -> None:
         "    try:\n        app(['compare', sys.argv[1], sys.argv[2], *kind])\n"
         "    except SystemExit as end:\n        assert end.code == 1\n"
     )
-    words = [sys.executable, "-c", script, made / "before.json", made / "after.json"]
+    words = [sys.executable, "-c", script, str(made / "before.json"), str(made / "after.json")]
     done = subprocess.run(words, check=True, capture_output=True)
     assert done.stderr.count(b"regression-found") == 3

@@ -132,7 +132,7 @@ def timed(*, gpu: str = "H100", **updates: Any) -> Report:
 
 def test_a_slower_model_is_worse_beyond_a_tenth() -> None:
     """The limit can be another one; the spread counts in any case."""
-    slow = {"converted_s": 0.0115, "contiguous_s": 0.023}
+    slow: dict[str, Any] = {"converted_s": 0.0115, "contiguous_s": 0.023}
     [(part, _, said)] = worse(timed(), timed(**slow))
     assert (part, said) == ("times", "float16: 10.0 ms → 11.5 ms, converted")
     assert worse(timed(), timed(**slow), max_slowdown=0.2) == []
