@@ -171,6 +171,19 @@ def test_an_artifact_is_fetched(url: str, tmp_path: Path, monkeypatch: pytest.Mo
     assert Path("model.channels_last_3d.pt").read_bytes() == ARTIFACT
 
 
+def test_a_job_that_was_left_is_judged_when_it_is_fetched(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The artifact is there, and the last line names it."""
+    monkeypatch.chdir(tmp_path)
+    told = report(filename="out.pt").findings[0].code
+    result = run("fetch", ID, "--server", url, "-o", "out.pt", f"--fail-on={told}")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1].startswith(f"convlast: finding-found: --fail-on={told}, ")
+    assert result.stderr.endswith(f" The artifact is kept: '{tmp_path / 'out.pt'}'.\n")
+    assert Path("out.pt").read_bytes() == ARTIFACT
+
+
 def test_a_file_that_is_there_is_not_replaced(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import re
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,10 @@ from convlast.report import Report
 from convlast.report.changes import Comparison, Judgement, Tolerance
 from convlast.report.comparing import compare
 from tests.convlast.report.arbitrary_reports import recorded, reports
+
+DOCUMENT = (Path(__file__).parents[3] / "docs" / "gates.md").read_text()
+PARTS = set(re.findall(r"^\| `(\w+)` \|", DOCUMENT, re.MULTILINE))
+"""The parts that the document has rules for."""
 
 
 def report(**updates: Any) -> Report:
@@ -47,7 +53,16 @@ def test_swapped_reports_swap_better_and_worse(first: Report, second: Report) ->
     assert told(one.improvements) == told(other.regressions)
     assert {each.trend for each in one.regressions} <= {"worse"}
     assert {each.trend for each in one.improvements} <= {"better"}
+    assert {each.part for each in one.regressions} <= PARTS
     assert Comparison.model_validate_json(one.model_dump_json()) == one
+
+
+def test_the_document_states_the_limits() -> None:
+    """It has a row for each part, and the limits that are the defaults."""
+    assert {"verdict", "findings", "layers", "errors", "times", "survival", "smoke"} == PARTS
+    limits = Tolerance()
+    assert f"`--max-error-growth` ({limits.max_error_growth:g})" in DOCUMENT
+    assert f"`--max-slowdown` ({limits.max_slowdown:g}," in DOCUMENT
 
 
 def test_a_worse_verdict_is_a_regression() -> None:
