@@ -240,6 +240,8 @@ def test_the_service_sees_the_edges_of_the_library_alone() -> None:
         "convlast.report",
         "convlast.cli",
         "convlast.report.rendering.html",
+        "convlast.report.gates",
+        "convlast.report.comparing",
         "convlast.addressed",
         "convlast.client",
         "convlast.containers",

@@ -17,9 +17,10 @@ from rich.console import Console
 
 import convlast
 from convlast import addressed
-from convlast.cli import digests, jobs, manifests, outcome, remote
+from convlast.cli import comparing, digests, jobs, manifests, outcome, remote
 from convlast.cli import progress_bar as progress
 from convlast.cli.arguments import ArtifactFile, Converted, Force, Original, Source, Target
+from convlast.cli.codes import EPILOG
 from convlast.cli.execution import Execution, Trust
 from convlast.cli.parameters import Only, flattened
 from convlast.cli.places import (
@@ -32,8 +33,10 @@ from convlast.cli.places import (
 )
 from convlast.cli.remote import Service
 from convlast.cli.usage import Commands
+from convlast.errors import OptionError
 from convlast.options import Limits, Options
 from convlast.options.keywords import INSPECTED
+from convlast.report.gates import Gates
 from convlast.stores.address import Address, is_address
 
 if TYPE_CHECKING:
@@ -44,9 +47,11 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    epilog=EPILOG,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(jobs.app, name="jobs")
+app.command(epilog=EPILOG)(comparing.compare)
 
 
 def _print_version(asked: bool) -> None:
@@ -60,6 +65,9 @@ Version = Annotated[
     typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
 ]
 
+FindingGates = Annotated[Gates, Only(("fail_on",))]
+"""The gates of a command that runs nothing in fp16, and so measures no error."""
+
 
 @app.callback()
 def prepare(version: Version = False) -> None:
@@ -70,13 +78,14 @@ def prepare(version: Version = False) -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that has no × or ✓
 
 
-@app.command()
+@app.command(epilog=EPILOG)
 @outcome.reasoned
 @flattened
 def convert(  # noqa: PLR0913  # two places, and models of options
     source: Source,
     options: Options,
     output: outcome.Output,
+    gates: Gates,
     execution: Execution,
     service: Service,
     limits: Limits,
@@ -85,11 +94,15 @@ def convert(  # noqa: PLR0913  # two places, and models of options
     detach: remote.Detach = False,
 ) -> None:
     """Convert a checkpoint or a model folder, prove the result, and report it layer by layer."""
+    if gates.max_error is not None and options.smoke == "none":
+        raise OptionError(
+            "max_error", "smoke=none measures no error.", remedy="Leave one of both out."
+        )
     here = on_this_machine(source)
     there = None if target is None else on_this_machine(target)
     keep_apart(here, there, output.report)
     if detach:
-        remote.leave(source, target, options, output, service)
+        remote.leave(source, target, options, output, gates, service)
         return
     verb: Callable[..., Report]
     made: Path | Address
@@ -98,13 +111,14 @@ def convert(  # noqa: PLR0913  # two places, and models of options
     elif (
         target is None
         and service.server is None
+        and gates.max_error is None  # only a conversion measures an error
         and (report := _unchanged(here, options, output, execution, limits))
     ):
         note = (
             f"Nothing to do: a conversion to {options.memory_format} would change nothing in "
             f"'{report.input.filename}'. Nothing was written; -o OUT writes a copy, and tests it."
         )
-        outcome.conclude(lambda: report, output, instead=note)
+        outcome.conclude(lambda: report, output, gates, instead=note)
         return
     else:
         verb, made = convlast.convert, _place(here, there, options, output, force=force)
@@ -128,16 +142,17 @@ def convert(  # noqa: PLR0913  # two places, and models of options
                 overwrite=force,
             )
 
-    outcome.conclude(work, output, made=made)
+    outcome.conclude(work, output, gates, made=made)
 
 
-@app.command()
+@app.command(epilog=EPILOG)
 @outcome.reasoned
 @flattened
-def inspect(
+def inspect(  # noqa: PLR0913  # a place, and models of options
     source: Source,
     options: Annotated[Options, Only(INSPECTED)],
     output: outcome.Output,
+    gates: FindingGates,
     trust: Trust,
     service: Service,
     limits: Limits,
@@ -159,14 +174,19 @@ def inspect(
                     progress=advance,
                 )
 
-    outcome.conclude(work, output)
+    outcome.conclude(work, output, gates)
 
 
-@app.command()
+@app.command(epilog=EPILOG)
 @outcome.reasoned
 @flattened
 def verify(
-    original: Original, converted: Converted, output: outcome.Output, trust: Trust, limits: Limits
+    original: Original,
+    converted: Converted,
+    output: outcome.Output,
+    gates: FindingGates,
+    trust: Trust,
+    limits: Limits,
 ) -> None:
     """Prove that one checkpoint, or model folder, is the other converted, and nothing else."""
     for checked in (original, converted):
@@ -186,7 +206,7 @@ def verify(
                 progress=advance,
             )
 
-    outcome.conclude(work, output)
+    outcome.conclude(work, output, gates)
 
 
 @app.command()

@@ -12,14 +12,20 @@ PASSED, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 STATUSES = {
     PASSED: "The verdict is `passed` or `passed_with_findings`, or there was nothing to do.",
-    FAILED: "The verdict is `failed`, or `passed_with_findings` with `--fail-on=warning`; or the "
-    "file was refused, or the work failed.",
+    FAILED: "The verdict is `failed`; or a gate stopped (`--fail-on`, `--max-error`); or the file "
+    "was refused, or the work failed; or something got worse (`convlast compare`).",
     USAGE: "The command line is wrong, or an option does not fit the file; nothing was written.",
     129: "The terminal was closed (SIGHUP).",
     INTERRUPTED: "The command was interrupted (SIGINT, Ctrl-C).",
     143: "The command was terminated (SIGTERM).",
 }
 """The meaning of each exit status."""
+
+EPILOG = (
+    "Exit status: 0: passed. 1: failed, refused, stopped at a gate, or got worse. 2: wrong usage. "
+    "The last line on stderr says what decided."
+)
+"""What `--help` says of the statuses."""
 
 
 @dataclass(frozen=True)
@@ -36,17 +42,30 @@ class Row:
 
 
 OWN = {
+    "error-not-measured": Row(
+        FAILED, "`--max-error` was given, and no error was measured. The artifact is kept."
+    ),
+    "error-too-large": Row(
+        FAILED, "An error is larger than `--max-error` allows. The artifact is kept."
+    ),
     "file-error": Row(FAILED, "The system refused to read or write a file."),
+    "finding-found": Row(
+        FAILED, "The report has a finding that `--fail-on` names. The artifact is kept."
+    ),
     "interrupted": Row(INTERRUPTED, "The work was interrupted, and nothing is half written."),
     "no-manifest": Row(FAILED, "No file says that convlast converted it (`convlast report`)."),
     "not-installed": Row(FAILED, "A part of convlast is not installed."),
+    "passed": Row(PASSED, "The verdict and the gates are good; nothing got worse."),
+    "regression-found": Row(FAILED, "Something got worse (`convlast compare`)."),
     "report-not-written": Row(
         FAILED, "The file for the report could not be written; the artifact, if any, is there."
     ),
     "tensors-differ": Row(
         FAILED, "Tensors are not what the list says (`convlast digest --check`)."
     ),
-    "warnings-found": Row(FAILED, "The report has warnings, and `--fail-on=warning` was given."),
+    "warnings-found": Row(
+        FAILED, "The report has warnings, and `--fail-on=warning` was given. The artifact is kept."
+    ),
 }
 """The codes that only the command line has."""
 

@@ -17,6 +17,7 @@ from convlast.cli.places import keep_report_apart
 from convlast.cli.remote import Service
 from convlast.errors import OptionError, RemoteError
 from convlast.jobs import JobState, JobStatus
+from convlast.report.gates import Gates
 
 if TYPE_CHECKING:
     from convlast.report import Report
@@ -89,6 +90,7 @@ def fetch(
     job_id: JobId,
     service: Service,
     output: outcome.Output,
+    gates: Gates,
     target: Target = Path(),
     force: Force = False,
 ) -> None:
@@ -112,7 +114,7 @@ def fetch(
             with progress.shown_on(Console(stderr=True), quiet=output.quiet) as advance:
                 return client.fetch(job_id, target, overwrite=force, progress=advance)
 
-        outcome.conclude(work, output, made=target.absolute() if is_fetched else None)
+        outcome.conclude(work, output, gates, made=target.absolute() if is_fetched else None)
 
 
 @app.command()

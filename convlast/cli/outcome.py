@@ -1,6 +1,7 @@
 """How a command ends: with a report where it was asked for, or a reason, and an exit status.
 
-The reason is on stderr. `convlast.cli.codes` lists the codes and the statuses.
+What decided is the last line on stderr that begins with the name of the program, on success too.
+`convlast.cli.codes` lists the codes and the statuses.
 """
 
 from __future__ import annotations
@@ -9,11 +10,10 @@ import functools
 import os
 import signal
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -28,6 +28,7 @@ from convlast.writing.workplace import write_whole
 
 if TYPE_CHECKING:
     from convlast.report import Artifact, Report
+    from convlast.report.gates import Gates
 
 _SIGNALLED = 128
 """A command that a signal ended exits with this plus the signal's number, as shells do."""
@@ -43,10 +44,6 @@ class Output(BaseModel):
 
     as_json: bool = Field(default=False, alias="json")
     """Print the report as JSON on stdout, and nothing else."""
-
-    fail_on: Literal["failed", "warning"] = "failed"
-    """When to end with status 1: if the verdict is `failed`, or also if there is a `warning`. The
-    artifact is kept then; `--on-failure` is about the verdict `failed` alone."""
 
     verbose: bool = False
     """Print all layers and findings, and what ran where."""
@@ -70,42 +67,42 @@ class Output(BaseModel):
 def conclude(
     work: Callable[[], Report],
     output: Output,
+    gates: Gates,
     *,
     made: Path | Address | None = None,
     instead: str = "",
 ) -> None:
-    """Do the work, and deliver its report, whether the verdict is good or bad.
+    """Do the work, deliver its report, and say at last what the gates decide.
 
     Args:
         work: Returns the report.
         output: Where the report goes.
+        gates: What the report is judged by.
         made: Where the artifact goes, if the work makes one.
         instead: What is printed for people in place of the report.
 
     Raises:
-        VerificationError: If the work raises it; its report has been delivered.
-        typer.Exit: With status 1, if the verdict is failed, or not good enough for `--fail-on`, or
-            if the file for the report could not be written.
+        typer.Exit: With status 1, if the work did not pass its proof, if a gate does not let the
+            report pass, or if the file for the report could not be written.
     """
+    from convlast.report.gates import deciding, judge
+
     try:
         report = work()
     except VerificationError as error:
         _deliver(error.report, output)
-        raise
+        end(error.code, f"{error.message} {error.remedy}".rstrip())
     artifact = report.artifact if made is not None else None
     kept = _place_of(artifact, made) if made is not None and artifact is not None else None
     is_delivered = _deliver(report, output, kept, instead)
-    if report.verdict == "failed":
-        errors = [found.message for found in report.findings if found.severity == "error"]
-        end(VerificationError.code, " ".join(errors) or "The verdict is failed.")
-    if report.verdict != "passed" and output.fail_on == "warning":
-        end(
-            "warnings-found",
-            f"--fail-on=warning, and the report has warnings: {_warnings_of(report)}.",
-            f"The artifact is kept: '{kept}'." if kept is not None else "",
-        )
+    decided = deciding(judge(report, gates))
+    if not decided.passed:
+        note = f" The artifact is kept: '{kept}'." if kept is not None else ""
+        end(decided.code, f"{decided.message}{note}")
     if not is_delivered:
         raise typer.Exit(FAILED)
+    if not output.quiet:
+        say("passed", decided.message)
 
 
 def _place_of(artifact: Artifact, made: Path | Address) -> Path | Address:
@@ -155,12 +152,6 @@ def reasoned(command: Callable[..., None]) -> Callable[..., None]:
             end("interrupted", "The work was stopped.")
 
     return run
-
-
-def _warnings_of(report: Report) -> str:
-    """Name the warnings by their codes, with how many of each there are."""
-    counts = Counter(found.code for found in report.findings if found.severity == "warning")
-    return ", ".join(f"{code} ({n:,})" if n > 1 else code for code, n in counts.items())
 
 
 def _told(error: OSError) -> tuple[str, str]:

@@ -30,6 +30,7 @@ METAVARS = {
     "architecture_prefix": "MODULE",
     "input_shape": "N,C,D,H,W",
     "min_speedup": "RATIO",
+    "fail_on": "failed|warning|CODE",
     "report": "FILE",
     "check": "LIST",
     "device": "DEVICE",
@@ -49,7 +50,7 @@ class Only:
     names: tuple[str, ...]
 
 
-REPEATABLE = {"select", "architecture_prefix"}
+REPEATABLE = {"select", "architecture_prefix", "fail_on"}
 """Options that may be given more than once; as in HTTP, commas separate values too."""
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from convlast.cli import progress_bar as progress
 from convlast.errors import OptionError
 from convlast.options import Options
+from convlast.report.gates import Gates
 from convlast.stores.address import is_address
 
 if TYPE_CHECKING:
@@ -82,20 +83,25 @@ class Service(BaseModel):
 
 
 def leave(
-    source: str, target: str | None, options: Options, output: Output, service: Service
+    source: str,
+    target: str | None,
+    options: Options,
+    output: Output,
+    gates: Gates,
+    service: Service,
 ) -> None:
     """Submit a conversion, and print the id of its job; do not wait for it.
 
     Raises:
-        OptionError: If no service was named, or the result was to come here.
+        OptionError: If no service was named, or the result was to come here, or to be judged here.
         RemoteError: If the service refuses, or does not answer.
     """
     comes_here = target is not None and not is_address(target)
-    if comes_here or output.report is not None or output.as_json:
+    if comes_here or output.report is not None or output.as_json or gates != Gates():
         raise OptionError(
             "detach",
-            "--detach does not wait for the result, so -o, --report and --json have nothing to "
-            "write here.",
+            "--detach does not wait for the result, so -o, --report, --json, --fail-on and "
+            "--max-error have nothing to work on.",
             remedy="Give them to `convlast jobs fetch`.",
         )
     with (

@@ -6,10 +6,11 @@ means that the report does not have it. Names, units and strides are those of a 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from convlast.options.asked import Asked
 from convlast.report.sections import Filename, Finding, Status, Verdict
 
 Trend = Literal["better", "worse", "same"]
@@ -18,6 +19,17 @@ Kept = Literal["kept", "lost", "never kept", "not tried"]
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Tolerance(Asked):
+    """How much may change before it is better or worse."""
+
+    max_error_growth: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 2.0
+    """Errors within this factor of each other are the same: other kernels sum in another order."""
+
+    max_slowdown: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
+    """Times within this share of each other are the same, and within their spreads in any case.
+    Clocks change by a tenth with the temperature."""
 
 
 class Side(_Model):
@@ -209,6 +221,18 @@ class FileChanges(_Model):
     unchanged: int = 0
 
 
+class Judgement(_Model):
+    """Something that is better or worse, and not only different."""
+
+    part: str
+    """The part of the comparison: `verdict`, `findings`, `layers`, `errors`, `times`, `survival`,
+    or `smoke` where less or more was run."""
+    trend: Literal["better", "worse"]
+    about: str
+    """The finding, layer, file or way of loading; empty for the whole."""
+    message: str
+
+
 class Comparison(_Model):
     """What changed between two reports.
 
@@ -222,6 +246,12 @@ class Comparison(_Model):
     verdict: Trend
     same_input: bool
     """Whether both inputs have the same bytes."""
+    tolerance: Tolerance = Tolerance()
+    """The limits within which errors and times are the same."""
+    regressions: list[Judgement] = Field(default_factory=list)
+    """What got worse."""
+    improvements: list[Judgement] = Field(default_factory=list)
+    """What got better."""
     facts: list[FieldChange] = Field(default_factory=list)
     """The verdict, the input, the artifact, the proof, the smoke and the advice; for a model folder
     those of the whole."""
@@ -237,11 +267,5 @@ class Comparison(_Model):
 
     @property
     def trends(self) -> set[Trend]:
-        """The trends of the verdict, the errors, the times and the ways of loading."""
-        found: set[Trend] = {self.verdict}
-        found.update(change.trend for change in self.errors.changed)
-        found.update(change.trend for change in self.survival.changed)
-        for change in self.times.changed:
-            if change.representative:
-                found.update((change.speedup, change.converted))
-        return found - {"same"}
+        """The directions in which something went."""
+        return {each.trend for each in (*self.regressions, *self.improvements)}

@@ -26,11 +26,13 @@ from convlast.report.changes import (
     Side,
     SurvivalChange,
     SurvivalChanges,
+    Tolerance,
     Trend,
 )
+from convlast.report.judging import judge
 from convlast.report.matching import matched
 from convlast.report.sections import FileSection, Finding, Layer, ReportData, Survival, Verdict
-from convlast.report.trends import compare_errors, compare_times, trend_of
+from convlast.report.trends import DEFAULT, compare_errors, compare_times, trend_of
 
 _INPUT = ("filename", "sha256", "bytes", "container", "wrapper")
 _ARTIFACT = ("filename", "sha256", "bytes", "container", "unchanged")
@@ -46,11 +48,16 @@ _LAYER_SMOKE = ("status", "reason", "finite", "output_memory_format")
 _GRAVITY: dict[Verdict, int] = {"passed": 0, "passed_with_findings": 1, "failed": 2}
 
 
-def compare(before: ReportData, after: ReportData) -> Comparison:
-    """Compare two reports.
+def compare(before: ReportData, after: ReportData, tolerance: Tolerance = DEFAULT) -> Comparison:
+    """Compare two reports, and judge what became better or worse.
 
     A report compared with itself has no change. The reports in the other order have the same
     changes, the other way round.
+
+    Args:
+        before: The older report.
+        after: The newer report.
+        tolerance: How much may change before it is better or worse.
     """
     parts = {
         "facts": [*_facts(before, after)],
@@ -58,19 +65,27 @@ def compare(before: ReportData, after: ReportData) -> Comparison:
         "environment": [*_fields("", before.environment, after.environment)],
         "findings": _findings(before.findings, after.findings),
         "layers": _layers(before.layers, after.layers),
-        "errors": compare_errors(before, after),
-        "times": compare_times(before, after),
+        "errors": compare_errors(before, after, tolerance),
+        "times": compare_times(before, after, tolerance),
         "survival": _survival(before, after),
         "files": _files(before.files, after.files),
     }
-    return Comparison.model_validate(
+    found = Comparison.model_validate(
         {
+            "tolerance": tolerance,
             "before": _side(before),
             "after": _side(after),
             "changed": any(map(_is_change, parts.values())),
             "verdict": trend_of(_GRAVITY[before.verdict], _GRAVITY[after.verdict]),
             "same_input": before.input.sha256 == after.input.sha256,
             **parts,
+        }
+    )
+    judged = [*judge(found)]
+    return found.model_copy(
+        update={
+            "regressions": [each for each in judged if each.trend == "worse"],
+            "improvements": [each for each in judged if each.trend == "better"],
         }
     )
 

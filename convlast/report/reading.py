@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any, get_args
 
@@ -11,16 +12,22 @@ from pydantic_core import from_json
 
 from convlast.errors import OptionError
 from convlast.report.document import Report
-from convlast.report.sections import Finding, Layer, SchemaVersion
+from convlast.report.sections import SCHEMA_VERSION, Finding, Layer, SchemaVersion
 
 _MOST = 2**64
 """The largest integer that a report may have; a greater one may not even fit into a float."""
 
 _VERSIONS = get_args(SchemaVersion)
 
+_LATER = re.compile(r"1\.[0-9]{1,3}")
+"""The versions of the schema that only add members."""
+
 
 def read(text: bytes, *, option: str = "report", name: str = "The file") -> Report:
     """Read a report, which need not be one: all that is wrong with it is told.
+
+    The problem with which a service refuses may have the report in it. A report of a later minor
+    version is read without the members that are not known here, as one of this version.
 
     Args:
         text: The report as JSON, from a file, or as the service sends it.
@@ -34,11 +41,16 @@ def read(text: bytes, *, option: str = "report", name: str = "The file") -> Repo
         found = from_json(text, allow_inf_nan=False)
     except ValueError:
         raise OptionError(option, f"{name} is not JSON.", remedy="Give a report.json.") from None
+    if isinstance(found, dict) and isinstance(found.get("report"), dict):
+        found = found["report"]
     if not isinstance(found, dict) or "schema_version" not in found:
         raise OptionError(
             option, f"{name} is not a report of convlast.", remedy="Give a report.json."
         )
-    if found["schema_version"] not in _VERSIONS:
+    version = found["schema_version"]
+    if version not in _VERSIONS and isinstance(version, str) and _LATER.fullmatch(version):
+        found = _known(found, Report) | {"schema_version": SCHEMA_VERSION}
+    elif version not in _VERSIONS:
         raise OptionError(
             option,
             f"{name} is a report of another version.",
@@ -54,6 +66,27 @@ def read(text: bytes, *, option: str = "report", name: str = "The file") -> Repo
         raise OptionError(
             option, f"{name} is a damaged report{place}.", remedy="Make it anew."
         ) from None
+
+
+def _known(found: Any, kind: type[BaseModel]) -> Any:
+    """Leave out the members that a model does not have, in it and in the models inside."""
+    if isinstance(found, list):
+        return [_known(each, kind) for each in found]
+    if not isinstance(found, dict):
+        return found
+    known = {name: each for name, each in found.items() if name in kind.model_fields}
+    for name in known:
+        inner = _model_in(kind.model_fields[name].annotation)
+        if inner is not None:
+            known[name] = _known(known[name], inner)
+    return known
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """Return the model in a type such as `list[Layer]` or `Smoke | None`, if there is one."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_model_in, get_args(annotation))), None)
 
 
 def _in_pieces(found: dict[str, Any]) -> dict[str, Any]:

@@ -12,23 +12,21 @@ from convlast.report.changes import (
     TimeChange,
     TimeChanges,
     TimePoint,
+    Tolerance,
     Trend,
 )
 from convlast.report.matching import matched
 from convlast.report.sections import Parity, ReportData, Smoke, Timing
 
-ERROR_FACTOR = 2.0
-"""Errors within this factor of each other are the same: other kernels sum in another order."""
-
 ROUNDING_SHARE = 1 / 8
 """The share of its threshold below which an error is rounding. For the layout of a layer this is
 one unit in the last place of fp16, see `convlast.smoke.parity`."""
 
-TIME_SHARE = 0.1
-"""Times within a tenth of each other are the same: clocks change as much with the temperature."""
-
 _GRAVITY = {True: 0, None: 1, False: 2}
 """How bad it is whether a parity passed."""
+
+DEFAULT = Tolerance()
+"""The usual limits."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ def trend_of(before: float, after: float) -> Trend:
     return "same" if before == after else "worse" if after > before else "better"
 
 
-def trend_of_errors(before: Parity, after: Parity) -> Trend:
+def trend_of_errors(before: Parity, after: Parity, tolerance: Tolerance = DEFAULT) -> Trend:
     """Say whether an error is better or worse, beyond rounding."""
     gravity = trend_of(_GRAVITY[before.passed], _GRAVITY[after.passed])
     if gravity != "same":
@@ -92,7 +90,7 @@ def trend_of_errors(before: Parity, after: Parity) -> Trend:
         each.relative is not None and each.relative <= each.threshold * ROUNDING_SHARE
         for each in (before, after)
     )
-    is_near = max(old, new) <= ERROR_FACTOR * min(old, new)
+    is_near = max(old, new) <= tolerance.max_error_growth * min(old, new)
     return "same" if is_rounding or is_near else trend_of(old, new)
 
 
@@ -103,16 +101,18 @@ def trend_of_speedups(before: Timing, after: Timing) -> Trend:
     return trend_of(-before.speedup, -after.speedup)
 
 
-def trend_of_converted(before: Timing, after: Timing) -> Trend:
-    """Say whether the converted model runs in less or more time, beyond the spreads and a tenth."""
+def trend_of_converted(before: Timing, after: Timing, tolerance: Tolerance = DEFAULT) -> Trend:
+    """Say whether the converted model runs in less or more time, beyond spreads and tolerance."""
     noise = sum(each.spread / each.speedup for each in (before, after) if each.speedup > 0)
     least, most = sorted((before.converted_s, after.converted_s))
-    if most <= least * (1 + max(noise, TIME_SHARE)):
+    if most <= least * (1 + max(noise, tolerance.max_slowdown)):
         return "same"
     return trend_of(before.converted_s, after.converted_s)
 
 
-def compare_errors(before: ReportData, after: ReportData) -> ErrorChanges:
+def compare_errors(
+    before: ReportData, after: ReportData, tolerance: Tolerance = DEFAULT
+) -> ErrorChanges:
     """Compare the errors of the layers and of the whole models."""
     both, old_only, new_only = matched(
         _errors(before), _errors(after), lambda each: tuple(each.subject.values())
@@ -131,7 +131,7 @@ def compare_errors(before: ReportData, after: ReportData) -> ErrorChanges:
             }
         )
         for old, new in both
-        if (trend := trend_of_errors(old.parity, new.parity)) != "same"
+        if (trend := trend_of_errors(old.parity, new.parity, tolerance)) != "same"
     ]
     return ErrorChanges(
         changed=changed,
@@ -141,7 +141,9 @@ def compare_errors(before: ReportData, after: ReportData) -> ErrorChanges:
     )
 
 
-def compare_times(before: ReportData, after: ReportData) -> TimeChanges:
+def compare_times(
+    before: ReportData, after: ReportData, tolerance: Tolerance = DEFAULT
+) -> TimeChanges:
     """Compare the times of each setting."""
     both, old_only, new_only = matched(
         _times(before), _times(after), lambda each: str(each.setting)
@@ -159,7 +161,7 @@ def compare_times(before: ReportData, after: ReportData) -> TimeChanges:
         for old, new in both
         if {
             speedup := trend_of_speedups(old.timing, new.timing),
-            converted := trend_of_converted(old.timing, new.timing),
+            converted := trend_of_converted(old.timing, new.timing, tolerance),
         }
         != {"same"}
     ]

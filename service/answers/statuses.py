@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractContextManager, aclosing
 
 from starlette.requests import ClientDisconnect, Request
@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from service.connection.streaming import while_connected
 from service.context import Context
 from service.headers.negotiation import JSON
+from service.jobs.description import fields_of
 from service.jobs.entry import JobEntry
 
 EVENT_STREAM = "text/event-stream"
@@ -39,7 +40,7 @@ def status_of(
     entry: JobEntry, request: Request, context: Context, *, status_code: int = 200, **more: str
 ) -> Response:
     """Answer with the status of a job."""
-    headers = {"ETag": etag_of(entry), "Cache-Control": "no-cache", **more}
+    headers = {"ETag": etag_of(entry), "Cache-Control": "no-cache", **fields_of(entry), **more}
     if entry.outcome is None or status_code == 202:
         headers["Retry-After"] = str(context.estimated_s(entry))
     body = document_of(entry, request, context)
@@ -72,13 +73,14 @@ class EventStream(Response):
         """
         self.status_code = 200
         self.background = None
-        self.init_headers()
+        self.init_headers(fields_of(entry))
         self._entry, self._request, self._context = entry, request, context
         self._place, self._last_seq = place, last_seq
 
-    def init_headers(self, headers: object = None) -> None:
+    def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
         """Set the fields; nginx would otherwise hold the events back until it has many."""
         fields = {
+            **{name.lower(): value for name, value in (headers or {}).items()},
             "content-type": f"{EVENT_STREAM}; charset=utf-8",
             "cache-control": "no-cache",
             "x-accel-buffering": "no",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from convlast.jobs import JobInput, JobProgress, JobStatus
 from convlast.stores.address import Address
 from service.jobs.records import ARTIFACT
+from service.problems import JOB_FIELD, VERDICT_FIELD
 from service.workers import REPORT_HTML, REPORT_JSON
 
 if TYPE_CHECKING:
@@ -49,6 +50,12 @@ def describe(entry: JobEntry, *, base: str, max_age_s: float) -> JobStatus:
         links=links_of(base, entry),
         problem=outcome.problem if outcome else None,
     )
+
+
+def fields_of(entry: JobEntry) -> dict[str, str]:
+    """Return the fields of every answer about a job: its id, and its verdict if there is one."""
+    verdict = entry.outcome.verdict if entry.outcome else None
+    return {JOB_FIELD: entry.id, **({VERDICT_FIELD: verdict} if verdict else {})}
 
 
 def _end(seq: int) -> JobProgress:

@@ -12,15 +12,18 @@ from service.problems import JOB_FIELD, VERDICT_FIELD
 REF = "#/components/schemas/{model}"
 BINARY: dict[str, Any] = {"type": "string", "format": "binary"}
 
-JOB_HEADERS: dict[str, Any] = {
+ABOUT_JOB: dict[str, Any] = {
     VERDICT_FIELD: {
-        "description": "The verdict of the report.",
+        "description": "The verdict of the report, once the job has ended with one.",
         "schema": {"type": "string", "enum": list(get_args(Verdict))},
     },
     JOB_FIELD: {
         "description": "Identifies the job in the report, the log and `/jobs/{job_id}`.",
         "schema": {"type": "string"},
     },
+}
+JOB_HEADERS: dict[str, Any] = {
+    **ABOUT_JOB,
     REQUEST_ID: {
         "description": "Identifies the request in the report and the log: the one that the client "
         "has sent, if it has at most 64 letters, digits, dots, dashes and underscores.",
@@ -54,11 +57,16 @@ CONVERT_CONTENT: dict[str, Any] = {
 }
 
 _JOB_CONTENT: dict[str, Any] = {JSON: {"schema": {"$ref": REF.format(model="JobStatus")}}}
-JOB: dict[str, Any] = {"description": "The job.", "content": _JOB_CONTENT}
+JOB: dict[str, Any] = {
+    "description": "The job.",
+    "content": _JOB_CONTENT,
+    "headers": ABOUT_JOB,
+}
 ACCEPTED: dict[str, Any] = {
     "description": "The job, which goes on: it had not ended in the time that `Prefer` gives.",
     "content": _JOB_CONTENT,
-    "headers": {
+    "headers": ABOUT_JOB
+    | {
         name: {"description": meaning, "schema": {"type": "string"}}
         for name, meaning in {
             "Location": "The URL of the job.",
@@ -85,4 +93,5 @@ JOBS: dict[str, Any] = {
 EVENTS: dict[str, Any] = {
     "description": "The job after each change, as `data` of an event whose `id` is `progress.seq`.",
     "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    "headers": ABOUT_JOB,
 }

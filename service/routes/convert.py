@@ -10,7 +10,6 @@ from service.context import Caller, CallerOf, Context, ContextOf
 from service.headers.fields import as_list
 from service.headers.negotiation import HTML, JSON, ZIP, negotiate
 from service.headers.preferences import Preference
-from service.problems import JOB_FIELD
 from service.routes.contents import ACCEPTED, CONVERT_CONTENT, JOB_HEADERS, REPORT_CONTENT
 from service.routes.openapi import CONVERT_CODES, UPLOAD_CODES, problems, upload_body
 from service.uploads.requested import Requested, Wanted, request_job
@@ -100,6 +99,5 @@ def _accepted(requested: Requested, request: Request, context: Context) -> Respo
         **{
             "Location": f"{request.scope.get('root_path', '')}/jobs/{entry.id}",
             "Preference-Applied": requested.preference.applied,
-            JOB_FIELD: entry.id,
         },
     )

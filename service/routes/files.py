@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fastapi import APIRouter, Request, Response
 
 from service.answers.results import (
@@ -12,16 +14,23 @@ from service.answers.results import (
 )
 from service.connection.streaming import PiecesResponse
 from service.context import Caller, CallerOf, Context, ContextOf
-from service.errors import ConflictError, GoneError, NotFoundError, RangeNotSatisfiableError
+from service.errors import (
+    ConflictError,
+    GoneError,
+    NotFoundError,
+    RangeNotSatisfiableError,
+    ServiceError,
+)
 from service.headers.fields import as_list
 from service.headers.negotiation import HTML, JSON, OCTET_STREAM, ZIP, negotiate
 from service.headers.ranges import parse_range
+from service.jobs.description import fields_of
 from service.jobs.entry import JobEntry
 from service.jobs.records import ARTIFACT
 from service.jobs.retention import CANCELLED
 from service.problems import Problem, ProblemError
 from service.routes import JobId, readable
-from service.routes.contents import ARTIFACT_CONTENT, REPORT_CONTENT, ZIP_CONTENT
+from service.routes.contents import ABOUT_JOB, ARTIFACT_CONTENT, REPORT_CONTENT, ZIP_CONTENT
 from service.routes.openapi import problems
 from service.threads import STORING
 
@@ -38,9 +47,9 @@ CODES = (
     "/artifact",
     summary="The artifact of a job",
     responses={
-        200: {"description": "The artifact.", "content": ARTIFACT_CONTENT},
-        206: {"description": "The range that was asked for.", "content": ARTIFACT_CONTENT},
-        304: {"description": "It is the one that the client has."},
+        200: {"description": "The artifact.", "content": ARTIFACT_CONTENT, "headers": ABOUT_JOB},
+        206: {"description": "The range.", "content": ARTIFACT_CONTENT, "headers": ABOUT_JOB},
+        304: {"description": "It is the one that the client has.", "headers": ABOUT_JOB},
         **problems(*CODES, "range-not-satisfiable"),
     },
 )
@@ -50,9 +59,9 @@ async def artifact(
     """Download the artifact; `Range`, `If-Range` and `If-None-Match` are understood."""
     entry = await entry_with(context, job_id, caller, OCTET_STREAM)
     kept = entry.made[ARTIFACT]
-    headers = artifact_headers(kept)
+    headers = {**artifact_headers(kept), **fields_of(entry)}
     if matches(as_list(request.headers, "if-none-match"), headers["ETag"]):
-        return Response(status_code=304, headers={"ETag": headers["ETag"]})
+        return Response(status_code=304, headers={"ETag": headers["ETag"], **fields_of(entry)})
     # Ranges are defined for GET alone (RFC 9110, section 14.2).
     wanted = request.headers.get("range") if request.method == "GET" else None
     if request.headers.get("if-range", headers["ETag"]) != headers["ETag"]:
@@ -60,9 +69,8 @@ async def artifact(
     try:
         part = parse_range(wanted, kept.bytes)
     except RangeNotSatisfiableError as error:
-        problem = Problem.of(error)
         length = {"Content-Range": f"bytes */{kept.bytes}"}
-        raise ProblemError(Problem(problem.code, problem.detail, headers=length)) from None
+        raise _about(entry, error, **length) from None
     [file] = await STORING.run(entry.open, [ARTIFACT])
     status_code = 200
     if part is not None:
@@ -77,13 +85,17 @@ async def artifact(
     router,
     "/archive",
     summary="The artifact and the reports of a job as a zip",
-    responses={200: {"description": "The zip.", "content": ZIP_CONTENT}, **problems(*CODES)},
+    responses={
+        200: {"description": "The zip.", "content": ZIP_CONTENT, "headers": ABOUT_JOB},
+        **problems(*CODES),
+    },
 )
 async def archive(job_id: JobId, context: ContextOf, caller: CallerOf) -> Response:
     """Download the zip that a synchronous conversion answers."""
     entry = await entry_with(context, job_id, caller, ZIP)
     files = await STORING.run(entry.open, FILES[ZIP])
     pieces, headers = zip_of(entry, files)
+    headers |= fields_of(entry)
     delivery = context.delivery(context.download_admission.take(caller.share))
     return PiecesResponse(pieces, headers=headers, delivery=delivery)
 
@@ -93,7 +105,7 @@ async def archive(job_id: JobId, context: ContextOf, caller: CallerOf) -> Respon
     "/report",
     summary="The report of a job",
     responses={
-        200: {"description": "The report.", "content": REPORT_CONTENT},
+        200: {"description": "The report.", "content": REPORT_CONTENT, "headers": ABOUT_JOB},
         **problems(*CODES, "not-acceptable"),
     },
 )
@@ -107,7 +119,10 @@ async def report(job_id: JobId, request: Request, context: ContextOf, caller: Ca
     router,
     "/report.html",
     summary="The report of a job as a page",
-    responses={200: {"description": "The report.", "content": {HTML: {}}}, **problems(*CODES)},
+    responses={
+        200: {"description": "The report.", "content": {HTML: {}}, "headers": ABOUT_JOB},
+        **problems(*CODES),
+    },
 )
 async def report_page(job_id: JobId, context: ContextOf, caller: CallerOf) -> Response:
     """Read the report as a page."""
@@ -118,14 +133,16 @@ async def _send_report(context: Context, job_id: str, caller: Caller, media_type
     entry = await entry_with(context, job_id, caller, media_type)
     files = await STORING.run(entry.open, FILES[media_type])
     delivery = context.delivery(context.download_admission.take(caller.share))
-    return PiecesResponse(files, headers=report_headers(media_type), delivery=delivery)
+    headers = {**report_headers(media_type), **fields_of(entry)}
+    return PiecesResponse(files, headers=headers, delivery=delivery)
 
 
 async def entry_with(context: Context, job_id: str, caller: Caller, media_type: str) -> JobEntry:
     """Return a job that has the files for this answer.
 
     Raises:
-        NotFoundError: If there is no such job, or it has no such file.
+        NotFoundError: If there is no such job.
+        ProblemError: If it has no such file.
         ConflictError: If it has not ended.
         GoneError: If it was cancelled or removed, or has expired.
     """
@@ -137,11 +154,18 @@ async def entry_with(context: Context, job_id: str, caller: Caller, media_type: 
     if entry.outcome.state == "cancelled":
         raise GoneError(CANCELLED)
     if not entry.is_kept or any(name not in entry.made for name in FILES[media_type]):
-        raise NotFoundError(
+        absent = NotFoundError(
             f"The job has no such file: it has {entry.state}.",
             remedy=f"GET /jobs/{job_id} says why, and which files it has.",
         )
+        raise _about(entry, absent)
     return entry
+
+
+def _about(entry: JobEntry, error: ServiceError, **headers: str) -> ProblemError:
+    """Return the refusal of a request about a job that has ended, with the fields of the job."""
+    problem = Problem.of(error)
+    return ProblemError(replace(problem, headers={**fields_of(entry), **headers}))
 
 
 def matches(if_none_match: str | None, etag: str) -> bool:

@@ -16,10 +16,11 @@ from service.connection.streaming import while_connected
 from service.context import CallerOf, ContextOf
 from service.headers.fields import as_list
 from service.headers.negotiation import JSON
+from service.jobs.description import fields_of
 from service.jobs.entry import JobEntry
 from service.jobs.listing import Wanted
 from service.routes import JobId, readable
-from service.routes.contents import EVENTS, JOB, JOBS
+from service.routes.contents import ABOUT_JOB, EVENTS, JOB, JOBS
 from service.routes.files import matches
 from service.routes.openapi import problems, query_parameters
 
@@ -64,7 +65,10 @@ async def list_jobs(request: Request, context: ContextOf, caller: CallerOf) -> R
     summary="A job",
     responses={
         200: JOB,
-        304: {"description": "It has not changed since the client has read it."},
+        304: {
+            "description": "It has not changed since the client has read it.",
+            "headers": ABOUT_JOB,
+        },
         **problems(*_CODES, "invalid-option"),
     },
     openapi_extra=query_parameters("wait"),
@@ -81,7 +85,7 @@ async def job(job_id: JobId, request: Request, context: ContextOf, caller: Calle
         with context.follower_admission.take(caller.share):
             await _wait(request, entry, known, min(wait_s, MOST_WAIT_S))
     if matches(known, etag_of(entry)):
-        return Response(status_code=304, headers={"ETag": etag_of(entry)})
+        return Response(status_code=304, headers={"ETag": etag_of(entry), **fields_of(entry)})
     return status_of(entry, request, context)
 
 
@@ -102,7 +106,10 @@ async def _wait(request: Request, entry: JobEntry, known: str | None, wait_s: fl
     summary="The changes of a job",
     responses={
         200: EVENTS,
-        204: {"description": "The client has got the last event: it need not come again."},
+        204: {
+            "description": "The client has got the last event: it need not come again.",
+            "headers": ABOUT_JOB,
+        },
         **problems(*_CODES),
     },
 )
@@ -115,7 +122,7 @@ async def events(job_id: JobId, request: Request, context: ContextOf, caller: Ca
     last = request.headers.get("last-event-id", "")
     last_seq = int(last) if re.fullmatch("[0-9]{1,15}", last) else None
     if entry.has_ended and last_seq == entry.seq:
-        return Response(status_code=204)
+        return Response(status_code=204, headers=fields_of(entry))
     place = context.follower_admission.take(caller.share)
     return EventStream(entry, request, context, place=place, last_seq=last_seq)
 
@@ -125,7 +132,7 @@ async def events(job_id: JobId, request: Request, context: ContextOf, caller: Ca
     summary="Cancel or remove a job",
     responses={
         200: {**JOB, "description": "It was waiting or running, and is stopped."},
-        204: {"description": "It had ended, and is removed."},
+        204: {"description": "It had ended, and is removed.", "headers": ABOUT_JOB},
         **problems("unauthorized", "not-found", "gone"),
     },
 )
@@ -138,7 +145,7 @@ async def delete(job_id: JobId, request: Request, context: ContextOf, caller: Ca
             return status_of(entry, request, context)
     # It had ended, perhaps while it was being cancelled.
     await context.jobs.remove(entry)
-    return Response(status_code=204)
+    return Response(status_code=204, headers=fields_of(entry))
 
 
 def _state(text: str | None) -> JobState | None:

@@ -15,9 +15,10 @@ from service.connection.streaming import while_connected
 from service.context import Caller, Context
 from service.errors import NotReadyError, full_disk_as_problem
 from service.headers.preferences import Preference
+from service.jobs.description import fields_of
 from service.jobs.entry import JobEntry
 from service.jobs.submission import Submission
-from service.problems import JOB_FIELD, JOB_KEY, VERDICT_FIELD, Problem, ProblemError
+from service.problems import JOB_KEY, Problem, ProblemError
 from service.threads import REMOVING
 from service.uploads.sources import OPTION_NAMES, check_query, receive_source
 from service.uploads.upload_headers import check_headers
@@ -57,13 +58,9 @@ class Requested:
     @property
     def headers(self) -> dict[str, str]:
         """The fields of an answer with the result."""
-        outcome = self.entry.outcome
-        verdict, seconds = (outcome.verdict, outcome.seconds) if outcome else (None, {})
-        return {
-            JOB_FIELD: self.entry.id,
-            VERDICT_FIELD: verdict or "",
-            "Server-Timing": server_timing({**seconds, "upload": self.upload_s}),
-        }
+        seconds = self.entry.outcome.seconds if self.entry.outcome else {}
+        timing = server_timing({**seconds, "upload": self.upload_s})
+        return {**fields_of(self.entry), "Server-Timing": timing}
 
 
 async def request_job(

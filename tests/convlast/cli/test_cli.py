@@ -27,6 +27,9 @@ from convlast.errors import (
 from convlast.options import Limits, Options
 from convlast.report import Finding, Report
 
+PASSED = (
+    "convlast: passed: The verdict is passed_with_findings: fp16-overflow (2), layer-skipped.\n"
+)
 RECORDED = Path(__file__).parents[1] / "report" / "rendering" / "report.json"
 
 
@@ -136,12 +139,12 @@ def test_inspect_and_verify_call_their_verbs(verbs: Verbs, source: Path, tmp_pat
 
 
 def test_report_is_printed_for_people(verbs: Verbs, source: Path) -> None:
-    """Without --json the report is text on stdout, and stderr is empty."""
+    """Without --json the report is text on stdout; stderr says what decided."""
     result = run("convert", source)
 
     assert result.stdout.startswith("! Passed with findings:")
     assert "decoder.proj.weight" in result.stdout
-    assert result.stderr == ""
+    assert result.stderr == PASSED
 
 
 def test_code_to_copy_is_not_broken_at_the_width(verbs: Verbs, made: Report, source: Path) -> None:
@@ -183,7 +186,9 @@ def test_failed_verdict_is_status_1_with_the_reason(
 
     assert result.exit_code == 1
     assert result.stdout.startswith("✗ Failed:")
-    assert result.stderr == "convlast: verification-failed: Strides are wrong.\n"
+    kept = source.with_name("checkpoint_final.channels_last_3d.pth")
+    reason = f"Strides are wrong. The artifact is kept: '{kept}'."
+    assert result.stderr == f"convlast: verification-failed: {reason}\n"
 
 
 WARNED = "convlast: warnings-found: --fail-on=warning, and the report has warnings: "
@@ -206,7 +211,8 @@ def test_warnings_are_status_1_if_that_is_asked_for(
     (tmp_path / "r.json").unlink()
     result = run(*words, "--fail-on=warning")
     assert result.exit_code == 1
-    assert result.stderr.splitlines()[0] == f"{WARNED}fp16-overflow (2), range-headroom."
+    assert result.stderr.startswith(f"{WARNED}fp16-overflow (2), range-headroom.")
+    assert len(result.stderr.splitlines()) == 1
     assert Report.model_validate_json(result.stdout) == verbs.answer
     assert Report.model_validate_json((tmp_path / "r.json").read_bytes()) == verbs.answer
     verbs.answer = made.model_copy(update={"findings": [told], "verdict": "passed"})
@@ -220,7 +226,7 @@ def test_a_failed_verdict_is_told_as_such_where_warnings_fail_too(
     """What is worse comes first."""
     verbs.answer = failed(made)
     result = run("convert", source, "--fail-on=warning")
-    assert result.stderr == "convlast: verification-failed: Strides are wrong.\n"
+    assert result.stderr.startswith("convlast: verification-failed: Strides are wrong. ")
 
 
 def test_rejected_conversion_still_delivers_its_report(
@@ -233,7 +239,7 @@ def test_rejected_conversion_still_delivers_its_report(
     assert result.exit_code == 1
     assert Report.model_validate_json(result.stdout).verdict == "failed"
     assert Report.model_validate_json((tmp_path / "r.json").read_bytes()).verdict == "failed"
-    assert result.stderr == "convlast: verification-failed: The proof broke.\n  Keep it.\n"
+    assert result.stderr == "convlast: verification-failed: The proof broke. Keep it.\n"
 
 
 @pytest.mark.parametrize(
@@ -427,7 +433,7 @@ def test_absent_numpy_is_not_complained_of(source: Path) -> None:
         [sys.executable, "-c", script], check=True, capture_output=True, text=True
     )
 
-    assert done.stderr == ""
+    assert done.stderr == PASSED
 
 
 def test_stdout_of_few_letters_is_no_error(source: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from convlast import cli, errors
 from convlast.cli import codes
 from convlast.errors import ConvlastError, RemoteError
+from convlast.report import gates
 
 SOURCES = [*Path(cli.__file__).parent.glob("*.py"), Path(cli.__file__).parents[1] / "__main__.py"]
 
@@ -60,6 +61,8 @@ def test_no_code_is_printed_that_is_not_in_the_table() -> None:
         assert is_known, f"{where}: {words}"
     for path in SOURCES:
         literals |= set(re.findall(r'"convlast: ([a-z-]+): ', path.read_text()))
+    assert literals <= codes.table().keys()
+    literals |= {gates.WARNED, gates.FOUND, gates.TOO_FAR, gates.UNMEASURED}
     assert literals <= codes.table().keys()
     told = cli.outcome._told(OSError(28, "full")), cli.outcome._told(OSError(13, "no"))
     assert {code for code, _ in told} <= codes.table().keys()

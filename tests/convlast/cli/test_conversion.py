@@ -132,7 +132,7 @@ def test_the_artifact_is_kept_where_warnings_fail(source: Path, folder: Path) ->
     assert "convlast: warnings-found: " in result.stderr
     assert "fp16-" in result.stderr
     place = folder / "model.channels_last_3d.pt"
-    assert result.stderr.endswith(f"\n  The artifact is kept: '{place}'.\n")
+    assert result.stderr.endswith(f" The artifact is kept: '{place}'.\n")
     assert files_in(folder) == {"model.pt", "model.channels_last_3d.pt"}
     assert run("convert", source, "--smoke=layers", "--force").exit_code == 0
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from convlast.cli import app
 from convlast.jobs import JobProgress, JobStatus
-from convlast.report import Report
+from convlast.report import Finding, Report
 from tests.convlast.client.answering import ARTIFACT, report
 from tests.convlast.client.fake_service import ID, FakeService, problem_of, status
 from tests.convlast.client.serving import served
@@ -169,6 +169,22 @@ def test_an_artifact_is_fetched(url: str, tmp_path: Path, monkeypatch: pytest.Mo
     assert Report.model_validate_json(Path("r.json").read_bytes()) == report(filename="out.pt")
     assert run("fetch", ID, "--server", url, "-q").output == ""
     assert Path("model.channels_last_3d.pt").read_bytes() == ARTIFACT
+
+
+def test_a_job_that_was_left_is_judged_when_it_is_fetched(
+    url: str, service: FakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The artifact is there, and the last line names it."""
+    monkeypatch.chdir(tmp_path)
+    told = Finding(code="fp16-emulated", severity="info", message="No tensor cores.")
+    service.told = report().model_copy(update={"findings": [told]})
+    result = run("fetch", ID, "--server", url, "-o", "out.pt", "--fail-on=fp16-emulated")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1].startswith(
+        "convlast: finding-found: --fail-on=fp16-emulated, "
+    )
+    assert result.stderr.endswith(f" The artifact is kept: '{tmp_path / 'out.pt'}'.\n")
+    assert Path("out.pt").read_bytes() == ARTIFACT
 
 
 def test_a_file_that_is_there_is_not_replaced(

@@ -16,9 +16,10 @@ from convlast.cli.remote import Service
 from convlast.errors import OptionError
 from convlast.options import Limits, Options
 from convlast.options.keywords import INSPECTED
+from convlast.report.gates import Gates
 from service.uploads.sources import OPTION_NAMES
 
-MODELS: tuple[type[BaseModel], ...] = (Options, Output, Execution, Service, Limits)
+MODELS: tuple[type[BaseModel], ...] = (Options, Output, Gates, Execution, Service, Limits)
 
 
 def options_of(command: str) -> dict[str, Any]:
@@ -134,7 +135,7 @@ def test_inspect_has_the_options_that_an_inspection_takes() -> None:
         for name, field in model.model_fields.items()
     }
     inspected = {f"--{name.replace('_', '-')}" for name in INSPECTED}
-    assert set(options_of("inspect")) == fields | inspected | {"source"}
+    assert set(options_of("inspect")) == fields | inspected | {"source", "--fail-on"}
     assert OPTION_NAMES["inspect"] == list(INSPECTED)
 
 

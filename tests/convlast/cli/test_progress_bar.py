@@ -51,9 +51,10 @@ def plain(screen: str) -> str:
 
 
 def lines_of(stderr: str) -> dict[str, str | None]:
-    """Return the stages that have a line, with the bytes that it tells of."""
+    """Return the stages that have a line, with the bytes that it tells of; what decided follows."""
     found = {}
-    for line in stderr.splitlines():
+    stages, _, _ = stderr.partition("convlast: passed: ")
+    for line in stages.splitlines():
         said = LINE.fullmatch(line)
         assert said, line
         found[said[1]] = said[2]

@@ -231,9 +231,18 @@ def test_a_job_is_left_to_the_service(
     assert (result.stdout, result.stderr) == (f"{ID}\n", "")
 
 
-@pytest.mark.parametrize("more", [["-o", "out.pt"], ["--report", "report.html"], ["--json"]])
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["-o", "out.pt"],
+        ["--report", "report.html"],
+        ["--json"],
+        ["--fail-on=warning"],
+        ["--max-error=1"],
+    ],
+)
 def test_a_job_that_is_left_has_no_result_yet(source: Path, more: list[str]) -> None:
-    """What has nothing to write is refused before anything is sent."""
+    """What has nothing to write or to judge is refused before anything is sent."""
     result = run("convert", source, *SERVER, "--detach", *more)
     assert (result.exit_code, result.stdout) == (2, "")
     assert "jobs fetch" in result.stderr

@@ -12,6 +12,7 @@ from convlast.report import Report
 from convlast.report.comparing import compare
 from convlast.report.reading import read
 from convlast.report.rendering.comparison import page
+from convlast.report.sections import SCHEMA_VERSION
 from tests.convlast.report.arbitrary_reports import RECORDED, recorded
 
 JUNK = st.recursive(
@@ -38,6 +39,25 @@ def test_a_report_reads_back() -> None:
     assert read(text(links={"self": "/jobs/1"})) == report
 
 
+def test_a_report_of_a_later_minor_version_is_read() -> None:
+    """What is not known here is left out, wherever it stands; a new value is not."""
+    found = recorded()
+    expected = Report.model_validate(found | {"schema_version": SCHEMA_VERSION})
+    found |= {"schema_version": "1.72", "later": [1]}
+    for part in (found["options"], found["layers"][0], found["layers"][0]["smoke"], found["smoke"]):
+        part["later"] = {"verdict": "failed"}
+    assert read(json.dumps(found).encode()) == expected
+    found["layers"][0]["status"] = "improved"
+    with pytest.raises(OptionError, match="damaged report, in its member layers"):
+        read(json.dumps(found).encode())
+
+
+def test_the_report_in_a_refusal_is_read() -> None:
+    """A service that refuses what failed has the report in the problem."""
+    problem = {"code": "verification-failed", "status": 422, "report": recorded()}
+    assert read(json.dumps(problem).encode()) == Report.model_validate(recorded())
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -48,6 +68,7 @@ def test_a_report_reads_back() -> None:
         (b'{"verdict": "passed"}', "is not a report of convlast"),
         (text(schema_version="2.0"), "another version. This version of convlast reads"),
         (text(schema_version=["1.0"]), "another version"),
+        (text(schema_version="1.1.1"), "another version"),
         (text(layers="none"), "is a damaged report, in its member layers"),
         (text(**{"<script>": 1}), r"is a damaged report\. "),
         (text(seconds={"write": 10**400}), "is a damaged report"),

@@ -12,16 +12,16 @@ from convlast.report.changes import (
     Comparison,
     FileChange,
     FindingChange,
+    Judgement,
     Kept,
     LayerChange,
-    LayerChanges,
     LayerName,
     Side,
     SurvivalChange,
 )
 from convlast.report.listing import listed
 from convlast.report.rendering import assets, notation, summary, tables
-from convlast.report.rendering.comparison import measurements
+from convlast.report.rendering.comparison import measurements, outline
 from convlast.report.rendering.comparison.values import (
     TREND_STATES,
     lines,
@@ -45,9 +45,6 @@ _SEVERITY_STATES: dict[Severity, summary.State] = {
 }
 _LONE_STATES: dict[str, summary.State] = {"came": "unknown", "went": "caution"}
 _LOADING_STATES: dict[str | None, summary.State] = {"kept": "good", "lost": "caution"}
-
-_SHOWN = {"verdict", "input.filename", "input.sha256"}
-"""Facts that stand above, where both reports are described."""
 
 _DIGITS = 16
 """How many digits of a digest are shown."""
@@ -76,8 +73,11 @@ def _content(comparison: Comparison) -> Iterator[Markup]:
 
 def _changes(comparison: Comparison) -> Iterator[Markup]:
     """Write a section for each part that changed."""
+    judged = ["Part", "What", "Change"]
+    yield from _part("What got worse", judged, _judged, comparison.regressions)
+    yield from _part("What got better", judged, _judged, comparison.improvements)
     values = ["Before", "After"]
-    facts = [each for each in comparison.facts if each.field not in _SHOWN]
+    facts = [each for each in comparison.facts if each.field not in outline.SHOWN]
     yield from _part("The result", ["What", *values], row, facts)
     findings = [("came", each) for each in comparison.findings.came]
     findings += [("went", each) for each in comparison.findings.went]
@@ -87,7 +87,9 @@ def _changes(comparison: Comparison) -> Iterator[Markup]:
     reworded = comparison.findings.changed
     yield from _part("Findings with another message", ["Finding", *values], _reworded, reworded)
     layers, files = comparison.layers, comparison.files
-    yield from _part("Layers that changed", ["Layer", "What changed"], _alike, _groups(layers))
+    yield from _part(
+        "Layers that changed", ["Layer", "What changed"], _alike, outline.groups(layers)
+    )
     lone = [("went", each) for each in layers.went] + [("came", each) for each in layers.came]
     yield from _part("Layers that came or went", ["Layer", "Change", "Weight"], _lone_layer, lone)
     errors = measurements.ranked(comparison.errors)
@@ -103,16 +105,12 @@ def _changes(comparison: Comparison) -> Iterator[Markup]:
 
 
 def _headline(comparison: Comparison) -> tuple[str, summary.State]:
-    """Say in a few words what became of the report."""
-    if not comparison.changed:
-        return "Nothing changed", "good"
-    trends = comparison.trends
-    if trends == {"better"}:
-        return "Changed for the better", "good"
-    if trends:
-        text = "Changed for the worse" if trends == {"worse"} else "Better and worse"
+    """Say in a few words what became of the report, and how good that is."""
+    text = outline.headline(comparison)
+    if comparison.regressions:
         return text, "bad" if _state_of_verdict(comparison) == "bad" else "caution"
-    return "Changed, neither better nor worse", "unknown"
+    is_good = comparison.improvements or not comparison.changed
+    return text, "good" if is_good else "unknown"
 
 
 def _state_of_verdict(comparison: Comparison) -> summary.State:
@@ -155,35 +153,13 @@ def _cards(comparison: Comparison) -> Iterator[Markup]:
         ("Ways of loading", comparison.survival),
         ("Files", comparison.files),
     ):
-        if text := _counted(part):
+        if text := outline.counted(part):
             yield _card(title, measurements.state_of(part), text)
 
 
 def _card(title: str, state: summary.State, text: str) -> Markup:
     content = element("h3", title), element("p", text)
     return element("div", *content, class_=f"card claim {state}")
-
-
-def _counted(part: object) -> str:
-    """Say how many things came, went, changed, stayed, or are in one report only.
-
-    >>> _counted(LayerChanges(unchanged=4))
-    '4 unchanged.'
-    """
-    names = {
-        "changed": "changed",
-        "went": "went",
-        "came": "came",
-        "only_before": "only before",
-        "only_after": "only after",
-        "unchanged": "unchanged",
-    }
-    found = {said: getattr(part, name, 0) for name, said in names.items()}
-    counts = {
-        said: number if isinstance(number, int) else len(number) for said, number in found.items()
-    }
-    text = ", ".join(f"{number:,} {said}" for said, number in counts.items() if number)
-    return f"{text}." if text else ""
 
 
 def _sides(comparison: Comparison) -> Markup:
@@ -232,6 +208,15 @@ def _part(
     yield _section(title, *content)
 
 
+def _judged(judgement: Judgement) -> Row:
+    state = TREND_STATES[judgement.trend]
+    return [
+        subject(judgement.part),
+        tables.cell(shortened(judgement.about) or "–"),
+        tables.cell(tables.tag(judgement.trend, state), element("small", judgement.message)),
+    ]
+
+
 def _finding(item: tuple[str, Finding]) -> Row:
     change, finding = item
     state = _SEVERITY_STATES[finding.severity] if change == "came" else "unknown"
@@ -246,14 +231,6 @@ def _finding(item: tuple[str, Finding]) -> Row:
 def _reworded(change: FindingChange) -> Row:
     texts = map(shortened, (change.before, change.after))
     return [subject(change.code, change.file, change.layer), *map(tables.cell, texts)]
-
-
-def _groups(layers: LayerChanges) -> list[list[LayerChange]]:
-    """Put layers together that changed in the same way."""
-    groups: dict[str, list[LayerChange]] = {}
-    for change in layers.changed:
-        groups.setdefault(repr(change.changes), []).append(change)
-    return list(groups.values())
 
 
 def _alike(layers: Sequence[LayerChange]) -> Row:

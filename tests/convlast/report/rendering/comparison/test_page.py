@@ -14,7 +14,14 @@ from tests.convlast.report.rendering.test_html import Page
 SECTIONS = {
     *("At a glance", "The two reports", "The result", "Errors", "Times", "Ways of loading"),
     *("Findings that came or went", "Findings with another message", "Layers that changed"),
-    *("Layers that came or went", "Files that came or went", "Options", "Environment"),
+    *(
+        "What got worse",
+        "What got better",
+        "Layers that came or went",
+        "Files that came or went",
+        "Options",
+        "Environment",
+    ),
 }
 
 
@@ -64,7 +71,7 @@ def test_what_changed_has_a_section_each() -> None:
     assert page.open == []
     assert titles(page) == SECTIONS
     for expected in (
-        "Changed for the worse",
+        "Better and worse",
         "Passed with findings, and now: Failed.",
         "encoder.stages.0.0.convs.0.all_modules.0.weight",
         "2.13.0+cpu",
@@ -91,8 +98,9 @@ def test_what_did_not_change_is_only_counted() -> None:
 def test_what_is_better_says_so() -> None:
     """In the other order the same changes are for the better."""
     before, after = pair()
-    assert "Changed for the better" in page_of(after, before).text
-    quicker = after.model_copy(update={"verdict": before.verdict})
+    alone = after.model_copy(update={"layers": after.layers[:-1]})  # that one came
+    assert "Changed for the better" in page_of(alone, before).text
+    quicker = alone.model_copy(update={"verdict": before.verdict})
     assert "Changed for the worse" in page_of(before, quicker).text
 
 

@@ -1,0 +1,120 @@
+"""`convlast compare`, with the reports of real conversions."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner, Result
+
+from convlast.cli import app
+from convlast.report.changes import Comparison
+from tests import builders
+
+
+def run(*arguments: object, stdin: bytes | None = None) -> Result:
+    """Run the command line; an exception that it lets through fails the test."""
+    words = ["compare", *map(str, arguments)]
+    return CliRunner().invoke(app, words, input=stdin, catch_exceptions=False)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the reports of two versions of a model; values of one overflow."""
+    folder = tmp_path_factory.mktemp("reports")
+    torch.manual_seed(0)
+    state = builders.a_model().state_dict()
+    for name in ("before", "after"):
+        source = builders.save(state, folder / f"{name}.pt")
+        words = ["convert", str(source), "--report", str(folder / f"{name}.json"), "-q"]
+        assert CliRunner().invoke(app, words, catch_exceptions=False).exit_code == 0
+        first = next(each for each in state.values() if each.dim() == 5)
+        first.view(-1)[0] = 1e6
+    return folder
+
+
+def test_a_report_is_no_worse_than_itself(made: Path) -> None:
+    """Status 0, and the last line says so."""
+    done = run(made / "before.json", made / "before.json")
+    assert (done.exit_code, done.stdout.splitlines()[0]) == (0, "Nothing changed.")
+    assert done.stderr == "convlast: passed: Nothing got worse. Nothing changed.\n"
+    assert run(made / "before.json", made / "before.json", "-q").output == ""
+
+
+def test_a_regression_is_status_1(made: Path) -> None:
+    """It is named on the last line; the other way round nothing is worse."""
+    done = run(made / "before.json", made / "after.json")
+    assert done.exit_code == 1
+    assert done.stderr.startswith("convlast: regression-found: verdict, findings")
+    assert "\nWorse\n" in done.stdout
+    assert "fp16-overflow" in done.stdout
+    back = run(made / "after.json", made / "before.json", "-q")
+    assert (back.exit_code, back.output) == (0, "")
+    back = run(made / "after.json", made / "before.json")
+    assert back.stderr.startswith("convlast: passed: Nothing got worse. verdict, findings")
+
+
+def test_it_can_be_json_or_markdown(made: Path) -> None:
+    """The JSON is the comparison, with its limits and what got worse, and nothing else."""
+    words = made / "before.json", made / "after.json", "--max-error-growth=3"
+    found = Comparison.model_validate_json(run(*words, "--json").stdout)
+    assert found.tolerance.max_error_growth == 3
+    assert found.regressions[0].part == "verdict"
+    assert not found.same_input
+    said = run(*words, "--markdown")
+    assert said.exit_code == 1
+    assert said.stdout.startswith("## Changed for the worse\n")
+
+
+def test_a_report_may_come_in_a_zip_or_on_stdin(made: Path, tmp_path: Path) -> None:
+    """The zip is one that a service answers; stdin may have the report or its refusal."""
+    archive = tmp_path / "out.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("model.channels_last_3d.pt", b"weights")
+        file.write(made / "before.json", "report.json")
+    before = (made / "before.json").read_bytes()
+    assert "Nothing changed." in run(archive, "-", stdin=before).stdout
+    refusal = json.dumps({"status": 422, "report": json.loads(before)}).encode()
+    assert "Nothing changed." in run("-", archive, stdin=refusal).stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["absent.json", "before.json"], "there is no file 'absent.json'"),
+        (["before.json"], "Missing argument"),
+        (["before.json", "before.pt"], "There is no report.json in 'before.pt'"),
+        (["before.json", "text"], "'text' is not JSON"),
+        (["before.json", "before.json", "--max-slowdown=-1"], "greater than or equal to 0"),
+        (["before.json", "before.json", "--max-error-growth=0.5"], "greater than or equal to 1"),
+        (["before.json", "before.json", "--json", "--markdown"], "two kinds of output"),
+        (["-", "-"], "Only one of both reports can be on stdin"),
+    ],
+)
+def test_wrong_usage_is_status_2(
+    made: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
+) -> None:
+    """So is what is no report; nothing is on stdout."""
+    (made / "text").write_text("verdict: passed")
+    monkeypatch.chdir(made)
+    done = run(*words)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert said in done.stderr
+
+
+def test_it_does_not_import_torch(made: Path) -> None:
+    """A pipeline compares where torch is not installed, or would take seconds."""
+    script = (
+        "import sys\nsys.modules['torch'] = None\nfrom convlast.cli import app\n"
+        "for kind in ([], ['--json'], ['--markdown']):\n"
+        "    try:\n        app(['compare', sys.argv[1], sys.argv[2], *kind])\n"
+        "    except SystemExit as end:\n        assert end.code == 1\n"
+    )
+    words = [sys.executable, "-c", script, str(made / "before.json"), str(made / "after.json")]
+    done = subprocess.run(words, check=True, capture_output=True)
+    assert done.stderr.count(b"regression-found") == 3
