@@ -91,7 +91,7 @@ def leave(
         RemoteError: If the service refuses, or does not answer.
     """
     comes_here = target is not None and not is_address(target)
-    if comes_here or output.report is not None or output.as_json:
+    if comes_here or output.report or output.as_json:
         raise OptionError(
             "detach",
             "--detach does not wait for the result, so -o, --report and --json have nothing to "
