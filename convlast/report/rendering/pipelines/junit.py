@@ -1,7 +1,7 @@
 """The report as JUnit XML, which a pipeline's view of tests shows.
 
-A suite is a file, and has a case for the verdict, each claim and each layer. At least one case fails if, and only if, the verdict is `failed`: findings that
-are only warnings are in the output of their suite.
+A suite is a file, and has a case for the verdict, each claim and each layer. Some case fails if
+the verdict is `failed`; findings that are only warnings are in the output of their suite.
 
 Source: https://github.com/windyroad/JUnit-Schema, and the schema of Jenkins' xUnit plugin.
 """
