@@ -19,7 +19,7 @@ _WORD = re.compile(r"[^\W_]+(?:[,'’/×-][^\W_]+)*|[%±→×≈·–−=]")
 _REFERENCE = re.compile(r"www\.|[^\W\d_]+-\d|[0-9a-f]{7,}", re.IGNORECASE)
 """What a site may make a link of although it looks like a word: a host, a ticket, a commit."""
 
-_NUMBERED = re.compile(r"^(\d+)(?=[.)])")
+_NUMBERED = re.compile(r"^(\d+)(?=[.)](?:\s|$))")
 """What would begin a list."""
 
 _OPENING, _CLOSING = "('\"“", ")'\"”.,;:?"
@@ -46,7 +46,8 @@ def words(text: str, most_bytes: int = 600) -> str:
     'See `https://evil.example` (or `load(it)`), `@all!`'
     """
     plain = _cut(printable(" ".join(text.split())), most_bytes)
-    return _NUMBERED.sub(r"`\1`", " ".join(map(_piece, plain.split(" "))))
+    written = " ".join(filter(None, map(_piece, plain.split(" "))))
+    return _NUMBERED.sub(r"`\1`", written) or "–"
 
 
 def _piece(piece: str) -> str:
