@@ -14,12 +14,12 @@ import re
 
 from convlast.report.rendering.notation import printable
 
-_NUMBER = re.compile(r"(?!\d{7})\d[\d,]*(?:\.\d+)?(?:e-?\d+)?%?", re.ASCII)
-_WORD = re.compile(r"[^\W_]+(?:[,'’/×-][^\W_]+)*|[%±→×≈·–−=]")
+_NUMBER = re.compile(r"\d{1,6}(?:[,.]\d{1,6}){0,9}(?:e-\d{1,3})?%?", re.ASCII)
+_WORD = re.compile(r"[^\W_]{1,60}(?:[,'’/×-][^\W_]{1,60}){0,20}|[%±→×≈·–−=]")
 _REFERENCE = re.compile(r"www\.|[^\W\d_]+-\d|[0-9a-f]{7,}", re.IGNORECASE)
 """What a site may make a link of although it looks like a word: a host, a ticket, a commit."""
 
-_NUMBERED = re.compile(r"^(\d+)(?=[.)](?:\s|$))")
+_NUMBERED = re.compile(r"^(\d{1,9})([.)](?: |$))")
 """What would begin a list."""
 
 _OPENING, _CLOSING = "('\"“", ")'\"”.,;:?"
@@ -47,7 +47,7 @@ def words(text: str, most_bytes: int = 600) -> str:
     """
     plain = _cut(printable(" ".join(text.split())), most_bytes)
     written = " ".join(filter(None, map(_piece, plain.split(" "))))
-    return _NUMBERED.sub(r"`\1`", written) or "–"
+    return _NUMBERED.sub(r"`\1`\2", written) or "–"
 
 
 def _piece(piece: str) -> str:

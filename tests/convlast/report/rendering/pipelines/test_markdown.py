@@ -72,8 +72,9 @@ def test_a_folder_tells_of_each_file() -> None:
 def test_an_inspection_has_no_empty_columns() -> None:
     """Where nothing was run, no errors are shown, and nothing is said to be proved."""
     layers = [each.model_copy(update={"smoke": None}) for each in building.recorded().layers]
-    nothing = {"proof": None, "survival": [], "smoke": None, "artifact": None, "advice": None}
-    text = markdown.render(building.recorded().model_copy(update={**nothing, "layers": layers}))
+    nothing = dict.fromkeys(("proof", "smoke", "artifact", "advice"))
+    changes = {**nothing, "survival": [], "layers": layers}
+    text = markdown.render(building.recorded().model_copy(update=changes))
     assert "| layer | shape | status |\n" in text
     assert "What was proved" not in text
     assert "How the artifact is loaded" not in text
