@@ -96,7 +96,8 @@ def findings() -> str:
     rows = ["| code | severity | meaning | what to do |", "|---|---|---|---|"]
     for code, kind in FINDINGS.items():
         severity = f"{kind.severity}, {kind.other}" if kind.other else kind.severity
-        rows.append(f"| `{code}` | {severity} | {kind.meaning} | {kind.cure} |")
+        anchor = f'<a id="{code}"></a>'  # which the rules of a SARIF report lead to
+        rows.append(f"| {anchor}`{code}` | {severity} | {kind.meaning} | {kind.cure} |")
     return "\n".join(rows)
 
 

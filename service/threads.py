@@ -62,7 +62,7 @@ REMOVING = Threads("removing", 4)
 """Removes files that nobody waits for; freeing a gigabyte takes 0.15 s."""
 
 COMPARING = Threads("comparing", 1)
-"""Compares reports. One pair at a time, since both are in memory meanwhile."""
+"""Reads reports, to compare or rewrite them. One at a time, since they are in memory meanwhile."""
 
 SMALL = Threads("small", 8)
 """Writes, hashes and reads small requests and answers, and the rest of large ones."""

@@ -13,7 +13,7 @@ from convlast.cli import job_lines, outcome
 from convlast.cli import progress_bar as progress
 from convlast.cli.arguments import Force
 from convlast.cli.parameters import flattened
-from convlast.cli.places import keep_report_apart
+from convlast.cli.places import keep_reports_apart
 from convlast.cli.remote import Service
 from convlast.errors import OptionError, RemoteError
 from convlast.jobs import JobState, JobStatus
@@ -98,7 +98,7 @@ def fetch(
 
     Of an inspection, and of a conversion that was delivered to a store, there is only the report.
     """
-    keep_report_apart(output.report, target)
+    keep_reports_apart(output.report, target)
     with service.connected() as client:
         job = client.job(job_id)
         is_fetched = job.verb == "convert" and job.target is None

@@ -39,8 +39,10 @@ class Output(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    report: Path | None = None
-    """Also write the report to this file: as a page if its name ends in .html, else as JSON."""
+    report: tuple[Path, ...] = ()
+    """Also write the report to this file; may be given more than once. Its name says which kind:
+    .html for a page, .md for a merge request, .xml for a view of tests (JUnit), .sarif for code
+    scanning, and .json or no ending for JSON."""
 
     as_json: bool = Field(default=False, alias="json")
     """Print the report as JSON on stdout, and nothing else."""
@@ -53,14 +55,15 @@ class Output(BaseModel):
 
     @field_validator("report")
     @classmethod
-    def _can_be_written(cls, report: Path | None) -> Path | None:
+    def _can_be_written(cls, report: tuple[Path, ...]) -> tuple[Path, ...]:
         # Checked before the work: an hour's smoke must not fail because of a misspelt folder.
-        if report is not None and not report.parent.is_dir():
-            raise ValueError(f"there is no folder '{report.parent}'")
-        if report is not None and report.is_dir():
-            raise ValueError(f"'{report}' is a folder")
-        if report is not None and not os.access(report.parent, os.W_OK | os.X_OK):
-            raise ValueError(f"nothing can be written to the folder '{report.parent}'")
+        for path in report:
+            if not path.parent.is_dir():
+                raise ValueError(f"there is no folder '{path.parent}'")
+            if path.is_dir():
+                raise ValueError(f"'{path}' is a folder")
+            if not os.access(path.parent, os.W_OK | os.X_OK):
+                raise ValueError(f"nothing can be written to the folder '{path.parent}'")
         return report
 
 
@@ -83,7 +86,7 @@ def conclude(
 
     Raises:
         typer.Exit: With status 1, if the work did not pass its proof, if a gate does not let the
-            report pass, or if the file for the report could not be written.
+            report pass, or if a file for the report could not be written.
     """
     from convlast.report.gates import deciding, judge
 
@@ -164,15 +167,15 @@ def _told(error: OSError) -> tuple[str, str]:
 def _deliver(
     report: Report, output: Output, kept: Path | Address | None = None, instead: str = ""
 ) -> bool:
-    """Write the report to its file, and print it; return whether its file could be written.
+    """Write the report to its files, and print it; return whether all could be written.
 
     Args:
         report: The report.
         output: Where it goes.
-        kept: The artifact, to be named if the file cannot be written.
+        kept: The artifact, to be named if a file cannot be written.
         instead: What is printed for people in its place.
     """
-    problem = _write(report, output.report) if output.report is not None else ""
+    problems = {path: told for path in output.report if (told := _write(report, path))}
     where = f"The artifact is there: '{kept}'." if kept is not None else ""
     try:
         if output.as_json or not output.quiet:
@@ -182,9 +185,9 @@ def _deliver(
         raise  # as in `reasoned`
     except OSError as error:
         end(*_told(error), where)
-    if problem:
-        say("report-not-written", f"There is no report '{output.report}': {problem}", where)
-    return not problem
+    for path, problem in problems.items():
+        say("report-not-written", f"There is no report '{path}': {problem}", where)
+    return not problems
 
 
 def _rendered(

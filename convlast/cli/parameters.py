@@ -50,8 +50,11 @@ class Only:
     names: tuple[str, ...]
 
 
-REPEATABLE = {"select", "architecture_prefix", "fail_on"}
-"""Options that may be given more than once; as in HTTP, commas separate values too."""
+REPEATABLE = {"select", "architecture_prefix", "report", "fail_on"}
+"""Options that may be given more than once."""
+
+WHOLE = {"report"}
+"""Those whose values may contain commas, which separate values of the others, as in HTTP."""
 
 
 def flattened(command: Callable[..., None]) -> Callable[..., None]:
@@ -137,9 +140,13 @@ def _metavar(name: str, field: FieldInfo) -> str | None:
     return METAVARS.get(name, "SIZE" if name.endswith("_bytes") else "NUMBER")
 
 
+def _joined(name: str, value: Any) -> Any:
+    return ",".join(value) if name in REPEATABLE - WHOLE else value
+
+
 def _parse(model: type[BaseModel], values: dict[str, Any]) -> BaseModel:
     given = {
-        model.model_fields[name].alias or name: ",".join(value) if name in REPEATABLE else value
+        model.model_fields[name].alias or name: _joined(name, value)
         for name, value in values.items()
         if value is not None
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -106,13 +107,13 @@ def place_in_store(target: str | None) -> Path | Address:
     return on_this_machine(target) or Address.parse(target)
 
 
-def keep_apart(source: Path | None, target: Path | None, report: Path | None) -> None:
+def keep_apart(source: Path | None, target: Path | None, reports: Sequence[Path]) -> None:
     """Refuse names that would overwrite the input, one output with the other, or what is no file.
 
     Args:
         source: The input; None if it is in a store.
         target: Where the artifact goes, if it is named.
-        report: Where the report goes, if it is.
+        reports: The files that the report is written to.
 
     Raises:
         typer.BadParameter: If a name is one of another thing, or its folder is absent.
@@ -120,29 +121,25 @@ def keep_apart(source: Path | None, target: Path | None, report: Path | None) ->
     """
     if target is not None and not target.parent.is_dir():
         raise typer.BadParameter(f"there is no folder '{target.parent}'", param_hint="'--output'")
-    for written, option in ((target, "output"), (report, "report")):
-        if (
-            source is not None
-            and written is not None
-            and place_of(written, option).exists()
-            and written.samefile(source)
-        ):
+    written = [(target, "output")] if target is not None else []
+    for place, option in [*written, *((report, "report") for report in reports)]:
+        if source is not None and place_of(place, option).exists() and place.samefile(source):
             raise typer.BadParameter("this is the input", param_hint=f"'--{option}'")
-    if report is not None:
+    for report in reports:
         from convlast.report.saving import kind_of
 
         _keep_report_apart(report, source, target)
         kind_of(report)
 
 
-def keep_report_apart(report: Path | None, target: Path) -> None:
+def keep_reports_apart(reports: Sequence[Path], target: Path) -> None:
     """Refuse a report in the artifact's place, or of a kind that is not known.
 
     Raises:
         typer.BadParameter: If it would go there.
         OptionError: If it can be no file.
     """
-    if report is not None:
+    for report in reports:
         from convlast.report.saving import kind_of
 
         if place_of(report, "report") == place_of(target, "output"):

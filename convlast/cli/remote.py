@@ -97,7 +97,7 @@ def leave(
         RemoteError: If the service refuses, or does not answer.
     """
     comes_here = target is not None and not is_address(target)
-    if comes_here or output.report is not None or output.as_json or gates != Gates():
+    if comes_here or output.report or output.as_json or gates != Gates():
         raise OptionError(
             "detach",
             "--detach does not wait for the result, so -o, --report, --json, --fail-on and "

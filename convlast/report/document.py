@@ -18,8 +18,9 @@ class Report(ReportData):
         """Write it to a file, whole or not at all; a file that is there is replaced.
 
         Args:
-            path: The file. Its name says which kind: `.json` (also if it has no ending), or
-                `.html` for a page.
+            path: The file. Its name says which kind: `.json` (also if it has no ending), `.html`
+                for a page, `.md` for a merge request, `.xml` for a view of tests (JUnit), `.sarif`
+                for code scanning.
 
         Raises:
             OptionError: If there is no such kind of report, or the path is no file.

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 from convlast.errors import OptionError
 from convlast.report.rendering import html
+from convlast.report.rendering.pipelines import junit, markdown, sarif
 from convlast.report.sections import ReportData
 
 
@@ -20,6 +21,9 @@ KINDS: dict[str, Callable[[ReportData], str]] = {
     ".json": _json,
     ".html": html.render,
     ".htm": html.render,
+    ".md": markdown.render,
+    ".xml": junit.render,
+    ".sarif": sarif.render,
 }
 """How a report is written, by the ending of the file's name."""
 
@@ -35,7 +39,7 @@ def kind_of(path: Path) -> Callable[[ReportData], str]:
         raise OptionError(
             "report",
             f"There is no kind of report for {path.name!r}.",
-            remedy=f"Name a file that ends in {' or '.join(KINDS)}.",
+            remedy=f"Name a file that ends in one of {', '.join(KINDS)}.",
         )
     return KINDS[suffix or ".json"]
 

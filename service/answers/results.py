@@ -9,13 +9,14 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.answers.kinds import REPORT_OFFERS, WRITTEN, written
 from service.answers.zip_stream import StoredMember, lay_out
 from service.connection.protection import REPORT_POLICY
 from service.connection.streaming import PiecesResponse
 from service.context import Context
 from service.headers.digests import repr_digest
 from service.headers.filenames import content_disposition
-from service.headers.negotiation import HTML, JSON, OCTET_STREAM, ZIP
+from service.headers.negotiation import HTML, JSON, OCTET_STREAM, SARIF, ZIP
 from service.jobs.description import file_links_of
 from service.jobs.entry import JobEntry
 from service.jobs.records import ARTIFACT, KeptFile
@@ -24,10 +25,15 @@ from service.threads import STORING
 from service.uploads.requested import Requested
 from service.workers import REPORT_HTML, REPORT_JSON
 
-OFFERS = [ZIP, JSON, OCTET_STREAM]
+OFFERS = [ZIP, *REPORT_OFFERS, OCTET_STREAM]
 
 _IN_ZIP = (ARTIFACT, REPORT_JSON, REPORT_HTML)
-FILES = {ZIP: _IN_ZIP, JSON: (REPORT_JSON,), HTML: (REPORT_HTML,), OCTET_STREAM: (ARTIFACT,)}
+FILES = {
+    ZIP: _IN_ZIP,
+    OCTET_STREAM: (ARTIFACT,),
+    HTML: (REPORT_HTML,),
+    **dict.fromkeys((JSON, *WRITTEN), (REPORT_JSON,)),
+}
 """The files that an answer consists of."""
 
 
@@ -38,16 +44,16 @@ async def answer(
 
     Raises:
         NotFoundError: If the result has been removed meanwhile.
+        NotAcceptableError: If its report cannot be written in this type.
     """
     entry = requested.entry
     links = file_links_of(request.scope.get("root_path", ""), entry)
     try:
-        files = await STORING.run(entry.open, FILES[media_type])
+        pieces, headers = await _parts_of(media_type, entry, links)
     except BaseException:
         await context.jobs.leave(entry)
         raise
-    entry.waiters -= 1  # its files may be removed: they are open
-    pieces, headers = _body_of(media_type, entry, files, links)
+    entry.waiters -= 1  # its files may be removed: they are open, or in memory
     return PiecesResponse(
         pieces,
         headers={**headers, **requested.headers, "Vary": "Accept"},
@@ -56,10 +62,23 @@ async def answer(
     )
 
 
+async def _parts_of(
+    media_type: str, entry: JobEntry, links: Mapping[str, str]
+) -> tuple[Sequence[bytes | Slice], dict[str, str]]:
+    """Return the body of an answer in pieces, and its fields."""
+    if media_type in WRITTEN:
+        body, headers = await written(entry, media_type), report_headers(media_type)
+        if "report" in links:
+            headers["Content-Location"] = f"{links['report']}{WRITTEN[media_type]}"
+        return [body], headers
+    files = await STORING.run(entry.open, FILES[media_type])
+    return _body_of(media_type, entry, files, links)
+
+
 def _body_of(
     media_type: str, entry: JobEntry, files: Sequence[Slice], links: Mapping[str, str]
 ) -> tuple[list[bytes | Slice], dict[str, str]]:
-    """Return the body of an answer in pieces, and its fields."""
+    """Return the stored files of an answer in pieces, and its fields."""
     if media_type == ZIP:
         return zip_of(entry, files)
     if media_type == HTML:
@@ -112,7 +131,7 @@ def artifact_headers(artifact: KeptFile) -> dict[str, str]:
 
 
 def report_headers(media_type: str) -> dict[str, str]:
-    """Return the fields of every response with a report, as JSON or as a page."""
-    if media_type == JSON:
-        return {"Content-Type": JSON, "Vary": "Accept"}
+    """Return the fields of every response with a report, of any kind."""
+    if media_type in {JSON, SARIF}:
+        return {"Content-Type": media_type, "Vary": "Accept"}
     return {"Content-Type": f"{media_type}; charset=utf-8", "Vary": "Accept", **REPORT_POLICY}

@@ -11,6 +11,9 @@ ZIP = "application/zip"
 JSON = "application/json"
 OCTET_STREAM = "application/octet-stream"
 HTML = "text/html"
+MARKDOWN = "text/markdown"
+XML = "application/xml"
+SARIF = "application/sarif+json"
 
 _WEIGHT = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?|\.[0-9]{1,9}")
 

@@ -75,6 +75,9 @@ def file_links_of(base: str, entry: JobEntry) -> dict[str, str]:
         "artifact": (ARTIFACT, "artifact"),
         "report": (REPORT_JSON, "report"),
         "html": (REPORT_HTML, "report.html"),
+        "markdown": (REPORT_JSON, "report.md"),
+        "junit": (REPORT_JSON, "report.xml"),
+        "sarif": (REPORT_JSON, "report.sarif"),
         "archive": (ARTIFACT, "archive"),
     }
     return {

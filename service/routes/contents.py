@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from convlast.report import Verdict
 from service.connection.observation import REQUEST_ID
-from service.headers.negotiation import HTML, JSON, OCTET_STREAM, ZIP
+from service.headers.negotiation import HTML, JSON, MARKDOWN, OCTET_STREAM, SARIF, XML, ZIP
 from service.problems import JOB_FIELD, VERDICT_FIELD
 
 REF = "#/components/schemas/{model}"
@@ -32,12 +32,14 @@ JOB_HEADERS: dict[str, Any] = {
 }
 REPORT_CONTENT: dict[str, Any] = {
     JSON: {"schema": {"$ref": REF.format(model="Report")}},
-    HTML: {"schema": {"type": "string"}},
+    **{kind: {"schema": {"type": "string"}} for kind in (HTML, MARKDOWN, XML)},
+    SARIF: {"schema": {"type": "object"}},
 }
 ZIP_CONTENT: dict[str, Any] = {ZIP: {"schema": BINARY}}
 ARTIFACT_CONTENT: dict[str, Any] = {OCTET_STREAM: {"schema": BINARY}}
 CONVERT_CONTENT: dict[str, Any] = {
     ZIP: {"schema": BINARY},
+    **REPORT_CONTENT,
     JSON: {
         "schema": {
             "allOf": [

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
+from service.answers.kinds import REPORT_OFFERS
 from service.answers.results import OFFERS, answer
 from service.answers.statuses import status_of
 from service.context import Caller, CallerOf, Context, ContextOf
 from service.headers.fields import as_list
-from service.headers.negotiation import HTML, JSON, ZIP, negotiate
+from service.headers.negotiation import JSON, ZIP, negotiate
 from service.headers.preferences import Preference
 from service.routes.contents import ACCEPTED, CONVERT_CONTENT, JOB_HEADERS, REPORT_CONTENT
 from service.routes.openapi import CONVERT_CODES, UPLOAD_CODES, problems, upload_body
@@ -37,7 +38,9 @@ async def convert(request: Request, context: ContextOf, caller: CallerOf) -> Res
 
     `Accept` chooses the answer: `application/zip` (the default) contains the artifact,
     `report.json` and `report.html`, and nothing is stored; `application/json` is the report, with
-    links to files that are stored for a while; `application/octet-stream` is the artifact.
+    links to files that are stored for a while; `application/octet-stream` is the artifact. The
+    report is also to be had as a page (`text/html`), for a merge request (`text/markdown`), as
+    JUnit (`application/xml`), and for code scanning (`application/sarif+json`).
 
     With a `target` the artifact goes there, and the answer is the report.
 
@@ -70,7 +73,7 @@ async def inspect(request: Request, context: ContextOf, caller: CallerOf) -> Res
 
     Nothing is stored, unless `Prefer` asks for a job as in `/convert`.
     """
-    media_type = negotiate(as_list(request.headers, "accept"), [JSON, HTML])
+    media_type = negotiate(as_list(request.headers, "accept"), REPORT_OFFERS)
     wanted = Wanted("inspect", Preference.of(request.headers), is_kept=False)
     return await _answer(media_type, wanted, request, context, caller)
 
@@ -80,7 +83,7 @@ async def _answer(
 ) -> Response:
     """Answer with the result of a job if it has ended in time, or else with the job."""
     requested = await request_job(request, context, caller, wanted)
-    if requested.entry.accepted.target is not None:
+    if requested.entry.accepted.target is not None and media_type not in REPORT_OFFERS:
         media_type = JSON  # the artifact is in its target
     is_result_wanted = wanted.preference.wait_s != 0
     if is_result_wanted and requested.entry.outcome is not None:

@@ -30,6 +30,12 @@ curl --fail-with-body $url/jobs/$id/archive -o out.zip""",
 curl --fail-with-body $url/jobs/$id/report -o report.json""",
     ("GET", "/jobs/{job_id}/report.html"): """\
 curl --fail-with-body $url/jobs/$id/report.html -o report.html""",
+    ("GET", "/jobs/{job_id}/report.md"): """\
+curl --fail-with-body $url/jobs/$id/report.md >> summary.md""",
+    ("GET", "/jobs/{job_id}/report.xml"): """\
+curl --fail-with-body $url/jobs/$id/report.xml -o report.xml""",
+    ("GET", "/jobs/{job_id}/report.sarif"): """\
+curl --fail-with-body $url/jobs/$id/report.sarif -o report.sarif""",
     ("GET", "/jobs/{job_id}/comparison"): """\
 curl --fail-with-body -H "Accept: text/html" -o comparison.html \\
   "$url/jobs/$id/comparison?with=$other\"""",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from service.answers.kinds import REPORT_OFFERS, WRITTEN, written
 from service.answers.results import (
     FILES,
     artifact_headers,
@@ -22,7 +24,7 @@ from service.errors import (
     ServiceError,
 )
 from service.headers.fields import as_list
-from service.headers.negotiation import HTML, JSON, OCTET_STREAM, ZIP, negotiate
+from service.headers.negotiation import HTML, MARKDOWN, OCTET_STREAM, SARIF, XML, ZIP, negotiate
 from service.headers.ranges import parse_range
 from service.jobs.description import fields_of
 from service.jobs.entry import JobEntry
@@ -40,6 +42,18 @@ CODES = (
     *("too-many-requests", "queue-full", "not-ready"),
 )
 """The problems of every request for files of a job."""
+
+
+def _written_as(media_type: str) -> dict[int | str, dict[str, Any]]:
+    """Return what is documented of a report that is written when it is asked for."""
+    return {
+        200: {
+            "description": "The report.",
+            "content": {media_type: REPORT_CONTENT[media_type]},
+            "headers": ABOUT_JOB,
+        },
+        **problems(*CODES, "not-acceptable"),
+    }
 
 
 @readable(
@@ -110,8 +124,8 @@ async def archive(job_id: JobId, context: ContextOf, caller: CallerOf) -> Respon
     },
 )
 async def report(job_id: JobId, request: Request, context: ContextOf, caller: CallerOf) -> Response:
-    """Read the report, as JSON or as a page."""
-    media_type = negotiate(as_list(request.headers, "accept"), [JSON, HTML])
+    """Read the report, as JSON, as a page, as Markdown, as JUnit or as SARIF."""
+    media_type = negotiate(as_list(request.headers, "accept"), REPORT_OFFERS)
     return await _send_report(context, job_id, caller, media_type)
 
 
@@ -129,11 +143,51 @@ async def report_page(job_id: JobId, context: ContextOf, caller: CallerOf) -> Re
     return await _send_report(context, job_id, caller, HTML)
 
 
+@readable(
+    router,
+    "/report.md",
+    summary="The report of a job as Markdown",
+    responses=_written_as(MARKDOWN),
+)
+async def report_markdown(job_id: JobId, context: ContextOf, caller: CallerOf) -> Response:
+    """Read a summary for a merge request or the page of a job, of at most 60 kB."""
+    return await _send_report(context, job_id, caller, MARKDOWN)
+
+
+@readable(
+    router,
+    "/report.xml",
+    summary="The report of a job as JUnit XML",
+    responses=_written_as(XML),
+)
+async def report_junit(job_id: JobId, context: ContextOf, caller: CallerOf) -> Response:
+    """Read the report for a view of tests: a case for the verdict, each claim and each layer."""
+    return await _send_report(context, job_id, caller, XML)
+
+
+@readable(
+    router,
+    "/report.sarif",
+    summary="The report of a job as SARIF",
+    responses=_written_as(SARIF),
+)
+async def report_sarif(job_id: JobId, context: ContextOf, caller: CallerOf) -> Response:
+    """Read the findings for a page of code scanning, as SARIF 2.1.0: at most 5,000."""
+    return await _send_report(context, job_id, caller, SARIF)
+
+
 async def _send_report(context: Context, job_id: str, caller: Caller, media_type: str) -> Response:
     entry = await entry_with(context, job_id, caller, media_type)
-    files = await STORING.run(entry.open, FILES[media_type])
-    delivery = context.delivery(context.download_admission.take(caller.share))
     headers = {**report_headers(media_type), **fields_of(entry)}
+    admission = context.download_admission
+    if media_type in WRITTEN:
+        with admission.take(caller.share):
+            body = await written(entry, media_type)
+        # The work is done, so the answer is not refused.
+        delivery = context.delivery(admission.hold(caller.share))
+        return PiecesResponse([body], headers=headers, delivery=delivery)
+    files = await STORING.run(entry.open, FILES[media_type])
+    delivery = context.delivery(admission.take(caller.share))
     return PiecesResponse(files, headers=headers, delivery=delivery)
 
 

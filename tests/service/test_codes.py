@@ -163,7 +163,7 @@ WAYS: dict[str, Callable[[Running], httpx.Response]] = {
     "conflict": lambda service: from_a_job(service, b"hangs 1", cancelled=False),
     "gone": lambda service: from_a_job(service, b"hangs 2", cancelled=True),
     "method-not-allowed": lambda service: get(service, "/convert"),
-    "not-acceptable": lambda service: send(service, Accept="text/html"),
+    "not-acceptable": lambda service: send(service, Accept="image/png"),
     "upload-too-slow": too_slow,
     "upload-too-large": lambda service: send_raw(service, "/convert", bytes((4 << 20) + 1)),
     "unsupported-media-type": lambda service: send_raw(

@@ -251,6 +251,8 @@ ASKED = st.sampled_from(
         ("/convert", "application/octet-stream"),
         ("/inspect", "application/json"),
         ("/inspect", "text/html"),
+        ("/convert", "text/markdown"),
+        ("/inspect", "application/sarif+json"),
     ]
 )
 

@@ -29,8 +29,8 @@ class Claim:
 
 def of_report(report: ReportData) -> list[Claim]:
     """Return the four claims and how far each is proved; for a model folder, by its worst file."""
-    if report.files:
-        return _claims_of_files(report)
+    if report.files and (found := _claims_of_files(report)):
+        return found
     return [
         _values_claim(report.proof),
         _survival_claim(report.survival),
@@ -45,7 +45,7 @@ def are_made(report: ReportData) -> bool:
 
 
 def _claims_of_files(report: ReportData) -> list[Claim]:
-    """Return each claim for the worst file, and for how many files it is proved."""
+    """Return each claim for the worst file, and for how many files with layers it is proved."""
     layers: dict[str | None, list[Layer]] = {}
     for layer in report.layers:
         layers.setdefault(layer.file, []).append(layer)

@@ -164,17 +164,25 @@ def test_json_is_all_that_stands_on_stdout(verbs: Verbs, made: Report, source: P
     assert Report.model_validate_json(result.stdout) == made
 
 
-def test_report_file_is_json_or_a_page(
+def test_a_report_is_written_to_files_of_several_kinds(
     verbs: Verbs, made: Report, source: Path, tmp_path: Path
 ) -> None:
-    """The ending of the report's name decides its format; stdout still has the text."""
-    for name in ("report.json", "report.HTML"):
-        result = run("convert", source, "--report", tmp_path / name)
-        assert result.exit_code == 0
-        assert result.stdout.startswith("! Passed with findings:")
-
-    assert Report.model_validate_json((tmp_path / "report.json").read_bytes()) == made
-    assert (tmp_path / "report.HTML").read_text(encoding="utf-8").startswith("<!doctype html>")
+    """The ending of each name decides its kind; stdout still has the text."""
+    beginnings = {
+        "a, b.json": "{",
+        "r.HTML": "<!doctype html>",
+        "r.md": "### ",
+        "r.xml": "<?xml ",
+        "r.sarif": "{",
+        "r": "{",
+    }
+    files = [word for name in beginnings for word in ("--report", tmp_path / name)]
+    result = run("convert", source, *files)
+    assert result.exit_code == 0
+    assert result.stdout.startswith("! Passed with findings:")
+    for name, beginning in beginnings.items():
+        assert (tmp_path / name).read_text(encoding="utf-8").startswith(beginning)
+    assert Report.model_validate_json((tmp_path / "a, b.json").read_bytes()) == made
 
 
 def test_failed_verdict_is_status_1_with_the_reason(
@@ -346,6 +354,7 @@ def test_an_ignored_signal_stays_ignored(
         (["convert", "{source}", "-o", "{folder}/absent/out.pt"], "there is no folder"),
         (["convert", "{source}", "--report", "{folder}/absent/r.json"], "there is no folder"),
         (["convert", "{source}", "--report", "{folder}"], "is a folder"),
+        (["convert", "{source}", "--report", "r.md", "--report", "r.pdf"], "no kind of report"),
         (
             ["convert", "{source}", "-o", "{folder}/x", "--report", "{folder}/x"],
             "the artifact goes",

@@ -48,6 +48,19 @@ def test_it_is_saved_as_a_page(report: Report, tmp_path: Path, name: str) -> Non
     assert (tmp_path / name).read_text(encoding="utf-8").startswith("<!doctype html>")
 
 
+@pytest.mark.parametrize(
+    ("name", "beginning"),
+    [("r.md", "### "), ("r.xml", "<?xml "), ("r.sarif", '{\n "$schema": ')],
+)
+def test_it_is_saved_for_pipelines(
+    report: Report, tmp_path: Path, name: str, beginning: str
+) -> None:
+    """Markdown is for a merge request, JUnit for a view of tests, SARIF for code scanning."""
+    report.save(tmp_path / name)
+
+    assert (tmp_path / name).read_text(encoding="utf-8").startswith(beginning)
+
+
 def test_an_unknown_ending_is_refused(report: Report, tmp_path: Path) -> None:
     """A report is not written as JSON under a name that promises something else."""
     with pytest.raises(OptionError, match=r"no kind of report for 'report\.pdf'"):

@@ -107,7 +107,7 @@ async def test_a_result_that_is_gone_is_not_found(tmp_path: Path, media_type: st
     async with applied(tmp_path, FakeWorkers(is_prompt=True)) as context:
         sender = Sender()
         requested = await result(context, sender, kept=False)
-        for name in (REPORT_JSON, ARTIFACT):
+        for name in (REPORT_JSON, REPORT_HTML, ARTIFACT):
             path_of(requested.entry, name).unlink()
         before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208  # a count
         with pytest.raises(NotFoundError):

@@ -161,6 +161,9 @@ def test_a_finished_job_tells_when_it_expires_and_where_its_files_are() -> None:
         "artifact": f"{own}/artifact",
         "report": f"{own}/report",
         "html": f"{own}/report.html",
+        "markdown": f"{own}/report.md",
+        "junit": f"{own}/report.xml",
+        "sarif": f"{own}/report.sarif",
         "archive": f"{own}/archive",
     }
     assert (told.state, told.verdict, told.is_finished) == ("succeeded", "passed", True)
@@ -181,7 +184,8 @@ def test_a_job_without_a_result_tells_why(state: str) -> None:
     entry.ends(outcome(entry, state, problem={"code": "gone"}, files=made))
     told = status(entry)
     assert (told.state, told.problem) == (state, {"code": "gone"})
-    assert set(told.links) == {"self", "events", *(["report"] if made else [])}
+    kinds = {"report", "markdown", "junit", "sarif"} if made else set()
+    assert told.links.keys() == {"self", "events", *kinds}
 
 
 def test_the_rest_is_told_of_stages_that_count_bytes(monkeypatch: pytest.MonkeyPatch) -> None:

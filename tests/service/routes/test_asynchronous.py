@@ -99,10 +99,11 @@ def test_an_asynchronous_conversion_is_answered_with_its_job(service: Running) -
 
 
 def test_all_links_of_a_finished_job_lead_somewhere(service: Running) -> None:
-    """The artifact, both reports and the archive are there, and the archive is the usual zip."""
+    """The artifact, each report and the archive are there, and the archive is the usual zip."""
     content = new()
     job = ended(service, post(service, content, **ASYNC))
-    assert job["links"].keys() == {"self", "events", "artifact", "report", "html", "archive"}
+    kinds = {"report", "html", "markdown", "junit", "sarif"}
+    assert job["links"].keys() == {"self", "events", "artifact", "archive", *kinds}
     for link in job["links"].values():
         assert get(service, link).status_code == 200
     assert get(service, job["links"]["artifact"]).content == content

@@ -36,7 +36,7 @@ def read_all(connection: socket.socket) -> bytes:
         (b"", HUGE_BYTES, b"", b"413"),
         (b"?smok=none", 1000, b"", b"422"),
         (b"?smoke=maybe", 1000, b"", b"422"),
-        (b"", 1000, b"Accept: text/html\r\n", b"406"),
+        (b"", 1000, b"Accept: image/png\r\n", b"406"),
         (b"", 1000, b"Content-Encoding: gzip\r\n", b"415"),
         (b"", 1000, b"Content-Digest: nonsense\r\n", b"400"),
     ],

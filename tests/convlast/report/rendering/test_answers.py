@@ -44,6 +44,13 @@ def test_warnings_are_to_be_read_first() -> None:
     assert text.endswith("Read the 3 warnings below first.")
 
 
+def test_a_folder_without_layers_has_answers() -> None:
+    """Nothing is known of the files then, and the claims are about the whole."""
+    report = building.folder().model_copy(update={"layers": []})
+
+    assert told(report)["Is it right?"][0] == "good"
+
+
 def test_a_failed_report_says_no() -> None:
     """A failed conversion names the first error, and keeps the file."""
     found = told(building.failed())

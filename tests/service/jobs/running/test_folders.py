@@ -150,7 +150,8 @@ async def test_each_file_is_delivered(tmp_path: Path, store: FolderStore) -> Non
         assert set(entry.made) == {REPORT_JSON, REPORT_HTML}
         told = entry.status(base="", max_age_s=1)
         assert told.target == store.target
-        assert told.links.keys() == {"self", "events", "report", "html"}
+        kinds = {"report", "html", "markdown", "junit", "sarif"}
+        assert told.links.keys() == {"self", "events", *kinds}
 
 
 @in_loop

@@ -267,7 +267,8 @@ async def test_results_are_delivered(tmp_path: Path, store: Store) -> None:
         assert board.jobs.table.is_lasting(entry)
         told = entry.status(base="", max_age_s=1)
         assert told.target == store.target
-        assert told.links.keys() == {"self", "events", "report", "html"}
+        kinds = {"report", "html", "markdown", "junit", "sarif"}
+        assert told.links.keys() == {"self", "events", *kinds}
         assert entry.outcome is not None
         assert [*entry.outcome.seconds][-1] == "deliver"
 

@@ -1,0 +1,1 @@
+"""The report in the kinds that pipelines show: Markdown, JUnit and SARIF."""
