@@ -252,6 +252,44 @@ class StoreUnavailableError(StoreError):
         super().__init__(message, address=address, remedy=remedy, reason=reason, **details)
 
 
+class ProvenanceError(ConvlastError):
+    """A statement does not hold."""
+
+
+class StatementError(ProvenanceError):
+    """The file is not a statement on an artifact, or is damaged."""
+
+    code = "invalid-statement"
+
+
+class SignatureError(ProvenanceError):
+    """The statement is not signed with the key that was given.
+
+    Attributes:
+        keyid: What names this key: the SHA-256 of the public key in DER.
+    """
+
+    code = "invalid-signature"
+
+    def __init__(self, message: str, *, keyid: str, remedy: str = "") -> None:
+        self.keyid = keyid
+        super().__init__(message, remedy=remedy, keyid=keyid)
+
+
+class ArtifactChangedError(ProvenanceError):
+    """The artifact is not the one that the statement is about.
+
+    Attributes:
+        files: The files that are changed, missing, or not in the statement.
+    """
+
+    code = "artifact-changed"
+
+    def __init__(self, message: str, *, files: Sequence[str], remedy: str = "") -> None:
+        self.files = tuple(files)
+        super().__init__(message, remedy=remedy, files=list(files))
+
+
 class RemoteError(ConvlastError):
     """A service, or a gateway in front of it, refused, failed, or did not answer.
 

@@ -17,7 +17,7 @@ from rich.console import Console
 
 import convlast
 from convlast import addressed
-from convlast.cli import jobs, manifests, outcome, remote
+from convlast.cli import jobs, manifests, outcome, provenance, remote
 from convlast.cli import progress_bar as progress
 from convlast.cli.arguments import ArtifactFile, Converted, Force, Original, Source, Target
 from convlast.cli.execution import Execution, Trust
@@ -80,6 +80,7 @@ def convert(  # noqa: PLR0913  # two places, and models of options
     execution: Execution,
     service: Service,
     limits: Limits,
+    stated: provenance.Provenance,
     target: Target = None,
     force: Force = False,
     detach: remote.Detach = False,
@@ -88,7 +89,9 @@ def convert(  # noqa: PLR0913  # two places, and models of options
     here = on_this_machine(source)
     there = None if target is None else on_this_machine(target)
     keep_apart(here, there, output.report)
+    stating = stated.begin(here, there, service.server)
     if detach:
+        stated.refuse_to_wait()
         remote.leave(source, target, options, output, service)
         return
     verb: Callable[..., Report]
@@ -115,8 +118,13 @@ def convert(  # noqa: PLR0913  # two places, and models of options
         with progress.shown_on(Console(stderr=True), quiet=output.quiet) as advance:
             if service.server is not None:
                 with service.client(source) as client:
-                    return client.convert(source, place, options, overwrite=force, progress=advance)
-            return verb(
+                    made_there = client.convert(
+                        source, place, options, overwrite=force, progress=advance
+                    )
+                    if stating:
+                        stating.fetch(client, made_there)
+                    return made_there
+            made_here = verb(
                 here or source,
                 place,
                 options,
@@ -127,6 +135,9 @@ def convert(  # noqa: PLR0913  # two places, and models of options
                 progress=advance,
                 overwrite=force,
             )
+            if stating:
+                stating.write(made_here, source, target, options, limits)
+            return made_here
 
     outcome.conclude(work, output, made=made)
 
@@ -165,10 +176,28 @@ def inspect(
 @app.command()
 @outcome.reasoned
 @flattened
-def verify(
-    original: Original, converted: Converted, output: outcome.Output, trust: Trust, limits: Limits
+def verify(  # noqa: PLR0913  # two inputs, and models of options
+    original: Original,
+    output: outcome.Output,
+    trust: Trust,
+    limits: Limits,
+    converted: Converted = None,
+    statement: provenance.Given = None,
+    key: provenance.Key = None,
 ) -> None:
-    """Prove that one checkpoint, or model folder, is the other converted, and nothing else."""
+    """Prove that one checkpoint, or model folder, is the other converted, and nothing else.
+
+    With --statement: check that an artifact is the one that a statement is about.
+    """
+    if statement is not None:
+        _check_statement(original, converted, statement, key, output)
+        return
+    if converted is None or key is not None:
+        missing = "CONVERTED" if converted is None else "--statement"
+        raise typer.BadParameter(
+            f"{missing} is missing: convlast verify ORIGINAL CONVERTED, or "
+            "convlast verify --statement FILE ARTIFACT"
+        )
     for checked in (original, converted):
         keep_apart(on_this_machine(checked), None, output.report)
 
@@ -187,6 +216,22 @@ def verify(
             )
 
     outcome.conclude(work, output)
+
+
+def _check_statement(
+    artifact: str, other: str | None, statement: Path, key: Path | None, output: outcome.Output
+) -> None:
+    """Check an artifact against a statement; this needs no torch."""
+    if other is not None or output.report:
+        odd = "--report" if output.report else f"'{other}'"
+        raise typer.BadParameter(f"with --statement there is no {odd}")
+    with (
+        progress.shown_on(Console(stderr=True), quiet=output.quiet) as advance,
+        addressed.fetched(artifact, progress=advance) as found,
+    ):
+        checked = provenance.check(found.path, statement, key, advance)
+    if output.as_json or not output.quiet:
+        outcome.show(checked, checked.rendered(), as_json=output.as_json)
 
 
 @app.command()
