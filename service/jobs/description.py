@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from convlast.jobs import JobInput, JobProgress, JobStatus
 from convlast.stores.address import Address
-from service.jobs.records import ARTIFACT
+from service.jobs.records import ARTIFACT, PROVENANCE_JSON
 from service.workers import REPORT_HTML, REPORT_JSON
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ def file_links_of(base: str, entry: JobEntry) -> dict[str, str]:
         "report": (REPORT_JSON, "report"),
         "html": (REPORT_HTML, "report.html"),
         "archive": (ARTIFACT, "archive"),
+        "provenance": (PROVENANCE_JSON, "provenance"),
     }
     return {
         link: f"{base}/jobs/{entry.id}/{path}"

@@ -30,6 +30,8 @@ curl --fail-with-body $url/jobs/$id/archive -o out.zip""",
 curl --fail-with-body $url/jobs/$id/report -o report.json""",
     ("GET", "/jobs/{job_id}/report.html"): """\
 curl --fail-with-body $url/jobs/$id/report.html -o report.html""",
+    ("GET", "/jobs/{job_id}/provenance"): """\
+curl --fail-with-body $url/jobs/$id/provenance -o provenance.json""",
     ("GET", "/jobs/{job_id}/comparison"): """\
 curl --fail-with-body -H "Accept: text/html" -o comparison.html \\
   "$url/jobs/$id/comparison?with=$other\"""",
