@@ -6,10 +6,10 @@ import os
 import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, field_validator
 from rich.console import Group
 from rich.text import Text
 
@@ -75,14 +75,6 @@ class Provenance(BaseModel):
             raise ValueError(f"nothing can be written to the folder '{statement.parent}'")
         return statement
 
-    @model_validator(mode="after")
-    def _has_a_statement_to_sign(self) -> Self:
-        if self.signing_key is not None and self.statement is None:
-            raise OptionError(
-                "signing_key", "There is nothing to sign.", remedy="Name a file: --statement FILE."
-            )
-        return self
-
     def refuse_to_wait(self) -> None:
         """Refuse a statement where nobody waits for the artifact.
 
@@ -107,6 +99,10 @@ class Provenance(BaseModel):
         Raises:
             OptionError: If the statement cannot be signed, or written there.
         """
+        if self.statement is None and self.signing_key is not None:
+            raise OptionError(
+                "signing_key", "There is nothing to sign.", remedy="Name a file: --statement FILE."
+            )
         if self.statement is None:
             return None
         place = place_of(self.statement, "statement")
