@@ -102,7 +102,8 @@ def test_all_links_of_a_finished_job_lead_somewhere(service: Running) -> None:
     """The artifact, both reports and the archive are there, and the archive is the usual zip."""
     content = new()
     job = ended(service, post(service, content, **ASYNC))
-    assert job["links"].keys() == {"self", "events", "artifact", "report", "html", "archive"}
+    files = {"artifact", "report", "html", "archive", "provenance"}
+    assert job["links"].keys() == {"self", "events", *files}
     for link in job["links"].values():
         assert get(service, link).status_code == 200
     assert get(service, job["links"]["artifact"]).content == content
