@@ -190,7 +190,7 @@ def verify(  # noqa: PLR0913  # two inputs, and models of options
     With --statement: check that an artifact is the one that a statement is about.
     """
     if statement is not None:
-        _check_statement(original, converted, statement, key, output)
+        provenance.verify(original, converted, statement, key, output)
         return
     if converted is None or key is not None:
         missing = "CONVERTED" if converted is None else "--statement"
@@ -216,22 +216,6 @@ def verify(  # noqa: PLR0913  # two inputs, and models of options
             )
 
     outcome.conclude(work, output)
-
-
-def _check_statement(
-    artifact: str, other: str | None, statement: Path, key: Path | None, output: outcome.Output
-) -> None:
-    """Check an artifact against a statement; this needs no torch."""
-    if other is not None or output.report:
-        odd = "--report" if output.report else f"'{other}'"
-        raise typer.BadParameter(f"with --statement there is no {odd}")
-    with (
-        progress.shown_on(Console(stderr=True), quiet=output.quiet) as advance,
-        addressed.fetched(artifact, progress=advance) as found,
-    ):
-        checked = provenance.check(found.path, statement, key, advance)
-    if output.as_json or not output.quiet:
-        outcome.show(checked, checked.rendered(), as_json=output.as_json)
 
 
 @app.command()

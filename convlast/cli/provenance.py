@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import BaseModel, ConfigDict, field_validator
-from rich.console import Group
+from rich.console import Console, Group
 from rich.text import Text
 
+from convlast.addressed import fetched
+from convlast.cli import progress_bar as progress
 from convlast.cli.arguments import readable_file
+from convlast.cli.outcome import Output, show
 from convlast.errors import ConvlastError, OptionError, RemoteError
 from convlast.options import Limits, Options
 from convlast.progress import Progress
@@ -211,7 +214,7 @@ class Checked(BaseModel):
         return Group(*(whole(printable(line)) for line in lines))
 
 
-def check(artifact: Path, given: Path, key: Path | None, progress: Progress) -> Checked:
+def _checked(artifact: Path, given: Path, key: Path | None, advance: Progress) -> Checked:
     """Check an artifact against a statement, and this against a key, if one is named.
 
     Raises:
@@ -237,10 +240,38 @@ def check(artifact: Path, given: Path, key: Path | None, progress: Progress) -> 
         public.require_signed(found)
         keyid = public.keyid
     statement = reading.parse(found.payload if isinstance(found, Envelope) else found)
-    files = checking.check(artifact, statement, besides=given, progress=progress)
+    files = checking.check(artifact, statement, besides=given, progress=advance)
     return Checked(
         statement=str(given), signed_with=keyid, files=files, made_of=dict(statement.dependencies)
     )
+
+
+def verify(
+    artifact: str, other: str | None, statement: Path, key: Path | None, output: Output
+) -> None:
+    """Check an artifact against a statement, and print the result; this needs no torch.
+
+    Args:
+        artifact: The artifact, or its address.
+        other: Another argument, which must not be there.
+        statement: The statement, or the envelope that it is in.
+        key: The public key that it has to be signed with, if it has to.
+        output: What to print.
+
+    Raises:
+        typer.BadParameter: If an argument or an option does not belong there.
+        ConvlastError: If the statement does not hold, or something cannot be read.
+    """
+    if other is not None or output.report:
+        odd = "--report" if output.report else f"'{other}'"
+        raise typer.BadParameter(f"with --statement there is no {odd}")
+    with (
+        progress.shown_on(Console(stderr=True), quiet=output.quiet) as advance,
+        fetched(artifact, progress=advance) as found,
+    ):
+        checked = _checked(found.path, statement, key, advance)
+    if output.as_json or not output.quiet:
+        show(checked, checked.rendered(), as_json=output.as_json)
 
 
 def _shown(named: str) -> str:

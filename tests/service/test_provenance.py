@@ -167,8 +167,8 @@ def test_the_client_and_the_command_line_get_what_was_signed(
         job = next(client.jobs())
         assert client.provenance(job.id) == statement.read_bytes()
     fetched = tmp_path / "fetched.json"
-    words = ("jobs", "fetch", job.id, "--server", signing.url, "-o", tmp_path / "again.pt")
-    assert run(*words, "--statement", fetched).exit_code == 0
+    again = ("-o", tmp_path / "again.pt", "--statement", fetched)
+    assert run("jobs", "fetch", job.id, "--server", signing.url, *again).exit_code == 0
     assert fetched.read_bytes() == statement.read_bytes()
 
 

@@ -11,13 +11,14 @@ from convlast.cli import app
 from convlast.cli.execution import Execution, Trust
 from convlast.cli.outcome import Output
 from convlast.cli.parameters import METAVARS, REPEATABLE, SHORT, Only, flattened
+from convlast.cli.provenance import Provenance
 from convlast.cli.remote import Service
 from convlast.errors import OptionError
 from convlast.options import Limits, Options
 from convlast.options.keywords import INSPECTED
 from service.uploads.sources import OPTION_NAMES
 
-MODELS: tuple[type[BaseModel], ...] = (Options, Output, Execution, Service, Limits)
+MODELS: tuple[type[BaseModel], ...] = (Options, Output, Execution, Service, Limits, Provenance)
 
 
 def options_of(command: str) -> dict[str, Any]:

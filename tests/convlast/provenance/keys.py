@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,11 +28,11 @@ class KeyFiles(NamedTuple):
     public: Path
 
 
-KINDS = {
+KINDS: dict[str, Callable[[], Any]] = {
     "ed25519": ed25519.Ed25519PrivateKey.generate,
     "p-256": lambda: ec.generate_private_key(ec.SECP256R1()),
 }
-REFUSED = {
+REFUSED: dict[str, Callable[[], Any]] = {
     "p-384": lambda: ec.generate_private_key(ec.SECP384R1()),
     "rsa": lambda: rsa.generate_private_key(public_exponent=65537, key_size=2048),
 }
@@ -39,7 +40,7 @@ REFUSED = {
 
 def write_keys(folder: Path, kind: str = "ed25519", *, password: bytes | None = None) -> KeyFiles:
     """Make a pair of keys, and write it."""
-    key: Any = {**KINDS, **REFUSED}[kind]()
+    key = {**KINDS, **REFUSED}[kind]()
     closed = BestAvailableEncryption(password) if password else NoEncryption()
     files = KeyFiles(folder / f"{kind}.pem", folder / f"{kind}.pub")
     files.private.touch(0o600)
