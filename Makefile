@@ -74,7 +74,7 @@ $(VENV)/oldest/.ready: pyproject.toml tests/versions/oldest.txt
 		--editable '.[cli,client,service]' $(TORCH) hypothesis pytest PyYAML
 	@touch $@
 
-recipes: $(RECIPES)/.ready ## the recipes of docs/loading.md, run with the real frameworks
+recipes: $(RECIPES)/.ready ## the recipes of docs/loading.md and docs/provenance.md, run with the real frameworks
 	HF_HUB_OFFLINE=1 PYTHONPATH=$(RECIPES) $(BIN)/python -m pytest -m recipes --require recipes $(ARGS)
 
 # Beside the environment, so that nothing in it changes; without dependencies, so that torch stays.

@@ -27,7 +27,8 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 
 from convlast.byte_size import exact
-from convlast.errors import ConvlastError, full_disk_translated
+from convlast.errors import ConvlastError
+from convlast.errors.full_disk import full_disk_translated
 
 
 class ServiceError(ConvlastError):

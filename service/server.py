@@ -144,6 +144,7 @@ class DrainingServer(uvicorn.Server):
     def _read_keys(self) -> None:
         _log.info("SIGHUP: the keys are read again; settings are read only at the start")
         self._context.keyring.read_again()
+        self._context.jobs.signing_key.read_again()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Drain at the first signal, exit at the second."""

@@ -26,8 +26,8 @@ from tests.stores import servers
 ROOT = Path(__file__).parents[1]
 SHARED_CHECKPOINTS = ROOT.parent / "shared" / "checkpoints"
 FRAMEWORKS = (
-    "diffusers", "dynamic_network_architectures", "ignite", "lightning", "monai", "torchvision",
-    "transformers",
+    "diffusers", "dynamic_network_architectures", "ignite", "lightning", "model_signing", "monai",
+    "torchvision", "transformers",
 )  # fmt: skip
 
 # A machine that is busy is not a failure, and what passes here passes elsewhere.

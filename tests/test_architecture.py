@@ -26,7 +26,7 @@ version openmp removal progress byte_size
 errors
 options
 report
-jobs
+jobs provenance
 bytes layout devices stores
 checkpoints
 planning
@@ -71,6 +71,7 @@ ONLY = {
             "options",
             "report",
             "jobs",
+            "provenance",
             "progress",
             "bytes",
             "stores",
@@ -78,6 +79,7 @@ ONLY = {
             "client",
         ),
     },
+    "provenance": {"errors", "options", "progress", "provenance", "report", "version"},
     "stores": {"errors", "progress", "stores"},
 }
 """What some packages confine themselves to."""
@@ -219,6 +221,7 @@ def test_the_service_sees_the_edges_of_the_library_alone() -> None:
         "jobs",
         "options",
         "progress",
+        "provenance",
         "report",
         "stores",
         "version",
@@ -246,6 +249,8 @@ def test_the_service_sees_the_edges_of_the_library_alone() -> None:
         "convlast.client",
         "convlast.containers",
         "convlast.folders.notes",
+        "convlast.provenance.checking",
+        "convlast.provenance.signing",
         "convlast.stores.reading",
     ],
 )

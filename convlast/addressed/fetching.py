@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convlast.addressed.background import Background
-from convlast.errors import SourceNotFoundError, full_disk_translated
+from convlast.errors import SourceNotFoundError
+from convlast.errors.full_disk import full_disk_translated
 from convlast.folders.member_names import Names
 from convlast.options import Limits
 from convlast.progress import Portions, Progress, silent

@@ -17,7 +17,7 @@ from rich.console import Console
 
 import convlast
 from convlast import addressed
-from convlast.cli import comparing, digests, jobs, manifests, outcome, remote
+from convlast.cli import comparing, digests, jobs, manifests, outcome, provenance, remote
 from convlast.cli import progress_bar as progress
 from convlast.cli.arguments import ArtifactFile, Converted, Force, Original, Source, Target
 from convlast.cli.codes import EPILOG
@@ -33,7 +33,6 @@ from convlast.cli.places import (
 )
 from convlast.cli.remote import Service
 from convlast.cli.usage import Commands
-from convlast.errors import OptionError
 from convlast.options import Limits, Options
 from convlast.options.keywords import INSPECTED
 from convlast.report.gates import Gates
@@ -89,19 +88,19 @@ def convert(  # noqa: PLR0913  # two places, and models of options
     execution: Execution,
     service: Service,
     limits: Limits,
+    stated: provenance.Provenance,
     target: Target = None,
     force: Force = False,
     detach: remote.Detach = False,
 ) -> None:
     """Convert a checkpoint or a model folder, prove the result, and report it layer by layer."""
-    if gates.max_error is not None and options.smoke == "none":
-        raise OptionError(
-            "max_error", "smoke=none measures no error.", remedy="Leave one of both out."
-        )
+    gates.refuse_unmeasured(options)
     here = on_this_machine(source)
     there = None if target is None else on_this_machine(target)
     keep_apart(here, there, output.report)
+    stating = stated.begin(here, there, service.server)
     if detach:
+        stated.refuse_to_wait()
         remote.leave(source, target, options, output, gates, service)
         return
     verb: Callable[..., Report]
@@ -109,9 +108,8 @@ def convert(  # noqa: PLR0913  # two places, and models of options
     if here is None or is_address(target or ""):
         verb, made = addressed.convert, place_in_store(target)
     elif (
-        target is None
-        and service.server is None
-        and gates.max_error is None  # only a conversion measures an error
+        # A conversion alone measures an error, and makes what can be stated.
+        (target, service.server, gates.max_error, stated.statement) == (None,) * 4
         and (report := _unchanged(here, options, output, execution, limits))
     ):
         note = (
@@ -129,8 +127,12 @@ def convert(  # noqa: PLR0913  # two places, and models of options
         with progress.shown_on(Console(stderr=True), quiet=output.quiet) as advance:
             if service.server is not None:
                 with service.client(source) as client:
-                    return client.convert(source, place, options, overwrite=force, progress=advance)
-            return verb(
+                    made_there = client.convert(
+                        source, place, options, overwrite=force, progress=advance
+                    )
+                    stating.fetch(client, made_there)
+                    return made_there
+            made_here = verb(
                 here or source,
                 place,
                 options,
@@ -141,6 +143,8 @@ def convert(  # noqa: PLR0913  # two places, and models of options
                 progress=advance,
                 overwrite=force,
             )
+            stating.write(made_here, source, target, options, limits)
+            return made_here
 
     outcome.conclude(work, output, gates, made=made)
 
@@ -180,15 +184,29 @@ def inspect(  # noqa: PLR0913  # a place, and models of options
 @app.command(epilog=EPILOG)
 @outcome.reasoned
 @flattened
-def verify(
+def verify(  # noqa: PLR0913  # two inputs, and models of options
     original: Original,
-    converted: Converted,
     output: outcome.Output,
     gates: FindingGates,
     trust: Trust,
     limits: Limits,
+    converted: Converted = None,
+    statement: provenance.Given = None,
+    key: provenance.Key = None,
 ) -> None:
-    """Prove that one checkpoint, or model folder, is the other converted, and nothing else."""
+    """Prove that one checkpoint, or model folder, is the other converted, and nothing else.
+
+    With --statement: check that an artifact is the one that a statement is about.
+    """
+    if statement is not None:
+        provenance.verify(original, converted, statement, key, output)
+        return
+    if converted is None or key is not None:
+        missing = "CONVERTED" if converted is None else "--statement"
+        raise typer.BadParameter(
+            f"{missing} is missing: convlast verify ORIGINAL CONVERTED, or "
+            "convlast verify --statement FILE ARTIFACT"
+        )
     for checked in (original, converted):
         keep_apart(on_this_machine(checked), None, output.report)
 

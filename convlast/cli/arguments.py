@@ -30,6 +30,18 @@ def _input(metavar: str, text: str) -> typer.models.ArgumentInfo:
     return info
 
 
+def readable_file(text: str) -> Path:
+    """Return the path of a file that can be read.
+
+    Raises:
+        typer.BadParameter: If there is none.
+    """
+    path = Path(text)
+    if not path.is_file() or not os.access(path, os.R_OK):
+        raise typer.BadParameter(f"there is no file '{text}' that can be read.")
+    return path
+
+
 Source = Annotated[
     str,
     _input(
@@ -39,8 +51,11 @@ Source = Annotated[
         "ends with a slash.",
     ),
 ]
-Original = Annotated[str, _input("ORIGINAL", "The original checkpoint, or model folder.")]
-Converted = Annotated[str, _input("CONVERTED", "The converted one.")]
+Original = Annotated[
+    str,
+    _input("ORIGINAL", "The original checkpoint, or model folder; with --statement the artifact."),
+]
+Converted = Annotated[str | None, _input("CONVERTED", "The converted one.")]
 ArtifactFile = Annotated[str, _input("ARTIFACT", "A converted checkpoint, or model folder.")]
 Target = Annotated[
     str | None,

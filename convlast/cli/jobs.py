@@ -12,8 +12,9 @@ from rich.console import Console
 from convlast.cli import job_lines, outcome
 from convlast.cli import progress_bar as progress
 from convlast.cli.arguments import Force
-from convlast.cli.parameters import flattened
+from convlast.cli.parameters import Only, flattened
 from convlast.cli.places import keep_reports_apart
+from convlast.cli.provenance import Provenance
 from convlast.cli.remote import Service
 from convlast.errors import OptionError, RemoteError
 from convlast.jobs import JobState, JobStatus
@@ -86,11 +87,12 @@ def wait(job_id: JobId, service: Service, as_json: Json = False, quiet: Quiet = 
 @app.command()
 @outcome.reasoned
 @flattened
-def fetch(
+def fetch(  # noqa: PLR0913  # a place, and models of options
     job_id: JobId,
     service: Service,
     output: outcome.Output,
     gates: Gates,
+    stated: Annotated[Provenance, Only(("statement",))],
     target: Target = Path(),
     force: Force = False,
 ) -> None:
@@ -99,6 +101,7 @@ def fetch(
     Of an inspection, and of a conversion that was delivered to a store, there is only the report.
     """
     keep_reports_apart(output.report, target)
+    stating = stated.begin(None, target if target != Path() else None, service.server)
     with service.connected() as client:
         job = client.job(job_id)
         is_fetched = job.verb == "convert" and job.target is None
@@ -110,9 +113,12 @@ def fetch(
 
         def work() -> Report:
             if not is_fetched and job.state == "succeeded":
-                return client.report(job_id)
-            with progress.shown_on(Console(stderr=True), quiet=output.quiet) as advance:
-                return client.fetch(job_id, target, overwrite=force, progress=advance)
+                report = client.report(job_id)
+            else:
+                with progress.shown_on(Console(stderr=True), quiet=output.quiet) as advance:
+                    report = client.fetch(job_id, target, overwrite=force, progress=advance)
+            stating.fetch(client, report)
+            return report
 
         outcome.conclude(work, output, gates, made=target.absolute() if is_fetched else None)
 

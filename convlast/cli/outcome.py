@@ -21,7 +21,8 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from convlast.cli.codes import FAILED, status_of
-from convlast.errors import NO_ROOM, ConvlastError, StorageFullError, VerificationError
+from convlast.errors import ConvlastError, StorageFullError, VerificationError
+from convlast.errors.full_disk import NO_ROOM
 from convlast.report.rendering.notation import printable
 from convlast.stores.address import Address
 from convlast.writing.workplace import write_whole

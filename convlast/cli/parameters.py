@@ -36,6 +36,8 @@ METAVARS = {
     "device": "DEVICE",
     "server": "URL",
     "key_file": "FILE",
+    "statement": "FILE",
+    "signing_key": "FILE",
 }
 """The placeholders for values whose type does not say what they are."""
 

@@ -17,6 +17,7 @@ from convlast.client.refusals import (
 )
 from convlast.errors import RemoteError
 from convlast.jobs import JobStatus
+from convlast.provenance.envelope import ENVELOPE, STATEMENT
 from convlast.report import Report
 
 T = TypeVar("T")
@@ -60,6 +61,17 @@ async def read_stopped(response: httpx.Response) -> JobStatus | None:
         RemoteError: If the answer is not the service's.
     """
     return None if response.status_code == httpx.codes.NO_CONTENT else await read_job(response)
+
+
+async def read_provenance(response: httpx.Response) -> bytes:
+    """Return the statement that an answer is, or its envelope, as they are written.
+
+    Raises:
+        RemoteError: If the answer is not the service's.
+    """
+    if media_type_of(response) not in {STATEMENT, ENVELOPE}:
+        raise not_the_service(response, media_type_of(response)[:80] or "something unknown")
+    return await read_whole(response)
 
 
 async def read_jobs(response: httpx.Response) -> Page:

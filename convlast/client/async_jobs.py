@@ -207,6 +207,17 @@ class AsyncJobs:
         """
         return await self._requests.report(job_id, is_patient=False)
 
+    async def provenance(self, job_id: str) -> bytes:
+        """Return what the service states of a finished conversion: what the artifact is made of.
+
+        Returns:
+            A statement of in-toto as JSON; in a DSSE envelope if the service has a key.
+
+        Raises:
+            RemoteError: If there is no artifact, or the service does not answer.
+        """
+        return await self._requests.provenance(job_id)
+
     async def cancel(self, job_id: str) -> JobStatus:
         """Stop a job that is queued or running, and return its status; leave a finished one.
 

@@ -214,6 +214,17 @@ class Client:
         """
         return self._run(partial(self._client.report, job_id))
 
+    def provenance(self, job_id: str) -> bytes:
+        """Return what the service states of a finished conversion: what the artifact is made of.
+
+        Returns:
+            A statement of in-toto as JSON; in a DSSE envelope if the service has a key.
+
+        Raises:
+            RemoteError: If there is no artifact, or the service does not answer.
+        """
+        return self._run(partial(self._client.provenance, job_id))
+
     def cancel(self, job_id: str) -> JobStatus:
         """Stop a job that is queued or running, and return its status; leave a finished one.
 

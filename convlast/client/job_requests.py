@@ -15,6 +15,7 @@ from convlast.client.result import Place
 from convlast.errors import OptionError, RemoteError, VerificationError
 from convlast.jobs import JobState, JobStatus
 from convlast.progress import Progress
+from convlast.provenance.envelope import ENVELOPE, STATEMENT
 from convlast.report import Report
 
 
@@ -46,6 +47,17 @@ class JobRequests:
         """
         ask = Ask("GET", f"{path_of(job_id)}/report", headers={"Accept": answers.JSON})
         return await self._connection.repeated(ask, answers.read_report, self._bound(is_patient))
+
+    async def provenance(self, job_id: str) -> bytes:
+        """Return the statement of a job, in its envelope if the service has signed it.
+
+        Raises:
+            RemoteError: If the job has none, or the service does not answer.
+        """
+        headers = {"Accept": f"{ENVELOPE}, {STATEMENT};q=0.5"}
+        ask = Ask("GET", f"{path_of(job_id)}/provenance", headers=headers)
+        bound = self._bound(is_patient=True)
+        return await self._connection.repeated(ask, answers.read_provenance, bound)
 
     async def listed(self, state: JobState | None) -> AsyncGenerator[JobStatus]:
         """Yield the caller's jobs, newest first.

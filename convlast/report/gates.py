@@ -15,7 +15,8 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from convlast.errors import VerificationError
+from convlast.errors import OptionError, VerificationError
+from convlast.options import Options
 from convlast.options.asked import Asked
 from convlast.report.codes import FINDINGS
 from convlast.report.listing import listed
@@ -63,6 +64,17 @@ class Gates(Asked):
                 meant = " or ".join(near) or "one of docs/reference/findings.md"
                 raise ValueError(f"there is no finding {name[:64]!r}; it may be {meant}")
         return fail_on
+
+    def refuse_unmeasured(self, options: Options) -> None:
+        """Refuse a gate that a conversion with these options cannot pass.
+
+        Raises:
+            OptionError: If it measures no error, and one is judged.
+        """
+        if self.max_error is not None and options.smoke == "none":
+            raise OptionError(
+                "max_error", "smoke=none measures no error.", remedy="Leave one of both out."
+            )
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import aclosing
 
-from convlast.errors import StoreError, full_disk_translated
+from convlast.errors import StoreError
+from convlast.errors.full_disk import full_disk_translated
 from convlast.stores.address import Address
 from convlast.stores.opening import StoreOptions
 from convlast.stores.patience import Patience

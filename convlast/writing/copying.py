@@ -9,7 +9,8 @@ from contextlib import AbstractContextManager
 
 from convlast.bytes.digest import crc32
 from convlast.checkpoints.checkpoint import read_exactly
-from convlast.errors import MalformedCheckpointError, full_disk_translated
+from convlast.errors import MalformedCheckpointError
+from convlast.errors.full_disk import full_disk_translated
 
 _BUFFER_BYTES = 1 << 20
 _NOT_IN_KERNEL = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from convlast.errors import OptionError, full_disk_translated
+from convlast.errors import OptionError
+from convlast.errors.full_disk import full_disk_translated
 from convlast.writing.leftovers import temporary_tree
 from convlast.writing.target import place_of
 

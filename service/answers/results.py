@@ -9,6 +9,7 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import Response
 
+from convlast.provenance.envelope import ENVELOPE, STATEMENT
 from service.answers.kinds import REPORT_OFFERS, WRITTEN, written
 from service.answers.zip_stream import StoredMember, lay_out
 from service.connection.protection import REPORT_POLICY
@@ -19,7 +20,7 @@ from service.headers.filenames import content_disposition
 from service.headers.negotiation import HTML, JSON, OCTET_STREAM, SARIF, ZIP
 from service.jobs.description import file_links_of
 from service.jobs.entry import JobEntry
-from service.jobs.records import ARTIFACT, KeptFile
+from service.jobs.records import ARTIFACT, PROVENANCE_DSSE, PROVENANCE_JSON, KeptFile
 from service.storage.slices import Slice
 from service.threads import STORING
 from service.uploads.requested import Requested
@@ -27,14 +28,23 @@ from service.workers import REPORT_HTML, REPORT_JSON
 
 OFFERS = [ZIP, *REPORT_OFFERS, OCTET_STREAM]
 
-_IN_ZIP = (ARTIFACT, REPORT_JSON, REPORT_HTML)
 FILES = {
-    ZIP: _IN_ZIP,
+    ZIP: (ARTIFACT, REPORT_JSON, REPORT_HTML),
     OCTET_STREAM: (ARTIFACT,),
     HTML: (REPORT_HTML,),
     **dict.fromkeys((JSON, *WRITTEN), (REPORT_JSON,)),
+    STATEMENT: (PROVENANCE_JSON,),
+    ENVELOPE: (PROVENANCE_DSSE,),
 }
 """The files that an answer consists of."""
+
+_ALSO_IN_ZIP = (PROVENANCE_JSON, PROVENANCE_DSSE)
+"""The second only if the service had a key; a job of an older version has neither."""
+
+
+def files_in_zip(entry: JobEntry) -> list[str]:
+    """Return the names of the files of which the zip of a job consists."""
+    return [*FILES[ZIP], *(name for name in _ALSO_IN_ZIP if name in entry.made)]
 
 
 async def answer(
@@ -71,7 +81,8 @@ async def _parts_of(
         if "report" in links:
             headers["Content-Location"] = f"{links['report']}{WRITTEN[media_type]}"
         return [body], headers
-    files = await STORING.run(entry.open, FILES[media_type])
+    names = files_in_zip(entry) if media_type == ZIP else FILES[media_type]
+    files = await STORING.run(entry.open, names)
     return _body_of(media_type, entry, files, links)
 
 
@@ -96,8 +107,8 @@ def _body_of(
 
 
 def zip_of(entry: JobEntry, files: Sequence[Slice]) -> tuple[list[bytes | Slice], dict[str, str]]:
-    """Return the zip of the artifact and both reports, in pieces, and its fields."""
-    kept = [entry.made[name] for name in _IN_ZIP]
+    """Return the zip of the artifact, its reports and its statement, in pieces, and its fields."""
+    kept = [entry.made[name] for name in files_in_zip(entry)]
     members = [
         StoredMember(each.filename, Path(each.filename), file.size_bytes, each.crc32)
         for each, file in zip(kept, files, strict=True)

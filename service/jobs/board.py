@@ -12,6 +12,7 @@ import structlog
 
 from convlast.errors import StoreError
 from convlast.jobs import JobState
+from service.access.signing import SigningKey
 from service.errors import NotFoundError, NotReadyError
 from service.jobs.durability import Durability
 from service.jobs.entry import JobEntry
@@ -64,6 +65,9 @@ class Jobs:
             transfers: Fetches checkpoints, and delivers results.
             queueing: How jobs wait.
             others: The services that share a store with this one, if it has no store of its own.
+
+        Raises:
+            SettingsError: If the key that signs statements cannot be used.
         """
         self._workspace, self._workers = workspace, workers
         self._inputs = workspace.inputs
@@ -71,7 +75,10 @@ class Jobs:
         journal = self._others.journal
         retention = Retention(settings.store_bytes, settings.store_age_s)
         self.table = JobTable(journal, self._inputs, retention, self._others.left_here())
-        attempts = Attempts(settings, journal, workers, transfers, queueing.estimate_s)
+        self.signing_key = SigningKey.of(settings)
+        attempts = Attempts(
+            settings, journal, workers, transfers, queueing.estimate_s, self.signing_key
+        )
         self.runs = Runs(
             self.table, self._others, attempts, place=queueing.place, max_bytes=settings.store_bytes
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from convlast.jobs import JobInput, JobProgress, JobStatus
 from convlast.stores.address import Address
-from service.jobs.records import ARTIFACT
+from service.jobs.records import ARTIFACT, PROVENANCE_JSON
 from service.problems import JOB_FIELD, VERDICT_FIELD
 from service.workers import REPORT_HTML, REPORT_JSON
 
@@ -79,6 +79,7 @@ def file_links_of(base: str, entry: JobEntry) -> dict[str, str]:
         "junit": (REPORT_JSON, "report.xml"),
         "sarif": (REPORT_JSON, "report.sarif"),
         "archive": (ARTIFACT, "archive"),
+        "provenance": (PROVENANCE_JSON, "provenance"),
     }
     return {
         link: f"{base}/jobs/{entry.id}/{path}"

@@ -13,6 +13,9 @@ from convlast.stores.address import Address
 ARTIFACT = "artifact"
 """The name of the artifact in the folder of its job; the client's name is in its `KeptFile`."""
 
+PROVENANCE_JSON, PROVENANCE_DSSE = "provenance.json", "provenance.dsse.json"
+"""The statement on the artifact, and the same in a signed envelope."""
+
 
 class Accepted(BaseModel):
     """A job that was accepted: all that is needed to run it."""
@@ -37,6 +40,8 @@ class Accepted(BaseModel):
     """Its version there, or that of all files of a folder; empty if the store tells none."""
     target: str | None = None
     """The address of a folder that gets the results."""
+    statement: bool = False
+    """Whether the folder also gets the statement on the artifact."""
     options: dict[str, Any]
     """All options as JSON; a later version may refuse them."""
     request_id: str | None = None

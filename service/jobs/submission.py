@@ -27,6 +27,7 @@ class Source:
         is_held: Whether it is kept of an earlier job, and not in the folder of the submission.
         found: Where it is, if it is in a store.
         target: The address of a folder that gets the results, if there is one.
+        statement: Whether it also gets the statement on the artifact.
     """
 
     filename: str
@@ -36,6 +37,7 @@ class Source:
     is_held: bool = False
     found: Found | None = None
     target: str | None = None
+    statement: bool = False
 
     @property
     def content(self) -> list[str]:
@@ -44,6 +46,7 @@ class Source:
         Two requests for a checkpoint whose store tells no version are not the same.
         """
         target = [self.target] if self.target else []
+        target += ["statement"] if self.statement else []
         if self.found is None:
             return [self.sha256, *target]
         version = self.found.version or secrets.token_hex(16)
@@ -106,6 +109,7 @@ class Submission:
             source=source.found.address.text if source.found else None,
             source_version=source.found.version if source.found else "",
             target=source.target,
+            statement=source.statement,
             options=source.options.model_dump(mode="json"),
             request_id=self.request_id,
             traceparent=self.traceparent,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
+from convlast.provenance.envelope import ENVELOPE, STATEMENT
 from convlast.report import Verdict
 from service.connection.observation import REQUEST_ID
 from service.headers.negotiation import HTML, JSON, MARKDOWN, OCTET_STREAM, SARIF, XML, ZIP
@@ -34,6 +35,10 @@ REPORT_CONTENT: dict[str, Any] = {
     JSON: {"schema": {"$ref": REF.format(model="Report")}},
     **{kind: {"schema": {"type": "string"}} for kind in (HTML, MARKDOWN, XML)},
     SARIF: {"schema": {"type": "object"}},
+}
+PROVENANCE_CONTENT: dict[str, Any] = {
+    STATEMENT: {"schema": {"type": "object"}},
+    ENVELOPE: {"schema": {"type": "object"}},
 }
 ZIP_CONTENT: dict[str, Any] = {ZIP: {"schema": BINARY}}
 ARTIFACT_CONTENT: dict[str, Any] = {OCTET_STREAM: {"schema": BINARY}}

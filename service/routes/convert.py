@@ -37,10 +37,11 @@ async def convert(request: Request, context: ContextOf, caller: CallerOf) -> Res
     """Convert the Conv3d weights of a checkpoint, prove the result, and report it.
 
     `Accept` chooses the answer: `application/zip` (the default) contains the artifact,
-    `report.json` and `report.html`, and nothing is stored; `application/json` is the report, with
-    links to files that are stored for a while; `application/octet-stream` is the artifact. The
-    report is also to be had as a page (`text/html`), for a merge request (`text/markdown`), as
-    JUnit (`application/xml`), and for code scanning (`application/sarif+json`).
+    `report.json`, `report.html` and `provenance.json`, a statement on what it was made of, and
+    nothing is stored; `application/json` is the report, with links to files that are stored for a
+    while; `application/octet-stream` is the artifact. The report is also to be had as a page
+    (`text/html`), for a merge request (`text/markdown`), as JUnit (`application/xml`), and for code
+    scanning (`application/sarif+json`).
 
     With a `target` the artifact goes there, and the answer is the report.
 

@@ -36,6 +36,8 @@ curl --fail-with-body $url/jobs/$id/report.md >> summary.md""",
 curl --fail-with-body $url/jobs/$id/report.xml -o report.xml""",
     ("GET", "/jobs/{job_id}/report.sarif"): """\
 curl --fail-with-body $url/jobs/$id/report.sarif -o report.sarif""",
+    ("GET", "/jobs/{job_id}/provenance"): """\
+curl --fail-with-body $url/jobs/$id/provenance -o provenance.json""",
     ("GET", "/jobs/{job_id}/comparison"): """\
 curl --fail-with-body -H "Accept: text/html" -o comparison.html \\
   "$url/jobs/$id/comparison?with=$other\"""",

@@ -7,10 +7,12 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from convlast.provenance.envelope import ENVELOPE, STATEMENT
 from service.answers.kinds import REPORT_OFFERS, WRITTEN, written
 from service.answers.results import (
     FILES,
     artifact_headers,
+    files_in_zip,
     report_headers,
     zip_of,
 )
@@ -32,7 +34,13 @@ from service.jobs.records import ARTIFACT
 from service.jobs.retention import CANCELLED
 from service.problems import Problem, ProblemError
 from service.routes import JobId, readable
-from service.routes.contents import ABOUT_JOB, ARTIFACT_CONTENT, REPORT_CONTENT, ZIP_CONTENT
+from service.routes.contents import (
+    ABOUT_JOB,
+    ARTIFACT_CONTENT,
+    PROVENANCE_CONTENT,
+    REPORT_CONTENT,
+    ZIP_CONTENT,
+)
 from service.routes.openapi import problems
 from service.threads import STORING
 
@@ -98,7 +106,7 @@ async def artifact(
 @readable(
     router,
     "/archive",
-    summary="The artifact and the reports of a job as a zip",
+    summary="The artifact, the reports and the statement of a job as a zip",
     responses={
         200: {"description": "The zip.", "content": ZIP_CONTENT, "headers": ABOUT_JOB},
         **problems(*CODES),
@@ -107,7 +115,7 @@ async def artifact(
 async def archive(job_id: JobId, context: ContextOf, caller: CallerOf) -> Response:
     """Download the zip that a synchronous conversion answers."""
     entry = await entry_with(context, job_id, caller, ZIP)
-    files = await STORING.run(entry.open, FILES[ZIP])
+    files = await STORING.run(entry.open, files_in_zip(entry))
     pieces, headers = zip_of(entry, files)
     headers |= fields_of(entry)
     delivery = context.delivery(context.download_admission.take(caller.share))
@@ -188,6 +196,36 @@ async def _send_report(context: Context, job_id: str, caller: Caller, media_type
         return PiecesResponse([body], headers=headers, delivery=delivery)
     files = await STORING.run(entry.open, FILES[media_type])
     delivery = context.delivery(admission.take(caller.share))
+    return PiecesResponse(files, headers=headers, delivery=delivery)
+
+
+@readable(
+    router,
+    "/provenance",
+    summary="The statement on the artifact of a job",
+    responses={
+        200: {
+            "description": "The statement.",
+            "content": PROVENANCE_CONTENT,
+            "headers": ABOUT_JOB,
+        },
+        **problems(*CODES, "not-acceptable"),
+    },
+)
+async def provenance(
+    job_id: JobId, request: Request, context: ContextOf, caller: CallerOf
+) -> Response:
+    """Read what the artifact was made of, and by what: an in-toto statement with SLSA provenance.
+
+    A service with a signing key also has it in a signed envelope, for those who accept only that,
+    or prefer it.
+    """
+    entry = await entry_with(context, job_id, caller, STATEMENT)
+    offers = [each for each in (STATEMENT, ENVELOPE) if FILES[each][0] in entry.made]
+    media_type = negotiate(as_list(request.headers, "accept"), offers)
+    files = await STORING.run(entry.open, FILES[media_type])
+    delivery = context.delivery(context.download_admission.take(caller.share))
+    headers = {"Content-Type": media_type, "Vary": "Accept", **fields_of(entry)}
     return PiecesResponse(files, headers=headers, delivery=delivery)
 
 

@@ -130,6 +130,11 @@ def upload_body(option_names: Iterable[str], *, has_target: bool) -> dict[str, A
             "description": "A folder in a store, such as `s3://bucket/converted/`, that gets the "
             "artifact, its digest and its reports; of a model folder the folder that it becomes.",
         }
+        named["statement"] = {
+            "type": "boolean",
+            "default": False,
+            "description": "Whether the target also gets the statement on the artifact.",
+        }
     by_name = {"type": "object", "required": ["source"], "properties": named}
     prefer = {
         "type": "string",

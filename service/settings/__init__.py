@@ -194,6 +194,11 @@ class Settings(Limits):
     page: bool = True
     """Serve the page at `/`, on which people drop files. It contains no job, no file and no key."""
 
+    signing_key_file: NamedPath | None = None
+    """The private key that signs what the service states of artifacts: Ed25519 or ECDSA P-256, PEM
+    (PKCS #8), readable by its owner, and perhaps its group, alone. SIGHUP has it read again. By
+    default the statements are not signed."""
+
     cors_origins: Origins = ()
     """Origins whose pages may call from a browser, such as `https://ml.example.org`, separated
     by commas. By default none may."""

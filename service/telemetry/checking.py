@@ -17,6 +17,7 @@ import structlog
 
 from convlast.errors import ConvlastError
 from service.access.keyring import Keyring
+from service.access.signing import SigningKey
 from service.settings import Settings, SettingsError
 from service.storage.workspace import check_folder
 from service.telemetry import logs, service_lines
@@ -82,6 +83,8 @@ def run(
     if sys.stderr.isatty():
         logs.configure("critical")  # a person is told in words
     checked = [Checked("settings", "They are valid."), _keys(settings), _work_folder(settings)]
+    if settings.signing_key_file is not None:
+        checked.append(_signing_key(settings))
     if store is not None:
         checked.append(_store(store))
     if all(each.is_well for each in checked[2:]):
@@ -124,6 +127,13 @@ def _keys(settings: Settings) -> Checked:
         return Checked("keys", str(error), is_well=False)
     result = f"{service_lines.served(settings).capitalize()}."
     return Checked("keys", result, warnings=(problem,) if problem else ())
+
+
+def _signing_key(settings: Settings) -> Checked:
+    try:
+        return Checked("signing key", f"Its id is {SigningKey.of(settings).keyid}.")
+    except SettingsError as error:
+        return Checked("signing key", str(error), is_well=False)
 
 
 def _work_folder(settings: Settings) -> Checked:

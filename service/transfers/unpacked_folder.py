@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,12 +41,15 @@ class UnpackedFolder:
         made: The tar that a worker has made of it.
         reports: The files that go beside the folder, by their endings; the last one is seen last.
         digests: A file that this writes, for `sha256sum --check`.
+        stated: Given the digest of each file, writes what is stated of them, and returns the files
+            that go beside the folder too, by their endings.
     """
 
     source: Path
     made: Path
     reports: Mapping[str, Path]
     digests: Path
+    stated: Callable[[Mapping[str, str]], Mapping[str, Path]]
 
     async def names(self) -> list[str]:
         """Return the names of its files."""
@@ -86,7 +89,9 @@ class UnpackedFolder:
         await together(put_one(each) for each in indices)
         lines = [f"{digests[each.name]}  {place.name}/{each.name}\n" for each in members]
         await completed(RECORDING.run(self.digests.write_text, "".join(lines), "utf-8"))
-        for ending, path in {".sha256": self.digests, **self.reports}.items():
+        in_order = {each.name: digests[each.name] for each in members}
+        stated = await completed(RECORDING.run(self.stated, in_order))
+        for ending, path in {".sha256": self.digests, **stated, **self.reports}.items():
             await put(path, place.beside(ending), options)
 
 

@@ -22,7 +22,7 @@ MAX_BYTES = 256 << 10
 
 _DIGEST = re.compile("sha256:[0-9a-f]{64}")
 _MEMBERS: dict[JobVerb, tuple[str, ...]] = {
-    "convert": ("source", "target", "filename", "options"),
+    "convert": ("source", "target", "statement", "filename", "options"),
     "inspect": ("source", "filename", "options"),
 }
 
@@ -35,6 +35,7 @@ class NamedSource:
         sha256: The digest of the checkpoint, in hexadecimal, if the service has it.
         address: Its address, if it is in a store.
         target: The address of a folder that gets the results, if there is one.
+        statement: Whether it also gets the statement on the artifact.
         filename: The client's name for it; none: the one that it had.
         options: The options.
     """
@@ -42,6 +43,7 @@ class NamedSource:
     sha256: str | None
     address: str | None
     target: str | None
+    statement: bool
     filename: str | None
     options: Options
 
@@ -74,11 +76,20 @@ async def read_named_source(
     for name in ("target", "filename"):
         if not isinstance(members.get(name), str | None):
             raise MalformedRequestError(f"The member {name} is not a text.")
+    statement = members.get("statement", False)
+    if not isinstance(statement, bool):
+        raise MalformedRequestError("The member statement is not true or false.")
+    if statement and members.get("target") is None:
+        raise MalformedRequestError(
+            "The member statement needs a target, which gets the statement.",
+            remedy="Without a target, GET /jobs/{id}/provenance has it.",
+        )
     is_in_store = is_address(source)
     return NamedSource(
         sha256=None if is_in_store else source.removeprefix("sha256:"),
         address=source if is_in_store else None,
         target=members.get("target"),
+        statement=statement,
         filename=members.get("filename"),
         options=_options(members, names),
     )

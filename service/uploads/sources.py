@@ -62,7 +62,7 @@ async def receive_source(
         source = await _source_of(named, context, caller, folder, held)
         if named.target is not None:
             target = await _checked(named.target, source, context.transfers.delivering)
-            source = replace(source, target=target)
+            source = replace(source, target=target, statement=named.statement)
         folder.take(source.bytes)
         return source
     query = check_query(request, names)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from convlast.options import Limits, Options
 from convlast.progress import TimedStage
-from convlast.report import Report, Verdict
+from convlast.report import Environment, Report, Verdict
 from service.sandbox.wall import Wall
 
 REPORT_JSON, REPORT_HTML = "report.json", "report.html"
@@ -112,6 +112,10 @@ class Finished(BaseModel):
     verdict: Verdict
     artifact: Made | None = None
     artifact_sha256: Sha256 | None = None
+    input_tensors_sha256: Sha256 | None = None
+    """The root of the digests of its tensors, if it was asked for."""
+    artifact_tensors_sha256: Sha256 | None = None
+    environment: Environment | None = None
     reports: list[Made] = Field(default_factory=list, max_length=2)
     seconds: dict[str, Seconds] = Field(default_factory=dict)
     """Wall time of each of `STAGES`."""

@@ -16,12 +16,12 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from convlast.errors import (
-    NO_ROOM,
     ConvlastError,
     OutOfMemoryError,
     StorageFullError,
     VerificationError,
 )
+from convlast.errors.full_disk import NO_ROOM
 from convlast.progress import Progress
 from convlast.report import Report
 from convlast.report.codes import finding

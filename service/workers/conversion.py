@@ -20,6 +20,7 @@ from convlast.devices import device_errors_translated, resolve, troubles_on, unu
 from convlast.errors import DeviceUnavailableError
 from convlast.options import Options
 from convlast.progress import Progress, silent
+from convlast.provenance.statement import TENSORS
 from convlast.report import Report
 from convlast.report.rendering import html
 from service.workers import REPORT_HTML, REPORT_JSON, Finished, Made
@@ -188,6 +189,9 @@ def run(job: LocalJob, device: str, progress: Progress) -> Finished:
         verdict=report.verdict,
         artifact=made_artifact,
         artifact_sha256=report.artifact.sha256 if report.artifact else None,
+        input_tensors_sha256=getattr(report.input, TENSORS, None),
+        artifact_tensors_sha256=getattr(report.artifact, TENSORS, None),
+        environment=report.environment,
         reports=[_made(path, crc32(path.read_bytes())) for path in files],
         seconds={**report.seconds, "report": perf_counter() - began_s},
     )

@@ -44,6 +44,19 @@ def test_the_readme_names_files_that_there_are() -> None:
     assert all((ROOT / each).is_file() for each in files)
 
 
+def test_the_signing_key_goes_where_the_keys_go() -> None:
+    """To every process that accepts requests, as a secret that the setting names; not to Ray's."""
+    keys, signing = (
+        yaml.safe_load((ROOT / f"docker-compose.{name}.yml").read_text())
+        for name in ("keys", "signing")
+    )
+    assert signing["services"].keys() == keys["services"].keys()
+    for service in signing["services"].values():
+        (secret,) = service["secrets"]
+        assert service["environment"] == {"CONVLAST_SIGNING_KEY_FILE": f"/run/secrets/{secret}"}
+        assert signing["secrets"].keys() == {secret}
+
+
 def test_only_the_service_is_started_without_a_profile() -> None:
     """All else is for the cluster, and the image of the cluster is no other service's."""
     assert [name for name, each in SERVICES.items() if "profiles" not in each] == ["convlast"]

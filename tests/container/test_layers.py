@@ -44,7 +44,7 @@ def building(
     [
         ("README.md", "\nOne more line.\n"),
         ("convlast/smoke/__init__.py", "\nONE_MORE_LINE = 1\n"),
-        ("convlast/errors.py", "\nONE_MORE_LINE = 1\n"),
+        ("convlast/errors/__init__.py", "\nONE_MORE_LINE = 1\n"),
         ("service/app.py", "\nONE_MORE_LINE = 1\n"),
     ],
 )

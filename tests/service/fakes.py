@@ -71,6 +71,7 @@ def run(job: LocalJob, device: str, progress: Progress) -> Finished:
         verdict=report.verdict,
         artifact=_made(artifact) if artifact else None,
         artifact_sha256=report.artifact.sha256 if report.artifact else None,
+        environment=report.environment,
         reports=[_made(json_path), _made(html_path)],
         seconds={"read": 0.001, "write": 0.002},
     )
@@ -159,6 +160,14 @@ def _babbles(job: LocalJob, words: list[bytes]) -> None:
             continue
 
 
+def _reads(job: LocalJob, words: list[bytes]) -> None:
+    """`reads PATH`: tell whether a file can be read."""
+    try:
+        Path(words[0].decode()).read_bytes()
+    except OSError as error:
+        raise UnsafeCheckpointError(f"Refused: {error.strerror}.", names=[]) from None
+
+
 def _raises(job: LocalJob, words: list[bytes]) -> None:
     raise RuntimeError("a secret of the machine")
 
@@ -218,6 +227,7 @@ VERBS: dict[str, Callable[[LocalJob, list[bytes]], None]] = {
     "exits": _exits,
     "babbles": _babbles,
     "raises": _raises,
+    "reads": _reads,
     "exhausts-memory": _exhausts_memory,
     "fills-the-disk": _fills_the_disk,
     "refuses": _refuses,

@@ -88,6 +88,33 @@ def test_a_folder_in_a_store_is_answered_as_a_tar(
     assert inspected["input"] == convlast.inspect(folder).input.model_dump()
 
 
+def test_a_folder_in_a_store_gets_its_statement(
+    service: Running, folder: Path, tmp_path: Path
+) -> None:
+    """It lies beside the folder, and is about each file in it; without the demand there is none."""
+    target = tmp_path / "made"
+    members = {"source": f"{folder.as_uri()}/", "target": f"{target.as_uri()}/"}
+    answer = asks(service, {**members, "statement": True, "options": {"smoke": "none"}})
+    assert answer.status_code == 200, answer.text
+    statement = tmp_path / "made.provenance.json"
+    ended = run("verify", "--statement", statement, target)
+    assert ended.exit_code == 0, ended.output
+    told = json.loads(statement.read_text())
+    assert {each["name"] for each in told["subject"]} == set(building.files_in(target))
+    (given,) = told["predicate"]["buildDefinition"]["resolvedDependencies"]
+    assert (given["uri"], given["digest"]) == (
+        members["source"],
+        {"dirHash1": convlast.inspect(folder).input.sha256},
+    )
+    with service.client() as client:
+        assert client.get(answer.json()["links"]["provenance"]).content == statement.read_bytes()
+    checkpoint = target / "checkpoint_final.pth"
+    checkpoint.write_bytes(checkpoint.read_bytes()[::-1])
+    ended = run("verify", "--statement", statement, target)
+    assert ended.exit_code == 1
+    assert "'checkpoint_final.pth' is changed" in ended.stderr
+
+
 def run(*words: object) -> Result:
     """Run the command line to its end."""
     return CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)

@@ -60,6 +60,7 @@ def test_tools_are_pinned(line: str) -> None:
         ("cli", "__main__"),
         ("client", "cli/remote"),
         ("safetensors", "checkpoints/safetensors"),
+        ("signing", "provenance/signing"),
         ("stores", "stores/opening"),
     ],
 )

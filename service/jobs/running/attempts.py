@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -14,6 +15,7 @@ import structlog
 from convlast.errors import ConvlastError, StoreError
 from convlast.options import Options
 from convlast.removal import remove_tree
+from service.access.signing import SigningKey
 from service.cancellation import completed
 from service.errors import InternalError, NotReadyError, WorkerCrashedError, full_disk_as_problem
 from service.jobs.entry import JobEntry
@@ -21,6 +23,7 @@ from service.jobs.journal import Journal
 from service.jobs.others import TakenError
 from service.jobs.running.endings import Ended
 from service.jobs.running.results import check, check_report
+from service.jobs.running.stating import Stating
 from service.jobs.running.transferring import deliver, fetch
 from service.problems import Problem, ProblemError
 from service.settings import Settings
@@ -65,6 +68,7 @@ class Attempts:
         workers: Mapping[str, Workers],
         transfers: Transfers,
         estimate_s: Callable[[int], float],
+        key: SigningKey,
     ) -> None:
         """Set up.
 
@@ -74,7 +78,9 @@ class Attempts:
             workers: The workers for each verb.
             transfers: Fetches checkpoints, and delivers results.
             estimate_s: Returns how long a job at this place of the queue will probably wait.
+            key: Signs what is stated of artifacts.
         """
+        self._stating = Stating(settings, key)
         self._settings, self._journal, self._workers = settings, journal, workers
         self._transfers, self._estimate_s = transfers, estimate_s
 
@@ -134,7 +140,8 @@ class Attempts:
                 files = await completed(
                     RECORDING.run(check, finished, made, has_artifact=has_artifact)
                 )
-                files = await deliver(entry, files, made, self._transfers)
+                state = partial(self._stating.write, entry, finished, made)
+                files = await deliver(entry, files, made, self._transfers, state)
             return Ended("succeeded", None, finished, files, made)
         except ProblemError as error:
             has_report = error.problem.report is not None

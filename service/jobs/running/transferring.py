@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from convlast.stores.address import Address
 from service.cancellation import completed
 from service.jobs.entry import DELIVER, DOWNLOAD, JobEntry
-from service.jobs.records import ARTIFACT, KeptFile
-from service.threads import RECORDING
+from service.jobs.records import ARTIFACT, PROVENANCE_DSSE, PROVENANCE_JSON, KeptFile
+from service.threads import HASHING, RECORDING
 from service.transfers import Transfers
 from service.transfers.delivering import Delivering
 from service.transfers.fetching import Found
@@ -19,6 +21,16 @@ from service.transfers.unpacked_folder import UnpackedFolder
 from service.workers import REPORT_HTML, REPORT_JSON
 
 _DIGEST = "sha256"
+_STATEMENTS = (PROVENANCE_JSON, PROVENANCE_DSSE)
+
+
+class State(Protocol):
+    """Writes the statement on an artifact, and returns the files of it."""
+
+    def __call__(
+        self, artifact: KeptFile, unpacked: Mapping[str, str] | None = None
+    ) -> dict[str, KeptFile]:
+        """Write it, with the digests of the files that the artifact is unpacked to, if it is."""
 
 
 async def fetch(entry: JobEntry, transfers: Transfers) -> None:
@@ -43,52 +55,83 @@ async def fetch(entry: JobEntry, transfers: Transfers) -> None:
 
 
 async def deliver(
-    entry: JobEntry, files: dict[str, KeptFile], made: Path, transfers: Transfers
+    entry: JobEntry, files: dict[str, KeptFile], made: Path, transfers: Transfers, state: State
 ) -> dict[str, KeptFile]:
     """Deliver the results of a job, if it has a target, and return those that are kept here.
 
     The artifact is then in its target alone. It comes last: who sees it sees its reports.
 
+    Args:
+        entry: The job.
+        files: What a worker has made.
+        made: The folder of these.
+        transfers: Delivers them.
+        state: Writes the statement on the artifact, which is about the files that it becomes.
+
     Raises:
         ConvlastError: If they cannot be delivered.
     """
     target, artifact = entry.accepted.target, files.get(ARTIFACT)
-    if target is None or artifact is None:
+    if artifact is None:
+        return files
+    if target is None or not entry.accepted.is_packed:
+        files = {**files, **await completed(HASHING.run(state, artifact))}
+    if target is None:
         return files
     with _stage(entry, DELIVER, artifact.bytes):
         if entry.accepted.is_packed:
-            await _deliver_folder(entry, made, target, transfers.delivering)
+            stated = partial(state, artifact)
+            files = {**files, **await _deliver_folder(entry, made, target, transfers, stated)}
         else:
-            await _deliver_file(entry, artifact, made, target, transfers.delivering)
+            await _deliver_file(entry, files, made, target, transfers.delivering)
     return {name: file for name, file in files.items() if name != ARTIFACT}
 
 
 async def _deliver_file(
-    entry: JobEntry, artifact: KeptFile, made: Path, target: str, delivering: Delivering
+    entry: JobEntry, files: Mapping[str, KeptFile], made: Path, target: str, delivering: Delivering
 ) -> None:
+    artifact = files[ARTIFACT]
     line = f"{artifact.sha256}  {artifact.filename}\n"
     await completed(RECORDING.run((made / _DIGEST).write_text, line))
-    files = _named(artifact.filename, made)
-    await delivering.deliver(files, target, entry.moves, share=entry.accepted.share)
+    stated = [name for name in _STATEMENTS if name in files and entry.accepted.statement]
+    named = _named(artifact.filename, made, stated)
+    await delivering.deliver(named, target, entry.moves, share=entry.accepted.share)
 
 
-async def _deliver_folder(entry: JobEntry, made: Path, target: str, delivering: Delivering) -> None:
+async def _deliver_folder(
+    entry: JobEntry,
+    made: Path,
+    target: str,
+    transfers: Transfers,
+    state: Callable[[Mapping[str, str]], dict[str, KeptFile]],
+) -> dict[str, KeptFile]:
+    """Deliver what a model folder has become; return the files of the statement on it."""
     accepted = entry.accepted
+    kept: dict[str, KeptFile] = {}
+
+    def stated(digests: Mapping[str, str]) -> dict[str, Path]:
+        kept.update(state(digests))
+        wanted = [name for name in _STATEMENTS if name in kept and accepted.statement]
+        return {f".{name}": made / name for name in wanted}
+
     folder = UnpackedFolder(
         source=entry.source,
         made=made / ARTIFACT,
         reports={".report.html": made / REPORT_HTML, ".report.json": made / REPORT_JSON},
         digests=made / _DIGEST,
+        stated=stated,
     )
-    await delivering.deliver_folder(
+    await transfers.delivering.deliver_folder(
         folder, accepted.source or "", target, entry.moves, share=accepted.share
     )
+    return kept
 
 
-def _named(filename: str, made: Path) -> Mapping[str, Path]:
+def _named(filename: str, made: Path, statements: Iterable[str]) -> Mapping[str, Path]:
     """Return the files by the names that they get beside the artifact, and this last."""
     stem = Path(filename).stem
     return {
+        **{f"{stem}.{name}": made / name for name in statements},
         f"{stem}.report.json": made / REPORT_JSON,
         f"{stem}.report.html": made / REPORT_HTML,
         f"{stem}.sha256": made / _DIGEST,

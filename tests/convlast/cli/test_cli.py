@@ -362,7 +362,7 @@ def test_an_ignored_signal_stays_ignored(
         (["convert", "{folder}", "--report", "{folder}/r.json"], "this is in the input"),
         (["verify", "{folder}", "{folder}", "--report", "{folder}/r.json"], "is in the input"),
         (["verify", "{source}", "{folder}/absent.pt"], "does not exist"),
-        (["verify", "{source}"], "Missing argument"),
+        (["verify", "{source}"], "CONVERTED is missing"),
         (["inspect", "{source}", "--smoke", "none"], "No such option"),
         (["report", "{folder}/absent.pt"], "does not exist"),
         (["change", "{source}"], "No such command"),

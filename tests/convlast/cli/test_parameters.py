@@ -12,6 +12,7 @@ from convlast.cli.digests import Shown
 from convlast.cli.execution import Execution, Trust
 from convlast.cli.outcome import Output
 from convlast.cli.parameters import METAVARS, REPEATABLE, SHORT, Only, flattened
+from convlast.cli.provenance import Provenance
 from convlast.cli.remote import Service
 from convlast.errors import OptionError
 from convlast.options import Limits, Options
@@ -19,7 +20,15 @@ from convlast.options.keywords import INSPECTED
 from convlast.report.gates import Gates
 from service.uploads.sources import OPTION_NAMES
 
-MODELS: tuple[type[BaseModel], ...] = (Options, Output, Gates, Execution, Service, Limits)
+MODELS: tuple[type[BaseModel], ...] = (
+    Options,
+    Output,
+    Gates,
+    Execution,
+    Service,
+    Limits,
+    Provenance,
+)
 
 
 def options_of(command: str) -> dict[str, Any]:

@@ -18,7 +18,11 @@ from convlast.cli.usage import Commands
     ("arguments", "said"),
     [
         ("convert", "Missing argument 'IN'.\n  Try 'convlast convert --help'.\n"),
-        ("verify x.pt", "Missing argument 'CONVERTED'.\n  Try 'convlast verify --help'.\n"),
+        (
+            "verify x.pt",
+            "Invalid value: CONVERTED is missing: convlast verify ORIGINAL CONVERTED, or convlast "
+            "verify --statement FILE ARTIFACT.\n  Try 'convlast verify --help'.\n",
+        ),
         (
             "convert x.pt --smokes=none",
             "No such option: --smokes. Did you mean '--smoke' or '--smoke-seconds'?\n"

@@ -18,7 +18,7 @@ from service.context import Caller, Context
 from service.errors import NotFoundError
 from service.headers.negotiation import JSON, OCTET_STREAM, ZIP
 from service.headers.preferences import Preference
-from service.jobs.records import ARTIFACT
+from service.jobs.records import ARTIFACT, PROVENANCE_JSON
 from service.uploads.requested import Requested, Wanted, request_job
 from service.workers import REPORT_HTML, REPORT_JSON
 from tests.service.jobs.boards import FakeWorkers, artifact_of, in_loop, path_of
@@ -60,7 +60,7 @@ async def test_a_zip_has_all_files_and_stores_nothing(tmp_path: Path) -> None:
         headers, body = await sent(ZIP, requested, sender, context)
         with zipfile.ZipFile(io.BytesIO(body)) as archive:
             assert archive.testzip() is None
-            assert set(archive.namelist()) == {NAME, REPORT_JSON, REPORT_HTML}
+            assert set(archive.namelist()) == {NAME, REPORT_JSON, REPORT_HTML, PROVENANCE_JSON}
             assert archive.read(NAME) == artifact_of(b"checkpoint")
         assert f"{NAME}.zip" in headers["content-disposition"]
         assert headers["vary"] == "Accept"
@@ -119,7 +119,7 @@ async def test_a_result_that_is_gone_is_not_found(tmp_path: Path, media_type: st
 @in_loop
 async def test_a_full_store_keeps_a_result_until_its_client_has_it(tmp_path: Path) -> None:
     """A job that has to go is removed with the first sweep after its answer, and not before."""
-    async with applied(tmp_path, FakeWorkers(is_prompt=True), store_bytes=100) as context:
+    async with applied(tmp_path, FakeWorkers(is_prompt=True), store_bytes=4_000) as context:
         sender, other = Sender(), Sender(b"other")
         requested = await result(context, sender, kept=True)
         later = await result(context, other, kept=True)

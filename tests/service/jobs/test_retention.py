@@ -146,9 +146,9 @@ async def test_a_restart_keeps_finished_jobs_within_the_bounds(tmp_path: Path) -
 @in_loop
 async def test_the_store_makes_room_by_itself(tmp_path: Path) -> None:
     """The oldest jobs go as soon as a new one has ended, with their checkpoints."""
-    async with opened(tmp_path, FakeWorkers(is_prompt=True), store_bytes=200) as board:
+    async with opened(tmp_path, FakeWorkers(is_prompt=True), store_bytes=6_000) as board:
         entries = [await ended(await board.submit(b"%d" % n * 20, durable=True)) for n in range(4)]
-        assert board.jobs.table.kept_bytes <= 200
+        assert board.jobs.table.kept_bytes <= 6_000
         with pytest.raises(GoneError):
             board.jobs.table.find(entries[0].id, "alice")
         assert board.jobs.table.find(entries[-1].id, "alice").state == "succeeded"

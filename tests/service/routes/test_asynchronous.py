@@ -103,7 +103,8 @@ def test_all_links_of_a_finished_job_lead_somewhere(service: Running) -> None:
     content = new()
     job = ended(service, post(service, content, **ASYNC))
     kinds = {"report", "html", "markdown", "junit", "sarif"}
-    assert job["links"].keys() == {"self", "events", "artifact", "archive", *kinds}
+    files = {"artifact", "archive", "provenance", *kinds}
+    assert job["links"].keys() == {"self", "events", *files}
     for link in job["links"].values():
         assert get(service, link).status_code == 200
     assert get(service, job["links"]["artifact"]).content == content

@@ -26,7 +26,7 @@ def test_curl_gets_artifact_and_report_in_one_zip(service: Running, tmp_path: Pa
     subprocess.run([*command, "-o", str(target), f"{service.url}/convert"], check=True)
     with zipfile.ZipFile(target) as archive:
         assert archive.testzip() is None
-        names = ["model.channels_last_3d.pt", "report.json", "report.html"]
+        names = ["model.channels_last_3d.pt", "report.json", "report.html", "provenance.json"]
         assert archive.namelist() == names
         assert archive.read(names[0]) == CONTENT
         report = Report.model_validate_json(archive.read("report.json"))

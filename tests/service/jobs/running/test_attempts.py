@@ -281,9 +281,9 @@ async def test_a_result_larger_than_the_store_is_refused(
     tmp_path: Path, *, is_durable: bool
 ) -> None:
     """No other job is removed for one that does not fit at all."""
-    async with opened(tmp_path, FakeWorkers(is_prompt=True), store_bytes=200) as board:
+    async with opened(tmp_path, FakeWorkers(is_prompt=True), store_bytes=20_000) as board:
         small = await ended(await board.submit(durable=True))
-        large = await ended(await board.submit(b"x" * 201, kept=True, durable=is_durable))
+        large = await ended(await board.submit(b"x" * 20_001, kept=True, durable=is_durable))
         assert (small.state, code_of(large)) == ("succeeded", "storage-full")
         assert board.jobs.table.find(small.id, "alice") is small
 
@@ -291,12 +291,12 @@ async def test_a_result_larger_than_the_store_is_refused(
 @in_loop
 async def test_a_result_that_fits_without_its_checkpoint_is_kept_without(tmp_path: Path) -> None:
     """A job that has succeeded is not removed at once for the size of its checkpoint."""
-    async with opened(tmp_path, FakeWorkers(is_prompt=True), store_bytes=200) as board:
-        entry = await ended(await board.submit(b"x" * 110, durable=True))
+    async with opened(tmp_path, FakeWorkers(is_prompt=True), store_bytes=20_000) as board:
+        entry = await ended(await board.submit(b"x" * 11_000, durable=True))
         assert entry.state == "succeeded"
         assert board.jobs.table.find(entry.id, "alice") is entry
         assert not list((tmp_path / "inputs").iterdir())
-        assert board.jobs.table.kept_bytes <= 200
+        assert board.jobs.table.kept_bytes <= 20_000
 
 
 # Restarts

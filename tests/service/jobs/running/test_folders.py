@@ -20,6 +20,7 @@ from convlast.errors import (
 from convlast.report.folder_digest import listing_digest
 from service.errors import UploadTooLargeError, WorkerCrashedError
 from service.jobs.entry import JobEntry
+from service.jobs.records import PROVENANCE_JSON
 from service.jobs.submission import Submission
 from service.settings import Settings
 from service.transfers import Transfers
@@ -147,11 +148,11 @@ async def test_each_file_is_delivered(tmp_path: Path, store: FolderStore) -> Non
         assert made["vae.sha256"].decode().splitlines() == [
             f"{hashlib.sha256(content).hexdigest()}  vae/{name}" for name, content in FILES.items()
         ]
-        assert set(entry.made) == {REPORT_JSON, REPORT_HTML}
+        assert set(entry.made) == {REPORT_JSON, REPORT_HTML, PROVENANCE_JSON}
         told = entry.status(base="", max_age_s=1)
         assert told.target == store.target
         kinds = {"report", "html", "markdown", "junit", "sarif"}
-        assert told.links.keys() == {"self", "events", *kinds}
+        assert told.links.keys() == {"self", "events", "provenance", *kinds}
 
 
 @in_loop

@@ -13,6 +13,7 @@ import pytest
 from convlast.stores.address import Address
 from service.errors import WorkerCrashedError
 from service.jobs.entry import JobEntry
+from service.jobs.records import PROVENANCE_JSON
 from service.jobs.running import attempts
 from service.transfers.fetching import Found
 from service.workers import REPORT_HTML, REPORT_JSON
@@ -263,12 +264,12 @@ async def test_results_are_delivered(tmp_path: Path, store: Store) -> None:
         line = (store.results / f"{artifact.stem}.sha256").read_text()
         assert line == f"{digest}  {artifact.name}\n"
         assert json.loads((store.results / "m.channels_last_3d.report.json").read_bytes())
-        assert set(entry.made) == {REPORT_JSON, REPORT_HTML}
+        assert set(entry.made) == {REPORT_JSON, REPORT_HTML, PROVENANCE_JSON}
         assert board.jobs.table.is_lasting(entry)
         told = entry.status(base="", max_age_s=1)
         assert told.target == store.target
         kinds = {"report", "html", "markdown", "junit", "sarif"}
-        assert told.links.keys() == {"self", "events", *kinds}
+        assert told.links.keys() == {"self", "events", "provenance", *kinds}
         assert entry.outcome is not None
         assert [*entry.outcome.seconds][-1] == "deliver"
 

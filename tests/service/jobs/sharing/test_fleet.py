@@ -820,11 +820,11 @@ async def test_the_oldest_jobs_go_if_there_is_no_room(services: Services) -> Non
     async with services.one("a") as one, services.one("b") as other:
         one.workers.is_prompt = True
         entries = [
-            await ended(await one.submit(b"x" * 400, durable=True, filename=f"{n}.pt"))
+            await ended(await one.submit(b"x" * 40_000, durable=True, filename=f"{n}.pt"))
             for n in range(4)
         ]
         live = await other.submit(b"live", durable=True)
-        sweeping = Sweeping(services.store_of(one), max_bytes=2500, max_age_s=60)
+        sweeping = Sweeping(services.store_of(one), max_bytes=250_000, max_age_s=60)
         await to_thread(sweeping.sweep)
         for board in (one, other):
             for entry in entries[:2]:

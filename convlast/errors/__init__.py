@@ -20,6 +20,10 @@
     │  ├─ SourceNotFoundError        source-not-found: nothing is there
     │  ├─ SourceChangedError         source-changed: another object is there than before
     │  └─ StoreUnavailableError      store-unavailable: the store is away, fails, or refuses
+    ├─ ProvenanceError
+    │  ├─ StatementError             invalid-statement: no statement on an artifact, or damaged
+    │  ├─ SignatureError             invalid-signature: not signed with the given key
+    │  └─ ArtifactChangedError       artifact-changed: not what the statement is about
     ├─ RemoteError                   raised by the client, with the code of the service's problem
     ├─ StorageFullError              storage-full: no room for the artifact
     └─ DeviceError
@@ -27,12 +31,7 @@
        ├─ DeviceLostError            device-lost: the device failed while it was in use
        └─ OutOfMemoryError           out-of-memory: host or device memory ran out
 
-For example:
-
-    try:
-        convlast.convert("model.pt", "model.channels_last_3d.pt")
-    except convlast.ConvlastError as error:
-        print(error.code, error)
+For example, `except convlast.ConvlastError as error: print(error.code, error)`.
 
 A message says what is wrong and with which tensor or member; the remedy says what to do.
 A convolution that fails in the smoke is not an error: it is a result, and is in the report.
@@ -40,9 +39,7 @@ A convolution that fails in the smoke is not an error: it is a result, and is in
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, TypeAlias
 
 from convlast.byte_size import exact
@@ -252,6 +249,28 @@ class StoreUnavailableError(StoreError):
         super().__init__(message, address=address, remedy=remedy, reason=reason, **details)
 
 
+class ProvenanceError(ConvlastError):
+    """A statement does not hold."""
+
+
+class StatementError(ProvenanceError):
+    """The file is not a statement on an artifact, or is damaged."""
+
+    code = "invalid-statement"
+
+
+class SignatureError(ProvenanceError):
+    """The statement is not signed with the key that was given; `keyid` is in the details."""
+
+    code = "invalid-signature"
+
+
+class ArtifactChangedError(ProvenanceError):
+    """The artifact is not the one that the statement is about; `files` is in the details."""
+
+    code = "artifact-changed"
+
+
 class RemoteError(ConvlastError):
     """A service, or a gateway in front of it, refused, failed, or did not answer.
 
@@ -264,33 +283,10 @@ class RemoteError(ConvlastError):
         super().__init__(message, remedy=remedy)
 
 
-NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-"""The system's error numbers for a full file system, a used-up quota, and too large a file."""
-
-
 class StorageFullError(ConvlastError):
     """There is no room for the artifact."""
 
     code = "storage-full"
-
-
-@contextmanager
-def full_disk_translated(
-    message: str = "The file system is full.", *, remedy: str
-) -> Iterator[None]:
-    """Translate the system's errors about a full disk into a StorageFullError.
-
-    Raises:
-        StorageFullError: If the disk is full.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in NO_ROOM:
-            raise
-        if error.errno == errno.EFBIG:
-            message = "No file may become this large here: see ulimit -f, and the file system."
-        raise StorageFullError(message, remedy=remedy) from error
 
 
 class DeviceError(ConvlastError):

@@ -1,0 +1,123 @@
+"""Whether an artifact is the one that a statement is about."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from convlast.errors import ArtifactChangedError, StatementError
+from convlast.progress import Portions, Progress, silent
+from convlast.provenance.reading import Statement, Subject
+
+_PIECE_BYTES = 1 << 18
+_TOLD = 5
+
+
+def check(
+    artifact: Path,
+    statement: Statement,
+    *,
+    besides: Path | None = None,
+    progress: Progress = silent,
+) -> dict[str, str]:
+    """Check that an artifact consists of the subjects of a statement, byte for byte.
+
+    A file may have another name than its subject. Of a folder each file has to be a subject, and
+    each subject a file.
+
+    Args:
+        artifact: The file, or folder.
+        statement: What it is compared with.
+        besides: A file that may lie in the folder too: that of the statement.
+        progress: Called as `progress("digest", done, total)`.
+
+    Returns:
+        The digest of each file, by its name.
+
+    Raises:
+        ArtifactChangedError: If a file is not as the statement says.
+        StatementError: If a file is given, and the statement is about several.
+        OSError: If a file cannot be read.
+    """
+    if artifact.is_dir():
+        return _check_folder(artifact, statement.subjects, besides, progress)
+    if not artifact.is_file():  # reading a pipe might never end
+        raise ArtifactChangedError(f"{str(artifact)!r} is no file.", files=[artifact.name])
+    if len(statement.subjects) > 1:
+        raise StatementError(
+            f"The statement is about {len(statement.subjects):,} files, and one was given.",
+            remedy="Name the folder that they are in.",
+        )
+    ((name, subject),) = statement.subjects.items()
+    sha256 = sha256_of(artifact, Portions(progress, "digest", artifact.stat().st_size))
+    if sha256 != subject.sha256:
+        about = f"{artifact.name!r} is not the file that the statement is about"
+        named = "" if name == artifact.name else f", which it calls {name!r}"
+        raise ArtifactChangedError(
+            f"{about}{named}: its SHA-256 is {sha256}, and not {subject.sha256}.",
+            files=[artifact.name],
+            remedy=_remedy([subject]),
+        )
+    return {artifact.name: sha256}
+
+
+def sha256_of(path: Path, told: Portions | None = None) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    digest, buffer = hashlib.sha256(), memoryview(bytearray(_PIECE_BYTES))
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(buffer):
+            digest.update(buffer[:count])
+            if told is not None:
+                told.add(count)
+    return digest.hexdigest()
+
+
+def _check_folder(
+    folder: Path, subjects: Mapping[str, Subject], besides: Path | None, progress: Progress
+) -> dict[str, str]:
+    there = dict(_files_in(folder, besides))
+    _refuse("missing", sorted(subjects.keys() - there.keys()), folder)
+    _refuse("no subject of the statement", sorted(there.keys() - subjects.keys()), folder)
+    odd = [name for name, path in there.items() if not path.is_file()]
+    _refuse("no file", sorted(odd), folder)
+    told = Portions(progress, "digest", sum(path.stat().st_size for path in there.values()))
+    digests = {name: sha256_of(path, told) for name, path in sorted(there.items())}
+    changed = [name for name, sha256 in digests.items() if sha256 != subjects[name].sha256]
+    _refuse("changed", changed, folder, _remedy([subjects[name] for name in changed]))
+    return digests
+
+
+def _files_in(folder: Path, besides: Path | None) -> Iterator[tuple[str, Path]]:
+    """Yield all that is in a folder but folders, by its name in a statement."""
+    for root, folders, files in os.walk(folder, onerror=_raise):
+        links = [name for name in folders if Path(root, name).is_symlink()]
+        for path in (Path(root, name) for name in (*files, *links)):
+            if besides is None or not path.exists() or not path.samefile(besides):
+                name = os.fsencode(path.relative_to(folder).as_posix())
+                yield name.decode("utf-8", "backslashreplace"), path
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _refuse(what: str, names: list[str], folder: Path, remedy: str = "") -> None:
+    if not names:
+        return
+    more = f" and {len(names) - _TOLD:,} more" if len(names) > _TOLD else ""
+    listed = ", ".join(repr(name) for name in names[:_TOLD]) + more
+    verb = "is" if len(names) == 1 else "are"
+    raise ArtifactChangedError(
+        f"In {folder.name!r}, {listed} {verb} {what}.", files=names, remedy=remedy
+    )
+
+
+def _remedy(changed: list[Subject]) -> str:
+    if any(each.has_tensors for each in changed):
+        return (
+            "With a list of the digests of its tensors, `convlast digest --check LIST` says which "
+            "tensor has changed."
+        )
+    return ""

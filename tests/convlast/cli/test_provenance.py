@@ -1,0 +1,269 @@
+"""`--statement`: what a conversion states, and what comes of it when something is changed."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from convlast.cli import app
+from tests import builders
+from tests.convlast.folders import building
+from tests.convlast.provenance.keys import KeyFiles, write_keys
+
+ROOT = Path(__file__).parents[3]
+
+
+def run(*arguments: object) -> Result:
+    """Run the command line; an exception that it lets through fails the test."""
+    return CliRunner().invoke(app, [str(word) for word in arguments], catch_exceptions=False)
+
+
+class Converted(NamedTuple):
+    """A file that was converted, and the statement on it."""
+
+    source: Path
+    artifact: Path
+    statement: Path
+    keys: KeyFiles
+
+
+@pytest.fixture(scope="module")
+def signed(tmp_path_factory: pytest.TempPathFactory) -> Converted:
+    """Convert a file, and sign the statement on it."""
+    folder = tmp_path_factory.mktemp("signed")
+    source = builders.save(builders.one_convolution(), folder / "model.pt")
+    keys = write_keys(folder)
+    made = Converted(source, folder / "made.pt", folder / "statement.json", keys)
+    options = ("--smoke", "none", "-q", "--statement", made.statement)
+    ended = run("convert", source, "-o", made.artifact, *options, "--signing-key", keys.private)
+    assert (ended.exit_code, ended.output) == (0, "")
+    return made
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Convert a model folder, and return it with its statement, which nobody has signed."""
+    place = tmp_path_factory.mktemp("folder")
+    source, made = building.model_folder(place / "model"), place / "made"
+    statement = place / "statement.json"
+    ended = run("convert", source, "-o", made, "--smoke", "none", "-q", "--statement", statement)
+    assert ended.exit_code == 0, ended.output
+    return made, statement
+
+
+def payload_of(path: Path) -> dict[str, Any]:
+    """Return the statement in an envelope."""
+    statement: dict[str, Any] = json.loads(
+        base64.b64decode(json.loads(path.read_text())["payload"])
+    )
+    return statement
+
+
+def test_an_artifact_is_what_its_statement_says(signed: Converted) -> None:
+    """The file and the signature are checked, and what it was made of is told."""
+    ended = run(
+        "verify", "--statement", signed.statement, signed.artifact, "--key", signed.keys.public
+    )
+    assert ended.exit_code == 0, ended.output
+    first, second, third = ended.stdout.splitlines()
+    assert first == "✓ made.pt: the bytes that the statement is about"
+    assert second.startswith("✓ The statement is signed with the key ")
+    assert third.startswith("– It says: made of model.pt, SHA-256 ")
+
+
+def test_it_is_checked_without_torch(signed: Converted) -> None:
+    """Where an artifact is used there may be none, and importing it takes seconds."""
+    program = (
+        "import sys; from convlast.__main__ import main\n"
+        "try: main()\n"
+        "finally: sys.exit('torch' in sys.modules)"
+    )
+    words = ["verify", "--statement", signed.statement, signed.artifact, "--key"]
+    command = [sys.executable, "-c", program, *map(str, words), str(signed.keys.public)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "✓ made.pt" in done.stdout
+
+
+def test_the_result_can_be_had_as_json(signed: Converted) -> None:
+    """For a pipeline: the files, what they were made of, and the key."""
+    words = ("verify", "--statement", signed.statement, signed.artifact, "--json")
+    checked = json.loads(run(*words, "--key", signed.keys.public).stdout)
+    statement = payload_of(signed.statement)
+    assert checked["files"] == {"made.pt": statement["subject"][0]["digest"]["sha256"]}
+    assert list(checked["made_of"]) == ["model.pt"]
+    assert len(checked["signed_with"]) == 64
+    assert json.loads(run(*words).stdout)["signed_with"] is None
+
+
+def test_a_signature_that_was_not_checked_is_told(signed: Converted) -> None:
+    """Without a key the files are checked, and nobody is left to believe more."""
+    ended = run("verify", "--statement", signed.statement, signed.artifact)
+    assert ended.exit_code == 0
+    assert "! The signature was not checked" in ended.stdout
+
+
+def test_a_changed_file_is_named(signed: Converted, tmp_path: Path) -> None:
+    """With exit status 1, and the code for programs."""
+    changed = bytearray(signed.artifact.read_bytes())
+    changed[len(changed) // 2] ^= 1
+    path = tmp_path / "made.pt"
+    path.write_bytes(changed)
+    ended = run("verify", "--statement", signed.statement, path)
+    assert ended.exit_code == 1
+    assert "convlast: artifact-changed: 'made.pt' is not the file" in ended.stderr
+
+
+def test_every_part_of_a_signed_statement_is_protected(signed: Converted, tmp_path: Path) -> None:
+    """Whatever value in it is changed, added or taken away, the signature does not hold."""
+    envelope = json.loads(signed.statement.read_text())
+    path = tmp_path / "statement.json"
+    count = 0
+    for changed in _changed(payload_of(signed.statement)):
+        payload = base64.b64encode(json.dumps(changed, indent=2).encode() + b"\n").decode()
+        path.write_text(json.dumps({**envelope, "payload": payload}))
+        ended = run("verify", "--statement", path, signed.artifact, "--key", signed.keys.public)
+        assert (ended.exit_code, "invalid-signature" in ended.stderr) == (1, True)
+        count += 1
+    assert count > 40
+
+
+def _changed(value: Any) -> Iterator[Any]:
+    """Yield a JSON value with each of its parts in turn taken away, and each leaf replaced."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield {key: each for key, each in value.items() if key != name}
+            for changed in _changed(inner):
+                yield {**value, name: changed}
+    elif isinstance(value, list):
+        for at, inner in enumerate(value):
+            for changed in _changed(inner):
+                yield [*value[:at], changed, *value[at + 1 :]]
+    else:
+        yield "changed"
+
+
+def test_another_key_is_refused(signed: Converted, tmp_path: Path) -> None:
+    """The statement is good, and by somebody else."""
+    other = write_keys(tmp_path, "p-256").public
+    ended = run("verify", "--statement", signed.statement, signed.artifact, "--key", other)
+    assert ended.exit_code == 1
+    assert ended.stderr.startswith("convlast: invalid-signature: ")
+
+
+def test_a_statement_that_nobody_signed_is_refused_with_a_key(
+    signed: Converted, tmp_path: Path
+) -> None:
+    """Who has taken the envelope away gets nowhere."""
+    bare = tmp_path / "bare.json"
+    bare.write_text(json.dumps(payload_of(signed.statement)))
+    assert run("verify", "--statement", bare, signed.artifact).exit_code == 0
+    ended = run("verify", "--statement", bare, signed.artifact, "--key", signed.keys.public)
+    assert ended.exit_code == 1
+    assert "nobody has signed" in ended.stderr
+
+
+def test_a_folder_is_checked_file_by_file(folder: tuple[Path, Path]) -> None:
+    """Converted files and those that were passed on; a new one does not pass unseen."""
+    made, statement = folder
+    ended = run("verify", "--statement", statement, made)
+    assert ended.exit_code == 0, ended.output
+    count = sum(path.is_file() for path in made.rglob("*"))
+    assert f"✓ {count} files: the bytes that the statement is about" in ended.stdout
+    names = {each["name"] for each in json.loads(statement.read_text())["subject"]}
+    assert names == set(building.files_in(made))
+    more = made / "more.pt"
+    more.touch()
+    ended = run("verify", "--statement", statement, made)
+    more.unlink()
+    assert ended.exit_code == 1
+    assert "'more.pt' is no subject of the statement" in ended.stderr
+
+
+def test_the_report_beside_it_has_the_digest_in_the_statement(
+    signed: Converted, tmp_path: Path
+) -> None:
+    """`--report` writes the report that the statement names."""
+    report, statement = tmp_path / "report.json", tmp_path / "statement.json"
+    words = ("-o", tmp_path / "made.pt", "--smoke", "none", "-q")
+    run("convert", signed.source, *words, "--report", report, "--statement", statement)
+    details = json.loads(statement.read_text())["predicate"]["runDetails"]
+    digest = hashlib.sha256(report.read_bytes()).hexdigest()
+    assert details["byproducts"][0]["digest"] == {"sha256": digest}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--signing-key", "KEY"], "There is nothing to sign"),
+        (["--statement", "FOLDER/absent/s.json"], "there is no folder"),
+        (["--statement", "FOLDER"], "is a folder"),
+        (["--statement", "SOURCE"], "would be in the input"),
+        (["--statement", "TARGET"], "would be in where the artifact goes"),
+        (["--statement", "s.json", "--signing-key", "SOURCE"], "no private key"),
+        (
+            ["--statement", "s.json", "--signing-key", "KEY", "--server", "http://127.0.0.1:9"],
+            "A service signs its statements itself",
+        ),
+        (
+            ["--statement", "s.json", "--server", "http://127.0.0.1:9", "--detach"],
+            "nothing to state yet",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused_before_the_work(
+    signed: Converted, tmp_path: Path, words: list[str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wrong places and keys are errors of usage, and nothing is converted."""
+    monkeypatch.chdir(tmp_path)
+    source = tmp_path / "model.pt"
+    source.write_bytes(signed.source.read_bytes())
+    source.chmod(0o600)
+    target = tmp_path / "made.pt"
+    places = {"KEY": signed.keys.private, "SOURCE": source, "TARGET": target, "FOLDER": tmp_path}
+    given = [str(places.get(word, word)).replace("FOLDER", str(tmp_path)) for word in words]
+    output = [] if "--detach" in words else ["-o", str(target)]
+    ended = run("convert", source, *output, *given)
+    assert ended.exit_code == 2
+    assert said in " ".join(ended.stderr.replace("│", " ").split())
+    assert not target.exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["verify", "ARTIFACT"],
+        ["verify", "ARTIFACT", "ARTIFACT", "--key", "PUBLIC"],
+        ["verify", "ARTIFACT", "ARTIFACT", "--statement", "STATEMENT"],
+        ["verify", "ARTIFACT", "--statement", "STATEMENT", "--report", "r.json"],
+        ["verify", "ARTIFACT", "--statement", "absent"],
+        ["verify", "ARTIFACT", "--statement", "STATEMENT", "--key", "absent"],
+        ["verify", "ARTIFACT", "--statement", "STATEMENT", "--key", "ARTIFACT"],
+    ],
+)
+def test_wrong_command_lines_are_usage(signed: Converted, words: list[str]) -> None:
+    """What does not belong together, or is not there, ends with status 2."""
+    places = {
+        "ARTIFACT": signed.artifact,
+        "STATEMENT": signed.statement,
+        "PUBLIC": signed.keys.public,
+    }
+    assert run(*(places.get(word, word) for word in words)).exit_code == 2
+
+
+def test_a_conversion_that_fails_states_nothing(tmp_path: Path) -> None:
+    """No artifact, no statement."""
+    source = tmp_path / "model.pt"
+    source.write_bytes(b"no checkpoint")
+    statement = tmp_path / "statement.json"
+    ended = run("convert", source, "-o", tmp_path / "made.pt", "--statement", statement)
+    assert ended.exit_code == 1
+    assert not statement.exists()
