@@ -93,8 +93,11 @@ done
 wait "$shown" || :
 
 if [ ! -e "$folder/report.md" ]; then # behind four spaces Markdown takes anything as it is
-    printf 'convlast has made no report:\n\n    %s\n' "$(tail -n 1 "$private/messages")" \
-        >"$folder/report.md"
+    {
+        printf 'convlast has made no report:\n\n'
+        tail -n 20 "$private/messages" |
+            awk '/^convlast: / { said = "" } { said = said "    " $0 "\n" } END { printf "%s", said }'
+    } >"$folder/report.md"
 fi
 [ -z "${GITHUB_STEP_SUMMARY:-}" ] || cat "$folder/report.md" >>"$GITHUB_STEP_SUMMARY"
 [ "$status" = 0 ] || exit "$status"
@@ -111,11 +114,11 @@ print({"undecided": sys.argv[2], "convert_some": some}.get(advised, advised))
 ' "$folder/report.json" "$undecided"
 )
 if [ "$decision" = convert ]; then
-    goes_on=$folder/converted/.
+    goes_on=$folder/converted/. what='the artifact goes on'
 elif [ -d "$checkpoint" ]; then
-    goes_on=$checkpoint/.
+    goes_on=$checkpoint/. what='the original goes on'
 else
-    goes_on=$checkpoint
+    goes_on=$checkpoint what='the original goes on'
 fi
 mkdir "$folder/model"
 # Links, so that gigabytes lie there once; copies where there can be no links.
@@ -126,4 +129,4 @@ if ! cp -RLl "$goes_on" "$folder/model/" 2>/dev/null; then
 fi
 printf '%s' "$decision" >"$folder/decision" # no line end: Kubeflow would compare it too
 [ -z "${GITHUB_OUTPUT:-}" ] || printf 'decision=%s\n' "$decision" >>"$GITHUB_OUTPUT"
-printf 'convert.sh: %s\n' "$decision" >&2
+printf 'convert.sh: %s: %s\n' "$decision" "$what" >&2
