@@ -1,7 +1,8 @@
 """What the machine has, and so which tests can run on it.
 
 A test that needs a GPU, the folder of real checkpoints, a browser, a container engine, promtool,
-reverse proxies, the servers of stores, Kubeflow's SDK, Ray or the frameworks of the recipes carries that marker.
+reverse proxies, the servers of stores, Kubeflow's SDK, Ray or the frameworks of the recipes
+carries that marker.
 Where the thing is absent the test is skipped by name; `--require NAME` makes its absence a failure
 instead.
 """
