@@ -2,9 +2,8 @@
 
 A test that needs a GPU, the folder of real checkpoints, a browser, a container engine, promtool,
 reverse proxies, the servers of stores, Kubeflow's SDK, Ray or the frameworks of the recipes
-carries that marker.
-Where the thing is absent the test is skipped by name; `--require NAME` makes its absence a failure
-instead.
+carries that marker. Where the thing is absent the test is skipped by name; `--require NAME` makes
+its absence a failure instead.
 """
 
 from __future__ import annotations

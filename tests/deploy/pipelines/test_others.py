@@ -141,7 +141,7 @@ def test_kubeflow_takes_the_component() -> None:
     )
     assert done.returncode == 0, done.stderr
     compiled = json.loads(done.stdout)
-    (found,) = (each for name, each in compiled["components"].items() if "importer" not in name)
+    found = compiled["components"]["comp-convert-to-channels-last-3d"]
     inputs, outputs = found["inputDefinitions"], found["outputDefinitions"]
     named = {*inputs["artifacts"], *inputs["parameters"]}
     assert named == {each["name"] for each in KUBEFLOW["inputs"]}
