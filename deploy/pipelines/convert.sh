@@ -10,8 +10,8 @@
 #   converted/                          the artifact
 #   decision                            `convert` or `keep`
 #   model/                              what goes on: the artifact, or the original
-# The last two are there only if the gates let the conversion pass. If there is no report,
-# report.md has the reason. The exit status is that of convlast: 0 passed, 1 not, 2 usage.
+# The last two are there only if the gates let the conversion pass. If not, report.md ends with the
+# reason, even where there is no report. The exit status is convlast's: 0 passed, 1 not, 2 usage.
 # In a job of GitHub, report.md is also its summary, and the decision an output of the step.
 #
 # From the environment, all optional:
@@ -92,12 +92,12 @@ while kill -0 "$work" 2>/dev/null; do # a signal has ended the wait
 done
 wait "$shown" || :
 
-if [ ! -e "$folder/report.md" ]; then # behind four spaces Markdown takes anything as it is
+if [ "$status" != 0 ]; then # behind four spaces Markdown takes anything as it is
     {
-        printf 'convlast has made no report:\n\n'
+        printf '\nThe pipeline stops here:\n\n'
         tail -n 20 "$private/messages" |
             awk '/^convlast: / { said = "" } { said = said "    " $0 "\n" } END { printf "%s", said }'
-    } >"$folder/report.md"
+    } >>"$folder/report.md"
 fi
 [ -z "${GITHUB_STEP_SUMMARY:-}" ] || cat "$folder/report.md" >>"$GITHUB_STEP_SUMMARY"
 [ "$status" = 0 ] || exit "$status"

@@ -71,6 +71,7 @@ def test_a_failed_proof_fails_the_step(remote: dict[str, str], checkout: Path) -
     assert names_in(made) >= KINDS
     assert not names_in(made) & {"decision", "model"}
     assert names_in(made / "converted") == set()
+    assert "stops here:\n\n    convlast: verification-failed: " in (made / "report.md").read_text()
     tests = ElementTree.parse(made / "report.xml")  # noqa: S314  # ours
     assert tests.findall(".//failure")
 
@@ -79,7 +80,8 @@ def test_a_refusal_is_in_the_summary(remote: dict[str, str], checkout: Path) -> 
     """There is no report, so the summary says why, and nothing in it is markup."""
     (checkout / "model.pt").write_text("refuses")
     step(checkout, remote, "model.pt", "made", status=1)
-    _, _, reason = (checkout / "made" / "report.md").read_text().partition("\n\n")
+    told = (checkout / "made" / "report.md").read_text()
+    _, _, reason = told.partition("stops here:\n\n")
     assert "unsafe-checkpoint: The pickle asks for os.system." in reason
     assert all(line.startswith("    ") for line in reason.splitlines())
 
