@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.deploy.pipelines.steps import SCRIPT, environment, step
+from tests.deploy.pipelines.steps import SCRIPT, environment, run, step
 from tests.service.running import Running, free_port, wait_for
 
 KINDS = {f"report.{kind}" for kind in ("json", "html", "md", "xml", "sarif")}
@@ -47,12 +47,9 @@ def test_the_script_has_no_smell() -> None:
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("shell", ["sh", "bash"])
-def test_a_service_converts(remote: dict[str, str], checkout: Path, shell: str) -> None:
+def test_a_service_converts(remote: dict[str, str], checkout: Path) -> None:
     """The reports are there in each kind, and the artifact goes on."""
-    command = [shell, str(SCRIPT), "model.pt", "made/here"]
-    done = subprocess.run(command, cwd=checkout, env=remote, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    done = run(["sh", str(SCRIPT), "model.pt", "made/here"], checkout, remote)
     made = checkout / "made" / "here"
     assert names_in(made) == KINDS | {"statement.json", "converted", "decision", "model"}
     assert (made / "decision").read_text() == "convert"
@@ -152,11 +149,12 @@ def test_the_advice_decides(
     assert names_in(checkout / "made" / "model") == {name}
 
 
-def test_options_come_in_lines(played: dict[str, str], checkout: Path) -> None:
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+def test_options_come_in_lines(played: dict[str, str], checkout: Path, shell: str) -> None:
     """Each line is one option, whatever is in it; none replaces what the script itself says."""
     given = ["--select=a b*", "--select=$(touch pwned)", "--output=elsewhere"]
     env = {**played, "CONVLAST_OPTIONS": "\n".join(["", *given, ""])}
-    step(checkout, env, "model.pt", "made", "--fail-on=warning")
+    run([shell, str(SCRIPT), "model.pt", "made", "--fail-on=warning"], checkout, env)
     arguments = called(checkout)["arguments"]
     assert arguments[:5] == ["convert", "--fail-on=warning", *given]
     assert names_in(checkout) == {"model.pt", "made", "called.json"}
