@@ -22,11 +22,11 @@ NAME = 'it\'s "$(touch pwned)"\n${{ secrets.KEY }}.pt'
 
 
 def perform(
-    step: dict[str, Any], cwd: Path, env: dict[str, str], status: int = 0, **inputs: str
+    step: dict[str, Any], cwd: Path, env: dict[str, str], inputs: dict[str, str], status: int = 0
 ) -> dict[str, str]:
     """Run a step as GitHub does, and return the files that a job gives it."""
     given = {name: str(each.get("default", "")) for name, each in ACTION["inputs"].items()}
-    given |= {name.replace("_", "-"): value for name, value in inputs.items()}
+    given |= inputs
     values = {name: INPUT.sub(lambda m: given[m[1]], v) for name, v in step.get("env", {}).items()}
     outside = cwd.parent / "runner"
     outside.mkdir()
@@ -45,10 +45,15 @@ def perform(
     return {name: file.read_text() for name, file in files.items()}
 
 
+def by_service(remote: dict[str, str]) -> dict[str, str]:
+    """Return the inputs with which a service does the work."""
+    key = remote["CONVLAST_API_KEY"]
+    return {"checkpoint": "model.pt", "server": remote["CONVLAST_SERVER"], "api-key": key}
+
+
 def test_the_step_converts(remote: dict[str, str], checkout: Path) -> None:
     """The decision is an output, and the page of the job shows the report."""
-    server, key = remote["CONVLAST_SERVER"], remote["CONVLAST_API_KEY"]
-    found = perform(CONVERT, checkout, remote, checkpoint="model.pt", server=server, api_key=key)
+    found = perform(CONVERT, checkout, remote, by_service(remote))
     assert found["GITHUB_OUTPUT"] == "decision=convert\n"
     assert "model.channels_last_3d.pt" in found["GITHUB_STEP_SUMMARY"]
     assert (checkout / "conversion" / "model" / "model.channels_last_3d.pt").is_file()
@@ -56,10 +61,8 @@ def test_the_step_converts(remote: dict[str, str], checkout: Path) -> None:
 
 def test_a_gate_fails_the_step(remote: dict[str, str], checkout: Path) -> None:
     """There is no decision, and the page of the job says why."""
-    server, key = remote["CONVLAST_SERVER"], remote["CONVLAST_API_KEY"]
-    inputs = {"checkpoint": "model.pt", "server": server, "api_key": key}
     (checkout / "model.pt").write_text("fails-verification 2")
-    found = perform(CONVERT, checkout, remote, status=1, **inputs)
+    found = perform(CONVERT, checkout, remote, by_service(remote), status=1)
     assert found["GITHUB_OUTPUT"] == ""
     assert "They differ." in found["GITHUB_STEP_SUMMARY"]
 
@@ -67,8 +70,9 @@ def test_a_gate_fails_the_step(remote: dict[str, str], checkout: Path) -> None:
 def test_inputs_are_no_commands(played: dict[str, str], checkout: Path) -> None:
     """The name of a file, the folder and the gates reach convlast as they are."""
     (checkout / "model.pt").rename(checkout / NAME)
-    gates = {"min_speedup": "1; touch pwned", "max_error": "$(touch pwned)", "fail_on": "a b"}
-    perform(CONVERT, checkout, played, checkpoint=NAME, folder="$(touch pwned)", **gates)
+    gates = {"min-speedup": "1; touch pwned", "max-error": "$(touch pwned)", "fail-on": "a b"}
+    names = {"checkpoint": NAME, "folder": "$(touch pwned)"}
+    perform(CONVERT, checkout, played, names | gates)
     assert {each.name for each in checkout.iterdir()} == {NAME, "$(touch pwned)", "called.json"}
     arguments = (checkout / "called.json").read_text()
     for given in ("--fail-on=a b", "--min-speedup=1; touch pwned", "--max-error=$(touch pwned)"):
@@ -91,7 +95,7 @@ def test_convlast_is_installed_from_the_action(checkout: Path, tmp_path: Path) -
         'chmod +x "$3/bin/pip"\n'
     )
     python.chmod(0o755)
-    found = perform(INSTALL, checkout, {"PATH": f"{made}:{os.defpath}"})
+    found = perform(INSTALL, checkout, {"PATH": f"{made}:{os.defpath}"}, {})
     given = (checkout / "given").read_text().split()
     assert Path(given[given.index("--constraint") + 1]).resolve() == ROOT / "constraints.txt"
     folder, _, extras = given[-1].removesuffix("]").partition("[")
@@ -103,7 +107,7 @@ def test_convlast_is_installed_from_the_action(checkout: Path, tmp_path: Path) -
 
 def test_what_is_there_is_not_installed_again(ours: Path, checkout: Path) -> None:
     """Such as in a container with an image of convlast."""
-    assert perform(INSTALL, checkout, environment(ours))["GITHUB_PATH"] == ""
+    assert perform(INSTALL, checkout, environment(ours), {})["GITHUB_PATH"] == ""
 
 
 def test_the_example_may_do_little() -> None:

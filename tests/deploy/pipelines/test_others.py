@@ -26,7 +26,9 @@ def arguments(checkout: Path) -> list[str]:
     return found
 
 
-def in_gitlab(checkout: Path, env: dict[str, str], status: int = 0, **variables: str) -> None:
+def in_gitlab(
+    checkout: Path, env: dict[str, str], variables: dict[str, str], status: int = 0
+) -> None:
     """Run the job as GitLab does: its lines in one shell, which ends at the first failure."""
     script = "\n".join(["set -eo pipefail", *GITLAB["script"]])
     run(["bash", "-c", script], checkout, {**env, **GITLAB["variables"], **variables}, status)
@@ -35,7 +37,7 @@ def in_gitlab(checkout: Path, env: dict[str, str], status: int = 0, **variables:
 def test_gitlab_converts(remote: dict[str, str], checkout: Path) -> None:
     """Each file that the job keeps is there, and the next job has the decision."""
     of_project = {name: value for name, value in remote.items() if name.startswith("CONVLAST_")}
-    in_gitlab(checkout, remote, **of_project)
+    in_gitlab(checkout, remote, of_project)
     kept, reports = GITLAB["artifacts"]["paths"], GITLAB["artifacts"]["reports"]
     for path in (*kept, *reports.values()):
         assert (checkout / path).exists(), path
@@ -46,7 +48,7 @@ def test_gitlab_fails_by_a_gate(remote: dict[str, str], checkout: Path) -> None:
     """The report for its view of tests is there, and is kept."""
     (checkout / "model.pt").write_text("fails-verification 2")
     of_project = {name: value for name, value in remote.items() if name.startswith("CONVLAST_")}
-    in_gitlab(checkout, remote, status=1, **of_project)
+    in_gitlab(checkout, remote, of_project, status=1)
     assert "<failure" in (checkout / GITLAB["artifacts"]["reports"]["junit"]).read_text()
     assert GITLAB["artifacts"]["when"] == "always"
 
@@ -54,7 +56,8 @@ def test_gitlab_fails_by_a_gate(remote: dict[str, str], checkout: Path) -> None:
 def test_variables_of_gitlab_are_no_commands(played: dict[str, str], checkout: Path) -> None:
     """Names and gates reach convlast as they are."""
     (checkout / "model.pt").rename(checkout / NAME)
-    in_gitlab(checkout, played, CHECKPOINT=NAME, MIN_SPEEDUP="1 2", MAX_ERROR="$(touch pwned)")
+    hostile = {"CHECKPOINT": NAME, "MIN_SPEEDUP": "1 2", "MAX_ERROR": "$(touch pwned)"}
+    in_gitlab(checkout, played, hostile)
     given = arguments(checkout)
     assert {"--min-speedup=1 2", "--max-error=$(touch pwned)"} <= set(given)
     assert {each.name for each in checkout.iterdir()} == {NAME, "conversion", "called.json"}

@@ -30,7 +30,7 @@ def faults(file: Path, kind: str) -> str:
     """Return what the schema of this kind says against a file; it comes with the checker."""
     program = Path(sys.executable).with_name("check-jsonschema")
     transform = ["--data-transform", "gitlab-ci"] if kind == "gitlab-ci" else []
-    command = [program, "--builtin-schema", f"vendor.{kind}", *transform, file]
+    command = [str(program), "--builtin-schema", f"vendor.{kind}", *transform, str(file)]
     done = subprocess.run(command, capture_output=True, text=True)
     return done.stdout if done.returncode else ""
 
