@@ -41,8 +41,10 @@ mkdir -p "$folder"
 [ -z "$(ls -A "$folder")" ] || wrong "not an empty folder: $folder"
 mkdir "$folder/converted"
 
+mkdir -p "${TMPDIR:-/tmp}" # the image names a folder that only the service makes
 private=$(mktemp -d)
 trap 'rm -rf "$private"' EXIT
+trap 'exit 143' HUP INT TERM
 
 # Puts a key where nobody else can read it, as convlast wants; file variables are often open.
 guard() {
@@ -91,6 +93,7 @@ while kill -0 "$work" 2>/dev/null; do # a signal has ended the wait
     wait "$work" || status=$?
 done
 wait "$shown" || :
+trap 'exit 143' HUP INT TERM
 
 if [ "$status" != 0 ]; then # behind four spaces Markdown takes anything as it is
     {

@@ -171,7 +171,6 @@ def test_keys_are_in_closed_files_alone(
             (tmp_path / name).write_text(f"{key}\n")
         keys = {f"{name}_FILE": str(tmp_path / name) for name in keys}
     temporary = tmp_path / "temporary"
-    temporary.mkdir()
     env = {**played, **keys, "TMPDIR": str(temporary), "CONVLAST_SERVER": "http://there"}
     done = subprocess.run(
         ["sh", "-x", SCRIPT, "model.pt", "made"], cwd=checkout, env=env, capture_output=True

@@ -115,6 +115,7 @@ def test_the_example_may_do_little() -> None:
     assert WORKFLOW["permissions"] == {}
     assert WORKFLOW["jobs"]["convert"]["permissions"] == {
         "contents": "read",
+        "actions": "read",
         "security-events": "write",
     }
     assert "permissions" not in WORKFLOW["jobs"]["use"]

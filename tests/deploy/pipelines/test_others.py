@@ -13,6 +13,7 @@ import yaml  # type: ignore[import-untyped]  # its stubs are a package of their 
 
 from tests.deploy.pipelines import kubeflow
 from tests.deploy.pipelines.steps import FOLDER, run
+from tests.service.running import ROOT
 
 GITLAB: dict[str, Any] = yaml.safe_load((FOLDER / "gitlab.yml").read_text())[".convlast"]
 ARGO: dict[str, Any] = yaml.safe_load((FOLDER / "argo.yaml").read_text())["spec"]["templates"][0]
@@ -24,6 +25,16 @@ def arguments(checkout: Path) -> list[str]:
     """Return the arguments of the played `convlast`."""
     found: list[str] = json.loads((checkout / "called.json").read_text())["arguments"]
     return found
+
+
+def test_the_image_has_the_step() -> None:
+    """In a folder of its PATH, under the name that the templates call."""
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    assert "deploy/pipelines/convert.sh /opt/convlast/bin/convlast-step\n" in dockerfile
+    assert "PATH=/opt/convlast/bin:" in dockerfile
+    assert ARGO["container"]["command"] == ["convlast-step"]
+    assert GITLAB["script"][0].startswith("convlast-step ")
+    assert "\nconvlast-step " in KUBEFLOW["implementation"]["container"]["command"][2]
 
 
 def in_gitlab(
@@ -112,7 +123,7 @@ def in_kubeflow(checkout: Path, env: dict[str, str], **given: str) -> dict[str, 
         return str(outputs[name]) if kind == "outputPath" else inputs[name]
 
     command = [*container["command"], *map(filled, container["args"])]
-    run(command, checkout, {**env, "TMPDIR": str(checkout.parent)})
+    run(command, checkout, {**env, "TMPDIR": str(checkout.parent / "made" / "by" / "the service")})
     return outputs
 
 
