@@ -38,6 +38,7 @@ RUN /opt/tools/bin/pip wheel --no-deps --no-build-isolation --no-index --wheel-d
         --target /opt/convlast/site-packages /wheels/convlast-*.whl \
     && mv /opt/convlast/site-packages/bin /opt/convlast/ \
     && sed -i '1s|^#!.*|#!/opt/venv/bin/python3|' /opt/convlast/bin/convlast
+COPY --chmod=0755 deploy/pipelines/convert.sh /opt/convlast/bin/convlast-step
 COPY service /srv/service
 RUN find /opt/convlast /srv/service -exec touch -d @0 {} + \
     && PYTHONHASHSEED=0 python3 -m compileall -q /opt/convlast /srv/service \

@@ -8,6 +8,7 @@ COMPARED := $(VENV)/compared
 # A name that the sandbox knows packages by.
 RECIPES := $(VENV)/recipes/site-packages
 STORES := $(VENV)/stores
+KUBEFLOW := $(VENV)/kubeflow
 RAY := $(VENV)/ray
 # A terminal gets pip's progress, a log its errors alone.
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check $$([ -t 2 ] || echo --quiet)
@@ -17,7 +18,7 @@ QUICK := tests/versions tests/convlast/cli tests/convlast/client tests/convlast/
 # torch is gigabytes: TORCH=torch==2.13.0 has oldest and newest take another one than they would.
 TORCH :=
 
-.PHONY: help setup serve demo test check fix cover oldest newest recipes browser promtool proxies stores ray engine image-test \
+.PHONY: help setup serve demo test check fix cover oldest newest recipes browser promtool proxies stores kubeflow ray engine image-test \
 	pins gpu gpu-kit bench bench-gpu clean
 
 help: ## what there is
@@ -90,6 +91,15 @@ $(STORES)/.ready: $(READY) tests/stores/requirements.txt
 	rm -rf $(STORES)
 	$(PYTHON) -m venv $(STORES)
 	$(INSTALL:$(BIN)%=$(STORES)/bin%) --requirement tests/stores/requirements.txt
+	@touch $@
+
+kubeflow: $(KUBEFLOW)/.ready ## the component for Kubeflow, loaded by its SDK; installs this beside the environment
+	$(BIN)/python -m pytest -m kubeflow --require kubeflow tests/deploy/pipelines $(ARGS)
+
+$(KUBEFLOW)/.ready: $(READY) tests/deploy/pipelines/requirements.txt
+	rm -rf $(KUBEFLOW)
+	$(PYTHON) -m venv $(KUBEFLOW)
+	$(INSTALL:$(BIN)%=$(KUBEFLOW)/bin%) --requirement tests/deploy/pipelines/requirements.txt
 	@touch $@
 
 browser: $(READY) ## the tests of the pages in Chromium, which is installed as root on Debian; fails without

@@ -1,9 +1,9 @@
 """What the machine has, and so which tests can run on it.
 
 A test that needs a GPU, the folder of real checkpoints, a browser, a container engine, promtool,
-reverse proxies, the servers of stores, Ray or the frameworks of the recipes carries that marker.
-Where the thing is absent the test is skipped by name; `--require NAME` makes its absence a failure
-instead.
+reverse proxies, the servers of stores, Kubeflow's SDK, Ray or the frameworks of the recipes
+carries that marker. Where the thing is absent the test is skipped by name; `--require NAME` makes
+its absence a failure instead.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import torch
 
 from tests.container import engine as container_engine
 from tests.deploy import promtool
+from tests.deploy.pipelines import kubeflow
 from tests.proxies import reverse_proxy
 from tests.service.ray_engine import clusters
 from tests.stores import servers
@@ -46,6 +47,7 @@ PRESENT: dict[str, Callable[[], bool]] = {
     "promtool": lambda: promtool.find() is not None,
     "proxies": reverse_proxy.are_present,
     "stores": servers.are_present,
+    "kubeflow": kubeflow.is_present,
     "ray": clusters.is_present,
     "recipes": lambda: None not in map(find_spec, FRAMEWORKS),
 }

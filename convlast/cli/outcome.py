@@ -10,7 +10,7 @@ import functools
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -29,7 +29,7 @@ from convlast.writing.workplace import write_whole
 
 if TYPE_CHECKING:
     from convlast.report import Artifact, Report
-    from convlast.report.gates import Gates
+    from convlast.report.gates import Decision, Gates
 
 _SIGNALLED = 128
 """A command that a signal ended exits with this plus the signal's number, as shells do."""
@@ -94,12 +94,13 @@ def conclude(
     try:
         report = work()
     except VerificationError as error:
-        _deliver(error.report, output)
+        _deliver(error.report, output, judge(error.report, gates))
         end(error.code, f"{error.message} {error.remedy}".rstrip())
     artifact = report.artifact if made is not None else None
     kept = _place_of(artifact, made) if made is not None and artifact is not None else None
-    is_delivered = _deliver(report, output, kept, instead)
-    decided = deciding(judge(report, gates))
+    decisions = judge(report, gates)
+    is_delivered = _deliver(report, output, decisions, kept, instead)
+    decided = deciding(decisions)
     if not decided.passed:
         note = f" The artifact is kept: '{kept}'." if kept is not None else ""
         end(decided.code, f"{decided.message}{note}")
@@ -166,17 +167,22 @@ def _told(error: OSError) -> tuple[str, str]:
 
 
 def _deliver(
-    report: Report, output: Output, kept: Path | Address | None = None, instead: str = ""
+    report: Report,
+    output: Output,
+    decisions: Sequence[Decision],
+    kept: Path | Address | None = None,
+    instead: str = "",
 ) -> bool:
     """Write the report to its files, and print it; return whether all could be written.
 
     Args:
         report: The report.
         output: Where it goes.
+        decisions: What the gates say of it.
         kept: The artifact, to be named if a file cannot be written.
         instead: What is printed for people in its place.
     """
-    problems = {path: told for path in output.report if (told := _write(report, path))}
+    problems = {path: told for path in output.report if (told := _write(report, path, decisions))}
     where = f"The artifact is there: '{kept}'." if kept is not None else ""
     try:
         if output.as_json or not output.quiet:
@@ -202,11 +208,11 @@ def _rendered(
     return terminal.render(report, verbose=output.verbose, place=place)
 
 
-def _write(report: Report, target: Path) -> str:
+def _write(report: Report, target: Path, decisions: Sequence[Decision]) -> str:
     """Write a report to a file, whole or not at all; return why that cannot be done, if so."""
-    from convlast.report.saving import kind_of
+    from convlast.report.saving import text_of
 
-    text = kind_of(target)(report)
+    text = text_of(report, target, decisions)
     try:
         write_whole(target, text.encode(), "report")
     except ConvlastError as error:

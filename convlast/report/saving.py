@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from convlast.errors import OptionError
+from convlast.report.gates import Decision
 from convlast.report.rendering import html
 from convlast.report.rendering.pipelines import junit, markdown, sarif
 from convlast.report.sections import ReportData
@@ -42,6 +43,23 @@ def kind_of(path: Path) -> Callable[[ReportData], str]:
             remedy=f"Name a file that ends in one of {', '.join(KINDS)}.",
         )
     return KINDS[suffix or ".json"]
+
+
+def text_of(report: ReportData, path: Path, decisions: Sequence[Decision] = ()) -> str:
+    """Write a report as a file of this name has it; a view of tests has a case for each gate.
+
+    Args:
+        report: The report.
+        path: The file.
+        decisions: What gates say of it, the first of them about its verdict.
+
+    Raises:
+        OptionError: If there is no such kind of report.
+    """
+    kind = kind_of(path)
+    if kind is junit.render:
+        return junit.render(report, [junit.of_gate(each) for each in decisions[1:]])
+    return kind(report)
 
 
 def save(report: ReportData, path: Path) -> None:

@@ -32,7 +32,14 @@ def test_the_dockerfile_has_no_smell() -> None:
 def test_all_that_the_build_takes_is_let_in() -> None:
     """Each folder and file that the Dockerfile copies or mounts passes .dockerignore."""
     let_in = (ROOT / ".dockerignore").read_text().split()
-    for name in ("deploy/image", "convlast", "service", "pyproject.toml", "README.md"):
+    for name in (
+        "deploy/image",
+        "deploy/pipelines",
+        "convlast",
+        "service",
+        "pyproject.toml",
+        "README.md",
+    ):
         assert f"!{name}" in let_in
     assert let_in[0] == "*"
 

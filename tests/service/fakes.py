@@ -26,7 +26,7 @@ from convlast.errors import (
 )
 from convlast.options import Options
 from convlast.progress import Progress
-from convlast.report import Artifact, Environment, Finding, InputFile, Layer, Report
+from convlast.report import Advice, Artifact, Environment, Finding, InputFile, Layer, Report
 from service.workers import REPORT_HTML, REPORT_JSON, Finished, Made
 from service.workers.messages import LocalJob
 
@@ -63,6 +63,7 @@ def run(job: LocalJob, device: str, progress: Progress) -> Finished:
         VERBS.get(verb, _nothing)(job, words[1:])
     artifact = None if job.verb == "inspect" else _copy(job)
     report = _report(job, device, artifact)
+    report.advice = _advice(verb, words[1:])
     job.sign(report)
     json_path, html_path = job.folder / REPORT_JSON, job.folder / REPORT_HTML
     json_path.write_text(report.model_dump_json())
@@ -75,6 +76,13 @@ def run(job: LocalJob, device: str, progress: Progress) -> Finished:
         reports=[_made(json_path), _made(html_path)],
         seconds={"read": 0.001, "write": 0.002},
     )
+
+
+def _advice(verb: str, words: list[bytes]) -> Advice | None:
+    """`advises DECISION`: have the report advise it."""
+    if verb != "advises":
+        return None
+    return Advice.model_validate({"decision": words[0].decode(), "reasons": [], "load": ""})
 
 
 def _nothing(job: LocalJob, words: list[bytes]) -> None:

@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Literal
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
+from convlast.report.gates import Decision
 from convlast.report.rendering import claims, summary
 from convlast.report.rendering.notation import printable
 from convlast.report.sections import Finding, Layer, ReportData
@@ -53,6 +54,11 @@ def render(report: ReportData, more: Sequence[Case] = ()) -> str:
         _add_suite(root, alone, [*_cases(alone)])
     indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{tostring(root, encoding="unicode")}\n'
+
+
+def of_gate(decision: Decision) -> Case:
+    """Return the case of a gate."""
+    return Case("gates", decision.gate, *_result(not decision.passed, decision.message))
 
 
 def _files(report: ReportData) -> Iterator[ReportData]:
