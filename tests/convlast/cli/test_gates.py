@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import torch
@@ -49,6 +50,22 @@ def test_an_error_beyond_the_limit_stops_after_the_artifact(source: Path) -> Non
     again = run("convert", source, "--json", "--force", f"--max-error={worst!r}")
     assert (again.exit_code, json.loads(again.stdout)["verdict"]) == (0, report.verdict)
     assert "The largest error is " in last(again)
+
+
+def test_each_gate_is_a_case_of_the_view_of_tests(source: Path, tmp_path: Path) -> None:
+    """One that stops the command fails, with its reason; one that does not passes."""
+    target = tmp_path / "report.xml"
+    done = run("convert", source, "--max-error=0", "--fail-on=fp16-overflow", "--report", target)
+    assert done.exit_code == 1
+    cases = list(ElementTree.parse(target).iter("testcase"))  # noqa: S314  # ours
+    gates = [each for each in cases if each.get("classname") == "model.pt/gates"]
+    failures = {each.get("name"): each.find("failure") for each in gates}
+    assert failures.keys() == {"max-error=0", "fail-on=fp16-overflow"}
+    assert failures["fail-on=fp16-overflow"] is None
+    stopped = failures["max-error=0"]
+    assert stopped is not None
+    assert "the largest error is" in (stopped.text or "")
+    assert sum(each.find("failure") is not None for each in cases) == 1
 
 
 def test_what_decided_is_the_last_line(source: Path) -> None:
