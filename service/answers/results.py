@@ -93,7 +93,8 @@ def _body_of(
     if media_type == ZIP:
         return zip_of(entry, files)
     if media_type == HTML:
-        return [*files], report_headers(HTML)
+        place = {"Content-Location": links["html"]} if "html" in links else {}
+        return [*files], {**report_headers(HTML), **place}
     if media_type == JSON:
         headers = report_headers(JSON)
         if "report" not in links:

@@ -83,8 +83,10 @@ def test_the_verbs_answer_each_kind(service: Running, verb: str, media_type: str
 
 def test_a_browser_gets_the_page(service: Running, links: dict[str, str]) -> None:
     """It accepts XML too, but rather HTML."""
-    for answer in (get(service, links["report"], BROWSER), converted(service, b"fine", BROWSER)):
-        assert answer.headers["content-type"] == f"{HTML}; charset=utf-8"
+    answer = converted(service, b"fine", BROWSER)
+    for page in (answer, get(service, links["report"], BROWSER)):
+        assert page.headers["content-type"] == f"{HTML}; charset=utf-8"
+    assert get(service, answer.headers["content-location"]).text == answer.text
 
 
 @pytest.mark.parametrize("ending", WRITTEN.values())

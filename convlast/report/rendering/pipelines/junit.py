@@ -71,7 +71,8 @@ def _files(report: ReportData) -> Iterator[ReportData]:
         findings.setdefault(found.file, []).append(found)
     for section in summary.told_sections(report):
         own = {"layers": layers.get(section.path, []), "findings": findings.get(section.path, [])}
-        named = section.input.model_copy(update={"filename": section.path})
+        name = f"{report.input.filename}/{section.path}"
+        named = section.input.model_copy(update={"filename": name})
         part = section.model_copy(update={"input": named})
         alone = report.model_copy(update=own).of_file(part)
         yield alone.model_copy(update={"made_at": report.made_at})

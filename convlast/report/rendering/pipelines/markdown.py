@@ -107,6 +107,8 @@ def _files(report: ReportData) -> Iterator[Block]:
     if rows:
         yield _table(["", "file", "layers"], rows)
     yield from _more(len(told) - _MOST_ROWS, "file")
+    if others := len(report.files) - len(told):
+        yield [f"{notation.count(others, 'other file')}, byte for byte."]
 
 
 def _is_passed(section: FileSection) -> int:

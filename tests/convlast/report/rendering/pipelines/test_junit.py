@@ -115,7 +115,8 @@ def test_a_broken_proof_fails_its_claim() -> None:
 def test_a_folder_has_a_suite_for_each_file() -> None:
     """Their cases have names of their own, and the first suite is about the folder."""
     whole, *files = suites(building.folder(3))
-    assert [suite.name for suite in files] == [f"part{n}/model.pt" for n in range(3)]
+    folder = whole.name
+    assert [suite.name for suite in files] == [f"{folder}/part{n}/model.pt" for n in range(3)]
     assert all("/layers" not in str(case.classname) for case in whole)
     names = [(case.classname, case.name) for suite in (whole, *files) for case in suite]
     assert len(names) == len(set(names))

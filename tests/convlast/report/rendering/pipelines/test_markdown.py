@@ -66,6 +66,7 @@ def test_a_folder_tells_of_each_file() -> None:
     rows = re.findall(r"^\| (\S+) \| `(part\d/model.pt)` \|", text, re.MULTILINE)
     assert rows[0] == ("❌", "part1/model.pt")
     assert len(rows) == 3
+    assert "\n2 other files, byte for byte.\n" in text
     assert "| `part0/model.pt: encoder.stages.1.0.convs.0.conv.weight` |" in text
 
 
