@@ -23,7 +23,7 @@ OF_JOBS = {"kills", "cancel", "followers"}
 def figures() -> str:
     """Return all of them, as Markdown."""
     parts = _speed, _plot, _start, _under_load, _growth, _memory, _digests, _smoke, _gpu
-    return "\n\n".join(part() for part in parts)
+    return "\n\n".join(filter(None, (part() for part in parts)))
 
 
 def headline() -> str:
@@ -173,7 +173,9 @@ def _memory() -> str:
 
 
 def _digests() -> str:
-    """Tell what digests of tensors cost."""
+    """Tell what digests of tensors cost, once that was measured."""
+    if not (RESULTS / "digests.json").exists():
+        return ""
     result = _result("digests")
     rows = [
         f"| `convlast.digest`, {result['megabytes']:,} MiB | takes | one SHA-256 pass "

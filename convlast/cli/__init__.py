@@ -227,31 +227,10 @@ def verify(  # noqa: PLR0913  # two inputs, and models of options
     outcome.conclude(work, output, gates)
 
 
-@app.command()
-@outcome.reasoned
-@flattened
-def digest(source: Source, shown: digests.Shown, trust: Trust, limits: Limits) -> None:
-    """Print a digest of each tensor that does not depend on its layout, as sha256sum does."""
-    from convlast.digests.checking import check
-    from convlast.digests.listing import read_list
-
-    if shown.check is not None and shown.root:
-        raise typer.BadParameter("it goes without --check", param_hint="'--root'")
-    listed = None if shown.check is None else read_list(shown.check)
-    with (
-        progress.shown_on(Console(stderr=True), quiet=shown.quiet) as advance,
-        addressed.fetched(source, limits=limits, progress=advance) as file,
-    ):
-        found = convlast.digest(
-            file.path, limits=limits, allow_programs=trust.allow_programs, progress=advance
-        )
-    if listed is None:
-        digests.show(found, shown)
-    else:
-        digests.show_check(check(listed, found), shown)
+app.command(epilog=EPILOG)(outcome.reasoned(flattened(digests.digest)))
 
 
-@app.command()
+@app.command(epilog=EPILOG)
 @outcome.reasoned
 def report(
     artifact: ArtifactFile,

@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING
 
 import typer
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+from rich.console import Console
 
+import convlast
+from convlast import addressed
 from convlast.cli import outcome
+from convlast.cli import progress_bar as progress
+from convlast.cli.arguments import Source
+from convlast.cli.execution import Trust
+from convlast.options import Limits
 from convlast.report.rendering.notation import printable
 
 if TYPE_CHECKING:
@@ -41,6 +48,27 @@ class Shown(BaseModel):
         if check is not None and not check.is_file():  # before the work, which may take long
             raise ValueError(f"there is no file '{check}'")
         return check
+
+
+def digest(source: Source, shown: Shown, trust: Trust, limits: Limits) -> None:
+    """Print a digest of each tensor that does not depend on its layout, as sha256sum does."""
+    from convlast.digests.checking import check
+    from convlast.digests.listing import read_list
+
+    if shown.check is not None and shown.root:
+        raise typer.BadParameter("it goes without --check", param_hint="'--root'")
+    listed = None if shown.check is None else read_list(shown.check)
+    with (
+        progress.shown_on(Console(stderr=True), quiet=shown.quiet) as advance,
+        addressed.fetched(source, limits=limits, progress=advance) as file,
+    ):
+        found = convlast.digest(
+            file.path, limits=limits, allow_programs=trust.allow_programs, progress=advance
+        )
+    if listed is None:
+        show(found, shown)
+    else:
+        show_check(check(listed, found), shown)
 
 
 def show(found: Digests, shown: Shown) -> None:

@@ -34,8 +34,8 @@ from convlast.report.matching import matched
 from convlast.report.sections import FileSection, Finding, Layer, ReportData, Survival, Verdict
 from convlast.report.trends import DEFAULT, compare_errors, compare_times, trend_of
 
-_INPUT = ("filename", "sha256", "bytes", "container", "wrapper")
-_ARTIFACT = ("filename", "sha256", "bytes", "container", "unchanged")
+_INPUT = ("filename", "sha256", "bytes", "container", "tensors_sha256", "wrapper")
+_ARTIFACT = ("filename", "sha256", "bytes", "container", "tensors_sha256", "unchanged")
 _PROOF = ("tensors", "values", "strides", "structure")
 _SMOKE = ("scope", "dtype", "device", "status", "reason", "model", "entry", "input_shape")
 _PERMUTATIONS = ("number", "bytes")

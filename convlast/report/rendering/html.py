@@ -156,7 +156,10 @@ def _file_facts(file: InputFile | Artifact) -> dict[str, str]:
         facts["Wrapper"] = file.wrapper
     if isinstance(file, Artifact) and file.unchanged:
         facts["Change"] = "none: the input, byte for byte"
-    return facts | {"SHA-256": file.sha256}
+    facts["SHA-256"] = file.sha256
+    if file.tensors_sha256:
+        facts["SHA-256 of the tensors"] = file.tensors_sha256
+    return facts
 
 
 def _environment_facts(environment: Environment) -> dict[str, str]:

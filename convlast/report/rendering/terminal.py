@@ -173,7 +173,10 @@ def _facts_of(file: InputFile | Artifact) -> str:
         facts.append(f"in {file.wrapper}")
     if isinstance(file, Artifact) and file.unchanged:
         facts.append("the input, byte for byte")
-    return " · ".join([*facts, f"sha256 {file.sha256}"])
+    facts.append(f"sha256 {file.sha256}")
+    if file.tensors_sha256:
+        facts.append(f"tensors {file.tensors_sha256}")
+    return " · ".join(facts)
 
 
 def _environment(environment: Environment) -> str:

@@ -131,3 +131,16 @@ def test_the_option_of_a_conversion_puts_the_roots_into_the_report(
     report = json.loads(result.stdout)
     root = convlast.digest(source).root
     assert report["input"]["tensors_sha256"] == report["artifact"]["tensors_sha256"] == root
+
+
+def test_people_see_the_roots_too(source: Path, tmp_path: Path) -> None:
+    """On the page, and in a terminal with -v; a report without them says nothing of them."""
+    root = convlast.digest(source).root
+    arguments = ["convert", source, "-o", tmp_path / "made.pt", "--smoke=none", "-v", "--force"]
+    for asked in ([], ["--tensor-digests"]):
+        page = tmp_path / "report.html"
+        words = [*map(str, arguments), "--report", str(page), *asked]
+        shown = CliRunner().invoke(app, words, env={"COLUMNS": "500"}).stdout
+        assert shown.count(f"tensors {root}") == (2 if asked else 0)
+        assert page.read_text().count(root) >= len(asked)
+        assert ("SHA-256 of the tensors" in page.read_text()) == bool(asked)

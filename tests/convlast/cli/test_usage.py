@@ -111,7 +111,7 @@ def test_an_absent_extra_is_told_in_the_same_style() -> None:
     assert done.stderr.startswith("convlast: not-installed: The command line needs the extra cli.")
 
 
-@pytest.mark.parametrize("command", ["convert", "inspect", "verify", "report", "compare"])
+@pytest.mark.parametrize("command", ["convert", "inspect", "verify", "digest", "report", "compare"])
 def test_help_says_what_a_pipeline_acts_on(command: str) -> None:
     """The exit statuses, and where the reason is."""
     said = " ".join(CliRunner().invoke(app, [command, "--help"]).output.split())
