@@ -98,7 +98,7 @@ def convert(  # noqa: PLR0913  # two places, and models of options
     here = on_this_machine(source)
     there = None if target is None else on_this_machine(target)
     keep_apart(here, there, output.report)
-    stating = stated.begin(here, there, service.server)
+    stating = stated.begin(here, there, output.report, service.server)
     if detach:
         stated.refuse_to_wait()
         remote.leave(source, target, options, output, gates, service)
