@@ -200,6 +200,24 @@ def test_the_report_beside_it_has_the_digest_in_the_statement(
     assert details["byproducts"][0]["digest"] == {"sha256": digest}
 
 
+def test_the_root_of_the_tensors_stands_beside_the_digests(
+    signed: Converted, tmp_path: Path
+) -> None:
+    """Where it was asked for, it is equal before and after, and leads to the tool for tensors."""
+    made, statement = tmp_path / "made.pt", tmp_path / "statement.json"
+    words = ("--smoke", "none", "-q", "--tensor-digests", "--statement", statement)
+    assert run("convert", signed.source, "-o", made, *words).exit_code == 0
+    told = json.loads(statement.read_text())
+    (given,) = told["predicate"]["buildDefinition"]["resolvedDependencies"]
+    (subject,) = told["subject"]
+    root = run("digest", made, "--root").stdout.split()[0]
+    assert given["annotations"] == subject["annotations"] == {"tensors_sha256": root}
+    made.write_bytes(made.read_bytes() + b"\0")
+    ended = run("verify", "--statement", statement, made)
+    assert ended.exit_code == 1
+    assert "convlast digest --check LIST" in " ".join(ended.stderr.split())
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
