@@ -98,7 +98,7 @@ def convert(  # noqa: PLR0913  # two places, and models of options
     here = on_this_machine(source)
     there = None if target is None else on_this_machine(target)
     keep_apart(here, there, output.report)
-    stating = stated.begin(here, there, service.server)
+    stating = stated.begin(here, there, output.report, service.server)
     if detach:
         stated.refuse_to_wait()
         remote.leave(source, target, options, output, gates, service)
@@ -244,38 +244,7 @@ def report(
         progress.shown_on(Console(stderr=True), quiet=not is_address(artifact)) as advance,
         addressed.fetched(artifact, progress=advance) as found,
     ):
-        _report(found.path, as_json=as_json)
-
-
-def _report(artifact: Path, *, as_json: bool) -> None:
-    """Print the manifest of a file, or those of the files of a model folder."""
-    from convlast.containers import is_folder, read_manifest
-
-    found = read_manifest(artifact)
-    if found is None and is_folder(artifact):
-        _report_folder(artifact, as_json=as_json)
-        return
-    if found is None:
-        outcome.end(
-            "no-manifest",
-            f"'{artifact.name}' does not say that convlast converted it.",
-            "Use `convlast inspect` to see what it contains, and `convlast verify` to compare it.",
-        )
-    outcome.show(found, manifests.render_manifest(found), as_json=as_json)
-
-
-def _report_folder(artifact: Path, *, as_json: bool) -> None:
-    """Print the manifests of the files of a model folder."""
-    from convlast.folders.notes import notes_in
-
-    notes = notes_in(artifact, Limits())
-    if not notes.files:
-        outcome.end(
-            "no-manifest",
-            f"No file in '{artifact.name}' says that convlast converted it.",
-            "Use `convlast inspect` to see what it contains, and `convlast verify` to compare it.",
-        )
-    outcome.show(notes, manifests.render_manifests(notes.files), as_json=as_json)
+        manifests.show(found.path, as_json=as_json)
 
 
 def _place(

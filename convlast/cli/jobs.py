@@ -101,7 +101,7 @@ def fetch(  # noqa: PLR0913  # a place, and models of options
     Of an inspection, and of a conversion that was delivered to a store, there is only the report.
     """
     keep_reports_apart(output.report, target)
-    stating = stated.begin(None, target if target != Path() else None, service.server)
+    stating = stated.begin(None, target, output.report, service.server)
     with service.connected() as client:
         job = client.job(job_id)
         is_fetched = job.verb == "convert" and job.target is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -91,12 +92,19 @@ class Provenance(BaseModel):
                 remedy="Give --statement to `convlast jobs fetch`.",
             )
 
-    def begin(self, source: Path | None, target: Path | None, server: str | None) -> Stating:
+    def begin(
+        self,
+        source: Path | None,
+        target: Path | None,
+        reports: Sequence[Path],
+        server: str | None,
+    ) -> Stating:
         """Read the key and check the place, before the work.
 
         Args:
             source: The input, if it is on this machine.
             target: Where the artifact goes, if it is named and on this machine.
+            reports: The files that the report goes to.
             server: The service that does the work, if one does.
 
         Raises:
@@ -109,9 +117,16 @@ class Provenance(BaseModel):
         if self.statement is None:
             return Stating()
         place = place_of(self.statement, "statement")
-        for other, what in ((source, "the input"), (target, "where the artifact goes")):
-            if other is not None and other.resolve() in (place, *place.parents):
-                raise OptionError("statement", f"The statement would be in {what}.")
+        # Of a folder the artifact is one too; a file may be made in the statement's own folder.
+        folders = place.parents if source is not None and source.is_dir() else ()
+        reports_too = [("the report", report) for report in reports]
+        for what, other in (("the input", source), ("the artifact", target), *reports_too):
+            if other is not None and other.resolve() in (place, *folders):
+                raise OptionError(
+                    "statement",
+                    f"The statement would be where {what} is.",
+                    remedy="Name a place beside it.",
+                )
         if self.signing_key is None:
             return Stating(self.statement)
         if server is not None:

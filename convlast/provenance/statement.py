@@ -175,7 +175,7 @@ def text_of(statement: Json) -> bytes:
 def _resource(name: str, file: InputFile | Artifact, uri: str | None = None) -> Resource:
     if uri is not None and uri.endswith("/"):
         uri += name
-    annotations = {TENSORS: getattr(file, TENSORS, None)}
+    annotations = {TENSORS: file.tensors_sha256}
     return Resource(name, file.sha256, uri=uri, annotations=annotations)
 
 

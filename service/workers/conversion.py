@@ -20,7 +20,6 @@ from convlast.devices import device_errors_translated, resolve, troubles_on, unu
 from convlast.errors import DeviceUnavailableError
 from convlast.options import Options
 from convlast.progress import Progress, silent
-from convlast.provenance.statement import TENSORS
 from convlast.report import Report
 from convlast.report.rendering import html
 from service.workers import REPORT_HTML, REPORT_JSON, Finished, Made
@@ -189,8 +188,8 @@ def run(job: LocalJob, device: str, progress: Progress) -> Finished:
         verdict=report.verdict,
         artifact=made_artifact,
         artifact_sha256=report.artifact.sha256 if report.artifact else None,
-        input_tensors_sha256=getattr(report.input, TENSORS, None),
-        artifact_tensors_sha256=getattr(report.artifact, TENSORS, None),
+        input_tensors_sha256=report.input.tensors_sha256,
+        artifact_tensors_sha256=report.artifact.tensors_sha256 if report.artifact else None,
         environment=report.environment,
         reports=[_made(path, crc32(path.read_bytes())) for path in files],
         seconds={**report.seconds, "report": perf_counter() - began_s},

@@ -200,14 +200,33 @@ def test_the_report_beside_it_has_the_digest_in_the_statement(
     assert details["byproducts"][0]["digest"] == {"sha256": digest}
 
 
+def test_the_root_of_the_tensors_stands_beside_the_digests(
+    signed: Converted, tmp_path: Path
+) -> None:
+    """Where it was asked for, it is equal before and after, and leads to the tool for tensors."""
+    made, statement = tmp_path / "made.pt", tmp_path / "statement.json"
+    words = ("--smoke", "none", "-q", "--tensor-digests", "--statement", statement)
+    assert run("convert", signed.source, "-o", made, *words).exit_code == 0
+    told = json.loads(statement.read_text())
+    (given,) = told["predicate"]["buildDefinition"]["resolvedDependencies"]
+    (subject,) = told["subject"]
+    root = run("digest", made, "--root").stdout.split()[0]
+    assert given["annotations"] == subject["annotations"] == {"tensors_sha256": root}
+    made.write_bytes(made.read_bytes() + b"\0")
+    ended = run("verify", "--statement", statement, made)
+    assert ended.exit_code == 1
+    assert "convlast digest --check LIST" in " ".join(ended.stderr.split())
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (["--signing-key", "KEY"], "There is nothing to sign"),
         (["--statement", "FOLDER/absent/s.json"], "there is no folder"),
         (["--statement", "FOLDER"], "is a folder"),
-        (["--statement", "SOURCE"], "would be in the input"),
-        (["--statement", "TARGET"], "would be in where the artifact goes"),
+        (["--statement", "SOURCE"], "would be where the input is"),
+        (["--statement", "TARGET"], "would be where the artifact is"),
+        (["--statement", "s.json", "--report", "s.json"], "would be where the report is"),
         (["--statement", "s.json", "--signing-key", "SOURCE"], "no private key"),
         (
             ["--statement", "s.json", "--signing-key", "KEY", "--server", "http://127.0.0.1:9"],
@@ -257,6 +276,25 @@ def test_wrong_command_lines_are_usage(signed: Converted, words: list[str]) -> N
         "PUBLIC": signed.keys.public,
     }
     assert run(*(places.get(word, word) for word in words)).exit_code == 2
+
+
+def test_a_statement_stays_out_of_folders_but_may_lie_beside_a_file(
+    signed: Converted, folder: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """In a model folder it would be a file too many; in a folder for an artifact it would not."""
+    words = ("--smoke", "none", "-q", "--statement")
+    place = tmp_path / "place"
+    place.mkdir()
+    statement = place / "statement.json"
+    ended = run("convert", signed.source, "-o", place, *words, statement)
+    assert ended.exit_code == 0, ended.output
+    (artifact,) = place.glob("*.pt")
+    assert run("verify", "--statement", statement, artifact).exit_code == 0
+    source = folder[0].with_name("model")
+    for inside, what in ((source, "input"), (place, "artifact")):
+        ended = run("convert", source, "-o", place, "--force", *words, inside / "s.json")
+        assert ended.exit_code == 2
+        assert f"would be where the {what} is" in ended.stderr
 
 
 def test_a_conversion_that_fails_states_nothing(tmp_path: Path) -> None:
