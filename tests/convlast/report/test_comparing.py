@@ -185,6 +185,15 @@ def test_dates_ids_and_wall_times_are_no_change(report: Report) -> None:
     assert not compare(report, again).changed
 
 
+def test_tensors_that_differ_are_told() -> None:
+    """Where both reports have the digest of the tensors."""
+    before, after = (
+        changed(input=recorded()["input"] | {"tensors_sha256": each * 64}) for each in "ab"
+    )
+    [told] = compare(before, after).facts
+    assert (told.field, told.before, told.after) == ("input.tensors_sha256", "a" * 64, "b" * 64)
+
+
 def test_an_inspection_against_a_conversion(report: Report) -> None:
     """What only a conversion has is one change each, and errors are counted."""
     layers = [{**layer, "smoke": None} for layer in recorded()["layers"]]

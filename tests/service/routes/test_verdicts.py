@@ -11,6 +11,11 @@ from service.problems import JOB_FIELD, VERDICT_FIELD
 from tests.service.routes.test_asynchronous import ASYNC, ended, get, new, post
 from tests.service.running import Running
 
+PATHS = [
+    *("/artifact", "/archive", "/provenance", "/report"),
+    *("/report.html", "/report.md", "/report.xml", "/report.sarif"),
+]
+
 
 def told(answer: httpx.Response) -> tuple[str | None, str | None]:
     """Return the job and the verdict that an answer names."""
@@ -24,7 +29,7 @@ def job(service: Running) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-@pytest.mark.parametrize("path", ["", "/artifact", "/archive", "/report", "/report.html"])
+@pytest.mark.parametrize("path", ["", *PATHS])
 def test_every_file_of_a_job_comes_with_its_verdict(
     service: Running, job: dict[str, Any], path: str, method: str
 ) -> None:

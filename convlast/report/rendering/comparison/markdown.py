@@ -1,21 +1,22 @@
 """Two reports side by side, as Markdown for a merge request or the page of a job.
 
-What comes from the reports stands in code spans: nothing in one is markup, a link or a mention.
-Source: https://github.github.com/gfm/#code-spans
+All text from the reports passes `prose.code` or `prose.words`: it never becomes markup, a link or a
+mention.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from convlast.report.changes import Comparison
 from convlast.report.rendering.comparison import outline
-from convlast.report.rendering.comparison.values import shortened
-from convlast.report.rendering.notation import printable
+from convlast.report.rendering.pipelines.prose import code, words
 
 MAX_BYTES = 60_000
 """The most bytes, below what merge requests and pages of jobs take; the JSON has all."""
+
+_MOST_BYTES = 1200
+"""The most bytes of the text of a line."""
 
 _CUT = "\nThe rest is left out; `--json` has all.\n"
 
@@ -35,26 +36,13 @@ def _lines(comparison: Comparison) -> Iterator[str]:
     yield f"## {outline.headline(comparison)}"
     yield ""
     for line in outline.sides(comparison):
-        yield f"- {line.subject}: {code(line.text)}"
+        yield f"- {line.subject}: {words(line.text, _MOST_BYTES)}"
     for part in outline.parts(comparison):
         yield f"\n### {part.title}\n"
         for line in part.lines:
-            yield f"- {code(shortened(line.subject))}: {code(line.text)}"
+            yield f"- {code(line.subject)}: {words(line.text, _MOST_BYTES)}"
     counts = outline.counts(comparison)
     if counts:
         yield "\n### In numbers\n"
     for line in counts:
         yield f"- {line.subject}: {line.text}"
-
-
-def code(text: str) -> str:
-    r"""Write text as a code span that nothing in it can end.
-
-    >>> code("a`b``c"), code("`"), code("")
-    ('```a`b``c```', '`` ` ``', '` `')
-    """
-    shown = printable(text) or " "
-    longest = max(map(len, re.findall("`+", shown)), default=0)
-    fence = "`" * (longest + 1)
-    pad = " " if shown.strip("`") != shown else ""
-    return f"{fence}{pad}{shown}{pad}{fence}"
