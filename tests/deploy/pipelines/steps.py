@@ -42,7 +42,7 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Run a command, which has to end with this status."""
     done = subprocess.run(
-        command, cwd=cwd, env=env, capture_output=True, text=True, check=False, timeout=180
+        command, cwd=cwd, env=env, capture_output=True, text=True, check=False, timeout=600
     )
     assert done.returncode == status, f"{command}\n{done.stdout}\n{done.stderr}"
     return done

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.deploy.pipelines.steps import FOLDER, environment
+from tests.deploy.pipelines.steps import FOLDER, environment, run
 from tests.service.running import REAL, ROOT, served
 
 PAGE = (FOLDER / "README.md").read_text()
@@ -22,23 +21,12 @@ def test_the_day_goes_as_it_is_told(ours: Path, tmp_path: Path) -> None:
     clone = tmp_path / "clone"
     clone.mkdir()
     (clone / "deploy").symlink_to(ROOT / "deploy")
-    said = []
     with served(tmp_path, REAL) as service:
-        for block in BLOCKS:
-            script = block.replace("http://127.0.0.1:8000", service.url)
-            done = subprocess.run(
-                ["bash", "-euo", "pipefail", "-c", script],
-                cwd=clone,
-                env=environment(ours),
-                capture_output=True,
-                text=True,
-            )
-            assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
-            said.append(done.stdout)
-
-    shown = "\n".join(said)
+        # One shell, as a reader has: what one block leaves, the next one finds.
+        script = "\n".join(BLOCKS).replace("http://127.0.0.1:8000", service.url)
+        done = run(["bash", "-euo", "pipefail", "-c", script], clone, environment(ours))
     for line in ("refused: 1", "stopped: 1", "worse: 1"):
-        assert f"\n{line}\n" in f"\n{shown}"
+        assert f"\n{line}\n" in f"\n{done.stdout}"
     assert (clone / "monday" / "decision").read_text() == "convert"
     assert (clone / "monday" / "model" / "monday.channels_last_3d.pt").is_file()
     assert "convlast: warnings-found: " in (clone / "tuesday" / "report.md").read_text()
