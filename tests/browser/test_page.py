@@ -115,7 +115,7 @@ def test_the_bytes_are_uploaded_once(service: Running, visits: Visits, checkpoin
 def test_every_file_of_a_job_can_be_downloaded(
     service: Running, visits: Visits, checkpoint: Path
 ) -> None:
-    """The report comes as a page and as JSON, and all files in one zip."""
+    """The report comes in three kinds, the statement by itself, and all files in one zip."""
     page = visits.open(service.url)
     page.set_input_files("#files", checkpoint)
     wait_for_inspection(page)
@@ -125,6 +125,8 @@ def test_every_file_of_a_job_can_be_downloaded(
     assert json.loads(download(page, "Report (JSON)").read_text())["input"]["filename"] == (
         "small.pt"
     )
+    assert "`small.pt`" in download(page, "Report (Markdown)").read_text()
+    assert json.loads(download(page, "Statement").read_text())["subject"]
     with zipfile.ZipFile(download(page, "All as a zip")) as archive:
         assert {"report.json", "report.html"} < set(archive.namelist())
 

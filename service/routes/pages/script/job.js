@@ -2,7 +2,7 @@
 
 const DOWNLOADS = [
   ["artifact", "Artifact"], ["html", "Report (HTML)"], ["report", "Report (JSON)"],
-  ["archive", "All as a zip"],
+  ["markdown", "Report (Markdown)"], ["provenance", "Statement"], ["archive", "All as a zip"],
 ];
 let opened = null; // {id, job, stop, hasReport}
 
@@ -132,8 +132,11 @@ function downloadLink(job, name, label) {
 }
 
 function downloadName(job, name) {
-  return { html: `${job.input.filename}.report.html`, report: `${job.input.filename}.report.json` }
-    [name] ?? "";
+  const ending = {
+    html: "report.html", report: "report.json", markdown: "report.md",
+    provenance: "provenance.json",
+  }[name];
+  return ending ? `${job.input.filename}.${ending}` : "";
 }
 
 /**
