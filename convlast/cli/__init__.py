@@ -24,6 +24,7 @@ from convlast.cli.codes import EPILOG
 from convlast.cli.execution import Execution, Trust
 from convlast.cli.parameters import Only, flattened
 from convlast.cli.places import (
+    Place,
     keep_apart,
     on_this_machine,
     place_in_store,
@@ -98,7 +99,8 @@ def convert(  # noqa: PLR0913  # two places, and models of options
     here = on_this_machine(source)
     there = None if target is None else on_this_machine(target)
     keep_apart(here, there, output.report)
-    stating = stated.begin(here, there, output.report, service.server)
+    goes = _goes(here, target, options) if stated.statement is not None else None
+    stating = stated.begin(here, goes, output.report, service.server)
     if detach:
         stated.refuse_to_wait()
         remote.leave(source, target, options, output, gates, service)
@@ -263,6 +265,14 @@ def _place(
     if not force:
         refuse_existing(place)
     return place.path
+
+
+def _goes(source: Path | None, target: str | None, options: Options) -> Place | None:
+    """Return where the artifact goes, if that is on this machine, and known before the work."""
+    there = None if target is None else on_this_machine(target)
+    if source is not None and (there is not None or target is None):
+        return place_of_artifact(source, there, options)
+    return None if there is None else Place(there, is_folder=False)
 
 
 def _unchanged(

@@ -13,7 +13,7 @@ from convlast.cli import job_lines, outcome
 from convlast.cli import progress_bar as progress
 from convlast.cli.arguments import Force
 from convlast.cli.parameters import Only, flattened
-from convlast.cli.places import keep_reports_apart
+from convlast.cli.places import Place, keep_reports_apart
 from convlast.cli.provenance import Provenance
 from convlast.cli.remote import Service
 from convlast.errors import OptionError, RemoteError
@@ -101,7 +101,8 @@ def fetch(  # noqa: PLR0913  # a place, and models of options
     Of an inspection, and of a conversion that was delivered to a store, there is only the report.
     """
     keep_reports_apart(output.report, target)
-    stating = stated.begin(None, target, output.report, service.server)
+    made = Place(target, is_folder=False)
+    stating = stated.begin(None, made, output.report, service.server)
     with service.connected() as client:
         job = client.job(job_id)
         is_fetched = job.verb == "convert" and job.target is None

@@ -18,12 +18,13 @@ from convlast.addressed import fetched
 from convlast.cli import progress_bar as progress
 from convlast.cli.arguments import readable_file
 from convlast.cli.outcome import Output, show
+from convlast.cli.places import Place
+from convlast.cli.statement_places import keep_statement_apart, refuse_to_replace
 from convlast.errors import ConvlastError, OptionError, RemoteError
 from convlast.options import Limits, Options
 from convlast.progress import Progress
 from convlast.report.rendering.notation import printable
 from convlast.stores.address import Address, is_address
-from convlast.writing.target import place_of
 from convlast.writing.workplace import write_whole
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class Provenance(BaseModel):
     def begin(
         self,
         source: Path | None,
-        target: Path | None,
+        made: Place | None,
         reports: Sequence[Path],
         server: str | None,
     ) -> Stating:
@@ -103,12 +104,13 @@ class Provenance(BaseModel):
 
         Args:
             source: The input, if it is on this machine.
-            target: Where the artifact goes, if it is named and on this machine.
+            made: Where the artifact goes, if that is known and on this machine.
             reports: The files that the report goes to.
             server: The service that does the work, if one does.
 
         Raises:
-            OptionError: If the statement cannot be signed, or written there.
+            OptionError: If the statement cannot be signed, or written there, or the key would be
+                replaced.
         """
         if self.statement is None and self.signing_key is not None:
             raise OptionError(
@@ -116,17 +118,8 @@ class Provenance(BaseModel):
             )
         if self.statement is None:
             return Stating()
-        place = place_of(self.statement, "statement")
-        # Of a folder the artifact is one too; a file may be made in the statement's own folder.
-        folders = place.parents if source is not None and source.is_dir() else ()
-        reports_too = [("the report", report) for report in reports]
-        for what, other in (("the input", source), ("the artifact", target), *reports_too):
-            if other is not None and other.resolve() in (place, *folders):
-                raise OptionError(
-                    "statement",
-                    f"The statement would be where {what} is.",
-                    remedy="Name a place beside it.",
-                )
+        keep_statement_apart(self.statement, self.signing_key, source, made, reports)
+        refuse_to_replace(self.statement)
         if self.signing_key is None:
             return Stating(self.statement)
         if server is not None:
@@ -194,6 +187,7 @@ class Stating:
 
     def _keep(self, text: bytes, path: Path) -> None:
         try:
+            refuse_to_replace(path)  # the artifact may be there now
             write_whole(path, text, "statement")
         except ConvlastError as error:
             error.add("The artifact was made.")
@@ -259,7 +253,10 @@ def _checked(artifact: Path, given: Path, key: Path | None, advance: Progress) -
     statement = reading.parse(found.payload if isinstance(found, Envelope) else found)
     files = checking.check(artifact, statement, besides=given, progress=advance)
     return Checked(
-        statement=str(given), signed_with=keyid, files=files, made_of=dict(statement.dependencies)
+        statement=checking.as_text(str(given)),
+        signed_with=keyid,
+        files=files,
+        made_of=dict(statement.dependencies),
     )
 
 

@@ -30,7 +30,7 @@ def check(
     Args:
         artifact: The file, or folder.
         statement: What it is compared with.
-        besides: A file that may lie in the folder too: that of the statement.
+        besides: The path of a file that may lie in the folder too: that of the statement.
         progress: Called as `progress("digest", done, total)`.
 
     Returns:
@@ -43,8 +43,9 @@ def check(
     """
     if artifact.is_dir():
         return _check_folder(artifact, statement.subjects, besides, progress)
+    own = as_text(artifact.name)
     if not artifact.is_file():  # reading a pipe might never end
-        raise ArtifactChangedError(f"{str(artifact)!r} is no file.", files=[artifact.name])
+        raise ArtifactChangedError(f"{as_text(str(artifact))!r} is no file.", files=[own])
     if len(statement.subjects) > 1:
         raise StatementError(
             f"The statement is about {len(statement.subjects):,} files, and one was given.",
@@ -53,14 +54,14 @@ def check(
     ((name, subject),) = statement.subjects.items()
     sha256 = sha256_of(artifact, Portions(progress, "digest", artifact.stat().st_size))
     if sha256 != subject.sha256:
-        about = f"{artifact.name!r} is not the file that the statement is about"
-        named = "" if name == artifact.name else f", which it calls {name!r}"
+        about = f"{own!r} is not the file that the statement is about"
+        named = "" if name == own else f", which it calls {name!r}"
         raise ArtifactChangedError(
             f"{about}{named}: its SHA-256 is {sha256}, and not {subject.sha256}.",
-            files=[artifact.name],
+            files=[own],
             remedy=_remedy([subject]),
         )
-    return {artifact.name: sha256}
+    return {own: sha256}
 
 
 def sha256_of(path: Path, told: Portions | None = None) -> str:
@@ -77,7 +78,7 @@ def sha256_of(path: Path, told: Portions | None = None) -> str:
 def _check_folder(
     folder: Path, subjects: Mapping[str, Subject], besides: Path | None, progress: Progress
 ) -> dict[str, str]:
-    there = dict(_files_in(folder, besides))
+    there = dict(_files_in(folder.resolve(), besides))
     _refuse("missing", sorted(subjects.keys() - there.keys()), folder)
     _refuse("no subject of the statement", sorted(there.keys() - subjects.keys()), folder)
     odd = [name for name, path in there.items() if not path.is_file()]
@@ -90,13 +91,17 @@ def _check_folder(
 
 
 def _files_in(folder: Path, besides: Path | None) -> Iterator[tuple[str, Path]]:
-    """Yield all that is in a folder but folders, by its name in a statement."""
+    """Yield all that is in a folder but folders, by its path there.
+
+    A name that is no text keeps what is odd about it, so no subject has it.
+    """
+    # The one path, and no other link to that file: a program may read what has another name.
+    exempt = None if besides is None else besides.parent.resolve() / besides.name
     for root, folders, files in os.walk(folder, onerror=_raise):
         links = [name for name in folders if Path(root, name).is_symlink()]
         for path in (Path(root, name) for name in (*files, *links)):
-            if besides is None or not path.exists() or not path.samefile(besides):
-                name = os.fsencode(path.relative_to(folder).as_posix())
-                yield name.decode("utf-8", "backslashreplace"), path
+            if path != exempt:
+                yield path.relative_to(folder).as_posix(), path
 
 
 def _raise(error: OSError) -> None:
@@ -106,12 +111,22 @@ def _raise(error: OSError) -> None:
 def _refuse(what: str, names: list[str], folder: Path, remedy: str = "") -> None:
     if not names:
         return
+    names = [as_text(name) for name in names]
     more = f" and {len(names) - _TOLD:,} more" if len(names) > _TOLD else ""
     listed = ", ".join(repr(name) for name in names[:_TOLD]) + more
     verb = "is" if len(names) == 1 else "are"
     raise ArtifactChangedError(
         f"In {folder.name!r}, {listed} {verb} {what}.", files=names, remedy=remedy
     )
+
+
+def as_text(name: str) -> str:
+    r"""Return the name of a file, and what is no text in it by its bytes.
+
+    >>> as_text("caf\udce9.pt")
+    'caf\\xe9.pt'
+    """
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _remedy(changed: list[Subject]) -> str:

@@ -82,8 +82,9 @@ class Envelope:
         """Read an envelope from the members of a JSON object.
 
         Raises:
-            StatementError: If it is none, or of another kind of payload.
+            StatementError: If it is none, of another kind of payload, or has more than that.
         """
+        _refuse_unknown(members, "payloadType", "payload", "signatures")
         if members.get("payloadType") != STATEMENT:
             raise StatementError(f"The payload of the envelope is not {STATEMENT}.")
         signatures = members.get("signatures")
@@ -97,10 +98,20 @@ class Envelope:
 def _signature(given: Any) -> Signature:
     if not isinstance(given, dict) or not isinstance(given.get("keyid", ""), str):
         raise StatementError("A signature of the envelope is not an object with keyid and sig.")
+    _refuse_unknown(given, "keyid", "sig")
     text = given.get("sig")
     if isinstance(text, str) and len(text) > _LONGEST_SIGNATURE_CHARS:
         raise StatementError("A signature of the envelope is too long.")
     return Signature(given.get("keyid", ""), _decoded(text, "sig"))
+
+
+def _refuse_unknown(members: dict[str, Any], *known: str) -> None:
+    """Refuse what no signature covers; DSSE would let a reader ignore it."""
+    if odd := sorted(members.keys() - set(known)):
+        raise StatementError(
+            f"The envelope has a member that nobody has signed: {odd[0][:100]!r}.",
+            remedy="Give the envelope as its signer has made it.",
+        )
 
 
 def _encoded(content: bytes) -> str:

@@ -17,6 +17,9 @@ from convlast.provenance.statement import PREDICATE_TYPE, STATEMENT_TYPE, TENSOR
 MAX_BYTES = 48 << 20
 """The largest file: a statement on 10,000 files with long names, in an envelope."""
 
+MOST_PARTS = 1 << 20
+"""The most values and members of its JSON, whose objects may need a hundred times its bytes."""
+
 MOST_SUBJECTS = 100_000
 
 
@@ -82,6 +85,9 @@ def parse(content: bytes) -> Statement:
 def _members(content: bytes) -> dict[str, Any]:
     if len(content) > MAX_BYTES:
         raise StatementError(f"The file is larger than a statement may be: {MAX_BYTES:,} bytes.")
+    # Each value but the first comes after one of these; the few in texts do no harm.
+    if sum(map(content.count, (b",", b"[", b"{"))) > MOST_PARTS:
+        raise StatementError(f"The JSON has more parts than a statement may have: {MOST_PARTS:,}.")
     try:
         found = json.loads(
             content.decode(), object_pairs_hook=_without_twins, parse_constant=_refuse_constant

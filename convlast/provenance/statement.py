@@ -62,7 +62,7 @@ class Resource:
         # The listing of a folder is what in-toto calls dirHash1.
         algorithm = "dirHash1" if self.is_folder else "sha256"
         return _without_none(
-            name=self.name.encode("utf-8", "backslashreplace").decode(),
+            name=_as_text(self.name),
             uri=self.uri,
             digest={algorithm: self.sha256},
             mediaType=self.media_type,
@@ -124,7 +124,9 @@ def statement_of(
             "buildDefinition": {
                 "buildType": BUILD_TYPE,
                 "externalParameters": _without_none(
-                    source=run.source, target=run.target, options=asked
+                    source=_as_text(run.source),
+                    target=None if run.target is None else _as_text(run.target),
+                    options=asked,
                 ),
                 "internalParameters": _machine_of(run),
                 "resolvedDependencies": _descriptors(dependencies),
@@ -162,7 +164,9 @@ def of_report(report: ReportData, run: Run) -> Json:
     return statement_of(subjects, dependencies, [_json_of(report)], run)
 
 
-def report_resource(name: str, sha256: str, media_type: str, verdict: Verdict) -> Resource:
+def report_resource(
+    name: str, sha256: str, media_type: str, verdict: Verdict | None = None
+) -> Resource:
     """Return a report, as a byproduct."""
     return Resource(name, sha256, media_type=media_type, annotations={"verdict": verdict})
 
@@ -209,6 +213,11 @@ def _builder_of(run: Run) -> Json:
 
 def _descriptors(resources: Iterable[Resource]) -> Sequence[Json]:
     return [each.descriptor() for each in resources]
+
+
+def _as_text(name: str) -> str:
+    """Escape what is no text in a name, as reports do."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _without_none(**members: Any) -> Json:

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 
 
 def listing_digest(digests: Iterable[tuple[str, str]]) -> str:
-    """Return the SHA-256 of a folder's listing, given each file's path and digest.
+    r"""Return the SHA-256 of a folder's listing, given each file's path and digest.
 
-    The same as, for names without line ends or backslashes, of `LC_ALL=C` and
-    `find * -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum`.
+    The same as, for names without line ends or backslashes, of
+    `find . -type f -printf '%P\0' | LC_ALL=C sort -z | xargs -0 sha256sum -- | sha256sum`.
 
     >>> listing_digest([("b", "22"), ("a", "11")]) == listing_digest([("a", "11"), ("b", "22")])
     True

@@ -59,6 +59,7 @@ class SigningKey:
             self._key = self._read(self._path)
         except OptionError as error:
             _log.warning("signing key", problem=f"{error} The earlier key stays.")
+            return
         _log.info("the signing key was read again", keyid=self.keyid)
 
     @staticmethod

@@ -7,7 +7,7 @@ import hashlib
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import count
@@ -86,7 +86,13 @@ class Delivering:
         return await READING.run(allowed_place, text, self._settings.targets, source, names)
 
     async def deliver(
-        self, files: Mapping[str, Path], target: str, progress: Progress, *, share: str
+        self,
+        files: Mapping[str, Path],
+        target: str,
+        progress: Progress,
+        *,
+        share: str,
+        stale: Collection[str] = (),
     ) -> None:
         """Send files to a folder, one after the other; each is visible whole or not at all.
 
@@ -99,6 +105,7 @@ class Delivering:
             target: The address of the folder.
             progress: Hears how much of the last file is sent.
             share: The client that it counts for.
+            stale: Names that an earlier delivery may have left, and that would lie about this one.
 
         Raises:
             StoreError: If they cannot be delivered.
@@ -110,7 +117,7 @@ class Delivering:
         async with self._turn(folder.child(last), share):
             for tries in count(1):
                 began_s = time.monotonic()
-                await self._send(files, folder, progress)
+                await self._send(files, folder, progress, stale)
                 if all([await self._is_own(files[name], folder.child(name)) for name in early]):
                     break
                 _log.warning("another service delivers to the same name", target=str(folder))
@@ -161,13 +168,33 @@ class Delivering:
                 remedy="Raise CONVLAST_DOWNLOAD_TIMEOUT_S.",
             ) from None
 
-    async def _send(self, files: Mapping[str, Path], folder: Address, progress: Progress) -> None:
+    async def _send(
+        self,
+        files: Mapping[str, Path],
+        folder: Address,
+        progress: Progress,
+        stale: Collection[str],
+    ) -> None:
         from convlast.stores.writing import put
 
         *_, last = files
         for name, path in files.items():
+            if name == last:
+                # As late as can be: another service may have sent one in the meantime.
+                await self._remove(stale, folder)
             told = telling(progress if name == last else silent, STAGE)
             await put(path, folder.child(name), self._options(), progress=told)
+
+    async def _remove(self, names: Collection[str], folder: Address) -> None:
+        from convlast.stores.reading import stat
+        from convlast.stores.writing import remove
+
+        for name in names:
+            try:
+                await stat(folder.child(name), self._options())
+            except SourceNotFoundError:
+                continue  # most have none, and may lack the right to remove anything
+            await remove(folder.child(name), self._options())
 
     async def _is_own(self, path: Path, address: Address) -> bool:
         """Return whether an object is still what was sent, or nothing is there any more."""

@@ -43,6 +43,7 @@ class UnpackedFolder:
         digests: A file that this writes, for `sha256sum --check`.
         stated: Given the digest of each file, writes what is stated of them, and returns the files
             that go beside the folder too, by their endings.
+        statements: All endings that these may have.
     """
 
     source: Path
@@ -50,6 +51,7 @@ class UnpackedFolder:
     reports: Mapping[str, Path]
     digests: Path
     stated: Callable[[Mapping[str, str]], Mapping[str, Path]]
+    statements: Sequence[str]
 
     async def names(self) -> list[str]:
         """Return the names of its files."""
@@ -81,9 +83,11 @@ class UnpackedFolder:
                 await put(self.made, place.child(member.name), one, part=member.place)
                 portions.add(len(member.place))
 
-        # An earlier delivery to this place said that the folder is whole, which it is not now.
+        # An earlier delivery to this place said that the folder is whole, which it is not now, and
+        # stated other files.
         *_, last = self.reports
-        await remove(place.beside(last), options)
+        for ending in (last, *self.statements):
+            await remove(place.beside(ending), options)
         indices = await READING.run(_indices_among, self.made, members)
         await together(put_one(each) for each in members if each not in indices)
         await together(put_one(each) for each in indices)

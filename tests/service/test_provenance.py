@@ -172,6 +172,23 @@ def test_the_client_and_the_command_line_get_what_was_signed(
     assert fetched.read_bytes() == statement.read_bytes()
 
 
+def test_what_a_service_has_made_is_not_replaced_by_its_statement(
+    service: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where its name is only known after the work, the statement finds it there."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.chdir(tmp_path)
+    Path("m.pt").write_bytes(CONTENT)
+    made = tmp_path / "m.channels_last_3d.pt"
+    job = finished(service).rpartition("/")[2]
+    for verb in (("convert", "m.pt"), ("jobs", "fetch", job)):
+        made.unlink(missing_ok=True)
+        ended = run(*verb, "--server", service.url, "--statement", made.name)
+        assert ended.exit_code == 2
+        assert "The artifact was made" in ended.stderr
+        assert made.read_bytes() == CONTENT
+
+
 def test_a_store_gets_the_statement_on_demand(
     signing: Running, keys: KeyFiles, tmp_path: Path
 ) -> None:

@@ -1,7 +1,7 @@
 """What the service states of an artifact: written when a worker has made it, and signed.
 
-A worker has opened an untrusted file, so it says little of this: which versions it ran, and the
-digests of the tensors. The service itself knows the rest.
+A worker has opened an untrusted file, so it says little of this: its verdict, which hardware and
+versions it ran on, and the digests of the tensors. The service itself knows the rest.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from zlib import crc32
+
+from pydantic_core import from_json
 
 from convlast.options import Options
 from convlast.provenance.statement import (
@@ -32,8 +34,8 @@ from service.headers.negotiation import HTML, JSON
 from service.jobs.entry import JobEntry
 from service.jobs.records import ARTIFACT, PROVENANCE_DSSE, PROVENANCE_JSON, KeptFile
 from service.settings import Settings
-from service.workers import REPORT_HTML, REPORT_JSON, Finished
-from service.workers.results import open_made
+from service.workers import MAX_EMBEDDED_BYTES, REPORT_HTML, REPORT_JSON, Finished
+from service.workers.results import open_made, open_report
 
 _PIECE_BYTES = 1 << 20
 
@@ -71,7 +73,8 @@ class Stating:
             The files, by their names.
 
         Raises:
-            WorkerCrashedError: If the worker has lied about the artifact, or has such files.
+            WorkerCrashedError: If the worker has lied about the artifact or the verdict, or has
+                such files.
             OSError: If they cannot be written.
         """
         if unpacked is not None:
@@ -79,8 +82,8 @@ class Stating:
         else:
             subjects = [self._artifact(artifact, finished, made)]
         reports = [
-            report_resource(name, _sha256_of(made, name), media_type, finished.verdict)
-            for name, media_type in ((REPORT_JSON, JSON), (REPORT_HTML, HTML))
+            _report(made, finished),
+            report_resource(REPORT_HTML, _sha256_of(made, REPORT_HTML), HTML),
         ]
         text = text_of(
             statement_of(
@@ -125,6 +128,21 @@ def _source_of(entry: JobEntry, finished: Finished) -> Resource:
         uri=_shown(accepted.source),
         annotations={TENSORS: finished.input_tensors_sha256},
     )
+
+
+def _report(made: Path, finished: Finished) -> Resource:
+    """Return the report, with the verdict that is in it; that of a large one is not read.
+
+    Raises:
+        WorkerCrashedError: If the worker has told another verdict.
+    """
+    with closing(open_report(made)) as opened:
+        if opened.size_bytes > MAX_EMBEDDED_BYTES:
+            return report_resource(REPORT_JSON, _sha256_of(made, REPORT_JSON), JSON)
+        text = opened.read()
+    if from_json(text).get("verdict") != finished.verdict:
+        raise WorkerCrashedError.nonsense()
+    return report_resource(REPORT_JSON, hashlib.sha256(text).hexdigest(), JSON, finished.verdict)
 
 
 def _shown(address: str | None) -> str | None:

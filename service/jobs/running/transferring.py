@@ -95,7 +95,8 @@ async def _deliver_file(
     await completed(RECORDING.run((made / _DIGEST).write_text, line))
     stated = [name for name in _STATEMENTS if name in files and entry.accepted.statement]
     named = _named(artifact.filename, made, stated)
-    await delivering.deliver(named, target, entry.moves, share=entry.accepted.share)
+    stale = {_beside(artifact.filename, name) for name in _STATEMENTS} - named.keys()
+    await delivering.deliver(named, target, entry.moves, share=entry.accepted.share, stale=stale)
 
 
 async def _deliver_folder(
@@ -120,6 +121,7 @@ async def _deliver_folder(
         reports={".report.html": made / REPORT_HTML, ".report.json": made / REPORT_JSON},
         digests=made / _DIGEST,
         stated=stated,
+        statements=[f".{name}" for name in _STATEMENTS],
     )
     await transfers.delivering.deliver_folder(
         folder, accepted.source or "", target, entry.moves, share=accepted.share
@@ -129,14 +131,14 @@ async def _deliver_folder(
 
 def _named(filename: str, made: Path, statements: Iterable[str]) -> Mapping[str, Path]:
     """Return the files by the names that they get beside the artifact, and this last."""
-    stem = Path(filename).stem
-    return {
-        **{f"{stem}.{name}": made / name for name in statements},
-        f"{stem}.report.json": made / REPORT_JSON,
-        f"{stem}.report.html": made / REPORT_HTML,
-        f"{stem}.sha256": made / _DIGEST,
-        filename: made / ARTIFACT,
-    }
+    others = (*statements, REPORT_JSON, REPORT_HTML, _DIGEST)
+    early = {_beside(filename, name): made / name for name in others}
+    return {**early, filename: made / ARTIFACT}
+
+
+def _beside(filename: str, name: str) -> str:
+    """Return the name that a file gets beside the artifact."""
+    return f"{Path(filename).stem}.{name}"
 
 
 @contextmanager

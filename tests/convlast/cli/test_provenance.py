@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -295,6 +296,80 @@ def test_a_statement_stays_out_of_folders_but_may_lie_beside_a_file(
         ended = run("convert", source, "-o", place, "--force", *words, inside / "s.json")
         assert ended.exit_code == 2
         assert f"would be where the {what} is" in ended.stderr
+
+
+@pytest.fixture
+def place(signed: Converted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in, with a checkpoint, a key and a link to it, and notes."""
+    monkeypatch.chdir(tmp_path)
+    Path("model.pt").write_bytes(signed.source.read_bytes())
+    Path("key.pem").write_bytes(signed.keys.private.read_bytes())
+    Path("key.pem").chmod(0o600)
+    Path("link.json").symlink_to("key.pem")
+    Path("other.json").hardlink_to("key.pem")
+    Path("notes.json").write_text("{}")
+    return tmp_path
+
+
+KEY = ("--signing-key", "key.pem")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--statement", "model.channels_last_3d.pt"),
+        ("--statement", "./model.channels_last_3d.pt", "-o", "."),
+        ("--statement", "key.pem", *KEY),
+        ("--statement", "link.json", *KEY),
+        ("--statement", "other.json", *KEY),
+        ("--statement", "s.json", "--report", "link.json", *KEY),
+        ("--statement", "s.json", "--report", "other.json", *KEY),
+        ("--statement", "s.json", "-o", "key.pem", "--force", *KEY),
+        ("--statement", "s.json", "--report", "r.json", "--report", "./s.json"),
+        ("--statement", "notes.json"),
+    ],
+)
+def test_nothing_is_lost_by_a_statement(place: Path, words: tuple[str, ...]) -> None:
+    """Whatever is where it goes, by any name, or where the key is: nothing is begun."""
+    before = {path.name: path.read_bytes() for path in place.iterdir()}
+    ended = run("convert", "model.pt", "--smoke", "none", "-q", *words)
+    assert (ended.exit_code, ended.stderr[:25]) == (2, "convlast: invalid-option:")
+    assert {path.name: path.read_bytes() for path in place.iterdir()} == before
+
+
+def test_a_statement_never_replaces_the_artifact(place: Path) -> None:
+    """Where the name of this is only known after the work, the artifact stays."""
+    words = ("--smoke", "none", "-q", "--statement", "model.channels_last_3d.pt")
+    ended = run("convert", (place / "model.pt").as_uri(), "-o", place, *words)
+    assert ended.exit_code == 2
+    assert "is there already, and no statement" in ended.stderr
+    assert "The artifact was made" in ended.stderr
+    assert run("report", "model.channels_last_3d.pt").exit_code == 0
+
+
+@pytest.mark.usefixtures("place")
+def test_a_statement_replaces_an_earlier_one() -> None:
+    """Signed or not; and an empty file, such as mktemp makes."""
+    Path("s.json").touch()
+    for more in ((), KEY, ()):
+        words = ("--smoke", "none", "-q", "--force", "--statement", "s.json", *more)
+        assert run("convert", "model.pt", *words).exit_code == 0
+        assert ("payload" in json.loads(Path("s.json").read_text())) == bool(more)
+
+
+def test_a_name_that_is_no_text_is_stated(place: Path) -> None:
+    """It is escaped, and the file is checked under its own name."""
+    source = place / "model.pt"
+    source = source.rename(place / os.fsdecode(b"m\xff.pt"))
+    made = place / os.fsdecode(b"made\xff.pt")
+    words = ("--smoke", "none", "-q", "--statement", "s.json", "-o", made)
+    ended = run("convert", source, *words)
+    assert ended.exit_code == 0, ended.output
+    statement = Path("s.json").rename(os.fsdecode(b"s\xff.json"))
+    ended = run("verify", "--statement", statement, made, "--json")
+    assert ended.exit_code == 0, ended.output
+    checked = json.loads(ended.stdout)
+    assert (checked["statement"], [*checked["files"]]) == (r"s\xff.json", [r"made\xff.pt"])
 
 
 def test_a_conversion_that_fails_states_nothing(tmp_path: Path) -> None:

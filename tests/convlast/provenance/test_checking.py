@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,32 @@ def test_the_statement_itself_may_lie_in_the_folder(folder: Path) -> None:
         check(folder, statement_on(FILES))
 
 
+@pytest.mark.parametrize("link", [os.link, os.symlink])
+@pytest.mark.parametrize("name", ["model.py", "unet/provenance.json"])
+def test_another_link_to_the_statement_is_a_file_too_many(
+    folder: Path, link: Callable[[Path, Path], None], name: str
+) -> None:
+    """A program may read what has that name; so only the path that was given may be there."""
+    own = folder / "provenance.json"
+    own.write_bytes(text_of(on_files(FILES)))
+    link(own, folder / name)
+    with pytest.raises(ArtifactChangedError, match="is no subject") as refused:
+        check(folder, statement_on(FILES), besides=own)
+    assert told_in(refused) == [name]
+
+
+def test_the_statement_may_be_named_by_a_link(folder: Path, tmp_path: Path) -> None:
+    """The path is what counts: a link in the folder, or a folder that is reached through one."""
+    outside = tmp_path / "statement.json"
+    outside.write_bytes(text_of(on_files(FILES)))
+    (folder / "provenance.json").symlink_to(outside)
+    (tmp_path / "linked").symlink_to(folder)
+    for named in (folder, tmp_path / "linked"):
+        check(folder, statement_on(FILES), besides=named / "provenance.json")
+    with pytest.raises(ArtifactChangedError, match="is no subject"):
+        check(folder, statement_on(FILES), besides=outside)
+
+
 def test_links_lead_to_the_bytes_that_count(folder: Path, tmp_path: Path) -> None:
     """A link to a file is that file, as in a cache of models; one to a folder hides nothing."""
     outside = write_files(tmp_path / "blobs", {"blob": FILES["config.json"]})
@@ -135,12 +162,20 @@ def test_pipes_and_dangling_links_are_never_read(folder: Path) -> None:
 
 
 def test_names_that_are_no_text_are_told(folder: Path) -> None:
-    """As reports write them."""
-    (folder / os.fsdecode(b"caf\xe9")).touch()
+    """By their bytes; a subject of that text is another file, though it looks the same."""
+    odd = folder / os.fsdecode(b"caf\xe9")
+    odd.touch()
     with pytest.raises(ArtifactChangedError, match="no subject") as refused:
         check(folder, statement_on(FILES))
     assert refused.value.details["files"] == [r"caf\xe9"]
-    check(folder, statement_on({**FILES, r"caf\xe9": b""}))
+    both = statement_on({**FILES, r"caf\xe9": b""})
+    with pytest.raises(ArtifactChangedError, match="is missing"):
+        check(folder, both)
+    (folder / r"caf\xe9").touch()
+    with pytest.raises(ArtifactChangedError, match="no subject"):
+        check(folder, both)
+    odd.write_bytes(b"weights")
+    assert check(odd, statement_on({"m.pt": b"weights"})).keys() == {r"caf\xe9"}
 
 
 def test_a_subject_outside_the_folder_is_never_opened(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -9,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from convlast.provenance.statement import BUILD_TYPE, COMMAND_LINE, SERVICE
+from convlast.report.folder_digest import listing_digest
 from tests import builders
 from tests.convlast.provenance.page import PAGE, block_with, run_in
+from tests.convlast.provenance.statements import write_files
 
 FIRST = block_with("--signing-key key.pem")
 
@@ -56,6 +59,15 @@ def test_an_envelope_becomes_a_line(folder: Path) -> None:
     lines = (folder / "claims.jsonl").read_text().splitlines()
     envelope = json.loads((folder / "statement.json").read_text())
     assert [json.loads(line) for line in lines] == [envelope, envelope]
+
+
+def test_a_folder_is_known_by_its_listing(tmp_path: Path) -> None:
+    """The command on the page computes the digest of a report, hidden files and dashes included."""
+    names = (".hidden", ".cache/a", "-b", "a b", "config.json", "vae/model.pt", "é")
+    write_files(tmp_path / "folder", {name: name.encode() for name in names})
+    told = run_in(tmp_path, f"cd folder\n{block_with('find . -type f')}").stdout.split()[0]
+    each = ((name, hashlib.sha256(name.encode()).hexdigest()) for name in names)
+    assert told == listing_digest(each)
 
 
 def test_the_page_describes_the_type_of_build() -> None:

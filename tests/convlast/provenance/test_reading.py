@@ -10,13 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convlast.errors import StatementError
+from convlast.options import Limits
 from convlast.provenance import reading
 from convlast.provenance.envelope import MOST_SIGNATURES, STATEMENT, Envelope, Signature
-from convlast.provenance.reading import parse, read_file
-from convlast.provenance.statement import text_of
+from convlast.provenance.reading import MOST_PARTS, parse, read_file
+from convlast.provenance.statement import TENSORS, text_of
 from tests.convlast.provenance.statements import on_files
 
 FINE = on_files({"m.pt": b"weights"})
+FILE: dict[str, Any] = FINE["subject"][0]
 ENVELOPE = {
     "payloadType": STATEMENT,
     "payload": base64.b64encode(text_of(FINE)).decode(),
@@ -108,6 +110,7 @@ def test_a_huge_file_is_refused_unread(tmp_path: Path) -> None:
     [
         ("payloadType", "application/json"),
         ("payloadType", None),
+        ("more", "that nobody has signed"),
         ("payload", None),
         ("payload", ""),
         ("payload", 1),
@@ -126,6 +129,7 @@ def test_a_huge_file_is_refused_unread(tmp_path: Path) -> None:
         ("signatures", ["AAAA"]),
         ("signatures", [{"keyid": 1, "sig": "AAAA"}]),
         ("signatures", [{"keyid": ""}]),
+        ("signatures", [{"sig": "AAAA", "cert": "AAAA"}]),
         ("signatures", [{"sig": "A" * 2000}]),
         ("signatures", [{"sig": "A\tAA"}]),
     ],
@@ -181,8 +185,25 @@ def test_a_damaged_statement_is_refused(member: str, value: object) -> None:
         parse(text_of({**FINE, member: value}))
 
 
+@pytest.mark.parametrize("piece", ["{},", "[],", '{"":1},', "1,", '"",'])
+def test_a_file_of_many_parts_is_refused_unparsed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: str
+) -> None:
+    """Objects need far more memory than their text; so the parts are counted before."""
+    monkeypatch.setattr(json, "loads", None)
+    with pytest.raises(StatementError, match="more parts"):
+        read(tmp_path, f"[{piece * MOST_PARTS}0]")
+
+
+def test_the_largest_folder_has_few_enough_parts() -> None:
+    """Each of its files is a subject and a dependency, with an address and a root."""
+    file = FILE | {"annotations": {TENSORS: "0" * 64}}
+    text = json.dumps({**FINE, "subject": [file], "predicate": [file | {"uri": "s3://b/k,[{"}]})
+    assert sum(map(text.count, ",[{")) * Limits().max_files < MOST_PARTS
+
+
 def test_members_that_are_not_known_are_passed_over() -> None:
-    """As in-toto demands; later versions may add some."""
+    """As in-toto demands of a statement; later versions may add some."""
     assert parse(text_of({**FINE, "more": {"a": 1}})) == parse(text_of(FINE))
 
 

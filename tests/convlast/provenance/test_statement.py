@@ -110,6 +110,16 @@ def test_only_a_commit_is_told_as_one(revision: str) -> None:
     assert "builderDependencies" not in statement["predicate"]["runDetails"]["builder"]
 
 
+def test_names_that_are_no_text_are_escaped() -> None:
+    """As reports write them; JSON cannot hold them, and the work is done by then."""
+    odd, shown = "m\udcff.pt", r"m\udcff.pt"
+    run = run_of(source=odd, target=odd)
+    statement = json.loads(text_of(statement_of([Resource(odd, "0" * 64)], [], [], run)))
+    assert statement["subject"][0]["name"] == shown
+    given = statement["predicate"]["buildDefinition"]["externalParameters"]
+    assert (given["source"], given["target"]) == (shown, shown)
+
+
 def test_it_can_be_read_again() -> None:
     """The text is JSON, and what it says of subjects and dependencies comes back."""
     report = recorded()

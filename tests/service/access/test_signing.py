@@ -4,6 +4,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from service.access.signing import SigningKey
 from service.settings import Settings, SettingsError
@@ -45,6 +46,16 @@ def test_a_key_among_libraries_is_refused(keys: KeyFiles, tmp_path: Path) -> Non
     for each in (path, link):
         with pytest.raises(SettingsError, match="where workers read their libraries"):
             of(each)
+
+
+def test_a_key_that_was_not_read_is_not_said_to_be(keys: KeyFiles) -> None:
+    """The log says that the earlier one stays, and nothing else."""
+    key = of(keys.private)
+    keys.private.write_bytes(b"damaged")
+    with capture_logs() as logs:
+        key.read_again()
+    (only,) = logs
+    assert only["problem"].endswith("The earlier key stays.")
 
 
 def test_a_key_is_read_again(keys: KeyFiles, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -129,12 +129,18 @@ class HeldDelivering(Delivering):
     gate: Gate
 
     async def deliver(
-        self, files: Mapping[str, Path], target: str, progress: Progress, *, share: str
+        self,
+        files: Mapping[str, Path],
+        target: str,
+        progress: Progress,
+        *,
+        share: str,
+        stale: Collection[str] = (),
     ) -> None:
         """Wait, and deliver."""
         progress("deliver", 1, 100)
         await self.gate.pass_through()
-        await super().deliver(files, target, progress, share=share)
+        await super().deliver(files, target, progress, share=share, stale=stale)
 
     async def deliver_folder(
         self, made: UnpackedFolder, source: str, target: str, progress: Progress, *, share: str

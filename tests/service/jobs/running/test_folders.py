@@ -156,6 +156,17 @@ async def test_each_file_is_delivered(tmp_path: Path, store: FolderStore) -> Non
 
 
 @in_loop
+async def test_no_statement_stays_beside_another_folder(tmp_path: Path, store: FolderStore) -> None:
+    """An earlier job may have delivered one to the same place."""
+    store.results.mkdir()
+    for name in ("vae.provenance.json", "vae.provenance.dsse.json"):
+        (store.results / name).write_text("about an earlier folder")
+    async with opened(tmp_path / "work", FakeWorkers(is_prompt=True), **store.settings) as board:
+        await ended(await submitted(store, board, target=True))
+        assert store.made().keys() == {*(f"vae/{name}" for name in FILES), *REPORTS}
+
+
+@in_loop
 async def test_an_index_comes_after_its_shards_and_the_report_last(
     tmp_path: Path, store: FolderStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

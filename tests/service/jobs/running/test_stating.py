@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -17,7 +18,7 @@ from service.jobs.records import ARTIFACT, PROVENANCE_DSSE, PROVENANCE_JSON, Acc
 from service.jobs.running.results import check
 from service.jobs.running.stating import Stating
 from service.settings import Settings
-from service.workers import REPORT_JSON, Finished, Job
+from service.workers import MAX_EMBEDDED_BYTES, REPORT_JSON, Finished, Job
 from tests.convlast.provenance.keys import write_keys
 from tests.service.jobs.boards import write_files
 
@@ -113,6 +114,34 @@ def test_a_worker_cannot_leave_a_statement(
             (made / each).unlink(missing_ok=True)
     assert secret.read_text() == "of the machine"
     assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("report", ['{"verdict": "failed"}', '{"more": "passed"}', "no JSON"])
+def test_no_verdict_is_stated_that_the_report_does_not_have(
+    made: Path, finished: Finished, signed: Stating, report: str
+) -> None:
+    """It is read from the very bytes whose digest is stated."""
+    artifact = check(finished, made, has_artifact=True)[ARTIFACT]
+    (made / REPORT_JSON).write_text(report)
+    with pytest.raises(WorkerCrashedError):
+        signed.write(entry_of(), finished, made, artifact)
+    assert not (made / PROVENANCE_DSSE).exists()
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+def test_the_verdict_is_stated_with_the_report(
+    made: Path, finished: Finished, is_large: bool
+) -> None:
+    """Unless the report is too large to be read; a page has none that can be read."""
+    artifact = check(finished, made, has_artifact=True)[ARTIFACT]
+    text = json.dumps({"verdict": "passed", "more": " " * MAX_EMBEDDED_BYTES * is_large})
+    (made / REPORT_JSON).write_text(text)
+    UNSIGNED.write(entry_of(), finished, made, artifact)
+    statement = json.loads((made / PROVENANCE_JSON).read_text())
+    report, page = statement["predicate"]["runDetails"]["byproducts"]
+    assert report["digest"] == {"sha256": hashlib.sha256(text.encode()).hexdigest()}
+    assert report.get("annotations") == (None if is_large else {"verdict": "passed"})
+    assert "annotations" not in page
 
 
 def test_a_report_that_is_a_link_is_not_followed(

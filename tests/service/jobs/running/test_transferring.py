@@ -30,6 +30,7 @@ from tests.service.jobs.boards import (
 from tests.service.jobs.stored import CONTENT, Gate, Store, held_up
 
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
+STATEMENTS = ("provenance.json", "provenance.dsse.json")
 DELIVERED = {
     "m.channels_last_3d.pt",
     "m.channels_last_3d.sha256",
@@ -272,6 +273,25 @@ async def test_results_are_delivered(tmp_path: Path, store: Store) -> None:
         assert told.links.keys() == {"self", "events", "provenance", *kinds}
         assert entry.outcome is not None
         assert [*entry.outcome.seconds][-1] == "deliver"
+
+
+@in_loop
+async def test_no_statement_stays_beside_another_artifact(tmp_path: Path, store: Store) -> None:
+    """An earlier job may have delivered one to the same names."""
+    store.results.mkdir()
+    stale = [store.results / f"m.channels_last_3d.{name}" for name in STATEMENTS]
+    for path in stale:
+        path.write_text("about an earlier artifact")
+    async with opened(tmp_path / "work", FakeWorkers(is_prompt=True), **store.settings) as board:
+        await ended(await submitted(store, board, target=True))
+        assert store.delivered == DELIVERED
+        for path in stale:
+            path.write_text("about an earlier artifact")
+        wanted = board.wanted(durable=True)
+        wanted.source = replace(wanted.source, target=store.target, statement=True)
+        await ended(await board.submitted(wanted))
+    assert store.delivered == {*DELIVERED, stale[0].name}
+    assert json.loads(stale[0].read_text())["subject"]
 
 
 @in_loop
