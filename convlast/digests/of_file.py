@@ -29,6 +29,8 @@ _OTHER_DTYPES = {torch.complex32: "C32", torch.complex128: "C128"}
 _MOST_SHARED = 256
 """How many tensors may share each byte, on average: the time must grow with the file's size."""
 
+_REMEDY = "Digest the file itself (sha256sum)."
+
 _Key: TypeAlias = tuple[object, ...]
 
 
@@ -49,7 +51,8 @@ def tensor_digests(
 
     Raises:
         LimitExceededError: If tensors overlap so often that there is no end of their bytes.
-        UnsupportedContainerError: If a tensor is sparse or quantized.
+        UnsupportedContainerError: If a tensor has no values to digest: it is sparse, quantized, or
+            negated with a dtype that PyTorch cannot negate.
         MalformedCheckpointError: If the file is damaged.
     """
     tensors = [_tensor_of(entry) for entry in entries]
@@ -103,7 +106,7 @@ def _tensor_of(entry: Entry) -> torch.Tensor:
     """Return a tensor as the file has it; for a bare storage that of its bytes.
 
     Raises:
-        UnsupportedContainerError: If it is sparse or quantized.
+        UnsupportedContainerError: If it is sparse, quantized, or negated and cannot be.
     """
     value = entry.value
     if isinstance(value, torch.UntypedStorage):
@@ -114,9 +117,23 @@ def _tensor_of(entry: Entry) -> torch.Tensor:
         kind = "quantized" if tensor.is_quantized else "sparse"
         raise UnsupportedContainerError(
             f"Tensor {dotted(entry.path)} is {kind}: its values are not its bytes alone.",
-            remedy="Digest the file itself (sha256sum).",
+            remedy=_REMEDY,
+        )
+    if tensor.is_neg() and not _has_negatives(tensor.dtype):
+        raise UnsupportedContainerError(
+            f"Tensor {dotted(entry.path)} is negated, and PyTorch negates no {dtype_name(tensor.dtype)}.",
+            remedy=_REMEDY,
         )
     return tensor
+
+
+def _has_negatives(dtype: torch.dtype) -> bool:
+    """Say whether PyTorch can compute the negatives of values; a file can ask for any."""
+    try:
+        torch.empty(1, dtype=dtype).neg()
+    except (NotImplementedError, RuntimeError):
+        return False
+    return True
 
 
 def _key_of(tensor: torch.Tensor) -> _Key:

@@ -249,6 +249,18 @@ def test_a_quantized_tensor_is_refused(tmp_path: Path) -> None:
         convlast.digest(path)
 
 
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint16, torch.float8_e5m2])
+def test_values_that_pytorch_cannot_negate_are_refused(dtype: torch.dtype, tmp_path: Path) -> None:
+    """A file can ask for the negatives of any dtype; a conversion without digests keeps them."""
+    negated = torch._neg_view(torch.ones(4).to(dtype))
+    path = builders.save({"x": negated} | builders.one_convolution(), tmp_path / "model.pt")
+    with pytest.raises(UnsupportedContainerError, match="Tensor x is negated"):
+        convlast.digest(path)
+    with pytest.raises(UnsupportedContainerError, match="Tensor x is negated"):
+        convlast.convert(path, tmp_path / "made.pt", QUIET, tensor_digests=True)
+    assert convlast.convert(path, tmp_path / "made.pt", QUIET).verdict == "passed"
+
+
 def test_a_file_that_shrinks_is_malformed(tmp_path: Path) -> None:
     """What is missing is an error, and not a digest of less."""
     path = builders.save_safetensors({"x": torch.zeros(1000)}, tmp_path / "x.safetensors")
