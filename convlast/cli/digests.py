@@ -78,16 +78,14 @@ def show(found: Digests, shown: Shown) -> None:
     else:
         _print(f"{found.root}\n" if shown.root else found.text)
     if not shown.quiet:
-        for name in found.not_opened:
-            text = f"convlast: not opened, and so not in the list: '{name}'"
-            typer.echo(printable(text), err=True)
+        _name("not opened, and so not in the list", found.not_opened)
 
 
 def show_check(found: Check, shown: Shown) -> None:
     """Print what came of a check.
 
     Raises:
-        typer.Exit: With status 1, if anything differs.
+        typer.Exit: With status 1, if anything differs, or was not opened.
     """
     if shown.as_json:
         _print(f"{found.model_dump_json(indent=2)}\n")
@@ -96,11 +94,19 @@ def show_check(found: Check, shown: Shown) -> None:
         states |= {each.label: f"FAILED{_other_kind(each)}" for each in found.changed}
         states |= dict.fromkeys(found.missing, "MISSING") | dict.fromkeys(found.new, "NEW")
         _print("".join(f"{label}: {states[label]}\n" for label in sorted(states)))
-    if not found.passed:
+    _name("not opened, and so not checked", found.not_opened)
+    if found.differs:
         outcome.end(
             "tensors-differ",
             f"{len(found.changed):,} tensors changed, {len(found.missing):,} are missing, "
             f"{len(found.new):,} are new; {len(found.same):,} are as they were.",
+        )
+    if not found.passed:
+        outcome.end(
+            "files-not-opened",
+            f"{len(found.not_opened):,} files were not opened: their tensors may have changed.",
+            remedy="Make the list, and check it, with --allow-programs, if you trust the sender of "
+            "the programs. Take other files out of the folder.",
         )
 
 
@@ -111,6 +117,12 @@ def _other_kind(changed: Changed) -> str:
         for side in (changed.listed, changed.found)
     )
     return "" if listed == found else f" ({listed} became {found})"
+
+
+def _name(what: str, files: tuple[str, ...]) -> None:
+    """Name files on stderr."""
+    for name in files:
+        typer.echo(printable(f"convlast: {what}: '{name}'"), err=True)
 
 
 def _print(text: str) -> None:

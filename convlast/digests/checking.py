@@ -37,11 +37,19 @@ class Check(BaseModel):
     """Those in the list alone."""
     new: tuple[str, ...]
     """Those that are not in the list."""
+    not_opened: tuple[str, ...] = ()
+    """The files of a model folder that look like checkpoints and were not opened: what is in them
+    may have changed."""
+
+    @property
+    def differs(self) -> bool:
+        """Whether what was found is not what the list says."""
+        return bool(self.changed or self.missing or self.new)
 
     @property
     def passed(self) -> bool:
-        """Whether the list is that of what was found."""
-        return not (self.changed or self.missing or self.new)
+        """Whether the list is that of what was found, and no file was left out."""
+        return not (self.differs or self.not_opened)
 
 
 def check(listed: Digests, found: Digests) -> Check:
@@ -58,6 +66,7 @@ def check(listed: Digests, found: Digests) -> Check:
         ),
         missing=tuple(label for label in expected if label not in there),
         new=tuple(label for label in there if label not in expected),
+        not_opened=found.not_opened,
     )
 
 

@@ -14,7 +14,7 @@ from convlast.checkpoints.checkpoint import Checkpoint
 from convlast.checkpoints.safetensors import name_of
 from convlast.checkpoints.tree import Entry, dotted
 from convlast.digests.listing import NO_DATA, TensorDigest
-from convlast.digests.row_major import RowMajor
+from convlast.digests.row_major import RowMajor, bytes_of, planned_bytes
 from convlast.errors import LimitExceededError, UnsupportedContainerError
 from convlast.layout.memory_format import place_of, span_of
 from convlast.options import Limits
@@ -26,8 +26,14 @@ THREADS = 2
 _OTHER_DTYPES = {torch.complex32: "C32", torch.complex128: "C128"}
 """Names for dtypes that safetensors lacks; all others have PyTorch's, in capitals."""
 
+_FLOAT4 = getattr(torch, "float4_e2m1fn_x2", None)
+"""Two values in a byte, if this PyTorch has it. safetensors counts the values: its last extent is
+twice PyTorch's."""
+
 _MOST_SHARED = 256
 """How many tensors may share each byte, on average: the time must grow with the file's size."""
+
+_REMEDY = "Digest the file itself (sha256sum)."
 
 _Key: TypeAlias = tuple[object, ...]
 
@@ -49,27 +55,30 @@ def tensor_digests(
 
     Raises:
         LimitExceededError: If tensors overlap so often that there is no end of their bytes.
-        UnsupportedContainerError: If a tensor is sparse or quantized.
+        UnsupportedContainerError: If a tensor has no values to digest: it is sparse, quantized, or
+            negated with a dtype that PyTorch cannot negate; or if two that differ have one name.
         MalformedCheckpointError: If the file is damaged.
     """
     tensors = [_tensor_of(entry) for entry in entries]
     keys = [_key_of(tensor) for tensor in tensors]
-    distinct = {key: t for key, t in zip(keys, tensors, strict=True) if not t.is_meta}
+    distinct = _by_storage({k: t for k, t in zip(keys, tensors, strict=True) if not t.is_meta})
     _refuse_overlaps(distinct.values(), limits)
     portions = Portions(progress, "digest", sum(tensor.nbytes for tensor in distinct.values()))
     found: dict[_Key, str] = {}
     for key, digest in zip(distinct, _digests(checkpoint, distinct.values()), strict=True):
         found[key] = digest
         portions.add(distinct[key].nbytes)
-    return [
+    digests = [
         TensorDigest(
             digest=found.get(key, NO_DATA),
             dtype=dtype_name(tensor.dtype),
-            shape=tuple(tensor.shape),
+            shape=_shape_of(tensor),
             name=dotted(entry.path),
         )
         for entry, tensor, key in zip(entries, tensors, keys, strict=True)
     ]
+    _refuse_twins(digests)
+    return digests
 
 
 def dtype_name(dtype: torch.dtype) -> str:
@@ -78,8 +87,33 @@ def dtype_name(dtype: torch.dtype) -> str:
     >>> dtype_name(torch.bfloat16), dtype_name(torch.complex128), dtype_name(torch.uint4)
     ('BF16', 'C128', 'UINT4')
     """
+    if dtype is _FLOAT4:
+        return "F4"
     own = str(dtype).removeprefix("torch.").upper()
     return name_of(dtype) or _OTHER_DTYPES.get(dtype, own)
+
+
+def _shape_of(tensor: torch.Tensor) -> tuple[int, ...]:
+    """Return the extents that safetensors states."""
+    shape = tuple(tensor.shape)
+    return (*shape[:-1], 2 * shape[-1]) if tensor.dtype is _FLOAT4 and shape else shape
+
+
+def _refuse_twins(digests: Iterable[TensorDigest]) -> None:
+    """Refuse different tensors of one name: `{"a.b": …}` and `{"a": {"b": …}}`.
+
+    If they changed places, the list would be the same.
+
+    Raises:
+        UnsupportedContainerError: If there are some.
+    """
+    lines: dict[str, str] = {}
+    for each in digests:
+        if lines.setdefault(each.name, each.line) != each.line:
+            raise UnsupportedContainerError(
+                f"Two tensors that differ are both named {each.name}, by keys with dots.",
+                remedy="Rename one of them; or digest the file itself (sha256sum).",
+            )
 
 
 def _digests(checkpoint: Checkpoint, tensors: Iterable[torch.Tensor]) -> Iterator[str]:
@@ -103,20 +137,33 @@ def _tensor_of(entry: Entry) -> torch.Tensor:
     """Return a tensor as the file has it; for a bare storage that of its bytes.
 
     Raises:
-        UnsupportedContainerError: If it is sparse or quantized.
+        UnsupportedContainerError: If it is sparse, quantized, or negated and cannot be.
     """
     value = entry.value
     if isinstance(value, torch.UntypedStorage):
-        flat = torch.empty(0, dtype=torch.uint8)
-        return flat.set_(value, 0, (value.nbytes(),), (1,))
+        return bytes_of(value)
     tensor = torch.Tensor.detach(value) if entry.original is None else entry.original
     if tensor.layout != torch.strided or tensor.is_quantized:
         kind = "quantized" if tensor.is_quantized else "sparse"
         raise UnsupportedContainerError(
             f"Tensor {dotted(entry.path)} is {kind}: its values are not its bytes alone.",
-            remedy="Digest the file itself (sha256sum).",
+            remedy=_REMEDY,
+        )
+    if tensor.is_neg() and not _has_negatives(tensor.dtype):
+        raise UnsupportedContainerError(
+            f"Tensor {dotted(entry.path)} is negated, and PyTorch negates no values of its dtype.",
+            remedy=_REMEDY,
         )
     return tensor
+
+
+def _has_negatives(dtype: torch.dtype) -> bool:
+    """Say whether PyTorch can compute the negatives of values; a file can ask for any."""
+    try:
+        torch.empty(1, dtype=dtype).neg()
+    except (NotImplementedError, RuntimeError):
+        return False
+    return True
 
 
 def _key_of(tensor: torch.Tensor) -> _Key:
@@ -125,6 +172,14 @@ def _key_of(tensor: torch.Tensor) -> _Key:
     if tensor.is_contiguous() and not any(seen):
         return (id(tensor.untyped_storage()), *span_of(tensor))
     return (*place_of(tensor), *seen)
+
+
+def _by_storage(tensors: dict[_Key, torch.Tensor]) -> dict[_Key, torch.Tensor]:
+    """Put those of one storage beside each other: a program's members are inflated whole."""
+    first: dict[int, int] = {}
+    for tensor in tensors.values():
+        first.setdefault(id(tensor.untyped_storage()), len(first))
+    return dict(sorted(tensors.items(), key=lambda item: first[id(item[1].untyped_storage())]))
 
 
 def _refuse_overlaps(tensors: Iterable[torch.Tensor], limits: Limits) -> None:
@@ -138,8 +193,7 @@ def _refuse_overlaps(tensors: Iterable[torch.Tensor], limits: Limits) -> None:
     for tensor in tensors:
         storage = tensor.untyped_storage()
         storages[id(storage)] = storage.nbytes()
-        start, end = span_of(tensor) if tensor.numel() else (0, 0)
-        read += max(end - start, tensor.nbytes)
+        read += max(planned_bytes(tensor), tensor.nbytes) if tensor.numel() else 0
     found = read - _MOST_SHARED * sum(storages.values())
     if found > limits.max_expanded_bytes:
         raise LimitExceededError(

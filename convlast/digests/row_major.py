@@ -1,19 +1,27 @@
-"""The bytes of a tensor in row-major order, in pieces, whatever order they have in the file."""
+"""The bytes of a tensor in row-major order, in pieces, whatever order they have in the file.
+
+The time grows with the size of the file alone. Where the rows of a large tensor lie across each
+other in the file, as those of a transposed weight do, it is read once, in bands of `_WIDE_BYTES`;
+each is put in order and written to a temporary file, from which the rows are gathered. Bytes are
+written once, and read once again, for each axis that lies across. The file is as large as the
+tensor, or twice that if several axes do.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import torch
 
-from convlast.checkpoints.checkpoint import SLICE_BYTES, Checkpoint, Scratch
+from convlast.checkpoints.checkpoint import SLICE_BYTES, Checkpoint, Scratch, Storage
+from convlast.digests.bands import Bands
 from convlast.layout.memory_format import span_of
 from convlast.layout.pieces import copy_elements
 from convlast.writing.permutation import CARRIER, memory_of
 
 _WIDE_BYTES = 16 << 20
-"""What is put in order at a time if rows lie across each other in the file: the more rows, the more
-of what is read from one place is used."""
+"""What is put in order in memory if rows lie across each other in the file."""
 
 _GAP_BYTES = 1 << 15
 """To read so much for nothing takes as long as to read once more."""
@@ -26,6 +34,7 @@ class RowMajor:
         self._checkpoint = checkpoint
         self._scratch = Scratch()
         self._room = torch.empty(0, dtype=torch.uint8)
+        self._whole: tuple[Storage, torch.Tensor] | None = None
 
     def pieces(self, tensor: torch.Tensor) -> Iterator[memoryview]:
         """Yield the bytes of a tensor; a piece is overwritten by the next one.
@@ -35,36 +44,77 @@ class RowMajor:
 
         Raises:
             MalformedCheckpointError: If the file ends inside them, or a member is damaged.
+            StorageFullError: If there is no room for a temporary file.
         """
         if not tensor.numel():
             return
-        if tensor.is_contiguous() and not (tensor.is_conj() or tensor.is_neg()):
+        if not self._checkpoint.reads_parts:
+            yield from self._copied(self._inflated(tensor))
+        elif tensor.is_contiguous() and not (tensor.is_conj() or tensor.is_neg()):
             yield from map(memory_of, self._checkpoint.chunks(tensor))
+        else:
+            yield from self._read(tensor)
+
+    def _inflated(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return a tensor of a program with its values; a member is kept until another is read."""
+        storage = tensor.untyped_storage()
+        if self._whole is None or self._whole[0] is not storage:
+            self._whole = None  # before the next one is in memory
+            self._whole = storage, self._checkpoint.read(bytes_of(storage))
+        held = self._whole[1].untyped_storage()
+        read = torch.empty(0, dtype=tensor.dtype)
+        read.set_(held, tensor.storage_offset(), tensor.shape, tensor.stride())
+        if tensor.is_conj():
+            read = read.conj()
+        return torch._neg_view(read) if tensor.is_neg() else read
+
+    def _copied(self, tensor: torch.Tensor) -> Iterator[memoryview]:
+        """Yield what is in memory."""
+        if tensor.nbytes > SLICE_BYTES and tensor.dim():
+            for part in _cut(tensor, 0, SLICE_BYTES):
+                yield from self._copied(part[0] if len(part) == 1 else part)
             return
-        is_read = not self._checkpoint.reads_parts
-        whole = self._checkpoint.read(tensor) if is_read else tensor
-        for part in _parts(whole):
-            target = self._target(part)
-            if is_read:
-                copy_elements(target, _bits(part))
-            else:
-                self._fill(target, part)
-            yield memory_of(self._room[: part.nbytes])
+        copy_elements(self._target(tensor), _bits(tensor))
+        yield memory_of(self._room[: tensor.nbytes])
+
+    def _read(self, tensor: torch.Tensor) -> Iterator[memoryview]:
+        """Yield what is in the file, in as few reads as that takes."""
+        while tensor.dim() and len(tensor) == 1:
+            tensor = tensor[0]
+        axis = _outermost(tensor)
+        is_in_order = axis == 0 or tensor.stride(0) == 0
+        if tensor.nbytes <= (SLICE_BYTES if is_in_order else _WIDE_BYTES):
+            self._fill(self._target(tensor), tensor)
+            yield memory_of(self._room[: tensor.nbytes])
+        elif is_in_order:
+            for part in _cut(tensor, 0, SLICE_BYTES):
+                yield from self._read(part)
+        else:
+            yield from self._gathered(_cut(tensor, axis, _WIDE_BYTES), axis)
+
+    def _gathered(self, parts: tuple[torch.Tensor, ...], axis: int) -> Iterator[memoryview]:
+        with closing(Bands(parts, axis)) as bands:
+            for part in parts:
+                for piece in self.pieces(part):
+                    bands.append(piece)
+            yield from map(memory_of, bands.gathered(self._space(_WIDE_BYTES)))
 
     def _target(self, part: torch.Tensor) -> torch.Tensor:
-        if self._room.numel() < part.nbytes:
-            self._room = torch.empty(part.nbytes, dtype=torch.uint8)
-        return self._room[: part.nbytes].view(CARRIER[part.itemsize]).view(part.shape)
+        return self._space(part.nbytes).view(CARRIER[part.itemsize]).view(part.shape)
+
+    def _space(self, nbytes: int) -> torch.Tensor:
+        if self._room.numel() < nbytes:
+            self._room = torch.empty(nbytes, dtype=torch.uint8)
+        return self._room[:nbytes]
 
     def _fill(self, target: torch.Tensor, source: torch.Tensor) -> None:
         """Read a part of a tensor, along the axis that lies outermost in the file.
 
         What lies close together is read at once, with what is between it.
         """
-        axes = [axis for axis, extent in enumerate(source.shape) if extent > 1]
         start, end = span_of(source)
-        if axes:
-            axis = max(axes, key=source.stride)
+        axis = _outermost(source)
+        if source.numel() > 1:
             first, past = span_of(source.narrow(axis, 0, 1))
             each_bytes = source.stride(axis) * source.itemsize
             is_sparse = each_bytes - (past - first) > _GAP_BYTES
@@ -79,19 +129,38 @@ class RowMajor:
         copy_elements(target, _bits(self._checkpoint.read(source, self._scratch)))
 
 
-def _parts(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
-    """Cut a tensor into parts of bounded size that follow each other in row-major order."""
-    is_outermost = tensor.dim() > 0 and tensor.stride(0) == max(tensor.stride())
-    most_bytes = SLICE_BYTES if is_outermost else _WIDE_BYTES
-    if tensor.dim() == 0 or tensor.nbytes <= most_bytes:
-        yield tensor
-        return
-    row_bytes = tensor.nbytes // len(tensor)
-    if row_bytes <= most_bytes:
-        yield from torch.split(tensor, most_bytes // row_bytes)
-        return
-    for row in tensor.unbind():
-        yield from _parts(row)
+def bytes_of(storage: Storage) -> torch.Tensor:
+    """Return a storage as a flat tensor of its bytes."""
+    return torch.empty(0, dtype=torch.uint8).set_(storage, 0, (storage.nbytes(),), (1,))
+
+
+def planned_bytes(tensor: torch.Tensor) -> int:
+    """Return the most that is read for a tensor; a read counts as what could be read meanwhile.
+
+    >>> planned_bytes(torch.zeros(4, 8).t()), planned_bytes(torch.zeros(4, 9000)[:, 5])
+    (128, 131084)
+    """
+    span = planned = tensor.itemsize
+    for stride, extent in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        gap = stride * tensor.itemsize - span
+        span += stride * (extent - 1) * tensor.itemsize
+        is_apart = extent > 1 and not 0 <= gap <= _GAP_BYTES
+        planned = (
+            extent * (planned + max(min(gap, _GAP_BYTES), 0)) if is_apart else max(span, planned)
+        )
+    return planned
+
+
+def _outermost(tensor: torch.Tensor) -> int:
+    """Return the axis that lies outermost in the file; the first one if all do alike."""
+    axes = [axis for axis, extent in enumerate(tensor.shape) if extent > 1]
+    return max(axes, key=tensor.stride, default=0)
+
+
+def _cut(tensor: torch.Tensor, axis: int, most_bytes: int) -> tuple[torch.Tensor, ...]:
+    """Cut a tensor along an axis into parts of so many bytes, or as few as there can be."""
+    each_bytes = tensor.nbytes // tensor.shape[axis]
+    return torch.split(tensor, max(most_bytes // each_bytes, 1), axis)
 
 
 def _bits(tensor: torch.Tensor) -> torch.Tensor:

@@ -167,7 +167,7 @@ def bits_of(tensor: torch.Tensor) -> torch.Tensor:
     if tensor.is_conj():
         tensor = tensor.conj()
     if tensor.is_neg():
-        tensor = tensor.neg()
+        tensor = torch._neg_view(tensor)  # its view is the tensor itself, of any dtype
     if tensor.is_complex():
         tensor = torch.view_as_real(tensor)
     return tensor.view(CARRIER[tensor.itemsize])

@@ -48,3 +48,9 @@ def test_a_file_and_a_name_with_a_colon_are_not_confused() -> None:
     """The tensor `b` of the file `a` is not the tensor `a:b`."""
     found = check(Digests.of([tensor("a:b")]), Digests.of([tensor("b", file="a")]))
     assert (len(found.missing), len(found.new)) == (1, 1)
+
+
+def test_a_file_that_was_not_opened_does_not_pass() -> None:
+    """What is in it may have changed, though all that was found is as it was."""
+    found = check(Digests.of([tensor("a")]), Digests.of([tensor("a")], not_opened=["b.pt2"]))
+    assert (found.not_opened, found.differs, found.passed) == (("b.pt2",), False, False)

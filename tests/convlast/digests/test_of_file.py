@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import json
 import tempfile
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,13 @@ from hypothesis import HealthCheck, given, settings
 from torch import Tensor
 
 import convlast
+from convlast.checkpoints.checkpoint import Checkpoint
+from convlast.checkpoints.programs.zipped_program import ZippedProgram
+from convlast.checkpoints.tree import walk
+from convlast.containers import open_checkpoint
 from convlast.digests.listing import Digests
-from convlast.digests.of_file import dtype_name
+from convlast.digests.of_file import THREADS, dtype_name, tensor_digests
+from convlast.digests.row_major import planned_bytes
 from convlast.errors import LimitExceededError, MalformedCheckpointError, UnsupportedContainerError
 from convlast.layout.memory_format import laid_out
 from convlast.options import Limits, Options
@@ -247,6 +254,114 @@ def test_a_quantized_tensor_is_refused(tmp_path: Path) -> None:
     path = builders.save({"x": builders.quantized(2)}, tmp_path / "model.pt")
     with pytest.raises(UnsupportedContainerError):
         convlast.digest(path)
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint16, torch.float8_e5m2])
+def test_values_that_pytorch_cannot_negate_are_refused(dtype: torch.dtype, tmp_path: Path) -> None:
+    """A file can ask for the negatives of any dtype; a conversion without digests keeps them."""
+    weight = torch._neg_view(torch.ones(4, 3, 2, 2, 2).to(dtype))
+    path = builders.save({"x.weight": weight, "x.bias": torch.ones(4)}, tmp_path / "model.pt")
+    with pytest.raises(UnsupportedContainerError, match=r"Tensor x\.weight is negated"):
+        convlast.digest(path)
+    with pytest.raises(UnsupportedContainerError, match=r"Tensor x\.weight is negated"):
+        convlast.convert(path, tmp_path / "made.pt", QUIET, tensor_digests=True)
+    assert convlast.convert(path, tmp_path / "made.pt", QUIET).verdict == "passed"
+
+
+def test_different_tensors_of_one_name_are_refused(tmp_path: Path) -> None:
+    """The list would not change if they changed places; equal ones do no harm."""
+    zero, one = torch.zeros(2), torch.ones(2)
+    path = builders.save({"a.b": zero, "a": {"b": one}}, tmp_path / "model.pt")
+    with pytest.raises(UnsupportedContainerError, match=r"both named a\.b"):
+        convlast.digest(path)
+    builders.save({"a.b": zero, "a": {"b": torch.zeros(2)}}, path)
+    assert [each.name for each in convlast.digest(path).tensors] == ["a.b", "a.b"]
+
+
+@pytest.mark.skipif(not hasattr(torch, "float4_e2m1fn_x2"), reason="this PyTorch has no float4")
+def test_float4_is_named_and_shaped_as_safetensors_does(tmp_path: Path) -> None:
+    """Two values in a byte: the last extent counts values."""
+    dtype: torch.dtype = vars(torch)["float4_e2m1fn_x2"]
+    tensor = torch.arange(8, dtype=torch.uint8).reshape(2, 4).view(dtype)
+    written = safetensors.torch.save({"x": tensor})
+    header = json.loads(written[8 : 8 + int.from_bytes(written[:8], "little")])
+    digest = hashlib.sha256(bytes(range(8))).hexdigest()
+    found = lines_of({"x": tensor}, tmp_path)["x"]
+    assert found == (digest, header["x"]["dtype"], tuple(header["x"]["shape"]))
+    assert found[1:] == ("F4", (2, 8))
+
+
+def bytes_read(tensor: Tensor, path: Path) -> int:
+    """Digest a tensor alone, and return how many bytes of the checkpoint were read for it."""
+    read = Checkpoint.read_into
+    counted: list[int] = []
+
+    def counting(self: Checkpoint, buffer: memoryview, part: Tensor) -> None:
+        counted.append(len(buffer))
+        read(self, buffer, part)
+
+    builders.save({"x": tensor}, path)
+    with (
+        mock.patch.object(Checkpoint, "read_into", counting),
+        mock.patch("convlast.digests.row_major._WIDE_BYTES", 1 << 16),
+        mock.patch("convlast.digests.row_major.SLICE_BYTES", 1 << 14),
+    ):
+        convlast.digest(path)
+    return sum(counted)
+
+
+@pytest.mark.parametrize("axes", [(1, 0, 2), (2, 1, 0), (2, 0, 1), (1, 2, 0)])
+def test_rows_that_lie_across_are_read_once(axes: tuple[int, ...], tmp_path: Path) -> None:
+    """The time grows with the size of the file, and not with its square."""
+    tensor = torch.zeros(1200, 900, 2, dtype=torch.uint8).permute(axes)
+    assert bytes_read(tensor, tmp_path / "model.pt") == tensor.nbytes
+
+
+def test_overlapping_reads_are_counted_before_they_are_done(tmp_path: Path) -> None:
+    """Rows that overlap, of elements that lie apart, take a read for each element."""
+    flat = torch.zeros(5_000_000, dtype=torch.uint8)
+    root = {str(n): flat.as_strided((60, 60), (40_000, 40_001), n) for n in range(20)}
+    path = builders.save(root, tmp_path / "model.pt")
+    assert planned_bytes(root["0"]) > 60 * 60 * 30_000
+    with pytest.raises(LimitExceededError, match="overlap"):
+        convlast.digest(path, limits=Limits(max_expanded_bytes=1 << 20))
+
+
+class Views(torch.nn.Module):
+    """A convolution, and many views of the same memory, with another tensor among them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = torch.nn.Conv3d(1, 1, 1)
+        whole = torch.arange(90.0)
+        self.register_buffer("whole", whole)
+        for n in range(9):
+            self.register_buffer(f"other{n}", torch.full((3,), float(n)))
+            self.register_buffer(f"view{n}", whole[10 * n :][:10])
+
+    def forward(self, sample: Tensor) -> Tensor:
+        """Run the convolution alone."""
+        out: Tensor = self.conv(sample)
+        return out
+
+
+def test_a_member_of_a_program_is_inflated_once_for_its_tensors(tmp_path: Path) -> None:
+    """By each thread at most, however many tensors share it."""
+    path = tmp_path / "program.pt2"
+    torch.export.save(torch.export.export(Views(), (torch.ones(1, 1, 2, 2, 2),)), path)
+    member = ZippedProgram.member
+    inflated: list[str] = []
+
+    def counting(self: ZippedProgram, name: str) -> bytes:
+        inflated.append(name)
+        return member(self, name)
+
+    checkpoint = open_checkpoint(path, limits=Limits(), allow_programs=True)
+    with mock.patch.object(ZippedProgram, "member", counting):
+        found = tensor_digests(checkpoint, walk(checkpoint.root, Limits()), Limits())
+    digests = {each.name: each.digest for each in found}
+    assert all(digests[name] == values_of(tensor) for name, tensor in Views().named_buffers())
+    assert max(Counter(inflated).values()) <= THREADS
 
 
 def test_a_file_that_shrinks_is_malformed(tmp_path: Path) -> None:
