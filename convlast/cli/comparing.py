@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 import sys
 import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
@@ -28,10 +29,19 @@ MAX_REPORT_BYTES = 256 << 20
 """Above the report of a checkpoint with as many tensors as the limits allow."""
 
 _NAME_IN_ZIP = "report.json"
+_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
+"""Those that services write. Of others Python unpacks as much as there is, whatever was asked."""
+
+_ENCRYPTED = 0x1
+_DAMAGES = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, KeyError, RuntimeError),
+    *(OSError, ValueError, OverflowError),  # offsets and names that there cannot be
+)
 
 
 def _there(text: str) -> str:
-    if text != STDIN and not is_address(text) and not Path(text).is_file():
+    path = Path(text)  # perhaps a pipe, as of `<(…)`
+    if text != STDIN and not is_address(text) and (path.is_dir() or not path.exists()):
         raise typer.BadParameter(f"there is no file '{text}'.")
     return text
 
@@ -54,7 +64,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and no
 Markdown = Annotated[
     bool, typer.Option("--markdown", help="Print Markdown on stdout, under 60 kB.")
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but what got worse.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print nothing but, on stderr, which parts got worse.")
+]
 
 
 @outcome.reasoned
@@ -114,27 +126,35 @@ def _read(named: str, option: str) -> Report:
 
     if named == STDIN:
         return read(_bounded(sys.stdin.buffer.read, option), option=option, name="What is on stdin")
-    with addressed.fetched(named) as found:
-        path = found.path
-        if not zipfile.is_zipfile(path):
-            with path.open("rb") as file:
-                return read(_bounded(file.read, option), option=option, name=f"'{path.name}'")
-        return read(_in_zip(path, option), option=option, name=f"The report in '{path.name}'")
+    with addressed.fetched(named) as found, found.path.open("rb") as file:
+        name = f"'{found.path.name}'"
+        if not (found.path.is_file() and zipfile.is_zipfile(file)):
+            if file.seekable():
+                file.seek(0)
+            return read(_bounded(file.read, option), option=option, name=name)
+        return read(_in_zip(file, option, name), option=option, name=f"The report in {name}")
 
 
-def _in_zip(path: Path, option: str) -> bytes:
-    """Return the report in a zip.
+def _in_zip(file: IO[bytes], option: str, name: str) -> bytes:
+    """Return the report in a zip, which anybody may have made.
 
     Raises:
         OptionError: If there is none that can be read.
     """
     try:
-        with zipfile.ZipFile(path) as archive, archive.open(_NAME_IN_ZIP) as member:
-            return _bounded(member.read, option)
-    except (KeyError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error):
+        with zipfile.ZipFile(file) as archive:
+            entry = archive.getinfo(_NAME_IN_ZIP)
+            if entry.compress_type not in _METHODS or entry.flag_bits & _ENCRYPTED:
+                raise zipfile.BadZipFile
+            _refuse_size(entry.file_size, option)
+            with archive.open(entry) as member:
+                return _bounded(member.read, option)
+    except OptionError:
+        raise
+    except _DAMAGES:
         raise OptionError(
             option,
-            f"There is no {_NAME_IN_ZIP} in '{path.name}' that can be read.",
+            f"There is no {_NAME_IN_ZIP} in {name} that can be read.",
             remedy="Name a report.json, or a zip that the service has answered.",
         ) from None
 
@@ -146,6 +166,10 @@ def _bounded(read: Callable[[int], bytes], option: str) -> bytes:
         OptionError: If it is.
     """
     content = read(MAX_REPORT_BYTES + 1)
-    if len(content) > MAX_REPORT_BYTES:
-        raise OptionError(option, f"A report has at most {MAX_REPORT_BYTES >> 20} MiB.")
+    _refuse_size(len(content), option)
     return content
+
+
+def _refuse_size(size_bytes: int, option: str) -> None:
+    if size_bytes > MAX_REPORT_BYTES:
+        raise OptionError(option, f"A report has at most {MAX_REPORT_BYTES >> 20} MiB.")

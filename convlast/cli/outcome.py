@@ -23,13 +23,16 @@ from rich.text import Text
 from convlast.cli.codes import FAILED, status_of
 from convlast.errors import ConvlastError, StorageFullError, VerificationError
 from convlast.errors.full_disk import NO_ROOM
-from convlast.report.rendering.notation import printable
+from convlast.report.rendering.notation import cut, printable
 from convlast.stores.address import Address
 from convlast.writing.workplace import write_whole
 
 if TYPE_CHECKING:
     from convlast.report import Artifact, Report
     from convlast.report.gates import Decision, Gates
+
+_MOST_BYTES = 4_000
+"""The most bytes of a message: names from a checkpoint may be as long as the file."""
 
 _SIGNALLED = 128
 """A command that a signal ended exits with this plus the signal's number, as shells do."""
@@ -128,7 +131,7 @@ def show(model: BaseModel, rendered: RenderableType, *, as_json: bool) -> None:
 
 def say(code: str, message: str, remedy: str = "") -> None:
     """Say on stderr what is wrong, and what to do about it."""
-    typer.echo(f"convlast: {code}: {printable(message)}", err=True)
+    typer.echo(f"convlast: {code}: {cut(printable(message), _MOST_BYTES)}", err=True)
     for line in remedy.splitlines():
         typer.echo(f"  {printable(line)}", err=True)
 

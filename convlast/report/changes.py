@@ -226,7 +226,7 @@ class Judgement(_Model):
 
     part: str
     """The part of the comparison: `verdict`, `findings`, `layers`, `errors`, `times`, `survival`,
-    or `smoke` where less or more was run."""
+    `smoke` where less or more was run, or `proof` where only one report has one."""
     trend: Literal["better", "worse"]
     about: str
     """The finding, layer, file or way of loading; empty for the whole."""

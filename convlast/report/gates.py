@@ -19,9 +19,9 @@ from convlast.errors import OptionError, VerificationError
 from convlast.options import Options
 from convlast.options.asked import Asked
 from convlast.report.codes import FINDINGS
-from convlast.report.listing import listed
+from convlast.report.listing import in_short, listed
 from convlast.report.rendering import notation
-from convlast.report.sections import Finding, Parity, ReportData
+from convlast.report.sections import Parity, ReportData
 from convlast.report.smoke import Smoke
 
 PASSED: Literal["passed"] = "passed"
@@ -35,7 +35,8 @@ ERRORS = {"dtype": "fp16", "layout": "the layout"}
 """The errors that `max_error` is about, those that each report states: fp16 against fp32, and fp16
 with converted weights against fp16 with contiguous ones."""
 
-_MAX_NAMED = 5
+_HAS_LAYOUT = {"converted", "already"}
+_MAX_NAMED, _MAX_NAME_BYTES = 5, 300
 
 
 def _split(value: object) -> object:
@@ -85,11 +86,13 @@ class Decision:
         gate: The gate: `verdict`, or an option with its value, such as `max-error=0.001`.
         code: `passed`, or a permanent name for why it does not pass.
         message: Why, as a sentence.
+        is_skipped: Whether there was nothing to judge, so that it lets the report pass.
     """
 
     gate: str
     code: str
     message: str
+    is_skipped: bool = False
 
     @property
     def passed(self) -> bool:
@@ -112,7 +115,7 @@ def judge(report: ReportData, gates: Gates | None = None) -> list[Decision]:
     if gates.max_error is not None:
         found.append(_of_errors(report, gates.max_error))
     if report.options.min_speedup is not None:
-        found.append(_of_speed(report.findings, report.options.min_speedup))
+        found.append(_of_speed(report, report.options.min_speedup))
     return found
 
 
@@ -126,9 +129,8 @@ def deciding(decisions: list[Decision]) -> Decision:
 def _of_verdict(report: ReportData) -> Decision:
     if report.verdict == "failed":
         errors = [found.message for found in report.findings if found.severity == "error"]
-        more = f" And {len(errors) - _MAX_NAMED:,} more." if len(errors) > _MAX_NAMED else ""
-        message = " ".join(errors[:_MAX_NAMED]) or "The verdict is failed."
-        return Decision("verdict", VerificationError.code, f"{message}{more}")
+        message = in_short(errors) or "The verdict is failed."
+        return Decision("verdict", VerificationError.code, message)
     warnings = _warnings_of(report)
     said = f"The verdict is {report.verdict}{f': {warnings}' if warnings else ''}."
     return Decision("verdict", PASSED, said)
@@ -145,7 +147,8 @@ def _of_findings(report: ReportData, name: str) -> Decision:
     if not found:
         return Decision(gate, PASSED, f"There is no {name}.")
     times = f" {len(found):,} times, first" if len(found) > 1 else ""
-    return Decision(gate, FOUND, f"--{gate}, and the report has it{times}: {found[0].message}")
+    first = in_short([found[0].message])
+    return Decision(gate, FOUND, f"--{gate}, and the report has it{times}: {first}")
 
 
 def _warnings_of(report: ReportData) -> str:
@@ -156,6 +159,9 @@ def _warnings_of(report: ReportData) -> str:
 
 def _of_errors(report: ReportData, most: float) -> Decision:
     gate = f"max-error={most:g}"
+    if spoilt := [*_not_finite(report)]:
+        names = _named(spoilt)
+        return Decision(gate, TOO_FAR, f"--{gate}, and values are not finite at {names}.")
     measured: list[tuple[str | None, Parity]] = []
     unmeasured: list[str] = []
     for path, smoke in _converted(report):
@@ -164,24 +170,41 @@ def _of_errors(report: ReportData, most: float) -> Decision:
         if not errors:
             unmeasured.append(path or report.input.filename)
     if unmeasured:
-        names = listed(unmeasured, at_most=_MAX_NAMED)
+        names = _named(unmeasured)
         return Decision(gate, UNMEASURED, f"--{gate}, and no error was measured for {names}.")
     if not measured:
         return Decision(gate, PASSED, "No layer was converted, so there is no error.")
     path, worst = max(measured, key=lambda each: _size(each[1]))
-    place = "".join(f" at {name}" for name in (worst.layer, path) if name)
+    place = "".join(f" at {_named([name])}" for name in (worst.layer, path) if name)
     said = f"error is {notation.magnitude(worst.relative)}, of {ERRORS[worst.pair]}{place}."
     if _size(worst) > most:
         return Decision(gate, TOO_FAR, f"--{gate}, and the largest {said}")
     return Decision(gate, PASSED, f"The largest {said}")
 
 
+def _not_finite(report: ReportData) -> Iterator[str]:
+    """Name the layers and models that give NaN or infinite values, of which there is no error.
+
+    They may do so in fp32 too, since weights are not finite: an error leaves such values out.
+    """
+    for layer in report.layers:
+        if layer.status in _HAS_LAYOUT and layer.smoke and layer.smoke.finite is False:
+            yield layer.name if layer.file is None else f"{layer.name} in {layer.file}"
+    for path, smoke in _converted(report):
+        if smoke and any(each.absmax is None for each in smoke.activations[-1:]):
+            yield path or report.input.filename
+
+
 def _converted(report: ReportData) -> Iterator[tuple[str | None, Smoke | None]]:
     """Yield the smoke of each file in which a layer has the layout, with its path in a folder."""
-    files = {layer.file for layer in report.layers if layer.status in {"converted", "already"}}
+    files = {layer.file for layer in report.layers if layer.status in _HAS_LAYOUT}
     smokes: dict[str | None, Smoke | None] = {each.path: each.smoke for each in report.files}
     for path in files:
         yield path, smokes.get(path, report.smoke)
+
+
+def _named(names: list[str]) -> str:
+    return listed([notation.cut(name, _MAX_NAME_BYTES) for name in names], at_most=_MAX_NAMED)
 
 
 def _size(parity: Parity) -> float:
@@ -191,11 +214,15 @@ def _size(parity: Parity) -> float:
     return parity.relative
 
 
-def _of_speed(findings: list[Finding], least: float) -> Decision:
+def _of_speed(report: ReportData, least: float) -> Decision:
     """Repeat what the conversion has found: a speed that was not measured is no failure there."""
     gate = f"min-speedup={least:g}"
-    by_code = {found.code: found.message for found in findings}
+    by_code = {found.code: found.message for found in report.findings}
     if missed := by_code.get("speedup-missed"):
         return Decision(gate, VerificationError.code, missed)
+    timings = [smoke.timing for _, smoke in _converted(report) if smoke]
+    is_measured = any(timing is not None and timing.representative for timing in timings)
     unknown = by_code.get("speedup-not-measured")
-    return Decision(gate, PASSED, unknown or f"The speed-up is at least {least:g}.")
+    if unknown or not is_measured:
+        return Decision(gate, PASSED, unknown or "No speed was measured.", is_skipped=True)
+    return Decision(gate, PASSED, f"The speed-up is at least {least:g}.")

@@ -10,6 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Literal
 
+from pydantic import JsonValue
+
 from convlast.report.changes import (
     Comparison,
     ErrorChange,
@@ -41,9 +43,9 @@ def judge(found: Comparison) -> Iterator[Judgement]:
             yield from _time(time, found.tolerance.max_slowdown)
     yield from (_loading(each) for each in found.survival.changed if each.trend != "same")
     if not found.options:  # otherwise it was asked for
-        yield from _smoke("", found.facts)
+        yield from _evidence("", found.facts)
         for file in found.files.changed:
-            yield from _smoke(file.path, file.changes)
+            yield from _evidence(file.path, file.changes)
 
 
 def _judgement(part: str, trend: Trend, about: str, message: str) -> Judgement:
@@ -115,13 +117,32 @@ def _time(change: TimeChange, most: float) -> Iterator[Judgement]:
         yield _judgement("times", change.speedup, about, said)
 
 
-def _smoke(path: str, changes: list[FieldChange]) -> Iterator[Judgement]:
-    """Judge by how much was run: what was not run is not proved."""
+def _evidence(path: str, changes: list[FieldChange]) -> Iterator[Judgement]:
+    """Judge by how much was run, and whether there is a proof: else nothing is proved."""
     for change in changes:
-        if change.field == "smoke.scope":
-            reached = [_REACHES.get(str(each), 0) for each in (change.before, change.after)]
-            trend: Trend = "worse" if reached[1] < reached[0] else "better"
-            yield _judgement("smoke", trend, path, f"{change.before} → {change.after}")
+        sides = change.before, change.after
+        if change.field == "proof":  # one of both has none
+            trend: Trend = "worse" if change.after is None else "better"
+            yield _judgement("proof", trend, path, " → ".join(map(_is_there, sides)))
+        elif change.field in {"smoke", "smoke.scope"}:
+            old, new = map(_scope, sides)
+            if _REACHES[old] != _REACHES[new]:
+                trend = "worse" if _REACHES[new] < _REACHES[old] else "better"
+                yield _judgement("smoke", trend, path, f"{old} → {new}")
+
+
+def _is_there(section: JsonValue) -> str:
+    return "none" if section is None else "a proof"
+
+
+def _scope(smoke: JsonValue) -> str:
+    """Return how much was run, given the smoke of a report or its scope.
+
+    >>> _scope(None), _scope("layers"), _scope({"scope": "model"})
+    ('none', 'layers', 'model')
+    """
+    scope = smoke.get("scope") if isinstance(smoke, dict) else smoke
+    return scope if isinstance(scope, str) and scope in _REACHES else "none"
 
 
 def _placed(name: str, file: str | None) -> str:

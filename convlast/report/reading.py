@@ -48,7 +48,7 @@ def read(text: bytes, *, option: str = "report", name: str = "The file") -> Repo
             option, f"{name} is not a report of convlast.", remedy="Give a report.json."
         )
     version = found["schema_version"]
-    if version not in _VERSIONS and isinstance(version, str) and _LATER.fullmatch(version):
+    if _is_later(version):
         found = _known(found, Report) | {"schema_version": SCHEMA_VERSION}
     elif version not in _VERSIONS:
         raise OptionError(
@@ -62,10 +62,22 @@ def read(text: bytes, *, option: str = "report", name: str = "The file") -> Repo
             raise ValueError
         return Report.model_validate(found | _in_pieces(found))
     except (ValueError, OverflowError) as error:
-        place = _place_of(error)
-        raise OptionError(
-            option, f"{name} is a damaged report{place}.", remedy="Make it anew."
-        ) from None
+        what, remedy = _fault_of(version)
+        raise OptionError(option, f"{name} {what}{_place_of(error)}.", remedy=remedy) from None
+
+
+def _is_later(version: object) -> bool:
+    if version in _VERSIONS or not isinstance(version, str):
+        return False
+    return _LATER.fullmatch(version) is not None
+
+
+def _fault_of(version: object) -> tuple[str, str]:
+    """Say what is wrong with a report that does not fit, and what helps."""
+    if _is_later(version):  # it may have a new word where this version knows a few
+        said = f"is of a later version, {version}, and has what this one does not know"
+        return said, "Update convlast."
+    return "is a damaged report", "Make it anew."
 
 
 def _known(found: Any, kind: type[BaseModel]) -> Any:

@@ -4,7 +4,7 @@
 #   convert.sh CHECKPOINT FOLDER [OPTION]...
 #
 # CHECKPOINT is a file or a model folder. An OPTION is one of `convlast convert`: --fail-on=warning.
-# FOLDER is made, or is empty, and gets
+# FOLDER is made, or is empty (a second try takes another one), and gets
 #   report.json .html .md .xml .sarif   the report, for whoever reads it
 #   statement.json                      what the artifact was made of, and by what
 #   converted/                          the artifact
@@ -19,7 +19,8 @@
 #   CONVLAST_UNDECIDED     what to do if no GPU has measured the speed: keep (default) or convert
 #   CONVLAST_SERVER        the address of a service that does the work
 #   CONVLAST_API_KEY       its key, or CONVLAST_API_KEY_FILE
-#   CONVLAST_SIGNING_KEY   the key that signs the statement, or CONVLAST_SIGNING_KEY_FILE
+#   CONVLAST_SIGNING_KEY   the key that signs the statement, or CONVLAST_SIGNING_KEY_FILE; a service
+#                          signs with its own key
 set -eu
 set +x # a trace would show the keys
 
@@ -37,14 +38,48 @@ case $undecided in
     keep | convert) ;;
     *) wrong 'CONVLAST_UNDECIDED is keep or convert' ;;
 esac
+api_key=${CONVLAST_API_KEY:-} api_key_file=${CONVLAST_API_KEY_FILE:-}
+signing_key=${CONVLAST_SIGNING_KEY:-} signing_key_file=${CONVLAST_SIGNING_KEY_FILE:-}
+unset CONVLAST_API_KEY CONVLAST_SIGNING_KEY
+if [ -n "${CONVLAST_SERVER:-}" ] && [ -n "$signing_key$signing_key_file" ]; then
+    printf 'convert.sh: the service signs with its own key, if it has one; yours is not used\n' >&2
+    signing_key='' signing_key_file=''
+fi
+for file in "$api_key_file" "$signing_key_file"; do
+    [ -z "$file" ] || { [ -r "$file" ] && [ ! -d "$file" ]; } || wrong "no key can be read from $file"
+done
 mkdir -p "$folder"
 [ -z "$(ls -A "$folder")" ] || wrong "not an empty folder: $folder"
-mkdir "$folder/converted"
 
 mkdir -p "${TMPDIR:-/tmp}" # the image names a folder that only the service makes
 private=$(mktemp -d)
-trap 'rm -rf "$private"' EXIT
+trap 'finish $?' EXIT
 trap 'exit 143' HUP INT TERM
+mkdir "$folder/converted"
+
+# Ends report.md with the reason, if there is one, and removes the keys.
+finish() {
+    trap '' HUP INT TERM
+    [ "$1" = 0 ] || explain "$1" >>"$folder/report.md" || :
+    [ -z "${GITHUB_STEP_SUMMARY:-}" ] || cat "$folder/report.md" >>"$GITHUB_STEP_SUMMARY" || :
+    rm -rf "$private"
+}
+
+# Says what convlast has said at last; behind four spaces Markdown takes anything as it is.
+explain() {
+    printf '\nThe pipeline stops here:\n\n'
+    touch "$private/messages"
+    tail -n 20 "$private/messages" | python3 -I -X utf8 -c '
+import sys
+status, lines = int(sys.argv[1]), sys.stdin.buffer.read().decode(errors="replace").splitlines()
+for first in [n for n, line in enumerate(lines) if line.startswith("convlast: ")][-1:]:
+    lines = [] if lines[first].startswith("convlast: passed: ") else lines[first:]
+if status > 128:
+    lines.append(f"It was stopped (status {status}).")
+for line in lines or [f"It ended with status {status}."]:
+    print("   ", line if len(line) <= 1000 else f"{line[:1000]}…")
+' "$1"
+}
 
 # Puts a key where nobody else can read it, as convlast wants; file variables are often open.
 guard() {
@@ -56,12 +91,10 @@ guard() {
         return 0
     fi >"$private/$1"
 }
-api_key=${CONVLAST_API_KEY:-} signing_key=${CONVLAST_SIGNING_KEY:-}
-unset CONVLAST_API_KEY CONVLAST_SIGNING_KEY
 umask=$(umask)
 umask 077
-guard api-key "$api_key" "${CONVLAST_API_KEY_FILE:-}"
-guard signing-key "$signing_key" "${CONVLAST_SIGNING_KEY_FILE:-}"
+guard api-key "$api_key" "$api_key_file"
+guard signing-key "$signing_key" "$signing_key_file"
 umask "$umask"
 
 while IFS= read -r option; do
@@ -94,15 +127,6 @@ while kill -0 "$work" 2>/dev/null; do # a signal has ended the wait
 done
 wait "$shown" || :
 trap 'exit 143' HUP INT TERM
-
-if [ "$status" != 0 ]; then # behind four spaces Markdown takes anything as it is
-    {
-        printf '\nThe pipeline stops here:\n\n'
-        tail -n 20 "$private/messages" |
-            awk '/^convlast: / { said = "" } { said = said "    " $0 "\n" } END { printf "%s", said }'
-    } >>"$folder/report.md"
-fi
-[ -z "${GITHUB_STEP_SUMMARY:-}" ] || cat "$folder/report.md" >>"$GITHUB_STEP_SUMMARY"
 [ "$status" = 0 ] || exit "$status"
 
 # With select=fastest, `convert_some` is about the layers that were converted; else it says that all

@@ -23,6 +23,20 @@ def printable(text: str) -> str:
     )
 
 
+def cut(text: str, most_bytes: int) -> str:
+    """Leave the middle out of a long text, since both ends of a name tell something.
+
+    >>> cut("abcdefghij", 8)
+    'ab…ij'
+    """
+    encoded = text.encode(errors="backslashreplace")
+    if len(encoded) <= most_bytes:
+        return text
+    half = (most_bytes - len("…".encode())) // 2
+    ends = encoded[:half], encoded[-half:]
+    return "…".join(end.decode(errors="ignore") for end in ends)
+
+
 def size(count: int) -> str:
     """Write a number of bytes in a suitable decimal unit.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -10,9 +11,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
-from convlast.cli import app
+from convlast.cli import app, comparing
 from convlast.report.changes import Comparison
 from tests import builders
 
@@ -81,6 +84,83 @@ def test_a_report_may_come_in_a_zip_or_on_stdin(made: Path, tmp_path: Path) -> N
     assert "Nothing changed." in run(archive, "-", stdin=before).stdout
     refusal = json.dumps({"status": 422, "report": json.loads(before)}).encode()
     assert "Nothing changed." in run("-", archive, stdin=refusal).stdout
+
+
+def test_a_report_may_come_through_a_pipe(made: Path) -> None:
+    """As of `<(…)`, which is no file and cannot be read twice."""
+    before = str(made / "before.json")
+    script = '"$0" -m convlast compare <(cat "$1") "$1"'
+    words = ["bash", "-c", script, sys.executable, before]
+    done = subprocess.run(words, check=True, capture_output=True, timeout=120)
+    assert b"Nothing changed." in done.stdout
+    assert "there is no file" in run(made, before).stderr
+
+
+def zipped(content: bytes, method: int = zipfile.ZIP_DEFLATED) -> bytearray:
+    """Return a zip with this report."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        archive.writestr("report.json", content)
+        archive.writestr("é", b"x")
+    return bytearray(buffer.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        (zipfile.ZIP_BZIP2, "There is no report.json"),
+        (zipfile.ZIP_LZMA, "There is no report.json"),
+        (zipfile.ZIP_DEFLATED, "at most 0 MiB"),
+        (zipfile.ZIP_STORED, "at most 0 MiB"),
+    ],
+)
+def test_no_zip_unpacks_to_more_than_a_report_may_have(
+    made: Path, monkeypatch: pytest.MonkeyPatch, method: int, said: str
+) -> None:
+    """It is refused by its size before anything is unpacked; so is a method without a bound."""
+    monkeypatch.setattr(comparing, "MAX_REPORT_BYTES", 10_000)
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", lambda *_: pytest.fail("It was unpacked."))
+    bomb = made / "bomb.zip"
+    bomb.write_bytes(zipped(b" " * 1_000_000, method))
+    done = run(bomb, made / "before.json")
+    assert (done.exit_code, done.stderr.partition(": ")[0]) == (2, "convlast")
+    assert said in done.stderr
+
+
+def test_an_encrypted_report_is_refused(made: Path) -> None:
+    """Nobody asks for a password."""
+    content = zipped(b"{}")
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    (made / "closed.zip").write_bytes(content)
+    done = run(made / "closed.zip", made / "before.json")
+    assert (done.exit_code, "There is no report.json" in done.stderr) == (2, True)
+
+
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+
+
+@given(st.sampled_from(METHODS), st.data())
+def test_a_damaged_zip_is_wrong_usage(made: Path, method: int, data: st.DataObject) -> None:
+    """Whatever bytes of it are others: it is read, or refused, and never a traceback."""
+    content = zipped((made / "before.json").read_bytes(), method)
+    near_end = st.integers(max(len(content) - 240, 0), len(content) - 1)
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, 60) | near_end | st.integers(0, len(content) - 1))
+        content[place] = data.draw(st.integers(0, 255))
+    (made / "damaged.zip").write_bytes(content)
+    done = run(made / "damaged.zip", made / "before.json", "-q")
+    assert done.exit_code in {0, 2}
+    assert done.exit_code == 0 or done.stderr.startswith("convlast: invalid-option: ")
+
+
+def test_an_inspection_is_less_than_a_conversion(made: Path, tmp_path: Path) -> None:
+    """With the same options, a report without smoke and proof is worse, and says why."""
+    words = ["inspect", str(made / "before.pt"), "--report", str(tmp_path / "less.json"), "-q"]
+    assert CliRunner().invoke(app, words, catch_exceptions=False).exit_code == 0
+    done = run(made / "before.json", tmp_path / "less.json", "-q")
+    assert done.exit_code == 1
+    assert "smoke" in done.stderr
+    assert "proof" in done.stderr
 
 
 @pytest.mark.parametrize(

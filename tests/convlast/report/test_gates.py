@@ -43,7 +43,17 @@ def measured(*errors: tuple[str, float | None], passed: bool | None = True) -> R
         }
         for pair, relative in errors
     ]
-    return report(smoke=recorded()["smoke"] | {"parity": parity}, verdict="passed", findings=[])
+    smoke = recorded()["smoke"] | {"parity": parity}
+    return report(smoke=smoke, layers=finite_layers(), verdict="passed", findings=[])
+
+
+def finite_layers() -> list[dict[str, Any]]:
+    """Return the recorded layers, as if all values of their outputs were finite."""
+    layers: list[dict[str, Any]] = recorded()["layers"]
+    for layer in layers:
+        if layer["smoke"]:
+            layer["smoke"]["finite"] = True
+    return layers
 
 
 def test_the_verdict_alone_decides_by_default() -> None:
@@ -136,7 +146,7 @@ def test_an_error_that_is_not_finite_is_too_large() -> None:
 def test_an_error_that_was_not_measured_stops() -> None:
     """A limit that nothing was measured for is not kept; where nothing was converted, it is."""
     assert decided(measured(("bfloat16", 0.1)), max_error=1).code == "error-not-measured"
-    without = report(smoke=None, verdict="passed", findings=[])
+    without = report(smoke=None, layers=finite_layers(), verdict="passed", findings=[])
     stopped = decided(without, max_error=1)
     assert stopped.message == ("--max-error=1, and no error was measured for checkpoint_final.pth.")
     layers = [each | {"status": "skipped"} for each in recorded()["layers"]]
@@ -161,7 +171,9 @@ def test_each_file_of_a_folder_needs_its_error() -> None:
 def test_min_speedup_is_judged_as_the_conversion_has() -> None:
     """Missed is a failure; not measured is a finding, which can be named."""
     options = recorded()["options"] | {"min_speedup": 1.2}
-    [_, reached] = judge(report(options=options))
+    timing = {"contiguous_s": 0.3, "converted_s": 0.2, "speedup": 1.5, "spread": 0.01}
+    smoke = recorded()["smoke"] | {"timing": timing | {"representative": True}}
+    [_, reached] = judge(report(options=options, smoke=smoke))
     assert reached == Decision("min-speedup=1.2", "passed", "The speed-up is at least 1.2.")
     told = [finding("speedup-missed", "error", "0.9 times as fast.")]
     missed = decided(report(options=options, verdict="failed", findings=told))
@@ -185,3 +197,44 @@ def test_more_gates_never_let_more_pass(
     strict = judge(found, Gates(fail_on=("failed", "warning", *codes), max_error=max_error))
     assert alone.passed or not deciding(strict).passed
     assert deciding(strict).passed == all(each.passed for each in strict)
+
+
+@pytest.mark.parametrize("smoke", [None, recorded()["smoke"] | {"timing": None}])
+def test_a_speed_that_nobody_measured_is_not_called_reached(smoke: dict[str, Any] | None) -> None:
+    """The gate has nothing to judge, as in the report of an inspection."""
+    options = recorded()["options"] | {"min_speedup": 1.5}
+    [_, unknown] = judge(report(options=options, smoke=smoke))
+    assert unknown == Decision(
+        "min-speedup=1.5", "passed", "No speed was measured.", is_skipped=True
+    )
+
+
+def test_values_that_are_not_finite_stop_at_max_error() -> None:
+    """Though no error shows them, since fp32 gives them too; by the layer, or by the model."""
+    layers = finite_layers()
+    layer = next(each for each in layers if each["status"] == "converted")
+    layer["smoke"]["finite"] = False
+    for status, code in (("converted", "error-too-large"), ("kept", "passed")):
+        layer["status"] = status
+        stopped = decided(report(layers=layers), max_error=10)
+        assert stopped.code == code
+        assert stopped.passed or stopped.message == (
+            f"--max-error=10, and values are not finite at {layer['name']}."
+        )
+    last = {"module": "a", "kind": "Conv3d", "absmax": None, "headroom": None}
+    smoke = recorded()["smoke"] | {"activations": [last | {"overflow": 0, "underflow_share": 0}]}
+    model = report(smoke=smoke, layers=finite_layers())
+    assert decided(model, max_error=10).message.endswith("not finite at checkpoint_final.pth.")
+
+
+def test_reasons_are_short_whatever_a_name_is() -> None:
+    """A pipeline shows them in one line; both ends of a long message stay."""
+    told = [finding("not-finite", "error", f"{'n' * 200_000}: {n} values.") for n in range(9)]
+    failed = report(verdict="failed", findings=told)
+    found = decided(failed, fail_on="not-finite")
+    assert len(found.message.encode()) < 4_000
+    assert "0 values." in found.message
+    assert found.message.count("And 4 more.") == 1
+    layers = [{**recorded()["layers"][0], "file": f"{'n' * 5_000}{n}"} for n in range(9)]
+    unmeasured = report(layers=layers, smoke=None)
+    assert len(decided(unmeasured, max_error=1).message.encode()) < 2_000

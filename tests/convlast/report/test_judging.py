@@ -59,7 +59,16 @@ def test_swapped_reports_swap_better_and_worse(first: Report, second: Report) ->
 
 def test_the_document_states_the_limits() -> None:
     """It has a row for each part, and the limits that are the defaults."""
-    assert {"verdict", "findings", "layers", "errors", "times", "survival", "smoke"} == PARTS
+    assert {
+        "verdict",
+        "findings",
+        "layers",
+        "errors",
+        "times",
+        "survival",
+        "smoke",
+        "proof",
+    } == PARTS
     limits = Tolerance()
     assert f"`--max-error-growth` ({limits.max_error_growth:g})" in DOCUMENT
     assert f"`--max-slowdown` ({limits.max_slowdown:g}," in DOCUMENT
@@ -190,3 +199,18 @@ def test_less_that_was_run_is_worse() -> None:
     assert ("smoke", "", "model → layers") in worse(model, report())
     asked = report(options=recorded()["options"] | {"smoke": "layers"})
     assert worse(model, asked) == []
+
+
+def test_evidence_that_is_gone_is_worse() -> None:
+    """A report without its whole smoke, or without its proof, proves less; so with a file's."""
+    proof = recorded()["proof"]
+    both, alone = report(proof=proof), report(proof=proof, smoke=None)
+    assert ("smoke", "", "layers → none") in worse(both, alone)
+    assert ("proof", "", "a proof → none") in worse(both, report(proof=None))
+    nothing_ran = report(proof=proof, smoke=recorded()["smoke"] | {"scope": "none"})
+    assert "smoke" not in {part for part, _, _ in worse(nothing_ran, alone)}
+    assert worse(both, report(proof=None, options=recorded()["options"] | {"smoke": "none"})) == []
+    section = {name: recorded()[name] for name in ("verdict", "input", "smoke")}
+    section |= {"path": "a.pt", "role": "checkpoint"}
+    whole, less = (report(files=[each]) for each in (section, section | {"smoke": None}))
+    assert ("smoke", "a.pt", "layers → none") in worse(whole, less)

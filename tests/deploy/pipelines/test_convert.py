@@ -11,6 +11,8 @@ from xml.etree import ElementTree
 
 import pytest
 import torch
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from torch import nn
 
 from tests.deploy.pipelines.steps import SCRIPT, environment, run, step
@@ -161,26 +163,41 @@ def test_options_come_in_lines(played: dict[str, str], checkout: Path, shell: st
 
 
 @pytest.mark.parametrize("where", ["variable", "file"])
+@pytest.mark.parametrize(
+    ("key", "secret", "server", "option"),
+    [
+        ("CONVLAST_API_KEY", "key-of-ada", "http://there", "--key-file"),
+        ("CONVLAST_SIGNING_KEY", SECRET, "", "--signing-key"),
+    ],
+    ids=["of the service", "that signs"],
+)
 def test_keys_are_in_closed_files_alone(
-    played: dict[str, str], checkout: Path, tmp_path: Path, where: str
+    played: dict[str, str],
+    checkout: Path,
+    tmp_path: Path,
+    *,
+    where: str,
+    key: str,
+    secret: str,
+    server: str,
+    option: str,
 ) -> None:
     """Not in arguments, not in the environment of convlast, not in a trace; and removed after."""
-    keys = {"CONVLAST_API_KEY": "key-of-ada", "CONVLAST_SIGNING_KEY": SECRET}
+    keys = {key: secret}
     if where == "file":
-        for name, key in keys.items():
-            (tmp_path / name).write_text(f"{key}\n")
-        keys = {f"{name}_FILE": str(tmp_path / name) for name in keys}
+        (tmp_path / key).write_text(f"{secret}\n")
+        keys = {f"{key}_FILE": str(tmp_path / key)}
     temporary = tmp_path / "temporary"
-    env = {**played, **keys, "TMPDIR": str(temporary), "CONVLAST_SERVER": "http://there"}
+    env = {**played, **keys, "TMPDIR": str(temporary), "CONVLAST_SERVER": server}
     done = subprocess.run(
         ["sh", "-x", SCRIPT, "model.pt", "made"], cwd=checkout, env=env, capture_output=True
     )
     assert done.returncode == 0, done.stderr
     found = called(checkout)
-    assert (found["key"], found["mode"]) == ("key-of-ada\n", "0o600")
-    assert any(each.startswith("--signing-key=") for each in found["arguments"])
+    assert (found["key"], found["mode"]) == (f"{secret}\n", "0o600")
+    assert any(each.startswith(f"{option}=") for each in found["arguments"])
     shown = f"{found['arguments']}{found['environment'].values()}{done.stdout!r}{done.stderr!r}"
-    assert "key-of-ada" not in shown
+    assert secret not in shown
     assert "PRIVATE KEY" not in shown
     assert names_in(temporary) == set()
 
@@ -233,6 +250,8 @@ def test_a_cancelled_pipeline_cancels_its_job(
         running.terminate()
         assert running.wait(60) == 143
         wait_for(lambda: jobs("cancelled"))
+        told = (checkout / "made" / "report.md").read_text()
+        assert told.endswith("    It was stopped (status 143).\n")
     finally:
         running.kill()
 
@@ -252,3 +271,55 @@ def test_a_wrong_variable_is_told(played: dict[str, str], checkout: Path) -> Non
     """A word that is neither of the two would else keep without a word."""
     env = {**played, "CONVLAST_UNDECIDED": "konvert"}
     assert "CONVLAST_UNDECIDED" in step(checkout, env, "model.pt", "made", status=2)
+
+
+def test_a_service_signs_with_its_own_key(remote: dict[str, str], checkout: Path) -> None:
+    """The pipeline's key is not used then, and the step says so; templates offer both."""
+    said = step(checkout, {**remote, "CONVLAST_SIGNING_KEY": SECRET}, "model.pt", "made")
+    assert "the service signs with its own key" in said
+    assert (checkout / "made" / "decision").read_text() == "convert"
+
+
+def test_a_key_signs_what_is_made_here(ours: Path, checkout: Path) -> None:
+    """The statement is an envelope with a signature."""
+    key = ed25519.Ed25519PrivateKey.generate().private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    torch.save(nn.Conv3d(2, 4, 3).state_dict(), checkout / "model.pt")
+    env = environment(ours, CONVLAST_SIGNING_KEY=key.decode())
+    step(checkout, env, "model.pt", "made", "--smoke=none")
+    assert json.loads((checkout / "made" / "statement.json").read_text())["signatures"]
+
+
+@pytest.mark.parametrize("name", ["CONVLAST_API_KEY_FILE", "CONVLAST_SIGNING_KEY_FILE"])
+@pytest.mark.parametrize("file", ["absent", "."])
+def test_a_key_file_that_cannot_be_read_is_told(
+    played: dict[str, str], checkout: Path, name: str, file: str
+) -> None:
+    """With status 2, before any folder is made."""
+    said = step(checkout, {**played, name: file}, "model.pt", "made", status=2)
+    assert said == f"convert.sh: no key can be read from {file}\n"
+    assert names_in(checkout) == {"model.pt"}
+
+
+def test_the_reason_is_short(played: dict[str, str], checkout: Path) -> None:
+    """Whatever is on stderr: a summary has 1 MB for all steps of a job."""
+    (checkout / "model.pt").write_text("says 200000")
+    summary = checkout.parent / "summary"
+    env = {**played, "GITHUB_STEP_SUMMARY": str(summary)}
+    step(checkout, env, "model.pt", "made", status=1)
+    told = (checkout / "made" / "report.md").read_text()
+    assert told == summary.read_text()
+    _, _, reason = told.partition("stops here:\n\n")
+    assert reason.startswith("    convlast: verification-failed: nnn")
+    assert len(reason) < 1_100
+
+
+def test_what_fails_after_the_conversion_is_told(played: dict[str, str], checkout: Path) -> None:
+    """Such as a report that is none: the reason is not that convlast has passed."""
+    (checkout / "model.pt").write_text("spoils")
+    step(checkout, played, "model.pt", "made", status=1)
+    told = (checkout / "made" / "report.md").read_text()
+    assert told.endswith("stops here:\n\n    It ended with status 1.\n")

@@ -16,12 +16,16 @@ from typing import Literal
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from convlast.report.gates import Decision
+from convlast.report.listing import in_short
 from convlast.report.rendering import claims, summary
-from convlast.report.rendering.notation import printable
+from convlast.report.rendering.notation import cut, printable
 from convlast.report.sections import Finding, Layer, ReportData
 
 _UNKNOWN_TIME = "1970-01-01T00:00:00"
 """The time of a report of an older version; the schema wants one."""
+
+_MOST_BYTES = 1_000
+"""The most bytes of a name; a message may have three times as many. A list shows them whole."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,8 @@ def render(report: ReportData, more: Sequence[Case] = ()) -> str:
 
 def of_gate(decision: Decision) -> Case:
     """Return the case of a gate."""
+    if decision.is_skipped:
+        return Case("gates", decision.gate, "skipped", decision.message)
     return Case("gates", decision.gate, *_result(not decision.passed, decision.message))
 
 
@@ -82,7 +88,7 @@ def _cases(report: ReportData) -> Iterator[Case]:
     """Yield the cases of a report; those of its files, if it has some, are apart."""
     is_failed = report.verdict == "failed"
     errors = [found for found in report.findings if found.severity == "error"]
-    why = " ".join(map(summary.told, errors)) or summary.VERDICTS[report.verdict]
+    why = in_short([*map(summary.told, errors)]) or summary.VERDICTS[report.verdict]
     yield Case("verdict", "Verdict", *_result(is_failed, why))
     if claims.are_made(report) or any(section.proof for section in report.files):
         for claim in claims.of_report(report):
@@ -92,20 +98,23 @@ def _cases(report: ReportData) -> Iterator[Case]:
                 is_broken = is_failed and claim.state == "bad"
                 yield Case("claims", claim.title, *_result(is_broken, claim.text))
     if not report.files:
-        yield from (_case(layer, errors) for layer in report.layers)
+        told: dict[str | None, list[str]] = {}
+        for found in errors:
+            told.setdefault(found.layer, []).append(summary.told(found))
+        yield from (_case(layer, told.get(layer.name, [])) for layer in report.layers)
 
 
 def _result(is_failed: bool, why: str) -> tuple[Literal["passed", "failed"], str]:
     return ("failed", why) if is_failed else ("passed", "")
 
 
-def _case(layer: Layer, errors: Sequence[Finding]) -> Case:
+def _case(layer: Layer, errors: Sequence[str]) -> Case:
     """Return the case of a layer: one that is not converted, on purpose or not, is skipped."""
-    about = [summary.told(found) for found in errors if found.layer == layer.name]
+    about = [*errors]
     if layer.smoke and layer.smoke.status == "failed":
         about.append(layer.smoke.reason or "The layout is at fault in fp16.")
     if about:
-        return Case("layers", layer.name, "failed", " ".join(about))
+        return Case("layers", layer.name, "failed", in_short(about))
     if layer.status in {"kept", "skipped"}:
         why = layer.reason or summary.STATUSES[layer.status]
         return Case("layers", layer.name, "skipped", why)
@@ -114,7 +123,7 @@ def _case(layer: Layer, errors: Sequence[Finding]) -> Case:
 
 def _add_suite(root: Element, report: ReportData, cases: Sequence[Case]) -> None:
     """Add a suite; which fields it has, and their order, are those of both schemas."""
-    name = printable(report.input.filename) or "no name"
+    name = cut(printable(report.input.filename), _MOST_BYTES) or "no name"
     results = Counter(case.result for case in cases)
     suite = SubElement(
         root,
@@ -142,13 +151,13 @@ def _add_suite(root: Element, report: ReportData, cases: Sequence[Case]) -> None
 
 def _add_case(suite: Element, case: Case, of: str) -> None:
     # A view tells cases apart by both names, of all reports of a pipeline.
-    title, place = printable(case.name) or "no name", f"{of}/{case.group}"
+    title = cut(printable(case.name), _MOST_BYTES) or "no name"
+    place, text = f"{of}/{case.group}", cut(printable(case.text), 3 * _MOST_BYTES)
     added = SubElement(suite, "testcase", name=title, classname=place, time="0.000")
     if case.result == "failed":
-        text = printable(case.text)
         SubElement(added, "failure", type=case.group, message=text).text = text
     elif case.result == "skipped":
-        SubElement(added, "skipped", message=printable(case.text))
+        SubElement(added, "skipped", message=text)
 
 
 def _told_here(report: ReportData) -> list[Finding]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 
-from convlast.report.rendering.notation import printable
+from convlast.report.rendering.notation import cut, printable
 
 _NUMBER = re.compile(r"\d{1,6}(?:[,.]\d{1,6}){0,9}(?:e-\d{1,3})?%?", re.ASCII)
 _WORD = re.compile(r"[^\W_]{1,60}(?:[,'’/×-][^\W_]{1,60}){0,20}|[%±→×≈·–−=]")
@@ -34,7 +34,7 @@ def code(text: str, most_bytes: int = 160) -> str:
     ('`encoder.conv.weight`', '`\\x60@all\\x60 \\x7c x`')
     """
     plain = printable(text).replace("`", "\\x60").replace("|", "\\x7c")
-    return f"`{_cut(plain, most_bytes) or 'no name'}`"
+    return f"`{cut(plain, most_bytes) or 'no name'}`"
 
 
 def words(text: str, most_bytes: int = 600) -> str:
@@ -45,7 +45,7 @@ def words(text: str, most_bytes: int = 600) -> str:
     >>> words("See https://evil.example (or load(it)), @all!")
     'See `https://evil.example` (or `load(it)`), `@all!`'
     """
-    plain = _cut(printable(" ".join(text.split())), most_bytes)
+    plain = cut(printable(" ".join(text.split())), most_bytes)
     written = " ".join(filter(None, map(_piece, plain.split(" "))))
     return _NUMBERED.sub(r"`\1`\2", written) or "–"
 
@@ -70,17 +70,3 @@ def _is_plain(core: str) -> bool:
     if _NUMBER.fullmatch(core):
         return True
     return _WORD.fullmatch(core) is not None and not _REFERENCE.search(core)
-
-
-def _cut(text: str, most_bytes: int) -> str:
-    """Leave the middle out of a long text, since both ends of a name tell something.
-
-    >>> _cut("abcdefghij", 8)
-    'ab…ij'
-    """
-    encoded = text.encode()
-    if len(encoded) <= most_bytes:
-        return text
-    half = (most_bytes - len("…".encode())) // 2
-    ends = encoded[:half], encoded[-half:]
-    return "…".join(end.decode(errors="ignore") for end in ends)

@@ -21,6 +21,9 @@ from convlast.report.sections import Finding, InputFile, ReportData, Severity
 MOST_RESULTS = 5_000
 """GitHub shows no more of a file."""
 
+_MOST_BYTES = 1_000
+"""The most bytes of a message or a name: GitHub cuts at 1,024 characters."""
+
 _SCHEMA = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 )
@@ -93,7 +96,9 @@ def _message(text: str) -> dict[str, str]:
     >>> _message("`a` {0} [b](c)")
     {'text': 'a {{0}} [b] (c)'}
     """
-    plain = notation.printable(text).replace("`", "").replace("](", "] (")
+    plain = (
+        notation.cut(notation.printable(text), _MOST_BYTES).replace("`", "").replace("](", "] (")
+    )
     return {"text": plain.replace("{", "{{").replace("}", "}}")}
 
 
@@ -135,7 +140,7 @@ def _results(
             "physicalLocation": {"artifactLocation": place, "region": {"startLine": 1}}
         }
         if found.layer is not None:
-            name = notation.printable(found.layer)
+            name = notation.cut(notation.printable(found.layer), _MOST_BYTES)
             location["logicalLocations"] = [{"fullyQualifiedName": name, "kind": "member"}]
         about = summary.subject_of(found)
         digest = _fingerprint(report, found)

@@ -7,6 +7,7 @@ Ant's task (windyroad/JUnit-Schema), which is the stricter one, and that of Jenk
 from __future__ import annotations
 
 import re
+from collections import Counter
 from xml.etree.ElementTree import Element, fromstring
 
 import pytest
@@ -14,8 +15,10 @@ from hypothesis import given
 from junitparser import Failure, JUnitXml, Skipped, TestCase, TestSuite
 
 from convlast.report import Report
+from convlast.report.gates import Decision
 from convlast.report.rendering.pipelines import junit
 from convlast.report.rendering.pipelines.junit import Case
+from convlast.report.sections import Finding
 from tests.convlast.report.arbitrary_reports import reports
 from tests.convlast.report.rendering import building
 
@@ -159,3 +162,49 @@ def test_any_report_has_a_form(report: Report) -> None:
     """Each report is valid, and one that failed has a failure."""
     found = suites(report)
     assert report.verdict != "failed" or found[0].failures
+
+
+def test_messages_are_short() -> None:
+    """A view shows them in a line: some errors, how many more, and no name of 200 kB."""
+    report = building.failed()
+    name = report.layers[0].name
+    long = [
+        report.findings[-1].model_copy(update={"message": f"{n} {'x' * 200_000}", "layer": layer})
+        for n in range(9)
+        for layer in (name, None)
+    ]
+    report.findings = long
+    [suite] = suites(report, junit.of_gate(Decision("a", "b", "c" * 9_000)))
+    failures = {
+        name: str(each.message) for name, case in cases(suite).items() for each in case.result
+    }
+    assert max(len(text.encode()) for text in failures.values()) <= 3_000
+    assert failures["Verdict"].endswith("And 13 more.")
+    assert failures[name].endswith("And 5 more.")  # with what the smoke says
+
+
+def test_a_gate_with_nothing_to_judge_is_skipped() -> None:
+    """It has not passed, and it has not failed."""
+    gate = Decision("min-speedup=1.5", "passed", "No speed was measured.", is_skipped=True)
+    [suite] = suites(building.recorded(), junit.of_gate(gate))
+    [result] = cases(suite)[gate.gate].result
+    assert isinstance(result, Skipped)
+    assert result.message == gate.message
+
+
+def test_errors_are_not_looked_for_in_each_layer() -> None:
+    """Each is looked at a few times, however many layers there are."""
+    report = building.large(300)
+    seen: Counter[str] = Counter()
+
+    class Counted(Finding):
+        def __getattribute__(self, name: str) -> object:
+            seen[name] += 1
+            return super().__getattribute__(name)
+
+    report.findings = [
+        Counted(code="layout-error", severity="error", layer=layer.name, message="It is wrong.")
+        for layer in report.layers
+    ]
+    junit.render(report)
+    assert 300 <= seen["layer"] <= 20 * 300

@@ -156,3 +156,14 @@ def test_hostile_names_are_text(text: str) -> None:
 def test_any_report_has_a_form(report: Report) -> None:
     """Each report is valid, and has a result for each finding."""
     assert len(run(report)["results"]) == len(report.findings)
+
+
+def test_messages_and_names_are_short() -> None:
+    """GitHub cuts them anyway, and refuses files of more than 10 MB."""
+    report = building.failed()
+    report.findings[-1].message = report.findings[-1].layer = "{n" * 100_000
+    [run] = json.loads(sarif.render(report))["runs"]
+    found = run["results"][0]
+    [named] = found["locations"][0]["logicalLocations"]
+    assert len(named["fullyQualifiedName"].encode()) <= 1_000
+    assert len(found["message"]["text"].encode()) <= 2_000  # of braces there are two for one
