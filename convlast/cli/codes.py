@@ -49,9 +49,6 @@ OWN = {
         FAILED, "An error is larger than `--max-error` allows. The artifact is kept."
     ),
     "file-error": Row(FAILED, "The system refused to read or write a file."),
-    "files-not-opened": Row(
-        FAILED, "A file was not opened, and so not checked (`convlast digest --check`)."
-    ),
     "finding-found": Row(
         FAILED, "The report has a finding that `--fail-on` names. The artifact is kept."
     ),

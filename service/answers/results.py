@@ -144,6 +144,6 @@ def artifact_headers(artifact: KeptFile) -> dict[str, str]:
 
 def report_headers(media_type: str) -> dict[str, str]:
     """Return the fields of every response with a report, of any kind."""
-    if media_type in {JSON, SARIF}:
-        return {"Content-Type": media_type, "Vary": "Accept"}
-    return {"Content-Type": f"{media_type}; charset=utf-8", "Vary": "Accept", **REPORT_POLICY}
+    charset = "" if media_type in {JSON, SARIF} else "; charset=utf-8"
+    policy = REPORT_POLICY if media_type == HTML else {}
+    return {"Content-Type": f"{media_type}{charset}", "Vary": "Accept", **policy}
