@@ -61,6 +61,7 @@ def test_a_folder_is_one_tar_on_its_way(folder: Address, source: Address, tmp_pa
         reports={".report.json": tmp_path / "report.json"},
         digests=tmp_path / "digests",
         stated=lambda digests: {},
+        statements=[".provenance.json"],
     )
     place = folder.child("made/")
     for _ in range(2):  # the second time its own files are there
