@@ -9,6 +9,7 @@ its absence a failure instead.
 from __future__ import annotations
 
 import shutil
+import signal
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -51,6 +52,10 @@ PRESENT: dict[str, Callable[[], bool]] = {
     "ray": clusters.is_present,
     "recipes": lambda: None not in map(find_spec, FRAMEWORKS),
 }
+
+
+# Whoever starts the tests in the background of a script has it ignored, and some tests send it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
