@@ -27,10 +27,12 @@ def run_in(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
         command = commands / name
         command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m {name} "$@"\n')
         command.chmod(0o700)
+    # Make names the packages of the recipes by a relative path.
+    packages = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     environment = {
         **os.environ,
         "PATH": f"{commands}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), *map(os.path.abspath, packages)]),
     }
     command_line = ["bash", "-euc", script]
     return subprocess.run(
