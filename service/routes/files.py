@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -42,6 +43,7 @@ from service.routes.contents import (
     ZIP_CONTENT,
 )
 from service.routes.openapi import problems
+from service.storage.slices import Slice
 from service.threads import STORING
 
 router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"], default_response_class=Response)
@@ -117,9 +119,7 @@ async def archive(job_id: JobId, context: ContextOf, caller: CallerOf) -> Respon
     entry = await entry_with(context, job_id, caller, ZIP)
     files = await STORING.run(entry.open, files_in_zip(entry))
     pieces, headers = zip_of(entry, files)
-    headers |= fields_of(entry)
-    delivery = context.delivery(context.download_admission.take(caller.share))
-    return PiecesResponse(pieces, headers=headers, delivery=delivery)
+    return _sent(pieces, {**headers, **fields_of(entry)}, context, caller)
 
 
 @readable(
@@ -195,8 +195,7 @@ async def _send_report(context: Context, job_id: str, caller: Caller, media_type
         delivery = context.delivery(admission.hold(caller.share))
         return PiecesResponse([body], headers=headers, delivery=delivery)
     files = await STORING.run(entry.open, FILES[media_type])
-    delivery = context.delivery(admission.take(caller.share))
-    return PiecesResponse(files, headers=headers, delivery=delivery)
+    return _sent(files, headers, context, caller)
 
 
 @readable(
@@ -224,9 +223,16 @@ async def provenance(
     offers = [each for each in (STATEMENT, ENVELOPE) if FILES[each][0] in entry.made]
     media_type = negotiate(as_list(request.headers, "accept"), offers)
     files = await STORING.run(entry.open, FILES[media_type])
-    delivery = context.delivery(context.download_admission.take(caller.share))
     headers = {"Content-Type": media_type, "Vary": "Accept", **fields_of(entry)}
-    return PiecesResponse(files, headers=headers, delivery=delivery)
+    return _sent(files, headers, context, caller)
+
+
+def _sent(
+    pieces: Sequence[bytes | Slice], headers: Mapping[str, str], context: Context, caller: Caller
+) -> PiecesResponse:
+    """Return an answer that is sent when the caller's turn has come."""
+    delivery = context.delivery(context.download_admission.take(caller.share))
+    return PiecesResponse(pieces, headers=headers, delivery=delivery)
 
 
 async def entry_with(context: Context, job_id: str, caller: Caller, media_type: str) -> JobEntry:
