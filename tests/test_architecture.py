@@ -26,8 +26,9 @@ version openmp removal progress byte_size
 errors
 options
 report
-jobs provenance
-bytes layout devices stores
+bytes jobs
+provenance
+layout devices stores
 checkpoints
 planning
 writing
@@ -79,7 +80,7 @@ ONLY = {
             "client",
         ),
     },
-    "provenance": {"errors", "options", "progress", "provenance", "report", "version"},
+    "provenance": {"bytes", "errors", "options", "progress", "provenance", "report", "version"},
     "stores": {"errors", "progress", "stores"},
 }
 """What some packages confine themselves to."""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from convlast.bytes.digest import sha256_of
 from convlast.errors import ArtifactChangedError, StatementError
 from convlast.progress import Portions, Progress, silent
 from convlast.provenance.reading import Statement, Subject
 
-_PIECE_BYTES = 1 << 18
 _TOLD = 5
 
 
@@ -52,7 +51,7 @@ def check(
             remedy="Name the folder that they are in.",
         )
     ((name, subject),) = statement.subjects.items()
-    sha256 = sha256_of(artifact, Portions(progress, "digest", artifact.stat().st_size))
+    sha256 = sha256_of(artifact, Portions(progress, "digest", artifact.stat().st_size).add)
     if sha256 != subject.sha256:
         about = f"{own!r} is not the file that the statement is about"
         named = "" if name == own else f", which it calls {name!r}"
@@ -64,17 +63,6 @@ def check(
     return {own: sha256}
 
 
-def sha256_of(path: Path, told: Portions | None = None) -> str:
-    """Return the SHA-256 of a file's bytes, in hexadecimal."""
-    digest, buffer = hashlib.sha256(), memoryview(bytearray(_PIECE_BYTES))
-    with path.open("rb", buffering=0) as file:
-        while count := file.readinto(buffer):
-            digest.update(buffer[:count])
-            if told is not None:
-                told.add(count)
-    return digest.hexdigest()
-
-
 def _check_folder(
     folder: Path, subjects: Mapping[str, Subject], besides: Path | None, progress: Progress
 ) -> dict[str, str]:
@@ -84,7 +72,7 @@ def _check_folder(
     odd = [name for name, path in there.items() if not path.is_file()]
     _refuse("no file", sorted(odd), folder)
     told = Portions(progress, "digest", sum(path.stat().st_size for path in there.values()))
-    digests = {name: sha256_of(path, told) for name, path in sorted(there.items())}
+    digests = {name: sha256_of(path, told.add) for name, path in sorted(there.items())}
     changed = [name for name, sha256 in digests.items() if sha256 != subjects[name].sha256]
     _refuse("changed", changed, folder, _remedy([subjects[name] for name in changed]))
     return digests

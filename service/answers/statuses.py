@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from service.connection.streaming import while_connected
 from service.context import Context
 from service.headers.negotiation import JSON
-from service.jobs.description import fields_of
+from service.jobs.description import fields_of, json_of
 from service.jobs.entry import JobEntry
 
 EVENT_STREAM = "text/event-stream"
@@ -33,7 +33,7 @@ def etag_of(entry: JobEntry) -> str:
 def document_of(entry: JobEntry, request: Request, context: Context) -> bytes:
     """Return the status of a job as JSON."""
     base = request.scope.get("root_path", "")
-    return entry.document(base=base, max_age_s=context.settings.store_age_s)
+    return json_of(entry, base=base, max_age_s=context.settings.store_age_s)
 
 
 def status_of(

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from convlast.jobs import JobInput, JobProgress, JobStatus
 from convlast.stores.address import Address
+from service.jobs.entry import JobEntry
 from service.jobs.records import ARTIFACT, PROVENANCE_JSON
 from service.problems import JOB_FIELD, VERDICT_FIELD
 from service.workers import REPORT_HTML, REPORT_JSON
-
-if TYPE_CHECKING:
-    from service.jobs.entry import JobEntry
 
 
 def describe(entry: JobEntry, *, base: str, max_age_s: float) -> JobStatus:
@@ -50,6 +47,15 @@ def describe(entry: JobEntry, *, base: str, max_age_s: float) -> JobStatus:
         links=links_of(base, entry),
         problem=outcome.problem if outcome else None,
     )
+
+
+def json_of(entry: JobEntry, *, base: str, max_age_s: float) -> bytes:
+    """Return the description of a job as JSON, written once for all that ask before it changes."""
+    wanted = (entry.seq, base)
+    if entry.written is None or entry.written[0] != wanted:
+        text = describe(entry, base=base, max_age_s=max_age_s).model_dump_json()
+        entry.written = (wanted, text.encode())
+    return entry.written[1]
 
 
 def fields_of(entry: JobEntry) -> dict[str, str]:

@@ -9,11 +9,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from convlast.jobs import JobState, JobStatus
+from convlast.jobs import JobState
 from convlast.options import Options
 from convlast.progress import IN_BYTES
 from service.errors import NotFoundError
-from service.jobs.description import describe
 from service.jobs.records import Accepted, KeptFile, Outcome
 from service.jobs.shared_folder import SharedFolder
 from service.jobs.stage_clock import StageClock
@@ -64,6 +63,7 @@ class JobEntry:
         problem: Why it failed, with the report if there is one; none after a restart.
         opens: Opens one of its files by its name, once it has some.
         shared: That folder, if the result is not stored.
+        written: Its description as it was written last, with what that depends on.
     """
 
     folder: JobFolder
@@ -88,7 +88,7 @@ class JobEntry:
         self.standing = Standing(seq=first, attempts=attempts)
         self._stage_began_s = time.monotonic()
         self._news = asyncio.Event()
-        self._written: tuple[tuple[int, str], bytes] | None = None
+        self.written: tuple[tuple[int, str], bytes] | None = None
 
     @property
     def id(self) -> str:
@@ -240,18 +240,6 @@ class JobEntry:
         """Wait until something is so, which is looked at after each change."""
         while not is_so():
             await self.changed()
-
-    def document(self, *, base: str, max_age_s: float) -> bytes:
-        """Return its status as JSON, written once for all that ask before it changes."""
-        wanted = (self.seq, base)
-        if self._written is None or self._written[0] != wanted:
-            text = self.status(base=base, max_age_s=max_age_s).model_dump_json()
-            self._written = (wanted, text.encode())
-        return self._written[1]
-
-    def status(self, *, base: str, max_age_s: float) -> JobStatus:
-        """Describe it, see `describe`."""
-        return describe(self, base=base, max_age_s=max_age_s)
 
     def changed_options(self) -> dict[str, object]:
         """Return the options that are not at their defaults."""

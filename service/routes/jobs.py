@@ -16,7 +16,7 @@ from service.connection.streaming import while_connected
 from service.context import CallerOf, ContextOf
 from service.headers.fields import as_list
 from service.headers.negotiation import JSON
-from service.jobs.description import fields_of
+from service.jobs.description import fields_of, json_of
 from service.jobs.entry import JobEntry
 from service.jobs.listing import Wanted
 from service.routes import JobId, readable
@@ -54,7 +54,7 @@ async def list_jobs(request: Request, context: ContextOf, caller: CallerOf) -> R
         query = {"after": page.end, "limit": limit, **({"state": state} if state else {})}
         following = f"{base}/jobs?{urlencode(query)}"
     max_age_s = context.settings.store_age_s
-    documents = [entry.document(base=base, max_age_s=max_age_s) for entry in page.entries]
+    documents = [json_of(entry, base=base, max_age_s=max_age_s) for entry in page.entries]
     body = b'{"jobs": [%b], "next": %b}' % (b", ".join(documents), json.dumps(following).encode())
     return Response(body, media_type=JSON, headers={"Cache-Control": "no-cache"})
 

@@ -14,7 +14,7 @@ import pytest
 
 from convlast.jobs import JobStatus
 from service.jobs import entry as entries
-from service.jobs.description import file_links_of
+from service.jobs.description import describe, file_links_of, json_of
 from service.jobs.entry import JobEntry
 from service.jobs.records import ARTIFACT, KeptFile, Outcome
 from service.jobs.shared_folder import SharedFolder
@@ -28,7 +28,7 @@ from tests.service.jobs.test_journal import JOB_ID, accepted
 
 def status(entry: JobEntry, base: str = "") -> JobStatus:
     """Return the status of a job."""
-    return entry.status(base=base, max_age_s=60)
+    return describe(entry, base=base, max_age_s=60)
 
 
 def outcome(entry: JobEntry, state: Any = "succeeded", **more: Any) -> Outcome:
@@ -55,12 +55,12 @@ def test_every_change_has_a_greater_number() -> None:
         lambda: entry.begins_on("cuda:0"),
         lambda: entry.ends(outcome(entry)),
     ]
-    seen = [(entry.seq, entry.document(base="", max_age_s=60))]
+    seen = [(entry.seq, json_of(entry, base="", max_age_s=60))]
     for change in changes:
         change()
         assert entry.seq > seen[-1][0]
-        assert entry.document(base="", max_age_s=60) != seen[-1][1]
-        seen.append((entry.seq, entry.document(base="", max_age_s=60)))
+        assert json_of(entry, base="", max_age_s=60) != seen[-1][1]
+        seen.append((entry.seq, json_of(entry, base="", max_age_s=60)))
     assert entry.outcome
     assert entry.seq == entry.outcome.seq == status(entry).progress.seq
 
@@ -69,10 +69,10 @@ def test_what_changes_nothing_has_the_same_number() -> None:
     """The same place again, and a suspension, are no news of the document."""
     entry = JobEntry(accepted())
     entry.waits_at(1, 10.0)
-    before = (entry.seq, entry.document(base="", max_age_s=60))
+    before = (entry.seq, json_of(entry, base="", max_age_s=60))
     entry.waits_at(1, 10.0)
     entry.suspend()
-    assert (entry.seq, entry.document(base="", max_age_s=60)) == before
+    assert (entry.seq, json_of(entry, base="", max_age_s=60)) == before
     entry.ends(outcome(entry))
     assert entry.seq > before[0]
 
@@ -107,12 +107,12 @@ async def test_numbers_grow_across_restarts(tmp_path: Path) -> None:
 def test_a_document_is_written_once_for_all() -> None:
     """The same bytes are given out until something changes, for each base of the links."""
     entry = JobEntry(accepted())
-    first = entry.document(base="", max_age_s=60)
-    assert entry.document(base="", max_age_s=60) is first
-    assert b"/prefix/jobs/" in entry.document(base="/prefix", max_age_s=60)
+    first = json_of(entry, base="", max_age_s=60)
+    assert json_of(entry, base="", max_age_s=60) is first
+    assert b"/prefix/jobs/" in json_of(entry, base="/prefix", max_age_s=60)
     entry.goes_on("read", 0, 1)
-    assert entry.document(base="", max_age_s=60) != first
-    parsed = JobStatus.model_validate_json(entry.document(base="", max_age_s=60))
+    assert json_of(entry, base="", max_age_s=60) != first
+    parsed = JobStatus.model_validate_json(json_of(entry, base="", max_age_s=60))
     assert parsed == status(entry)
 
 
@@ -246,5 +246,5 @@ def test_a_shared_folder_goes_with_its_last_holder(tmp_path: Path) -> None:
 
 def test_times_are_rfc_3339_in_utc() -> None:
     """The document has times with a Z, and null for what is not there."""
-    told = json.loads(JobEntry(accepted()).document(base="", max_age_s=60))
+    told = json.loads(json_of(JobEntry(accepted()), base="", max_age_s=60))
     assert (told["created_at"], told["finished_at"]) == ("1970-01-01T00:00:01Z", None)

@@ -11,6 +11,7 @@ import pytest
 
 from convlast.options import Options
 from service.errors import NotReadyError, WorkerCrashedError
+from service.jobs.description import json_of
 from service.jobs.identity import decisive, identify
 from service.jobs.journal import Journal
 from service.jobs.records import ARTIFACT, Accepted
@@ -324,7 +325,7 @@ async def test_jobs_go_on_after_a_crash_in_their_order(
         assert passing.id not in {run.job.id for run in again.workers.runs}
         done = again.jobs.table.find(entries[0].id, "alice")
         assert done.outcome == entries[0].outcome
-        assert done.document(base="", max_age_s=1) == entries[0].document(base="", max_age_s=1)
+        assert json_of(done, base="", max_age_s=1) == json_of(entries[0], base="", max_age_s=1)
         order = [await again.workers.next() for _ in range(3)]
         assert [run.job.id for run in order] == [entry.id for entry in entries[1:]]
         for run, content in zip(order, contents[1:], strict=True):

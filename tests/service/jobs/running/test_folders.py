@@ -19,6 +19,7 @@ from convlast.errors import (
 )
 from convlast.report.folder_digest import listing_digest
 from service.errors import UploadTooLargeError, WorkerCrashedError
+from service.jobs.description import describe
 from service.jobs.entry import JobEntry
 from service.jobs.records import PROVENANCE_JSON
 from service.jobs.submission import Submission
@@ -128,7 +129,7 @@ async def test_a_worker_gets_one_tar(tmp_path: Path, store: FolderStore) -> None
         assert files_in(run.files.source) == FILES
         assert (run.job.is_packed, run.job.loaded_as) == (True, None)
         run.succeed()
-        told = (await ended(entry)).status(base="", max_age_s=1)
+        told = describe(await ended(entry), base="", max_age_s=1)
         each = ((name, hashlib.sha256(content).hexdigest()) for name, content in FILES.items())
         assert told.input.sha256 == run.job.sha256 == listing_digest(each)
         assert (told.state, told.input.source) == ("succeeded", store.source)
@@ -149,7 +150,7 @@ async def test_each_file_is_delivered(tmp_path: Path, store: FolderStore) -> Non
             f"{hashlib.sha256(content).hexdigest()}  vae/{name}" for name, content in FILES.items()
         ]
         assert set(entry.made) == {REPORT_JSON, REPORT_HTML, PROVENANCE_JSON}
-        told = entry.status(base="", max_age_s=1)
+        told = describe(entry, base="", max_age_s=1)
         assert told.target == store.target
         kinds = {"report", "html", "markdown", "junit", "sarif"}
         assert told.links.keys() == {"self", "events", "provenance", *kinds}
@@ -319,7 +320,7 @@ async def test_a_delivery_is_cancelled(tmp_path: Path, store: FolderStore) -> No
     async with opened(tmp_path / "work", workers, transfers, **store.settings) as board:
         entry = await submitted(store, board, target=True)
         await gate.reached.wait()
-        assert entry.status(base="", max_age_s=1).progress.stage == "deliver"
+        assert describe(entry, base="", max_age_s=1).progress.stage == "deliver"
         assert await board.jobs.cancel(entry) == "cancelled"
         assert (gate.is_left, store.results.exists()) == (True, False)
 

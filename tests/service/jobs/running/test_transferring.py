@@ -12,6 +12,7 @@ import pytest
 
 from convlast.stores.address import Address
 from service.errors import WorkerCrashedError
+from service.jobs.description import describe, json_of
 from service.jobs.entry import JobEntry
 from service.jobs.records import PROVENANCE_JSON
 from service.jobs.running import attempts
@@ -66,7 +67,7 @@ async def test_a_checkpoint_is_fetched_before_its_worker_begins(
         assert run.job.sha256 == entry.sha256 == SHA256
         run.succeed()
         await ended(entry)
-        told = entry.status(base="", max_age_s=1)
+        told = describe(entry, base="", max_age_s=1)
         assert (told.state, told.attempts) == ("succeeded", 1)
         assert told.input.model_dump() == {
             "filename": "m.pt",
@@ -97,7 +98,7 @@ async def test_how_far_it_is_can_be_followed(tmp_path: Path, store: Store) -> No
     async with opened(tmp_path / "work", workers, transfers, **store.settings) as board:
         entry = await submitted(store, board)
         await gate.reached.wait()
-        told = entry.status(base="", max_age_s=1)
+        told = describe(entry, base="", max_age_s=1)
         assert (told.state, told.input.sha256, told.place) == ("queued", None, None)
         progress = told.progress
         assert (progress.stage, progress.done, progress.total, progress.unit) == (
@@ -106,7 +107,7 @@ async def test_how_far_it_is_can_be_followed(tmp_path: Path, store: Store) -> No
         )
         gate.open.set()
         run = await workers.next()
-        assert entry.status(base="", max_age_s=1).progress.stage == "queue"
+        assert describe(entry, base="", max_age_s=1).progress.stage == "queue"
         run.succeed()
         await ended(entry)
 
@@ -175,7 +176,7 @@ async def test_a_crash_has_it_fetched_again(tmp_path: Path, store: Store) -> Non
         assert (again.id, again.state) == (entry.id, "succeeded")
     async with opened(left, workers, **store.settings) as board:
         (kept,) = board.jobs.table
-        assert kept.status(base="", max_age_s=1).input.sha256 == SHA256
+        assert describe(kept, base="", max_age_s=1).input.sha256 == SHA256
 
 
 @in_loop
@@ -267,7 +268,7 @@ async def test_results_are_delivered(tmp_path: Path, store: Store) -> None:
         assert json.loads((store.results / "m.channels_last_3d.report.json").read_bytes())
         assert set(entry.made) == {REPORT_JSON, REPORT_HTML, PROVENANCE_JSON}
         assert board.jobs.table.is_lasting(entry)
-        told = entry.status(base="", max_age_s=1)
+        told = describe(entry, base="", max_age_s=1)
         assert told.target == store.target
         kinds = {"report", "html", "markdown", "junit", "sarif"}
         assert told.links.keys() == {"self", "events", "provenance", *kinds}
@@ -313,7 +314,7 @@ async def test_a_delivery_is_cancelled(tmp_path: Path, store: Store) -> None:
     async with opened(tmp_path / "work", workers, transfers, **store.settings) as board:
         entry = await submitted(store, board, target=True)
         await gate.reached.wait()
-        told = entry.status(base="", max_age_s=1)
+        told = describe(entry, base="", max_age_s=1)
         assert (told.state, told.progress.stage) == ("running", "deliver")
         assert await board.jobs.cancel(entry) == "cancelled"
         assert (gate.is_left, store.delivered) == (True, set())
@@ -362,7 +363,7 @@ async def test_the_secret_of_an_address_is_not_shown(tmp_path: Path, store: Stor
         address = Address.parse("https://store.example/m.pt?signature=secret")
         entry = await board.submitted(store.wanted(board, Found(address, '"v1"', 5)))
         await gate.reached.wait()
-        document = entry.document(base="", max_age_s=1)
+        document = json_of(entry, base="", max_age_s=1)
         assert b"https://store.example/m.pt?" in document
         assert b"secret" not in document
         record = board.workspace.store_folder / entry.id / "request.json"

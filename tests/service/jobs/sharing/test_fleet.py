@@ -19,6 +19,7 @@ from convlast.stores.address import Address
 from service.errors import GoneError, NotFoundError
 from service.jobs import board as board_module
 from service.jobs import listing
+from service.jobs.description import json_of
 from service.jobs.entry import JobEntry
 from service.jobs.journal import Journal
 from service.jobs.listing import Wanted
@@ -158,7 +159,7 @@ async def test_any_service_answers_a_finished_job(services: Services) -> None:
         one.workers.is_prompt = True
         entry = await ended(await one.submit(durable=True))
         for found in await in_both(one, other, entry):
-            assert found.document(base="", max_age_s=1) == entry.document(base="", max_age_s=1)
+            assert json_of(found, base="", max_age_s=1) == json_of(entry, base="", max_age_s=1)
             assert await to_thread(content_of, found, ARTIFACT) == artifact_of(CONTENT)
         for board in (one, other):
             assert [each.id for each in await listed(board)] == [entry.id]
