@@ -17,10 +17,11 @@
 # From the environment, all optional:
 #   CONVLAST_OPTIONS       more options, one on each line
 #   CONVLAST_UNDECIDED     what to do if no GPU has measured the speed: keep (default) or convert
-#   CONVLAST_SERVER        the address of a service that does the work
+#   CONVLAST_SERVER        the address of a service that does the work; a model folder must be packed
 #   CONVLAST_API_KEY       its key, or CONVLAST_API_KEY_FILE
 #   CONVLAST_SIGNING_KEY   the key that signs the statement, or CONVLAST_SIGNING_KEY_FILE; a service
 #                          signs with its own key
+# A variable that is empty is as none. A key that is named and not there is wrong usage.
 set -eu
 set +x # a trace would show the keys
 
@@ -45,35 +46,45 @@ if [ -n "${CONVLAST_SERVER:-}" ] && [ -n "$signing_key$signing_key_file" ]; then
     printf 'convert.sh: the service signs with its own key, if it has one; yours is not used\n' >&2
     signing_key='' signing_key_file=''
 fi
-for file in "$api_key_file" "$signing_key_file"; do
-    [ -z "$file" ] || { [ -r "$file" ] && [ ! -d "$file" ]; } || wrong "no key can be read from $file"
-done
-mkdir -p "$folder"
-[ -z "$(ls -A "$folder")" ] || wrong "not an empty folder: $folder"
 
-mkdir -p "${TMPDIR:-/tmp}" # the image names a folder that only the service makes
-private=$(mktemp -d)
+# Prints a key, if one is named. Whoever names one wants it used: nothing goes on without it.
+key() {
+    [ -n "$2$3" ] || return 0
+    from=$1 found=$2
+    [ -n "$2" ] || { from=$3 found=$(cat <"$3"); } 2>/dev/null || :
+    case $found in
+        *[![:space:]]*) printf '%s' "$found" ;; # built into the shell: no list of processes shows it
+        *) wrong "no key can be read from $from" ;;
+    esac
+}
+api_key=$(key CONVLAST_API_KEY "$api_key" "$api_key_file")
+signing_key=$(key CONVLAST_SIGNING_KEY "$signing_key" "$signing_key_file")
+
+[ -z "$(ls -A "$folder" 2>/dev/null)" ] || wrong "not an empty folder: $folder"
+said=$({ mkdir -p "$folder" && mkdir "$folder/converted"; } 2>&1) || wrong "$said"
+private='' messages=/dev/null
 trap 'finish $?' EXIT
 trap 'exit 143' HUP INT TERM
-mkdir "$folder/converted"
 
-# Ends report.md with the reason, if there is one, and removes the keys.
+# Leaves what goes on only if all went well, ends report.md with the reason, and removes the keys.
 finish() {
     trap '' HUP INT TERM
-    [ "$1" = 0 ] || explain "$1" >>"$folder/report.md" || :
+    if [ "$1" != 0 ]; then
+        rm -rf "$folder/.model" "$folder/model" "$folder/decision" || :
+        explain "$1" >>"$folder/report.md" || :
+    fi
     [ -z "${GITHUB_STEP_SUMMARY:-}" ] || cat "$folder/report.md" >>"$GITHUB_STEP_SUMMARY" || :
     rm -rf "$private"
 }
 
-# Says what convlast has said at last; behind four spaces Markdown takes anything as it is.
+# Says what convlast or `try` has said at last; behind four spaces Markdown takes anything as it is.
 explain() {
     printf '\nThe pipeline stops here:\n\n'
-    touch "$private/messages"
-    tail -n 20 "$private/messages" | python3 -I -X utf8 -c '
+    { cat "$messages" && printf '%s' "$said"; } | tail -n 20 | python3 -I -X utf8 -c '
 import sys
 status, lines = int(sys.argv[1]), sys.stdin.buffer.read().decode(errors="replace").splitlines()
 for first in [n for n, line in enumerate(lines) if line.startswith("convlast: ")][-1:]:
-    lines = [] if lines[first].startswith("convlast: passed: ") else lines[first:]
+    lines = lines[first + lines[first].startswith("convlast: passed: ") :]
 if status > 128:
     lines.append(f"It was stopped (status {status}).")
 for line in lines or [f"It ended with status {status}."]:
@@ -81,21 +92,24 @@ for line in lines or [f"It ended with status {status}."]:
 ' "$1"
 }
 
+# Runs a command whose words are the reason if it fails.
+try() {
+    said=$("$@" 2>&1) && return
+    printf '%s\n' "$said" >&2
+    exit 1
+}
+
+try mkdir -p "${TMPDIR:-/tmp}" # the image names a folder that only the service makes
+try mktemp -d
+private=$said said=''
+
 # Puts a key where nobody else can read it, as convlast wants; file variables are often open.
 guard() {
-    if [ -n "$2" ]; then
-        printf '%s\n' "$2" # built into the shell: no list of processes shows it
-    elif [ -n "$3" ]; then
-        cat -- "$3"
-    else
-        return 0
-    fi >"$private/$1"
+    umask 077
+    printf '%s\n' "$2" >"$private/$1"
 }
-umask=$(umask)
-umask 077
-guard api-key "$api_key" "$api_key_file"
-guard signing-key "$signing_key" "$signing_key_file"
-umask "$umask"
+try guard api-key "$api_key"
+try guard signing-key "$signing_key"
 
 while IFS= read -r option; do
     [ -z "$option" ] || set -- "$@" "$option"
@@ -105,16 +119,17 @@ END
 # Ours come last, so that they count.
 if [ -n "${CONVLAST_SERVER:-}" ]; then
     set -- "$@" "--server=$CONVLAST_SERVER"
-    [ ! -s "$private/api-key" ] || set -- "$@" "--key-file=$private/api-key"
+    [ -z "$api_key" ] || set -- "$@" "--key-file=$private/api-key"
 fi
-[ ! -s "$private/signing-key" ] || set -- "$@" "--signing-key=$private/signing-key"
+[ -z "$signing_key" ] || set -- "$@" "--signing-key=$private/signing-key"
 for kind in json html md xml sarif; do
     set -- "$@" "--report=$folder/report.$kind"
 done
 set -- "$@" "--statement=$folder/statement.json" "--output=$folder/converted/"
 
 mkfifo "$private/pipe"
-tee "$private/messages" <"$private/pipe" >&2 &
+messages=$private/messages
+tee "$messages" <"$private/pipe" >&2 &
 shown=$!
 convlast convert "$@" -- "$checkpoint" 2>"$private/pipe" &
 work=$!
@@ -147,13 +162,16 @@ elif [ -d "$checkpoint" ]; then
 else
     goes_on=$checkpoint what='the original goes on'
 fi
-mkdir "$folder/model"
+# Gives what goes on its name when it is whole. No line end: Kubeflow would compare it too.
+publish() {
+    copy && printf '%s' "$decision" >"$folder/decision" && mv "$folder/.model" "$folder/model"
+}
+
 # Links, so that gigabytes lie there once; copies where there can be no links.
-if ! cp -RLl "$goes_on" "$folder/model/" 2>/dev/null; then
-    rm -r "$folder/model"
-    mkdir "$folder/model"
-    cp -RL "$goes_on" "$folder/model/"
-fi
-printf '%s' "$decision" >"$folder/decision" # no line end: Kubeflow would compare it too
+copy() {
+    mkdir "$folder/.model" && cp -RLl "$goes_on" "$folder/.model/" 2>/dev/null && return
+    rm -r "$folder/.model" && mkdir "$folder/.model" && cp -RL "$goes_on" "$folder/.model/"
+}
+try publish
 [ -z "${GITHUB_OUTPUT:-}" ] || printf 'decision=%s\n' "$decision" >>"$GITHUB_OUTPUT"
 printf 'convert.sh: %s: %s\n' "$decision" "$what" >&2

@@ -1,7 +1,7 @@
 """Plays `convlast convert`: does what the words of the checkpoint say, and tells how it was called.
 
 `advises DECISION` is a conversion with this advice. `says N` ends with N bytes on stderr, `spoils`
-leaves reports that are none. Of a model folder it reads the one file.
+leaves reports that are none. Of a model folder it reads the one file that is there.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def main() -> int:
     }
     Path("called.json").write_text(json.dumps(called))
     checkpoint = Path(sys.argv[-1])
-    read = next(checkpoint.iterdir()) if checkpoint.is_dir() else checkpoint
+    read = next(filter(Path.is_file, checkpoint.iterdir())) if checkpoint.is_dir() else checkpoint
     verb, *words = read.read_text().split()
     if verb == "says":
         sys.stderr.write(f"convlast: verification-failed: {'n' * int(words[0])}\n")

@@ -101,6 +101,13 @@ def test_who_does_not_get_in_fails(
     assert names_in(checkout / "made") == {"converted", "report.md"}
 
 
+def test_a_service_takes_no_folder(remote: dict[str, str], checkout: Path) -> None:
+    """Whoever gives one is told to pack it, also in the summary."""
+    (checkout / "vae").mkdir()
+    step(checkout, remote, "vae", "made", status=2)
+    assert "    Pack it: " in (checkout / "made" / "report.md").read_text()
+
+
 def test_a_hostile_name_is_a_name(remote: dict[str, str], checkout: Path) -> None:
     """A service converts it; no shell runs it, no option comes of it."""
     checkout.joinpath("model.pt").rename(checkout / NAMES[-1])
@@ -258,8 +265,16 @@ def test_a_cancelled_pipeline_cancels_its_job(
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["model.pt"], ["", "made"], ["model.pt", ""], ["model.pt", "."]],
-    ids=["none", "one", "no name", "no folder", "a folder with files"],
+    [
+        [],
+        ["model.pt"],
+        ["", "made"],
+        ["model.pt", ""],
+        ["model.pt", "."],
+        ["model.pt", "model.pt"],
+        ["model.pt", "model.pt/made"],
+    ],
+    ids=["none", "one", "no name", "no folder", "a folder with files", "a file", "below a file"],
 )
 def test_a_wrong_call_is_told(played: dict[str, str], checkout: Path, arguments: list[str]) -> None:
     """With status 2, before anything is done."""
@@ -294,14 +309,26 @@ def test_a_key_signs_what_is_made_here(ours: Path, checkout: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["CONVLAST_API_KEY_FILE", "CONVLAST_SIGNING_KEY_FILE"])
-@pytest.mark.parametrize("file", ["absent", "."])
-def test_a_key_file_that_cannot_be_read_is_told(
+@pytest.mark.parametrize("file", ["absent", ".", "/dev/null", "blank"])
+def test_a_key_file_without_a_key_is_told(
     played: dict[str, str], checkout: Path, name: str, file: str
 ) -> None:
-    """With status 2, before any folder is made."""
+    """With status 2, before any folder is made: whoever names a key wants it used."""
+    (checkout / "blank").write_text(" \n")
     said = step(checkout, {**played, name: file}, "model.pt", "made", status=2)
     assert said == f"convert.sh: no key can be read from {file}\n"
-    assert names_in(checkout) == {"model.pt"}
+    assert names_in(checkout) == {"model.pt", "blank"}
+
+
+@pytest.mark.parametrize("name", ["CONVLAST_API_KEY", "CONVLAST_SIGNING_KEY"])
+def test_a_variable_without_a_key_is_told(
+    played: dict[str, str], checkout: Path, name: str
+) -> None:
+    """If it is blank; an empty one is as none, since templates set each."""
+    said = step(checkout, {**played, name: " \n"}, "model.pt", "made", status=2)
+    assert said == f"convert.sh: no key can be read from {name}\n"
+    step(checkout, {**played, name: "", f"{name}_FILE": ""}, "model.pt", "made")
+    assert called(checkout)["key"] is None
 
 
 def test_the_reason_is_short(played: dict[str, str], checkout: Path) -> None:
@@ -323,3 +350,37 @@ def test_what_fails_after_the_conversion_is_told(played: dict[str, str], checkou
     step(checkout, played, "model.pt", "made", status=1)
     told = (checkout / "made" / "report.md").read_text()
     assert told.endswith("stops here:\n\n    It ended with status 1.\n")
+
+
+def test_what_cannot_be_copied_does_not_go_on(played: dict[str, str], checkout: Path) -> None:
+    """Not even in part, nor does a decision say that it would; the reason is told."""
+    (checkout / "vae").mkdir()
+    (checkout / "vae" / "model.pt").write_text("advises keep")
+    (checkout / "vae" / "gone.pt").symlink_to("nowhere")
+    said = step(checkout, played, "vae", "made", status=1)
+    made = checkout / "made"
+    assert names_in(made) == KINDS | {"statement.json", "converted"}
+    _, _, reason = (made / "report.md").read_text().partition("stops here:\n\n")
+    assert reason.startswith("    cp: ")
+    assert "gone.pt" in reason
+    assert reason.strip() in said
+
+
+def test_what_goes_on_is_there_when_it_is_whole(played: dict[str, str], checkout: Path) -> None:
+    """A step that is killed while it copies leaves neither of the names that promise a model."""
+    cp = checkout / "bin" / "cp"
+    cp.parent.mkdir()
+    cp.write_text('#!/bin/sh\nls -A made >seen\nPATH=${PATH#*:} exec cp "$@"\n')
+    cp.chmod(0o755)
+    step(checkout, {**played, "PATH": f"{cp.parent}:{played['PATH']}"}, "model.pt", "made")
+    assert not {"decision", "model"} & set((checkout / "seen").read_text().split())
+    assert {"decision", "model"} <= names_in(checkout / "made")
+
+
+def test_no_place_for_temporary_files_is_told(played: dict[str, str], checkout: Path) -> None:
+    """In report.md, as each reason is once there is a folder for it."""
+    env = {**played, "TMPDIR": str(checkout / "model.pt")}
+    said = step(checkout, env, "model.pt", "made", status=1)
+    told = (checkout / "made" / "report.md").read_text()
+    assert told == f"\nThe pipeline stops here:\n\n    {said}"
+    assert said.startswith("mkdir: ")
