@@ -36,6 +36,15 @@ def test_the_day_goes_as_it_is_told(ours: Path, tmp_path: Path) -> None:
     assert (clone / "served" / "model" / "monday.pt").is_file()
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["README.md", "convert.sh", "argo.yaml", "gitlab.yml", "kubeflow.yaml", "github/action.yml"],
+)
+def test_who_names_a_service_says_what_it_takes(name: str) -> None:
+    """No model folder as it is, though the step itself takes one."""
+    assert re.search(r"\bmodel folder\b[^.]*\bpack(ed)?\b", (FOLDER / name).read_text())
+
+
 def test_its_table_names_what_there_is() -> None:
     """Each file of the folder, and no other; links lead to files."""
     table = PAGE.partition("## What the step does")[0]
