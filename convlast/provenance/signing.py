@@ -31,6 +31,7 @@ MAX_KEY_BYTES = 16 << 10
 """The largest key file; one of these keys has 300 bytes."""
 
 _KINDS = "an Ed25519 key, or an ECDSA key on the curve P-256"
+_MAKE, _HALVE = "openssl genpkey -algorithm ed25519", "openssl pkey -in KEY -pubout"
 
 
 @dataclass(frozen=True)
@@ -122,8 +123,8 @@ def read_private_key(path: Path, option: str = "signing_key") -> PrivateKey:
             remedy="Decrypt it into a file that only its owner can read: openssl pkey -in KEY.",
         )
     if b"-----BEGIN PRIVATE KEY-----" not in content:
-        raise _no_key(path, option, "private key in PKCS #8", "openssl genpkey -algorithm ed25519")
-    return _loaded(content, path, option, _private_key)
+        raise _no_key(path, option, "private key in PKCS #8", _MAKE)
+    return _loaded(content, path, option, _private_key, f"Make one: {_MAKE}.")
 
 
 def read_public_key(path: Path, option: str = "key") -> PublicKey:
@@ -138,8 +139,9 @@ def read_public_key(path: Path, option: str = "key") -> PublicKey:
     """
     content = _content(path, option, is_private=False)
     if b"-----BEGIN PUBLIC KEY-----" not in content or b"PRIVATE" in content:
-        raise _no_key(path, option, "public key", "openssl pkey -in KEY -pubout")
-    return _loaded(content, path, option, _public_key)
+        raise _no_key(path, option, "public key", _HALVE)
+    remedy = f"Name the public half of the key that has signed: {_HALVE}."
+    return _loaded(content, path, option, _public_key, remedy)
 
 
 def _content(path: Path, option: str, *, is_private: bool) -> bytes:
@@ -161,7 +163,9 @@ def _content(path: Path, option: str, *, is_private: bool) -> bytes:
     return content
 
 
-def _loaded(content: bytes, path: Path, option: str, load: Callable[[bytes], T | None]) -> T:
+def _loaded(
+    content: bytes, path: Path, option: str, load: Callable[[bytes], T | None], remedy: str
+) -> T:
     try:
         key = load(content)
     except ModuleNotFoundError:
@@ -170,9 +174,9 @@ def _loaded(content: bytes, path: Path, option: str, load: Callable[[bytes], T |
         ) from None
     # An OpenSSL without an algorithm raises errors of its own kinds.
     except Exception:
-        raise OptionError(option, f"The key in {str(path)!r} is damaged.") from None
+        raise OptionError(option, f"The key in {str(path)!r} is damaged.", remedy=remedy) from None
     if key is None:
-        raise OptionError(option, f"The key in {str(path)!r} is not {_KINDS}.")
+        raise OptionError(option, f"The key in {str(path)!r} is not {_KINDS}.", remedy=remedy)
     return key
 
 

@@ -74,7 +74,9 @@ class Gates(Asked):
         """
         if self.max_error is not None and options.smoke == "none":
             raise OptionError(
-                "max_error", "smoke=none measures no error.", remedy="Leave one of both out."
+                "max_error",
+                "--max-error has nothing to judge: smoke=none measures no error.",
+                remedy="Leave one of both out.",
             )
 
 
@@ -175,7 +177,8 @@ def _of_errors(report: ReportData, most: float) -> Decision:
     if not measured:
         return Decision(gate, PASSED, "No layer was converted, so there is no error.")
     path, worst = max(measured, key=lambda each: _size(each[1]))
-    place = "".join(f" at {_named([name])}" for name in (worst.layer, path) if name)
+    names = [_named([name]) for name in (worst.layer, path) if name]
+    place = f" at {' in '.join(names)}" if names else ""
     said = f"error is {notation.magnitude(worst.relative)}, of {ERRORS[worst.pair]}{place}."
     if _size(worst) > most:
         return Decision(gate, TOO_FAR, f"--{gate}, and the largest {said}")
@@ -197,7 +200,7 @@ def _not_finite(report: ReportData) -> Iterator[str]:
 
 def _converted(report: ReportData) -> Iterator[tuple[str | None, Smoke | None]]:
     """Yield the smoke of each file in which a layer has the layout, with its path in a folder."""
-    files = {layer.file for layer in report.layers if layer.status in _HAS_LAYOUT}
+    files = dict.fromkeys(each.file for each in report.layers if each.status in _HAS_LAYOUT)
     smokes: dict[str | None, Smoke | None] = {each.path: each.smoke for each in report.files}
     for path in files:
         yield path, smokes.get(path, report.smoke)

@@ -43,7 +43,10 @@ def judge(found: Comparison) -> Iterator[Judgement]:
             yield from _time(time, found.tolerance.max_slowdown)
     yield from (_loading(each) for each in found.survival.changed if each.trend != "same")
     if not found.options:  # otherwise it was asked for
-        yield from _evidence("", found.facts)
+        # Of a folder its files have the smoke, and the whole has none.
+        are_alike = bool(found.before.files) == bool(found.after.files)
+        facts = [each for each in found.facts if are_alike or each.field != "smoke"]
+        yield from _evidence("", facts)
         for file in found.files.changed:
             yield from _evidence(file.path, file.changes)
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convlast.errors import OptionError
+from convlast.options import Options
 from convlast.report import Report
 from convlast.report.codes import FINDINGS
 from convlast.report.gates import Decision, Gates, deciding, judge
@@ -163,9 +164,28 @@ def test_each_file_of_a_folder_needs_its_error() -> None:
     folder = report(smoke=None, files=files, layers=layers, verdict="passed", findings=[])
     assert " in " not in decided(folder, max_error=1).message
     assert decided(folder, max_error=1e-9).message.endswith(("at a.pt.", "at b.pt."))
+    for each in found["smoke"]["parity"]:
+        each["layer"] = "stem.weight"
+    folder = report(smoke=None, files=files, layers=layers, verdict="passed", findings=[])
+    assert decided(folder, max_error=1e-9).message.endswith(" at stem.weight in a.pt.")
     files[1]["smoke"] = None
     folder = report(smoke=None, files=files, layers=layers)
     assert decided(folder, max_error=1).message.endswith("no error was measured for b.pt.")
+
+
+def test_files_are_named_in_the_order_of_the_report() -> None:
+    """The same report gives the same message in each run, wherever Python's hashes lie."""
+    layer = recorded()["layers"][0]
+    paths = [f"{number}.pt" for number in range(9, 0, -1)]
+    folder = report(smoke=None, layers=[{**layer, "file": path} for path in paths])
+    message = decided(folder, max_error=1).message
+    assert message.endswith("for 9.pt, 8.pt, 7.pt, 6.pt, 5.pt and 4 more.")
+
+
+def test_a_gate_that_has_nothing_to_judge_is_named() -> None:
+    """Of an option that was given the message says which it is."""
+    with pytest.raises(OptionError, match="--max-error has nothing to judge"):
+        Gates(max_error=1).refuse_unmeasured(Options(smoke="none"))
 
 
 def test_min_speedup_is_judged_as_the_conversion_has() -> None:

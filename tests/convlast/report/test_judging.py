@@ -214,3 +214,12 @@ def test_evidence_that_is_gone_is_worse() -> None:
     section |= {"path": "a.pt", "role": "checkpoint"}
     whole, less = (report(files=[each]) for each in (section, section | {"smoke": None}))
     assert ("smoke", "a.pt", "layers → none") in worse(whole, less)
+
+
+def test_a_file_and_a_folder_of_it_are_not_measured_against_each_other() -> None:
+    """Of a folder the files have the smoke, and the whole has none: that proves no less."""
+    section = {name: recorded()[name] for name in ("verdict", "input", "smoke")}
+    section |= {"path": "a.pt", "role": "checkpoint"}
+    file, folder = report(), report(smoke=None, files=[section])
+    for pair in ((file, folder), (folder, file)):
+        assert "smoke" not in {part for part, _, _ in worse(*pair)}
