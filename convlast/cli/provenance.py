@@ -24,6 +24,7 @@ from convlast.errors import ConvlastError, OptionError, RemoteError
 from convlast.options import Limits, Options
 from convlast.progress import Progress
 from convlast.report.rendering.notation import printable
+from convlast.report.sections import as_text
 from convlast.stores.address import Address, is_address
 from convlast.writing.workplace import write_whole
 
@@ -253,7 +254,7 @@ def _checked(artifact: Path, given: Path, key: Path | None, advance: Progress) -
     statement = reading.parse(found.payload if isinstance(found, Envelope) else found)
     files = checking.check(artifact, statement, besides=given, progress=advance)
     return Checked(
-        statement=checking.as_text(str(given)),
+        statement=as_text(str(given)),
         signed_with=keyid,
         files=files,
         made_of=dict(statement.dependencies),

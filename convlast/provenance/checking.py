@@ -10,6 +10,7 @@ from convlast.bytes.digest import sha256_of
 from convlast.errors import ArtifactChangedError, StatementError
 from convlast.progress import Portions, Progress, silent
 from convlast.provenance.reading import Statement, Subject
+from convlast.report.sections import as_text
 
 _TOLD = 5
 
@@ -106,15 +107,6 @@ def _refuse(what: str, names: list[str], folder: Path, remedy: str = "") -> None
     raise ArtifactChangedError(
         f"In {folder.name!r}, {listed} {verb} {what}.", files=names, remedy=remedy
     )
-
-
-def as_text(name: str) -> str:
-    r"""Return the name of a file, and what is no text in it by its bytes.
-
-    >>> as_text("caf\udce9.pt")
-    'caf\\xe9.pt'
-    """
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _remedy(changed: list[Subject]) -> str:

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 
 from convlast.options import Limits, Options
 from convlast.report import Artifact, Environment, InputFile, ReportData, Verdict
+from convlast.report.sections import as_text
 from convlast.version import __version__
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
@@ -62,7 +63,7 @@ class Resource:
         # The listing of a folder is what in-toto calls dirHash1.
         algorithm = "dirHash1" if self.is_folder else "sha256"
         return _without_none(
-            name=_as_text(self.name),
+            name=as_text(self.name),
             uri=self.uri,
             digest={algorithm: self.sha256},
             mediaType=self.media_type,
@@ -124,8 +125,8 @@ def statement_of(
             "buildDefinition": {
                 "buildType": BUILD_TYPE,
                 "externalParameters": _without_none(
-                    source=_as_text(run.source),
-                    target=None if run.target is None else _as_text(run.target),
+                    source=as_text(run.source),
+                    target=None if run.target is None else as_text(run.target),
                     options=asked,
                 ),
                 "internalParameters": _machine_of(run),
@@ -213,11 +214,6 @@ def _builder_of(run: Run) -> Json:
 
 def _descriptors(resources: Iterable[Resource]) -> Sequence[Json]:
     return [each.descriptor() for each in resources]
-
-
-def _as_text(name: str) -> str:
-    """Escape what is no text in a name, as reports do."""
-    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _without_none(**members: Any) -> Json:

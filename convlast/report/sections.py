@@ -29,16 +29,16 @@ Decision = Literal["convert", "convert_some", "keep", "undecided"]
 Role = Literal["checkpoint", "index", "other"]
 
 
-def _as_text(name: str) -> str:
+def as_text(name: str) -> str:
     r"""Escape the parts of a file's name that are not valid text, which JSON cannot contain.
 
-    >>> _as_text("caf\udce9.pt")
+    >>> as_text("caf\udce9.pt")
     'caf\\udce9.pt'
     """
     return name.encode("utf-8", "backslashreplace").decode()
 
 
-Filename = Annotated[str, AfterValidator(_as_text)]
+Filename = Annotated[str, AfterValidator(as_text)]
 
 
 class _Model(BaseModel):

@@ -358,7 +358,7 @@ def test_a_statement_replaces_an_earlier_one() -> None:
 
 
 def test_a_name_that_is_no_text_is_stated(place: Path) -> None:
-    """It is escaped, and the file is checked under its own name."""
+    """It is escaped, in one way wherever it is shown, and the file is checked under its own name."""
     source = place / "model.pt"
     source = source.rename(place / os.fsdecode(b"m\xff.pt"))
     made = place / os.fsdecode(b"made\xff.pt")
@@ -369,7 +369,8 @@ def test_a_name_that_is_no_text_is_stated(place: Path) -> None:
     ended = run("verify", "--statement", statement, made, "--json")
     assert ended.exit_code == 0, ended.output
     checked = json.loads(ended.stdout)
-    assert (checked["statement"], [*checked["files"]]) == (r"s\xff.json", [r"made\xff.pt"])
+    assert (checked["statement"], [*checked["files"]]) == (r"s\udcff.json", [r"made\udcff.pt"])
+    assert [*checked["made_of"]] == [r"m\udcff.pt"]
 
 
 def test_a_conversion_that_fails_states_nothing(tmp_path: Path) -> None:

@@ -162,20 +162,20 @@ def test_pipes_and_dangling_links_are_never_read(folder: Path) -> None:
 
 
 def test_names_that_are_no_text_are_told(folder: Path) -> None:
-    """By their bytes; a subject of that text is another file, though it looks the same."""
+    """Escaped as in reports; a subject of that text is another file, though it looks the same."""
     odd = folder / os.fsdecode(b"caf\xe9")
     odd.touch()
     with pytest.raises(ArtifactChangedError, match="no subject") as refused:
         check(folder, statement_on(FILES))
-    assert refused.value.details["files"] == [r"caf\xe9"]
-    both = statement_on({**FILES, r"caf\xe9": b""})
+    assert refused.value.details["files"] == [r"caf\udce9"]
+    both = statement_on({**FILES, r"caf\udce9": b""})
     with pytest.raises(ArtifactChangedError, match="is missing"):
         check(folder, both)
-    (folder / r"caf\xe9").touch()
+    (folder / r"caf\udce9").touch()
     with pytest.raises(ArtifactChangedError, match="no subject"):
         check(folder, both)
     odd.write_bytes(b"weights")
-    assert check(odd, statement_on({"m.pt": b"weights"})).keys() == {r"caf\xe9"}
+    assert check(odd, statement_on({"m.pt": b"weights"})).keys() == {r"caf\udce9"}
 
 
 def test_a_subject_outside_the_folder_is_never_opened(folder: Path) -> None:
