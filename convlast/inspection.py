@@ -23,13 +23,13 @@ from convlast.folders import Folder, open_folder
 from convlast.folders.contents import Contents, Found
 from convlast.options import Limits, Options
 from convlast.options.keywords import INSPECTED, InspectionKeywords
+from convlast.places.workplace import temporary_folder
 from convlast.planning.applying import apply_plan
 from convlast.planning.plan import make_plan
 from convlast.planning.selection import Selection
 from convlast.progress import Portions, Progress, silent
 from convlast.report import Report, verdict_of
 from convlast.report.clock import now
-from convlast.writing.workplace import temporary_folder
 
 _LIMITS = Limits()
 _ARCHIVES = {"zip-folder", "tar-folder"}

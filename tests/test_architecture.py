@@ -22,9 +22,9 @@ ROOT = Path(__file__).parents[1]
 
 LAYERS = {
     "convlast": """
-version openmp removal progress byte_size
+version openmp progress byte_size
 errors
-options
+options places
 report
 bytes jobs
 provenance
@@ -65,7 +65,7 @@ __main__
 """
 
 ONLY = {
-    "report": {"errors", "options", "report"},
+    "report": {"errors", "options", "places", "report"},
     "client": {
         *(
             "errors",
@@ -76,6 +76,7 @@ ONLY = {
             "progress",
             "bytes",
             "stores",
+            "places",
             "writing",
             "client",
         ),
@@ -221,13 +222,13 @@ def test_the_service_sees_the_edges_of_the_library_alone() -> None:
         "errors",
         "jobs",
         "options",
+        "places",
         "progress",
         "provenance",
         "report",
         "stores",
         "version",
         "openmp",
-        "removal",
         "__init__",
     }
     for module, path in modules("service").items():

@@ -15,10 +15,10 @@ from convlast.errors import SourceNotFoundError
 from convlast.errors.full_disk import full_disk_translated
 from convlast.folders.member_names import Names
 from convlast.options import Limits
+from convlast.places.leftovers import temporary_tree
 from convlast.progress import Portions, Progress, silent
 from convlast.stores.address import Address, is_address
 from convlast.stores.together import together
-from convlast.writing.leftovers import temporary_tree
 
 if TYPE_CHECKING:
     from convlast.conversion import Source

@@ -17,7 +17,16 @@ from rich.console import Console
 
 import convlast
 from convlast import addressed
-from convlast.cli import comparing, digests, jobs, manifests, outcome, provenance, remote
+from convlast.cli import (
+    comparing,
+    digests,
+    jobs,
+    manifests,
+    outcome,
+    provenance,
+    remote,
+    statement_checks,
+)
 from convlast.cli import progress_bar as progress
 from convlast.cli.arguments import ArtifactFile, Converted, Force, Original, Source, Target
 from convlast.cli.codes import EPILOG
@@ -121,6 +130,8 @@ def convert(  # noqa: PLR0913  # two places, and models of options
         outcome.conclude(lambda: report, output, gates, instead=note)
         return
     else:
+        if service.server is None:
+            execution.refuse_unmeasurable(options)
         verb, made = convlast.convert, _place(here, there, options, output, force=force)
 
     place = made if isinstance(made, Path) else made.text
@@ -129,12 +140,8 @@ def convert(  # noqa: PLR0913  # two places, and models of options
         with progress.shown_on(Console(stderr=True), quiet=output.quiet) as advance:
             if service.server is not None:
                 with service.client(source) as client:
-                    made_there = client.convert(
-                        source, place, options, overwrite=force, progress=advance
-                    )
-                    stating.fetch(client, made_there)
-                    return made_there
-            made_here = verb(
+                    return client.convert(source, place, options, overwrite=force, progress=advance)
+            return verb(
                 here or source,
                 place,
                 options,
@@ -145,10 +152,13 @@ def convert(  # noqa: PLR0913  # two places, and models of options
                 progress=advance,
                 overwrite=force,
             )
-            stating.write(made_here, source, target, options, limits)
-            return made_here
 
-    outcome.conclude(work, output, gates, made=made)
+    statement = (
+        stating.of_run(source, target, options, limits)
+        if service.server is None
+        else stating.of_service(service)
+    )
+    outcome.conclude(work, output, gates, made=made, statement=statement)
 
 
 @app.command(epilog=EPILOG)
@@ -193,15 +203,16 @@ def verify(  # noqa: PLR0913  # two inputs, and models of options
     trust: Trust,
     limits: Limits,
     converted: Converted = None,
-    statement: provenance.Given = None,
-    key: provenance.Key = None,
+    statement: statement_checks.Given = None,
+    key: statement_checks.Key = None,
 ) -> None:
     """Prove that one checkpoint, or model folder, is the other converted, and nothing else.
 
     With --statement: check that an artifact is the one that a statement is about.
     """
     if statement is not None:
-        provenance.verify(original, converted, statement, key, output)
+        statement_checks.refuse_others(converted, output, gates, trust, limits)
+        statement_checks.verify(original, statement, key, output, limits)
         return
     if converted is None or key is not None:
         missing = "CONVERTED" if converted is None else "--statement"

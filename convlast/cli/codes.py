@@ -60,6 +60,9 @@ OWN = {
     "report-not-written": Row(
         FAILED, "The file for the report could not be written; the artifact, if any, is there."
     ),
+    "statement-not-written": Row(
+        FAILED, "There is no statement, or its file could not be written; the artifact is there."
+    ),
     "tensors-differ": Row(
         FAILED, "Tensors are not what the list says (`convlast digest --check`)."
     ),

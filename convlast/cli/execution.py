@@ -7,6 +7,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, field_validator
 
+from convlast.options import Options
+
 
 class Trust(BaseModel):
     """How far the file is trusted."""
@@ -37,6 +39,21 @@ class Execution(Trust):
         if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", device):
             raise ValueError(f"{device!r} is none of auto, cpu, cuda, cuda:0, cuda:1 ...")
         return device
+
+    def refuse_unmeasurable(self, options: Options) -> None:
+        """Refuse what asks for a measurement that the device cannot give.
+
+        The conversion does so too, but only when it is clear where the artifact goes.
+
+        Raises:
+            OptionError: If there is something of that kind.
+            DeviceUnavailableError: If the GPU that was asked for is absent or cannot be used.
+        """
+        if options.min_speedup is not None or options.select == ("fastest",):
+            from convlast.conversion.fastest import refuse_unmeasurable
+            from convlast.devices import resolve
+
+            refuse_unmeasurable(options, resolve(self.device))
 
     def prefixes(self) -> tuple[str, ...] | None:
         """Return the modules that an architecture may come from; None for the usual ones."""

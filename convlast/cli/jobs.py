@@ -106,6 +106,12 @@ def fetch(  # noqa: PLR0913  # a place, and models of options
     with service.connected() as client:
         job = client.job(job_id)
         is_fetched = job.verb == "convert" and job.target is None
+        if job.verb == "inspect" and stated.statement is not None:
+            raise OptionError(
+                "statement",
+                "An inspection makes no artifact, so there is nothing to state.",
+                remedy="Leave out --statement.",
+            )
         if not is_fetched and target != Path():
             why = f"The artifact was delivered to {job.target}."
             if job.verb == "inspect":
@@ -114,14 +120,13 @@ def fetch(  # noqa: PLR0913  # a place, and models of options
 
         def work() -> Report:
             if not is_fetched and job.state == "succeeded":
-                report = client.report(job_id)
-            else:
-                with progress.shown_on(Console(stderr=True), quiet=output.quiet) as advance:
-                    report = client.fetch(job_id, target, overwrite=force, progress=advance)
-            stating.fetch(client, report)
-            return report
+                return client.report(job_id)
+            with progress.shown_on(Console(stderr=True), quiet=output.quiet) as advance:
+                return client.fetch(job_id, target, overwrite=force, progress=advance)
 
-        outcome.conclude(work, output, gates, made=target.absolute() if is_fetched else None)
+        place = target.absolute() if is_fetched else None
+        statement = stating.of_service(service)
+        outcome.conclude(work, output, gates, made=place, statement=statement)
 
 
 @app.command()

@@ -6,14 +6,14 @@ What decided is the last line on stderr that begins with the name of the program
 
 from __future__ import annotations
 
-import functools
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import typer
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -25,7 +25,6 @@ from convlast.errors import ConvlastError, StorageFullError, VerificationError
 from convlast.errors.full_disk import NO_ROOM
 from convlast.report.rendering.notation import cut, printable
 from convlast.stores.address import Address
-from convlast.writing.workplace import write_whole
 
 if TYPE_CHECKING:
     from convlast.report import Artifact, Report
@@ -71,12 +70,25 @@ class Output(BaseModel):
         return report
 
 
+class Statement(NamedTuple):
+    """A statement on the artifact, which is made when there is a report.
+
+    Attributes:
+        path: The file that it goes to.
+        make: Makes and writes it, given the report.
+    """
+
+    path: Path
+    make: Callable[[Report], None]
+
+
 def conclude(
     work: Callable[[], Report],
     output: Output,
     gates: Gates,
     *,
     made: Path | Address | None = None,
+    statement: Statement | None = None,
     instead: str = "",
 ) -> None:
     """Do the work, deliver its report, and say at last what the gates decide.
@@ -86,11 +98,12 @@ def conclude(
         output: Where the report goes.
         gates: What the report is judged by.
         made: Where the artifact goes, if the work makes one.
+        statement: What is stated of the artifact, if that is wanted.
         instead: What is printed for people in place of the report.
 
     Raises:
         typer.Exit: With status 1, if the work did not pass its proof, if a gate does not let the
-            report pass, or if a file for the report could not be written.
+            report pass, or if a file for the report, or the statement, could not be written.
     """
     from convlast.report.gates import deciding, judge
 
@@ -102,7 +115,7 @@ def conclude(
     artifact = report.artifact if made is not None else None
     kept = _place_of(artifact, made) if made is not None and artifact is not None else None
     decisions = judge(report, gates)
-    is_delivered = _deliver(report, output, decisions, kept, instead)
+    is_delivered = _deliver(report, output, decisions, kept, statement, instead)
     decided = deciding(decisions)
     if not decided.passed:
         note = f" The artifact is kept: '{kept}'." if kept is not None else ""
@@ -145,7 +158,7 @@ def end(code: str, message: str, remedy: str = "") -> NoReturn:
 def reasoned(command: Callable[..., None]) -> Callable[..., None]:
     """Make a command end with a reason on stderr and an exit status, never with a traceback."""
 
-    @functools.wraps(command)
+    @wraps(command)
     def run(**values: object) -> None:
         try:
             with _terminable():
@@ -174,6 +187,7 @@ def _deliver(
     output: Output,
     decisions: Sequence[Decision],
     kept: Path | Address | None = None,
+    statement: Statement | None = None,
     instead: str = "",
 ) -> bool:
     """Write the report to its files, and print it; return whether all could be written.
@@ -183,10 +197,15 @@ def _deliver(
         output: Where it goes.
         decisions: What the gates say of it.
         kept: The artifact, to be named if a file cannot be written.
-        instead: What is printed for people in its place.
+        statement: What is stated of the artifact. It does not depend on who reads stdout.
+        instead: What is printed for people in place of the report.
     """
-    problems = {path: told for path in output.report if (told := _write(report, path, decisions))}
+    from convlast.report.saving import save
+
     where = f"The artifact is there: '{kept}'." if kept is not None else ""
+    writes = {path: partial(save, report, path, decisions) for path in output.report}
+    missing = {path: told for path, write in writes.items() if (told := _problem_of(write, where))}
+    unstated = statement and _problem_of(partial(statement.make, report), where)
     try:
         if output.as_json or not output.quiet:
             rendered = _rendered(report, output, kept, instead)
@@ -195,9 +214,23 @@ def _deliver(
         raise  # as in `reasoned`
     except OSError as error:
         end(*_told(error), where)
-    for path, problem in problems.items():
-        say("report-not-written", f"There is no report '{path}': {problem}", where)
-    return not problems
+    for path, (message, remedy) in missing.items():
+        say("report-not-written", f"There is no report '{path}': {message}", remedy)
+    if statement and unstated:
+        message, remedy = unstated
+        say("statement-not-written", f"There is no statement '{statement.path}': {message}", remedy)
+    return not (missing or unstated)
+
+
+def _problem_of(write: Callable[[], None], where: str) -> tuple[str, str] | None:
+    """Write a file; if that cannot be done, return why, and what to do, and what is there."""
+    try:
+        write()
+    except ConvlastError as error:
+        return error.message, f"{error.remedy}\n{where}".strip()
+    except OSError as error:
+        return f"{error.strerror or error}.", where
+    return None
 
 
 def _rendered(
@@ -209,20 +242,6 @@ def _rendered(
 
     place = None if kept is None else str(kept)
     return terminal.render(report, verbose=output.verbose, place=place)
-
-
-def _write(report: Report, target: Path, decisions: Sequence[Decision]) -> str:
-    """Write a report to a file, whole or not at all; return why that cannot be done, if so."""
-    from convlast.report.saving import text_of
-
-    text = text_of(report, target, decisions)
-    try:
-        write_whole(target, text.encode(), "report")
-    except ConvlastError as error:
-        return error.message
-    except OSError as error:
-        return f"{error.strerror or error}."
-    return ""
 
 
 @contextmanager

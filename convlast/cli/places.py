@@ -10,8 +10,8 @@ import typer
 
 from convlast.errors import CheckpointError, OptionError
 from convlast.options import Options
+from convlast.places.target import place_of
 from convlast.stores.address import Address, is_address
-from convlast.writing.target import place_of
 
 
 class Place(NamedTuple):
@@ -63,8 +63,7 @@ def refuse_own_name(source: Path, target: Path | None, place: Place) -> None:
     if target is None and path.exists() and path.samefile(source):
         raise OptionError(
             "output",
-            f"The artifact would be {str(path)!r}, which is the input, and something in it would "
-            "change.",
+            f"The artifact would replace the input, {str(path)!r}.",
             remedy="Give the artifact another name: -o OUT.",
         )
 

@@ -1,58 +1,27 @@
-"""`--statement`: what a conversion states of its artifact, and whether an artifact still is so."""
+"""`--statement`: what a conversion states of its artifact."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
 from pydantic import BaseModel, ConfigDict, field_validator
-from rich.console import Console, Group
-from rich.text import Text
 
-from convlast.addressed import fetched
-from convlast.cli import progress_bar as progress
-from convlast.cli.arguments import readable_file
-from convlast.cli.outcome import Output, show
+from convlast.cli.outcome import Statement
 from convlast.cli.places import Place
 from convlast.cli.statement_places import keep_statement_apart, refuse_to_replace
-from convlast.errors import ConvlastError, OptionError, RemoteError
+from convlast.errors import OptionError, RemoteError
 from convlast.options import Limits, Options
-from convlast.progress import Progress
-from convlast.report.rendering.notation import printable
-from convlast.report.sections import as_text
+from convlast.places.workplace import write_whole
 from convlast.stores.address import Address, is_address
-from convlast.writing.workplace import write_whole
 
 if TYPE_CHECKING:
-    from convlast.client import Client
+    from convlast.cli.remote import Service
     from convlast.provenance.signing import PrivateKey
     from convlast.report import Report
-
-Given = Annotated[
-    Path | None,
-    typer.Option(
-        "--statement",
-        metavar="FILE",
-        help="Check ORIGINAL, which is an artifact then, against this statement, byte for byte; "
-        "there is no CONVERTED.",
-        parser=readable_file,
-    ),
-]
-Key = Annotated[
-    Path | None,
-    typer.Option(
-        "--key",
-        metavar="FILE",
-        help="The public key in PEM that the statement has to be signed with. Without it only the "
-        "files are checked.",
-        parser=readable_file,
-    ),
-]
 
 
 class Provenance(BaseModel):
@@ -135,158 +104,82 @@ class Provenance(BaseModel):
 
 
 class Stating:
-    """Writes the statement on one conversion, if one is wanted."""
+    """The statement on one conversion, if one is wanted."""
 
     def __init__(self, path: Path | None = None, key: PrivateKey | None = None) -> None:
         self._path, self._key = path, key
         self._started_at = time.time()
 
-    def write(
-        self, report: Report, source: str, target: str | None, options: Options, limits: Limits
-    ) -> None:
-        """State what this machine has done.
+    def of_run(
+        self, source: str, target: str | None, options: Options, limits: Limits
+    ) -> Statement | None:
+        """Return how to state what this machine does.
 
         Args:
-            report: The report on it.
             source: What was given.
-            target: Where the artifact was to go.
+            target: Where the artifact is to go.
             options: What was asked for.
-            limits: What the file was allowed to cost.
-
-        Raises:
-            ConvlastError: If the file cannot be written; the artifact is there.
+            limits: What the file may cost.
         """
-        from convlast.provenance import statement
 
-        if self._path is None or report.artifact is None:
-            return
-        run = statement.Run(
-            builder=statement.COMMAND_LINE,
-            source=_shown(source),
-            target=_shown(target) if target and is_address(target) else None,
-            options=options,
-            limits=limits,
-            environment=report.environment,
-            started_at=self._started_at,
-            finished_at=time.time(),
-        )
-        text = statement.text_of(statement.of_report(report, run))
-        self._keep(self._key.sign(text).text() if self._key else text, self._path)
+        def text_of(report: Report) -> bytes:
+            from convlast.provenance import statement
 
-    def fetch(self, client: Client, report: Report) -> None:
-        """Write what a service states of the conversion that a report is about.
+            run = statement.Run(
+                builder=statement.COMMAND_LINE,
+                source=_shown(source),
+                target=_shown(target) if target and is_address(target) else None,
+                options=options,
+                limits=limits,
+                environment=report.environment,
+                started_at=self._started_at,
+                finished_at=time.time(),
+            )
+            text = statement.text_of(statement.of_report(report, run))
+            return self._key.sign(text).text() if self._key else text
 
-        Raises:
-            RemoteError: If it states nothing.
-            ConvlastError: If the file cannot be written; the artifact is there.
-        """
-        if self._path is None:
-            return
-        if report.job_id is None:
-            raise RemoteError("not-found", "The service is too old to make statements.")
-        self._keep(client.provenance(report.job_id), self._path)
+        return self._written(text_of)
 
-    def _keep(self, text: bytes, path: Path) -> None:
-        try:
+    def of_service(self, service: Service) -> Statement | None:
+        """Return how to fetch what a service states of what it has done."""
+
+        def text_of(report: Report) -> bytes:
+            if report.job_id is None:
+                raise RemoteError("not-found", "The service is too old to make statements.")
+            with service.connected() as client:
+                content = client.provenance(report.job_id)
+            _refuse_another(content, report)
+            return content
+
+        return self._written(text_of)
+
+    def _written(self, text_of: Callable[[Report], bytes]) -> Statement | None:
+        path = self._path
+        if path is None:
+            return None
+
+        def make(report: Report) -> None:
+            text = text_of(report)
             refuse_to_replace(path)  # the artifact may be there now
             write_whole(path, text, "statement")
-        except ConvlastError as error:
-            error.add("The artifact was made.")
-            raise
+
+        return Statement(path, make)
 
 
-class Checked(BaseModel):
-    """An artifact that is as its statement says."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
-
-    statement: str
-    """The file of the statement."""
-    signed_with: str | None
-    """The id of the key that has signed it; null if no signature was checked."""
-    files: dict[str, str]
-    """The SHA-256 of each file, by its name."""
-    made_of: dict[str, str]
-    """The SHA-256 of each file that it was made of, as the statement says."""
-
-    def rendered(self) -> Group:
-        """Return it as lines for people."""
-        lines = [f"✓ {name}: the bytes that the statement is about" for name in self.files]
-        if len(lines) > 1:
-            lines = [f"✓ {len(self.files):,} files: the bytes that the statement is about"]
-        lines.append(
-            f"✓ The statement is signed with the key {self.signed_with}."
-            if self.signed_with
-            else "! The signature was not checked: name the public key with --key."
-        )
-        given = list(self.made_of.items())
-        if len(given) == 1:
-            lines.append("– It says: made of {}, SHA-256 {}.".format(*given[0]))
-        whole = partial(Text, no_wrap=True, overflow="ignore")  # so that a digest can be copied
-        return Group(*(whole(printable(line)) for line in lines))
-
-
-def _checked(artifact: Path, given: Path, key: Path | None, advance: Progress) -> Checked:
-    """Check an artifact against a statement, and this against a key, if one is named.
+def _refuse_another(content: bytes, report: Report) -> None:
+    """Refuse a statement that is not about the artifact of a report.
 
     Raises:
-        OptionError: If the key cannot be used.
-        ProvenanceError: If the statement does not hold.
-        OSError: If a file cannot be read.
+        RemoteError: If it is about another one.
     """
-    from convlast.errors import SignatureError
     from convlast.provenance import checking, reading
-    from convlast.provenance.envelope import Envelope
 
-    found, keyid = reading.read_file(given), None
-    if key is not None:
-        from convlast.provenance.signing import read_public_key
-
-        public = read_public_key(key)
-        if not isinstance(found, Envelope):
-            raise SignatureError(
-                f"'{given}' is a statement that nobody has signed.",
-                keyid=public.keyid,
-                remedy="Give the envelope: provenance.dsse.json, or what --signing-key made.",
-            )
-        public.require_signed(found)
-        keyid = public.keyid
-    statement = reading.parse(found.payload if isinstance(found, Envelope) else found)
-    files = checking.check(artifact, statement, besides=given, progress=advance)
-    return Checked(
-        statement=as_text(str(given)),
-        signed_with=keyid,
-        files=files,
-        made_of=dict(statement.dependencies),
-    )
-
-
-def verify(
-    artifact: str, other: str | None, statement: Path, key: Path | None, output: Output
-) -> None:
-    """Check an artifact against a statement, and print the result; this needs no torch.
-
-    Args:
-        artifact: The artifact, or its address.
-        other: Another argument, which must not be there.
-        statement: The statement, or the envelope that it is in.
-        key: The public key that it has to be signed with, if it has to.
-        output: What to print.
-
-    Raises:
-        typer.BadParameter: If an argument or an option does not belong there.
-        ConvlastError: If the statement does not hold, or something cannot be read.
-    """
-    if other is not None or output.report:
-        odd = "--report" if output.report else f"'{other}'"
-        raise typer.BadParameter(f"with --statement there is no {odd}")
-    with (
-        progress.shown_on(Console(stderr=True), quiet=output.quiet) as advance,
-        fetched(artifact, progress=advance) as found,
-    ):
-        checked = _checked(found.path, statement, key, advance)
-    if output.as_json or not output.quiet:
-        show(checked, checked.rendered(), as_json=output.as_json)
+    if not checking.is_about(reading.parse(reading.read(content)), report):
+        raise RemoteError(
+            "digest-mismatch",
+            "What the service states is about another artifact than its report.",
+            remedy="Ask whoever runs the service: its answers do not belong together.",
+        )
 
 
 def _shown(named: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from convlast.cli.places import Place
 from convlast.errors import OptionError, StatementError
-from convlast.writing.target import place_of
+from convlast.places.target import place_of
 
 
 def keep_statement_apart(

@@ -15,8 +15,9 @@ from convlast.client.refusals import (
     read_whole,
     report_of,
 )
-from convlast.errors import RemoteError
+from convlast.errors import RemoteError, StatementError
 from convlast.jobs import JobStatus
+from convlast.provenance import reading
 from convlast.provenance.envelope import ENVELOPE, STATEMENT
 from convlast.report import Report
 
@@ -67,11 +68,16 @@ async def read_provenance(response: httpx.Response) -> bytes:
     """Return the statement that an answer is, or its envelope, as they are written.
 
     Raises:
-        RemoteError: If the answer is not the service's.
+        RemoteError: If the answer is not the service's, or no statement.
     """
     if media_type_of(response) not in {STATEMENT, ENVELOPE}:
         raise not_the_service(response, media_type_of(response)[:80] or "something unknown")
-    return await read_whole(response)
+    content = await read_whole(response, reading.MAX_BYTES + 1)
+    try:
+        reading.parse(reading.read(content))
+    except StatementError as error:
+        raise not_the_service(response, "something that is no statement") from error
+    return content
 
 
 async def read_jobs(response: httpx.Response) -> Page:

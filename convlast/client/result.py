@@ -8,15 +8,15 @@ from pathlib import Path, PurePath
 
 from convlast.errors import OptionError
 from convlast.jobs import JobStatus
-from convlast.report import Report
-from convlast.writing.naming import OF_FOLDERS, converted_folder_name, converted_name
-from convlast.writing.target import place_of
-from convlast.writing.workplace import (
+from convlast.places.target import place_of
+from convlast.places.workplace import (
     refuse_folder,
     refuse_same_file,
     workplace_beside,
     workplace_in,
 )
+from convlast.report import Report
+from convlast.writing.naming import OF_FOLDERS, converted_folder_name, converted_name
 
 
 class Place:

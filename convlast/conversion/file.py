@@ -35,6 +35,8 @@ from convlast.digests.of_file import tensor_digests
 from convlast.errors import OptionError, VerificationError
 from convlast.findings import smoke as smoke_findings
 from convlast.options import Options
+from convlast.places.target import place_of
+from convlast.places.workplace import refuse_same_file, workplace_beside
 from convlast.planning.applying import apply_plan
 from convlast.planning.plan import Plan, make_plan
 from convlast.planning.selection import Selection
@@ -45,8 +47,6 @@ from convlast.proving.survival import try_routes
 from convlast.report import Finding, Report, Survival
 from convlast.report.smoke import Choice
 from convlast.writing.request import Follow, WriteRequest, Written
-from convlast.writing.target import place_of
-from convlast.writing.workplace import refuse_same_file, workplace_beside
 
 
 @dataclass

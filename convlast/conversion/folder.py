@@ -37,16 +37,16 @@ from convlast.folders.contents import Contents, Found
 from convlast.folders.notes import refuse_other_folder
 from convlast.folders.output import FolderOutput, PlainOutput, TarOutput, ZipOutput
 from convlast.options import Options
-from convlast.planning.selection import Selection
-from convlast.progress import Stages
-from convlast.report import Report, Survival
-from convlast.writing.target import place_of
-from convlast.writing.workplace import (
+from convlast.places.target import place_of
+from convlast.places.workplace import (
     refuse_nested,
     refuse_same_file,
     replace_folder,
     workplace_beside,
 )
+from convlast.planning.selection import Selection
+from convlast.progress import Stages
+from convlast.report import Report, Survival
 
 _OUTPUTS: dict[str, Callable[[Path], FolderOutput]] = {
     "zip-folder": ZipOutput,

@@ -14,8 +14,8 @@ from convlast.digests.of_file import tensor_digests
 from convlast.digests.of_folder import folder_digests
 from convlast.folders import open_folder
 from convlast.options import Limits
+from convlast.places.workplace import temporary_folder
 from convlast.progress import Progress, silent
-from convlast.writing.workplace import temporary_folder
 
 _LIMITS = Limits()
 

@@ -17,7 +17,7 @@ from convlast.folders.contents import Contents, Found
 from convlast.folders.member_names import shown
 from convlast.folders.plain import PlainFolder
 from convlast.options import Limits
-from convlast.writing.workplace import temporary_folder
+from convlast.places.workplace import temporary_folder
 
 
 class Notes(BaseModel):

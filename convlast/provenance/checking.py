@@ -10,6 +10,7 @@ from convlast.bytes.digest import sha256_of
 from convlast.errors import ArtifactChangedError, StatementError
 from convlast.progress import Portions, Progress, silent
 from convlast.provenance.reading import Statement, Subject
+from convlast.report import ReportData
 from convlast.report.sections import as_text
 
 _TOLD = 5
@@ -62,6 +63,18 @@ def check(
             remedy=_remedy([subject]),
         )
     return {own: sha256}
+
+
+def is_about(statement: Statement, report: ReportData) -> bool:
+    """Return whether a statement is about the artifact of a report, by the digests in both.
+
+    An artifact of one file may have another name; of a folder each file is a subject.
+    """
+    if report.artifact is None:
+        return False
+    subjects = {name: each.sha256 for name, each in statement.subjects.items()}
+    files = {as_text(each.path): each.artifact.sha256 for each in report.files if each.artifact}
+    return subjects == files or [*subjects.values()] == [report.artifact.sha256]
 
 
 def _check_folder(

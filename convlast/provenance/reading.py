@@ -60,19 +60,27 @@ def read_file(path: Path) -> bytes | Envelope:
         OSError: If it cannot be read.
     """
     with path.open("rb") as file:
-        content = file.read(MAX_BYTES + 1)
+        return read(file.read(MAX_BYTES + 1))
+
+
+def read(content: bytes) -> bytes | Envelope:
+    """Read a statement, or an envelope; as `read_file`.
+
+    Raises:
+        StatementError: If it is neither.
+    """
     members = _members(content)
     is_envelope = "payloadType" in members or "payload" in members
     return Envelope.of(members) if is_envelope else content
 
 
-def parse(content: bytes) -> Statement:
-    """Parse a statement.
+def parse(found: bytes | Envelope) -> Statement:
+    """Parse a statement, or the one in an envelope, whoever has signed that.
 
     Raises:
         StatementError: If it is none, or not one on a build.
     """
-    members = _members(content)
+    members = _members(found.payload if isinstance(found, Envelope) else found)
     for member, wanted in (("_type", STATEMENT_TYPE), ("predicateType", PREDICATE_TYPE)):
         if members.get(member) != wanted:
             raise StatementError(

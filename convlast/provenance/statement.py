@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 
 from convlast.options import Limits, Options
 from convlast.report import Artifact, Environment, InputFile, ReportData, Verdict
+from convlast.report.saving import json_of
 from convlast.report.sections import as_text
 from convlast.version import __version__
 
@@ -162,7 +163,7 @@ def of_report(report: ReportData, run: Run) -> Json:
         made = [(report.artifact.filename, report.artifact)]
     dependencies = [_resource(name, file, uri) for name, file in given]
     subjects = [_resource(name, file) for name, file in made]
-    return statement_of(subjects, dependencies, [_json_of(report)], run)
+    return statement_of(subjects, dependencies, [_report_of(report)], run)
 
 
 def report_resource(
@@ -184,10 +185,8 @@ def _resource(name: str, file: InputFile | Artifact, uri: str | None = None) -> 
     return Resource(name, file.sha256, uri=uri, annotations=annotations)
 
 
-def _json_of(report: ReportData) -> Resource:
-    """Return the report as `--json` prints it, and `--report` writes it to a `.json`."""
-    text = f"{report.model_dump_json(indent=2)}\n"
-    digest = hashlib.sha256(text.encode()).hexdigest()
+def _report_of(report: ReportData) -> Resource:
+    digest = hashlib.sha256(json_of(report).encode()).hexdigest()
     return report_resource("report.json", digest, "application/json", report.verdict)
 
 

@@ -23,8 +23,9 @@ class Report(ReportData):
                 for code scanning.
 
         Raises:
-            OptionError: If there is no such kind of report, or the path is no file.
-            OSError: If the file cannot be written.
+            OptionError: If there is no such kind of report, or it cannot be put there.
+            StorageFullError: If the file system fills up.
+            OSError: If it cannot be written for another reason.
         """
         saving.save(self, Path(path))
 

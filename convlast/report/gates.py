@@ -177,8 +177,8 @@ def _of_errors(report: ReportData, most: float) -> Decision:
     if not measured:
         return Decision(gate, PASSED, "No layer was converted, so there is no error.")
     path, worst = max(measured, key=lambda each: _size(each[1]))
-    names = [_named([name]) for name in (worst.layer, path) if name]
-    place = f" at {' in '.join(names)}" if names else ""
+    where = [_named([name]) for name in (worst.layer, path) if name]
+    place = f" at {' in '.join(where)}" if where else ""
     said = f"error is {notation.magnitude(worst.relative)}, of {ERRORS[worst.pair]}{place}."
     if _size(worst) > most:
         return Decision(gate, TOO_FAR, f"--{gate}, and the largest {said}")

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from convlast.errors import OptionError
+from convlast.places.workplace import write_whole
 from convlast.report.gates import Decision
 from convlast.report.rendering import html
 from convlast.report.rendering.pipelines import junit, markdown, sarif
 from convlast.report.sections import ReportData
 
 
-def _json(report: ReportData) -> str:
+def json_of(report: ReportData) -> str:
+    """Write a report as `--json` prints it, and a statement knows it by its digest."""
     return f"{report.model_dump_json(indent=2)}\n"
 
 
 KINDS: dict[str, Callable[[ReportData], str]] = {
-    ".json": _json,
+    ".json": json_of,
     ".html": html.render,
     ".htm": html.render,
     ".md": markdown.render,
@@ -45,37 +45,22 @@ def kind_of(path: Path) -> Callable[[ReportData], str]:
     return KINDS[suffix or ".json"]
 
 
-def text_of(report: ReportData, path: Path, decisions: Sequence[Decision] = ()) -> str:
-    """Write a report as a file of this name has it; a view of tests has a case for each gate.
+def save(report: ReportData, path: Path, decisions: Sequence[Decision] = ()) -> None:
+    """Write a report, whole or not at all; a file that is there is replaced.
 
     Args:
         report: The report.
-        path: The file.
+        path: The file, whose name says which kind. A view of tests has a case for each gate.
         decisions: What gates say of it, the first of them about its verdict.
 
     Raises:
-        OptionError: If there is no such kind of report.
+        OptionError: If there is no such kind of report, or it cannot be put there.
+        StorageFullError: If the file system fills up.
+        OSError: If it cannot be written for another reason.
     """
     kind = kind_of(path)
     if kind is junit.render:
-        return junit.render(report, [junit.of_gate(each) for each in decisions[1:]])
-    return kind(report)
-
-
-def save(report: ReportData, path: Path) -> None:
-    """Write a report, whole or not at all; a file that is there is replaced.
-
-    Raises:
-        OptionError: If there is no such kind of report, or the path is no file.
-        OSError: If it cannot be written.
-    """
-    text = kind_of(path)(report)
-    place = Path(os.path.realpath(path))
-    if place.exists() and not place.is_file():  # moving a file there would destroy a device
-        raise OptionError(
-            "report", f"{str(path)!r} is no file.", remedy="Name a file, or a place without one."
-        )
-    with TemporaryDirectory(prefix=".convlast-", dir=place.parent) as folder:
-        made = Path(folder, "report")
-        made.write_text(text, encoding="utf-8")
-        made.replace(place)
+        text = junit.render(report, [junit.of_gate(each) for each in decisions[1:]])
+    else:
+        text = kind(report)
+    write_whole(path, text.encode(), "report")

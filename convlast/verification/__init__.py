@@ -20,6 +20,7 @@ from convlast.findings import conversion as findings
 from convlast.folders import open_folder
 from convlast.layout.memory_format import Place, place_of, strides_of
 from convlast.options import Limits, Options
+from convlast.places.workplace import temporary_folder
 from convlast.planning.casting import DTYPES, WIDER
 from convlast.planning.plan import Plan, make_plan
 from convlast.progress import Portions, Progress, silent
@@ -28,7 +29,6 @@ from convlast.proving.record_comparison import compare_records
 from convlast.report import Artifact, Layer, Report, Status, verdict_of
 from convlast.report.clock import now
 from convlast.verification.folder import FolderVerification
-from convlast.writing.workplace import temporary_folder
 
 _LIMITS = Limits()
 

@@ -14,7 +14,7 @@ from multiprocessing import forkserver
 import ray
 
 from convlast.openmp import wait_asleep
-from convlast.removal import remove_tree
+from convlast.places.removal import remove_tree
 from convlast.stores.opening import StoreOptions
 from service.ray_engine.slot import Slot
 from service.sandbox import scrub_environment

@@ -13,7 +13,7 @@ from pathlib import Path
 import structlog
 
 from convlast.errors import ConvlastError, DeviceLostError
-from convlast.removal import remove_tree
+from convlast.places.removal import remove_tree
 from convlast.stores.opening import StoreOptions
 from convlast.stores.reading import fetch
 from convlast.version import __version__

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
-from convlast.removal import remove_tree
+from convlast.places.removal import remove_tree
 from service.storage.objects import UNFINISHED
 from service.storage.slices import FileSlice
 

@@ -19,7 +19,7 @@ import structlog
 
 from convlast.byte_size import exact
 from convlast.errors import StorageFullError
-from convlast.removal import remove_tree
+from convlast.places.removal import remove_tree
 from service.errors import NotReadyError
 from service.settings import Settings, SettingsError
 from service.storage.folder_lock import FolderInUseError, FolderLock

@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from convlast.removal import remove_tree
+from convlast.places.removal import remove_tree
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import structlog
 
 from convlast.errors import ConvlastError, StoreError
 from convlast.options import Options
-from convlast.removal import remove_tree
+from convlast.places.removal import remove_tree
 from service.access.signing import SigningKey
 from service.cancellation import completed
 from service.errors import InternalError, NotReadyError, WorkerCrashedError, full_disk_as_problem

@@ -11,8 +11,8 @@ from typer.testing import CliRunner, Result
 
 import convlast
 from convlast.cli import app
+from convlast.places import workplace
 from convlast.report import Report
-from convlast.writing import workplace
 from tests import builders
 from tests.convlast.folders import building
 

@@ -81,6 +81,37 @@ def test_an_artifact_is_what_its_statement_says(signed: Converted) -> None:
     assert third.startswith("– It says: made of model.pt, SHA-256 ")
 
 
+def test_that_it_passed_is_the_last_line_on_stderr(signed: Converted) -> None:
+    """As of every command, with --json too; --quiet leaves it out."""
+    words = ("verify", "--statement", signed.statement, signed.artifact)
+    said = "convlast: passed: The artifact is the one that the statement is about."
+    assert run(*words).stderr.splitlines()[-1] == f"{said} No signature was checked."
+    for more in ([], ["--json"]):
+        ended = run(*words, "--key", signed.keys.public, *more)
+        assert ended.stderr.splitlines()[-1] == said
+    assert run(*words, "--quiet").output == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "odd"),
+    [
+        (["--fail-on", "warning"], "--fail-on"),
+        (["--verbose"], "--verbose"),
+        (["--allow-programs"], "--allow-programs"),
+        (["--max-tensors", "1"], "--max-tensors"),
+        (["--report", "r.json"], "--report"),
+        (["-v", "--fail-on", "failed,warning"], "--verbose and no --fail-on"),
+    ],
+)
+def test_options_of_another_check_are_refused(
+    signed: Converted, words: list[str], odd: str
+) -> None:
+    """They would be ignored, and somebody would rely on a gate that never stops."""
+    ended = run("verify", "--statement", signed.statement, signed.artifact, *words)
+    assert (ended.exit_code, ended.stdout) == (2, "")
+    assert f"with --statement there is no {odd}" in " ".join(ended.stderr.split())
+
+
 def test_it_is_checked_without_torch(signed: Converted) -> None:
     """Where an artifact is used there may be none, and importing it takes seconds."""
     program = (
@@ -341,9 +372,10 @@ def test_a_statement_never_replaces_the_artifact(place: Path) -> None:
     """Where the name of this is only known after the work, the artifact stays."""
     words = ("--smoke", "none", "-q", "--statement", "model.channels_last_3d.pt")
     ended = run("convert", (place / "model.pt").as_uri(), "-o", place, *words)
-    assert ended.exit_code == 2
+    assert ended.exit_code == 1
+    assert "statement-not-written: " in ended.stderr
     assert "is there already, and no statement" in ended.stderr
-    assert "The artifact was made" in ended.stderr
+    assert "The artifact is there" in ended.stderr
     assert run("report", "model.channels_last_3d.pt").exit_code == 0
 
 
@@ -358,7 +390,7 @@ def test_a_statement_replaces_an_earlier_one() -> None:
 
 
 def test_a_name_that_is_no_text_is_stated(place: Path) -> None:
-    """It is escaped, in one way wherever it is shown, and the file is checked under its own name."""
+    """It is escaped in one way wherever it is shown, and the file is found by its own name."""
     source = place / "model.pt"
     source = source.rename(place / os.fsdecode(b"m\xff.pt"))
     made = place / os.fsdecode(b"made\xff.pt")

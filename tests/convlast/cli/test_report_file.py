@@ -17,8 +17,8 @@ from typer.testing import CliRunner, Result
 
 import convlast
 from convlast.cli import app, outcome
+from convlast.places import workplace
 from convlast.report import Finding, Report
-from convlast.writing import workplace
 from tests import builders
 
 
@@ -45,25 +45,28 @@ def folder(tmp_path: Path) -> Path:
 def vanished(folder: Path, _: pytest.MonkeyPatch) -> str:
     """Take the folder away."""
     shutil.rmtree(folder)
-    return f"There is no folder '{folder}'."
+    return f"There is no folder '{folder}'.\n"
 
 
 def full(_: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Let the file system be full."""
     monkeypatch.setattr(Path, "write_bytes", raising(errno.ENOSPC))
-    return "The file system is full."
+    return "The file system is full.\n  Free room for the file.\n"
 
 
 def forbidden(_: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Let the folder's owner change his mind."""
     monkeypatch.setattr(workplace, "temporary_tree", raising(errno.EACCES))
-    return f"Nothing can be written to the folder '{_}': Permission denied."
+    return (
+        f"Nothing can be written to the folder '{_}': Permission denied.\n"
+        "  Name a place where you may write.\n"
+    )
 
 
 def broken(_: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Let the disk fail."""
     monkeypatch.setattr(Path, "write_bytes", raising(errno.EIO))
-    return "Input/output error."
+    return "Input/output error.\n"
 
 
 def raising(number: int) -> Callable[..., Any]:
@@ -99,7 +102,7 @@ def test_a_report_that_cannot_be_written_is_named(
     made = source.with_name("model.channels_last_3d.pt")
     assert made.is_file()
     assert result.stderr.endswith(
-        f"convlast: report-not-written: There is no report '{folder / name}': {reasons[0]}\n"
+        f"convlast: report-not-written: There is no report '{folder / name}': {reasons[0]}"
         f"  The artifact is there: '{made}'.\n"
     )
     assert not folder.exists() or not list(folder.iterdir())

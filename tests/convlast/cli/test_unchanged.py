@@ -149,11 +149,31 @@ def test_the_input_is_never_replaced(make: Callable[[Path], Path], tmp_path: Pat
     for force in ([], ["--force"]):
         result = run("convert", source, *force)
         assert (result.exit_code, result.stdout) == (2, "")
-        assert "which is the input, and something in it would change" in result.stderr
+        assert "The artifact would replace the input, '" in result.stderr
         assert result.stderr.endswith("  Give the artifact another name: -o OUT.\n")
         result = run("convert", source, "-o", source, *force)
         assert (result.exit_code, "this is the input" in result.stderr) == (2, True)
     assert building.files_in(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--max-error=1"], "The artifact would replace the input, '"),
+        (["--statement=s.json"], "The artifact would replace the input, '"),
+        (["--min-speedup=1.1", "--device=cpu"], "Times on a CPU say nothing about a GPU"),
+        (["--select=fastest", "--device=cpu"], "Times on a CPU say nothing about a GPU"),
+    ],
+)
+def test_work_on_what_is_converted_needs_a_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
+) -> None:
+    """Nothing is said to change that would not; what can never be comes before the place."""
+    monkeypatch.chdir(tmp_path)
+    result = run("convert", a_file(tmp_path), *words)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in result.stderr
+    assert "would change" not in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,11 @@ from anyio.lowlevel import checkpoint
 
 from convlast.client import Client
 from convlast.jobs import JobInput, JobProgress, JobState, JobStatus
+from convlast.provenance.envelope import STATEMENT
+from convlast.provenance.statement import text_of
 from convlast.report import Report
 from tests.convlast.client.answering import ARTIFACT, report
+from tests.convlast.provenance.statements import on_report
 
 ID = "ab" * 32
 ETAG = '"one"'
@@ -228,6 +231,9 @@ class FakeService:
         headers["Content-Range"] = f"bytes {start}-{total - 1}/{total}"
         headers["Content-Length"] = str(total - start)
         return Answer(206, headers, _pieces(self.artifact[start:]))
+
+    def _answer_provenance(self, request: Seen) -> Answer:
+        return Answer(200, {"Content-Type": STATEMENT}, [text_of(on_report(self.told))])
 
     def _answer_delete(self, request: Seen) -> Answer:
         latest = self.history[self.position]

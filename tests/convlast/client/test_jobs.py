@@ -6,8 +6,11 @@ import httpx
 import pytest
 
 from convlast.errors import OptionError, RemoteError
+from convlast.provenance.envelope import ENVELOPE, STATEMENT, Envelope, Signature
+from convlast.provenance.statement import text_of
 from tests.convlast.client.answering import problem
 from tests.convlast.client.fake_service import ID, Answer, FakeService, status
+from tests.convlast.provenance.statements import on_report
 
 
 def test_all_pages_of_jobs_are_read(service: FakeService) -> None:
@@ -73,6 +76,28 @@ def test_a_question_is_repeated(service: FakeService, verb: str) -> None:
         service.faults[kind] = [away] * 9
         with pytest.raises(RemoteError, match="tried 3 times"):
             ask()
+
+
+def test_a_statement_comes_as_it_was_written(service: FakeService) -> None:
+    """Byte for byte, signed or not."""
+    bare = text_of(on_report(service.told))
+    signed = Envelope(bare, (Signature("key", b"signature"),)).text()
+    for kind, content in ((STATEMENT, bare), (ENVELOPE, signed)):
+        answer = Answer(200, {"Content-Type": kind}, [content])
+        service.faults["provenance"] = [lambda _, answer=answer: answer]
+        with service.client() as client:
+            assert client.provenance(ID) == content
+
+
+@pytest.mark.parametrize("kind", [STATEMENT, ENVELOPE, "text/html"])
+@pytest.mark.parametrize("content", [b"", b"{}", b"<html>login</html>", b'{"payload": ""}'])
+def test_what_is_no_statement_is_not_the_services(
+    service: FakeService, kind: str, content: bytes
+) -> None:
+    """Whatever the answer calls itself, as a proxy may give any answer any name."""
+    service.faults["provenance"] = [lambda _: Answer(200, {"Content-Type": kind}, [content])]
+    with service.client() as client, pytest.raises(RemoteError, match="and not the service"):
+        client.provenance(ID)
 
 
 def test_a_job_that_runs_is_cancelled(service: FakeService) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convlast.errors import ArtifactChangedError, StatementError
-from convlast.provenance.checking import check
+from convlast.provenance.checking import check, is_about
 from convlast.provenance.reading import Statement, parse
 from convlast.provenance.statement import TENSORS, text_of
-from tests.convlast.provenance.statements import on_files, write_files
+from convlast.report import FileSection, Report
+from tests.convlast.provenance.statements import on_files, on_report, recorded, write_files
 
 FILES = {"config.json": b"{}", "unet/model.pt": b"weights", "vae/model.pt": b"other weights"}
 
@@ -199,6 +201,50 @@ def test_many_names_are_shortened(folder: Path) -> None:
     with pytest.raises(ArtifactChangedError, match="and 15 more are no subject") as refused:
         check(folder, statement_on(FILES))
     assert {*told_in(refused)} == set(names)
+
+
+def test_a_statement_is_about_the_artifact_of_a_report() -> None:
+    """That is known by the digests: of one file whatever its name, of a folder file by file."""
+    found = recorded()
+    assert found.artifact is not None
+    assert is_about(parse(text_of(on_report(found))), found)
+    renamed = found.model_copy(
+        update={"artifact": found.artifact.model_copy(update={"filename": "mine.pt"})}
+    )
+    assert is_about(parse(text_of(on_report(found))), renamed)
+    assert not is_about(statement_on({found.artifact.filename: b"another"}), found)
+    assert not is_about(
+        parse(text_of(on_report(found))), found.model_copy(update={"artifact": None})
+    )
+
+
+@pytest.mark.parametrize("kind", ["folder", "tar"])
+def test_a_statement_on_a_folder_is_about_each_of_its_files(kind: str) -> None:
+    """Those that the report has: not one more, less, or another, under the same names."""
+    found = on_folder(FILES, kind)
+    assert is_about(statement_on(FILES), found)
+    first, *_ = FILES
+    assert not is_about(statement_on({**FILES, "more.pt": b""}), found)
+    assert not is_about(statement_on({**FILES, first: b"another"}), found)
+    assert not is_about(statement_on({first: FILES[first]}), found)
+
+
+def on_folder(files: dict[str, bytes], kind: str) -> Report:
+    """Return a report on a model folder with these files, after the conversion."""
+    found = recorded()
+    assert found.artifact is not None
+    sections = [
+        FileSection(
+            path=path,
+            role="other",
+            verdict="passed",
+            input=found.input,
+            artifact=found.artifact.model_copy(update={"sha256": sha256(content).hexdigest()}),
+        )
+        for path, content in files.items()
+    ]
+    made = found.artifact.model_copy(update={"container": kind, "sha256": "f" * 64})
+    return found.model_copy(update={"files": sections, "artifact": made})
 
 
 def test_who_has_digests_of_tensors_is_told_what_they_are_for(tmp_path: Path) -> None:

@@ -139,9 +139,9 @@ def test_what_others_sign_is_accepted_here(tmp_path: Path, kind: str) -> None:
 def test_other_kinds_of_key_are_refused(tmp_path: Path, kind: str) -> None:
     """Each is named for what it is not, with the command for another; neither half is taken."""
     files = write_keys(tmp_path, kind)
-    with pytest.raises(OptionError, match="Ed25519 key, or an ECDSA key.*openssl genpkey"):
+    with pytest.raises(OptionError, match=r"Ed25519 key, or an ECDSA key.*openssl genpkey"):
         read_private_key(files.private)
-    with pytest.raises(OptionError, match="Ed25519 key, or an ECDSA key.*openssl pkey"):
+    with pytest.raises(OptionError, match=r"Ed25519 key, or an ECDSA key.*openssl pkey"):
         read_public_key(files.public)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
-from convlast.errors import OptionError
+from convlast.errors import OptionError, StorageFullError
 from convlast.report import Finding, Report
 
 RECORDED = Path(__file__).parent / "rendering" / "report.json"
@@ -73,11 +74,42 @@ def test_only_a_file_is_replaced(report: Report, tmp_path: Path) -> None:
     """A pipe or a folder stays as it is; a file that is moved there would take its place."""
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "folder").mkdir()
-    for name in ("pipe", "folder"):
-        with pytest.raises(OptionError, match="is no file"):
+    for name, said in (("pipe", "a file would take its place"), ("folder", "is a folder")):
+        with pytest.raises(OptionError, match=said):
             report.save(tmp_path / name)
     assert (tmp_path / "pipe").is_fifo()
     assert sorted(each.name for each in tmp_path.iterdir()) == ["folder", "pipe"]
+
+
+def test_standard_output_is_no_file(
+    report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on the command line: no file gets its name, and none can take the place of a pipe."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OptionError, match="standard output"):
+        report.save("-")
+    reader, writer = os.pipe()
+    try:
+        with pytest.raises(OptionError, match="is a pipe"):
+            report.save(f"/proc/self/fd/{writer}")
+    finally:
+        os.close(reader)
+        os.close(writer)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_told_with_what_to_do(
+    report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error of this library, whose advice is about the file, and not about an artifact."""
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", fail)
+    with pytest.raises(StorageFullError, match="Free room for the file"):
+        report.save(tmp_path / "report.json")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_it_is_saved_whole_or_not_at_all(report: Report, tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ import pytest
 
 import convlast
 from convlast.options import Options
-from convlast.writing import leftovers
-from convlast.writing.leftovers import temporary_tree
-from convlast.writing.workplace import temporary_folder
+from convlast.places import leftovers
+from convlast.places.leftovers import temporary_tree
+from convlast.places.workplace import temporary_folder
 from tests import builders
 
 ROOT = Path(__file__).parents[3]
@@ -194,7 +194,7 @@ def test_a_system_without_locks_is_used_all_the_same(folder: Path) -> None:
     program = (
         "import sys; sys.modules['fcntl'] = None\n"
         "from pathlib import Path\n"
-        "from convlast.writing.leftovers import temporary_tree\n"
+        "from convlast.places.leftovers import temporary_tree\n"
         f"with temporary_tree(beside=Path(sys.argv[1]), prefix={PREFIX!r}) as made:\n"
         f"    assert not made.name.startswith({HERE!r})\n"
     )
@@ -248,7 +248,7 @@ def test_a_folder_that_cannot_be_listed_is_used(folder: Path) -> None:
     program = (
         "import os, sys\n"
         "from pathlib import Path\n"
-        "from convlast.writing.leftovers import temporary_tree\n"
+        "from convlast.places.leftovers import temporary_tree\n"
         "os.geteuid() == 0 and os.setuid(12345)\n"  # root may list any folder
         f"with temporary_tree(beside=Path(sys.argv[1]), prefix={PREFIX!r}) as made:\n"
         "    assert made.is_dir()\n"

@@ -20,7 +20,7 @@ from functools import cache
 from itertools import islice
 from pathlib import Path
 
-from convlast.removal import remove_tree
+from convlast.places.removal import remove_tree
 
 try:
     import fcntl

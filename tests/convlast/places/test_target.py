@@ -15,7 +15,7 @@ import convlast
 from convlast.cli import app
 from convlast.errors import OptionError
 from convlast.options import Options
-from convlast.writing.target import place_of
+from convlast.places.target import place_of
 from tests import builders
 
 QUIET = Options(smoke="none")

@@ -7,7 +7,7 @@ import pytest
 
 import convlast
 from convlast.errors import StorageFullError
-from convlast.writing import workplace
+from convlast.places import workplace
 from tests import builders
 
 

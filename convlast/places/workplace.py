@@ -11,8 +11,10 @@ from pathlib import Path
 
 from convlast.errors import OptionError
 from convlast.errors.full_disk import full_disk_translated
-from convlast.writing.leftovers import temporary_tree
-from convlast.writing.target import place_of
+from convlast.places.leftovers import temporary_tree
+from convlast.places.target import place_of
+
+_LIKE_THE_INPUT = "Free room for an artifact like the input."
 
 _HERE, _EXCHANGE = -100, 2
 """`AT_FDCWD` and `RENAME_EXCHANGE` of Linux.
@@ -57,7 +59,11 @@ def refuse_folder(target: Path) -> None:
 
 @contextmanager
 def workplace_beside(
-    target: Path, *, for_folder: bool = False, may_replace: bool = False
+    target: Path,
+    *,
+    for_folder: bool = False,
+    may_replace: bool = False,
+    room: str = _LIKE_THE_INPUT,
 ) -> Iterator[Path]:
     """Make a folder beside the target for as long as the work takes; leave nothing of it.
 
@@ -66,6 +72,7 @@ def workplace_beside(
             only if empty, or `may_replace`.
         for_folder: Whether it will be a folder.
         may_replace: Whether a folder that is there and not empty may be replaced.
+        room: What to do if the file system is full.
 
     Raises:
         OptionError: If the target's folder is absent or may not be written to, or the target cannot
@@ -85,22 +92,23 @@ def workplace_beside(
         )
     if not for_folder:
         refuse_folder(target)
-    with workplace_in(target.parent) as place:
+    with workplace_in(target.parent, room=room) as place:
         yield place
 
 
 @contextmanager
-def workplace_in(folder: Path) -> Iterator[Path]:
+def workplace_in(folder: Path, *, room: str = _LIKE_THE_INPUT) -> Iterator[Path]:
     """Make a folder in another one for as long as the work takes; leave nothing of it.
+
+    Args:
+        folder: The other one.
+        room: What to do if the file system is full.
 
     Raises:
         OptionError: If the folder may not be written to.
         StorageFullError: If the file system fills up.
     """
-    with (
-        full_disk_translated(remedy="Free room for an artifact like the input."),
-        ExitStack() as held,
-    ):
+    with full_disk_translated(remedy=room), ExitStack() as held:
         try:
             place = held.enter_context(temporary_tree(beside=folder, prefix=".convlast-"))
         except OSError as error:
@@ -148,15 +156,21 @@ def _exchanged(one: Path, other: Path) -> bool:
     return status == 0
 
 
-def write_whole(target: Path, content: bytes, option: str = "target") -> None:
-    """Write a small file, which appears whole or not at all.
+def write_whole(target: Path, content: bytes, option: str) -> None:
+    """Write a small file, which appears whole or not at all; one that is there is replaced.
+
+    Args:
+        target: The file, as a user named it.
+        content: What is to be in it.
+        option: The option that named it, for the message.
 
     Raises:
         OptionError: If it cannot be put there.
         StorageFullError: If the file system fills up.
+        OSError: If it cannot be written for another reason.
     """
     place = place_of(target, option)
-    with workplace_beside(place) as folder:
+    with workplace_beside(place, room="Free room for the file.") as folder:
         made = folder / place.name
         made.write_bytes(content)
         made.replace(place)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from convlast import removal
-from convlast.removal import remove_tree
+from convlast.places import removal
+from convlast.places.removal import remove_tree
 
 DEPTH, NAME = 1100, 8 * "d"
 NOBODY = 65534
@@ -148,7 +148,7 @@ def test_folders_without_rights_go(tmp_path: Path) -> None:
     program = (
         "import os, pathlib, sys\n"
         "sys.path.insert(0, sys.argv[1])\n"
-        "from convlast.removal import remove_tree\n"
+        "from convlast.places.removal import remove_tree\n"
         f"os.geteuid() or (os.setgid({NOBODY}), os.setuid({NOBODY}))\n"
         "top = pathlib.Path('top')  # nobody may go the way that leads here\n"
         "for mode in (0o000, 0o400, 0o100, 0o500, 0o200):\n"
@@ -161,7 +161,7 @@ def test_folders_without_rights_go(tmp_path: Path) -> None:
         "top.chmod(0)\n"
         "sys.exit(not remove_tree(top) or top.exists())\n"
     )
-    source = Path(removal.__file__).parents[1]
+    source = Path(removal.__file__).parents[2]
     subprocess.run([sys.executable, "-c", program, source], check=True, cwd=tmp_path)
 
 
