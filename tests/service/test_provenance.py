@@ -184,8 +184,9 @@ def test_what_a_service_has_made_is_not_replaced_by_its_statement(
     for verb in (("convert", "m.pt"), ("jobs", "fetch", job)):
         made.unlink(missing_ok=True)
         ended = run(*verb, "--server", service.url, "--statement", made.name)
-        assert ended.exit_code == 2
-        assert "The artifact was made" in ended.stderr
+        assert ended.exit_code == 1
+        assert "convlast: statement-not-written: " in ended.stderr
+        assert "The artifact is there: " in ended.stderr
         assert made.read_bytes() == CONTENT
 
 

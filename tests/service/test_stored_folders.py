@@ -16,6 +16,7 @@ import convlast
 from convlast import addressed
 from convlast.cli import app
 from convlast.options import Options
+from convlast.provenance.reading import parse
 from convlast.report import Report
 from tests.convlast.folders import building
 from tests.service.running import REAL, Running, start
@@ -122,12 +123,13 @@ def run(*words: object) -> Result:
 def test_the_command_line_makes_the_same_with_a_service(
     service: Running, folder: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same files are in the store afterwards, and the same place is told."""
+    """The same files are in the store afterwards, the same is stated, and the same place told."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     source = f"{folder.parent.as_uri()}/{name}"
     by = {"here": ["--device=cpu"], "service": ["--server", service.url]}
     for where, more in by.items():
         target = f"{(tmp_path / where).as_uri()}/made/"
+        more += ["--statement", str(tmp_path / f"{where}.json")]
         result = run("convert", source, "-o", target, "--smoke=none", *more)
         assert result.exit_code == 0, result.stderr
         assert target in result.stdout.replace("\n", "")
@@ -141,6 +143,8 @@ def test_the_command_line_makes_the_same_with_a_service(
     }
     assert made["here"]
     assert made["here"] == made["service"]
+    here, there = (parse((tmp_path / f"{where}.json").read_bytes()).subjects for where in by)
+    assert here == there
 
 
 def test_the_command_line_fetches_what_a_service_made_of_an_address(

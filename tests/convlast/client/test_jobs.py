@@ -82,11 +82,11 @@ def test_a_statement_comes_as_it_was_written(service: FakeService) -> None:
     """Byte for byte, signed or not."""
     bare = text_of(on_report(service.told))
     signed = Envelope(bare, (Signature("key", b"signature"),)).text()
-    for kind, content in ((STATEMENT, bare), (ENVELOPE, signed)):
-        answer = Answer(200, {"Content-Type": kind}, [content])
-        service.faults["provenance"] = [lambda _, answer=answer: answer]
-        with service.client() as client:
-            assert client.provenance(ID) == content
+    answers = [Answer(200, {"Content-Type": STATEMENT}, [bare])]
+    answers += [Answer(200, {"Content-Type": ENVELOPE}, [signed])]
+    service.faults["provenance"] = [lambda _: answers.pop(0)] * 2
+    with service.client() as client:
+        assert [client.provenance(ID) for _ in range(2)] == [bare, signed]
 
 
 @pytest.mark.parametrize("kind", [STATEMENT, ENVELOPE, "text/html"])
