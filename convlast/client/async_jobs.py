@@ -214,7 +214,8 @@ class AsyncJobs:
             A statement of in-toto as JSON; in a DSSE envelope if the service has a key.
 
         Raises:
-            RemoteError: If there is no artifact, or the service does not answer.
+            RemoteError: If there is no artifact, the service does not answer, or its answer is no
+                statement.
         """
         return await self._requests.provenance(job_id)
 

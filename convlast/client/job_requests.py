@@ -52,7 +52,8 @@ class JobRequests:
         """Return the statement of a job, in its envelope if the service has signed it.
 
         Raises:
-            RemoteError: If the job has none, or the service does not answer.
+            RemoteError: If the job has none, the service does not answer, or its answer is no
+                statement.
         """
         headers = {"Accept": f"{ENVELOPE}, {STATEMENT};q=0.5"}
         ask = Ask("GET", f"{path_of(job_id)}/provenance", headers=headers)
