@@ -190,7 +190,7 @@ class _Inspection:
         for layer in layers:
             if layer.status == "converted":
                 layer.status = "convertible"
-        found = list(findings.of_plan(plan))
+        found = [*findings.of_plan(plan), *findings.of_left_out(checkpoint.left_out)]
         return Report(
             made_at=now(),
             verdict=verdict_of(found),

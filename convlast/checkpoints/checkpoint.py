@@ -86,6 +86,8 @@ class Checkpoint:
     """Names that `torch.load(weights_only=True)` has to be allowed: of `torch.nn`, and NumPy's."""
     declared: dict[tuple[object, ...], Declaration] = field(default_factory=dict)
     """What a program says of its convolutions, by the paths of their weights."""
+    left_out: set[str] = field(default_factory=set)
+    """The names of the tensors of a program that are not read, such as sparse ones."""
 
     reads_parts: ClassVar[bool] = True
     """Whether a part of a tensor can be read without the rest."""
@@ -166,7 +168,7 @@ def tensor_over(buffer: bytearray | memoryview, dtype: torch.dtype) -> torch.Ten
     tensor([0., 0.])
     """
     if not buffer:
-        return torch.empty(0, dtype=dtype)
+        return torch.empty(0, dtype=torch.uint8).view(dtype)  # made so, complex32 warns of nothing
     return torch.frombuffer(buffer, dtype=torch.uint8).view(dtype)
 
 

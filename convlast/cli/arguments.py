@@ -30,6 +30,11 @@ def _input(metavar: str, text: str) -> typer.models.ArgumentInfo:
     return info
 
 
+def is_file_or_pipe(path: Path) -> bool:
+    """Return whether something is there that is read to its end, such as the pipe of `<(…)`."""
+    return path.exists() and not path.is_dir()
+
+
 def readable_file(text: str) -> Path:
     """Return the path of a file that can be read.
 

@@ -13,7 +13,8 @@ PASSED, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 STATUSES = {
     PASSED: "The verdict is `passed` or `passed_with_findings`, or there was nothing to do.",
     FAILED: "The verdict is `failed`; or a gate stopped (`--fail-on`, `--max-error`); or the file "
-    "was refused, or the work failed; or something got worse (`convlast compare`).",
+    "was refused, or the work failed; or something got worse (`convlast compare`); or tensors are "
+    "not what a list says (`convlast digest --check`).",
     USAGE: "The command line is wrong, or an option does not fit the file; nothing was written.",
     129: "The terminal was closed (SIGHUP).",
     INTERRUPTED: "The command was interrupted (SIGINT, Ctrl-C).",
@@ -22,8 +23,8 @@ STATUSES = {
 """The meaning of each exit status."""
 
 EPILOG = (
-    "Exit status: 0: passed. 1: failed, refused, stopped at a gate, or got worse. 2: wrong usage. "
-    "The last line on stderr says what decided."
+    "Exit status: 0: passed. 1: failed, refused, stopped at a gate, got worse, or differs from a "
+    "list. 2: wrong usage. The last line on stderr says what decided."
 )
 """What `--help` says of the statuses."""
 
@@ -55,7 +56,9 @@ OWN = {
     "interrupted": Row(INTERRUPTED, "The work was interrupted, and nothing is half written."),
     "no-manifest": Row(FAILED, "No file says that convlast converted it (`convlast report`)."),
     "not-installed": Row(FAILED, "A part of convlast is not installed."),
-    "passed": Row(PASSED, "The verdict and the gates are good; nothing got worse."),
+    "passed": Row(
+        PASSED, "The verdict and the gates are good; nothing got worse; the tensors are as listed."
+    ),
     "regression-found": Row(FAILED, "Something got worse (`convlast compare`)."),
     "report-not-written": Row(
         FAILED, "The file for the report could not be written; the artifact, if any, is there."

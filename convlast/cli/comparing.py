@@ -15,6 +15,7 @@ import typer
 
 from convlast import addressed
 from convlast.cli import outcome
+from convlast.cli.arguments import is_file_or_pipe
 from convlast.cli.parameters import flattened
 from convlast.errors import OptionError
 from convlast.report.changes import Tolerance
@@ -40,8 +41,7 @@ _DAMAGES = (
 
 
 def _there(text: str) -> str:
-    path = Path(text)  # perhaps a pipe, as of `<(…)`
-    if text != STDIN and not is_address(text) and (path.is_dir() or not path.exists()):
+    if text != STDIN and not is_address(text) and not is_file_or_pipe(Path(text)):
         raise typer.BadParameter(f"there is no file '{text}'.")
     return text
 

@@ -14,7 +14,7 @@ import convlast
 from convlast import addressed
 from convlast.cli import outcome
 from convlast.cli import progress_bar as progress
-from convlast.cli.arguments import Source
+from convlast.cli.arguments import Source, is_file_or_pipe
 from convlast.cli.execution import Trust
 from convlast.options import Limits
 from convlast.report.rendering.notation import printable
@@ -45,7 +45,7 @@ class Shown(BaseModel):
     @field_validator("check")
     @classmethod
     def _is_a_file(cls, check: Path | None) -> Path | None:
-        if check is not None and not check.is_file():  # before the work, which may take long
+        if check is not None and not is_file_or_pipe(check):  # before the work, which may take long
             raise ValueError(f"there is no file '{check}'")
         return check
 
@@ -73,8 +73,9 @@ def digest(source: Source, shown: Shown, trust: Trust, limits: Limits) -> None:
 
 def show(found: Digests, shown: Shown) -> None:
     """Print digests."""
-    if shown.as_json and not shown.root:
-        _print(f"{found.model_dump_json(indent=2)}\n")
+    if shown.as_json:
+        left_out = {"tensors"} if shown.root else None
+        _print(f"{found.model_dump_json(indent=2, exclude=left_out)}\n")
     else:
         _print(f"{found.root}\n" if shown.root else found.text)
     if not shown.quiet:
@@ -101,6 +102,8 @@ def show_check(found: Check, shown: Shown) -> None:
             f"{len(found.changed):,} tensors changed, {len(found.missing):,} are missing, "
             f"{len(found.new):,} are new; {len(found.same):,} are as they were.",
         )
+    if not shown.quiet:
+        outcome.say("passed", f"All {len(found.same):,} tensors are what the list says.")
 
 
 def _other_kind(changed: Changed) -> str:

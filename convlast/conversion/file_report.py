@@ -120,6 +120,7 @@ def _findings_of(made: Made) -> Iterator[Finding]:
     """Yield what was found, in the order of the steps."""
     case, inference = made.case, made.inference
     yield from findings.of_plan(inference.plan)
+    yield from findings.of_left_out(case.checkpoint.left_out)
     if made.trial is not None:
         # A model that ran has shown what its code alone only hints at.
         yield from findings.of_script(

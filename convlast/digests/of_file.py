@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from threading import local
@@ -19,6 +19,7 @@ from convlast.errors import LimitExceededError, UnsupportedContainerError
 from convlast.layout.memory_format import place_of, span_of
 from convlast.options import Limits
 from convlast.progress import Portions, Progress, silent
+from convlast.report.listing import listed
 
 THREADS = 2
 """Each has a tensor of its own. More would wait for the same file."""
@@ -32,6 +33,9 @@ twice PyTorch's."""
 
 _MOST_SHARED = 256
 """How many tensors may share each byte, on average: the time must grow with the file's size."""
+
+_MOST_NAMED = 20
+"""The most tensors that a refusal names."""
 
 _REMEDY = "Digest the file itself (sha256sum)."
 
@@ -55,10 +59,12 @@ def tensor_digests(
 
     Raises:
         LimitExceededError: If tensors overlap so often that there is no end of their bytes.
-        UnsupportedContainerError: If a tensor has no values to digest: it is sparse, quantized, or
-            negated with a dtype that PyTorch cannot negate; or if two that differ have one name.
+        UnsupportedContainerError: If a tensor has no values to digest: it is quantized, negated
+            with a dtype that PyTorch cannot negate, or not read; or if two that differ have one
+            name.
         MalformedCheckpointError: If the file is damaged.
     """
+    _refuse_left_out(checkpoint.left_out)
     tensors = [_tensor_of(entry) for entry in entries]
     keys = [_key_of(tensor) for tensor in tensors]
     distinct = _by_storage({k: t for k, t in zip(keys, tensors, strict=True) if not t.is_meta})
@@ -77,7 +83,7 @@ def tensor_digests(
         )
         for entry, tensor, key in zip(entries, tensors, keys, strict=True)
     ]
-    _refuse_twins(digests)
+    refuse_twins(digests, "by different keys")
     return digests
 
 
@@ -99,21 +105,39 @@ def _shape_of(tensor: torch.Tensor) -> tuple[int, ...]:
     return (*shape[:-1], 2 * shape[-1]) if tensor.dtype is _FLOAT4 and shape else shape
 
 
-def _refuse_twins(digests: Iterable[TensorDigest]) -> None:
-    """Refuse different tensors of one name: `{"a.b": …}` and `{"a": {"b": …}}`.
+def refuse_twins(digests: Iterable[TensorDigest], how: str) -> None:
+    """Refuse different tensors of one name, such as `{"a.b": …}` and `{"a": {"b": …}}`.
 
     If they changed places, the list would be the same.
+
+    Args:
+        digests: The tensors.
+        how: How two of them may come to have one name, in words.
 
     Raises:
         UnsupportedContainerError: If there are some.
     """
     lines: dict[str, str] = {}
     for each in digests:
-        if lines.setdefault(each.name, each.line) != each.line:
+        if lines.setdefault(each.label, each.line) != each.line:
             raise UnsupportedContainerError(
-                f"Two tensors that differ are both named {each.name}, by keys with dots.",
+                f"Two tensors that differ are both named {each.label}, {how}.",
                 remedy="Rename one of them; or digest the file itself (sha256sum).",
             )
+
+
+def _refuse_left_out(names: Collection[str]) -> None:
+    """Refuse a program with tensors that are not read: the list would say nothing of them.
+
+    Raises:
+        UnsupportedContainerError: If there are some.
+    """
+    if names:
+        raise UnsupportedContainerError(
+            "The program has tensors that are sparse, quantized or of another kind without a "
+            f"digest: {listed(sorted(names), at_most=_MOST_NAMED)}.",
+            remedy=_REMEDY,
+        )
 
 
 def _digests(checkpoint: Checkpoint, tensors: Iterable[torch.Tensor]) -> Iterator[str]:
@@ -137,16 +161,15 @@ def _tensor_of(entry: Entry) -> torch.Tensor:
     """Return a tensor as the file has it; for a bare storage that of its bytes.
 
     Raises:
-        UnsupportedContainerError: If it is sparse, quantized, or negated and cannot be.
+        UnsupportedContainerError: If it is quantized, or negated and cannot be.
     """
     value = entry.value
     if isinstance(value, torch.UntypedStorage):
         return bytes_of(value)
     tensor = torch.Tensor.detach(value) if entry.original is None else entry.original
-    if tensor.layout != torch.strided or tensor.is_quantized:
-        kind = "quantized" if tensor.is_quantized else "sparse"
+    if tensor.is_quantized:
         raise UnsupportedContainerError(
-            f"Tensor {dotted(entry.path)} is {kind}: its values are not its bytes alone.",
+            f"Tensor {dotted(entry.path)} is quantized: its values are not its bytes alone.",
             remedy=_REMEDY,
         )
     if tensor.is_neg() and not _has_negatives(tensor.dtype):

@@ -9,7 +9,7 @@ from convlast.bytes.reclaiming import Leftovers
 from convlast.checkpoints.tree import dotted, walk
 from convlast.containers import open_checkpoint
 from convlast.digests.listing import Digests, TensorDigest
-from convlast.digests.of_file import tensor_digests
+from convlast.digests.of_file import refuse_twins, tensor_digests
 from convlast.errors import CheckpointError, NotACheckpointError
 from convlast.folders import Folder
 from convlast.folders.contents import Contents, Found
@@ -35,8 +35,14 @@ class FolderDigests:
         return Digests.of(self.files[name]).root if name in self.files else None
 
     def together(self) -> Digests:
-        """Return the digests of all files; those of shards as if they were one file."""
-        return Digests.of(self._all(), self.not_opened)
+        """Return the digests of all files; those of shards as if they were one file.
+
+        Raises:
+            UnsupportedContainerError: If tensors that differ have one name, in different files.
+        """
+        digests = list(self._all())
+        refuse_twins(digests, "in different files")
+        return Digests.of(digests, self.not_opened)
 
     def _all(self) -> Iterator[TensorDigest]:
         for name, tensors in self.files.items():

@@ -14,7 +14,7 @@ from contextlib import closing
 
 import torch
 
-from convlast.checkpoints.checkpoint import SLICE_BYTES, Checkpoint, Scratch, Storage
+from convlast.checkpoints.checkpoint import SLICE_BYTES, Checkpoint, Scratch, Storage, tensor_over
 from convlast.digests.bands import Bands
 from convlast.layout.memory_format import span_of
 from convlast.layout.pieces import copy_elements
@@ -62,7 +62,7 @@ class RowMajor:
             self._whole = None  # before the next one is in memory
             self._whole = storage, self._checkpoint.read(bytes_of(storage))
         held = self._whole[1].untyped_storage()
-        read = torch.empty(0, dtype=tensor.dtype)
+        read = tensor_over(bytearray(), tensor.dtype)
         read.set_(held, tensor.storage_offset(), tensor.shape, tensor.stride())
         if tensor.is_conj():
             read = read.conj()

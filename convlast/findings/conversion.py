@@ -5,7 +5,7 @@ The codes are permanent names; the severity decides the verdict.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from convlast.checkpoints.tree import Entry, dotted
 from convlast.containers import Container
@@ -67,6 +67,17 @@ def of_plan(plan: Plan) -> Iterator[Finding]:
             "kind-assumed",
             message=f"{len(unknown)} of {len(plan.decisions)} weights may be a Conv3d's or a "
             "ConvTranspose3d's: the file does not say. Both are converted alike.",
+        )
+
+
+def of_left_out(names: Collection[str]) -> Iterator[Finding]:
+    """Report the tensors of a program that were not read, and so neither converted nor counted."""
+    if names:
+        yield finding(
+            "tensors-left-out",
+            message="The program has tensors that are sparse, quantized or of another kind that is "
+            f"not read: {listed(sorted(names), at_most=_MAX_NAMED)}. They stay as they are, byte "
+            "for byte.",
         )
 
 

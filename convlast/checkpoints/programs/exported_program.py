@@ -10,6 +10,7 @@ Source: https://github.com/pytorch/pytorch/blob/v2.13.0/torch/_export/serde/sche
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,9 @@ _CONFIGS = {
     "data/weights/model_weights_config.json": "data/weights",
     "data/constants/model_constants_config.json": "data/constants",
 }
+_OTHER_CONFIG = re.compile(r"data/(?:weights|constants)/(?!model_)[^/]*_config\.json")
+"""Those of other programs in the same archive."""
+
 _STRIDED = 7
 _DTYPES = {
     1: torch.uint8,
@@ -38,10 +42,19 @@ _DTYPES = {
     6: torch.float16,
     7: torch.float32,
     8: torch.float64,
+    9: torch.complex32,
     10: torch.complex64,
     11: torch.complex128,
     12: torch.bool,
     13: torch.bfloat16,
+    28: torch.uint16,
+    29: torch.float8_e4m3fn,
+    30: torch.float8_e5m2,
+    31: torch.float8_e4m3fnuz,
+    32: torch.float8_e5m2fnuz,
+    33: torch.float8_e8m0fnu,
+    34: torch.uint32,
+    35: torch.uint64,
 }
 """The dtypes by their numbers in the schema."""
 
@@ -81,6 +94,9 @@ class ExportedProgram(ZippedProgram):
             for name, folder in _CONFIGS.items():
                 for key, found in self._texts.get(name, {"config": {}})["config"].items():
                     self._add(key, found, folder)
+            for name in filter(_OTHER_CONFIG.fullmatch, self.members.members):
+                self.leave_out(name)
+            self.leave_out_shared()
             self._placeholders = dict(_placeholders(self._texts[GRAPH]["graph_module"]))
             self._declare(self._texts[GRAPH]["graph_module"]["graph"]["nodes"])
             self.declare_aliases()
@@ -114,28 +130,22 @@ class ExportedProgram(ZippedProgram):
         return True
 
     def _add(self, key: str, found: dict[str, Any], folder: str) -> None:
-        """Add a tensor; one of an unknown dtype is left out."""
+        """Add a tensor; one that is sparse, or of a dtype that is not known, is left out."""
         if found["use_pickle"]:
             raise UnsupportedContainerError(
                 f"The program holds {key!r} as a pickle, not as a tensor's bytes."
             )
-        meta = found["tensor_meta"]
+        meta, member = found["tensor_meta"], f"{folder}/{found['path_name']}"
         if meta is None or meta["layout"] != _STRIDED or meta["dtype"] not in _DTYPES:
+            self.leave_out(key, member)
             return
         device = meta["device"]
         index = device.get("index")
         shape, stride = _numbers(meta["sizes"]), _numbers(meta["strides"])
         (offset,) = _numbers([meta["storage_offset"]])
-        self.tensors[key] = self.build(
-            Outline(
-                f"{folder}/{found['path_name']}",
-                device["type"] if index is None else f"{device['type']}:{index}",
-                _DTYPES[meta["dtype"]],
-                offset,
-                shape,
-                stride,
-            )
-        )
+        location = device["type"] if index is None else f"{device['type']}:{index}"
+        dtype = _DTYPES[meta["dtype"]]
+        self.hold(key, self.build(Outline(member, location, dtype, offset, shape, stride)))
 
     def _declare(self, nodes: list[dict[str, Any]]) -> None:
         """Declare each tensor that the graph uses as the weight of a convolution."""

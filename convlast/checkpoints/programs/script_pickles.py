@@ -12,55 +12,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from convlast.checkpoints.guard.extents import refuse_extents
 from convlast.checkpoints.guard.outlines import OPAQUE, Dict, Global, Instance, List
 from convlast.checkpoints.guard.tensor_limits import TensorCount
+from convlast.checkpoints.programs.script_tensors import (
+    Call,
+    Group,
+    Storage,
+    Tensor,
+    Unread,
+    made_by,
+)
 from convlast.errors import MalformedCheckpointError
 
 _MAX_DEPTH = 200
-_TENSOR = Global("torch._utils", "_rebuild_tensor_v2")
-
-
-@dataclass(eq=False)
-class Storage:
-    """A storage, as a pickle refers to it."""
-
-    type_name: str
-    key: str
-    location: str
-    numel: int
-
-
-@dataclass(eq=False)
-class Tensor:
-    """A tensor, as a pickle describes it.
-
-    Attributes:
-        storage: The storage of its elements.
-        offset: Its offset in the storage, in elements.
-        shape: Its extents.
-        stride: Its strides, in elements.
-        span: Where in the pickle the strides are written.
-    """
-
-    storage: Storage
-    offset: int
-    shape: tuple[int, ...]
-    stride: tuple[int, ...]
-    span: tuple[int, int]
-
-
-class _Group(tuple[Any, ...]):
-    """A tuple, with the position of its elements in the pickle."""
-
-    span: tuple[int, int]
-
-
-@dataclass(eq=False)
-class _Call:
-    """The unknown result of a call; only the arguments are searched."""
-
-    arguments: object
 
 
 @dataclass
@@ -100,7 +64,7 @@ class _Machine:
 
     def close_tuple(self, position: int) -> None:
         group, start = self.pop_group()
-        closed = _Group(group)
+        closed = Group(group)
         closed.span = (start, position)
         self.stack.append(closed)
 
@@ -134,13 +98,7 @@ class _Machine:
 
     def call(self) -> None:
         arguments, called = self.stack.pop(), self.stack.pop()
-        made: Tensor | _Call = _Call(arguments)
-        if called == _TENSOR and isinstance(arguments, tuple):
-            match arguments[:4]:
-                case (Storage() as storage, int() as offset, _Group() as shape, _Group() as stride):
-                    refuse_extents(shape, stride, offset)
-                    made = Tensor(storage, offset, tuple(shape), tuple(stride), stride.span)
-        self.stack.append(made)
+        self.stack.append(made_by(called, arguments))
 
 
 _PUSHES: dict[str, Callable[[], object]] = {
@@ -186,7 +144,7 @@ def read_pickle(data: bytes) -> object:
         raise MalformedCheckpointError(f"Its pickle cannot be read: {str(error)[:200]}.") from error
 
 
-def tensors_in(value: object, places: TensorCount) -> Iterator[tuple[str, Tensor, str]]:
+def tensors_in(value: object, places: TensorCount) -> Iterator[tuple[str, Tensor | Unread, str]]:
     """Yield each tensor below a value: its dotted name, the tensor, and the class that holds it.
 
     A tensor in several places is yielded for each of them.
@@ -212,7 +170,7 @@ class _Walk:
 
     def below(
         self, value: object, path: tuple[str, ...], owner: str = "", depth: int = 0
-    ) -> Iterator[tuple[tuple[str, ...], Tensor, str]]:
+    ) -> Iterator[tuple[tuple[str, ...], Tensor | Unread, str]]:
         """Yield the tensors below the value at a path, in an object of the class `owner`."""
         if depth > _MAX_DEPTH or id(value) in self._open:
             raise MalformedCheckpointError(
@@ -225,7 +183,7 @@ class _Walk:
             if not isinstance(child, _HOLDERS):
                 continue
             is_fruitful, is_part = False, key is _PART
-            if not isinstance(child, Tensor):
+            if not isinstance(child, Tensor | Unread):
                 inside = path if is_part else (*path, _text(key))
                 inner = value.name if is_part and isinstance(value, Instance) else ""
                 for found in self.below(child, inside, inner, depth + 1):
@@ -264,7 +222,7 @@ def _number(value: int) -> bytes:
     return b"\x8a\x08" + value.to_bytes(8, "little")
 
 
-_HOLDERS = (Tensor, Instance, Dict, List, tuple, _Call)
+_HOLDERS = (Tensor, Unread, Instance, Dict, List, tuple, Call)
 """The classes that are tensors, or can hold some."""
 
 
@@ -281,5 +239,5 @@ def _children(value: object) -> Iterator[tuple[object, object]]:
         yield from enumerate(value.items)
     elif isinstance(value, tuple):
         yield from enumerate(value)
-    elif isinstance(value, _Call):
+    elif isinstance(value, Call):
         yield _PART, value.arguments

@@ -14,12 +14,8 @@ import torch
 from convlast.checkpoints.declaration import Declaration
 from convlast.checkpoints.guard.tensor_limits import TensorCount
 from convlast.checkpoints.programs.script_code import calls_in, declaration_of
-from convlast.checkpoints.programs.script_pickles import (
-    Tensor,
-    read_pickle,
-    tensors_in,
-    with_strides,
-)
+from convlast.checkpoints.programs.script_pickles import read_pickle, tensors_in, with_strides
+from convlast.checkpoints.programs.script_tensors import Tensor, Unread
 from convlast.checkpoints.programs.zipped_program import Outline, ZippedProgram
 from convlast.options import Limits
 
@@ -31,10 +27,20 @@ _DTYPES = {
     "ShortStorage": torch.int16,
     "HalfStorage": torch.float16,
     "BFloat16Storage": torch.bfloat16,
+    "UInt16Storage": torch.uint16,
     "IntStorage": torch.int32,
+    "UInt32Storage": torch.uint32,
     "FloatStorage": torch.float32,
     "LongStorage": torch.int64,
+    "UInt64Storage": torch.uint64,
     "DoubleStorage": torch.float64,
+    "Float8_e4m3fnStorage": torch.float8_e4m3fn,
+    "Float8_e4m3fnuzStorage": torch.float8_e4m3fnuz,
+    "Float8_e5m2Storage": torch.float8_e5m2,
+    "Float8_e5m2fnuzStorage": torch.float8_e5m2fnuz,
+    "Float8_e8m0fnuStorage": torch.float8_e8m0fnu,
+    "Float4_e2m1fn_x2Storage": torch.float4_e2m1fn_x2,
+    "ComplexHalfStorage": torch.complex32,
     "ComplexFloatStorage": torch.complex64,
     "ComplexDoubleStorage": torch.complex128,
 }
@@ -65,6 +71,7 @@ class TorchScript(ZippedProgram):
                     key = f"CONSTANTS.c{name}" if folder == "constants" else name
                     self._add(key, outline, pickle, folder)
                     self._declare(key, owner)
+        self.leave_out_shared()
         self._declare_constants()
         self.declare_aliases()
 
@@ -86,16 +93,16 @@ class TorchScript(ZippedProgram):
             if member.startswith("code/") and member.endswith(".py")
         )
 
-    def _add(self, key: str, outline: Tensor, pickle: str, folder: str) -> None:
-        """Add a tensor; an outline that was added before gets the same one. Skip unknown dtypes."""
-        dtype = _DTYPES.get(outline.storage.type_name)
-        if dtype is None:
+    def _add(self, key: str, outline: Tensor | Unread, pickle: str, folder: str) -> None:
+        """Add a tensor; an outline that was added before gets the same one."""
+        dtype = None if isinstance(outline, Unread) else _DTYPES.get(outline.storage.type_name)
+        if isinstance(outline, Unread) or dtype is None:
+            self.leave_out(key, *(f"{folder}/{storage.key}" for storage in outline.storages))
             return
         if id(outline) not in self._places:
-            member = f"{folder}/{outline.storage.key}"
             tensor = self.build(
                 Outline(
-                    member,
+                    f"{folder}/{outline.storage.key}",
                     outline.storage.location,
                     dtype,
                     outline.offset,
@@ -104,7 +111,7 @@ class TorchScript(ZippedProgram):
                 )
             )
             self._places[id(outline)] = _Place(outline, tensor, pickle)
-        self.tensors[key] = self._places[id(outline)].tensor
+        self.hold(key, self._places[id(outline)].tensor)
 
     def _declare(self, key: str, owner: str) -> None:
         """Declare a weight by the class of the module that owns it."""

@@ -59,6 +59,7 @@ class ZippedProgram(Checkpoint):
         self.archive = self.members
         self.limits = limits
         self._by_member: dict[str, torch.UntypedStorage] = {}
+        self._unread: set[str] = set()
         self.manifest = manifest.in_archive(self.archive)
 
     @cached_property
@@ -139,9 +140,26 @@ class ZippedProgram(Checkpoint):
         refuse_extents(outline.shape, outline.stride, outline.offset, what)
         storage = self._storage(outline)
         _refuse_misfit(outline, storage.nbytes() // outline.dtype.itemsize)
-        return torch.empty(0, dtype=outline.dtype).set_(
+        return tensor_over(bytearray(), outline.dtype).set_(
             storage, outline.offset, outline.shape, outline.stride
         )
+
+    def hold(self, key: str, tensor: torch.Tensor) -> None:
+        """Add a tensor; if another one has this name already, this one is left out."""
+        if self.tensors.setdefault(key, tensor) is not tensor:
+            self.leave_out(key, self.stored(tensor.untyped_storage()).member)
+
+    def leave_out(self, key: str, *members: str) -> None:
+        """Note a tensor that is not read, and the members with its bytes."""
+        self.left_out.add(key)
+        self._unread.update(members)
+
+    def leave_out_shared(self) -> None:
+        """Leave out what shares a member with a tensor that is not read, so that it stays."""
+        for key, tensor in list(self.tensors.items()):
+            if self.stored(tensor.untyped_storage()).member in self._unread:
+                del self.tensors[key]
+                self.left_out.add(key)
 
     def declare_aliases(self) -> None:
         """Give tensors that are the same the best declaration among them."""

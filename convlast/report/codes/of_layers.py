@@ -59,6 +59,12 @@ FINDINGS = {
         "Save the model with its data.",
         "layers are skipped: they are on the meta device, without data",
     ),
+    "tensors-left-out": FindingKind(
+        "info",
+        "Tensors of a program are sparse, quantized or of another kind that is not read. They stay "
+        "as they are, and have no digests.",
+        many="programs have tensors that are not read, and stay as they are",
+    ),
     "not-a-convolution-weight": FindingKind(
         "info",
         "A 5-D tensor is left alone.",
