@@ -32,6 +32,12 @@ it is in the cache still when it is written, read back and compared."""
 CHUNK_BYTES = 1 << 20
 """A multiple of every item size; small enough that a processor's cache holds it."""
 
+WHY_LEFT_OUT = (
+    "They are sparse, quantized, conjugated or negated lazily, or of a dtype that is not known; or "
+    "they share bytes with such a tensor, or the name of another."
+)
+"""Why tensors of a program are not read."""
+
 
 class StoredBytes(NamedTuple):
     """Where the bytes of one storage lie in the file.
@@ -87,7 +93,7 @@ class Checkpoint:
     declared: dict[tuple[object, ...], Declaration] = field(default_factory=dict)
     """What a program says of its convolutions, by the paths of their weights."""
     left_out: set[str] = field(default_factory=set)
-    """The names of the tensors of a program that are not read, such as sparse ones."""
+    """The names of the tensors of a program that are not read; `WHY_LEFT_OUT` says why."""
 
     reads_parts: ClassVar[bool] = True
     """Whether a part of a tensor can be read without the rest."""

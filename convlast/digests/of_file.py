@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import torch
 
-from convlast.checkpoints.checkpoint import Checkpoint
+from convlast.checkpoints.checkpoint import WHY_LEFT_OUT, Checkpoint
 from convlast.checkpoints.safetensors import name_of
 from convlast.checkpoints.tree import Entry, dotted
 from convlast.digests.listing import NO_DATA, TensorDigest
@@ -134,8 +134,8 @@ def _refuse_left_out(names: Collection[str]) -> None:
     """
     if names:
         raise UnsupportedContainerError(
-            "The program has tensors that are sparse, quantized or of another kind without a "
-            f"digest: {listed(sorted(names), at_most=_MOST_NAMED)}.",
+            "The program has tensors without a digest: "
+            f"{listed(sorted(names), at_most=_MOST_NAMED)}. {WHY_LEFT_OUT}",
             remedy=_REMEDY,
         )
 

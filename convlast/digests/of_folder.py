@@ -38,10 +38,11 @@ class FolderDigests:
         """Return the digests of all files; those of shards as if they were one file.
 
         Raises:
-            UnsupportedContainerError: If tensors that differ have one name, in different files.
+            UnsupportedContainerError: If tensors that differ have one name, in different shards.
         """
         digests = list(self._all())
-        refuse_twins(digests, "in different files")
+        if self.is_sharded:
+            refuse_twins(digests, "in different shards")
         return Digests.of(digests, self.not_opened)
 
     def _all(self) -> Iterator[TensorDigest]:

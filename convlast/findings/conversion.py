@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+from convlast.checkpoints.checkpoint import WHY_LEFT_OUT
 from convlast.checkpoints.tree import Entry, dotted
 from convlast.containers import Container
 from convlast.options import Dtype
@@ -75,9 +76,8 @@ def of_left_out(names: Collection[str]) -> Iterator[Finding]:
     if names:
         yield finding(
             "tensors-left-out",
-            message="The program has tensors that are sparse, quantized or of another kind that is "
-            f"not read: {listed(sorted(names), at_most=_MAX_NAMED)}. They stay as they are, byte "
-            "for byte.",
+            message="The program has tensors that are not read, and stay as they are, byte for "
+            f"byte: {listed(sorted(names), at_most=_MAX_NAMED)}. {WHY_LEFT_OUT}",
         )
 
 

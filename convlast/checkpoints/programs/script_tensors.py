@@ -10,6 +10,9 @@ from convlast.checkpoints.guard.extents import refuse_extents
 from convlast.checkpoints.guard.outlines import Global
 
 _TENSOR = Global("torch._utils", "_rebuild_tensor_v2")
+_TYPED = "torch.jit._pickle"
+"""Its functions return their first argument, a list or dict; the other one names its type."""
+
 _PLAIN_ARGUMENTS = 6
 """One more says that the values are conjugated or negated when they are read."""
 
@@ -70,17 +73,19 @@ class Group(tuple[Any, ...]):
 
 @dataclass(eq=False)
 class Call:
-    """The unknown result of a call, such as a list with its type; its arguments are searched."""
+    """The unknown result of a call; only the arguments are searched."""
 
     arguments: object
 
 
-def made_by(called: object, arguments: object) -> Tensor | Unread | Call:
+def made_by(called: object, arguments: object) -> object:
     """Return what a call makes."""
-    if not isinstance(called, Global) or called.module != _TENSOR.module:
+    if not isinstance(called, Global) or not isinstance(arguments, tuple):
         return Call(arguments)
-    if not isinstance(arguments, tuple):
-        return Unread(())
+    if called.module == _TYPED:
+        return arguments[0]
+    if called.module != _TENSOR.module:
+        return Call(arguments)
     if called == _TENSOR and len(arguments) == _PLAIN_ARGUMENTS:
         match arguments[:4]:
             case (Storage() as storage, int() as offset, Group() as shape, Group() as stride):
@@ -96,4 +101,4 @@ def _storages(arguments: tuple[object, ...]) -> Iterator[Storage]:
             if isinstance(part, Storage):
                 yield part
             elif isinstance(part, Tensor | Unread):
-                yield from part.storages
+                yield from part.storages[:1]  # all that a part has; a hostile one may hold others

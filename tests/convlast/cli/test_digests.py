@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -43,8 +44,10 @@ def test_it_prints_a_line_for_each_tensor(source: Path) -> None:
 
 
 def test_root_prints_one_digest(source: Path) -> None:
-    """With and without --json."""
-    assert run(source, "--root").stdout == f"{convlast.digest(source).root}\n"
+    """With --json that is an object, which says what was not opened too."""
+    root = convlast.digest(source).root
+    assert run(source, "--root").stdout == f"{root}\n"
+    assert json.loads(run(source, "--root", "--json").stdout) == {"root": root, "not_opened": []}
 
 
 def test_json_has_all_of_it(source: Path) -> None:
@@ -55,12 +58,26 @@ def test_json_has_all_of_it(source: Path) -> None:
 
 
 def test_a_converted_file_passes_the_check(source: Path, listed: Path, tmp_path: Path) -> None:
-    """Each tensor is OK, and --quiet says nothing."""
+    """Each tensor is OK, and the last line on stderr says so; --quiet says nothing."""
     made = tmp_path / "made.pt"
     convlast.convert(source, made, smoke="none")
     result = run(made, "--check", listed)
     assert (result.exit_code, result.stdout) == (0, "conv.bias: OK\nconv.weight: OK\n")
+    said = result.stderr.splitlines()[-1]
+    assert said == "convlast: passed: All 2 tensors are what the list says."
     assert run(made, "--check", listed, "--quiet").output == ""
+
+
+def test_the_list_may_come_from_a_pipe(source: Path, listed: Path) -> None:
+    """As of `<(…)`."""
+    reader, writer = os.pipe()
+    try:
+        os.write(writer, listed.read_bytes())
+        os.close(writer)
+        result = run(source, "--check", f"/dev/fd/{reader}")
+    finally:
+        os.close(reader)
+    assert (result.exit_code, result.stdout) == (0, "conv.bias: OK\nconv.weight: OK\n")
 
 
 def test_a_changed_byte_is_named_by_its_tensor(source: Path, listed: Path) -> None:
@@ -124,6 +141,7 @@ def test_a_check_names_the_files_that_were_not_opened(tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         (["--check", "absent"], "there is no file 'absent'"),
+        (["--check", "."], "there is no file '.'"),
         (["--check", "model.pt", "--root"], "it goes without --check"),
         (["--check", "model.pt"], "is none of a list of digests"),
     ],

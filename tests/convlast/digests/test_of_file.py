@@ -250,9 +250,12 @@ def test_overlaps_without_end_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_quantized_tensor_is_refused(tmp_path: Path) -> None:
-    """Its scale counts too, and is not in its bytes."""
+    """Its scale counts too, and is not in its bytes; also if the file states none."""
     path = builders.save({"x": builders.quantized(2)}, tmp_path / "model.pt")
-    with pytest.raises(UnsupportedContainerError):
+    with pytest.raises(UnsupportedContainerError, match="holds a quantized tensor"):
+        convlast.digest(path)
+    builders.save({"x": torch.zeros(16, dtype=torch.uint8).view(torch.quint8)}, path)
+    with pytest.raises(UnsupportedContainerError, match="Tensor x is quantized"):
         convlast.digest(path)
 
 
@@ -273,6 +276,9 @@ def test_different_tensors_of_one_name_are_refused(tmp_path: Path) -> None:
     zero, one = torch.zeros(2), torch.ones(2)
     path = builders.save({"a.b": zero, "a": {"b": one}}, tmp_path / "model.pt")
     with pytest.raises(UnsupportedContainerError, match=r"both named a\.b"):
+        convlast.digest(path)
+    builders.save({1: zero, "1": one}, path)
+    with pytest.raises(UnsupportedContainerError, match="both named 1, by different keys"):
         convlast.digest(path)
     builders.save({"a.b": zero, "a": {"b": torch.zeros(2)}}, path)
     assert [each.name for each in convlast.digest(path).tensors] == ["a.b", "a.b"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 
 import convlast
 from convlast.digests.digesting import digest
-from convlast.errors import NotACheckpointError
+from convlast.errors import NotACheckpointError, UnsupportedContainerError
 from convlast.options import Options
 from tests import builders
 from tests.convlast.folders import building
@@ -110,3 +111,27 @@ def test_a_shard_that_lacks_a_tensor_is_refused(tmp_path: Path) -> None:
     builders.save_safetensors({"other": torch.zeros(1)}, shard)
     with pytest.raises(convlast.ConvlastError, match="lacks"):
         digest(index)
+
+
+def two_shards(folder: Path, *values: float) -> Path:
+    """Write two shards, both with a tensor of one name, and return their index."""
+    shards = [f"model-0000{n}-of-00002.safetensors" for n in (1, 2)]
+    folder.mkdir()
+    for shard, value, more in zip(shards, values, ("x.weight", "y.weight"), strict=True):
+        tensors = {"a": torch.full((4,), value), more: torch.ones(2, 2, 1, 1, 1)}
+        builders.save_safetensors(tensors, folder / shard)
+    named = {"a": shards[0], "x.weight": shards[0], "y.weight": shards[1]}
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {}, "weight_map": named}))
+    return index
+
+
+def test_different_tensors_of_one_name_in_two_shards_are_refused(tmp_path: Path) -> None:
+    """The list would not change if they changed places; equal ones do no harm."""
+    index = two_shards(tmp_path / "two", 1.0, 2.0)
+    with pytest.raises(UnsupportedContainerError, match="both named a, in different shards"):
+        digest(index)
+    with pytest.raises(UnsupportedContainerError, match="both named a, in different shards"):
+        convlast.convert(index, tmp_path / "made", WITH_DIGESTS)
+    same = digest(two_shards(tmp_path / "same", 1.0, 1.0))
+    assert [each.name for each in same.tensors] == ["a", "a", "x.weight", "y.weight"]
