@@ -76,7 +76,7 @@ class InputFile(_Model):
     a file in one that is not a checkpoint: `other`."""
     tensors_sha256: str | None = None
     """The root of the digests of its tensors, which does not depend on their layout; null if
-    `tensor_digests` was not asked for, or the file is no checkpoint that was opened."""
+    `tensor_digests` was not asked for, or the file is none that was opened and has digests."""
     wrapper: str | None = None
     """Path of the dict with most of the convolution weights; null if that is the file itself."""
 

@@ -10,8 +10,7 @@ Source: https://github.com/pytorch/pytorch/blob/v2.13.0/torch/_export/serde/sche
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,9 +28,6 @@ _CONFIGS = {
     "data/weights/model_weights_config.json": "data/weights",
     "data/constants/model_constants_config.json": "data/constants",
 }
-_OTHER_CONFIG = re.compile(r"data/(?:weights|constants)/(?!model_)[^/]*_config\.json")
-"""Those of other programs in the same archive."""
-
 _STRIDED = 7
 _DTYPES = {
     1: torch.uint8,
@@ -94,7 +90,7 @@ class ExportedProgram(ZippedProgram):
             for name, folder in _CONFIGS.items():
                 for key, found in self._texts.get(name, {"config": {}})["config"].items():
                     self._add(key, found, folder)
-            for name in filter(_OTHER_CONFIG.fullmatch, self.members.members):
+            for name in _other_configs(self.members.members):
                 self.leave_out(name)
             self.leave_out_shared()
             self._placeholders = dict(_placeholders(self._texts[GRAPH]["graph_module"]))
@@ -166,6 +162,14 @@ def open_exported_program(path: Path, limits: Limits) -> ExportedProgram:
         CheckpointError: A subclass of it, if the file cannot be opened or must not be.
     """
     return ExportedProgram(path, limits)
+
+
+def _other_configs(members: Iterable[str]) -> Iterator[str]:
+    """Yield what describes the tensors of other programs in the same archive."""
+    for name in members:
+        folder, _, leaf = name.rpartition("/")
+        if folder in _CONFIGS.values() and leaf.endswith("_config.json") and name not in _CONFIGS:
+            yield name
 
 
 def _placeholders(graph_module: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -115,5 +115,5 @@ def test_an_absent_extra_is_told_in_the_same_style() -> None:
 def test_help_says_what_a_pipeline_acts_on(command: str) -> None:
     """The exit statuses, and where the reason is."""
     said = " ".join(CliRunner().invoke(app, [command, "--help"]).output.split())
-    assert "Exit status: 0: passed. 1: failed, refused, stopped at a gate, or got worse." in said
+    assert "Exit status: 0: passed. 1: failed, refused, stopped at a gate, got worse, or" in said
     assert "The last line on stderr says what decided." in said
