@@ -164,6 +164,10 @@ def _script(path: Path, device: str = "cpu") -> Any:
             module = jit.load(path, map_location=device).eval().float()
     except Exception as error:
         raise _unloadable(error) from error
+    if any(each.layout != torch.strided for each in (*module.parameters(), *module.buffers())):
+        raise OptionError(
+            "smoke", "The program has sparse tensors, with which it cannot be run here."
+        )
     if device == "cpu":
         _lay_out_plainly(module)
     return module

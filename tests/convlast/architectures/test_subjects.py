@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import convlast
 from convlast.architectures import Case, Spec, Subject, find_subject
 from convlast.containers import open_checkpoint
 from convlast.errors import ArchitectureMismatchError, ArchitectureNotAllowedError, OptionError
@@ -345,12 +346,15 @@ class Voxels(nn.Module):
         return self.linear(self.conv(x).flatten(1))
 
 
-def save_script(path: Path) -> Path:
-    """Write a TorchScript program."""
+def save_script(path: Path, **buffers: Tensor) -> Path:
+    """Write a TorchScript program, with buffers that it does not use."""
     jit: Any = torch.jit  # whose functions are not annotated
+    model = Voxels().eval()
+    for name, buffer in buffers.items():
+        model.register_buffer(name, buffer)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TorchScript is deprecated, and still sent
-        jit.save(jit.script(Voxels().eval()), path)
+        jit.save(jit.script(model), path)
     return path
 
 
@@ -363,6 +367,16 @@ def test_torchscript_runs(tmp_path: Path) -> None:
     assert subject.weights == {"conv.weight": "conv.weight"}
     assert made.conv.weight.stride() == torch.empty(4, 3, 3, 3, 3).stride()
     assert result_of(subject).shape == (2, 2)
+
+
+def test_torchscript_with_a_sparse_tensor_is_not_run(tmp_path: Path) -> None:
+    """Its layers are run one by one instead."""
+    path = save_script(tmp_path / "m.pt", mask=torch.eye(3).to_sparse())
+    with pytest.raises(OptionError, match="sparse"):
+        found(path, input_shape=None)
+    report = convlast.convert(path, tmp_path / "made.pt", allow_programs=True)
+    assert report.smoke is not None
+    assert (report.smoke.scope, report.verdict) == ("layers", "passed")
 
 
 def test_an_exported_program_runs_on_its_own_inputs(tmp_path: Path) -> None:
