@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from convlast.jobs import JobInput, JobProgress, JobStatus
-from convlast.stores.address import Address
 from service.jobs.entry import JobEntry
 from service.jobs.records import ARTIFACT, PROVENANCE_JSON
 from service.problems import JOB_FIELD, VERDICT_FIELD
@@ -34,9 +33,9 @@ def describe(entry: JobEntry, *, base: str, max_age_s: float) -> JobStatus:
             filename=accepted.filename,
             sha256=entry.sha256,
             bytes=accepted.bytes,
-            source=_shown(accepted.source),
+            source=accepted.shown_source,
         ),
-        target=_shown(accepted.target),
+        target=accepted.shown_target,
         options=entry.changed_options(),
         attempts=standing.attempts,
         device=standing.device,
@@ -92,11 +91,6 @@ def file_links_of(base: str, entry: JobEntry) -> dict[str, str]:
         for link, (name, path) in paths.items()
         if name in names
     }
-
-
-def _shown(address: str | None) -> str | None:
-    """Return what may be shown of an address."""
-    return None if address is None else str(Address.parse(address))
 
 
 def _time(seconds: float) -> datetime:
