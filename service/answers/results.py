@@ -9,56 +9,44 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import Response
 
-from convlast.provenance.envelope import ENVELOPE, STATEMENT
-from service.answers.kinds import REPORT_OFFERS, WRITTEN, written
+from service.answers.kinds import FILES, WRITTEN, choose, written
 from service.answers.zip_stream import StoredMember, lay_out
 from service.connection.protection import REPORT_POLICY
 from service.connection.streaming import PiecesResponse
 from service.context import Context
 from service.headers.digests import repr_digest
+from service.headers.fields import as_list
 from service.headers.filenames import content_disposition
 from service.headers.negotiation import HTML, JSON, OCTET_STREAM, SARIF, ZIP
 from service.jobs.description import file_links_of
 from service.jobs.entry import JobEntry
-from service.jobs.records import ARTIFACT, PROVENANCE_DSSE, PROVENANCE_JSON, KeptFile
+from service.jobs.records import ARTIFACT, STATEMENTS, KeptFile
 from service.storage.slices import Slice
 from service.threads import STORING
 from service.uploads.requested import Requested
-from service.workers import REPORT_HTML, REPORT_JSON
-
-OFFERS = [ZIP, *REPORT_OFFERS, OCTET_STREAM]
-
-FILES = {
-    ZIP: (ARTIFACT, REPORT_JSON, REPORT_HTML),
-    OCTET_STREAM: (ARTIFACT,),
-    HTML: (REPORT_HTML,),
-    **dict.fromkeys((JSON, *WRITTEN), (REPORT_JSON,)),
-    STATEMENT: (PROVENANCE_JSON,),
-    ENVELOPE: (PROVENANCE_DSSE,),
-}
-"""The files that an answer consists of."""
-
-_ALSO_IN_ZIP = (PROVENANCE_JSON, PROVENANCE_DSSE)
-"""The second only if the service had a key; a job of an older version has neither."""
 
 
 def files_in_zip(entry: JobEntry) -> list[str]:
-    """Return the names of the files of which the zip of a job consists."""
-    return [*FILES[ZIP], *(name for name in _ALSO_IN_ZIP if name in entry.made)]
+    """Return the names of the files of which the zip of a job consists.
+
+    A job of an older version has no statement.
+    """
+    return [*FILES[ZIP], *(name for name in STATEMENTS if name in entry.made)]
 
 
 async def answer(
-    media_type: str, requested: Requested, request: Request, context: Context
+    offers: Sequence[str], requested: Requested, request: Request, context: Context
 ) -> Response:
-    """Answer with the result of a job that has succeeded, in the negotiated media type.
+    """Answer with the result of a job that has succeeded, in one of these media types.
 
     Raises:
         NotFoundError: If the result has been removed meanwhile.
-        NotAcceptableError: If its report cannot be written in this type.
+        NotAcceptableError: If the client accepts none of those in which there is something.
     """
     entry = requested.entry
     links = file_links_of(request.scope.get("root_path", ""), entry)
     try:
+        media_type = choose(as_list(request.headers, "accept"), offers, entry)
         pieces, headers = await _parts_of(media_type, entry, links)
     except BaseException:
         await context.jobs.leave(entry)

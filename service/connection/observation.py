@@ -6,7 +6,6 @@ import logging
 import re
 import secrets
 import time
-from dataclasses import replace
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
@@ -98,9 +97,7 @@ class _ObservedRequest:
             self._outcome, self._status = "client takes nothing", CLIENT_LEFT
             return
         _log.error("request failed", exc_info=error)
-        problem = replace(
-            Problem.of(InternalError("The request failed.")), job_id=self._scope.get(JOB_KEY)
-        )
+        problem = Problem.of(InternalError("The request failed.")).to(self._scope)
         self._scope[CODE_KEY] = problem.code
         if self._status:
             self._outcome, self._status = "broken off", 500

@@ -195,7 +195,7 @@ class Jobs:
             wanted.source.filename,
             wanted.source.content,
             wanted.source.options,
-            self._decisive(kind),
+            self._decisive(kind, self.signing_key.keyid if wanted.verb == "convert" else None),
         )
         return await self._joining.join(job_id, wanted)
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from convlast.jobs import JobInput, JobProgress, JobStatus
-from convlast.stores.address import Address
 from service.jobs.entry import JobEntry
 from service.jobs.records import ARTIFACT, PROVENANCE_JSON
 from service.problems import JOB_FIELD, VERDICT_FIELD
 from service.workers import REPORT_HTML, REPORT_JSON
+
+MAX_REPORT_BYTES = 8 << 20
+"""The most bytes of a report that is written anew, as Markdown, JUnit or SARIF: some nine thousand
+layers, or twenty-two thousand that were not run and have an error each. It takes less than 100 MiB
+of memory and two seconds, in which the event loop goes on."""
 
 
 def describe(entry: JobEntry, *, base: str, max_age_s: float) -> JobStatus:
@@ -34,9 +38,9 @@ def describe(entry: JobEntry, *, base: str, max_age_s: float) -> JobStatus:
             filename=accepted.filename,
             sha256=entry.sha256,
             bytes=accepted.bytes,
-            source=_shown(accepted.source),
+            source=accepted.shown_source,
         ),
-        target=_shown(accepted.target),
+        target=accepted.shown_target,
         options=entry.changed_options(),
         attempts=standing.attempts,
         device=standing.device,
@@ -76,7 +80,6 @@ def links_of(base: str, entry: JobEntry) -> dict[str, str]:
 
 def file_links_of(base: str, entry: JobEntry) -> dict[str, str]:
     """Return the URLs of the files of a job, if they are stored."""
-    names = entry.made if entry.is_kept else {}
     paths = {
         "artifact": (ARTIFACT, "artifact"),
         "report": (REPORT_JSON, "report"),
@@ -87,16 +90,18 @@ def file_links_of(base: str, entry: JobEntry) -> dict[str, str]:
         "archive": (ARTIFACT, "archive"),
         "provenance": (PROVENANCE_JSON, "provenance"),
     }
+    absent = () if has_written_kinds(entry) else ("markdown", "junit", "sarif")
     return {
         link: f"{base}/jobs/{entry.id}/{path}"
         for link, (name, path) in paths.items()
-        if name in names
+        if entry.is_kept and name in entry.made and link not in absent
     }
 
 
-def _shown(address: str | None) -> str | None:
-    """Return what may be shown of an address."""
-    return None if address is None else str(Address.parse(address))
+def has_written_kinds(entry: JobEntry) -> bool:
+    """Return whether a job has a report, and one that is small enough to be written anew."""
+    report = entry.made.get(REPORT_JSON)
+    return report is not None and report.bytes <= MAX_REPORT_BYTES
 
 
 def _time(seconds: float) -> datetime:

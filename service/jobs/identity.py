@@ -33,16 +33,21 @@ def identify(
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def decisive(settings: Settings, device_kind: str) -> str:
-    """Return what decides results beside the requests: versions, device and limits.
+def decisive(settings: Settings, device_kind: str, keyid: str | None = None) -> str:
+    """Return what decides results beside the requests: versions, device, limits and the key.
+
+    A job is not bound to the key: one that waits is signed by the key of the moment when it ends.
 
     Args:
         settings: The settings.
         device_kind: The name of the GPU, or `cpu`.
+        keyid: The id of the key that signs statements, if there is one and the job makes an
+            artifact.
     """
     limits = settings.limits.model_dump(mode="json")
     programs = [settings.allow_programs, settings.architecture_prefixes]
-    return json.dumps([__version__, _torch_version(), device_kind, limits, programs])
+    signed = [keyid] if keyid else []
+    return json.dumps([__version__, _torch_version(), device_kind, limits, programs, *signed])
 
 
 def _torch_version() -> str:

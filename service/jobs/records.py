@@ -13,8 +13,8 @@ from convlast.stores.address import Address
 ARTIFACT = "artifact"
 """The name of the artifact in the folder of its job; the client's name is in its `KeptFile`."""
 
-PROVENANCE_JSON, PROVENANCE_DSSE = "provenance.json", "provenance.dsse.json"
-"""The statement on the artifact, and the same in a signed envelope."""
+PROVENANCE_JSON, PROVENANCE_DSSE = STATEMENTS = ("provenance.json", "provenance.dsse.json")
+"""The statement on the artifact, and the same in a signed envelope, if the service had a key."""
 
 
 class Accepted(BaseModel):
@@ -60,6 +60,16 @@ class Accepted(BaseModel):
         return self.source is not None and Address.parse(self.source).is_folder
 
     @property
+    def shown_source(self) -> str | None:
+        """What may be shown of its source."""
+        return _shown(self.source)
+
+    @property
+    def shown_target(self) -> str | None:
+        """What may be shown of its target."""
+        return _shown(self.target)
+
+    @property
     def unpacked_as(self) -> str | None:
         """The name of the folder that its artifact becomes, if it becomes one."""
         return Address.parse(self.target).name if self.is_packed and self.target else None
@@ -68,6 +78,10 @@ class Accepted(BaseModel):
     def name(self) -> str:
         """What it is stored below."""
         return f"{self.id}/run-{self.run}" if self.run else self.id
+
+
+def _shown(address: str | None) -> str | None:
+    return None if address is None else str(Address.parse(address))
 
 
 class KeptFile(BaseModel):

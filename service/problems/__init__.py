@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -28,6 +28,10 @@ JOB_KEY = "convlast.job"
 
 OWNER_KEY = "convlast.owner"
 """The key of the owner of a request's key in the scope, for the log."""
+
+ABOUT_KEY = "convlast.about"
+"""The key of a function in the scope of a request that is about one job, once this is found. It
+returns the fields of every answer about the job."""
 
 JOB_FIELD, VERDICT_FIELD = "Convlast-Job", "Convlast-Verdict"
 """Fields of the answers about a job."""
@@ -73,6 +77,11 @@ class Problem:
         code = document["code"] if document["code"] in TABLE else "internal"
         return cls(code, document["detail"], members)
 
+    def to(self, scope: Mapping[str, Any]) -> Problem:
+        """Return it as the answer to a request, with what the scope of that tells of its job."""
+        about: Callable[[], Mapping[str, str]] = scope.get(ABOUT_KEY, dict)
+        return replace(self, job_id=scope.get(JOB_KEY), headers={**self.headers, **about()})
+
     def body(self) -> dict[str, Any]:
         """Return the members of the document, without the report."""
         row = TABLE[self.code]
@@ -109,10 +118,6 @@ class Problem:
             headers.setdefault("WWW-Authenticate", "Bearer")
         if row.status == 406:
             headers.setdefault("Vary", "Accept")
-        if self.job_id is not None:
-            headers[JOB_FIELD] = self.job_id
-        if self.verdict is not None:
-            headers[VERDICT_FIELD] = self.verdict
         # The newline is for terminals, which would show the prompt behind the last brace.
         return Response(f"{text}\n", status_code=row.status, headers=headers, media_type=MEDIA_TYPE)
 
@@ -130,7 +135,7 @@ def install(app: FastAPI) -> None:
 
     def answer(request: Request, problem: Problem) -> Response:
         request.scope[CODE_KEY] = problem.code
-        return replace(problem, job_id=request.scope.get(JOB_KEY)).response()
+        return problem.to(request.scope).response()
 
     @app.exception_handler(ConvlastError)
     async def on_error(request: Request, error: ConvlastError) -> Response:

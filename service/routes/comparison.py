@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -15,14 +16,13 @@ from convlast.report.rendering.comparison import page
 from convlast.report.sections import SCHEMA_VERSION, ReportData
 from convlast.version import __version__
 from service.answers.results import report_headers
-from service.connection.streaming import PiecesResponse
 from service.context import CallerOf, ContextOf
 from service.headers.fields import as_list
 from service.headers.negotiation import HTML, JSON, negotiate
 from service.jobs.entry import JobEntry
 from service.routes import JobId, readable
 from service.routes.contents import REF
-from service.routes.files import CODES, entry_with
+from service.routes.files import CODES, require, send_made
 from service.routes.openapi import problems, query_parameters
 from service.threads import COMPARING
 from service.workers import REPORT_JSON
@@ -83,13 +83,11 @@ async def comparison(
     other_id = request.query_params.get("with")
     if not other_id:
         raise OptionError("with", "Name the other job.", remedy="Ask for ?with=ID, with its id.")
-    before = await entry_with(context, job_id, caller, JSON)
-    after = await entry_with(context, other_id, caller, JSON)
-    with context.download_admission.take(caller.share):
-        body = await COMPARING.run(_compared, before, after, media_type)
-    # The work is done, so the answer is not refused.
-    delivery = context.delivery(context.download_admission.hold(caller.share))
-    return PiecesResponse([body], headers=report_headers(media_type), delivery=delivery)
+    before, after = [await context.jobs.find(each, caller.owner) for each in (job_id, other_id)]
+    for each in (before, after):
+        require(each, JSON)
+    work = partial(COMPARING.run, _compared, before, after, media_type)
+    return await send_made(work, report_headers(media_type), context, caller)
 
 
 def _compared(before: JobEntry, after: JobEntry, media_type: str) -> bytes:

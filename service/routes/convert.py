@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fastapi import APIRouter, Request, Response
 
-from service.answers.kinds import REPORT_OFFERS
-from service.answers.results import OFFERS, answer
+from convlast.jobs import JobVerb
+from service.answers.kinds import OFFERS, REPORT_OFFERS
+from service.answers.results import answer
 from service.answers.statuses import status_of
 from service.context import Caller, CallerOf, Context, ContextOf
 from service.headers.fields import as_list
-from service.headers.negotiation import JSON, ZIP, negotiate
+from service.headers.negotiation import ZIP, negotiate
 from service.headers.preferences import Preference
 from service.routes.contents import ACCEPTED, CONVERT_CONTENT, JOB_HEADERS, REPORT_CONTENT
 from service.routes.openapi import CONVERT_CODES, UPLOAD_CODES, problems, upload_body
@@ -49,10 +52,7 @@ async def convert(request: Request, context: ContextOf, caller: CallerOf) -> Res
     `Prefer: wait=25` if it has not ended within 25 s. Such a job goes on whatever happens, and the
     same request always has the same job.
     """
-    media_type = negotiate(as_list(request.headers, "accept"), OFFERS)
-    preference = Preference.of(request.headers)
-    wanted = Wanted("convert", preference, is_kept=media_type != ZIP)
-    return await _answer(media_type, wanted, request, context, caller)
+    return await _answer("convert", OFFERS, request, context, caller)
 
 
 @router.post(
@@ -74,21 +74,21 @@ async def inspect(request: Request, context: ContextOf, caller: CallerOf) -> Res
 
     Nothing is stored, unless `Prefer` asks for a job as in `/convert`.
     """
-    media_type = negotiate(as_list(request.headers, "accept"), REPORT_OFFERS)
-    wanted = Wanted("inspect", Preference.of(request.headers), is_kept=False)
-    return await _answer(media_type, wanted, request, context, caller)
+    return await _answer("inspect", REPORT_OFFERS, request, context, caller)
 
 
 async def _answer(
-    media_type: str, wanted: Wanted, request: Request, context: Context, caller: Caller
+    verb: JobVerb, offers: Sequence[str], request: Request, context: Context, caller: Caller
 ) -> Response:
     """Answer with the result of a job if it has ended in time, or else with the job."""
+    # What can never be answered is refused before the upload.
+    media_type = negotiate(as_list(request.headers, "accept"), offers)
+    is_kept = verb == "convert" and media_type != ZIP
+    wanted = Wanted(verb, Preference.of(request.headers), is_kept=is_kept)
     requested = await request_job(request, context, caller, wanted)
-    if requested.entry.accepted.target is not None and media_type not in REPORT_OFFERS:
-        media_type = JSON  # the artifact is in its target
     is_result_wanted = wanted.preference.wait_s != 0
     if is_result_wanted and requested.entry.outcome is not None:
-        return await answer(media_type, requested, request, context)
+        return await answer(offers, requested, request, context)
     return _accepted(requested, request, context)
 
 

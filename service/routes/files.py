@@ -2,39 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
 from convlast.provenance.envelope import ENVELOPE, STATEMENT
-from service.answers.kinds import REPORT_OFFERS, WRITTEN, written
-from service.answers.results import (
-    FILES,
-    artifact_headers,
-    files_in_zip,
-    report_headers,
-    zip_of,
-)
+from service.answers.kinds import FILES, REPORT_OFFERS, WRITTEN, choose, written
+from service.answers.results import artifact_headers, files_in_zip, report_headers, zip_of
 from service.connection.streaming import PiecesResponse
 from service.context import Caller, CallerOf, Context, ContextOf
-from service.errors import (
-    ConflictError,
-    GoneError,
-    NotFoundError,
-    RangeNotSatisfiableError,
-    ServiceError,
-)
+from service.errors import ConflictError, GoneError, NotFoundError, RangeNotSatisfiableError
 from service.headers.fields import as_list
-from service.headers.negotiation import HTML, MARKDOWN, OCTET_STREAM, SARIF, XML, ZIP, negotiate
+from service.headers.negotiation import (
+    HTML,
+    JSON,
+    MARKDOWN,
+    OCTET_STREAM,
+    SARIF,
+    XML,
+    ZIP,
+    negotiate,
+)
 from service.headers.ranges import parse_range
 from service.jobs.description import fields_of
 from service.jobs.entry import JobEntry
 from service.jobs.records import ARTIFACT
 from service.jobs.retention import CANCELLED
 from service.problems import Problem, ProblemError
-from service.routes import JobId, readable
+from service.routes import EntryOf, readable
 from service.routes.contents import (
     ABOUT_JOB,
     ARTIFACT_CONTENT,
@@ -78,10 +76,10 @@ def _written_as(media_type: str) -> dict[int | str, dict[str, Any]]:
     },
 )
 async def artifact(
-    job_id: JobId, request: Request, context: ContextOf, caller: CallerOf
+    entry: EntryOf, request: Request, context: ContextOf, caller: CallerOf
 ) -> Response:
     """Download the artifact; `Range`, `If-Range` and `If-None-Match` are understood."""
-    entry = await entry_with(context, job_id, caller, OCTET_STREAM)
+    require(entry, OCTET_STREAM)
     kept = entry.made[ARTIFACT]
     headers = {**artifact_headers(kept), **fields_of(entry)}
     if matches(as_list(request.headers, "if-none-match"), headers["ETag"]):
@@ -94,7 +92,7 @@ async def artifact(
         part = parse_range(wanted, kept.bytes)
     except RangeNotSatisfiableError as error:
         length = {"Content-Range": f"bytes */{kept.bytes}"}
-        raise _about(entry, error, **length) from None
+        raise ProblemError(replace(Problem.of(error), headers=length)) from None
     [file] = await STORING.run(entry.open, [ARTIFACT])
     status_code = 200
     if part is not None:
@@ -114,9 +112,9 @@ async def artifact(
         **problems(*CODES),
     },
 )
-async def archive(job_id: JobId, context: ContextOf, caller: CallerOf) -> Response:
+async def archive(entry: EntryOf, context: ContextOf, caller: CallerOf) -> Response:
     """Download the zip that a synchronous conversion answers."""
-    entry = await entry_with(context, job_id, caller, ZIP)
+    require(entry, ZIP)
     files = await STORING.run(entry.open, files_in_zip(entry))
     pieces, headers = zip_of(entry, files)
     return _sent(pieces, {**headers, **fields_of(entry)}, context, caller)
@@ -131,10 +129,13 @@ async def archive(job_id: JobId, context: ContextOf, caller: CallerOf) -> Respon
         **problems(*CODES, "not-acceptable"),
     },
 )
-async def report(job_id: JobId, request: Request, context: ContextOf, caller: CallerOf) -> Response:
+async def report(
+    entry: EntryOf, request: Request, context: ContextOf, caller: CallerOf
+) -> Response:
     """Read the report, as JSON, as a page, as Markdown, as JUnit or as SARIF."""
-    media_type = negotiate(as_list(request.headers, "accept"), REPORT_OFFERS)
-    return await _send_report(context, job_id, caller, media_type)
+    require(entry, JSON)
+    media_type = choose(as_list(request.headers, "accept"), REPORT_OFFERS, entry)
+    return await _send_report(entry, context, caller, media_type)
 
 
 @readable(
@@ -146,9 +147,9 @@ async def report(job_id: JobId, request: Request, context: ContextOf, caller: Ca
         **problems(*CODES),
     },
 )
-async def report_page(job_id: JobId, context: ContextOf, caller: CallerOf) -> Response:
+async def report_page(entry: EntryOf, context: ContextOf, caller: CallerOf) -> Response:
     """Read the report as a page."""
-    return await _send_report(context, job_id, caller, HTML)
+    return await _send_report(entry, context, caller, HTML)
 
 
 @readable(
@@ -157,9 +158,9 @@ async def report_page(job_id: JobId, context: ContextOf, caller: CallerOf) -> Re
     summary="The report of a job as Markdown",
     responses=_written_as(MARKDOWN),
 )
-async def report_markdown(job_id: JobId, context: ContextOf, caller: CallerOf) -> Response:
+async def report_markdown(entry: EntryOf, context: ContextOf, caller: CallerOf) -> Response:
     """Read a summary for a merge request or the page of a job, of at most 60 kB."""
-    return await _send_report(context, job_id, caller, MARKDOWN)
+    return await _send_report(entry, context, caller, MARKDOWN)
 
 
 @readable(
@@ -168,9 +169,9 @@ async def report_markdown(job_id: JobId, context: ContextOf, caller: CallerOf) -
     summary="The report of a job as JUnit XML",
     responses=_written_as(XML),
 )
-async def report_junit(job_id: JobId, context: ContextOf, caller: CallerOf) -> Response:
+async def report_junit(entry: EntryOf, context: ContextOf, caller: CallerOf) -> Response:
     """Read the report for a view of tests: a case for the verdict, each claim and each layer."""
-    return await _send_report(context, job_id, caller, XML)
+    return await _send_report(entry, context, caller, XML)
 
 
 @readable(
@@ -179,21 +180,19 @@ async def report_junit(job_id: JobId, context: ContextOf, caller: CallerOf) -> R
     summary="The report of a job as SARIF",
     responses=_written_as(SARIF),
 )
-async def report_sarif(job_id: JobId, context: ContextOf, caller: CallerOf) -> Response:
+async def report_sarif(entry: EntryOf, context: ContextOf, caller: CallerOf) -> Response:
     """Read the findings for a page of code scanning, as SARIF 2.1.0: at most 5,000."""
-    return await _send_report(context, job_id, caller, SARIF)
+    return await _send_report(entry, context, caller, SARIF)
 
 
-async def _send_report(context: Context, job_id: str, caller: Caller, media_type: str) -> Response:
-    entry = await entry_with(context, job_id, caller, media_type)
+async def _send_report(
+    entry: JobEntry, context: Context, caller: Caller, media_type: str
+) -> Response:
+    require(entry, media_type)
     headers = {**report_headers(media_type), **fields_of(entry)}
-    admission = context.download_admission
     if media_type in WRITTEN:
-        with admission.take(caller.share):
-            body = await written(entry, media_type)
-        # The work is done, so the answer is not refused.
-        delivery = context.delivery(admission.hold(caller.share))
-        return PiecesResponse([body], headers=headers, delivery=delivery)
+        work = partial(written, entry, media_type)
+        return await send_made(work, headers, context, caller)
     files = await STORING.run(entry.open, FILES[media_type])
     return _sent(files, headers, context, caller)
 
@@ -212,14 +211,14 @@ async def _send_report(context: Context, job_id: str, caller: Caller, media_type
     },
 )
 async def provenance(
-    job_id: JobId, request: Request, context: ContextOf, caller: CallerOf
+    entry: EntryOf, request: Request, context: ContextOf, caller: CallerOf
 ) -> Response:
     """Read what the artifact was made of, and by what: an in-toto statement with SLSA provenance.
 
     A service with a signing key also has it in a signed envelope, for those who accept only that,
     or prefer it.
     """
-    entry = await entry_with(context, job_id, caller, STATEMENT)
+    require(entry, STATEMENT)
     offers = [each for each in (STATEMENT, ENVELOPE) if FILES[each][0] in entry.made]
     media_type = negotiate(as_list(request.headers, "accept"), offers)
     files = await STORING.run(entry.open, FILES[media_type])
@@ -235,35 +234,39 @@ def _sent(
     return PiecesResponse(pieces, headers=headers, delivery=delivery)
 
 
-async def entry_with(context: Context, job_id: str, caller: Caller, media_type: str) -> JobEntry:
-    """Return a job that has the files for this answer.
+async def send_made(
+    work: Callable[[], Awaitable[bytes]],
+    headers: Mapping[str, str],
+    context: Context,
+    caller: Caller,
+) -> PiecesResponse:
+    """Make the body of an answer when the caller's turn has come, and return the answer."""
+    with context.download_admission.take(caller.share):
+        body = await work()
+    # The work is done, so the answer is not refused.
+    delivery = context.delivery(context.download_admission.hold(caller.share))
+    return PiecesResponse([body], headers=headers, delivery=delivery)
+
+
+def require(entry: JobEntry, media_type: str) -> None:
+    """Insist that a job has the files for this answer.
 
     Raises:
-        NotFoundError: If there is no such job.
-        ProblemError: If it has no such file.
+        NotFoundError: If it has no such file.
         ConflictError: If it has not ended.
-        GoneError: If it was cancelled or removed, or has expired.
+        GoneError: If it was cancelled.
     """
-    entry = await context.jobs.find(job_id, caller.owner)
     if entry.outcome is None:
         raise ConflictError(
-            f"The job is {entry.state}.", remedy=f"Ask GET /jobs/{job_id}?wait=30 for its end."
+            f"The job is {entry.state}.", remedy=f"Ask GET /jobs/{entry.id}?wait=30 for its end."
         )
     if entry.outcome.state == "cancelled":
         raise GoneError(CANCELLED)
     if not entry.is_kept or any(name not in entry.made for name in FILES[media_type]):
-        absent = NotFoundError(
+        raise NotFoundError(
             f"The job has no such file: it has {entry.state}.",
-            remedy=f"GET /jobs/{job_id} says why, and which files it has.",
+            remedy=f"GET /jobs/{entry.id} says why, and which files it has.",
         )
-        raise _about(entry, absent)
-    return entry
-
-
-def _about(entry: JobEntry, error: ServiceError, **headers: str) -> ProblemError:
-    """Return the refusal of a request about a job that has ended, with the fields of the job."""
-    problem = Problem.of(error)
-    return ProblemError(replace(problem, headers={**fields_of(entry), **headers}))
 
 
 def matches(if_none_match: str | None, etag: str) -> bool:

@@ -19,7 +19,7 @@ from service.headers.negotiation import JSON
 from service.jobs.description import fields_of, json_of
 from service.jobs.entry import JobEntry
 from service.jobs.listing import Wanted
-from service.routes import JobId, readable
+from service.routes import EntryOf, readable
 from service.routes.contents import ABOUT_JOB, EVENTS, JOB, JOBS
 from service.routes.files import matches
 from service.routes.openapi import problems, query_parameters
@@ -73,12 +73,11 @@ async def list_jobs(request: Request, context: ContextOf, caller: CallerOf) -> R
     },
     openapi_extra=query_parameters("wait"),
 )
-async def job(job_id: JobId, request: Request, context: ContextOf, caller: CallerOf) -> Response:
+async def job(entry: EntryOf, request: Request, context: ContextOf, caller: CallerOf) -> Response:
     """Read a job: at once, or with `wait` as soon as its state has changed or it has ended.
 
     With `If-None-Match` any change counts, such as progress.
     """
-    entry = await context.jobs.find(job_id, caller.owner)
     wait_s = _number(request.query_params.get("wait"), "wait", 0)
     known = as_list(request.headers, "if-none-match")
     if wait_s and not entry.has_ended:
@@ -113,12 +112,13 @@ async def _wait(request: Request, entry: JobEntry, known: str | None, wait_s: fl
         **problems(*_CODES),
     },
 )
-async def events(job_id: JobId, request: Request, context: ContextOf, caller: CallerOf) -> Response:
+async def events(
+    entry: EntryOf, request: Request, context: ContextOf, caller: CallerOf
+) -> Response:
     """Follow a job by server-sent events: its latest state, and then each change.
 
     The id of an event is the sequence number of the job, and `Last-Event-ID` goes on from it.
     """
-    entry = await context.jobs.find(job_id, caller.owner)
     last = request.headers.get("last-event-id", "")
     last_seq = int(last) if re.fullmatch("[0-9]{1,15}", last) else None
     if entry.has_ended and last_seq == entry.seq:
@@ -136,9 +136,8 @@ async def events(job_id: JobId, request: Request, context: ContextOf, caller: Ca
         **problems("unauthorized", "not-found", "gone"),
     },
 )
-async def delete(job_id: JobId, request: Request, context: ContextOf, caller: CallerOf) -> Response:
+async def delete(entry: EntryOf, request: Request, context: ContextOf) -> Response:
     """Cancel a job that waits or runs: its process is gone then. Remove one that has ended."""
-    entry = await context.jobs.find(job_id, caller.owner)
     if entry.outcome is None:
         state = await context.jobs.cancel(entry)
         if state == "cancelled":

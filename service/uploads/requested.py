@@ -6,6 +6,7 @@ import asyncio
 import time
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 from starlette.requests import Request
@@ -18,7 +19,7 @@ from service.headers.preferences import Preference
 from service.jobs.description import fields_of
 from service.jobs.entry import JobEntry
 from service.jobs.submission import Submission
-from service.problems import JOB_KEY, Problem, ProblemError
+from service.problems import ABOUT_KEY, JOB_KEY, Problem, ProblemError
 from service.threads import REMOVING
 from service.uploads.sources import OPTION_NAMES, check_query, receive_source
 from service.uploads.upload_headers import check_headers
@@ -88,6 +89,7 @@ async def request_job(
         with place, full_disk_as_problem():
             entry, upload_s = await _submit(request, context, caller, wanted)
         request.scope[JOB_KEY] = entry.id
+        request.scope[ABOUT_KEY] = partial(fields_of, entry)
         await _wait(request, context, entry, wanted.preference)
     return Requested(entry, caller, wanted.preference, upload_s)
 

@@ -64,6 +64,7 @@ def run(job: LocalJob, device: str, progress: Progress) -> Finished:
     artifact = None if job.verb == "inspect" else _copy(job)
     report = _report(job, device, artifact)
     report.advice = _advice(verb, words[1:])
+    report.layers = _layers(verb, words[1:])
     job.sign(report)
     json_path, html_path = job.folder / REPORT_JSON, job.folder / REPORT_HTML
     json_path.write_text(report.model_dump_json())
@@ -83,6 +84,11 @@ def _advice(verb: str, words: list[bytes]) -> Advice | None:
     if verb != "advises":
         return None
     return Advice.model_validate({"decision": words[0].decode(), "reasons": [], "load": ""})
+
+
+def _layers(verb: str, words: list[bytes]) -> list[Layer]:
+    """`lists LAYERS`: report this many layers."""
+    return [_layer(number) for number in range(int(words[0]))] if verb == "lists" else []
 
 
 def _nothing(job: LocalJob, words: list[bytes]) -> None:

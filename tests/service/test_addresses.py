@@ -184,6 +184,25 @@ def test_a_result_is_delivered_and_answered(
 
 
 @pytest.mark.parametrize(
+    ("accept", "media_type"),
+    [
+        ("application/zip, text/markdown;q=0.5", "text/markdown; charset=utf-8"),
+        ("application/octet-stream, application/xml;q=0.2", "application/xml; charset=utf-8"),
+        ("application/zip, */*;q=0.1", "application/json"),
+        ("application/zip", "application/json"),
+        ("text/html", "text/html; charset=utf-8"),
+    ],
+)
+def test_of_a_delivery_the_report_is_negotiated(
+    fetching: Running, web: WebStore, results: Path, accept: str, media_type: str
+) -> None:
+    """The artifact is not here: who accepts another kind gets it, and nobody is refused."""
+    members = {"source": f"{web.url}/m.pt", "target": f"file://{results}/b/"}
+    answer = asks(fetching, members, accept=accept)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, media_type)
+
+
+@pytest.mark.parametrize(
     ("members", "code"),
     [
         ({"source": "s3://other/m.pt"}, "address-not-allowed"),

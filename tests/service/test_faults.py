@@ -185,8 +185,11 @@ def test_downloads_are_bounded(serve: Serve) -> None:
         slow.sendall(b"GET " + link.encode() + b" HTTP/1.1\r\nHost: x\r\n\r\n")
         assert slow.recv(1000).startswith(b"HTTP/1.1 200")
         with service.client() as client:
-            refused = client.get(link)
-        for answer in (refused, service.convert(b"fine")):
+            refused = [client.get(each) for each in (link, report["links"]["junit"])]
+        for answer in refused:
+            assert answer.headers["convlast-verdict"] == "passed"
+            assert answer.headers["convlast-job"] in link
+        for answer in (*refused, service.convert(b"fine")):
             assert answer.json()["code"] == "queue-full"
             assert "CONVLAST_MAX_DOWNLOADS" in answer.json()["detail"]
             assert answer.headers["retry-after"]

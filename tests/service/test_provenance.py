@@ -235,7 +235,10 @@ def test_no_worker_can_read_the_key(signing: Running, keys: KeyFiles) -> None:
 
 
 def test_a_new_key_is_taken_on_sighup(serve: Serve, tmp_path: Path) -> None:
-    """One that cannot be used is not: the earlier one signs on, and the log says why."""
+    """One that cannot be used is not: the earlier one signs on, and the log says why.
+
+    The same request has a new job then, signed by the new key, and the earlier job stays.
+    """
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     try:
         first = write_keys(tmp_path)
@@ -252,14 +255,14 @@ def test_a_new_key_is_taken_on_sighup(serve: Serve, tmp_path: Path) -> None:
             json.loads(members_of(running.convert(b"one"))["provenance.dsse.json"])
         )
         assert read_public_key(first.public).has_signed(envelope)
+        earlier = f"{finished(running)}/provenance"
         first.private.write_bytes(good)
         running.process.send_signal(signal.SIGHUP)
         keyid = read_public_key(second.public).keyid
         wait_for(lambda: f'"keyid": "{keyid}"' in log.read_text())
-        envelope = Envelope.of(
-            json.loads(members_of(running.convert(b"two"))["provenance.dsse.json"])
-        )
-        assert read_public_key(second.public).has_signed(envelope)
+        for path, key in ((f"{finished(running)}/provenance", second), (earlier, first)):
+            envelope = Envelope.of(get(running, path, ENVELOPE).json())
+            assert read_public_key(key.public).has_signed(envelope)
     finally:
         signal.signal(signal.SIGHUP, before)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from service.errors import WorkerCrashedError
 from service.headers.filenames import MAX_BYTES, sanitise
-from service.jobs.records import ARTIFACT, PROVENANCE_DSSE, PROVENANCE_JSON, KeptFile
+from service.jobs.records import ARTIFACT, STATEMENTS, KeptFile
 from service.workers import REPORT_HTML, REPORT_JSON, Finished, Made
 from service.workers.results import open_made, open_report
 
@@ -54,5 +54,5 @@ def _check_artifact(finished: Finished, folder: Path) -> KeptFile:
 def _is_safe(made: Made) -> bool:
     """Return whether the name of an artifact is neither a path nor that of a file beside it."""
     name = made.filename
-    is_other = name in (REPORT_JSON, REPORT_HTML, PROVENANCE_JSON, PROVENANCE_DSSE)
+    is_other = name in (REPORT_JSON, REPORT_HTML, *STATEMENTS)
     return name == sanitise(name, max_bytes=MAX_BYTES) and not is_other

@@ -27,7 +27,6 @@ from convlast.provenance.statement import (
     statement_of,
     text_of,
 )
-from convlast.stores.address import Address
 from service.access.signing import SigningKey
 from service.errors import WorkerCrashedError
 from service.headers.negotiation import HTML, JSON
@@ -106,8 +105,8 @@ class Stating:
         accepted = entry.accepted
         return Run(
             builder=SERVICE,
-            source=_shown(accepted.source) or accepted.filename,
-            target=_shown(accepted.target),
+            source=accepted.shown_source or accepted.filename,
+            target=accepted.shown_target,
             options=Options(**accepted.options),
             limits=self.settings.limits,
             environment=finished.environment,
@@ -125,7 +124,7 @@ def _source_of(entry: JobEntry, finished: Finished) -> Resource:
         accepted.filename,
         entry.sha256 or "",
         is_folder=accepted.is_packed,
-        uri=_shown(accepted.source),
+        uri=accepted.shown_source,
         annotations={TENSORS: finished.input_tensors_sha256},
     )
 
@@ -143,11 +142,6 @@ def _report(made: Path, finished: Finished) -> Resource:
     if from_json(text).get("verdict") != finished.verdict:
         raise WorkerCrashedError.nonsense()
     return report_resource(REPORT_JSON, hashlib.sha256(text).hexdigest(), JSON, finished.verdict)
-
-
-def _shown(address: str | None) -> str | None:
-    """Return what may be shown of an address."""
-    return None if address is None else str(Address.parse(address))
 
 
 def _sha256_of(folder: Path, name: str) -> str:

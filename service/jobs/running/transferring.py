@@ -12,7 +12,7 @@ from typing import Protocol
 from convlast.stores.address import Address
 from service.cancellation import completed
 from service.jobs.entry import DELIVER, DOWNLOAD, JobEntry
-from service.jobs.records import ARTIFACT, PROVENANCE_DSSE, PROVENANCE_JSON, KeptFile
+from service.jobs.records import ARTIFACT, STATEMENTS, KeptFile
 from service.threads import HASHING, RECORDING
 from service.transfers import Transfers
 from service.transfers.delivering import Delivering
@@ -21,7 +21,6 @@ from service.transfers.unpacked_folder import UnpackedFolder
 from service.workers import REPORT_HTML, REPORT_JSON
 
 _DIGEST = "sha256"
-_STATEMENTS = (PROVENANCE_JSON, PROVENANCE_DSSE)
 
 
 class State(Protocol):
@@ -93,9 +92,9 @@ async def _deliver_file(
     artifact = files[ARTIFACT]
     line = f"{artifact.sha256}  {artifact.filename}\n"
     await completed(RECORDING.run((made / _DIGEST).write_text, line))
-    stated = [name for name in _STATEMENTS if name in files and entry.accepted.statement]
+    stated = [name for name in STATEMENTS if name in files and entry.accepted.statement]
     named = _named(artifact.filename, made, stated)
-    stale = {_beside(artifact.filename, name) for name in _STATEMENTS} - named.keys()
+    stale = {_beside(artifact.filename, name) for name in STATEMENTS} - named.keys()
     await delivering.deliver(named, target, entry.moves, share=entry.accepted.share, stale=stale)
 
 
@@ -112,7 +111,7 @@ async def _deliver_folder(
 
     def stated(digests: Mapping[str, str]) -> dict[str, Path]:
         kept.update(state(digests))
-        wanted = [name for name in _STATEMENTS if name in kept and accepted.statement]
+        wanted = [name for name in STATEMENTS if name in kept and accepted.statement]
         return {f".{name}": made / name for name in wanted}
 
     folder = UnpackedFolder(
@@ -121,7 +120,7 @@ async def _deliver_folder(
         reports={".report.html": made / REPORT_HTML, ".report.json": made / REPORT_JSON},
         digests=made / _DIGEST,
         stated=stated,
-        statements=[f".{name}" for name in _STATEMENTS],
+        statements=[f".{name}" for name in STATEMENTS],
     )
     await transfers.delivering.deliver_folder(
         folder, accepted.source or "", target, entry.moves, share=accepted.share

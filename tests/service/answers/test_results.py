@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from starlette.types import Message
 
-from service.answers.results import OFFERS, answer
+from service.answers.kinds import OFFERS
+from service.answers.results import answer
 from service.context import Caller, Context
 from service.errors import NotFoundError
 from service.headers.negotiation import JSON, OCTET_STREAM, ZIP
@@ -37,7 +38,7 @@ async def sent(
     media_type: str, requested: Requested, sender: Sender, context: Context
 ) -> tuple[dict[str, str], bytes]:
     """Return the fields and the body of an answer."""
-    response = await answer(media_type, requested, sender.request, context)
+    response = await answer([media_type], requested, sender.request, context)
     messages: list[Message] = []
 
     async def send(message: Message) -> None:
@@ -111,7 +112,7 @@ async def test_a_result_that_is_gone_is_not_found(tmp_path: Path, media_type: st
             path_of(requested.entry, name).unlink()
         before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208  # a count
         with pytest.raises(NotFoundError):
-            await answer(media_type, requested, sender.request, context)
+            await answer([media_type], requested, sender.request, context)
         assert len(os.listdir("/proc/self/fd")) <= before  # noqa: PTH208  # a count
         assert not list((tmp_path / "jobs").iterdir())
 
@@ -145,4 +146,4 @@ async def test_a_link_is_never_sent(tmp_path: Path) -> None:
         path.unlink()
         path.symlink_to(secret)
         with pytest.raises(NotFoundError):
-            await answer(OCTET_STREAM, requested, sender.request, context)
+            await answer([OCTET_STREAM], requested, sender.request, context)

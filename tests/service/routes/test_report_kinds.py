@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 from xml.etree.ElementTree import fromstring
 
 import httpx
@@ -11,12 +12,14 @@ import pytest
 
 from convlast.report import Report
 from convlast.report.saving import KINDS
-from service.answers import kinds
 from service.answers.kinds import WRITTEN
-from service.headers.negotiation import HTML, JSON, MARKDOWN, SARIF, XML
+from service.headers.negotiation import HTML, JSON, MARKDOWN, OCTET_STREAM, SARIF, XML, ZIP
+from service.jobs.description import MAX_REPORT_BYTES
+from service.problems import JOB_FIELD, VERDICT_FIELD
 from tests.convlast.report.rendering import building
 from tests.service.running import Running, wait_for
 
+LARGE = b"lists 60000 layers"
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 TYPES = {
     MARKDOWN: "text/markdown; charset=utf-8",
@@ -126,7 +129,6 @@ def test_a_job_without_a_report_has_none_of_a_kind(service: Running) -> None:
         (b"nonsense", "is not JSON"),
         (b'{"schema_version": "9.0"}', "another version"),
         (b'{"schema_version": "1.1", "layers": 3}', "damaged"),
-        (b"{%b}" % (b" " * kinds.MAX_REPORT_BYTES), "too large"),
         (b'{"a":' * 100_000, "is not JSON"),
     ],
 )
@@ -139,6 +141,96 @@ def test_what_a_worker_wrote_is_not_trusted(service: Running, spoilt: bytes, sai
     assert (answer.status_code, answer.json()["code"]) == (406, "not-acceptable")
     assert said in answer.json()["detail"]
     assert answer.json()["offers"] == [JSON, HTML]
+
+
+@pytest.fixture(scope="module")
+def large(service: Running) -> dict[str, Any]:
+    """A job whose report is too large to be written anew."""
+    answer = service.convert(LARGE, headers={"Prefer": "respond-async"})
+    path = answer.json()["links"]["self"]
+    with service.client() as client:
+        wait_for(lambda: client.get(path).json()["state"] == "succeeded")
+        assert len(client.get(f"{path}/report").content) > MAX_REPORT_BYTES
+        found: dict[str, Any] = client.get(path).json()
+    return found
+
+
+def test_of_a_large_report_only_what_is_there_is_linked(
+    service: Running, large: dict[str, Any]
+) -> None:
+    """Neither the status nor the answer of a request leads where a refusal waits."""
+    answer = service.convert(LARGE, headers={"Accept": JSON})
+    for links in (large["links"], answer.json()["links"]):
+        assert {"artifact", "report", "html", "archive", "provenance"} <= links.keys()
+        assert not {"markdown", "junit", "sarif"} & links.keys()
+
+
+@pytest.mark.parametrize(
+    ("accept", "media_type"),
+    [
+        ("text/markdown, application/json;q=0.9", JSON),
+        ("application/xml, text/html;q=0.2, application/json;q=0.1", f"{HTML}; charset=utf-8"),
+        ("application/sarif+json, */*;q=0.1", JSON),
+    ],
+)
+def test_of_a_large_report_another_kind_is_sent_if_it_is_accepted(
+    service: Running, large: dict[str, Any], accept: str, media_type: str
+) -> None:
+    """By the path of the job as by both verbs."""
+    with service.client() as client:
+        inspected = client.post(
+            "/inspect", files={"checkpoint": ("m.pt", LARGE)}, headers={"Accept": accept}
+        )
+    for answer in (get(service, large["links"]["report"], accept), inspected):
+        assert (answer.status_code, answer.headers["content-type"]) == (200, media_type)
+
+
+def test_a_conversion_with_a_large_report_is_sent_whole(service: Running) -> None:
+    """The zip is there too, and so is the artifact."""
+    for accept, media_type in (
+        ("text/markdown, application/zip;q=0.5, application/json;q=0.1", ZIP),
+        ("text/markdown, application/octet-stream;q=0.5", OCTET_STREAM),
+    ):
+        answer = service.convert(LARGE, headers={"Accept": accept})
+        assert (answer.status_code, answer.headers["content-type"]) == (200, media_type)
+
+
+@pytest.mark.parametrize("ending", WRITTEN.values())
+def test_the_refusal_of_a_large_report_says_what_to_do(
+    service: Running, large: dict[str, Any], ending: str
+) -> None:
+    """The command that it names has the id of the job, and its fields are those of the job."""
+    job = large["id"]
+    by_path = get(service, f"/jobs/{job}/report{ending}")
+    by_accept = get(service, f"/jobs/{job}/report", "text/markdown")
+    converted_now = service.convert(LARGE, headers={"Accept": "text/markdown"})
+    for answer in (by_path, by_accept, converted_now):
+        assert (answer.status_code, answer.json()["offers"]) == (406, [JSON, HTML])
+        assert "too large" in answer.json()["detail"]
+        assert f"`convlast jobs fetch {job} --report FILE`" in answer.json()["detail"]
+        assert (answer.headers[JOB_FIELD], answer.headers[VERDICT_FIELD]) == (job, "passed")
+
+
+def test_what_is_not_kept_cannot_be_fetched(service: Running) -> None:
+    """The refusal of an inspection names no command that would find nothing."""
+    files = {"checkpoint": ("m.pt", LARGE)}
+    with service.client() as client:
+        answer = client.post("/inspect", files=files, headers={"Accept": "text/markdown"})
+        assert client.get(f"/jobs/{answer.headers[JOB_FIELD]}").status_code == 404
+    assert answer.status_code == 406
+    assert answer.json()["detail"].endswith("Ask for application/json.")
+    assert answer.headers[VERDICT_FIELD] == "passed"
+
+
+def test_the_page_that_a_failed_job_does_not_have_is_not_offered(service: Running) -> None:
+    """Who accepts another kind gets it."""
+    job = service.convert(b"fails-verification 2", headers={"Prefer": "respond-async"}).json()["id"]
+    wait_for(lambda: get(service, f"/jobs/{job}").json()["state"] == "failed")
+    answer = get(service, f"/jobs/{job}/report", "text/html, application/json;q=0.1")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, JSON)
+    refused = get(service, f"/jobs/{job}/report", HTML)
+    assert (refused.status_code, refused.json()["offers"]) == (406, [JSON, *WRITTEN])
+    assert refused.headers[VERDICT_FIELD] == "failed"
 
 
 def test_hostile_names_stay_text(service: Running) -> None:

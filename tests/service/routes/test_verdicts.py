@@ -59,6 +59,21 @@ def test_so_does_a_part_and_what_has_not_changed(service: Running, job: dict[str
     assert (again.status_code, *told(again)) == (304, job["id"], "passed")
 
 
+@pytest.mark.parametrize("path", ["/report", "/provenance"])
+def test_so_does_what_is_not_acceptable(service: Running, job: dict[str, Any], path: str) -> None:
+    """The job has ended, whatever the client can read; a job that is not there has no verdict."""
+    answer = get(service, f"/jobs/{job['id']}{path}", Accept="image/png")
+    assert (answer.status_code, *told(answer)) == (406, job["id"], "passed")
+    absent = get(service, f"/jobs/absent{path}", Accept="image/png")
+    assert (absent.status_code, *told(absent)) == (404, None, None)
+
+
+def test_so_does_a_wrong_query(service: Running, job: dict[str, Any]) -> None:
+    """It is about a job that is there."""
+    answer = get(service, f"/jobs/{job['id']}?wait=soon")
+    assert (answer.status_code, *told(answer)) == (422, job["id"], "passed")
+
+
 def test_a_job_that_was_removed_says_what_it_was(service: Running) -> None:
     """The answer to DELETE is the last one about it."""
     job = ended(service, post(service, new(), **ASYNC))

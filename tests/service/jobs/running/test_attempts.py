@@ -12,13 +12,11 @@ import pytest
 from convlast.options import Options
 from service.errors import NotReadyError, WorkerCrashedError
 from service.jobs.description import json_of
-from service.jobs.identity import decisive, identify
 from service.jobs.journal import Journal
 from service.jobs.records import ARTIFACT, Accepted
 from service.jobs.running import attempts, endings
 from service.jobs.running.attempts import MOST_RESTARTS
 from service.problems import Problem, ProblemError
-from service.settings import Settings
 from service.threads import Threads
 from service.workers import REPORT_JSON
 from tests.service.jobs.boards import (
@@ -421,19 +419,6 @@ async def test_checkpoints_that_no_job_holds_are_removed_by_a_start(tmp_path: Pa
     (folder / "store" / entry.id / "request.json").unlink()
     async with opened(folder) as again:
         assert again.files() == set()
-
-
-def test_an_id_follows_from_all_that_decides(tmp_path: Path) -> None:
-    """Limits and the device kind are a part of it; the work folder and times are not."""
-    settings = Settings(work_dir=tmp_path / "a")
-
-    def id_of(kind: str = "cpu", **more: Any) -> str:
-        changed = settings.model_copy(update=more)
-        return identify("alice", "convert", "m.pt", ["00"], Options(), decisive(changed, kind))
-
-    assert id_of() == id_of(work_dir=tmp_path / "b", store_age_s=1.0, port=1)
-    changed = [id_of("a GPU"), id_of(max_tensors=1), id_of(allow_programs=True)]
-    assert len({id_of(), *changed}) == 4
 
 
 def test_what_is_accepted_is_read_as_it_was_written() -> None:

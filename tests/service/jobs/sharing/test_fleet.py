@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import threading
 import time
 from asyncio import to_thread
@@ -15,6 +16,8 @@ from typing import Any
 import pytest
 
 from convlast.errors import StoreUnavailableError
+from convlast.provenance.envelope import Envelope
+from convlast.provenance.signing import read_public_key
 from convlast.stores.address import Address
 from service.errors import GoneError, NotFoundError
 from service.jobs import board as board_module
@@ -23,7 +26,7 @@ from service.jobs.description import json_of
 from service.jobs.entry import JobEntry
 from service.jobs.journal import Journal
 from service.jobs.listing import Wanted
-from service.jobs.records import ARTIFACT, Accepted, Outcome
+from service.jobs.records import ARTIFACT, PROVENANCE_DSSE, Accepted, Outcome
 from service.jobs.running import attempts
 from service.jobs.sharing import fleet, following, inheriting, watch
 from service.jobs.sharing.shared_store import GONE, Gone, SharedStore, row_of
@@ -32,6 +35,7 @@ from service.storage import bucket
 from service.storage.bucket import Bucket
 from service.storage.workspace import JobFolder, Workspace
 from service.threads import CARRYING, SIGNALLING, STORING
+from tests.convlast.provenance.keys import write_keys
 from tests.service.jobs.boards import (
     Board,
     artifact_of,
@@ -252,6 +256,25 @@ async def test_the_same_request_at_another_service_has_the_same_job(services: Se
         assert (joined.state, len(other.workers.runs)) == ("succeeded", 0)
         again = await other.submit(durable=True)
         assert (again.state, len(other.workers.runs)) == ("succeeded", 0)
+
+
+@in_loop
+async def test_a_service_with_another_key_goes_on_with_a_job(
+    services: Services, tmp_path: Path
+) -> None:
+    """It signs with its own key, and nothing is refused."""
+    kinds = ("ed25519", "p-256")
+    first, second = [write_keys(tmp_path, kind) for kind in kinds]
+    async with services.one("b", signing_key_file=second.private) as other:
+        async with services.one("a", signing_key_file=first.private) as one:
+            entry = await one.submit(durable=True)
+            await one.workers.next()
+        (await other.workers.next()).succeed()
+        found = await other.jobs.find(entry.id, "alice")
+        await end_of(found)
+        signed = Envelope.of(json.loads(await to_thread(content_of, found, PROVENANCE_DSSE)))
+        assert read_public_key(second.public).has_signed(signed)
+        assert (await other.submit()).id != entry.id
 
 
 @in_loop
